@@ -1,0 +1,1 @@
+"""Crosscoders on nnsight: what reasoning distillation changes inside a language model."""
