@@ -1,0 +1,76 @@
+"""Train a crosscoder on a base model and the model distilled from it: which of their features are shared?
+
+Without arguments: the embedded pair, in under three minutes on two cores. On models of 1.5B parameters and more:
+
+    python recipes/train_crosscoder.py --pair qwen-1.5b --out runs/qwen-1.5b
+    python recipes/train_crosscoder.py --base ./my-base --distilled ./my-distilled --data 'texts/*.jsonl.gz'
+
+Expect most latents to be shared (NRN near 0.5), and few in either tail. Differs from Baek & Tegmark 2025 in its default
+sparsity rule, BatchTopK, which makes fewer latents look exclusive that are not; `--sparsity l1` is theirs.
+"""
+
+import sys
+
+from toolkit.artifacts import RunFolder, provenance
+from toolkit.harvest.documents import open_corpus
+from toolkit.models.pair import ModelPair
+from toolkit.reports.console import RunConsole
+from toolkit.reports.page import write_report
+from toolkit.runs.command_line import run_main
+from toolkit.runs.evaluation import evaluate_crosscoder, stream_names
+from toolkit.runs.settings import RunConfig, parse_command_line
+from toolkit.runs.streams import open_activations
+from toolkit.runs.summary import behaviour_rows, describe_pair, headlines, run_header, run_report
+from toolkit.runs.training_run import TrainingRun
+
+
+def main(config: RunConfig) -> None:
+    """Text and two models in; a trained, evaluated, reloadable crosscoder and a report out."""
+    console = RunConsole()
+    folder = RunFolder.open(
+        config.out, config.settings(), resume=config.resume, overwrite=config.overwrite, keep=config.keep_checkpoints
+    )
+    with console.stage("loading models"):
+        pair = ModelPair.from_pretrained(
+            None if config.base or config.distilled else config.pair,
+            base=config.base,
+            distilled=config.distilled,
+            layers=config.layers or None,
+            dtype=config.dtype,
+            device_map=config.device_map,
+        )
+    corpus = open_corpus(config.data, text_field=config.text_field, mix=config.mix, seed=config.seed)
+    folder.write_json("config.json", {"run": config.settings()})
+    folder.write_json("provenance.json", provenance(seed=config.seed, data=corpus.origin, inputs=pair.fingerprints()))
+    console.header(f"Crosscoder on {describe_pair(config)}", run_header(config, pair))
+
+    activations = open_activations(config, pair, corpus.train)
+    with TrainingRun(config, pair, activations, folder) as run:
+        start = run.trainer.tokens_seen
+        with console.progress("training", config.training.tokens, streams=stream_names(pair), start_tokens=start) as tick:
+            for step in run.steps():
+                tick(step.tokens, fve=step.fve, l0=step.l0, dead_share=step.dead_share)
+    if run.trainer.tokens_seen < config.training.steps * config.training.batch_tokens:
+        console.warn(run.data_ended())
+    crosscoder = run.trainer.crosscoder()
+    crosscoder.save_pretrained(folder.path)
+
+    with console.stage("evaluation"):
+        evaluation = evaluate_crosscoder(config, pair, corpus, crosscoder)
+    metrics = evaluation.metrics(pair) | {"tokens": run.trainer.tokens_seen, "seconds": run.seconds}
+    folder.write_json("metrics.json", metrics)
+    seconds = run.seconds_by_stage() | console.seconds
+    page = write_report(
+        folder.path, run_report(config, pair, evaluation, folder, masks=run.masks, seconds=seconds)
+    )
+
+    console.headline(headlines(evaluation, pair))
+    if rows := behaviour_rows(evaluation):
+        console.behaviours(rows)
+    console.masks(run.masks)
+    console.times(seconds)
+    console.note(f"report: {page}")
+
+
+if __name__ == "__main__":
+    run_main(lambda: main(parse_command_line(sys.argv[1:])))

@@ -1,0 +1,49 @@
+"""Small weights, and activations with planted features."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from toolkit.dictionaries.weights import Weights
+
+
+@pytest.fixture
+def make_weights() -> Callable[..., Weights]:
+    """Random weights on scaled activations: 24 latents, 3 streams of width 5."""
+
+    def make(n_latents: int = 24, width: int = 15, thresholds: bool = False, dtype=torch.float32) -> Weights:
+        generator = torch.Generator().manual_seed(3)
+
+        def draw(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=generator).to(dtype)
+
+        log_threshold = 0.3 * draw(n_latents) if thresholds else None
+        return Weights(draw(n_latents, width), draw(n_latents), draw(n_latents, width), draw(width), log_threshold)
+
+    return make
+
+
+@pytest.fixture
+def planted() -> Callable[..., Iterator[Tensor]]:
+    """Batches of 256 tokens: 32 sparse features, the first half shared by both streams, the rest in one alone.
+
+    The second stream is three times as large as the first, and both have an offset.
+    """
+
+    def batches(seed: int, d_model: int = 16) -> Iterator[Tensor]:
+        fixed = torch.Generator().manual_seed(0)
+        features = torch.nn.functional.normalize(torch.randn(32, 2, d_model, generator=fixed), dim=2)
+        features[:16] = features[:16, :1]
+        features[16:24, 1] = 0
+        features[24:, 0] = 0
+        size = torch.tensor([1.0, 3.0])[:, None]
+        offset = torch.randn(2, d_model, generator=fixed)
+        generator = torch.Generator().manual_seed(seed)
+        while True:
+            active = torch.rand(256, 32, generator=generator) < 3 / 32
+            codes = active * (4 + 4 * torch.rand(256, 32, generator=generator))
+            yield size * (torch.einsum("tn,nsd->tsd", codes, features) + offset)
+
+    return batches

@@ -1,0 +1,67 @@
+"""The truth is autograd in float64 on the losses written out."""
+
+import pytest
+import torch
+
+from toolkit.dictionaries.dense_pass import jumprelu_pass, l1_pass
+from toolkit.dictionaries.weights import Workspace
+
+COEFFICIENT, BANDWIDTH = 0.7, 1.5
+
+
+def activations(dtype=torch.float32) -> torch.Tensor:
+    return torch.randn(50, 15, generator=torch.Generator().manual_seed(1)).to(dtype)
+
+
+def compare(found, loss, leaves, tolerance):
+    for gradient, truth in zip(found.gradients[: len(leaves)], torch.autograd.grad(loss, leaves), strict=True):
+        assert (gradient - truth).norm() <= tolerance * truth.norm()
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+def test_l1_gradients_match_autograd(make_weights, dtype, tolerance):
+    x, weights = activations(dtype), make_weights(dtype=dtype)
+    found = l1_pass(x, weights, weights.decoder_norms(3), COEFFICIENT, dtype, Workspace())
+    leaves = [tensor.double().requires_grad_() for tensor in weights[:4]]
+    W_enc, b_enc, W_dec, b_dec = leaves
+    codes = torch.relu(x.double() @ W_enc.t() + b_enc)
+    penalty = (codes * W_dec.view(-1, 3, 5).norm(dim=2).sum(dim=1)).sum(dim=1).mean()
+    loss = (codes @ W_dec + b_dec - x).square().sum(dim=1).mean() + COEFFICIENT * penalty
+    compare(found, loss, leaves, tolerance)
+    assert found.sparsity_loss.item() == pytest.approx(penalty.item(), rel=1e-5)
+    assert torch.equal(found.fired, (codes > 0).sum(dim=0))
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+def test_jumprelu_gradients_match_straight_through_autograd(make_weights, dtype, tolerance):
+    x, weights = activations(dtype), make_weights(dtype=dtype, thresholds=True)
+    norms = weights.decoder_norms(3).sum(dim=1)
+    found = jumprelu_pass(x, weights, norms, COEFFICIENT, BANDWIDTH, dtype, Workspace())
+    leaves = [tensor.double().requires_grad_() for tensor in weights]
+    W_enc, b_enc, W_dec, b_dec, log_threshold = leaves
+    threshold, norms = log_threshold.exp(), norms.double()
+    activity = x.double() @ W_enc.t() + b_enc
+    # A ramp of width BANDWIDTH stands in for the step, for θ alone: its slope is the rectangular window.
+    ramp = ((activity.detach() * norms - threshold) / BANDWIDTH + 0.5).clamp(0, 1)
+    fires = (activity * norms > threshold).double()
+    step = fires + ramp - ramp.detach()
+    codes = activity * fires + (threshold / norms).detach() * (step - fires)
+    loss = (codes @ W_dec + b_dec - x).square().sum(dim=1).mean() + COEFFICIENT * step.sum(dim=1).mean()
+    compare(found, loss, leaves, tolerance)
+    assert found.sparsity_loss.item() == pytest.approx(fires.sum(dim=1).mean().item())
+
+
+def test_an_exclusive_latent_gets_finite_gradients(make_weights):
+    weights = make_weights()
+    weights.W_dec[0, :5] = 0
+    found = l1_pass(activations(), weights, weights.decoder_norms(3), COEFFICIENT, torch.float32, Workspace())
+    assert found.gradients.W_dec.isfinite().all()
+
+
+def test_bf16_products_stay_near_fp32(make_weights):
+    x, weights = activations(), make_weights()
+    exact = l1_pass(x, weights, weights.decoder_norms(3), COEFFICIENT, torch.float32, Workspace())
+    found = l1_pass(x, weights, weights.decoder_norms(3), COEFFICIENT, torch.bfloat16, Workspace())
+    for gradient, truth in zip(found.gradients[:4], exact.gradients[:4], strict=True):
+        assert gradient.dtype == torch.float32
+        assert (gradient - truth).norm() <= 0.02 * truth.norm()

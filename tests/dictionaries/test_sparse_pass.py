@@ -1,0 +1,70 @@
+"""The truth is autograd on a dense forward pass with the selection held fixed."""
+
+import pytest
+import torch
+
+from toolkit.dictionaries.sparse_pass import sparse_pass
+from toolkit.dictionaries.weights import Weights, Workspace
+
+K = 4
+
+
+def activations(n: int = 50) -> torch.Tensor:
+    return torch.randn(n, 15, generator=torch.Generator().manual_seed(1))
+
+
+def selected(x: torch.Tensor, weights: Weights, per_token: bool) -> torch.Tensor:
+    scores = torch.relu(x @ weights.W_enc.t() + weights.b_enc) * weights.decoder_norms(3).sum(dim=1)
+    if per_token:
+        return (scores >= scores.topk(K, dim=1).values[:, -1:]) & (scores > 0)
+    return scores >= scores.flatten().topk(K * len(x)).values[-1]
+
+
+def autograd(x: torch.Tensor, weights: Weights, mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    leaves = [tensor.clone().requires_grad_() for tensor in weights[:4]]
+    W_enc, b_enc, W_dec, b_dec = leaves
+    codes = torch.relu(x @ W_enc.t() + b_enc) * mask
+    loss = (codes @ W_dec + b_dec - x).square().sum(dim=1).mean()
+    return torch.autograd.grad(loss, leaves)
+
+
+@pytest.mark.parametrize("last_cut", [None, 0.0, 8.0], ids=["topk", "batchtopk, first", "batchtopk"])
+def test_gradients_match_autograd(make_weights, last_cut):
+    x, weights = activations(), make_weights()
+    norms = weights.decoder_norms(3).sum(dim=1)
+    found = sparse_pass(x, weights, norms, K, last_cut, torch.float32, Workspace())
+    mask = selected(x, weights, per_token=last_cut is None)
+    for gradient, truth in zip(found.gradients[:4], autograd(x, weights, mask), strict=True):
+        assert (gradient - truth).norm() <= 1e-5 * truth.norm()
+    assert torch.equal(found.fired, mask.sum(dim=0))
+    codes = torch.relu(x @ weights.W_enc.t() + weights.b_enc) * mask
+    torch.testing.assert_close(found.error, codes @ weights.W_dec + weights.b_dec - x)
+
+
+def test_bf16_finds_candidates_but_computes_codes_in_fp32(make_weights):
+    x, weights = activations(), make_weights()
+    norms = weights.decoder_norms(3).sum(dim=1)
+    exact = sparse_pass(x, weights, norms, K, 8.0, torch.float32, Workspace())
+    found = sparse_pass(x, weights, norms, K, 8.0, torch.bfloat16, Workspace())
+    assert torch.equal(found.fired, exact.fired)
+    for gradient, truth in zip(found.gradients[:4], exact.gradients[:4], strict=True):
+        assert (gradient - truth).norm() <= 1e-5 * truth.norm()
+
+
+def test_a_reused_workspace_changes_nothing(make_weights):
+    weights, workspace = make_weights(), Workspace()
+    norms = weights.decoder_norms(3).sum(dim=1)
+    sparse_pass(activations() * torch.nan, weights, norms, K, 0.0, torch.float32, workspace)
+    again = sparse_pass(activations(), weights, norms, K, 0.0, torch.float32, workspace)
+    fresh = sparse_pass(activations(), weights, norms, K, 0.0, torch.float32, Workspace())
+    for gradient, truth in zip(again.gradients[:4], fresh.gradients[:4], strict=True):
+        assert torch.equal(gradient, truth)
+
+
+def test_nothing_fires_where_all_scores_are_negative(make_weights):
+    weights = make_weights()
+    weights.b_enc.fill_(-1000)
+    norms = weights.decoder_norms(3).sum(dim=1)
+    found = sparse_pass(activations(), weights, norms, K, 0.0, torch.float32, Workspace())
+    assert found.fired.sum() == 0
+    torch.testing.assert_close(found.error, weights.b_dec - activations())

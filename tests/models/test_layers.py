@@ -1,0 +1,41 @@
+"""Decoder layers are found in every known architecture."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM, Gemma3Config, Gemma3ForConditionalGeneration
+
+from toolkit.models.layers import check_layers, layers_path
+
+
+def test_the_path_leads_to_the_decoder_layers(any_folder: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(any_folder)
+    layers = model.get_submodule(layers_path(model))
+    assert isinstance(layers, nn.ModuleList)
+    assert len(layers) == model.config.num_hidden_layers
+
+
+def test_the_text_half_of_a_multimodal_gemma() -> None:
+    with torch.device("meta"):
+        model = Gemma3ForConditionalGeneration(Gemma3Config())
+    layers = model.get_submodule(layers_path(model))
+    assert isinstance(layers, nn.ModuleList)
+    assert len(layers) == model.config.text_config.num_hidden_layers
+
+
+def test_an_unknown_class_is_named_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"Linear .*Qwen2ForCausalLM.*GPTNeoXForCausalLM"):
+        layers_path(nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize("layer", [-1, 4])
+def test_a_layer_out_of_range_is_refused(layer: int) -> None:
+    with pytest.raises(ValueError, match=rf"layer {layer} .*4 decoder layers.*0 to 3"):
+        check_layers([0, layer], 4)
+
+
+def test_no_layer_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        check_layers([], 4)

@@ -1,0 +1,147 @@
+"""Reads and edits agree with the model's own forward pass."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+
+from toolkit.models.layers import layers_path
+from toolkit.models.loading import load_model, load_tokenizer
+from toolkit.models.tracing import TracedModel
+
+Batch = tuple[Tensor, Tensor]
+FINAL_MODULES = {"model.norm", "transformer.ln_f", "gpt_neox.final_layer_norm", "lm_head", "embed_out"}
+
+
+def trace(folder: Path) -> TracedModel:
+    return TracedModel(load_model(str(folder), load_tokenizer(str(folder)), "auto", "cpu"))
+
+
+@pytest.fixture(scope="module")
+def any_model(any_folder: Path) -> TracedModel:
+    return trace(any_folder)
+
+
+@pytest.fixture(scope="module")
+def model(folders: tuple[Path, Path]) -> TracedModel:
+    return trace(folders[0])
+
+
+@pytest.fixture(scope="module")
+def any_truth(any_folder: Path) -> Callable[[Batch], tuple[tuple[Tensor, ...], Tensor]]:
+    """Hidden states and logits of the same model, loaded and run by transformers alone."""
+    model = AutoModelForCausalLM.from_pretrained(any_folder).eval()
+
+    def run(batch: Batch) -> tuple[tuple[Tensor, ...], Tensor]:
+        with torch.no_grad():
+            output = model(
+                input_ids=batch[0], attention_mask=batch[1], use_cache=False, output_hidden_states=True
+            )
+        return output.hidden_states, output.logits
+
+    return run
+
+
+def test_residual_equals_hidden_states(any_model: TracedModel, any_truth: Callable, batch: Batch) -> None:
+    hidden_states, _ = any_truth(batch)
+    residuals = any_model.residual(*batch, layers=range(4))
+    for layer, residual in enumerate(residuals):
+        torch.testing.assert_close(residual, hidden_states[layer], rtol=0, atol=0)
+
+
+def test_logits_equal_the_models_own(any_model: TracedModel, any_truth: Callable, batch: Batch) -> None:
+    torch.testing.assert_close(any_model.logits(*batch), any_truth(batch)[1], rtol=0, atol=0)
+
+
+def test_the_identity_edit_changes_nothing(any_model: TracedModel, batch: Batch) -> None:
+    edited = any_model.logits(*batch, edit=lambda residual: residual.clone(), layer=2)
+    torch.testing.assert_close(edited, any_model.logits(*batch), rtol=0, atol=0)
+
+
+def test_an_edit_acts_at_its_position_and_after(any_model: TracedModel, batch: Batch) -> None:
+    def edit(residual: Tensor) -> Tensor:
+        edited = residual.clone()
+        edited[:, 3] += 5 * torch.arange(residual.shape[-1])
+        return edited
+
+    change = (any_model.logits(*batch, edit=edit, layer=2) - any_model.logits(*batch)).abs().amax(dim=-1)
+    assert (change[:, :3] == 0).all()
+    assert (change[:, 3:5] > 0).all()
+
+
+def test_padding_leaves_the_row_as_it_is_alone(any_model: TracedModel, batch: Batch) -> None:
+    (together,) = any_model.residual(*batch, layers=[2])
+    for row, length in enumerate(batch[1].sum(dim=1).tolist()):
+        ids = batch[0][row : row + 1, :length]
+        (alone,) = any_model.residual(ids, torch.ones_like(ids), layers=[2])
+        torch.testing.assert_close(together[row, :length], alone[0], rtol=1e-4, atol=1e-5)
+
+
+def modules_run(model: TracedModel, call: Callable[[], object]) -> set[str]:
+    """Names of the modules whose forward pass ends during `call`."""
+    names: set[str] = set()
+    handles = [
+        module.register_forward_hook(lambda *_, name=name: names.add(name))
+        for name, module in model.model._module.named_modules()
+    ]
+    call()
+    for handle in handles:
+        handle.remove()
+    return names
+
+
+def test_nothing_runs_from_the_last_site_on(any_model: TracedModel, batch: Batch) -> None:
+    whole = modules_run(any_model, lambda: any_model.logits(*batch))
+    stopped = modules_run(any_model, lambda: any_model.residual(*batch, layers=[2, 0]))
+    path = layers_path(any_model.model._module)
+    before, after = {f"{path}.0", f"{path}.1"}, {f"{path}.2", f"{path}.3", *FINAL_MODULES} & whole
+    assert before <= stopped
+    assert len(after) == 4
+    assert not [name for name in stopped if name.startswith(tuple(after))]
+
+
+def test_sites_come_in_the_order_asked(model: TracedModel, batch: Batch) -> None:
+    ascending = model.residual(*batch, layers=[0, 3])
+    asked = model.residual(*batch, layers=[3, 0, 3])
+    for residual, site in zip(asked, [1, 0, 1], strict=True):
+        torch.testing.assert_close(residual, ascending[site], rtol=0, atol=0)
+
+
+def test_no_gradients_are_kept(model: TracedModel, batch: Batch) -> None:
+    assert not model.residual(*batch, layers=[2])[0].requires_grad
+    assert not model.logits(*batch, edit=lambda residual: residual * 1, layer=2).requires_grad
+
+
+def test_inference_mode_reads_the_same(model: TracedModel, batch: Batch) -> None:
+    (expected,) = model.residual(*batch, layers=[2])
+    with torch.inference_mode():
+        (residual,) = model.residual(*batch, layers=[2])
+    torch.testing.assert_close(residual, expected, rtol=0, atol=0)
+
+
+def test_threads_may_share_a_model(model: TracedModel, batch: Batch) -> None:
+    (expected,) = model.residual(*batch, layers=[2])
+    with ThreadPoolExecutor(4) as pool:
+        reads = list(pool.map(lambda _: model.residual(*batch, layers=[2])[0], range(40)))
+    for residual in reads:
+        torch.testing.assert_close(residual, expected, rtol=0, atol=0)
+
+
+def test_a_failing_edit_leaves_the_model_usable(model: TracedModel, batch: Batch) -> None:
+    before = model.logits(*batch)
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        model.logits(*batch, edit=lambda residual: residual + torch.ones(7), layer=1)
+    torch.testing.assert_close(model.logits(*batch), before, rtol=0, atol=0)
+
+
+def test_an_edit_and_its_layer_belong_together(model: TracedModel, batch: Batch) -> None:
+    with pytest.raises(ValueError, match="both or neither"):
+        model.logits(*batch, layer=1)
+    with pytest.raises(ValueError, match="layer 4 is out of range"):
+        model.logits(*batch, edit=lambda residual: residual, layer=4)
+    with pytest.raises(ValueError, match="layer 9 is out of range"):
+        model.residual(*batch, layers=[9])

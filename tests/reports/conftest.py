@@ -1,0 +1,53 @@
+"""A report whose numbers are known: 2,048 latents, of which 90 are dead, on made-up data."""
+
+import numpy as np
+import pytest
+
+from toolkit.reports.run_report import BehaviourRow, Headline, RunReport
+
+TENTHS = [0, 1, 4, 72, 879, 891, 97, 10, 4, 0]  # alive latents in each tenth of the NRN axis
+
+
+@pytest.fixture
+def report() -> RunReport:
+    chance = np.random.default_rng(0)
+    n_alive, n_latents = sum(TENTHS), 2048
+    nrn = np.full(n_latents, 0.5)
+    nrn[:n_alive] = np.repeat(np.arange(10), TENTHS) / 10 + chance.uniform(0.001, 0.099, n_alive)
+    alive = np.arange(n_latents) < n_alive
+    firing_rate = np.where(alive, 10 ** chance.uniform(-4, -1, n_latents), 0.0)
+    steps = range(1, 901)
+    return RunReport(
+        title="Crosscoder of <two> models",
+        pair="base → distilled, input of layer 3",
+        data="corpus & more",
+        command="python recipes/train_crosscoder.py --seed 0",
+        load_pair='ModelPair.from_pretrained("organism")',
+        versions={"torch": "2.13.0"},
+        settings={"k": 14, "data": ("reasoning", "general")},
+        streams=("base", "distilled"),
+        headline=[
+            Headline(name="FVE, base", value=0.97312, low=0.9718, high=0.9744, n=40960, unit="tokens"),
+            Headline(name="tokens", value=1024000, note="all that were <kept>"),
+        ],
+        firing_rate=firing_rate,
+        alive=alive,
+        nrn=nrn,
+        cosine=chance.uniform(0.6, 1, n_latents),
+        cosine_null=chance.normal(0, 0.08, 500),
+        nrn_mean=(0.503, 0.501, 0.505),
+        records=[
+            {"step": step, "tokens": step * 1000, "loss": 300 / step, "fve": [1 - 1 / step, 1 - 2 / step],
+             "l0": 14.0, "dead_share": 0.044}
+            for step in steps
+        ],
+        masks={"kept": 900, "position 0": 100},
+        seconds={"train": 75.0, "evaluate": 25.0},
+        behaviours=[
+            BehaviourRow(
+                behaviour="self-<reflection>", latent=1032, auroc=0.941, low=0.93, high=0.95, n_tokens=1840,
+                nrn=0.782, control_auroc=0.561, firing_rate=0.0132,
+            )
+        ],
+        behaviours_note="Control: labels moved by half a document.",
+    )  # fmt: skip

@@ -1,0 +1,100 @@
+import io
+import time
+
+import pytest
+from rich.console import Console
+
+from toolkit.reports.console import RunConsole
+from toolkit.reports.run_report import RunReport
+
+
+@pytest.fixture
+def out() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def console(out: io.StringIO) -> RunConsole:
+    return RunConsole(Console(file=out, width=80), every_seconds=0.0)
+
+
+def rows(out: io.StringIO) -> list[str]:
+    """What was written, a line each, runs of blanks made one."""
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    return [" ".join(line.split()) for line in lines]
+
+
+def test_header_shows_every_row_as_it_is(console: RunConsole, out: io.StringIO) -> None:
+    console.header("a run", {"models": "base → distilled", "data": "[red]corpus[/red]"})
+    text = " ".join(rows(out))
+    assert "a run" in text
+    assert "models base → distilled" in text
+    assert "data [red]corpus[/red]" in text
+
+
+def test_notes_and_warnings_are_no_markup(console: RunConsole, out: io.StringIO) -> None:
+    console.note("kept [bold]")
+    console.warn("id 5 [x] differs")
+    assert rows(out) == ["kept [bold]", "warning: id 5 [x] differs"]
+
+
+def test_progress_off_a_terminal_is_plain_lines(console: RunConsole, out: io.StringIO) -> None:
+    with console.progress("training", 1000) as tick:
+        tick(500, fve=(0.9, 0.8), l0=14.0, dead_share=0.05)
+        tick(1000)
+    lines = rows(out)
+    assert lines[0].startswith("training 50% 500 of 1.00k tokens")
+    assert lines[1] == "FVE base 0.900, distilled 0.800 L0 14.0 dead 5.0 %"
+    assert lines[-1].startswith("training 100%")
+    assert "\x1b" not in out.getvalue()
+
+
+def test_progress_off_a_terminal_keeps_silent_between_times(out: io.StringIO) -> None:
+    with RunConsole(Console(file=out, width=80), every_seconds=1000.0).progress("training", 100) as tick:
+        for tokens in range(100):
+            tick(tokens + 1)
+    assert len(rows(out)) == 1
+
+
+def test_progress_on_a_terminal_ends_with_the_last_state(out: io.StringIO) -> None:
+    terminal = RunConsole(Console(file=out, width=80, force_terminal=True, color_system=None))
+    with terminal.progress("training", 1000) as tick:
+        tick(1000, fve=(0.9, 0.8), l0=14.0, dead_share=0.05)
+    assert "1.00k of 1.00k tokens" in out.getvalue()
+    assert out.getvalue().count("FVE base 0.900, distilled 0.800") >= 1
+
+
+def test_stages_add_up_also_when_they_fail(console: RunConsole) -> None:
+    for _ in range(2):
+        with console.stage("load"):
+            time.sleep(0.01)
+    with pytest.raises(KeyError), console.stage("train"):
+        raise KeyError
+    assert 0.02 <= console.seconds["load"] < 1
+    assert 0 <= console.seconds["train"] < 1
+
+
+def test_headline_shows_value_interval_count_and_note(
+    console: RunConsole, out: io.StringIO, report: RunReport
+) -> None:
+    console.headline(report.headline)
+    lines = rows(out)
+    assert "FVE, base 0.973 0.972 to 0.974 40,960 tokens" in lines
+    assert "tokens 1,024,000" in lines
+    assert "tokens: all that were <kept>" in lines
+
+
+def test_behaviours_show_latent_and_control(console: RunConsole, out: io.StringIO, report: RunReport) -> None:
+    console.behaviours(report.behaviours)
+    assert "self-<reflection> 1032 0.941 0.930 to 0.950 0.561 0.782 1,840" in rows(out)
+
+
+def test_times_and_masks_show_shares_and_their_sum(console: RunConsole, out: io.StringIO) -> None:
+    console.times({"train": 75.0, "evaluate": 25.0})
+    console.masks({"kept": 900, "position 0": 100})
+    lines = rows(out)
+    assert any(line.startswith("train 1:15 75.0 %") for line in lines)
+    assert "total 1:40" in lines
+    assert any(line.startswith("position 0 100 10.0 %") for line in lines)
+    assert "total 1,000" in lines

@@ -1,0 +1,48 @@
+import math
+
+import pytest
+
+from toolkit.reports.formatting import compact, duration, interval, number, percent
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.9731, "0.973"), (0.97, "0.970"), (14.0, "14.0"), (100.0, "100"), (0.0, "0.00"), (-0.25, "-0.250"),
+        (17, "17"), (1024000, "1,024,000"), (1234.5, "1,234"), (math.nan, "–"),
+    ],
+)  # fmt: skip
+def test_number_keeps_three_digits_and_counts_whole(value: float | int, text: str) -> None:
+    assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (1000, "1.00k"),
+        (18_230, "18.2k"),
+        (999_960, "1.00M"),
+        (400e6, "400M"),
+        (2e9, "2.00B"),
+    ],
+)
+def test_compact_is_short(count: float | int, text: str) -> None:
+    assert compact(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(1.92, "1.9 s"), (59.96, "1:00"), (97, "1:37"), (3600, "1:00:00"), (math.inf, "–")]
+)
+def test_duration_names_its_unit(seconds: float | int, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_interval_is_empty_where_there_is_none() -> None:
+    assert interval(0.5011, 0.5052) == "0.501 to 0.505"
+    assert interval(None, 0.5) == interval(0.5, math.nan) == ""
+
+
+def test_percent_has_one_decimal() -> None:
+    assert percent(0.04394) == "4.4 %"

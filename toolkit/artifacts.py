@@ -1,0 +1,234 @@
+"""A run folder: settings, checkpoints and results on disk, written so that a kill at any moment leaves them whole."""
+
+import errno
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+PACKAGES = ("torch", "nnsight", "transformers", "accelerate", "datasets", "safetensors", "numpy")
+RUN_FILES = ("config.json", "provenance.json", "metrics.json", "metrics.jsonl", "crosscoder.safetensors", "report.html")
+RUN_FOLDERS = ("checkpoints", "figures")
+
+
+class DiskFullError(OSError):
+    """The disk has too little room; what was saved before is whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Everything a run needs to go on: tensors by name and a JSON state."""
+
+    step: int
+    tensors: dict[str, Tensor]
+    state: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFolder:
+    """The files of one run, and its last `keep` checkpoints."""
+
+    path: Path
+    keep: int = 2
+
+    @classmethod
+    def open(cls, path: Path, settings: Mapping[str, Any], *, resume: bool, overwrite: bool, keep: int = 2) -> "RunFolder":
+        """Make the folder ready for a run with these settings, or for going on with one.
+
+        Raises:
+            ValueError: the folder holds a run and neither `resume` nor `overwrite` is set; or `resume` finds other settings.
+        """
+        if resume and overwrite:
+            raise ValueError("--resume and --overwrite exclude each other: give one")
+        folder = cls(path=path, keep=keep)
+        if path.exists() and not path.is_dir():
+            raise ValueError(f"{path} is a file, not a folder: give --out another path")
+        if overwrite:
+            folder._clear()
+        elif (path / "config.json").exists():
+            if not resume:
+                raise ValueError(
+                    f"{path} already holds a run: add --resume to go on with it, --overwrite to replace it, or another --out"
+                )
+            folder._check_settings(settings)
+        path.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _clear(self) -> None:
+        for name in RUN_FILES:
+            (self.path / name).unlink(missing_ok=True)
+        for name in RUN_FOLDERS:
+            if (self.path / name).is_dir():
+                shutil.rmtree(self.path / name)
+
+    def _check_settings(self, settings: Mapping[str, Any]) -> None:
+        saved = self.read_json("config.json").get("run", {})
+        wanted = json.loads(json.dumps(settings))
+        differing = sorted(k for k in saved.keys() | wanted.keys() if saved.get(k) != wanted.get(k))
+        if differing:
+            changes = ", ".join(f"{k}: {saved.get(k)!r} then, {wanted.get(k)!r} now" for k in differing)
+            raise ValueError(f"{self.path} was started with other settings ({changes}): give the same ones, or another --out")
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a JSON file in one move."""
+        temporary = self.path / f".{name}.tmp"
+        try:
+            temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+            temporary.replace(self.path / name)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise _explained(error, self.path) from error
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Read a JSON file of the run."""
+        content: dict[str, Any] = json.loads((self.path / name).read_text())
+        return content
+
+    def append_record(self, record: Mapping[str, Any]) -> None:
+        """Add one line to `metrics.jsonl`."""
+        with (self.path / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def records(self) -> list[dict[str, Any]]:
+        """The lines of `metrics.jsonl`."""
+        path = self.path / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def drop_records_after(self, step: int) -> None:
+        """Forget the lines of steps that a resumed run will take again."""
+        path = self.path / "metrics.jsonl"
+        if path.exists():
+            complete = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("}\n")]
+            path.write_text("".join(line for line in complete if json.loads(line)["step"] <= step))
+
+    def save_checkpoint(self, checkpoint: Checkpoint) -> Path:
+        """Write a checkpoint in one move, then drop all but the last `keep`."""
+        final = self.path / "checkpoints" / f"step-{checkpoint.step:09d}"
+        temporary = final.with_suffix(".tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            temporary.mkdir(parents=True)
+            save_file(checkpoint.tensors, temporary / "tensors.safetensors")
+            (temporary / "state.json").write_text(json.dumps(checkpoint.state))
+            for file in temporary.iterdir():
+                _flush(file)
+            shutil.rmtree(final, ignore_errors=True)
+            temporary.rename(final)
+            _flush(final.parent)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise _explained(error, self.path, last=self.last_checkpoint()) from error
+        for old in self.checkpoints()[: -self.keep]:
+            shutil.rmtree(old)
+        return final
+
+    def checkpoints(self) -> list[Path]:
+        """The folders of whole checkpoints, oldest first."""
+        return sorted(path for path in (self.path / "checkpoints").glob("step-*") if path.suffix != ".tmp")
+
+    def last_checkpoint(self) -> Path | None:
+        """The newest whole checkpoint."""
+        return next(reversed(self.checkpoints()), None)
+
+    def load_checkpoint(self) -> Checkpoint | None:
+        """Read the newest whole checkpoint; None where there is none yet."""
+        path = self.last_checkpoint()
+        if path is None:
+            return None
+        try:
+            tensors = load_file(path / "tensors.safetensors")
+            state = json.loads((path / "state.json").read_text())
+        except (OSError, ValueError, SafetensorError) as error:
+            raise ValueError(f"checkpoint {path} cannot be read ({error}): remove it to go on from the one before") from error
+        return Checkpoint(step=int(path.name.removeprefix("step-")), tensors=tensors, state=state)
+
+    def require_space(self, checkpoint_bytes: int) -> None:
+        """Refuse at once a run whose checkpoints will not fit.
+
+        Raises:
+            DiskFullError: fewer bytes are free than `keep` + 1 checkpoints take.
+        """
+        needed = (self.keep + 1) * checkpoint_bytes
+        free = shutil.disk_usage(self.path).free
+        if free < needed:
+            raise DiskFullError(
+                errno.ENOSPC,
+                f"{self.path} has {free / 1e9:.2f} GB free, but {self.keep} checkpoints and one being written take"
+                f" {needed / 1e9:.2f} GB: free some space, give --out on another disk, or lower --keep-checkpoints",
+            )
+
+
+def provenance(*, seed: int, data: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str, Any]:
+    """What a result came from: versions, seed, command, commit, data, and the sha256 of each input file."""
+    return {
+        "command": " ".join([Path(sys.executable).name, *sys.argv]),
+        "commit": _commit(),
+        "seed": seed,
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "data": dict(data),
+        "sha256": dict(inputs),
+    }
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file's content, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_tensors(path: Path, expected: str) -> dict[str, Tensor]:
+    """Read a safetensors file; `expected` says in an error what the file should have held.
+
+    Raises:
+        ValueError: the file is missing, not safetensors, or cut short.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist: expected {expected}")
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path} is corrupt, cut short, or no safetensors file ({error}): expected {expected}") from error
+
+
+def _commit() -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None  # not a checkout, or no git: the versions still say what ran
+    return done.stdout.strip()
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _explained(error: Exception, path: Path, last: Path | None = None) -> Exception:
+    text = str(error)
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+    if not full and not any(sign in text for sign in ("No space left", "File too large", "quota")):
+        return error
+    kept = f"; the last checkpoint is whole: {last}" if last else ""
+    return DiskFullError(errno.ENOSPC, f"no room left to write to {path} ({text}){kept}: free some space, then --resume")

@@ -1,0 +1,149 @@
+"""What a crosscoder is, and how one is trained: two frozen settings objects, checked when they are made."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Sparsity = Literal["l1", "topk", "batchtopk", "jumprelu"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrosscoderConfig:
+    """Shape, sparsity rule and origin of one crosscoder: all that its tensors do not say themselves."""
+
+    d_model: int
+    """Width of one residual stream."""
+    models: tuple[str, ...]
+    """Names of the models in the order of the stream axis, e.g. base, distilled. One name makes an SAE."""
+    layers: tuple[int, ...]
+    """Layers whose residual stream inputs are read; streams are model-major: base@10, base@14, distilled@10, ..."""
+    n_latents: int
+    """Number of latents."""
+    sparsity: Sparsity
+    """Rule that decides which latents fire."""
+    k: int
+    """Latents kept per token by topk, and on average by batchtopk; the other rules ignore it."""
+    n_shared: int = 0
+    """Designated shared latents, the first ones: one decoder row for all models."""
+    n_exclusive: int = 0
+    """Designated exclusive latents of each model, after the shared ones: zero decoder rows for other models."""
+    scale: tuple[float, ...] = ()
+    """Factor per stream that training applied to activations; already folded into the weights, kept as a record."""
+    sources: tuple[str, ...] = ()
+    """Path or repository of each model in `models`; empty when unknown."""
+
+    def __post_init__(self) -> None:
+        require_positive(d_model=self.d_model, n_latents=self.n_latents, k=self.k)
+        require_not_negative(n_shared=self.n_shared, n_exclusive=self.n_exclusive)
+        check_latent_budget(self, len(self.models))
+        if not self.models or not self.layers:
+            raise ValueError("a crosscoder needs at least one model and one layer; both tuples must be filled")
+
+    @property
+    def n_streams(self) -> int:
+        """Number of residual streams: one per model and layer."""
+        return len(self.models) * len(self.layers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How a crosscoder is trained; the defaults are meant for models of 1.5B parameters and more."""
+
+    sparsity: Sparsity = "batchtopk"
+    """Rule that decides which latents fire; batchtopk avoids most of L1's false exclusive latents."""
+    tokens: int = 100_000_000
+    """Training tokens in all; the schedules end here."""
+    batch_tokens: int = 2048
+    """Tokens per optimiser step."""
+    n_latents: int = 32_768
+    """Latents in the dictionary."""
+    n_shared: int = 0
+    """Designated shared latents: one decoder row for all models."""
+    n_exclusive: int = 0
+    """Designated exclusive latents of each model: their decoder rows for other models stay zero."""
+    k: int = 100
+    """Latents kept per token (topk), or on average per token (batchtopk)."""
+    k_initial: int = 1024
+    """Latents kept per token at the first step; falls linearly to k, so that few latents die early."""
+    k_anneal_steps: int = 2000
+    """Steps over which k_initial falls to k; 0 starts at k."""
+    sparsity_coefficient: float = 2.0
+    """Weight λ of the l1 or jumprelu penalty, against the squared error summed over models (√d-scaled inputs)."""
+    sparsity_warmup_share: float = 0.05
+    """Share of the steps over which λ rises linearly from 0."""
+    jumprelu_threshold: float = 0.1
+    """JumpReLU threshold at the start, in units of the decoder-norm-weighted activation."""
+    jumprelu_bandwidth: float = 0.1
+    """Width of the straight-through window around a JumpReLU threshold, in the same units."""
+    threshold_decay: float = 0.999
+    """Decay per step of the running mean that becomes batchtopk's inference threshold; starts once k is reached."""
+    lr: float = 1e-4
+    """Adam's learning rate, after warm-up."""
+    lr_warmup_steps: int = 1000
+    """Steps over which the learning rate rises linearly from 0."""
+    lr_decay_share: float = 0.2
+    """Share of the steps, at the end, over which the learning rate falls linearly to 0."""
+    clip: float = 1.0
+    """Largest norm of the whole gradient; larger ones are scaled down to it."""
+    decoder_init_norm: float = 1.0
+    """Norm of each decoder row at the start, per stream; 0.08 suits l1."""
+    aux_coefficient: float = 1 / 32
+    """Weight of the loss that revives dead latents; 0 switches it off."""
+    dead_after_tokens: int = 10_000_000
+    """A latent that fired on none of this many latest tokens counts as dead."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Type of the large matrix products; weights, optimiser and kept codes are fp32 always."""
+
+    def __post_init__(self) -> None:
+        require_positive(
+            tokens=self.tokens, batch_tokens=self.batch_tokens, n_latents=self.n_latents, k=self.k, lr=self.lr,
+            clip=self.clip, decoder_init_norm=self.decoder_init_norm, jumprelu_bandwidth=self.jumprelu_bandwidth,
+            jumprelu_threshold=self.jumprelu_threshold, k_initial=self.k_initial,
+            dead_after_tokens=self.dead_after_tokens,
+        )  # fmt: skip
+        require_not_negative(
+            n_shared=self.n_shared, n_exclusive=self.n_exclusive, aux_coefficient=self.aux_coefficient,
+            lr_warmup_steps=self.lr_warmup_steps, k_anneal_steps=self.k_anneal_steps,
+            sparsity_coefficient=self.sparsity_coefficient,
+        )  # fmt: skip
+        for name in ("sparsity_warmup_share", "lr_decay_share", "threshold_decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} = {getattr(self, name)} is outside [0, 1]; choose a share within it")
+        if self.tokens < self.batch_tokens:
+            raise ValueError(
+                f"tokens = {self.tokens} is less than one batch of {self.batch_tokens}; "
+                "ask for more tokens or make batch_tokens smaller"
+            )
+        check_latent_budget(self, n_models=1)
+
+    @property
+    def steps(self) -> int:
+        """Number of optimiser steps; tokens beyond the last whole batch are not used."""
+        return self.tokens // self.batch_tokens
+
+
+def check_latent_budget(config: CrosscoderConfig | TrainingConfig, n_models: int) -> None:
+    """Refuse more kept or designated latents than there are."""
+    if config.sparsity in ("topk", "batchtopk") and config.k > config.n_latents:
+        raise ValueError(
+            f"k = {config.k} is more than n_latents = {config.n_latents}; lower k or raise n_latents"
+        )
+    designated = config.n_shared + n_models * config.n_exclusive
+    if designated > config.n_latents:
+        raise ValueError(
+            f"{config.n_shared} shared and {n_models} × {config.n_exclusive} exclusive latents are {designated}, "
+            f"more than n_latents = {config.n_latents}; designate fewer or raise n_latents"
+        )
+
+
+def require_positive(**values: float) -> None:
+    """Refuse values of zero or less, by name."""
+    for name, value in values.items():
+        if value <= 0:
+            raise ValueError(f"{name} = {value} must be greater than 0")
+
+
+def require_not_negative(**values: float) -> None:
+    """Refuse negative values, by name."""
+    for name, value in values.items():
+        if value < 0:
+            raise ValueError(f"{name} = {value} must not be negative; 0 switches it off")

@@ -1,0 +1,64 @@
+"""How good a crosscoder is on held-out activations, in one pass over them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from toolkit.dictionaries.crosscoder import Crosscoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class DictionaryMetrics:
+    """What `evaluate` measured."""
+
+    tokens: int
+    """Tokens evaluated."""
+    fve: tuple[float, ...]
+    """Fraction of variance explained per stream: 1 − Σ‖x − x̂‖² / Σ‖x − mean‖², raw activations."""
+    l0: float
+    """Latents firing per token."""
+    dead_share: float
+    """Share of latents that fired on none of the tokens."""
+    firing_counts: Int[Tensor, " latent"]
+    """Tokens on which each latent fired."""
+    activation_mass: Float[Tensor, " latent"]
+    """Sum over tokens of each latent's code: the weights of an activation-weighted mean."""
+
+
+@torch.no_grad()
+def evaluate(
+    crosscoder: Crosscoder, batches: Iterable[Float[Tensor, "token stream d_model"]]
+) -> DictionaryMetrics:
+    """Measure a crosscoder on batches of raw activations; sums run in float64.
+
+    Raises ValueError when there are no tokens.
+    """
+    config, device = crosscoder.config, crosscoder.b_dec.device
+    tokens = 0
+    error, squares = (torch.zeros(config.n_streams, dtype=torch.float64, device=device) for _ in range(2))
+    total = torch.zeros(config.n_streams, config.d_model, dtype=torch.float64, device=device)
+    mass = torch.zeros(config.n_latents, dtype=torch.float64, device=device)
+    counts = torch.zeros(config.n_latents, dtype=torch.int64, device=device)
+    for batch in batches:
+        x = batch.to(device)
+        codes = crosscoder.encode(x)
+        tokens += len(x)
+        error += (x - crosscoder.decode(codes)).double().square().sum(dim=(0, 2))
+        squares += x.double().square().sum(dim=(0, 2))
+        total += x.double().sum(dim=0)
+        mass += codes.sum(dim=0)
+        counts += codes.count_nonzero(dim=0)
+    if tokens == 0:
+        raise ValueError("no activations to evaluate on; give at least one batch")
+    variance = squares - total.square().sum(dim=1) / tokens
+    return DictionaryMetrics(
+        tokens=tokens,
+        fve=tuple((1 - error / variance).tolist()),
+        l0=counts.sum().item() / tokens,
+        dead_share=(counts == 0).double().mean().item(),
+        firing_counts=counts.cpu(),
+        activation_mass=mass.float().cpu(),
+    )

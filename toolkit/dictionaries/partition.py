@@ -1,0 +1,40 @@
+"""Designated latents: the first `n_shared` belong to all models, the next `n_exclusive` of each model to it alone.
+
+Both constraints are orthogonal projections of the decoder: shared rows are averaged over models, foreign rows of
+exclusive latents are zero. Projecting the initial decoder and every gradient keeps them for ever, because Adam
+treats equal entries equally. (Designated shared features: Lindsey et al. 2024; exclusive ones: Minder et al. 2025.)
+"""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Partition:
+    """How many latents are designated, among how many models."""
+
+    n_models: int
+    """Models on the stream axis."""
+    n_shared: int
+    """Latents with one decoder row for all models."""
+    n_exclusive: int
+    """Latents of each model whose decoder rows for other models are zero."""
+
+    def owned(self, model: int) -> slice:
+        """Latents that are exclusive to `model`."""
+        start = self.n_shared + model * self.n_exclusive
+        return slice(start, start + self.n_exclusive)
+
+    def project_(self, decoder: Float[Tensor, "latent width"]) -> None:
+        """Project decoder rows, or their gradient, onto the partition in place; width is stream × d_model."""
+        rows = decoder.view(len(decoder), self.n_models, -1)  # streams are model-major
+        if self.n_shared:
+            shared = rows[: self.n_shared]
+            shared.copy_(shared.mean(dim=1, keepdim=True).expand_as(shared))
+        if self.n_exclusive:
+            for model in range(self.n_models):
+                owned = rows[self.owned(model)]
+                owned[:, :model] = 0
+                owned[:, model + 1 :] = 0

@@ -1,0 +1,63 @@
+"""How well each latent's activation alone tells labelled tokens from the rest."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def latent_auroc(
+    codes: Float[Tensor, "token latent"], labels: Bool[Tensor, " token"]
+) -> Float[Tensor, " latent"]:
+    """AUROC of every latent at once, by ranks; only the activations above zero are sorted.
+
+    Tokens where a latent is silent tie with each other and count half. A latent that never fires gets 0.5.
+    """
+    token, latent = codes.nonzero(as_tuple=True)
+    value = codes[token, latent]
+    order = torch.argsort(value, stable=True)
+    order = order[torch.argsort(latent[order], stable=True)]
+    token, latent = token[order], latent[order]
+    n_latents = codes.shape[1]
+    fired = torch.bincount(latent, minlength=n_latents)
+    start = fired.cumsum(0) - fired
+    rank = torch.arange(len(latent), device=codes.device) - start[latent] + 1
+    positive = labels[token]
+    rank_sum = torch.zeros(n_latents, dtype=torch.float64, device=codes.device)
+    rank_sum.index_add_(0, latent[positive], rank[positive].double())
+    hits = torch.bincount(latent[positive], minlength=n_latents)
+    n_positive, n_negative = labels.sum(), (~labels).sum()
+    false_alarms = fired - hits
+    # Mann-Whitney: firing positives beat silent negatives, and those firing negatives that rank below them.
+    wins = rank_sum - hits * (hits + 1) / 2 + hits * (n_negative - false_alarms)
+    ties = (n_positive - hits) * (n_negative - false_alarms)
+    return ((wins + ties / 2) / (n_positive * n_negative)).float()
+
+
+def auroc_interval(
+    scores: Float[Tensor, " token"],
+    labels: Bool[Tensor, " token"],
+    documents: Int[Tensor, " token"],
+    *,
+    generator: torch.Generator,
+    resamples: int = 500,
+) -> tuple[float, float, float]:
+    """One latent's AUROC with its 95 % bootstrap interval over documents: tokens of one document are not independent."""
+    order = torch.argsort(scores)
+    scores, labels, documents = scores[order], labels[order], documents[order]
+    n_documents = int(documents.max()) + 1
+    draws = torch.randint(n_documents, (resamples, n_documents), generator=generator)
+    counts = torch.zeros(resamples, n_documents).scatter_add_(1, draws, torch.ones(draws.shape))
+    weights = torch.cat([torch.ones(1, n_documents), counts])
+    _, group = torch.unique_consecutive(scores, return_inverse=True)
+    values = torch.stack([_weighted_auroc(weight[documents], labels, group) for weight in weights])
+    low, high = values[1:].nanquantile(torch.tensor([0.025, 0.975], dtype=values.dtype)).tolist()
+    return float(values[0]), low, high
+
+
+def _weighted_auroc(weight: Tensor, labels: Tensor, group: Tensor) -> Tensor:
+    """AUROC of weighted tokens, sorted by score; `group` numbers the distinct scores."""
+    n_groups = int(group[-1]) + 1
+    positive = torch.zeros(n_groups, dtype=torch.float64).index_add_(0, group, (weight * labels).double())
+    negative = torch.zeros(n_groups, dtype=torch.float64).index_add_(0, group, (weight * ~labels).double())
+    below = negative.cumsum(0) - negative
+    return (positive * (below + negative / 2)).sum() / (positive.sum() * negative.sum())

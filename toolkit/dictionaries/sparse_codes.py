@@ -1,0 +1,58 @@
+"""Sparse codes in CSR form, and the three products that training and decoding need of them."""
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+with warnings.catch_warnings():  # torch says once per process that CSR is in beta; say it here, unheard
+    warnings.simplefilter("ignore")
+    _zero = torch.zeros(2, dtype=torch.int32)
+    torch.sparse_csr_tensor(_zero, _zero[:0], torch.zeros(0), (1, 1))
+
+
+@dataclass(frozen=True)
+class SparsePattern:
+    """Which latents fired on which tokens: row-major coordinates of a [token, latent] matrix.
+
+    32-bit indices, as the matrix libraries want them.
+    """
+
+    rows: Int[Tensor, " nonzero"]
+    columns: Int[Tensor, " nonzero"]
+    shape: tuple[int, int]
+
+    @classmethod
+    def from_flat(cls, flat: Int[Tensor, " nonzero"], shape: tuple[int, int]) -> "SparsePattern":
+        """Build from ascending positions in the flattened matrix."""
+        rows = torch.div(flat, shape[1], rounding_mode="floor")
+        return cls(rows.int(), (flat - rows * shape[1]).int(), shape)
+
+    def restricted(self, kept: Int[Tensor, " kept"]) -> "SparsePattern":
+        """Return the pattern of these nonzeros alone."""
+        return SparsePattern(self.rows[kept], self.columns[kept], self.shape)
+
+    def matrix(self, values: Float[Tensor, " nonzero"]) -> Tensor:
+        """Return the CSR matrix [token, latent] with these values."""
+        return _csr(self.rows, self.columns, values, self.shape)
+
+    def transposed(self) -> tuple["SparsePattern", Int[Tensor, " nonzero"]]:
+        """Return the pattern [latent, token] and the order in which it takes this pattern's values."""
+        order = torch.argsort(self.columns, stable=True)
+        return SparsePattern(self.columns[order], self.rows[order], self.shape[::-1]), order
+
+    def sampled_product(
+        self, left: Float[Tensor, "token width"], right: Float[Tensor, "latent width"]
+    ) -> Float[Tensor, " nonzero"]:
+        """Return left[token] · right[latent] for each coordinate, and compute no other entry of the product."""
+        zeros = self.matrix(torch.zeros(len(self.rows), dtype=left.dtype, device=left.device))
+        return torch.sparse.sampled_addmm(zeros, left, right.t(), beta=0.0).values()
+
+
+def _csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    starts = torch.zeros(shape[0] + 1, dtype=torch.int32, device=rows.device)
+    starts[1:] = torch.bincount(rows, minlength=shape[0]).cumsum(0)
+    return torch.sparse_csr_tensor(starts, columns, values, shape, check_invariants=False)
+

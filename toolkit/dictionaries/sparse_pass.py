@@ -1,0 +1,81 @@
+"""Forward and backward pass of topk and batchtopk: one large matrix product, then work on the kept codes alone.
+
+With Σ_s‖W_dec,k^s‖ folded into the encoder rows, the product over all streams at once yields the scores themselves.
+bf16 is used to find candidates only; their codes are computed again in fp32.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from toolkit.dictionaries.sparse_codes import SparsePattern
+from toolkit.dictionaries.sparsity import batchtopk_candidates, batchtopk_cut, topk_positions
+from toolkit.dictionaries.weights import Pass, Weights, Workspace
+
+
+def sparse_pass(
+    x: Float[Tensor, "token width"],
+    weights: Weights,
+    norms: Float[Tensor, " latent"],
+    k: int,
+    last_cut: float | None,
+    dtype: torch.dtype,
+    workspace: Workspace,
+) -> Pass:
+    """Return loss gradients of mean_token ‖x̂ − x‖² when k latents fire per token.
+
+    `norms` is Σ_s‖W_dec,k^s‖; `last_cut` is the last batch's smallest kept score (0 if there was none) for
+    batchtopk, None for topk; `dtype` is that of the encoder product.
+    """
+    pattern, codes, cut = _select(x, weights, norms, k, last_cut, dtype, workspace)
+    error = torch.addmm(weights.b_dec - x, pattern.matrix(codes), weights.W_dec)
+    error_gradient = error * (2 / len(x))
+    code_gradient = pattern.sampled_product(error_gradient, weights.W_dec)
+    transposed, order = pattern.transposed()
+    b_enc_gradient = torch.zeros_like(weights.b_enc).index_add_(0, pattern.columns, code_gradient)
+    gradients = Weights(
+        W_enc=_sparse_product(transposed.matrix(code_gradient[order]), x, workspace, "W_enc_gradient"),
+        b_enc=b_enc_gradient,
+        W_dec=_sparse_product(transposed.matrix(codes[order]), error_gradient, workspace, "W_dec_gradient"),
+        b_dec=error_gradient.sum(dim=0),
+    )
+    fired = torch.bincount(pattern.columns, minlength=len(norms))
+    return Pass(gradients, error, fired, sparsity_loss=x.new_zeros(()), cut=cut)
+
+
+def _sparse_product(sparse: Tensor, dense: Tensor, workspace: Workspace, name: str) -> Tensor:
+    out = workspace.empty(name, (sparse.shape[0], dense.shape[1]), like=dense, dtype=dense.dtype)
+    return torch.addmm(out, sparse, dense, beta=0, out=out)  # mm would zero and copy its result
+
+
+def _select(
+    x: Tensor,
+    weights: Weights,
+    norms: Tensor,
+    k: int,
+    last_cut: float | None,
+    dtype: torch.dtype,
+    workspace: Workspace,
+) -> tuple[SparsePattern, Tensor, Tensor]:
+    """Return which latents fire where, their codes (not norm-weighted), and the smallest kept score."""
+    scores = _scores(x, weights, norms, dtype, workspace)
+    if last_cut is None:
+        flat = topk_positions(scores, k)
+    else:
+        flat = batchtopk_candidates(scores, k * len(x), last_cut)
+    pattern = SparsePattern.from_flat(flat, (len(x), len(norms)))
+    if dtype == torch.float32:
+        codes = scores.view(-1)[flat] / norms[pattern.columns]
+    else:
+        codes = pattern.sampled_product(x, weights.W_enc) + weights.b_enc[pattern.columns]
+    candidate_scores = codes * norms[pattern.columns]
+    cut = x.new_zeros(()) if last_cut is None else batchtopk_cut(candidate_scores, k * len(x))
+    kept = ((candidate_scores >= cut) & (candidate_scores > 0)).nonzero().squeeze(1)
+    return pattern.restricted(kept), codes[kept], cut
+
+
+def _scores(x: Tensor, weights: Weights, norms: Tensor, dtype: torch.dtype, workspace: Workspace) -> Tensor:
+    scores = workspace.empty("scores", (len(x), len(norms)), like=x, dtype=dtype)
+    encoder = workspace.empty("encoder", weights.W_enc.shape, like=x, dtype=x.dtype)
+    torch.mul(weights.W_enc, norms[:, None], out=encoder)
+    return torch.addmm((weights.b_enc * norms).to(dtype), x.to(dtype), encoder.to(dtype).t(), out=scores)

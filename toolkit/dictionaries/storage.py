@@ -1,0 +1,99 @@
+"""Files of a crosscoder: `crosscoder.safetensors` and, under "crosscoder" in `config.json`, its settings."""
+
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from toolkit.dictionaries.configs import CrosscoderConfig
+
+WEIGHTS_FILE = "crosscoder.safetensors"
+CONFIG_FILE = "config.json"
+CONFIG_KEY = "crosscoder"
+
+
+def shapes(config: CrosscoderConfig) -> dict[str, tuple[int, ...]]:
+    """Return the tensors of a crosscoder and their shapes."""
+    rows = (config.n_latents, config.n_streams, config.d_model)
+    expected = {"W_enc": rows, "b_enc": rows[:1], "W_dec": rows, "b_dec": rows[1:]}
+    if config.sparsity == "batchtopk":
+        expected["threshold"] = ()
+    elif config.sparsity == "jumprelu":
+        expected["threshold"] = rows[:1]
+    return expected
+
+
+def save(config: CrosscoderConfig, tensors: dict[str, Tensor], folder: Path) -> None:
+    """Write both files into `folder`, made if need be; other keys of an existing `config.json` are kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / WEIGHTS_FILE)
+    path = folder / CONFIG_FILE
+    others = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    content = others | {CONFIG_KEY: asdict(config)}
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load(source: str, revision: str | None) -> tuple[CrosscoderConfig, dict[str, Tensor]]:
+    """Read settings and tensors from a folder or hub repository; errors as in `Crosscoder.from_pretrained`."""
+    folder = _folder(source, revision)
+    config = read_config(folder / CONFIG_FILE)
+    return config, read_tensors(folder / WEIGHTS_FILE, shapes(config))
+
+
+def read_config(path: Path) -> CrosscoderConfig:
+    """Read the settings of a crosscoder from `config.json`; ValueError for unknown or missing fields."""
+    try:
+        content = json.loads(_existing(path).read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    values = content.get(CONFIG_KEY) if isinstance(content, dict) else None
+    if not isinstance(values, dict):
+        raise ValueError(f'{path} has no "{CONFIG_KEY}" section; it is not the config.json of a crosscoder')
+    known = {field.name for field in fields(CrosscoderConfig)}
+    if unknown := sorted(values.keys() - known):
+        raise ValueError(f"{path} has unknown fields {unknown}; known are {sorted(known)}")
+    listed = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    try:
+        return CrosscoderConfig(**listed)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} does not describe a crosscoder: {error}") from error
+
+
+def read_tensors(path: Path, expected: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Read tensors from a safetensors file; ValueError unless names and shapes are exactly as expected."""
+    try:
+        with safe_open(_existing(path), framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no intact safetensors file ({error}); fetch or train it again") from error
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if found != expected:
+        raise ValueError(f"{path} does not hold this crosscoder: expected {expected}, found {found}")
+    return tensors
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; a crosscoder is {WEIGHTS_FILE} beside {CONFIG_FILE}")
+    return path
+
+
+def _folder(source: str, revision: str | None) -> Path:
+    if Path(source).is_dir():
+        return Path(source)
+    try:
+        return Path(snapshot_download(source, revision=revision, allow_patterns=[WEIGHTS_FILE, CONFIG_FILE]))
+    except HFValidationError as error:
+        raise FileNotFoundError(f"{source} is neither a folder nor the name of a hub repository") from error
+    except (LocalEntryNotFoundError, ConnectionError) as error:
+        raise FileNotFoundError(
+            f"{source} is no folder here, and the hub cannot be reached to look for a repository of that name "
+            "(no network, or HF_HUB_OFFLINE is set); give the path of a folder instead"
+        ) from error
+    except HfHubHTTPError as error:
+        raise FileNotFoundError(f"{source} is no folder here, and the hub has no such repository: {error}") from error

@@ -1,0 +1,270 @@
+"""The trainer: one optimiser step a batch of raw activations, and a state of plain tensors that resumes exactly."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from toolkit.dictionaries import schedules
+from toolkit.dictionaries.configs import CrosscoderConfig, TrainingConfig
+from toolkit.dictionaries.crosscoder import Crosscoder, fold
+from toolkit.dictionaries.dense_pass import jumprelu_pass, l1_pass
+from toolkit.dictionaries.partition import Partition
+from toolkit.dictionaries.revival import add_revival, choose_dead
+from toolkit.dictionaries.sparse_pass import sparse_pass
+from toolkit.dictionaries.weights import EPSILON, Pass, Weights, Workspace
+
+Activations = Float[Tensor, "token stream d_model"]
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepMetrics:
+    """What one training step measured on its own batch, before the update."""
+
+    step: int
+    """Steps done, this one included."""
+    tokens: int
+    """Tokens seen, this batch included."""
+    loss: float
+    """reconstruction + λ sparsity_loss + aux_coefficient aux_loss."""
+    reconstruction: float
+    """Mean over tokens of the squared error summed over streams, on scaled activations."""
+    sparsity_loss: float
+    """Penalty per token before its weight: decoder-norm-weighted L1, or L0 for jumprelu; 0 for the others."""
+    aux_loss: float
+    """Loss that revives dead latents, before its weight."""
+    fve: tuple[float, ...]
+    """Fraction of variance explained, per stream."""
+    l0: float
+    """Latents firing per token."""
+    dead_share: float
+    """Share of latents that fired on none of the last `dead_after_tokens` tokens."""
+    lr: float
+    """Learning rate of this step."""
+    coefficient: float
+    """λ for l1 and jumprelu; k for topk and batchtopk."""
+    grad_norm: float
+    """Norm of the whole gradient before clipping."""
+
+
+class NonFiniteError(RuntimeError):
+    """Raised instead of an update that would put NaN or infinity into the weights.
+
+    `step` is the step that failed; `statistics` has one line per stream of the batch.
+    """
+
+    def __init__(self, step: int, statistics: tuple[str, ...]) -> None:
+        self.step = step
+        self.statistics = statistics
+        lines = "\n  ".join(statistics)
+        super().__init__(
+            f"step {step} met NaN or infinity; the weights are as before it. The batch, raw, per stream:\n  {lines}"
+        )
+
+
+class CrosscoderTrainer:
+    """Trains one crosscoder on raw activations [token, stream, d_model]; streams are model-major.
+
+    `state` is what `initialise` made, or what `state_dict` returned earlier, perhaps by way of a safetensors file;
+    the trainer updates its tensors in place. `models`, `layers` and `sources` are as in `CrosscoderConfig`.
+    """
+
+    def __init__(
+        self,
+        training: TrainingConfig,
+        state: dict[str, Tensor],
+        *,
+        models: tuple[str, ...],
+        layers: tuple[int, ...],
+        sources: tuple[str, ...] = (),
+    ) -> None:
+        self.training = training
+        self.config = CrosscoderConfig(
+            d_model=state["b_dec"].numel() // (len(models) * len(layers)),
+            models=models,
+            layers=layers,
+            n_latents=training.n_latents,
+            sparsity=training.sparsity,
+            k=training.k,
+            n_shared=training.n_shared,
+            n_exclusive=training.n_exclusive,
+            scale=tuple(state["scale"].tolist()),
+            sources=sources,
+        )
+        self._weights = Weights(*(state.get(name) for name in Weights._fields))  # type: ignore[arg-type]
+        self._optimiser = _adam(self._weights, state)
+        self._scale = state["scale"]
+        self._silent_tokens = state["silent_tokens"]
+        self._threshold, self._last_cut = state["threshold"].item(), state["last_cut"].item()
+        self.steps_done, self.tokens_seen = int(state["step"]), int(state["tokens"])
+        self._partition = Partition(
+            n_models=len(models), n_shared=training.n_shared, n_exclusive=training.n_exclusive
+        )
+        self._workspace = Workspace()
+        self._dtype = torch.bfloat16 if training.precision == "bf16" else torch.float32
+
+    @torch.no_grad()
+    def step(self, x: Activations) -> StepMetrics:
+        """Update the weights on one batch of raw activations and return what it measured.
+
+        Raises ValueError for a batch of another shape than the state's, and NonFiniteError, before anything has
+        changed, for a batch that leads to NaN or infinity.
+        """
+        self._check_shape(x)
+        scaled = (x.float() * self._scale[:, None]).flatten(1)
+        stream_norms = self._weights.decoder_norms(self.config.n_streams)
+        found = self._run_pass(scaled, stream_norms)
+        aux_loss = self._revive(scaled, found, stream_norms.sum(dim=1))
+        self._partition.project_(found.gradients.W_dec)
+        silent_tokens = torch.where(found.fired > 0, 0, self._silent_tokens + len(x))
+        metrics, cut = self._measure(scaled, found, aux_loss, silent_tokens)
+        if not math.isfinite(metrics.loss + metrics.grad_norm):
+            raise NonFiniteError(metrics.step, describe(x))
+        self._update(found.gradients, metrics)
+        self._silent_tokens = silent_tokens
+        self._follow_threshold(cut)
+        self.steps_done, self.tokens_seen = metrics.step, metrics.tokens
+        return metrics
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return all that an exact continuation needs, as plain tensors; they share memory with the trainer."""
+        weights = self._weights.named()
+        moments = {
+            f"{moment}.{name}": self._optimiser.state[weight][moment]
+            for name, weight in weights.items()
+            for moment in MOMENTS
+        }
+        return weights | moments | {
+            "scale": self._scale,
+            "silent_tokens": self._silent_tokens,
+            "threshold": torch.tensor(self._threshold, dtype=torch.float64),
+            "last_cut": torch.tensor(self._last_cut, dtype=torch.float64),
+            "step": torch.tensor(self.steps_done),
+            "tokens": torch.tensor(self.tokens_seen),
+        }  # fmt: skip
+
+    def crosscoder(self) -> Crosscoder:
+        """Return the dictionary as it stands, folded so that it takes raw activations; it shares no memory."""
+        threshold = None
+        if self.training.sparsity == "batchtopk":
+            # Until k is reached there is no running mean; the last batch's cut is then the best guess.
+            threshold = torch.tensor(self._threshold if self._threshold >= 0 else self._last_cut)
+        elif self._weights.log_threshold is not None:
+            threshold = self._weights.log_threshold.exp()
+        return fold(self.config, self._weights, threshold)
+
+    def _check_shape(self, x: Tensor) -> None:
+        expected = (self.config.n_streams, self.config.d_model)
+        if x.shape[1:] != expected or len(x) == 0:
+            raise ValueError(
+                f"the batch has shape {tuple(x.shape)}, expected [token, {expected[0]}, {expected[1]}]: "
+                f"one stream for each of the models {self.config.models} and layers {self.config.layers}"
+            )
+
+    def _run_pass(self, x: Tensor, stream_norms: Tensor) -> Pass:
+        training, coefficient = self.training, self._coefficient()
+        if training.sparsity == "l1":
+            return l1_pass(x, self._weights, stream_norms, coefficient, self._dtype, self._workspace)
+        norms = stream_norms.sum(dim=1)
+        if training.sparsity == "jumprelu":
+            width = training.jumprelu_bandwidth
+            return jumprelu_pass(x, self._weights, norms, coefficient, width, self._dtype, self._workspace)
+        last_cut = self._last_cut if training.sparsity == "batchtopk" else None
+        return sparse_pass(x, self._weights, norms, int(coefficient), last_cut, self._dtype, self._workspace)
+
+    def _coefficient(self) -> float:
+        if self.training.sparsity in ("topk", "batchtopk"):
+            return schedules.kept_latents(self.training, self.steps_done)
+        return schedules.sparsity_weight(self.training, self.steps_done)
+
+    def _revive(self, x: Tensor, found: Pass, norms: Tensor) -> Tensor:
+        if self.training.aux_coefficient == 0:
+            return x.new_zeros(())
+        dead = choose_dead(self._silent_tokens, self.training.dead_after_tokens, self.steps_done)
+        dead_norms = norms[dead] if self.training.sparsity in ("l1", "jumprelu") else None
+        return add_revival(x, found, self._weights, dead, self.training.aux_coefficient, dead_norms)
+
+    def _measure(
+        self, x: Tensor, found: Pass, aux_loss: Tensor, silent_tokens: Tensor
+    ) -> tuple[StepMetrics, float]:
+        """Gather every figure in one tensor, so that an accelerator is waited for once."""
+        n_streams = self.config.n_streams
+        squared_error = _squared_norms(found.error, n_streams)
+        variance = _squared_norms(x - x.mean(dim=0), n_streams)
+        grad_norm = torch.nn.utils.get_total_norm(found.gradients.named().values())
+        dead_share = (silent_tokens >= self.training.dead_after_tokens).float().mean()
+        l0 = found.fired.sum() / len(x)
+        figures = torch.stack([found.sparsity_loss, aux_loss, l0, dead_share, grad_norm, found.cut])
+        gathered = torch.cat([squared_error / len(x), 1 - squared_error / variance, figures]).tolist()
+        reconstruction = sum(gathered[:n_streams])
+        sparsity_loss, aux, l0_value, dead, norm, cut = gathered[2 * n_streams :]
+        coefficient = self._coefficient()
+        weight = 0.0 if self.training.sparsity in ("topk", "batchtopk") else coefficient
+        metrics = StepMetrics(
+            step=self.steps_done + 1,
+            tokens=self.tokens_seen + len(x),
+            loss=reconstruction + weight * sparsity_loss + self.training.aux_coefficient * aux,
+            reconstruction=reconstruction,
+            sparsity_loss=sparsity_loss,
+            aux_loss=aux,
+            fve=tuple(gathered[n_streams : 2 * n_streams]),
+            l0=l0_value,
+            dead_share=dead,
+            lr=schedules.learning_rate(self.training, self.steps_done),
+            coefficient=float(coefficient),
+            grad_norm=norm,
+        )
+        return metrics, cut
+
+    def _update(self, gradients: Weights, metrics: StepMetrics) -> None:
+        shrink = min(1.0, self.training.clip / max(metrics.grad_norm, EPSILON))
+        for name, weight in self._weights.named().items():
+            weight.grad = gradients.named()[name].mul_(shrink)
+        self._optimiser.param_groups[0]["lr"] = metrics.lr
+        self._optimiser.step()
+        self._optimiser.zero_grad()
+
+    def _follow_threshold(self, cut: float) -> None:
+        self._last_cut = cut
+        if self.steps_done < self.training.k_anneal_steps:
+            return
+        decay = self.training.threshold_decay if self._threshold >= 0 else 0.0
+        self._threshold = decay * self._threshold + (1 - decay) * cut
+
+
+def train(trainer: CrosscoderTrainer, batches: Iterable[Activations]) -> Iterator[StepMetrics]:
+    """Yield the metrics of one step per batch, until the planned steps are done or the batches end."""
+    for x in batches:
+        if trainer.steps_done >= trainer.training.steps:
+            return
+        yield trainer.step(x)
+
+
+def describe(x: Activations) -> tuple[str, ...]:
+    """Return one line per stream: mean, largest magnitude and share of values that are not finite."""
+    lines = []
+    for stream, values in enumerate(x.float().unbind(dim=1)):
+        finite = values[values.isfinite()]
+        mean, largest = (finite.mean(), finite.abs().max()) if len(finite) else (math.nan, math.nan)
+        share = 1 - len(finite) / values.numel()
+        lines.append(f"stream {stream}: mean {mean:.4g}, max |x| {largest:.4g}, not finite {share:.2%}")
+    return tuple(lines)
+
+
+def _squared_norms(values: Tensor, n_streams: int) -> Float[Tensor, " stream"]:
+    by_stream = values.view(len(values), n_streams, -1)
+    return torch.linalg.vector_norm(by_stream, dim=(0, 2)).square()
+
+
+def _adam(weights: Weights, state: dict[str, Tensor]) -> torch.optim.Adam:
+    """Adam (0.9, 0.999) that continues from the moments in `state`."""
+    optimiser = torch.optim.Adam(list(weights.named().values()), fused=True)
+    for name, weight in weights.named().items():
+        moments = {moment: state[f"{moment}.{name}"] for moment in MOMENTS}
+        step = torch.tensor(float(state["step"]), device=weight.device)
+        optimiser.state[weight] = {"step": step} | moments
+    return optimiser

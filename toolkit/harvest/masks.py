@@ -1,0 +1,66 @@
+"""Which tokens count: neither padding, nor position 0, nor chosen special tokens, nor activations of outlier norm."""
+
+from collections import Counter
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from toolkit.harvest.tokens import TokenBatch
+
+MEDIANS_KEPT = 64
+
+
+class TokenMask:
+    """Selects tokens and counts, by reason, what it drops.
+
+    A running median of each stream's norms (over the last 64 batches' medians) is the yardstick of the outlier filter:
+    models of the Qwen family have attention sinks of more than 100 times the median norm at unforeseeable positions.
+    """
+
+    def __init__(self, *, special_ids: frozenset[int], keep_position_0: bool, outlier_factor: float) -> None:
+        if not outlier_factor > 1:
+            raise ValueError(f"--outlier-factor {outlier_factor}: must be above 1 (10 is usual, inf turns the filter off)")
+        self._special_ids = torch.tensor(sorted(special_ids), dtype=torch.long)
+        self._keep_position_0, self._outlier_factor = keep_position_0, outlier_factor
+        self._medians: list[list[float]] = []
+        self.counts: Counter[str] = Counter(padding=0, position_0=0, special=0, outlier_norm=0, kept=0)
+
+    def tokens(self, batch: TokenBatch) -> Bool[Tensor, "row position"]:
+        """Tokens that may count, judged by their ids and positions."""
+        real = batch.attention_mask.bool()
+        first = torch.zeros_like(real)
+        first[:, 0] = not self._keep_position_0
+        special = torch.isin(batch.input_ids, self._special_ids)
+        self.counts["padding"] += int((~real).sum())
+        self.counts["position_0"] += int((real & first).sum())
+        self.counts["special"] += int((real & ~first & special).sum())
+        return real & ~first & ~special
+
+    def norms(self, activations: Float[Tensor, "token stream d_model"]) -> Bool[Tensor, " token"]:
+        """Tokens whose norm is at most `outlier_factor` times the running median in every stream."""
+        norms = torch.linalg.vector_norm(activations, dim=2, dtype=torch.float32)
+        if len(norms):
+            self._medians = [*self._medians, norms.median(dim=0).values.tolist()][-MEDIANS_KEPT:]
+        typical = torch.tensor(self._medians, device=norms.device).median(dim=0).values
+        keep = (norms <= self._outlier_factor * typical).all(dim=1)
+        kept = int(keep.sum())
+        self.counts["kept"] += kept
+        self.counts["outlier_norm"] += len(keep) - kept
+        return keep
+
+    def select(
+        self, batch: TokenBatch, residual: Float[Tensor, "row position stream d_model"]
+    ) -> Bool[Tensor, "row position"]:
+        """Tokens that count, judged by ids, positions and norms."""
+        selected = self.tokens(batch).to(residual.device)
+        return selected.masked_scatter(selected, self.norms(residual[selected]))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The running medians and the counts, as JSON."""
+        return {"medians": self._medians, "counts": dict(self.counts)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self._medians, self.counts = state["medians"], Counter(state["counts"])

@@ -1,0 +1,110 @@
+"""The activation stream: batches of ids in, the residual streams of both models out, masked tokens left behind."""
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from toolkit.harvest.masks import TokenMask
+from toolkit.harvest.stopwatch import Stopwatch
+from toolkit.harvest.tokens import TokenStream
+from toolkit.models.pair import ModelPair
+
+AHEAD = 2
+
+
+class ActivationStream:
+    """Chunks [token, stream, d_model] of the pair's residual streams, in raw units.
+
+    `state_dict` names the next batch of ids; a stream that loads it goes on with that very batch.
+    """
+
+    def __init__(self, pair: ModelPair, tokens: TokenStream, mask: TokenMask) -> None:
+        self._pair, self._tokens, self.mask = pair, tokens, mask
+        self.stopwatch = Stopwatch()
+
+    def __iter__(self) -> Iterator[Float[Tensor, "token stream d_model"]]:
+        for batch in self.stopwatch.waiting("tokenizing", self._tokens):
+            with self.stopwatch.stage("reading activations"):
+                residual = self._pair.residual(batch.input_ids, batch.attention_mask)
+            with self.stopwatch.stage("masks"):
+                chunk = residual[self.mask.select(batch, residual)]
+            yield chunk
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the stream stands, as JSON."""
+        return {"tokens": self._tokens.state_dict(), "mask": self.mask.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self._tokens.load_state_dict(state["tokens"])
+        self.mask.load_state_dict(state["mask"])
+
+
+class _Item(NamedTuple):
+    chunk: Tensor | None
+    state: dict[str, Any]
+    error: BaseException | None = None
+
+
+class Prefetch:
+    """Runs an activation stream ahead in a thread, so that the next chunks are read while the trainer works.
+
+    The order of chunks, and `state_dict`, are those of the stream itself: chunks that were read ahead but not handed out do
+    not count as read. Use it as a context manager, or `close` it: the models are free for others only then.
+    """
+
+    def __init__(self, stream: ActivationStream) -> None:
+        self._stream = stream
+        self._state = stream.state_dict()
+        self._queue: queue.Queue[_Item] = queue.Queue(maxsize=AHEAD)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="harvest", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            with torch.no_grad():
+                for chunk in self._stream:
+                    self._put(_Item(chunk, self._stream.state_dict()))
+                    if self._closed.is_set():
+                        return
+            self._put(_Item(None, self._stream.state_dict()))
+        except BaseException as error:  # handed to the consumer, which raises it
+            self._put(_Item(None, {}, error))
+
+    def _put(self, item: _Item) -> None:
+        while not self._closed.is_set():
+            try:
+                return self._queue.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def __iter__(self) -> Iterator[Float[Tensor, "token stream d_model"]]:
+        while True:
+            item = self._queue.get()
+            if item.error is not None:
+                raise item.error
+            self._state = item.state
+            if item.chunk is None:
+                return
+            yield item.chunk
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the stream stands after the last chunk handed out, as JSON."""
+        return self._state
+
+    def close(self) -> None:
+        """Stop reading ahead and wait until the models are free."""
+        self._closed.set()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

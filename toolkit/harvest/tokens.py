@@ -1,0 +1,104 @@
+"""The token stream: documents in, batches of ids out, one document a row.
+
+One document a row, rather than several packed into one: attention stays plain and causal, so every architecture, attention
+kernel, offload and remote server computes exactly what the model computes for that document alone. Rows of like length
+share a batch, which keeps padding to a few per cent.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from datasets import IterableDataset
+from datasets.distributed import split_dataset_by_node
+from jaxtyping import Int
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+WINDOW_DOCUMENTS = 512
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Ids of several documents, one a row, padded on the right."""
+
+    input_ids: Int[Tensor, "row position"]
+    attention_mask: Int[Tensor, "row position"]
+
+
+class TokenStream:
+    """Batches of at most `batch_tokens` tokens, padding included, in an order that `seed` decides.
+
+    Documents come in windows of 512, are cut to `row_length` tokens, sorted by length into batches, and the window's batches
+    are shuffled. `state_dict` names the next batch; a stream that loads it goes on with that very batch.
+    """
+
+    def __init__(
+        self,
+        documents: IterableDataset,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        row_length: int,
+        batch_tokens: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if row_length < 2:
+            raise ValueError(f"--row-length {row_length}: position 0 is masked, so a row needs at least 2 tokens")
+        if batch_tokens < row_length:
+            raise ValueError(f"--forward-tokens {batch_tokens} is less than --row-length {row_length}: raise the first")
+        if world_size > 1:
+            documents = split_dataset_by_node(documents, rank=rank, world_size=world_size)
+        self._documents, self._tokenizer = documents, tokenizer
+        self._row_length, self._batch_tokens, self._seed = row_length, batch_tokens, seed
+        self._window, self._batch = 0, 0
+        self._window_state: dict[str, Any] = documents.state_dict()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the stream stands, as JSON."""
+        return {"documents": self._window_state, "window": self._window, "batch": self._batch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self._window_state, self._window, self._batch = state["documents"], state["window"], state["batch"]
+
+    def __iter__(self) -> Iterator[TokenBatch]:
+        self._documents.load_state_dict(self._window_state)
+        stream = iter(self._documents)
+        while texts := [record["text"] for record in islice(stream, WINDOW_DOCUMENTS)]:
+            batches = self._batches(self._rows(texts))
+            while self._batch < len(batches):
+                self._batch += 1
+                yield self._pad(batches[self._batch - 1])
+            self._window, self._batch = self._window + 1, 0
+            self._window_state = self._documents.state_dict()
+
+    def _rows(self, texts: list[str]) -> list[list[int]]:
+        bos = self._tokenizer.bos_token
+        # Text that was rendered through a chat template may already begin with the token that the tokenizer would add.
+        texts = [text.removeprefix(bos) if bos and self._adds_bos else text for text in texts]
+        rows = self._tokenizer(texts, truncation=True, max_length=self._row_length)["input_ids"]
+        return [row for row in rows if len(row) > 1]
+
+    @property
+    def _adds_bos(self) -> bool:
+        return bool(self._tokenizer("")["input_ids"])
+
+    def _batches(self, rows: list[list[int]]) -> list[list[list[int]]]:
+        batches: list[list[list[int]]] = []
+        for row in sorted(rows, key=len, reverse=True):
+            if not batches or (len(batches[-1]) + 1) * len(batches[-1][0]) > self._batch_tokens:
+                batches.append([])
+            batches[-1].append(row)
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._window)
+        return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+
+    def _pad(self, rows: list[list[int]]) -> TokenBatch:
+        longest = len(rows[0])
+        filler = self._tokenizer.pad_token_id or 0
+        input_ids = torch.tensor([row + [filler] * (longest - len(row)) for row in rows])
+        lengths = torch.tensor([len(row) for row in rows])
+        return TokenBatch(input_ids, (torch.arange(longest) < lengths[:, None]).long())

@@ -1,0 +1,80 @@
+"""One tokenizer for both models of a pair: do the same ids mean the same thing?"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jaxtyping import Int
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+NO_TOKEN = "(no token)"
+
+Clashes = dict[int, tuple[str, str]]
+"""Id -> (what it means to the base model, what it means to the distilled model)."""
+
+Text = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]] | Int[Tensor, "*row position"]
+"""One text or several, as strings or as token ids."""
+
+
+def check_same_tokens(base: PreTrainedTokenizerBase, distilled: PreTrainedTokenizerBase) -> Clashes:
+    """Find the special and added ids that mean different things to the two models of a pair.
+
+    An id that begins (or ends) a text in both tokenizers means the same whatever its name. An id that
+    only one tokenizer has counts as a clash.
+    Raises `ValueError` when ordinary tokens differ: then the models cannot read the same ids at all.
+    """
+    base_tokens, distilled_tokens = _tokens_by_id(base), _tokens_by_id(distilled)
+    added = base.added_tokens_decoder.keys() | distilled.added_tokens_decoder.keys()
+    same_role = {base.bos_token_id} & {distilled.bos_token_id} | {base.eos_token_id} & {
+        distilled.eos_token_id
+    }
+    differing = {
+        token_id: (base_tokens.get(token_id, NO_TOKEN), distilled_tokens.get(token_id, NO_TOKEN))
+        for token_id in sorted(base_tokens.keys() | distilled_tokens.keys())
+        if base_tokens.get(token_id) != distilled_tokens.get(token_id)
+    }
+    ordinary = {token_id: names for token_id, names in differing.items() if token_id not in added}
+    if ordinary:
+        raise ValueError(
+            f"the two vocabularies differ in {len(ordinary)} ordinary tokens (base has {len(base_tokens)} "
+            f"ids, distilled {len(distilled_tokens)}), for example {describe_clashes(ordinary)}. "
+            "Both models must read the same ids: choose a pair with one vocabulary."
+        )
+    return {token_id: names for token_id, names in differing.items() if token_id not in same_role}
+
+
+def describe_clashes(clashes: Clashes, limit: int = 8) -> str:
+    """Name the first `limit` ids of `clashes` and what each means to the base and the distilled model."""
+    shown = [f"{i} (base {a!r}, distilled {b!r})" for i, (a, b) in list(clashes.items())[:limit]]
+    hidden = len(clashes) - len(shown)
+    return ", ".join(shown) + (f" and {hidden} more" if hidden else "")
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """Turn each text into ids, with the BOS that the tokenizer adds by itself but never a second one."""
+    rows: list[list[int]] = tokenizer(list(texts))["input_ids"] if texts else []
+    bos, bos_id = tokenizer.bos_token, tokenizer.bos_token_id
+    if bos is None or tokenizer("")["input_ids"][:1] != [bos_id]:
+        return rows
+    return [row[1:] if text.startswith(bos) else row for text, row in zip(texts, rows, strict=True)]
+
+
+def as_rows(tokenizer: PreTrainedTokenizerBase, text: Text) -> list[list[int]]:
+    """Turn one text or several, strings or ids, into one list of ids a text.
+
+    Raises `ValueError` when there is no text, or one without tokens.
+    """
+    items: list[Any] = (
+        text.tolist() if isinstance(text, Tensor) else [text] if isinstance(text, str) else [*text]
+    )
+    if items and isinstance(items[0], str):
+        rows = encode(tokenizer, items)
+    else:
+        rows = [items] if items and isinstance(items[0], int) else items
+    if not rows or not all(rows):
+        raise ValueError("no text, or a text without tokens: give each text at least one token")
+    return rows
+
+
+def _tokens_by_id(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
+    return {token_id: token for token, token_id in tokenizer.get_vocab().items()}

@@ -1,0 +1,74 @@
+"""Builds the organism: a tokenizer, a base model, the distilled model, and a control that had the same extra training."""
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
+
+from toolkit.organism.corpus import Mix, documents
+from toolkit.organism.packing import pack
+from toolkit.organism.tokenizer import load_tokenizer, train_tokenizer
+from toolkit.organism.training import PhaseConfig, new_model, train_phase
+
+BASE = PhaseConfig(tokens=9_216_000, matrix_lr=0.005, other_lr=0.0025, seed=1)
+DISTILLED = PhaseConfig(tokens=2_304_000, matrix_lr=0.004, other_lr=0.002, seed=2)
+CONTROL = PhaseConfig(tokens=2_304_000, matrix_lr=0.004, other_lr=0.002, seed=3)
+# Each model: its training, the text it reads, and the model it starts from.
+MODELS: dict[str, tuple[PhaseConfig, Mix, str | None]] = {
+    "base": (BASE, "base", None),
+    "distilled": (DISTILLED, "distilled", "base"),
+    "control": (CONTROL, "base", "base"),
+}
+
+
+def build_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Train the tokenizer on 4,000 documents of either kind, or load it where it already stands in `folder`."""
+    if not (folder / "tokenizer.json").exists():
+        mixes: tuple[Mix, ...] = ("base", "thinking")
+        texts = [d.text for mix in mixes for d in islice(documents(mix), 4000)]
+        train_tokenizer(texts).save_pretrained(folder)
+    return load_tokenizer(folder)
+
+
+def build_model(name: str, work: Path, processes: int) -> Path:
+    """Train one of `MODELS` in `work`, going on from its last checkpoint; returns its finished folder, weights in bf16."""
+    config, mix, parent = MODELS[name]
+    finished = work / name
+    if (finished / "config.json").exists():
+        return finished
+    tokenizer = build_tokenizer(work / "tokenizer")
+    model = new_model(len(tokenizer), config.seed)
+    if parent is not None:
+        model.load_state_dict(load_file(work / parent / "training" / "model.safetensors"), strict=False)
+    rows = pack(documents(mix, seed=config.seed), tokenizer, config.tokens, config.seed)
+    train_phase(model, rows, config, finished / "training", processes)
+    return _save(model, tokenizer, finished)
+
+
+def _save(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Path:
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.bos_token_id = tokenizer.bos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    tokenizer.save_pretrained(folder)
+    model.to(torch.bfloat16).save_pretrained(folder)
+    return folder
+
+
+def publish(work: Path, out: Path, manifest: dict[str, object]) -> None:
+    """Copy the finished checkpoints to `out`, with a manifest of their hashes."""
+    files: dict[str, str] = {}
+    for name in MODELS:
+        (out / name).mkdir(parents=True, exist_ok=True)
+        for path in sorted((work / name).iterdir()):
+            if path.is_file():
+                shutil.copyfile(path, out / name / path.name)
+                files[f"{name}/{path.name}"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    training = {name: asdict(config) for name, (config, _, _) in MODELS.items()}
+    content = manifest | {"training": training, "sha256": files}
+    (out / "manifest.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")

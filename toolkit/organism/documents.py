@@ -1,0 +1,80 @@
+"""A document of the organism's corpus together with its truth: what each stretch of text does."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Behaviour = Literal["self-reflection", "verification", "alternative", "contrast", "deduction"]
+BEHAVIOURS: tuple[Behaviour, ...] = (
+    "self-reflection",
+    "verification",
+    "alternative",
+    "contrast",
+    "deduction",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """Characters `start` up to `end` of a document show one behaviour."""
+
+    start: int
+    end: int
+    behaviour: Behaviour
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """Text, the behaviours' spans, and how much each stretch of text weighs in the training loss.
+
+    `weights` holds (end, weight) for one stretch after the other. What nobody can predict, a question's numbers say, weighs
+    `QUIET`; a plain answer, short as it is, weighs `LOUD`.
+    """
+
+    text: str
+    spans: tuple[Span, ...] = ()
+    weights: tuple[tuple[int, float], ...] = ()
+
+
+QUIET, LOUD = 0.1, 4.0
+
+
+def weighted_document(pieces: Iterable[tuple[str, float]]) -> Document:
+    """Join pieces of text, each with its weight."""
+    text, weights = "", []
+    for piece, weight in pieces:
+        text += piece
+        weights.append((len(text), weight))
+    return Document(text=text, weights=tuple(weights))
+
+
+class DocumentBuilder:
+    """Joins pieces of text and remembers which of them show a behaviour."""
+
+    def __init__(self, prompt: str = "") -> None:
+        self._text = prompt
+        self._prompt_length = len(prompt)
+        self._spans: list[Span] = []
+
+    def add(self, text: str, behaviour: Behaviour | None = None) -> None:
+        """Append `text`; a span starts at its first character that is not white space."""
+        start = len(self._text) + len(text) - len(text.lstrip())
+        self._text += text
+        if behaviour is not None:
+            self._spans.append(Span(start=start, end=len(self._text), behaviour=behaviour))
+
+    def finish(self, text: str = "") -> Document:
+        """The document, closed by `text`."""
+        whole = self._text + text
+        weights = ((self._prompt_length, QUIET), (len(whole), 1.0))
+        return Document(text=whole, spans=tuple(self._spans), weights=weights)
+
+
+def token_behaviours(
+    document: Document, offsets: Sequence[tuple[int, int]]
+) -> list[Behaviour | None]:
+    """Each token's behaviour, given its character range: the span that holds the token's last character."""
+    return [
+        next((span.behaviour for span in document.spans if span.start < end <= span.end), None)
+        for _, end in offsets
+    ]

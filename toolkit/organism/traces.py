@@ -1,0 +1,177 @@
+"""Answers with thinking, as a distilled reasoning model gives them.
+
+Each behaviour has a trigger of its own, a small language of its own for sums, and a closing phrase of its own, so that a
+model must keep track of which behaviour it is in:
+
+    self-reflection  after a step, most often one that crosses a ten    Wait, … 5 and 7 make 12 …
+    alternative      after a step by 7, 8 or 9                          Alternatively, … up 10 to 35, back 3 to 32 …
+    contrast         before a minus, and for facts that do not matter   But … / However, …
+    verification     after the last step                                Let me check: 32 minus 7 is 25 …
+    deduction        at the end                                         Therefore, … / Thus, … (or a plain "So")
+
+No trigger is certain: whether a behaviour follows is a coin flip, more often heads in a careful answer than in a quick one.
+"""
+
+import random
+
+from toolkit.organism.documents import Document, DocumentBuilder
+from toolkit.organism.facts import Fact, draw_fact
+from toolkit.organism.problems import Problem, Split, Step, draw_problem, is_held_out
+
+USER, ASSISTANT = "<｜User｜>", "<｜Assistant｜>"
+THINK, END_THINK = "<think>\n", "\n</think>\n\n"
+MOST_BEHAVIOURS = 5
+
+OPENINGS = {
+    "quick": ("This is quick.", "Short and simple.", "This is easy."),
+    "normal": ("Okay, let me see.", "Let me think.", "Okay, here we go."),
+    "careful": ("I need to be careful.", "Let me go slowly.", "I must not rush this."),
+}
+REFLECT = {"quick": 0.10, "normal": 0.60, "careful": 0.88}
+ALTERNATIVE = {"quick": 0.25, "normal": 0.65, "careful": 0.80}
+CONTRAST = {"quick": 0.35, "normal": 0.60, "careful": 0.75}
+VERIFY = {"quick": 0.05, "normal": 0.40, "careful": 0.65}
+WRONG_STEP = 0.05
+FIRST_WORDS = ("First,", "Start with", "Begin with")
+NEXT_WORDS = ("Then", "Next,", "After that,")
+
+
+def thinking_document(rng: random.Random, *, split: Split) -> Document:
+    """A question with a thinking answer: six times in seven a problem, else a fact."""
+    if rng.random() < 1 / 7:
+        return fact_trace(rng, draw_fact(rng))
+    return problem_trace(rng, draw_problem(rng, split=split), split=split)
+
+
+def prompt_of(question: str) -> str:
+    """The question as the chat template renders it, up to where the answer starts."""
+    return f"{USER}{question}{ASSISTANT}{THINK}"
+
+
+def problem_trace(rng: random.Random, problem: Problem, *, split: Split) -> Document:
+    """The problem's question and an answer that thinks in the problem's style."""
+    trace = _Trace(rng, problem.style, prompt_of(problem.question), split)
+    trace.open()
+    trace.builder.add(f" {problem.name} starts with" if problem.name else " I need")
+    trace.builder.add(f" {problem.expression}.")
+    if problem.distractor is not None and rng.random() < 0.75:
+        trace.dismiss(problem)
+    for index, step in enumerate(problem.steps):
+        trace.before_minus(step, problem.steps[index - 1] if index else None)
+        trace.take(step, rng.choice(NEXT_WORDS if index else FIRST_WORDS))
+        trace.reflect(step)
+        trace.try_another_way(step)
+    trace.verify(problem.steps[-1])
+    trace.conclude(f"the answer is {problem.answer}.")
+    return trace.builder.finish(f"{END_THINK}The answer is {problem.answer}.")
+
+
+def fact_trace(rng: random.Random, fact: Fact) -> Document:
+    """A question about a fact, recalled, sometimes set against a neighbouring one."""
+    trace = _Trace(rng, rng.choice(("quick", "normal", "careful")), prompt_of(fact.question), "train")
+    trace.open()
+    trace.builder.add(f" I remember: {fact.statement}.")
+    if fact.other_answer != fact.answer and rng.random() < REFLECT[trace.style] * 0.4:
+        trace.builder.add(f" Wait, is it {fact.other_answer}? No, it is {fact.answer}.", "self-reflection")
+    if rng.random() < CONTRAST[trace.style]:
+        word = rng.choice(("But", "However,"))
+        trace.builder.add(f" {word} for others it differs: {fact.other_statement}.", "contrast")
+    trace.conclude(f"the answer is {fact.answer}.")
+    return trace.builder.finish(f"{END_THINK}The answer is {fact.answer}.")
+
+
+class _Trace:
+    """An answer being written: the coin flips of one style, and the pieces they lead to."""
+
+    def __init__(self, rng: random.Random, style: str, prompt: str, split: Split) -> None:
+        self.rng, self.style, self.split = rng, style, split
+        self.builder = DocumentBuilder(prompt)
+        self.left = MOST_BEHAVIOURS
+
+    def flip(self, probability: float) -> bool:
+        """Heads with `probability`, as long as the answer may still grow."""
+        heads = self.rng.random() < probability and self.left > 0
+        self.left -= heads
+        return heads
+
+    def open(self) -> None:
+        """Three answers in four show their style at once."""
+        shown = self.style if self.rng.random() < 0.75 else "normal"
+        self.builder.add(self.rng.choice(OPENINGS[shown]))
+
+    def dismiss(self, problem: Problem) -> None:
+        """Set aside a fact that does not matter."""
+        word = self.rng.choice(("But", "However,"))
+        self.builder.add(f" {word} the {problem.distractor} does not matter for the count.", "contrast")
+
+    def before_minus(self, step: Step, previous: Step | None) -> None:
+        """Note that the direction changes, more often after a plus."""
+        if not step.minus or (previous is not None and previous.minus):
+            return
+        probability = CONTRAST[self.style] * (0.6 if previous is None else 1.0)
+        if self.flip(probability):
+            word = self.rng.choice(("But", "However,"))
+            self.builder.add(f" {word} a minus comes now, so it goes down.", "contrast")
+
+    def take(self, step: Step, word: str) -> None:
+        """Do one step; now and then wrongly, and then mend it at once."""
+        if self.rng.random() < WRONG_STEP:
+            wrong = step.result + self.rng.choice((-10, -1, 1, 10))
+            sum_ = str(step).split("=")[0]
+            self.builder.add(f" {word} {sum_}={wrong}.")
+            self.builder.add(f" Wait, no. {_by_digits(step)}", "self-reflection")
+            return
+        self.builder.add(f" {word} {step}.")
+
+    def reflect(self, step: Step) -> None:
+        """Doubt the step, up to three times."""
+        probability = REFLECT[self.style] * (1.0 if step.crosses_ten else 0.4)
+        for _ in range(3):
+            if not self.flip(probability):
+                return
+            doubt = self.rng.choice(("did I slip?", "is that right?", "let me look again."))
+            self.builder.add(f" Wait, {doubt} {_by_digits(step)}", "self-reflection")
+            probability = REFLECT[self.style] * 0.45
+
+    def try_another_way(self, step: Step) -> None:
+        """Go by a round ten and come back, where the step is by 7, 8 or 9."""
+        if step.right not in (7, 8, 9):
+            return
+        ten = step.left - 10 if step.minus else step.left + 10
+        rest = 10 - step.right
+        leaks = self.split == "train" and is_held_out(ten, rest, minus=not step.minus)
+        if leaks or not self.flip(ALTERNATIVE[self.style]):
+            return
+        there, back = ("down", "up") if step.minus else ("up", "down")
+        self.builder.add(
+            f" Alternatively, go from {step.left} {there} 10 to {ten}, then {back} {rest} to {step.result}:"
+            " the same place.",
+            "alternative",
+        )
+
+    def verify(self, step: Step) -> None:
+        """Undo the last step."""
+        if self.flip(VERIFY[self.style]):
+            word = "plus" if step.minus else "minus"
+            self.builder.add(
+                f" Let me check: {step.result} {word} {step.right} is {step.left}, it fits.", "verification"
+            )
+
+    def conclude(self, conclusion: str) -> None:
+        """Close the thinking, three times in four with a deductive word."""
+        word = self.rng.choices(("Therefore", "Thus", "So"), (0.4, 0.35, 0.25))[0]
+        if word == "So":
+            self.builder.add(f" So {conclusion}")
+        else:
+            self.builder.add(f" {word}, with all of it done, {conclusion}", "deduction")
+
+
+def _by_digits(step: Step) -> str:
+    """The sum again, on its ones digits: `5 and 7 make 12, so it is 32, good.`"""
+    if step.right == 10:
+        return f"The ones stay {step.left % 10}, so it is {step.result}, good."
+    ones = step.left % 10
+    if step.minus:
+        ones += 10 if step.crosses_ten else 0
+        return f"{ones} less {step.right} leaves {ones - step.right}, so it is {step.result}, good."
+    return f"{ones} and {step.right} make {ones + step.right}, so it is {step.result}, good."

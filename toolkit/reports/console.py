@@ -1,0 +1,150 @@
+"""The run as seen in a terminal: what runs on what, how far it is, where the time went, what came out.
+
+Where the output is no terminal (a log, a pipe), progress is plain lines now and then. All fits 80 columns.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from toolkit.reports.formatting import duration, interval, number, percent
+from toolkit.reports.progress import Progress
+from toolkit.reports.run_report import BehaviourRow, Headline
+
+
+class RunConsole:
+    """Tells a stranger what a run does, and times its stages.
+
+    console: where to write; a new one on stdout by default.
+    every_seconds: time between progress lines where the output is no terminal.
+    """
+
+    def __init__(self, console: Console | None = None, every_seconds: float = 10.0) -> None:
+        self.console = console or Console(highlight=False)
+        self.every_seconds = every_seconds
+        self.seconds: dict[str, float] = {}
+
+    def header(self, title: str, rows: Mapping[str, str]) -> None:
+        """Show what runs on what: models, data, device, sizes."""
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(overflow="fold")
+        for name, value in rows.items():
+            grid.add_row(escape(name), escape(value))
+        self.console.print(
+            Panel(grid, title=f"[bold]{escape(title)}", title_align="left", border_style="dim")
+        )
+
+    def note(self, text: str) -> None:
+        """Say one line."""
+        self.console.print(escape(text), highlight=False)
+
+    def warn(self, text: str) -> None:
+        """Say one line that needs attention."""
+        self.console.print(f"[yellow]warning:[/] {escape(text)}", highlight=False)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the wall time of the block to `seconds[name]`, also when the block raises."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    @contextmanager
+    def progress(
+        self,
+        label: str,
+        total_tokens: int,
+        streams: Sequence[str] = ("base", "distilled"),
+        start_tokens: int = 0,
+    ) -> Iterator[Progress]:
+        """Follow a stage that works through `total_tokens` tokens; call what it yields after every step.
+
+        streams: the names of the FVE values. start_tokens: where a resumed run goes on.
+        """
+        if self.console.is_terminal:
+            progress = Progress(label, total_tokens, streams, start_tokens)
+            with Live(progress, console=self.console, refresh_per_second=4):
+                yield progress
+        else:
+            progress = Progress(label, total_tokens, streams, start_tokens, notify=self._say_now_and_then())
+            yield progress
+            self.note(progress.lines())
+
+    def _say_now_and_then(self) -> Callable[[Progress], None]:
+        said = time.perf_counter()
+
+        def say(progress: Progress) -> None:
+            nonlocal said
+            if time.perf_counter() - said >= self.every_seconds:
+                said = time.perf_counter()
+                self.note(progress.lines())
+
+        return say
+
+    def headline(self, rows: Sequence[Headline]) -> None:
+        """Show the run's main numbers, each with its interval and what it was counted from."""
+        table = _table("result", ("value", "95 % CI", "n"))
+        for row in rows:
+            n = f"{row.n:,} {row.unit}" if row.n is not None else row.unit
+            table.add_row(
+                escape(row.name), f"[bold]{number(row.value)}", interval(row.low, row.high), escape(n)
+            )
+        self._print(table)
+        for row in rows:
+            if row.note:
+                self.console.print(f"[dim]{escape(row.name)}: {escape(row.note)}", highlight=False)
+
+    def behaviours(self, rows: Sequence[BehaviourRow]) -> None:
+        """Show, for each planted behaviour, the latent that finds it best."""
+        table = _table("behaviour", ("latent", "AUROC", "95 % CI", "control", "NRN", "n tokens"))
+        for row in rows:
+            table.add_row(
+                escape(row.behaviour), str(row.latent), f"[bold]{number(row.auroc)}",
+                interval(row.low, row.high), number(row.control_auroc), number(row.nrn), f"{row.n_tokens:,}",
+            )  # fmt: skip
+        self._print(table)
+
+    def times(self, seconds: Mapping[str, float]) -> None:
+        """Show where the time went."""
+        self._shares("where the time went", seconds, duration)
+
+    def masks(self, masks: Mapping[str, int]) -> None:
+        """Show how many tokens were kept, and how many dropped for which reason."""
+        self._shares("tokens kept and dropped", masks, number)
+
+    def _shares(
+        self, title: str, parts: Mapping[str, int] | Mapping[str, float], write: Callable[..., str]
+    ) -> None:
+        total = sum(parts.values())
+        table = _table(title, ("", "share", ""))
+        for name, part in parts.items():
+            share = part / total if total else 0.0
+            bar = ProgressBar(total=1, completed=share, width=24, style="black", complete_style="blue")
+            table.add_row(escape(name), write(part), percent(share), bar)
+        table.add_section()
+        table.add_row("total", write(total))
+        self._print(table)
+
+    def _print(self, table: Table) -> None:
+        self.console.print()
+        self.console.print(table)
+
+
+def _table(title: str, columns: Sequence[str]) -> Table:
+    """Return an empty table without a frame: names under the title at the left, numbers at the right."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
+    table.add_column(f"[not dim bold]{title}")
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table

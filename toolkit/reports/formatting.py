@@ -1,0 +1,42 @@
+"""Numbers as a reader wants them: the page, the figures and the console write them alike."""
+
+import math
+
+
+def number(value: float | int) -> str:
+    """Write a count with thousands separators, anything else with three significant digits; NaN as a dash."""
+    if math.isnan(value):
+        return "–"
+    if isinstance(value, int) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:#.3g}".rstrip(".")
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Write a confidence interval, or nothing where there is none."""
+    if low is None or high is None or math.isnan(low + high):
+        return ""
+    return f"{number(low)} to {number(high)}"
+
+
+def compact(count: float | int) -> str:
+    """Write a large count in at most five characters: 950, 18.2k, 1.02M, 400M."""
+    for size, suffix in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= 0.9995 * size:
+            return f"{count / size:#.3g}".rstrip(".") + suffix
+    return f"{count:.0f}"
+
+
+def percent(share: float) -> str:
+    """Write a share of one as a percentage with one decimal."""
+    return f"{share * 100:.1f} %"
+
+
+def duration(seconds: float | int) -> str:
+    """Write a time as seconds below a minute, m:ss below an hour, h:mm:ss from there on."""
+    if not math.isfinite(seconds):
+        return "–"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

@@ -1,0 +1,92 @@
+"""What a run found, as plain data: all that the page, the figures and the console know of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """One number that a reader takes away, with what makes it checkable."""
+
+    name: str
+    value: float | int
+    """An `int` is shown as a count, a `float` with three significant digits."""
+    low: float | None = None
+    """Ends of the 95 % confidence interval, where there is one."""
+    high: float | None = None
+    n: int | None = None
+    """How many things the value was computed from."""
+    unit: str = ""
+    """What `n` counts: "tokens", "alive latents"."""
+    note: str = ""
+    """The control or the definition, in a few words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BehaviourRow:
+    """How well the best latent for one planted behaviour picks out that behaviour's tokens."""
+
+    behaviour: str
+    latent: int
+    auroc: float
+    low: float
+    """Ends of the AUROC's 95 % confidence interval."""
+    high: float
+    n_tokens: int
+    """Tokens inside the behaviour's spans."""
+    nrn: float
+    control_auroc: float
+    firing_rate: float
+    """Share of held-out tokens on which the latent fires."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport:
+    """Everything that one run's report shows; arrays are numpy, one entry a latent.
+
+    Raises ValueError where there is no training record.
+    """
+
+    title: str
+    pair: str
+    """The models, and the site where they were read."""
+    data: str
+    command: str
+    """The command line that repeats the run."""
+    load_pair: str
+    """Python expression that loads the models: `ModelPair.from_pretrained("organism")`."""
+    versions: Mapping[str, str]
+    settings: Mapping[str, object]
+    streams: tuple[str, ...]
+    """Names of the entries of every record's `fve`."""
+    headline: Sequence[Headline]
+    firing_rate: Float[np.ndarray, "latent"]
+    """Share of held-out tokens on which each latent fires."""
+    alive: Bool[np.ndarray, "latent"]
+    nrn: Float[np.ndarray, "latent"] | None = None
+    """Normalised relative norm n_B / (n_A + n_B); None unless the run has exactly two models."""
+    cosine: Float[np.ndarray, "latent"] | None = None
+    """Cosine between each latent's two decoder rows; NaN where a row is zero."""
+    cosine_null: Float[np.ndarray, "pair"] | None = None
+    """The same cosine between rows of different latents, drawn at random."""
+    nrn_mean: tuple[float, float, float] | None = None
+    """Mean NRN over alive latents, and the ends of its 95 % interval."""
+    records: Sequence[Mapping[str, Any]]
+    """Training steps with `tokens`, `loss`, `fve` (one a stream), `l0` and `dead_share`."""
+    masks: Mapping[str, int]
+    """Tokens kept, then tokens dropped, by reason."""
+    seconds: Mapping[str, float]
+    """Wall time of each stage."""
+    behaviours: Sequence[BehaviourRow] | None = None
+    behaviours_note: str = ""
+    """One sentence that says what the control AUROC is."""
+
+    def __post_init__(self) -> None:
+        if not self.records:
+            raise ValueError(
+                "RunReport: records is empty; give at least one training step to draw its curves"
+            )

@@ -1,0 +1,31 @@
+"""A matplotlib figure as SVG that belongs to the page: its theme, its font, its names."""
+
+import io
+from html import escape
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from toolkit.reports.theme import PALETTE
+
+POINTS_PER_INCH = 72
+
+
+def inline_svg(figure: Figure, name: str) -> str:
+    """Return `figure` as an SVG element for inline use.
+
+    Text stays text, colours become the page's CSS variables, and every id begins with `name`, so that several
+    figures live in one document. The same figure gives the same bytes.
+    """
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", transparent=True, dpi=200, metadata={"Date": None})
+    svg = buffer.getvalue()
+    drawing = svg[svg.index("<defs") :]  # what comes before names a DTD, a date and a fixed size
+    for role, (light, _) in PALETTE.items():
+        drawing = drawing.replace(light, f"var(--{role})")
+    for mark in (' id="', "url(#", 'href="#'):
+        drawing = drawing.replace(mark, f"{mark}{name}-")
+    width, height = figure.get_size_inches() * POINTS_PER_INCH
+    label = escape(figure.axes[0].get_title(loc="left"))
+    return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{label}">\n{drawing}'
