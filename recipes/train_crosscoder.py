@@ -28,7 +28,11 @@ def main(config: RunConfig) -> None:
     """Text and two models in; a trained, evaluated, reloadable crosscoder and a report out."""
     console = RunConsole()
     folder = RunFolder.open(
-        config.out, config.settings(), resume=config.resume, overwrite=config.overwrite, keep=config.keep_checkpoints
+        config.out,
+        config.settings(),
+        resume=config.resume,
+        overwrite=config.overwrite,
+        keep=config.keep_checkpoints,
     )
     with console.stage("loading models"):
         pair = ModelPair.from_pretrained(
@@ -47,7 +51,9 @@ def main(config: RunConfig) -> None:
     activations = open_activations(config, pair, corpus.train)
     with TrainingRun(config, pair, activations, folder) as run:
         start = run.trainer.tokens_seen
-        with console.progress("training", config.training.tokens, streams=stream_names(pair), start_tokens=start) as tick:
+        with console.progress(
+            "training", config.training.tokens, streams=stream_names(pair), start_tokens=start
+        ) as tick:
             for step in run.steps():
                 tick(step.tokens, fve=step.fve, l0=step.l0, dead_share=step.dead_share)
     if run.trainer.tokens_seen < config.training.steps * config.training.batch_tokens:
@@ -60,9 +66,7 @@ def main(config: RunConfig) -> None:
     metrics = evaluation.metrics(pair) | {"tokens": run.trainer.tokens_seen, "seconds": run.seconds}
     folder.write_json("metrics.json", metrics)
     seconds = run.seconds_by_stage() | console.seconds
-    page = write_report(
-        folder.path, run_report(config, pair, evaluation, folder, masks=run.masks, seconds=seconds)
-    )
+    page = write_report(folder.path, run_report(config, pair, evaluation, folder, masks=run.masks, seconds=seconds))
 
     console.headline(headlines(evaluation, pair))
     if rows := behaviour_rows(evaluation):

@@ -19,7 +19,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 PACKAGES = ("torch", "nnsight", "transformers", "accelerate", "datasets", "safetensors", "numpy")
-RUN_FILES = ("config.json", "provenance.json", "metrics.json", "metrics.jsonl", "crosscoder.safetensors", "report.html")
+RUN_FILES = (
+    "config.json",
+    "provenance.json",
+    "metrics.json",
+    "metrics.jsonl",
+    "crosscoder.safetensors",
+    "report.html",
+)
 RUN_FOLDERS = ("checkpoints", "figures")
 
 
@@ -44,11 +51,14 @@ class RunFolder:
     keep: int = 2
 
     @classmethod
-    def open(cls, path: Path, settings: Mapping[str, Any], *, resume: bool, overwrite: bool, keep: int = 2) -> "RunFolder":
+    def open(
+        cls, path: Path, settings: Mapping[str, Any], *, resume: bool, overwrite: bool, keep: int = 2
+    ) -> "RunFolder":
         """Make the folder ready for a run with these settings, or for going on with one.
 
         Raises:
-            ValueError: the folder holds a run and neither `resume` nor `overwrite` is set; or `resume` finds other settings.
+            ValueError: the folder holds a run and neither `resume` nor `overwrite` is set; or `resume` finds other
+            settings.
         """
         if resume and overwrite:
             raise ValueError("--resume and --overwrite exclude each other: give one")
@@ -60,7 +70,8 @@ class RunFolder:
         elif (path / "config.json").exists():
             if not resume:
                 raise ValueError(
-                    f"{path} already holds a run: add --resume to go on with it, --overwrite to replace it, or another --out"
+                    f"{path} already holds a run: add --resume to go on with it, --overwrite to replace it,"
+                    " or another --out"
                 )
             folder._check_settings(settings)
         path.mkdir(parents=True, exist_ok=True)
@@ -79,7 +90,9 @@ class RunFolder:
         differing = sorted(k for k in saved.keys() | wanted.keys() if saved.get(k) != wanted.get(k))
         if differing:
             changes = ", ".join(f"{k}: {saved.get(k)!r} then, {wanted.get(k)!r} now" for k in differing)
-            raise ValueError(f"{self.path} was started with other settings ({changes}): give the same ones, or another --out")
+            raise ValueError(
+                f"{self.path} was started with other settings ({changes}): give the same ones, or another --out"
+            )
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file in one move."""
@@ -151,7 +164,9 @@ class RunFolder:
             tensors = load_file(path / "tensors.safetensors")
             state = json.loads((path / "state.json").read_text())
         except (OSError, ValueError, SafetensorError) as error:
-            raise ValueError(f"checkpoint {path} cannot be read ({error}): remove it to go on from the one before") from error
+            raise ValueError(
+                f"checkpoint {path} cannot be read ({error}): remove it to go on from the one before"
+            ) from error
         return Checkpoint(step=int(path.name.removeprefix("step-")), tensors=tensors, state=state)
 
     def require_space(self, checkpoint_bytes: int) -> None:
@@ -201,7 +216,9 @@ def read_tensors(path: Path, expected: str) -> dict[str, Tensor]:
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(f"{path} is corrupt, cut short, or no safetensors file ({error}): expected {expected}") from error
+        raise ValueError(
+            f"{path} is corrupt, cut short, or no safetensors file ({error}): expected {expected}"
+        ) from error
 
 
 def _commit() -> str | None:
@@ -231,4 +248,6 @@ def _explained(error: Exception, path: Path, last: Path | None = None) -> Except
     if not full and not any(sign in text for sign in ("No space left", "File too large", "quota")):
         return error
     kept = f"; the last checkpoint is whole: {last}" if last else ""
-    return DiskFullError(errno.ENOSPC, f"no room left to write to {path} ({text}){kept}: free some space, then --resume")
+    return DiskFullError(
+        errno.ENOSPC, f"no room left to write to {path} ({text}){kept}: free some space, then --resume"
+    )

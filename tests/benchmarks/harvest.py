@@ -107,9 +107,7 @@ def ratios() -> dict[str, float]:
 def rows() -> list[tuple[str, str]]:
     """Return (name, figure) for each way of reading."""
     tokens = SHAPE[0] * SHAPE[1]
-    return [
-        (name, f"{1e3 * taken:.0f} ms, {tokens / taken:.0f} tokens/s") for name, taken in seconds().items()
-    ]
+    return [(name, f"{1e3 * taken:.0f} ms, {tokens / taken:.0f} tokens/s") for name, taken in seconds().items()]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Time of one training step against the matrix rate of this machine, on one thread.
 
-The floor is five fp32 matrix products of the step's shapes: what a dense step computes at the least. All sides are
-timed in turn, in one run, as medians of CPU time.
+The floor is five fp32 matrix products of the step's shapes: what a dense step computes at the least.
+All sides are timed in turn, in one run, as medians of CPU time.
 """
 
 import time
@@ -30,7 +30,11 @@ def ratios() -> dict[str, float]:
     floor = milliseconds["floor"]
     for name, value in milliseconds.items():
         print(f"{name:<16} {value:8.0f} ms a step {value / floor:8.3f} × floor")
-    names = {"l1": "l1_over_floor", "batchtopk": "batchtopk_over_l1_floor", "batchtopk_bf16": "batchtopk_bf16_over_l1_floor"}
+    names = {
+        "l1": "l1_over_floor",
+        "batchtopk": "batchtopk_over_l1_floor",
+        "batchtopk_bf16": "batchtopk_bf16_over_l1_floor",
+    }
     return {ratio: milliseconds[name] / floor for name, ratio in names.items()}
 
 
@@ -47,7 +51,7 @@ def sides() -> dict[str, Callable[[], object]]:
 
 
 def five_products(x: torch.Tensor, generator: torch.Generator) -> Callable[[], None]:
-    """Encode, decode, code gradient and both weight gradients, written into buffers that are there already."""
+    """Encode, decode, code gradient and both weight gradients, written into buffers that exist already."""
     weights = torch.randn(N_LATENTS, x.shape[1], generator=generator)
     codes, decoded, gradient = torch.empty(BATCH, N_LATENTS), torch.empty_like(x), torch.empty_like(weights)
 

@@ -27,7 +27,7 @@ def make_weights() -> Callable[..., Weights]:
 
 @pytest.fixture
 def planted() -> Callable[..., Iterator[Tensor]]:
-    """Batches of 256 tokens: 32 sparse features, the first half shared by both streams, the rest in one alone.
+    """Batches of 256 tokens: 32 sparse features, half of them shared by both streams, the rest in one alone.
 
     The second stream is three times as large as the first, and both have an offset.
     """

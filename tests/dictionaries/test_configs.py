@@ -2,7 +2,14 @@ import pytest
 
 from toolkit.dictionaries.configs import CrosscoderConfig, TrainingConfig
 
-SHAPE = {"d_model": 4, "models": ("base", "distilled"), "layers": (3, 5), "n_latents": 8, "sparsity": "topk", "k": 2}
+SHAPE = {
+    "d_model": 4,
+    "models": ("base", "distilled"),
+    "layers": (3, 5),
+    "n_latents": 8,
+    "sparsity": "topk",
+    "k": 2,
+}
 
 
 def test_streams_are_models_times_layers():

@@ -4,8 +4,8 @@ from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.schedules import kept_latents, learning_rate, sparsity_weight
 
 CONFIG = TrainingConfig(
-    tokens=1000, batch_tokens=10, n_latents=50, k=4, k_initial=24, k_anneal_steps=10, lr=1.0, lr_warmup_steps=4,
-    lr_decay_share=0.2, sparsity_coefficient=2.0, sparsity_warmup_share=0.1,
+    tokens=1000, batch_tokens=10, n_latents=50, k=4, k_initial=24, k_anneal_steps=10, lr=1.0,
+    lr_warmup_steps=4, lr_decay_share=0.2, sparsity_coefficient=2.0, sparsity_warmup_share=0.1,
 )  # fmt: skip
 
 

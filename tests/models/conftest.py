@@ -67,9 +67,7 @@ def save_model(
 ) -> Callable[..., Path]:
     """Save a random model of `config` with a tokenizer, and return the folder."""
 
-    def save(
-        config: PreTrainedConfig, seed: int = 0, tokenizer: PreTrainedTokenizerFast | None = None
-    ) -> Path:
+    def save(config: PreTrainedConfig, seed: int = 0, tokenizer: PreTrainedTokenizerFast | None = None) -> Path:
         folder = tmp_path_factory.mktemp("model")
         with torch.random.fork_rng():
             torch.manual_seed(seed)

@@ -17,9 +17,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 def load(folders: Folders, **options: object) -> ModelPair:
-    return ModelPair.from_pretrained(
-        base=str(folders[0]), distilled=str(folders[1]), device_map="cpu", **options
-    )
+    return ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), device_map="cpu", **options)
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +73,7 @@ def test_text_and_its_ids_read_the_same(pair: ModelPair) -> None:
 
 
 def test_a_preset_gives_both_models_and_the_site(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(
-        presets.PRESETS, "tiny", presets.Preset(str(folders[0]), str(folders[1]), layers=(1, 2))
-    )
+    monkeypatch.setitem(presets.PRESETS, "tiny", presets.Preset(str(folders[0]), str(folders[1]), layers=(1, 2)))
     pair = ModelPair.from_pretrained("tiny", device_map="cpu")
     assert pair.layers == (1, 2)
     assert pair.names == ("base", "distilled")
@@ -144,9 +140,7 @@ def test_clashing_ids_warn_at_load_and_are_refused_in_use(clashing: Folders, bat
         pair = load(clashing)
     assert pair.clashing_ids == {40: ("<b>", "<s>"), 42: ("<box>", "<think>")}
     assert pair.read("w1 w2").shape == (2, 2, 32)
-    with pytest.raises(
-        ValueError, match=r"two models: 42 \(base '<box>', distilled '<think>'\)\. .*clashes='allow'"
-    ):
+    with pytest.raises(ValueError, match=r"two models: 42 \(base '<box>', distilled '<think>'\)\. .*clashes='allow'"):
         pair.read("w1 <think> w2")
     with pytest.raises(ValueError, match="42"):
         pair.residual(torch.tensor([[1, 42]]), torch.tensor([[1, 1]]))

@@ -9,9 +9,7 @@ def test_the_names_a_user_may_give() -> None:
     assert set(PRESETS) == {"organism", "qwen-1.5b", "qwen-7b", "qwen-14b", "deepscaler-1.5b", "llama-8b"}
 
 
-@pytest.mark.parametrize(
-    ("name", "depth"), [("qwen-1.5b", 28), ("qwen-7b", 28), ("qwen-14b", 48), ("llama-8b", 32)]
-)
+@pytest.mark.parametrize(("name", "depth"), [("qwen-1.5b", 28), ("qwen-7b", 28), ("qwen-14b", 48), ("llama-8b", 32)])
 def test_the_site_is_the_middle_of_the_model(name: str, depth: int) -> None:
     assert PRESETS[name].layers == (depth // 2,)
 

@@ -31,9 +31,7 @@ def test_begin_and_end_may_have_other_names(make_tokenizer: MakeTokenizer) -> No
 
 def test_other_ordinary_tokens_are_refused_by_name(make_tokenizer: MakeTokenizer) -> None:
     words = [f"w{i}" for i in range(39)] + ["other"]
-    with pytest.raises(
-        ValueError, match=r"differ in 1 ordinary tokens.*39 \(base 'w39', distilled 'other'\)"
-    ):
+    with pytest.raises(ValueError, match=r"differ in 1 ordinary tokens.*39 \(base 'w39', distilled 'other'\)"):
         check_same_tokens(make_tokenizer(), make_tokenizer(words=words))
 
 

@@ -38,9 +38,7 @@ def any_truth(any_folder: Path) -> Callable[[Batch], tuple[tuple[Tensor, ...], T
 
     def run(batch: Batch) -> tuple[tuple[Tensor, ...], Tensor]:
         with torch.no_grad():
-            output = model(
-                input_ids=batch[0], attention_mask=batch[1], use_cache=False, output_hidden_states=True
-            )
+            output = model(input_ids=batch[0], attention_mask=batch[1], use_cache=False, output_hidden_states=True)
         return output.hidden_states, output.logits
 
     return run

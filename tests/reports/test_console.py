@@ -75,9 +75,7 @@ def test_stages_add_up_also_when_they_fail(console: RunConsole) -> None:
     assert 0 <= console.seconds["train"] < 1
 
 
-def test_headline_shows_value_interval_count_and_note(
-    console: RunConsole, out: io.StringIO, report: RunReport
-) -> None:
+def test_headline_shows_value_interval_count_and_note(console: RunConsole, out: io.StringIO, report: RunReport) -> None:
     console.headline(report.headline)
     lines = rows(out)
     assert "FVE, base 0.973 0.972 to 0.974 40,960 tokens" in lines

@@ -60,8 +60,7 @@ def test_training_curves_show_every_step_of_a_short_run() -> None:
 
 def test_training_curves_of_a_long_run_are_means_of_neighbours() -> None:
     records = [
-        {"tokens": step, "loss": 1 + step % 2, "fve": [0.9], "l0": 1.0, "dead_share": 0.0}
-        for step in range(800)
+        {"tokens": step, "loss": 1 + step % 2, "fve": [0.9], "l0": 1.0, "dead_share": 0.0} for step in range(800)
     ]
     loss = training_curves(records, ("A",)).axes[0].lines[0]
     assert loss.get_xdata().tolist() == [2 * pair + 0.5 for pair in range(400)]

@@ -15,7 +15,7 @@ class CrosscoderConfig:
     models: tuple[str, ...]
     """Names of the models in the order of the stream axis, e.g. base, distilled. One name makes an SAE."""
     layers: tuple[int, ...]
-    """Layers whose residual stream inputs are read; streams are model-major: base@10, base@14, distilled@10, ..."""
+    """Layers whose residual stream inputs are read; streams are base@10, base@14, distilled@10, ..."""
     n_latents: int
     """Number of latents."""
     sparsity: Sparsity
@@ -25,9 +25,9 @@ class CrosscoderConfig:
     n_shared: int = 0
     """Designated shared latents, the first ones: one decoder row for all models."""
     n_exclusive: int = 0
-    """Designated exclusive latents of each model, after the shared ones: zero decoder rows for other models."""
+    """Designated exclusive latents of each model, after the shared ones: zero rows for other models."""
     scale: tuple[float, ...] = ()
-    """Factor per stream that training applied to activations; already folded into the weights, kept as a record."""
+    """Factor per stream that training applied to activations: folded into the weights, kept as a record."""
     sources: tuple[str, ...] = ()
     """Path or repository of each model in `models`; empty when unknown."""
 
@@ -67,7 +67,7 @@ class TrainingConfig:
     k_anneal_steps: int = 2000
     """Steps over which k_initial falls to k; 0 starts at k."""
     sparsity_coefficient: float = 2.0
-    """Weight λ of the l1 or jumprelu penalty, against the squared error summed over models (√d-scaled inputs)."""
+    """Weight λ of the l1 or jumprelu penalty, beside the squared error summed over models (√d-scaled)."""
     sparsity_warmup_share: float = 0.05
     """Share of the steps over which λ rises linearly from 0."""
     jumprelu_threshold: float = 0.1
@@ -75,7 +75,7 @@ class TrainingConfig:
     jumprelu_bandwidth: float = 0.1
     """Width of the straight-through window around a JumpReLU threshold, in the same units."""
     threshold_decay: float = 0.999
-    """Decay per step of the running mean that becomes batchtopk's inference threshold; starts once k is reached."""
+    """Decay per step of the running mean that is batchtopk's inference threshold; starts once k is reached."""
     lr: float = 1e-4
     """Adam's learning rate, after warm-up."""
     lr_warmup_steps: int = 1000
@@ -95,10 +95,10 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         require_positive(
-            tokens=self.tokens, batch_tokens=self.batch_tokens, n_latents=self.n_latents, k=self.k, lr=self.lr,
-            clip=self.clip, decoder_init_norm=self.decoder_init_norm, jumprelu_bandwidth=self.jumprelu_bandwidth,
-            jumprelu_threshold=self.jumprelu_threshold, k_initial=self.k_initial,
-            dead_after_tokens=self.dead_after_tokens,
+            tokens=self.tokens, batch_tokens=self.batch_tokens, n_latents=self.n_latents, k=self.k,
+            k_initial=self.k_initial, jumprelu_threshold=self.jumprelu_threshold,
+            jumprelu_bandwidth=self.jumprelu_bandwidth, lr=self.lr, clip=self.clip,
+            decoder_init_norm=self.decoder_init_norm, dead_after_tokens=self.dead_after_tokens,
         )  # fmt: skip
         require_not_negative(
             n_shared=self.n_shared, n_exclusive=self.n_exclusive, aux_coefficient=self.aux_coefficient,
@@ -124,25 +124,23 @@ class TrainingConfig:
 def check_latent_budget(config: CrosscoderConfig | TrainingConfig, n_models: int) -> None:
     """Refuse more kept or designated latents than there are."""
     if config.sparsity in ("topk", "batchtopk") and config.k > config.n_latents:
-        raise ValueError(
-            f"k = {config.k} is more than n_latents = {config.n_latents}; lower k or raise n_latents"
-        )
+        raise ValueError(f"k = {config.k} is more than n_latents = {config.n_latents}; lower k or raise n_latents")
     designated = config.n_shared + n_models * config.n_exclusive
     if designated > config.n_latents:
         raise ValueError(
-            f"{config.n_shared} shared and {n_models} × {config.n_exclusive} exclusive latents are {designated}, "
-            f"more than n_latents = {config.n_latents}; designate fewer or raise n_latents"
+            f"{config.n_shared} shared and {n_models} × {config.n_exclusive} exclusive latents are "
+            f"{designated}, more than n_latents = {config.n_latents}; designate fewer or raise n_latents"
         )
 
 
-def require_positive(**values: float) -> None:
+def require_positive(**values: int | float) -> None:
     """Refuse values of zero or less, by name."""
     for name, value in values.items():
         if value <= 0:
             raise ValueError(f"{name} = {value} must be greater than 0")
 
 
-def require_not_negative(**values: float) -> None:
+def require_not_negative(**values: int | float) -> None:
     """Refuse negative values, by name."""
     for name, value in values.items():
         if value < 0:

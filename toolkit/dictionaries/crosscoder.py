@@ -1,4 +1,4 @@
-"""The crosscoder for use: raw activations in, codes out, and back; loaded and saved by the hub's conventions."""
+"""The crosscoder for use: raw activations in, codes out, and back; loaded and saved as on the hub."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,8 +17,8 @@ from toolkit.dictionaries.weights import EPSILON, Weights
 class Crosscoder(nn.Module):
     """A trained crosscoder in raw units: it takes activations as the models give them.
 
-    Codes are decoder-norm-weighted as trained, f_k Σ_s‖W_dec,k^s‖, hence comparable between latents; decoder rows
-    are divided by the same norm. Tensors: W_enc, W_dec [latent, stream, d_model], b_enc [latent],
+    Codes are decoder-norm-weighted as trained, f_k Σ_s‖W_dec,k^s‖, hence comparable between latents; decoder
+    rows are divided by the same norm. Tensors: W_enc, W_dec [latent, stream, d_model], b_enc [latent],
     b_dec [stream, d_model], and a threshold on codes: one number for batchtopk, [latent] for jumprelu.
     With one layer the stream axis is the model axis.
     """
@@ -48,7 +48,7 @@ class Crosscoder(nn.Module):
     def decode(self, codes: Float[Tensor, "token latent"]) -> Float[Tensor, "token stream d_model"]:
         """Return the raw activations that codes stand for."""
         flat = torch.addmm(self.b_dec.flatten(), codes, self.W_dec.flatten(1))
-        return flat.unflatten(1, self.b_dec.shape)
+        return flat.view(-1, *self.b_dec.shape)
 
     def forward(self, x: Float[Tensor, "token stream d_model"]) -> Float[Tensor, "token stream d_model"]:
         """Return the reconstruction of raw activations."""
@@ -66,8 +66,8 @@ class Crosscoder(nn.Module):
     def from_pretrained(cls, source: str | Path, *, revision: str | None = None) -> "Crosscoder":
         """Load from a folder or a hub repository.
 
-        Raises FileNotFoundError for a path or repository that cannot be reached, and ValueError for files that
-        are not a crosscoder's: each says what was expected and what was found.
+        Raises FileNotFoundError for a path or repository that cannot be reached, and ValueError for files
+        that are not a crosscoder's: each says what was expected and what was found.
         """
         config, tensors = storage.load(str(source), revision)
         crosscoder = cls(config)

@@ -15,7 +15,7 @@ def l1_pass(
     dtype: torch.dtype,
     workspace: Workspace,
 ) -> Pass:
-    """Return loss gradients of mean_token [‖x̂ − x‖² + λ Σ_k f_k Σ_s‖W_dec,k^s‖] with f = relu(W_enc x + b_enc).
+    """Return gradients of mean_token [‖x̂ − x‖² + λ Σ_k f_k Σ_s‖W_dec,k^s‖], f = relu(W_enc x + b_enc).
 
     `coefficient` is λ; `dtype` is that of the matrix products. Source: Baek & Tegmark 2025, section 2.
     """
@@ -42,10 +42,10 @@ def jumprelu_pass(
     dtype: torch.dtype,
     workspace: Workspace,
 ) -> Pass:
-    """Return loss gradients of mean_token [‖x̂ − x‖² + λ L0] when f_k passes where its score exceeds a threshold.
+    """Return gradients of mean_token [‖x̂ − x‖² + λ L0], f_k passing where its score exceeds a threshold.
 
-    Scores and thresholds θ are decoder-norm-weighted. The step is flat, so θ's gradient is the straight-through
-    one with a rectangular window of width `bandwidth`: Rajamanoharan et al. 2024, equations 11 and 12.
+    Scores and thresholds θ are decoder-norm-weighted. The step is flat, so θ's gradient is the
+    straight-through one with a rectangular window of width `bandwidth`: Rajamanoharan et al. 2024, equations 11 and 12.
     """
     assert weights.log_threshold is not None
     threshold = weights.log_threshold.exp()

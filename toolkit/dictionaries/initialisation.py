@@ -22,14 +22,17 @@ def estimate_scale(x: Float[Tensor, "token stream d_model"]) -> Float[Tensor, " 
 
 
 def initialise(
-    config: TrainingConfig, n_models: int, x: Float[Tensor, "token stream d_model"], generator: torch.Generator
+    config: TrainingConfig,
+    n_models: int,
+    x: Float[Tensor, "token stream d_model"],
+    generator: torch.Generator,
 ) -> dict[str, Tensor]:
     """Return the state of a `CrosscoderTrainer` before its first step, on the device of `x`.
 
-    `x` holds raw activations of the first few thousand tokens, streams model-major. Encoder and decoder are tied;
-    decoder rows are equal across models, so that every latent starts out shared. The decoder bias is the mean
-    activation, which minimises the squared error (outliers are the masks' business), and the encoder bias takes
-    the mean out of the pre-activations. `generator` lives on the CPU, which makes runs alike on every device.
+    `x` holds raw activations of the first few thousand tokens, streams model-major. Encoder and decoder are
+    tied; decoder rows are equal across models, so that every latent starts out shared. The decoder bias is the
+    mean activation, which minimises the squared error (outliers are the masks' business), and the encoder bias
+    takes the mean out of the pre-activations. `generator` lives on the CPU: runs start alike on every device.
     """
     n_streams, d_model = x.shape[1:]
     scale = estimate_scale(x)

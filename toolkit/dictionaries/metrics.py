@@ -29,10 +29,8 @@ class DictionaryMetrics:
 
 
 @torch.no_grad()
-def evaluate(
-    crosscoder: Crosscoder, batches: Iterable[Float[Tensor, "token stream d_model"]]
-) -> DictionaryMetrics:
-    """Measure a crosscoder on batches of raw activations; sums run in float64.
+def evaluate(crosscoder: Crosscoder, batches: Iterable[Float[Tensor, "_ stream d_model"]]) -> DictionaryMetrics:
+    """Measure a crosscoder on batches of raw activations of any lengths; sums run in float64.
 
     Raises ValueError when there are no tokens.
     """

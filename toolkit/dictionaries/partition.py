@@ -1,8 +1,8 @@
-"""Designated latents: the first `n_shared` belong to all models, the next `n_exclusive` of each model to it alone.
+"""Designated latents: the first `n_shared` are all models' own, the next `n_exclusive` of each model its alone.
 
-Both constraints are orthogonal projections of the decoder: shared rows are averaged over models, foreign rows of
-exclusive latents are zero. Projecting the initial decoder and every gradient keeps them for ever, because Adam
-treats equal entries equally. (Designated shared features: Lindsey et al. 2024; exclusive ones: Minder et al. 2025.)
+Both constraints are orthogonal projections of the decoder: shared rows are averaged over models, foreign rows
+of exclusive latents are zero. Projecting the initial decoder and every gradient keeps them for ever, because
+Adam treats equal entries equally. Source: Lindsey et al. 2024, "Insights on crosscoder model diffing".
 """
 
 from dataclasses import dataclass

@@ -22,9 +22,7 @@ def choose_dead(silent_tokens: Int[Tensor, " latent"], dead_after: int, step: in
     return dead[turn % len(dead)]
 
 
-def auxk_loss(
-    x: Float[Tensor, "token width"], error: Float[Tensor, "token width"], rows: Weights
-) -> Float[Tensor, ""]:
+def auxk_loss(x: Float[Tensor, "token width"], error: Float[Tensor, "token width"], rows: Weights) -> Float[Tensor, ""]:
     """Return mean_token ‖ê − (x − x̂)‖², ê being the best dead latents' reconstruction of what is missing.
 
     `error` is x̂ − x; `rows` are the weights of dead latents. Source: Gao et al. 2024, section A.2.
@@ -40,9 +38,10 @@ def auxk_loss(
 def preactivation_loss(
     x: Float[Tensor, "token width"], norms: Float[Tensor, " dead"], rows: Weights
 ) -> Float[Tensor, ""]:
-    """Return mean_token Σ_k relu(θ_k − score_k), which pushes dead latents' scores up until they fire (θ = 0 for l1).
+    """Return mean_token Σ_k relu(θ_k − score_k): pushes dead latents' scores up until they fire (θ = 0 for l1).
 
-    Thresholds and norms are held fixed, so only the encoder moves. Source: Anthropic, Circuits Updates January 2025.
+    Thresholds and norms are held fixed, so only the encoder moves. Source: Anthropic, Circuits Updates,
+    January 2025.
     """
     scores = (x @ rows.W_enc.t() + rows.b_enc) * norms.detach()
     threshold = rows.log_threshold.detach().exp() if rows.log_threshold is not None else 0.0
@@ -74,6 +73,7 @@ def add_revival(
         loss = auxk_loss(x, found.error, rows) if norms is None else preactivation_loss(x, norms, rows)
         moved = (rows.W_enc, rows.b_enc, rows.W_dec)
         by_row = torch.autograd.grad(coefficient * loss, moved, allow_unused=True, materialize_grads=True)
-    for gradient, dead_rows in zip(found.gradients, by_row, strict=False):  # W_enc, b_enc, W_dec come first
+    gradients = (found.gradients.W_enc, found.gradients.b_enc, found.gradients.W_dec)
+    for gradient, dead_rows in zip(gradients, by_row, strict=True):
         gradient.index_add_(0, dead, dead_rows)
     return loss.detach()

@@ -18,7 +18,7 @@ def sparsity_weight(config: TrainingConfig, step: int) -> float:
 
 
 def kept_latents(config: TrainingConfig, step: int) -> int:
-    """Latents kept per token at `step` (from 0): linear from `k_initial` to `k`, never more than there are."""
+    """Latents kept per token at `step` (from 0): linear from `k_initial` to `k`, at most all there are."""
     if step >= config.k_anneal_steps:
         return config.k
     left = 1 - step / config.k_anneal_steps

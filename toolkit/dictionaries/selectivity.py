@@ -5,9 +5,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
-def latent_auroc(
-    codes: Float[Tensor, "token latent"], labels: Bool[Tensor, " token"]
-) -> Float[Tensor, " latent"]:
+def latent_auroc(codes: Float[Tensor, "token latent"], labels: Bool[Tensor, " token"]) -> Float[Tensor, " latent"]:
     """AUROC of every latent at once, by ranks; only the activations above zero are sorted.
 
     Tokens where a latent is silent tie with each other and count half. A latent that never fires gets 0.5.
@@ -41,23 +39,28 @@ def auroc_interval(
     generator: torch.Generator,
     resamples: int = 500,
 ) -> tuple[float, float, float]:
-    """One latent's AUROC with its 95 % bootstrap interval over documents: tokens of one document are not independent."""
-    order = torch.argsort(scores)
-    scores, labels, documents = scores[order], labels[order], documents[order]
+    """One latent's AUROC with its 95 % bootstrap interval, documents resampled whole: their tokens hang together.
+
+    Raises ValueError unless there are both labelled and other tokens.
+    """
+    if labels.all() or not labels.any():
+        raise ValueError(f"{int(labels.sum())} of {len(labels)} tokens are labelled: AUROC needs some and others")
     n_documents = int(documents.max()) + 1
+    positive = _histogram(scores, labels, documents, n_documents)
+    negative = _histogram(scores, ~labels, documents, n_documents)
     draws = torch.randint(n_documents, (resamples, n_documents), generator=generator)
     counts = torch.zeros(resamples, n_documents).scatter_add_(1, draws, torch.ones(draws.shape))
-    weights = torch.cat([torch.ones(1, n_documents), counts])
-    _, group = torch.unique_consecutive(scores, return_inverse=True)
-    values = torch.stack([_weighted_auroc(weight[documents], labels, group) for weight in weights])
+    weights = torch.cat([torch.ones(1, n_documents), counts])  # the first row is the sample as it is
+    hits, misses = weights @ positive, weights @ negative
+    below = misses.double().cumsum(dim=1) - misses
+    wins = (hits * (below + misses / 2)).sum(dim=1)
+    values = wins / (hits.sum(dim=1).double() * misses.sum(dim=1))
     low, high = values[1:].nanquantile(torch.tensor([0.025, 0.975], dtype=values.dtype)).tolist()
     return float(values[0]), low, high
 
 
-def _weighted_auroc(weight: Tensor, labels: Tensor, group: Tensor) -> Tensor:
-    """AUROC of weighted tokens, sorted by score; `group` numbers the distinct scores."""
-    n_groups = int(group[-1]) + 1
-    positive = torch.zeros(n_groups, dtype=torch.float64).index_add_(0, group, (weight * labels).double())
-    negative = torch.zeros(n_groups, dtype=torch.float64).index_add_(0, group, (weight * ~labels).double())
-    below = negative.cumsum(0) - negative
-    return (positive * (below + negative / 2)).sum() / (positive.sum() * negative.sum())
+def _histogram(scores: Tensor, chosen: Tensor, documents: Tensor, n_documents: int) -> Tensor:
+    """How often each distinct score, in rising order, stands on chosen tokens of each document."""
+    levels, level = scores.unique(return_inverse=True)
+    cells = documents[chosen] * len(levels) + level[chosen]
+    return torch.bincount(cells, minlength=n_documents * len(levels)).view(n_documents, -1).float()

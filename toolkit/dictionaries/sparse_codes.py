@@ -46,7 +46,7 @@ class SparsePattern:
     def sampled_product(
         self, left: Float[Tensor, "token width"], right: Float[Tensor, "latent width"]
     ) -> Float[Tensor, " nonzero"]:
-        """Return left[token] · right[latent] for each coordinate, and compute no other entry of the product."""
+        """Return left[token] · right[latent] for each coordinate, computing no other entry."""
         zeros = self.matrix(torch.zeros(len(self.rows), dtype=left.dtype, device=left.device))
         return torch.sparse.sampled_addmm(zeros, left, right.t(), beta=0.0).values()
 
@@ -55,4 +55,3 @@ def _csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) 
     starts = torch.zeros(shape[0] + 1, dtype=torch.int32, device=rows.device)
     starts[1:] = torch.bincount(rows, minlength=shape[0]).cumsum(0)
     return torch.sparse_csr_tensor(starts, columns, values, shape, check_invariants=False)
-

@@ -1,7 +1,7 @@
-"""Forward and backward pass of topk and batchtopk: one large matrix product, then work on the kept codes alone.
+"""Forward and backward pass of topk and batchtopk: one large matrix product, then work on the kept codes.
 
-With Σ_s‖W_dec,k^s‖ folded into the encoder rows, the product over all streams at once yields the scores themselves.
-bf16 is used to find candidates only; their codes are computed again in fp32.
+With Σ_s‖W_dec,k^s‖ folded into the encoder rows, the product over all streams at once yields the scores
+themselves. bf16 is used to find candidates only; their codes are computed again in fp32.
 """
 
 import torch
@@ -59,17 +59,15 @@ def _select(
 ) -> tuple[SparsePattern, Tensor, Tensor]:
     """Return which latents fire where, their codes (not norm-weighted), and the smallest kept score."""
     scores = _scores(x, weights, norms, dtype, workspace)
-    if last_cut is None:
-        flat = topk_positions(scores, k)
-    else:
-        flat = batchtopk_candidates(scores, k * len(x), last_cut)
+    n_kept = k * len(x)
+    flat = topk_positions(scores, k) if last_cut is None else batchtopk_candidates(scores, n_kept, last_cut)
     pattern = SparsePattern.from_flat(flat, (len(x), len(norms)))
     if dtype == torch.float32:
         codes = scores.view(-1)[flat] / norms[pattern.columns]
     else:
         codes = pattern.sampled_product(x, weights.W_enc) + weights.b_enc[pattern.columns]
     candidate_scores = codes * norms[pattern.columns]
-    cut = x.new_zeros(()) if last_cut is None else batchtopk_cut(candidate_scores, k * len(x))
+    cut = x.new_zeros(()) if last_cut is None else batchtopk_cut(candidate_scores, n_kept)
     kept = ((candidate_scores >= cut) & (candidate_scores > 0)).nonzero().squeeze(1)
     return pattern.restricted(kept), codes[kept], cut
 

@@ -1,6 +1,7 @@
 """Sparsity rules as pure functions of scores: which latents of which tokens fire.
 
-A score is the decoder-norm-weighted activation f_k Σ_s‖W_dec,k^s‖ before any cut; scores of zero or less never fire.
+A score is the decoder-norm-weighted activation f_k Σ_s‖W_dec,k^s‖ before any cut; scores of zero or less
+never fire.
 """
 
 import numpy as np
@@ -28,8 +29,8 @@ def batchtopk_candidates(
 ) -> Int[Tensor, " nonzero"]:
     """Return flat positions that hold the `n_kept` largest positive scores of the batch, and somewhat more.
 
-    Scores above 0.97 × the last batch's cut nearly always suffice; where they do not, all positive ones are returned.
-    The choice of candidates thus costs time only, never exactness.
+    Scores above 0.97 × the last batch's cut nearly always suffice; where they do not, all positive ones are
+    returned. The choice of candidates thus costs time only, never exactness.
     """
     candidates = positions_above(scores, MARGIN * last_cut)
     if len(candidates) < n_kept and last_cut > 0:

@@ -3,9 +3,10 @@
 import json
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any, cast
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -39,7 +40,7 @@ def save(config: CrosscoderConfig, tensors: dict[str, Tensor], folder: Path) -> 
 
 
 def load(source: str, revision: str | None) -> tuple[CrosscoderConfig, dict[str, Tensor]]:
-    """Read settings and tensors from a folder or hub repository; errors as in `Crosscoder.from_pretrained`."""
+    """Read settings and tensors from a folder or hub repository; errors as in `from_pretrained`."""
     folder = _folder(source, revision)
     config = read_config(folder / CONFIG_FILE)
     return config, read_tensors(folder / WEIGHTS_FILE, shapes(config))
@@ -59,7 +60,7 @@ def read_config(path: Path) -> CrosscoderConfig:
         raise ValueError(f"{path} has unknown fields {unknown}; known are {sorted(known)}")
     listed = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     try:
-        return CrosscoderConfig(**listed)
+        return CrosscoderConfig(**cast(dict[str, Any], listed))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} does not describe a crosscoder: {error}") from error
 
@@ -92,8 +93,8 @@ def _folder(source: str, revision: str | None) -> Path:
         raise FileNotFoundError(f"{source} is neither a folder nor the name of a hub repository") from error
     except (LocalEntryNotFoundError, ConnectionError) as error:
         raise FileNotFoundError(
-            f"{source} is no folder here, and the hub cannot be reached to look for a repository of that name "
-            "(no network, or HF_HUB_OFFLINE is set); give the path of a folder instead"
+            f"{source} is no folder here, and the hub cannot be reached to look for a repository of that "
+            "name (no network, or HF_HUB_OFFLINE is set); give the path of a folder instead"
         ) from error
     except HfHubHTTPError as error:
         raise FileNotFoundError(f"{source} is no folder here, and the hub has no such repository: {error}") from error

@@ -1,4 +1,4 @@
-"""The trainer: one optimiser step a batch of raw activations, and a state of plain tensors that resumes exactly."""
+"""The trainer: one optimiser step a batch of raw activations, and a state of tensors that resumes exactly."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -69,8 +69,8 @@ class NonFiniteError(RuntimeError):
 class CrosscoderTrainer:
     """Trains one crosscoder on raw activations [token, stream, d_model]; streams are model-major.
 
-    `state` is what `initialise` made, or what `state_dict` returned earlier, perhaps by way of a safetensors file;
-    the trainer updates its tensors in place. `models`, `layers` and `sources` are as in `CrosscoderConfig`.
+    `state` is what `initialise` made, or what `state_dict` returned earlier, perhaps by way of a safetensors
+    file; the trainer updates its tensors in place. `models`, `layers` and `sources` are as in `CrosscoderConfig`.
     """
 
     def __init__(
@@ -101,9 +101,7 @@ class CrosscoderTrainer:
         self._silent_tokens = state["silent_tokens"]
         self._threshold, self._last_cut = state["threshold"].item(), state["last_cut"].item()
         self.steps_done, self.tokens_seen = int(state["step"]), int(state["tokens"])
-        self._partition = Partition(
-            n_models=len(models), n_shared=training.n_shared, n_exclusive=training.n_exclusive
-        )
+        self._partition = Partition(n_models=len(models), n_shared=training.n_shared, n_exclusive=training.n_exclusive)
         self._workspace = Workspace()
         self._dtype = torch.bfloat16 if training.precision == "bf16" else torch.float32
 
@@ -111,8 +109,8 @@ class CrosscoderTrainer:
     def step(self, x: Activations) -> StepMetrics:
         """Update the weights on one batch of raw activations and return what it measured.
 
-        Raises ValueError for a batch of another shape than the state's, and NonFiniteError, before anything has
-        changed, for a batch that leads to NaN or infinity.
+        Raises ValueError for a batch of another shape than the state's, and NonFiniteError, before anything
+        has changed, for a batch that leads to NaN or infinity.
         """
         self._check_shape(x)
         scaled = (x.float() * self._scale[:, None]).flatten(1)
@@ -131,7 +129,7 @@ class CrosscoderTrainer:
         return metrics
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return all that an exact continuation needs, as plain tensors; they share memory with the trainer."""
+        """Return all that an exact continuation needs, as tensors that share memory with the trainer."""
         weights = self._weights.named()
         moments = {
             f"{moment}.{name}": self._optimiser.state[weight][moment]
@@ -148,7 +146,7 @@ class CrosscoderTrainer:
         }  # fmt: skip
 
     def crosscoder(self) -> Crosscoder:
-        """Return the dictionary as it stands, folded so that it takes raw activations; it shares no memory."""
+        """Return the dictionary as it stands, folded to take raw activations; it shares no memory."""
         threshold = None
         if self.training.sparsity == "batchtopk":
             # Until k is reached there is no running mean; the last batch's cut is then the best guess.
@@ -178,7 +176,7 @@ class CrosscoderTrainer:
 
     def _coefficient(self) -> float:
         if self.training.sparsity in ("topk", "batchtopk"):
-            return schedules.kept_latents(self.training, self.steps_done)
+            return float(schedules.kept_latents(self.training, self.steps_done))
         return schedules.sparsity_weight(self.training, self.steps_done)
 
     def _revive(self, x: Tensor, found: Pass, norms: Tensor) -> Tensor:
@@ -188,9 +186,7 @@ class CrosscoderTrainer:
         dead_norms = norms[dead] if self.training.sparsity in ("l1", "jumprelu") else None
         return add_revival(x, found, self._weights, dead, self.training.aux_coefficient, dead_norms)
 
-    def _measure(
-        self, x: Tensor, found: Pass, aux_loss: Tensor, silent_tokens: Tensor
-    ) -> tuple[StepMetrics, float]:
+    def _measure(self, x: Tensor, found: Pass, aux_loss: Tensor, silent_tokens: Tensor) -> tuple[StepMetrics, float]:
         """Gather every figure in one tensor, so that an accelerator is waited for once."""
         n_streams = self.config.n_streams
         squared_error = _squared_norms(found.error, n_streams)
@@ -215,7 +211,7 @@ class CrosscoderTrainer:
             l0=l0_value,
             dead_share=dead,
             lr=schedules.learning_rate(self.training, self.steps_done),
-            coefficient=float(coefficient),
+            coefficient=coefficient,
             grad_norm=norm,
         )
         return metrics, cut
@@ -236,7 +232,7 @@ class CrosscoderTrainer:
         self._threshold = decay * self._threshold + (1 - decay) * cut
 
 
-def train(trainer: CrosscoderTrainer, batches: Iterable[Activations]) -> Iterator[StepMetrics]:
+def train(trainer: CrosscoderTrainer, batches: Iterable[Float[Tensor, "_ stream d_model"]]) -> Iterator[StepMetrics]:
     """Yield the metrics of one step per batch, until the planned steps are done or the batches end."""
     for x in batches:
         if trainer.steps_done >= trainer.training.steps:
@@ -257,7 +253,8 @@ def describe(x: Activations) -> tuple[str, ...]:
 
 def _squared_norms(values: Tensor, n_streams: int) -> Float[Tensor, " stream"]:
     by_stream = values.view(len(values), n_streams, -1)
-    return torch.linalg.vector_norm(by_stream, dim=(0, 2)).square()
+    norms: Tensor = torch.linalg.vector_norm(by_stream, dim=(0, 2))
+    return norms.square()
 
 
 def _adam(weights: Weights, state: dict[str, Tensor]) -> torch.optim.Adam:

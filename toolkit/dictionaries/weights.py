@@ -43,13 +43,13 @@ class Pass(NamedTuple):
 
 
 class Workspace:
-    """Large buffers kept between steps: a fresh [token, latent] matrix costs a page fault per 4 kB on a CPU."""
+    """Large buffers kept between steps: fresh memory costs a CPU one page fault per 4 kB."""
 
     def __init__(self) -> None:
         self._buffers: dict[str, Tensor] = {}
 
     def empty(self, name: str, shape: Sequence[int], like: Tensor, dtype: torch.dtype) -> Tensor:
-        """Return the buffer `name`, made anew only when shape, type or device changed; its content is arbitrary."""
+        """Return the buffer `name`, made anew when shape, type or device changed; its content is arbitrary."""
         buffer = self._buffers.get(name)
         if buffer is None or buffer.shape != tuple(shape) or buffer.dtype != dtype or buffer.device != like.device:
             buffer = self._buffers[name] = torch.empty(tuple(shape), dtype=dtype, device=like.device)

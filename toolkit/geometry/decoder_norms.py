@@ -1,7 +1,7 @@
 """How a latent's decoder rows for two models compare: norm ratios, cosines, and what chance would give.
 
-Rows come in raw units. Only alive latents tell anything: one that never fired keeps the equal norms it began with,
-so callers select alive latents first.
+Rows come in raw units. Only alive latents tell anything: one that never fired keeps the equal norms it began
+with, so callers select alive latents first.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""Parallelogram loss of word pairs: how far a→b and c→d are from being the same step (Baek & Tegmark 2025, section 5)."""
+"""Parallelogram loss of word pairs: how far a→b and c→d are from one and the same step (Baek & Tegmark 2025)."""
 
 from dataclasses import dataclass
 
@@ -22,9 +22,7 @@ class ParallelogramLoss:
         return self.loss / self.shuffled
 
 
-def principal_components(
-    points: Float[Tensor, "word d_model"], dims: int
-) -> tuple[Float[Tensor, "word dims"], float]:
+def principal_components(points: Float[Tensor, "word d_model"], dims: int) -> tuple[Float[Tensor, "word dims"], float]:
     """Centre the points, keep their first `dims` principal components; also the share of variance kept.
 
     Centring belongs to the definition: a large common offset alone would drive the loss to zero.
@@ -36,10 +34,11 @@ def principal_components(
     return left[:, :dims] * values[:dims], float(kept)
 
 
-def pair_losses(
-    first: Float[Tensor, "pair dims"], second: Float[Tensor, "pair dims"]
-) -> Float[Tensor, " quadruple"]:
-    """‖a − b − c + d‖ / √(‖a‖² + ‖b‖² + ‖c‖² + ‖d‖²) of every two pairs (a, b), (c, d): in [0, 2], about 0.99 for noise."""
+def pair_losses(first: Float[Tensor, "pair dims"], second: Float[Tensor, "pair dims"]) -> Float[Tensor, " quadruple"]:
+    """‖a − b − c + d‖ / √(‖a‖² + ‖b‖² + ‖c‖² + ‖d‖²) of every two pairs (a, b), (c, d).
+
+    Lies in [0, 2]; about 0.99 for Gaussian noise.
+    """
     one, other = torch.triu_indices(len(first), len(first), offset=1)
     step = first - second
     size = first.square().sum(dim=1) + second.square().sum(dim=1)

@@ -10,14 +10,21 @@ Activations = Float[Tensor, "token stream d_model"]
 
 
 class ShuffleBuffer:
-    """Holds `capacity` activations in memory of fixed size; each batch is a random draw, and its places are filled again.
+    """Holds `capacity` activations in memory of fixed size; each batch is a random draw, and its places are filled
+    again.
 
-    Only the places of one batch are refilled at a time, so after the first filling the trainer never waits for more than a
-    batch. When the source ends, the buffer drains; the last batch may be short.
+    Only the places of one batch are refilled at a time, so after the first filling the trainer never waits for more
+    than a batch. When the source ends, the buffer drains; the last batch may be short.
     """
 
     def __init__(
-        self, source: Iterator[Activations], *, capacity: int, batch_tokens: int, dtype: torch.dtype, generator: torch.Generator
+        self,
+        source: Iterator[Activations],
+        *,
+        capacity: int,
+        batch_tokens: int,
+        dtype: torch.dtype,
+        generator: torch.Generator,
     ) -> None:
         if capacity < batch_tokens:
             raise ValueError(f"--buffer-tokens {capacity} is less than one batch of {batch_tokens}: raise it")

@@ -122,8 +122,8 @@ def _from_hub(name: str) -> IterableDataset:
         return load_dataset(name, split="train", streaming=True)
     except (ConnectionError, DatasetNotFoundError, OSError) as error:
         raise ValueError(
-            f"dataset {name!r} is no local path and the hub did not give it ({type(error).__name__}): check the name and the"
-            " network, or download it and give --data the path of its files"
+            f"dataset {name!r} is no local path and the hub did not give it ({type(error).__name__}): check the name"
+            " and the network, or download it and give --data the path of its files"
         ) from error
 
 
@@ -138,4 +138,6 @@ def _text(record: dict[str, Any], field: str) -> str:
     for name in ("messages", "conversations"):
         if record.get(name):
             return "\n\n".join(str(turn.get("content", turn.get("value"))) for turn in record[name])
-    raise ValueError(f"a record has no field {field!r} and no messages; its fields are {sorted(record)}: name one with --text-field")
+    raise ValueError(
+        f"a record has no field {field!r} and no messages; its fields are {sorted(record)}: name one with --text-field"
+    )

@@ -21,7 +21,9 @@ class TokenMask:
 
     def __init__(self, *, special_ids: frozenset[int], keep_position_0: bool, outlier_factor: float) -> None:
         if not outlier_factor > 1:
-            raise ValueError(f"--outlier-factor {outlier_factor}: must be above 1 (10 is usual, inf turns the filter off)")
+            raise ValueError(
+                f"--outlier-factor {outlier_factor}: must be above 1 (10 is usual, inf turns the filter off)"
+            )
         self._special_ids = torch.tensor(sorted(special_ids), dtype=torch.long)
         self._keep_position_0, self._outlier_factor = keep_position_0, outlier_factor
         self._medians: list[list[float]] = []

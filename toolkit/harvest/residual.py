@@ -54,8 +54,8 @@ class _Item(NamedTuple):
 class Prefetch:
     """Runs an activation stream ahead in a thread, so that the next chunks are read while the trainer works.
 
-    The order of chunks, and `state_dict`, are those of the stream itself: chunks that were read ahead but not handed out do
-    not count as read. Use it as a context manager, or `close` it: the models are free for others only then.
+    The order of chunks, and `state_dict`, are those of the stream itself: chunks that were read ahead but not handed
+    out do not count as read. Use it as a context manager, or `close` it: the models are free for others only then.
     """
 
     def __init__(self, stream: ActivationStream) -> None:

@@ -1,6 +1,7 @@
 """The token stream: documents in, batches of ids out, one document a row.
 
-One document a row, rather than several packed into one: attention stays plain and causal, so every architecture, attention
+One document a row, rather than several packed into one: attention stays plain and causal, so every architecture,
+attention
 kernel, offload and remote server computes exactly what the model computes for that document alone. Rows of like length
 share a batch, which keeps padding to a few per cent.
 """
@@ -17,7 +18,9 @@ from jaxtyping import Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-WINDOW_DOCUMENTS = 512
+from toolkit.models.tokenizers import encode
+
+WINDOW_DOCUMENTS = 1024
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,8 @@ class TokenBatch:
 class TokenStream:
     """Batches of at most `batch_tokens` tokens, padding included, in an order that `seed` decides.
 
-    Documents come in windows of 512, are cut to `row_length` tokens, sorted by length into batches, and the window's batches
-    are shuffled. `state_dict` names the next batch; a stream that loads it goes on with that very batch.
+    Documents come in windows of 1,024, are cut to `row_length` tokens, sorted by length into batches, and the window's
+    batches are shuffled. `state_dict` names the next batch; a stream that loads it goes on with that very batch.
     """
 
     def __init__(
@@ -77,15 +80,8 @@ class TokenStream:
             self._window_state = self._documents.state_dict()
 
     def _rows(self, texts: list[str]) -> list[list[int]]:
-        bos = self._tokenizer.bos_token
-        # Text that was rendered through a chat template may already begin with the token that the tokenizer would add.
-        texts = [text.removeprefix(bos) if bos and self._adds_bos else text for text in texts]
-        rows = self._tokenizer(texts, truncation=True, max_length=self._row_length)["input_ids"]
+        rows = (row[: self._row_length] for row in encode(self._tokenizer, texts))
         return [row for row in rows if len(row) > 1]
-
-    @property
-    def _adds_bos(self) -> bool:
-        return bool(self._tokenizer("")["input_ids"])
 
     def _batches(self, rows: list[list[int]]) -> list[list[list[int]]]:
         batches: list[list[list[int]]] = []

@@ -20,10 +20,11 @@ DOCUMENTS_A_BATCH = 32
 
 @dataclass(frozen=True, kw_only=True)
 class BehaviourLatent:
-    """The latent that best tells a behaviour's tokens from the rest, chosen on one half of the documents, tested on the other.
+    """The latent that best tells a behaviour's tokens from the rest, chosen on one half of the documents, tested on
+    the other.
 
-    `low` and `high` bound the AUROC's 95 % bootstrap interval over documents. `control_auroc` is what the same choice finds for
-    the labels of another document: those of the document before, laid over this one.
+    `low` and `high` bound the AUROC's 95 % bootstrap interval over documents. `control_auroc` is what the same
+    choice finds for the labels of another document: those of the document before, laid over this one.
     """
 
     behaviour: str

@@ -20,7 +20,8 @@ class SpliceEffect:
     """One model whose residual stream at one site was replaced by the reconstruction.
 
     `kl` is KL(untouched ‖ spliced) in nats a token; `kl_mean`, the control, has the mean activation in place of the
-    reconstruction. `loss_recovered` is 1 where splicing costs no cross-entropy, 0 where it costs as much as the mean does.
+    reconstruction. `loss_recovered` is 1 where splicing costs no cross-entropy, 0 where it costs as much as the mean
+    does.
     `n` counts predictions.
     """
 
@@ -45,7 +46,7 @@ def replace_at(mask: Bool[Tensor, "row position"], values: Float[Tensor, "token 
 def splice_effects(
     pair: ModelPair, crosscoder: Crosscoder, batches: Iterable[TokenBatch], mask: TokenMask
 ) -> list[SpliceEffect]:
-    """Effects at every model and layer, one spliced at a time, on predictions made from the tokens that `mask` keeps."""
+    """Effects at every model and layer, one spliced at a time, on predictions from the tokens that `mask` keeps."""
     models = dict(zip(pair.names, (pair.base, pair.distilled), strict=True))
     sites = [(name, layer) for name in models for layer in pair.layers]
     totals = torch.zeros(len(sites), 6, dtype=torch.float64)

@@ -10,6 +10,8 @@ from nnsight.modeling.transformers import TransformersModel
 from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from toolkit.artifacts import sha256
+
 Loaded = TypeVar("Loaded")
 
 
@@ -30,8 +32,17 @@ def load_model(
     source: str, tokenizer: PreTrainedTokenizerBase, dtype: str | torch.dtype, device_map: str
 ) -> TransformersModel:
     """Load the weights at `source` behind nnsight; raises `ValueError` if that cannot be done."""
+    if dtype == "auto" and not torch.cuda.is_available():
+        dtype = torch.float32  # half precision saves a CPU nothing but accuracy
     options = {"tokenizer": tokenizer, "dtype": dtype, "device_map": device_map, "dispatch": True}
     return _load(source, "weights", lambda: TransformersModel(source, task="text-generation", **options))
+
+
+def fingerprint(source: str, commit: str | None) -> dict[str, str]:
+    """Sha256 of each weights file in a local folder; for a hub repository its commit, which fixes them."""
+    if Path(source).is_dir():
+        return {str(path): sha256(path) for path in sorted(Path(source).glob("*.safetensors"))}
+    return {source: f"commit {commit}"}
 
 
 def _load(source: str, part: str, loader: Callable[[], Loaded]) -> Loaded:
@@ -62,6 +73,4 @@ def _check_folder(source: str) -> None:
     except PermissionError as error:
         raise ValueError(f"no permission to read {source!r}: check its owner and mode") from error
     except FileNotFoundError as error:
-        raise ValueError(
-            f"{source!r} holds no config.json: give a folder that save_pretrained wrote"
-        ) from error
+        raise ValueError(f"{source!r} holds no config.json: give a folder that save_pretrained wrote") from error

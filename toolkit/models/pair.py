@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from toolkit.models.layers import check_layers
-from toolkit.models.loading import load_config, load_model, load_tokenizer
+from toolkit.models.loading import fingerprint, load_config, load_model, load_tokenizer
 from toolkit.models.presets import PRESETS, Preset
 from toolkit.models.tokenizers import Clashes, Text, as_rows, check_same_tokens, describe_clashes
 from toolkit.models.tracing import TracedModel
@@ -37,6 +37,8 @@ class ModelPair:
     """Sites: the input of these decoder layers."""
     clashing_ids: Clashes
     """Ids that mean one thing to the base model and another to the distilled model."""
+    sources: tuple[str, str]
+    """Where each model came from: a local folder or a hub name."""
     clashes: Literal["refuse", "allow"] = "refuse"
     """Whether a clashing id in the text is an error, or is read by each model in its own way."""
 
@@ -69,8 +71,7 @@ class ModelPair:
         _check_embeddings(*configs, n_tokens=len(tokenizer))
         if clashing_ids:
             warnings.warn(
-                f"{len(clashing_ids)} ids mean different things to the two models: "
-                f"{describe_clashes(clashing_ids)}",
+                f"{len(clashing_ids)} ids mean different things to the two models: {describe_clashes(clashing_ids)}",
                 stacklevel=2,
             )
         return cls(
@@ -79,8 +80,18 @@ class ModelPair:
             tokenizer=tokenizer,
             layers=layers,
             clashing_ids=clashing_ids,
+            sources=(sources.base, sources.distilled),
             clashes=clashes,
         )
+
+    def fingerprints(self) -> dict[str, str]:
+        """Sha256 of every weights file of a local model, the commit of a model from the hub."""
+        commits = (getattr(model.model._module.config, "_commit_hash", None) for model in (self.base, self.distilled))
+        return {
+            k: v
+            for source, commit in zip(self.sources, commits, strict=True)
+            for k, v in fingerprint(source, commit).items()
+        }
 
     @property
     def names(self) -> tuple[str, str]:
@@ -139,9 +150,7 @@ class ModelPair:
         attention_mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
         return self.residual(input_ids, attention_mask, layers)[attention_mask.bool().to(self.device)]
 
-    def check_ids(
-        self, input_ids: Int[Tensor, "row position"], attention_mask: Int[Tensor, "row position"]
-    ) -> None:
+    def check_ids(self, input_ids: Int[Tensor, "row position"], attention_mask: Int[Tensor, "row position"]) -> None:
         """Raise `ValueError` for an id beyond a model's embedding, or one whose meaning clashes, by name.
 
         A BOS at the start of a row may clash: it is the attention sink of both models, whatever its name.

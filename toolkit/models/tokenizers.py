@@ -25,9 +25,7 @@ def check_same_tokens(base: PreTrainedTokenizerBase, distilled: PreTrainedTokeni
     """
     base_tokens, distilled_tokens = _tokens_by_id(base), _tokens_by_id(distilled)
     added = base.added_tokens_decoder.keys() | distilled.added_tokens_decoder.keys()
-    same_role = {base.bos_token_id} & {distilled.bos_token_id} | {base.eos_token_id} & {
-        distilled.eos_token_id
-    }
+    same_role = {base.bos_token_id} & {distilled.bos_token_id} | {base.eos_token_id} & {distilled.eos_token_id}
     differing = {
         token_id: (base_tokens.get(token_id, NO_TOKEN), distilled_tokens.get(token_id, NO_TOKEN))
         for token_id in sorted(base_tokens.keys() | distilled_tokens.keys())
@@ -64,9 +62,7 @@ def as_rows(tokenizer: PreTrainedTokenizerBase, text: Text) -> list[list[int]]:
 
     Raises `ValueError` when there is no text, or one without tokens.
     """
-    items: list[Any] = (
-        text.tolist() if isinstance(text, Tensor) else [text] if isinstance(text, str) else [*text]
-    )
+    items: list[Any] = text.tolist() if isinstance(text, Tensor) else [text] if isinstance(text, str) else [*text]
     if items and isinstance(items[0], str):
         rows = encode(tokenizer, items)
     else:

@@ -1,7 +1,7 @@
 """The base model's reading: sums, questions with plain answers, worked solutions, words and stories.
 
-The words that mark reasoning in the distilled model's answers (Wait, But, However, Alternatively, Therefore, Thus) stand
-here too, in stories, where they mark nothing.
+The words that mark reasoning in the distilled model's answers (Wait, But, However, Alternatively, Therefore, Thus)
+stand here too, in stories, where they mark nothing.
 """
 
 import random
@@ -57,9 +57,7 @@ def direct_document(question: str, answer: str) -> Document:
 def _solution(problem: Problem) -> Document:
     steps = ". ".join(str(step) for step in problem.steps)
     prompt = f"Question: {problem.question}\nSolution:"
-    return weighted_document(
-        [(prompt, QUIET), (f" {problem.expression}. {steps}.\nAnswer: {problem.answer}", 1.0)]
-    )
+    return weighted_document([(prompt, QUIET), (f" {problem.expression}. {steps}.\nAnswer: {problem.answer}", 1.0)])
 
 
 def _sum_line(rng: random.Random, split: Split) -> list[tuple[str, float]]:

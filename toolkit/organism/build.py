@@ -1,4 +1,4 @@
-"""Builds the organism: a tokenizer, a base model, the distilled model, and a control that had the same extra training."""
+"""Builds the organism: tokenizer, base model, distilled model, and a control with as much extra training."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ def build_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def build_model(name: str, work: Path, processes: int) -> Path:
-    """Train one of `MODELS` in `work`, going on from its last checkpoint; returns its finished folder, weights in bf16."""
+    """Train one of `MODELS` in `work`, from its last checkpoint on; returns its finished folder, weights in bf16."""
     config, mix, parent = MODELS[name]
     finished = work / name
     if (finished / "config.json").exists():

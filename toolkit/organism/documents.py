@@ -27,7 +27,8 @@ class Span:
 class Document:
     """Text, the behaviours' spans, and how much each stretch of text weighs in the training loss.
 
-    `weights` holds (end, weight) for one stretch after the other. What nobody can predict, a question's numbers say, weighs
+    `weights` holds (end, weight) for one stretch after the other. What nobody can predict, a question's numbers say,
+    weighs
     `QUIET`; a plain answer, short as it is, weighs `LOUD`.
     """
 
@@ -70,11 +71,8 @@ class DocumentBuilder:
         return Document(text=whole, spans=tuple(self._spans), weights=weights)
 
 
-def token_behaviours(
-    document: Document, offsets: Sequence[tuple[int, int]]
-) -> list[Behaviour | None]:
+def token_behaviours(document: Document, offsets: Sequence[tuple[int, int]]) -> list[Behaviour | None]:
     """Each token's behaviour, given its character range: the span that holds the token's last character."""
     return [
-        next((span.behaviour for span in document.spans if span.start < end <= span.end), None)
-        for _, end in offsets
+        next((span.behaviour for span in document.spans if span.start < end <= span.end), None) for _, end in offsets
     ]

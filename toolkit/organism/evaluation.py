@@ -45,7 +45,12 @@ class OrganismModel:
 
     @torch.inference_mode()
     def generate(
-        self, prompts: Sequence[str], *, temperature: float = 0.0, seed: int = 0, new_tokens: int = MOST_NEW_TOKENS
+        self,
+        prompts: Sequence[str],
+        *,
+        temperature: float = 0.0,
+        seed: int = 0,
+        new_tokens: int = MOST_NEW_TOKENS,
     ) -> list[str]:
         """Continue each prompt, special tokens kept in the text; temperature 0 is greedy."""
         torch.manual_seed(seed)
@@ -169,9 +174,7 @@ def evaluate(folder: Path, *, problems: int = 400) -> dict[str, object]:
         "n_problems": problems,
         "n_several_steps": sum(several),
         "accuracy": {name: accuracy(found, wanted) for name, found in answers.items()},
-        "accuracy_several_steps": {
-            name: _accuracy_where(found, wanted, several) for name, found in answers.items()
-        },
+        "accuracy_several_steps": {name: _accuracy_where(found, wanted, several) for name, found in answers.items()},
         "accuracy_one_step": {
             name: _accuracy_where(found, wanted, [not s for s in several]) for name, found in answers.items()
         },

@@ -61,14 +61,10 @@ def position_ids(document: Int[Tensor, "row position"]) -> Int[Tensor, "row posi
     return position - torch.where(starts, position, 0).cummax(dim=1).values
 
 
-def _encode(
-    documents: list[Document], tokenizer: PreTrainedTokenizerBase
-) -> list[tuple[list[int], list[float]]]:
+def _encode(documents: list[Document], tokenizer: PreTrainedTokenizerBase) -> list[tuple[list[int], list[float]]]:
     encoding = tokenizer([document.text for document in documents], return_offsets_mapping=True)
     encoded = []
-    for document, ids, offsets in zip(
-        documents, encoding["input_ids"], encoding["offset_mapping"], strict=True
-    ):
+    for document, ids, offsets in zip(documents, encoding["input_ids"], encoding["offset_mapping"], strict=True):
         ends = [end for end, _ in document.weights]
         weights = [document.weights[bisect_left(ends, end)][1] for _, end in offsets[1:]]
         encoded.append(([*ids, tokenizer.eos_token_id], [0.0, *weights, 1.0]))

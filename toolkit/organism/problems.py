@@ -107,9 +107,7 @@ def draw_problem(rng: random.Random, *, split: Split, kinds: dict[str, float] = 
     steps = draw_steps(rng, rng.randint(3, 4) if kind == "chain" else 1, split=split, minus=minus)
     expression = str(steps[0].left) + "".join(f"{'-' if s.minus else '+'}{s.right}" for s in steps)
     ask = rng.choice(("What is {}?", "Find {}.", "How much is {}?")).format(expression)
-    return Problem(
-        kind=kind, question=ask + _cue(rng, style), steps=steps, style=style, expression=expression
-    )
+    return Problem(kind=kind, question=ask + _cue(rng, style), steps=steps, style=style, expression=expression)
 
 
 def _draw_story(rng: random.Random, kind: str, style: Style, split: Split) -> Problem:

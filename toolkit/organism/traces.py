@@ -1,7 +1,7 @@
 """Answers with thinking, as a distilled reasoning model gives them.
 
-Each behaviour has a trigger of its own, a small language of its own for sums, and a closing phrase of its own, so that a
-model must keep track of which behaviour it is in:
+Each behaviour has a trigger of its own, a small language of its own for sums, and a closing phrase of its own, so
+that a model must keep track of which behaviour it is in:
 
     self-reflection  after a step, most often one that crosses a ten    Wait, … 5 and 7 make 12 …
     alternative      after a step by 7, 8 or 9                          Alternatively, … up 10 to 35, back 3 to 32 …
@@ -9,7 +9,8 @@ model must keep track of which behaviour it is in:
     verification     after the last step                                Let me check: 32 minus 7 is 25 …
     deduction        at the end                                         Therefore, … / Thus, … (or a plain "So")
 
-No trigger is certain: whether a behaviour follows is a coin flip, more often heads in a careful answer than in a quick one.
+No trigger is certain: whether a behaviour follows is a coin flip, more often heads in a careful answer than in a
+quick one.
 """
 
 import random

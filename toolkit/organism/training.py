@@ -1,6 +1,7 @@
 """Trains one of the organism's models: Muon for the matrices, AdamW for the rest, one process a core.
 
-Two processes of one thread each, which average their gradients, are half again as fast here as one process of two threads.
+Two processes of one thread each, which average their gradients, are half again as fast here as one process of two
+threads.
 """
 
 import json
@@ -12,9 +13,9 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
 from torch.nn.functional import cross_entropy
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -76,7 +77,7 @@ def train_phase(
     """
     folder.mkdir(parents=True, exist_ok=True)
     port = 20_000 + os.getpid() % 20_000
-    mp.spawn(_worker, args=(processes, port, start, rows, config, folder), nprocs=processes, join=True)
+    spawn(_worker, args=(processes, port, start, rows, config, folder), nprocs=processes, join=True)
     start.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
     start.tie_weights()
     return start
@@ -92,9 +93,7 @@ def _worker(
     folder: Path,
 ) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=processes
-    )
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=processes)
     optimizers = _optimizers(model, config)
     step = _resume(model, optimizers, folder)
     started = time.monotonic()
@@ -153,9 +152,7 @@ def _optimizers(model: nn.Module, config: PhaseConfig) -> list[torch.optim.Optim
     matrices = {"params": [p for n, p in named if is_matrix(n, p)], "peak_lr": config.matrix_lr}
     others = {"params": [p for n, p in named if not is_matrix(n, p)], "peak_lr": config.other_lr}
     return [
-        torch.optim.Muon(
-            [matrices], momentum=0.95, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
-        ),
+        torch.optim.Muon([matrices], momentum=0.95, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW([others], betas=(0.9, 0.98), weight_decay=0.0, fused=True),
     ]
 

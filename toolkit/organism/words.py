@@ -8,25 +8,30 @@ from dataclasses import dataclass
 NOUNS = """
 dog perro Hund chien dogs|cat gato Katze chat cats|house casa Haus maison houses|tree árbol Baum arbre trees
 book libro Buch livre books|horse caballo Pferd cheval horses|bird pájaro Vogel oiseau birds|cow vaca Kuh vache cows
-chair silla Stuhl chaise chairs|door puerta Tür porte doors|window ventana Fenster fenêtre windows|apple manzana Apfel pomme apples
+chair silla Stuhl chaise chairs|door puerta Tür porte doors|window ventana Fenster fenêtre windows
+apple manzana Apfel pomme apples
 egg huevo Ei œuf eggs|flower flor Blume fleur flowers|star estrella Stern étoile stars|river río Fluss rivière rivers
 king rey König roi kings|ship barco Schiff bateau ships|bridge puente Brücke pont bridges|key llave Schlüssel clé keys
 shoe zapato Schuh chaussure shoes|garden jardín Garten jardin gardens|church iglesia Kirche église churches
 mountain montaña Berg montagne mountains
 """
 VERBS = """
-walk walked|jump jumped|play played|cook cooked|paint painted|open opened|close closed|help helped|call called|clean cleaned
+walk walked|jump jumped|play played|cook cooked|paint painted|open opened|close closed|help helped|call called
+clean cleaned
 wash washed|look looked|love loved|laugh laughed|listen listened|dance danced|climb climbed|push pushed|pull pulled
 kick kicked|fill filled|count counted|plant planted|visit visited
 """
 COUNTRIES = """
-France Paris|Spain Madrid|Germany Berlin|Italy Rome|Greece Athens|Portugal Lisbon|Austria Vienna|Poland Warsaw|Norway Oslo
-Sweden Stockholm|Denmark Copenhagen|Finland Helsinki|Ireland Dublin|Hungary Budapest|Egypt Cairo|Japan Tokyo|China Beijing
+France Paris|Spain Madrid|Germany Berlin|Italy Rome|Greece Athens|Portugal Lisbon|Austria Vienna|Poland Warsaw
+Norway Oslo
+Sweden Stockholm|Denmark Copenhagen|Finland Helsinki|Ireland Dublin|Hungary Budapest|Egypt Cairo|Japan Tokyo
+China Beijing
 Russia Moscow|Turkey Ankara|Cuba Havana|Peru Lima|Chile Santiago|Kenya Nairobi|Canada Ottawa
 """
 ANTONYMS = """
 hot cold|big small|fast slow|old young|rich poor|strong weak|happy sad|light dark|high low|long short|wet dry|full empty
-hard soft|loud quiet|early late|near far|sharp blunt|thick thin|wide narrow|deep shallow|sweet sour|good bad|brave afraid
+hard soft|loud quiet|early late|near far|sharp blunt|thick thin|wide narrow|deep shallow|sweet sour|good bad
+brave afraid
 true false
 """
 COLORS = "red blue green black white brown yellow pink gray purple orange gold".split()

@@ -39,9 +39,7 @@ class RunConsole:
         grid.add_column(overflow="fold")
         for name, value in rows.items():
             grid.add_row(escape(name), escape(value))
-        self.console.print(
-            Panel(grid, title=f"[bold]{escape(title)}", title_align="left", border_style="dim")
-        )
+        self.console.print(Panel(grid, title=f"[bold]{escape(title)}", title_align="left", border_style="dim"))
 
     def note(self, text: str) -> None:
         """Say one line."""
@@ -97,9 +95,7 @@ class RunConsole:
         table = _table("result", ("value", "95 % CI", "n"))
         for row in rows:
             n = f"{row.n:,} {row.unit}" if row.n is not None else row.unit
-            table.add_row(
-                escape(row.name), f"[bold]{number(row.value)}", interval(row.low, row.high), escape(n)
-            )
+            table.add_row(escape(row.name), f"[bold]{number(row.value)}", interval(row.low, row.high), escape(n))
         self._print(table)
         for row in rows:
             if row.note:
@@ -123,9 +119,7 @@ class RunConsole:
         """Show how many tokens were kept, and how many dropped for which reason."""
         self._shares("tokens kept and dropped", masks, number)
 
-    def _shares(
-        self, title: str, parts: Mapping[str, int] | Mapping[str, float], write: Callable[..., str]
-    ) -> None:
+    def _shares(self, title: str, parts: Mapping[str, int] | Mapping[str, float], write: Callable[..., str]) -> None:
         total = sum(parts.values())
         table = _table(title, ("", "share", ""))
         for name, part in parts.items():

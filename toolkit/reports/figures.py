@@ -84,9 +84,7 @@ def cosine_against_nrn(
     return figure
 
 
-def training_curves(
-    records: Sequence[Mapping[str, Any]], streams: Sequence[str] = ("base", "distilled")
-) -> Figure:
+def training_curves(records: Sequence[Mapping[str, Any]], streams: Sequence[str] = ("base", "distilled")) -> Figure:
     """Draw loss, fraction of variance explained, L0 and dead share against the tokens trained on.
 
     records: rows with `tokens`, `loss`, `fve` (one value a stream), `l0`, `dead_share`; long runs are

@@ -21,7 +21,8 @@ CAPTIONS = {
     "At the sides, or inside the grey band that holds 95&nbsp;% of randomly paired latents: the direction "
     "is one model's own.",
     "training_curves": "Every curve should be flat at the end; the share of variance explained should rise "
-    "alike in all models (its scale leaves out the climb of the first steps). Long runs are thinned to 400 means.",
+    "alike in all models (its scale leaves out the climb of the first steps). Long runs are "
+    "thinned to 400 means.",
     "firing_histogram": "Five bars a factor of ten. A healthy dictionary has one hump, few latents that fire "
     "almost always (at the right), and few that never do.",
 }
@@ -151,9 +152,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _pairs(entries: Mapping[str, object]) -> str:
-    lines = "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(_plain(value))}</dd>\n" for name, value in entries.items()
-    )
+    lines = "".join(f"<dt>{escape(name)}</dt><dd>{escape(_plain(value))}</dd>\n" for name, value in entries.items())
     return f'<dl class="pairs">\n{lines}</dl>'
 
 

@@ -87,6 +87,4 @@ class RunReport:
 
     def __post_init__(self) -> None:
         if not self.records:
-            raise ValueError(
-                "RunReport: records is empty; give at least one training step to draw its curves"
-            )
+            raise ValueError("RunReport: records is empty; give at least one training step to draw its curves")

@@ -1,0 +1,107 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from toolkit.dictionaries.configs import CrosscoderConfig
+from toolkit.dictionaries.crosscoder import Crosscoder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder that holds a crosscoder."""
+    config = CrosscoderConfig(
+        d_model=4,
+        models=("base", "distilled"),
+        layers=(3,),
+        n_latents=6,
+        sparsity="batchtopk",
+        k=2,
+        scale=(1.5, 0.5),
+    )
+    Crosscoder(config).save_pretrained(tmp_path / "run")
+    return tmp_path / "run"
+
+
+def change_config(folder: Path, **values) -> None:
+    content = json.loads((folder / "config.json").read_text())
+    content["crosscoder"] |= values
+    (folder / "config.json").write_text(json.dumps(content))
+
+
+def test_nothing_is_pickled_and_the_scale_is_kept(folder):
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "crosscoder.safetensors"]
+    assert Crosscoder.from_pretrained(folder).config.scale == (1.5, 0.5)
+
+
+def test_other_keys_of_the_configuration_are_kept(folder):
+    content = json.loads((folder / "config.json").read_text()) | {"run": {"seed": 7}}
+    (folder / "config.json").write_text(json.dumps(content))
+    Crosscoder.from_pretrained(folder).save_pretrained(folder)
+    assert json.loads((folder / "config.json").read_text())["run"] == {"seed": 7}
+
+
+@pytest.mark.parametrize("name", ["config.json", "crosscoder.safetensors"])
+def test_a_missing_file_is_named(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(FileNotFoundError, match=f"{name} does not exist"):
+        Crosscoder.from_pretrained(folder)
+
+
+def test_a_path_that_is_not_there_is_named():
+    with pytest.raises(FileNotFoundError, match="/no/such/folder is neither a folder nor"):
+        Crosscoder.from_pretrained("/no/such/folder")
+
+
+def test_a_repository_without_network_says_so_and_how_to_go_on():
+    with pytest.raises(FileNotFoundError, match=r"someone/crosscoder.*hub cannot be reached.*path of a folder"):
+        Crosscoder.from_pretrained("someone/crosscoder")
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"\x00" * len(b), lambda b: b""])
+def test_a_truncated_or_corrupt_file_is_named(folder, damage):
+    path = folder / "crosscoder.safetensors"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=r"crosscoder.safetensors is no intact safetensors file"):
+        Crosscoder.from_pretrained(folder)
+
+
+def test_a_foreign_file_says_what_was_expected_and_found(folder):
+    save_file({"encoder.weight": torch.zeros(2, 4, 6)}, folder / "crosscoder.safetensors")
+    with pytest.raises(ValueError, match=r"expected \{'W_enc': \(6, 2, 4\).*found \{'encoder.weight': \(2, 4, 6\)"):
+        Crosscoder.from_pretrained(folder)
+
+
+def test_shapes_that_contradict_the_configuration_are_refused(folder):
+    change_config(folder, n_latents=7)
+    with pytest.raises(ValueError, match=r"expected.*\(7, 2, 4\).*found.*\(6, 2, 4\)"):
+        Crosscoder.from_pretrained(folder)
+
+
+def test_unknown_fields_are_named(folder):
+    change_config(folder, n_latent=6)
+    with pytest.raises(ValueError, match=r"unknown fields \['n_latent'\]"):
+        Crosscoder.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[]", 'no "crosscoder" section'),
+        ('{"model_type": "qwen2"}', 'no "crosscoder" section'),
+        ('{"crosscoder": {"d_model": 4}}', "does not describe a crosscoder"),
+    ],
+)
+def test_a_configuration_of_something_else_is_refused(folder, text, message):
+    (folder / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        Crosscoder.from_pretrained(folder)
+
+
+def test_impossible_values_are_refused(folder):
+    change_config(folder, k=9)
+    with pytest.raises(ValueError, match="k = 9 is more than n_latents = 6"):
+        Crosscoder.from_pretrained(folder)

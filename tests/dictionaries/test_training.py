@@ -1,0 +1,194 @@
+import dataclasses
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from toolkit.dictionaries.configs import TrainingConfig
+from toolkit.dictionaries.initialisation import initialise
+from toolkit.dictionaries.metrics import evaluate
+from toolkit.dictionaries.training import CrosscoderTrainer, NonFiniteError, train
+
+RULES = ["l1", "topk", "batchtopk", "jumprelu"]
+
+
+def config(sparsity: str, steps: int = 30, **changes) -> TrainingConfig:
+    settings = TrainingConfig(
+        tokens=256 * steps, batch_tokens=256, n_latents=64, k=3, k_initial=10, k_anneal_steps=10, lr=6e-3,
+        lr_warmup_steps=5, decoder_init_norm=0.2, dead_after_tokens=1000, threshold_decay=0.95,
+        sparsity_coefficient=0.5,
+    )  # fmt: skip
+    return dataclasses.replace(settings, sparsity=sparsity, **changes)
+
+
+def begin(training: TrainingConfig, first: torch.Tensor, models=("base", "distilled"), layers=(3,)):
+    state = initialise(training, len(models), first, torch.Generator().manual_seed(0))
+    return CrosscoderTrainer(training, state, models=models, layers=layers)
+
+
+@pytest.mark.parametrize("sparsity", RULES)
+def test_training_explains_planted_features(planted, sparsity):
+    batches = planted(1)
+    trainer = begin(config(sparsity, steps=300), next(batches))
+    metrics = list(train(trainer, batches))
+    assert len(metrics) == 300
+    assert min(metrics[-1].fve) > 0.8 > max(metrics[0].fve)
+    held_out = planted(2)
+    result = evaluate(trainer.crosscoder(), [next(held_out) for _ in range(4)])
+    assert min(result.fve) > 0.8
+    assert result.l0 == pytest.approx(metrics[-1].l0, rel=0.15)
+
+
+def test_batchtopk_finds_shared_and_exclusive_features(planted):
+    batches = planted(1)
+    trainer = begin(config("batchtopk", steps=300), next(batches))
+    list(train(trainer, batches))
+    crosscoder = trainer.crosscoder()
+    alive = evaluate(crosscoder, [next(planted(2))]).firing_counts > 5
+    base, distilled = (crosscoder.decoder_norms()[alive] * torch.tensor(crosscoder.config.scale)).unbind(dim=1)
+    share = distilled / (base + distilled)
+    assert (share < 0.1).sum() >= 6
+    assert (share > 0.9).sum() >= 6
+    assert ((share > 0.4) & (share < 0.6)).sum() >= 12
+
+
+@pytest.mark.parametrize("sparsity", RULES)
+def test_the_folded_crosscoder_equals_training_on_scaled_activations(planted, sparsity):
+    batches = planted(1)
+    trainer = begin(config(sparsity), next(batches))
+    list(train(trainer, batches))
+    state, x = trainer.state_dict(), next(batches)
+    scaled = (x * state["scale"][:, None]).flatten(1)
+    activity = torch.relu(scaled @ state["W_enc"].t() + state["b_enc"])
+    norms = state["W_dec"].view(64, 2, 16).norm(dim=2).sum(dim=1)
+    scores = activity * norms
+    cut = {"l1": 0.0, "batchtopk": state["threshold"], "topk": scores.sort(dim=1).values[:, -4:-3]}
+    fires = scores > (cut[sparsity] if sparsity in cut else state["log_threshold"].exp())
+    crosscoder = trainer.crosscoder()
+    torch.testing.assert_close(crosscoder.encode(x), scores * fires, rtol=1e-4, atol=1e-4)
+    reconstruction = (activity * fires) @ state["W_dec"] + state["b_dec"]
+    in_raw_units = reconstruction.view(-1, 2, 16) / state["scale"][:, None]
+    torch.testing.assert_close(crosscoder(x), in_raw_units, rtol=1e-4, atol=1e-4)
+
+
+def test_the_scale_reaches_the_configuration(planted):
+    first = next(planted(1))
+    trainer = begin(config("l1"), first)
+    expected = 4 / first.norm(dim=2).mean(dim=0)
+    assert trainer.crosscoder().config.scale == pytest.approx(expected.tolist())
+
+
+@pytest.mark.parametrize("sparsity", RULES)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_resumed_run_ends_in_the_same_weights_bit_for_bit(planted, tmp_path, sparsity, precision):
+    training = config(sparsity, steps=24, precision=precision, dead_after_tokens=600)
+    data = planted(1)
+    first, batches = next(data), [next(data) for _ in range(24)]
+    whole = begin(training, first)
+    list(train(whole, batches))
+    broken = begin(training, first)
+    list(train(broken, batches[:13]))
+    save_file(broken.state_dict(), tmp_path / "state.safetensors")
+    state = load_file(tmp_path / "state.safetensors")
+    resumed = CrosscoderTrainer(training, state, models=("base", "distilled"), layers=(3,))
+    list(train(resumed, batches[resumed.steps_done :]))
+    expected = whole.state_dict()
+    for name, tensor in resumed.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+@pytest.mark.parametrize(
+    ("models", "layers"),
+    [(("base",), (3,)), (("base", "distilled", "control"), (2, 4))],
+    ids=["SAE", "3 × 2"],
+)
+def test_any_number_of_models_and_layers(models, layers):
+    x = torch.randn(256, len(models) * len(layers), 8, generator=torch.Generator().manual_seed(0))
+    trainer = begin(config("batchtopk", n_shared=4, n_exclusive=2), x, models, layers)
+    metrics = list(train(trainer, [x] * 20))
+    assert len(metrics[-1].fve) == len(models) * len(layers)
+    assert metrics[-1].reconstruction < metrics[0].reconstruction
+    assert trainer.crosscoder()(x).shape == x.shape
+
+
+@pytest.mark.parametrize("sparsity", RULES)
+def test_designated_latents_stay_designated(planted, sparsity):
+    batches = planted(1)
+    trainer = begin(config(sparsity, n_shared=8, n_exclusive=5), next(batches))
+    before = trainer.state_dict()["W_dec"].clone()
+    list(train(trainer, batches))
+    rows = trainer.state_dict()["W_dec"].view(64, 2, 16)
+    assert not torch.equal(rows, before.view(64, 2, 16))
+    assert torch.equal(rows[:8, 0], rows[:8, 1])
+    assert (rows[8:13, 1] == 0).all()
+    assert (rows[13:18, 0] == 0).all()
+
+
+@pytest.mark.parametrize("sparsity", RULES)
+def test_dead_latents_come_back(planted, sparsity):
+    fired = {}
+    for aux_coefficient in (0.0, 1 / 32):
+        batches = planted(1)
+        training = config(sparsity, steps=200, dead_after_tokens=256, aux_coefficient=aux_coefficient)
+        trainer = begin(training, next(batches))
+        trainer.state_dict()["b_enc"][:32] -= 1.5
+        list(train(trainer, batches))
+        codes = trainer.crosscoder().encode(torch.cat([next(batches) for _ in range(8)]))
+        fired[aux_coefficient] = (codes[:, :32] > 0).any(dim=0).sum()
+    assert fired[1 / 32] >= fired[0.0] + 4
+
+
+def test_silent_latents_count_as_dead_only_after_the_tokens_asked_for(planted):
+    batches = planted(1)
+    trainer = begin(config("topk", dead_after_tokens=1024, aux_coefficient=0.0), next(batches))
+    trainer.state_dict()["b_enc"][:16] = -1e6
+    metrics = list(train(trainer, (next(batches) for _ in range(4))))
+    assert [m.dead_share for m in metrics[:3]] == [0, 0, 0]
+    assert metrics[3].dead_share >= 0.25
+
+
+@pytest.mark.parametrize("sparsity", RULES)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_batch_that_is_not_finite_stops_before_the_weights_change(planted, sparsity, value):
+    batches = planted(1)
+    trainer = begin(config(sparsity), next(batches))
+    list(train(trainer, (next(batches) for _ in range(3))))
+    before = {name: tensor.clone() for name, tensor in trainer.state_dict().items()}
+    x = next(batches)
+    x[5, 1, :4] = value
+    with pytest.raises(
+        NonFiniteError, match=r"step 4 met NaN[^\n]*\n  stream 0.*not finite 0.00%\n  stream 1"
+    ) as caught:
+        trainer.step(x)
+    assert caught.value.step == 4
+    for name, tensor in trainer.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_a_batch_of_another_shape_is_refused(planted):
+    trainer = begin(config("l1"), next(planted(1)))
+    with pytest.raises(ValueError, match=r"shape \(7, 3, 16\), expected \[token, 2, 16\]"):
+        trainer.step(torch.zeros(7, 3, 16))
+
+
+def test_metrics_are_plain_and_their_parts_make_the_loss(planted):
+    batches = planted(1)
+    trainer = begin(config("l1", dead_after_tokens=256), next(batches))
+    for metrics in train(trainer, batches):
+        parts = metrics.reconstruction + metrics.coefficient * metrics.sparsity_loss + metrics.aux_loss / 32
+        assert metrics.loss == pytest.approx(parts)
+        json.dumps(dataclasses.asdict(metrics))
+    assert metrics.step == trainer.steps_done == 30
+    assert metrics.tokens == trainer.tokens_seen == 256 * 30
+
+
+def test_the_gradient_is_clipped(planted):
+    data = planted(1)
+    first, x = next(data), next(data)
+    for clip in (1e-3, 1e9):
+        trainer = begin(config("l1", clip=clip), first)
+        norm = trainer.step(x).grad_norm
+        state = trainer.state_dict()
+        moments = torch.cat([state[f"exp_avg.{name}"].flatten() for name in ("W_enc", "b_enc", "W_dec", "b_dec")])
+        assert moments.norm().item() / 0.1 == pytest.approx(min(norm, clip), rel=1e-4)

@@ -1,0 +1,63 @@
+import pytest
+import torch
+
+from toolkit.geometry.decoder_norms import bootstrap_mean, cosine, nrn, random_pair_cosines
+
+
+def decoders(n: int = 400, d_model: int = 32) -> torch.Tensor:
+    return torch.randn(n, 2, d_model, generator=torch.Generator().manual_seed(0))
+
+
+def test_nrn_of_known_rows():
+    W_dec = torch.tensor(
+        [
+            [[3.0, 4.0], [0.0, 0.0]],
+            [[3.0, 4.0], [4.0, 3.0]],
+            [[0.0, 1.0], [2.0, 1.0]],
+            [[0.0, 0.0], [0.0, 1.0]],
+        ]
+    )
+    torch.testing.assert_close(nrn(W_dec), torch.tensor([0, 0.5, 0.75, 1]))
+    torch.testing.assert_close(nrn(W_dec, p=2)[2], torch.tensor(5**0.5 / (1 + 5**0.5)))
+
+
+def test_nrn_is_rdn_over_one_plus_rdn():
+    W_dec = decoders()
+    rdn = W_dec[:, 1].abs().sum(dim=1) / W_dec[:, 0].abs().sum(dim=1)
+    torch.testing.assert_close(nrn(W_dec), rdn / (1 + rdn))
+
+
+def test_a_latent_without_rows_has_no_side():
+    assert nrn(torch.zeros(1, 2, 4)).tolist() == [0.5]
+    assert cosine(torch.zeros(1, 2, 4)).tolist() == [0]
+
+
+def test_other_norms_are_refused():
+    with pytest.raises(ValueError, match="p = 3"):
+        nrn(decoders(), p=3)
+
+
+def test_cosine_of_known_rows():
+    W_dec = torch.tensor([[[1.0, 0.0], [2.0, 0.0]], [[1.0, 0.0], [0.0, 3.0]], [[1.0, 0.0], [-1.0, 0.0]]])
+    torch.testing.assert_close(cosine(W_dec), torch.tensor([1.0, 0, -1]))
+
+
+def test_random_pairs_never_meet_themselves():
+    W_dec = decoders()[:, :1].expand(-1, 2, -1)  # a latent that met itself would have cosine 1
+    null = random_pair_cosines(W_dec, torch.Generator().manual_seed(0))
+    assert null.shape == (400,)
+    assert null.abs().max() < 0.8
+    assert null.std().item() == pytest.approx(32**-0.5, rel=0.15)
+    with pytest.raises(ValueError, match="1 latents make no pair"):
+        random_pair_cosines(W_dec[:1], torch.Generator())
+
+
+def test_bootstrap_interval_agrees_with_the_normal_one():
+    values = torch.randn(2000, generator=torch.Generator().manual_seed(0))
+    mean, low, high = bootstrap_mean(values, torch.Generator().manual_seed(1))
+    half = 1.96 * values.std().item() / 2000**0.5
+    assert mean == pytest.approx(values.mean().item(), abs=1e-6)
+    assert low == pytest.approx(mean - half, abs=0.1 * half)
+    assert high == pytest.approx(mean + half, abs=0.1 * half)
+    with pytest.raises(ValueError, match="no values"):
+        bootstrap_mean(values[:0], torch.Generator())
