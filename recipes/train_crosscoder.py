@@ -63,9 +63,8 @@ def main(config: RunConfig) -> None:
 
     with console.stage("evaluation"):
         evaluation = evaluate_crosscoder(config, pair, corpus, crosscoder)
-    metrics = evaluation.metrics(pair) | {"tokens": run.trainer.tokens_seen, "seconds": run.seconds}
-    folder.write_json("metrics.json", metrics)
     seconds = run.seconds_by_stage() | console.seconds
+    folder.write_json("metrics.json", evaluation.metrics(pair) | run.metrics() | {"seconds_by_stage": seconds})
     page = write_report(folder.path, run_report(config, pair, evaluation, folder, masks=run.masks, seconds=seconds))
 
     console.headline(headlines(evaluation, pair))

@@ -43,4 +43,5 @@ def test_topk_keeps_the_largest_of_each_token():
     values = scores()
     expected = torch.stack([row >= row.sort(descending=True).values[4] for row in values])
     assert torch.equal(topk_mask(values, 5), expected)
-    assert topk_positions(values, 5).tolist() == expected.flatten().nonzero().flatten().tolist()
+    by_latent = values.t().contiguous()
+    assert topk_positions(by_latent, 5).tolist() == expected.t().flatten().nonzero().flatten().tolist()

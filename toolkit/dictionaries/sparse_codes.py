@@ -15,9 +15,9 @@ with warnings.catch_warnings():  # torch says once per process that CSR is in be
 
 @dataclass(frozen=True)
 class SparsePattern:
-    """Which latents fired on which tokens: row-major coordinates of a [token, latent] matrix.
+    """Which entries of a matrix are not zero: row-major coordinates, in the 32-bit integers that BLAS wants.
 
-    32-bit indices, as the matrix libraries want them.
+    Latents and tokens may be rows and columns either way; `transposed` changes between the two.
     """
 
     rows: Int[Tensor, " nonzero"]
@@ -35,18 +35,18 @@ class SparsePattern:
         return SparsePattern(self.rows[kept], self.columns[kept], self.shape)
 
     def matrix(self, values: Float[Tensor, " nonzero"]) -> Tensor:
-        """Return the CSR matrix [token, latent] with these values."""
+        """Return the CSR matrix with these values."""
         return _csr(self.rows, self.columns, values, self.shape)
 
     def transposed(self) -> tuple["SparsePattern", Int[Tensor, " nonzero"]]:
-        """Return the pattern [latent, token] and the order in which it takes this pattern's values."""
+        """Return the transposed pattern and the order in which it takes this pattern's values."""
         order = torch.argsort(self.columns, stable=True)
         return SparsePattern(self.columns[order], self.rows[order], self.shape[::-1]), order
 
     def sampled_product(
-        self, left: Float[Tensor, "token width"], right: Float[Tensor, "latent width"]
+        self, left: Float[Tensor, "row width"], right: Float[Tensor, "column width"]
     ) -> Float[Tensor, " nonzero"]:
-        """Return left[token] · right[latent] for each coordinate, computing no other entry."""
+        """Return left[row] · right[column] for each coordinate, computing no other entry."""
         zeros = self.matrix(torch.zeros(len(self.rows), dtype=left.dtype, device=left.device))
         return torch.sparse.sampled_addmm(zeros, left, right.t(), beta=0.0).values()
 

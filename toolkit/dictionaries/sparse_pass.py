@@ -1,7 +1,8 @@
 """Forward and backward pass of topk and batchtopk: one large matrix product, then work on the kept codes.
 
 With Σ_s‖W_dec,k^s‖ folded into the encoder rows, the product over all streams at once yields the scores
-themselves. bf16 is used to find candidates only; their codes are computed again in fp32.
+themselves. They are laid out [latent, token]: a latent's row stays in cache while its tokens are gathered, which
+nearly halves the time of the sparse products. bf16 finds candidates only; their codes are computed in fp32.
 """
 
 import torch
@@ -28,18 +29,17 @@ def sparse_pass(
     batchtopk, None for topk; `dtype` is that of the encoder product.
     """
     pattern, codes, cut = _select(x, weights, norms, k, last_cut, dtype, workspace)
-    error = torch.addmm(weights.b_dec - x, pattern.matrix(codes), weights.W_dec)
+    by_token, order = pattern.transposed()
+    error = torch.addmm(weights.b_dec - x, by_token.matrix(codes[order]), weights.W_dec)
     error_gradient = error * (2 / len(x))
-    code_gradient = pattern.sampled_product(error_gradient, weights.W_dec)
-    transposed, order = pattern.transposed()
-    b_enc_gradient = torch.zeros_like(weights.b_enc).index_add_(0, pattern.columns, code_gradient)
+    code_gradient = pattern.sampled_product(weights.W_dec, error_gradient)
     gradients = Weights(
-        W_enc=_sparse_product(transposed.matrix(code_gradient[order]), x, workspace, "W_enc_gradient"),
-        b_enc=b_enc_gradient,
-        W_dec=_sparse_product(transposed.matrix(codes[order]), error_gradient, workspace, "W_dec_gradient"),
+        W_enc=_sparse_product(pattern.matrix(code_gradient), x, workspace, "W_enc_gradient"),
+        b_enc=torch.zeros_like(weights.b_enc).index_add_(0, pattern.rows, code_gradient),
+        W_dec=_sparse_product(pattern.matrix(codes), error_gradient, workspace, "W_dec_gradient"),
         b_dec=error_gradient.sum(dim=0),
     )
-    fired = torch.bincount(pattern.columns, minlength=len(norms))
+    fired = torch.bincount(pattern.rows, minlength=len(norms))
     return Pass(gradients, error, fired, sparsity_loss=x.new_zeros(()), cut=cut)
 
 
@@ -57,23 +57,24 @@ def _select(
     dtype: torch.dtype,
     workspace: Workspace,
 ) -> tuple[SparsePattern, Tensor, Tensor]:
-    """Return which latents fire where, their codes (not norm-weighted), and the smallest kept score."""
+    """Return which latents fire on which tokens, their codes (not norm-weighted), and the smallest kept score."""
     scores = _scores(x, weights, norms, dtype, workspace)
     n_kept = k * len(x)
     flat = topk_positions(scores, k) if last_cut is None else batchtopk_candidates(scores, n_kept, last_cut)
-    pattern = SparsePattern.from_flat(flat, (len(x), len(norms)))
+    pattern = SparsePattern.from_flat(flat, (len(norms), len(x)))
     if dtype == torch.float32:
-        codes = scores.view(-1)[flat] / norms[pattern.columns]
+        codes = scores.view(-1)[flat] / norms[pattern.rows]
     else:
-        codes = pattern.sampled_product(x, weights.W_enc) + weights.b_enc[pattern.columns]
-    candidate_scores = codes * norms[pattern.columns]
+        codes = pattern.sampled_product(weights.W_enc, x) + weights.b_enc[pattern.rows]
+    candidate_scores = codes * norms[pattern.rows]
     cut = x.new_zeros(()) if last_cut is None else batchtopk_cut(candidate_scores, n_kept)
     kept = ((candidate_scores >= cut) & (candidate_scores > 0)).nonzero().squeeze(1)
     return pattern.restricted(kept), codes[kept], cut
 
 
 def _scores(x: Tensor, weights: Weights, norms: Tensor, dtype: torch.dtype, workspace: Workspace) -> Tensor:
-    scores = workspace.empty("scores", (len(x), len(norms)), like=x, dtype=dtype)
+    scores = workspace.empty("scores", (len(norms), len(x)), like=x, dtype=dtype)
     encoder = workspace.empty("encoder", weights.W_enc.shape, like=x, dtype=x.dtype)
     torch.mul(weights.W_enc, norms[:, None], out=encoder)
-    return torch.addmm((weights.b_enc * norms).to(dtype), x.to(dtype), encoder.to(dtype).t(), out=scores)
+    bias = (weights.b_enc * norms).to(dtype)[:, None]
+    return torch.addmm(bias, encoder.to(dtype), x.to(dtype).t(), out=scores)

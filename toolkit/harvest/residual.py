@@ -80,9 +80,10 @@ class Prefetch:
     def _put(self, item: _Item) -> None:
         while not self._closed.is_set():
             try:
-                return self._queue.put(item, timeout=0.1)
+                self._queue.put(item, timeout=0.1)
             except queue.Full:
                 continue
+            return
 
     def __iter__(self) -> Iterator[Float[Tensor, "token stream d_model"]]:
         while True:

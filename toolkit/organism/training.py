@@ -7,12 +7,12 @@ threads.
 import json
 import os
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
@@ -95,9 +95,9 @@ def _worker(
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=processes)
     optimizers = _optimizers(model, config)
-    step = _resume(model, optimizers, folder)
+    first_step = _resume(model, optimizers, folder)
     started = time.monotonic()
-    for step in range(step, config.steps):
+    for step in range(first_step, config.steps):
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak_lr"] * config.lr_factor(step)
@@ -147,10 +147,10 @@ def _average_gradients(model: nn.Module, processes: int) -> None:
 
 
 def _optimizers(model: nn.Module, config: PhaseConfig) -> list[torch.optim.Optimizer]:
-    is_matrix: Callable[[str, Tensor], bool] = lambda name, p: p.ndim == 2 and "embed" not in name  # noqa: E731
-    named = list(model.named_parameters())
-    matrices = {"params": [p for n, p in named if is_matrix(n, p)], "peak_lr": config.matrix_lr}
-    others = {"params": [p for n, p in named if not is_matrix(n, p)], "peak_lr": config.other_lr}
+    parameters = dict(model.named_parameters())
+    in_matrices = {name for name, p in parameters.items() if p.ndim == 2 and "embed" not in name}
+    matrices = {"params": [p for n, p in parameters.items() if n in in_matrices], "peak_lr": config.matrix_lr}
+    others = {"params": [p for n, p in parameters.items() if n not in in_matrices], "peak_lr": config.other_lr}
     return [
         torch.optim.Muon([matrices], momentum=0.95, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW([others], betas=(0.9, 0.98), weight_decay=0.0, fused=True),
@@ -176,8 +176,6 @@ def _resume(model: nn.Module, optimizers: list[torch.optim.Optimizer], folder: P
     path = folder / "checkpoint.safetensors"
     if not path.exists():
         return 0
-    from safetensors import safe_open
-
     with safe_open(path, "pt") as file:
         step = int(file.metadata()["step"])
     tensors = load_file(path)
@@ -191,8 +189,3 @@ def _resume(model: nn.Module, optimizers: list[torch.optim.Optimizer], folder: P
                 state.setdefault(int(index), {})[key] = value
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
     return step
-
-
-def phase_key(config: PhaseConfig) -> str:
-    """What a finished phase is known by: its settings."""
-    return json.dumps(asdict(config), sort_keys=True)
