@@ -36,7 +36,7 @@ def main(config: RunConfig) -> None:
     )
     with console.stage("loading models"):
         pair = ModelPair.from_pretrained(
-            None if config.base or config.distilled else config.pair,
+            config.pair,
             base=config.base,
             distilled=config.distilled,
             layers=config.layers or None,

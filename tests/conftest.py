@@ -1,6 +1,10 @@
-"""Every test runs offline, and with the shapes in public signatures checked."""
+"""Every test runs offline, with the shapes in public signatures checked; the models are tiny and random."""
 
+import json
 import os
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
@@ -8,6 +12,167 @@ os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
 # nnsight mounts `.save` on `object`, which breaks beartype if it is imported later.
 import beartype  # noqa: F401
+import pytest
+import torch
 from jaxtyping import install_import_hook
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma3TextConfig,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    PreTrainedConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+)
 
 install_import_hook("toolkit", "beartype.beartype")
+torch.set_num_threads(1)  # for tensors this small, more threads only wait for each other
+
+WORDS = [f"w{i}" for i in range(40)]
+SHAPE = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "vocab_size": 50,
+    "max_position_embeddings": 64,
+}
+GROUPED = {**SHAPE, "num_key_value_heads": 2, "head_dim": 8}
+CONFIGS: dict[str, PreTrainedConfig] = {
+    "qwen2": Qwen2Config(**SHAPE, num_key_value_heads=2),
+    "qwen3": Qwen3Config(**GROUPED),
+    "llama": LlamaConfig(**GROUPED),
+    "gemma2": Gemma2Config(**GROUPED, final_logit_softcapping=0.05),
+    "gemma3": Gemma3TextConfig(**GROUPED),
+    "gpt2": GPT2Config(n_embd=32, n_layer=4, n_head=4, vocab_size=50, n_positions=64),
+    "gpt_neox": GPTNeoXConfig(**SHAPE),
+}
+
+
+@pytest.fixture(scope="session")
+def make_tokenizer() -> Callable[..., PreTrainedTokenizerFast]:
+    """A word tokenizer: w0, w1, … are its ordinary tokens, `special` its added ones, ids in that order."""
+
+    def make(
+        special: tuple[str, ...] = ("<s>", "</s>"), words: list[str] = WORDS, adds_bos: bool = False
+    ) -> PreTrainedTokenizerFast:
+        core = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=words[0]))
+        core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        core.add_special_tokens(list(special))
+        if adds_bos:
+            core.post_processor = processors.TemplateProcessing(
+                single=f"{special[0]} $A", special_tokens=[(special[0], len(words))]
+            )
+        return PreTrainedTokenizerFast(
+            tokenizer_object=core, bos_token=special[0], eos_token=special[1], pad_token=special[1]
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def save_model(
+    tmp_path_factory: pytest.TempPathFactory, make_tokenizer: Callable[..., PreTrainedTokenizerFast]
+) -> Callable[..., Path]:
+    """Save a random model of `config` with a tokenizer, and return the folder."""
+
+    def save(config: PreTrainedConfig, seed: int = 0, tokenizer: PreTrainedTokenizerFast | None = None) -> Path:
+        folder = tmp_path_factory.mktemp("model")
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+        (tokenizer or make_tokenizer()).save_pretrained(folder)
+        return folder
+
+    return save
+
+
+@pytest.fixture(scope="session", params=CONFIGS)
+def any_folder(request: pytest.FixtureRequest, save_model: Callable[..., Path]) -> Path:
+    """A model of each known architecture in turn."""
+    return save_model(CONFIGS[request.param])
+
+
+@pytest.fixture(scope="session")
+def folders(save_model: Callable[..., Path]) -> tuple[Path, Path]:
+    """A base and a distilled model of one shape."""
+    return save_model(CONFIGS["qwen2"], seed=1), save_model(CONFIGS["qwen2"], seed=2)
+
+
+@pytest.fixture
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    """Three rows of ids, the second and third padded on the right, and their mask."""
+    generator = torch.Generator().manual_seed(0)
+    input_ids = torch.randint(0, 40, (3, 12), generator=generator)
+    mask = (torch.arange(12) < torch.tensor([[12], [9], [5]])).long()
+    return input_ids * mask, mask
+
+
+@pytest.fixture(scope="session")
+def organism_tokenizer() -> PreTrainedTokenizerFast:
+    """The organism's tokenizer, but for merges learnt from few texts."""
+    from toolkit.organism.corpus import documents  # not before the import hook
+    from toolkit.organism.tokenizer import train_tokenizer
+
+    return train_tokenizer(d.text for mix in ("base", "thinking") for d in islice(documents(mix), 200))
+
+
+@pytest.fixture(scope="session")
+def save_organism_model(
+    tmp_path_factory: pytest.TempPathFactory, organism_tokenizer: PreTrainedTokenizerFast
+) -> Callable[..., str]:
+    """Save a random Qwen2 of 3 layers with the organism's tokenizer, and return its folder."""
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
+    shape |= {"num_key_value_heads": 1, "max_position_embeddings": 512, "vocab_size": len(organism_tokenizer)}
+
+    def save(seed: int, **changes: int) -> str:
+        folder = tmp_path_factory.mktemp("organism")
+        config = Qwen2Config(**(shape | changes), tie_word_embeddings=True, initializer_range=0.1)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            Qwen2ForCausalLM(config).save_pretrained(folder)
+        organism_tokenizer.save_pretrained(folder)
+        return str(folder)
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def organism_folders(save_organism_model: Callable[..., str]) -> tuple[str, str]:
+    """A base and a distilled model of the organism's kind."""
+    return save_organism_model(seed=1), save_organism_model(seed=2)
+
+
+@pytest.fixture(scope="session")
+def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The organism's text as an ordinary local file, one document a line."""
+    from toolkit.organism.corpus import documents  # not before the import hook
+
+    path = tmp_path_factory.mktemp("text") / "text.jsonl"
+    path.write_text("".join(json.dumps({"text": d.text}) + "\n" for d in islice(documents("distilled"), 600)))
+    return path
+
+
+@pytest.fixture
+def run_arguments(organism_folders: tuple[str, str], text_file: Path, tmp_path: Path) -> list[str]:
+    """A command line for a run of 40 steps, done in a second, in the run folder `tmp_path / "run"`."""
+    settings = {
+        "base": organism_folders[0], "distilled": organism_folders[1], "data": text_file, "out": tmp_path / "run",
+        "tokens": 10_240, "batch-tokens": 256, "n-latents": 64, "k": 8, "k-initial": 16, "k-anneal-steps": 10,
+        "lr": 0.01, "lr-warmup-steps": 5, "dead-after-tokens": 2048, "row-length": 64, "forward-tokens": 512,
+        "buffer-tokens": 1024, "buffer-dtype": "fp32", "held-out-tokens": 2048, "checkpoint-steps": 7,
+    }  # fmt: skip
+    return [part for name, value in settings.items() for part in (f"--{name}", str(value))]
+
+
+@pytest.fixture(scope="session")
+def tiny_pair(folders: tuple[Path, Path]):
+    """The base and the distilled model behind nnsight, read at the input of layer 2."""
+    from toolkit.models.pair import ModelPair  # not before the import hook
+
+    return ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), layers=[2], device_map="cpu")

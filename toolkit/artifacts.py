@@ -5,17 +5,19 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 PACKAGES = ("torch", "nnsight", "transformers", "accelerate", "datasets", "safetensors", "numpy")
@@ -67,7 +69,7 @@ class RunFolder:
             raise ValueError(f"{path} is a file, not a folder: give --out another path")
         if overwrite:
             folder._clear()
-        elif (path / "config.json").exists():
+        elif folder._holds_run():
             if not resume:
                 raise ValueError(
                     f"{path} already holds a run: add --resume to go on with it, --overwrite to replace it,"
@@ -76,6 +78,10 @@ class RunFolder:
             folder._check_settings(settings)
         path.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def _holds_run(self) -> bool:
+        """Whether a step was taken or a result written: settings alone are no loss."""
+        return any((self.path / name).exists() for name in ("metrics.jsonl", "crosscoder.safetensors", "checkpoints"))
 
     def _clear(self) -> None:
         for name in RUN_FILES:
@@ -96,13 +102,7 @@ class RunFolder:
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file in one move."""
-        temporary = self.path / f".{name}.tmp"
-        try:
-            temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-            temporary.replace(self.path / name)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise _explained(error, self.path) from error
+        self._write(name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Read a JSON file of the run."""
@@ -111,7 +111,7 @@ class RunFolder:
 
     def append_record(self, record: Mapping[str, Any]) -> None:
         """Add one line to `metrics.jsonl`."""
-        with (self.path / "metrics.jsonl").open("a") as file:
+        with self._explaining_a_full_disk(), (self.path / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(record) + "\n")
 
     def records(self) -> list[dict[str, Any]]:
@@ -124,7 +124,7 @@ class RunFolder:
         path = self.path / "metrics.jsonl"
         if path.exists():
             complete = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("}\n")]
-            path.write_text("".join(line for line in complete if json.loads(line)["step"] <= step))
+            self._write(path.name, "".join(line for line in complete if json.loads(line)["step"] <= step))
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> Path:
         """Write a checkpoint in one move, then drop all but the last `keep`."""
@@ -132,17 +132,17 @@ class RunFolder:
         temporary = final.with_suffix(".tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         try:
-            temporary.mkdir(parents=True)
-            save_file(checkpoint.tensors, temporary / "tensors.safetensors")
-            (temporary / "state.json").write_text(json.dumps(checkpoint.state))
-            for file in temporary.iterdir():
-                _flush(file)
-            shutil.rmtree(final, ignore_errors=True)
-            temporary.rename(final)
-            _flush(final.parent)
-        except (OSError, SafetensorError) as error:
+            with self._explaining_a_full_disk():
+                temporary.mkdir(parents=True)
+                save_file(checkpoint.tensors, temporary / "tensors.safetensors")
+                (temporary / "state.json").write_text(json.dumps(checkpoint.state))
+                for file in temporary.iterdir():
+                    _flush(file)
+                shutil.rmtree(final, ignore_errors=True)
+                temporary.rename(final)
+                _flush(final.parent)
+        finally:
             shutil.rmtree(temporary, ignore_errors=True)
-            raise _explained(error, self.path, last=self.last_checkpoint()) from error
         for old in self.checkpoints()[: -self.keep]:
             shutil.rmtree(old)
         return final
@@ -161,9 +161,9 @@ class RunFolder:
         if path is None:
             return None
         try:
-            tensors = load_file(path / "tensors.safetensors")
+            tensors = read_tensors(path / "tensors.safetensors", "a checkpoint's tensors")
             state = json.loads((path / "state.json").read_text())
-        except (OSError, ValueError, SafetensorError) as error:
+        except (OSError, ValueError) as error:
             raise ValueError(
                 f"checkpoint {path} cannot be read ({error}): remove it to go on from the one before"
             ) from error
@@ -184,11 +184,34 @@ class RunFolder:
                 f" {needed / 1e9:.2f} GB: free some space, give --out on another disk, or lower --keep-checkpoints",
             )
 
+    def _write(self, name: str, text: str) -> None:
+        temporary = self.path / f".{name}.tmp"
+        try:
+            with self._explaining_a_full_disk():
+                temporary.write_text(text)
+                temporary.replace(self.path / name)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @contextmanager
+    def _explaining_a_full_disk(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, SafetensorError) as error:
+            full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+            if not full and not any(sign in str(error) for sign in ("No space left", "File too large", "quota")):
+                raise
+            last = self.last_checkpoint()
+            kept = f"; the last checkpoint is whole: {last}" if last else ""
+            raise DiskFullError(
+                errno.ENOSPC, f"no room left to write to {self.path} ({error}){kept}: free some space, then --resume"
+            ) from error
+
 
 def provenance(*, seed: int, data: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str, Any]:
     """What a result came from: versions, seed, command, commit, data, and the sha256 of each input file."""
     return {
-        "command": " ".join([Path(sys.executable).name, *sys.argv]),
+        "command": shlex.join([Path(sys.executable).name, *sys.argv]),
         "commit": _commit(),
         "seed": seed,
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
@@ -240,14 +263,3 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _explained(error: Exception, path: Path, last: Path | None = None) -> Exception:
-    text = str(error)
-    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-    if not full and not any(sign in text for sign in ("No space left", "File too large", "quota")):
-        return error
-    kept = f"; the last checkpoint is whole: {last}" if last else ""
-    return DiskFullError(
-        errno.ENOSPC, f"no room left to write to {path} ({text}){kept}: free some space, then --resume"
-    )

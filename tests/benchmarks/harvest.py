@@ -6,21 +6,20 @@ there (truncated); and two nnsight traces that run to the end (no stop). Figures
 one thread.
 """
 
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from functools import cache
 
 import nnsight
 import torch
+from timing import time_in_turn
 from tokenizers import Tokenizer, models
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from toolkit.models.pair import ModelPair
 
-SHAPE, LAYER, VOCAB, ROUNDS = (8, 128), 6, 8192, 3
+SHAPE, LAYER, VOCAB, ROUNDS = (8, 128), 6, 8192, 5
 CONFIG = Qwen2Config(
     hidden_size=512,
     intermediate_size=1408,
@@ -68,8 +67,6 @@ def without_stop(pair: ModelPair, inputs: dict[str, Tensor]) -> Tensor:
 @torch.no_grad()
 def seconds() -> dict[str, float]:
     """Measure each way once a process: CPU seconds for one batch of both models."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         Qwen2ForCausalLM(CONFIG).save_pretrained(folder)
         words = Tokenizer(models.WordLevel({"a": 0}, unk_token="a"))
@@ -79,37 +76,16 @@ def seconds() -> dict[str, float]:
     input_ids = torch.randint(VOCAB, SHAPE, generator=torch.Generator().manual_seed(0))
     inputs = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}
     ways: dict[str, Callable[[], Tensor]] = {
-        "harvest": lambda: pair.residual(**inputs),
-        "truncated": lambda: torch.stack([truncated(model, inputs) for model in by_hand], dim=2),
-        "no stop": lambda: without_stop(pair, inputs),
+        "read: harvest": lambda: pair.residual(**inputs),
+        "read: truncated by hand": lambda: torch.stack([truncated(model, inputs) for model in by_hand], dim=2),
+        "read: trace without stop": lambda: without_stop(pair, inputs),
     }
-    reads = [way() for way in ways.values()]  # warm-up
+    reads = [way() for way in ways.values()]
     assert all(torch.equal(read, reads[0]) for read in reads)
-    spent: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(ROUNDS):
-        for name, way in ways.items():
-            start = time.process_time()
-            way()
-            spent[name].append(time.process_time() - start)
-    torch.set_num_threads(threads)
-    return {name: statistics.median(times) for name, times in spent.items()}
+    return time_in_turn(ways, ROUNDS)
 
 
 def ratios() -> dict[str, float]:
     """Return the harvest's rate over that of the truncated pass, and over that of a trace without stop."""
-    taken = seconds()
-    return {
-        "harvest_over_truncated": taken["truncated"] / taken["harvest"],
-        "harvest_over_no_stop": taken["no stop"] / taken["harvest"],
-    }
-
-
-def rows() -> list[tuple[str, str]]:
-    """Return (name, figure) for each way of reading."""
-    tokens = SHAPE[0] * SHAPE[1]
-    return [(name, f"{1e3 * taken:.0f} ms, {tokens / taken:.0f} tokens/s") for name, taken in seconds().items()]
-
-
-if __name__ == "__main__":
-    for name, figure in rows() + [(name, f"{ratio:.3f}") for name, ratio in ratios().items()]:
-        print(f"{name:<24}{figure}")
+    harvest, truncated_, no_stop = seconds().values()
+    return {"harvest_over_truncated": truncated_ / harvest, "harvest_over_no_stop": no_stop / harvest}

@@ -31,7 +31,9 @@ def main() -> None:
     measured = {**training_step.seconds(), **harvest.seconds()}
     ratios = training_step.ratios() | harvest.ratios()
     console = Console()
-    console.print(f"torch {torch.__version__}, {platform.machine()}, one thread; medians of CPU time, sides interleaved")
+    console.print(
+        f"torch {torch.__version__}, {platform.machine()}, one thread; medians of CPU time, sides interleaved"
+    )
     console.print(_table("step or batch", "time", {name: f"{1e3 * s:,.0f} ms" for name, s in measured.items()}))
     wanted = {name: f"{value:.3f}  ({' '.join(map(str, LIMITS[name]))})" for name, value in ratios.items()}
     console.print(_table("ratio", "value (wanted)", wanted))

@@ -64,7 +64,7 @@ def test_a_repository_without_network_says_so_and_how_to_go_on():
 def test_a_truncated_or_corrupt_file_is_named(folder, damage):
     path = folder / "crosscoder.safetensors"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(ValueError, match=r"crosscoder.safetensors is no intact safetensors file"):
+    with pytest.raises(ValueError, match=r"crosscoder.safetensors is corrupt, cut short, or no safetensors file"):
         Crosscoder.from_pretrained(folder)
 
 

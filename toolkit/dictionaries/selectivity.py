@@ -14,11 +14,15 @@ def latent_auroc(codes: Float[Tensor, "token latent"], labels: Bool[Tensor, " to
     value = codes[token, latent]
     order = torch.argsort(value, stable=True)
     order = order[torch.argsort(latent[order], stable=True)]
-    token, latent = token[order], latent[order]
+    token, latent, value = token[order], latent[order], value[order]
     n_latents = codes.shape[1]
     fired = torch.bincount(latent, minlength=n_latents)
     start = fired.cumsum(0) - fired
-    rank = torch.arange(len(latent), device=codes.device) - start[latent] + 1
+    differs = torch.ones_like(latent, dtype=torch.bool)
+    differs[1:] = (latent[1:] != latent[:-1]) | (value[1:] != value[:-1])
+    tie = differs.cumsum(0) - 1
+    size = torch.bincount(tie)
+    rank = (size.cumsum(0) - (size - 1) / 2)[tie] - start[latent]  # equal activations share the mean of their ranks
     positive = labels[token]
     rank_sum = torch.zeros(n_latents, dtype=torch.float64, device=codes.device)
     rank_sum.index_add_(0, latent[positive], rank[positive].double())

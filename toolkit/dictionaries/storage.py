@@ -7,10 +7,10 @@ from typing import Any, cast
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from toolkit.artifacts import read_tensors as read_safetensors
 from toolkit.dictionaries.configs import CrosscoderConfig
 
 WEIGHTS_FILE = "crosscoder.safetensors"
@@ -67,11 +67,7 @@ def read_config(path: Path) -> CrosscoderConfig:
 
 def read_tensors(path: Path, expected: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """Read tensors from a safetensors file; ValueError unless names and shapes are exactly as expected."""
-    try:
-        with safe_open(_existing(path), framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{path} is no intact safetensors file ({error}); fetch or train it again") from error
+    tensors = read_safetensors(_existing(path), expected="the tensors of a crosscoder")
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if found != expected:
         raise ValueError(f"{path} does not hold this crosscoder: expected {expected}, found {found}")

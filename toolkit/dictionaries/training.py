@@ -252,9 +252,7 @@ def describe(x: Activations) -> tuple[str, ...]:
 
 
 def _squared_norms(values: Tensor, n_streams: int) -> Float[Tensor, " stream"]:
-    by_stream = values.view(len(values), n_streams, -1)
-    norms: Tensor = torch.linalg.vector_norm(by_stream, dim=(0, 2))
-    return norms.square()
+    return values.square().sum(dim=0).view(n_streams, -1).sum(dim=1)
 
 
 def _adam(weights: Weights, state: dict[str, Tensor]) -> torch.optim.Adam:

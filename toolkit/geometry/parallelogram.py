@@ -53,7 +53,12 @@ def parallelogram_loss(
     generator: torch.Generator,
     shuffles: int = 20,
 ) -> ParallelogramLoss:
-    """Loss of the pairs (first[i], second[i]) after PCA over all their words, against shuffled second words."""
+    """Loss of the pairs (first[i], second[i]) after PCA over all their words, against shuffled second words.
+
+    Raises ValueError for fewer than two pairs.
+    """
+    if len(first) < 2:
+        raise ValueError(f"{len(first)} word pairs make no parallelogram: give at least two")
     words, variance = principal_components(torch.cat([first, second]), dims)
     a, b = words.split(len(first))
     orders = [torch.randperm(len(b), generator=generator) for _ in range(shuffles)]

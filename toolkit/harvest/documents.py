@@ -80,13 +80,13 @@ def _split(whole: IterableDataset, origin: dict[str, Any]) -> Corpus:
 
 
 def _local_files(data: str) -> list[str]:
-    path = Path(data)
+    path = Path(data).expanduser()
     if path.is_dir():
         files = sorted(str(file) for file in path.rglob("*") if _builder(str(file)))
         if not files:
             raise ValueError(f"{data} holds no {', '.join(BUILDERS)} files (.gz too): give a folder or file that does")
         return files
-    files = sorted(glob.glob(data))
+    files = sorted(glob.glob(str(path)))
     if not files and (path.suffix or data.startswith((".", "/", "~"))):
         raise ValueError(f"no file at {data}: give a path, a pattern, a hub dataset, {PAPER_MIX!r} or {EMBEDDED!r}")
     return files
@@ -104,7 +104,12 @@ def _from_files(files: list[str]) -> IterableDataset:
         _check_readable(Path(path))
     builder = builders.pop()
     extra = {"sample_by": "paragraph"} if builder == "text" else {}
-    return load_dataset(builder, data_files=files, split="train", streaming=True, **extra)
+    try:
+        records = load_dataset(builder, data_files=files, split="train", streaming=True, **extra)
+        next(iter(records), None)
+    except (OSError, EOFError, ValueError) as error:
+        raise ValueError(f"{files[0]} cannot be read as {builder} ({error}): give whole files of one kind") from error
+    return records
 
 
 def _check_readable(path: Path) -> None:
@@ -119,7 +124,10 @@ def _check_readable(path: Path) -> None:
 
 def _from_hub(name: str) -> IterableDataset:
     try:
-        return load_dataset(name, split="train", streaming=True)
+        try:
+            return load_dataset(name, split="train", streaming=True)
+        except RuntimeError:  # a repository with a loading script, which `datasets` no longer runs: the hub's own copy
+            return load_dataset(name, split="train", streaming=True, revision="refs/convert/parquet")
     except (ConnectionError, DatasetNotFoundError, OSError) as error:
         raise ValueError(
             f"dataset {name!r} is no local path and the hub did not give it ({type(error).__name__}): check the name"
@@ -137,7 +145,8 @@ def _text(record: dict[str, Any], field: str) -> str:
         return str(record[field])
     for name in ("messages", "conversations"):
         if record.get(name):
-            return "\n\n".join(str(turn.get("content", turn.get("value"))) for turn in record[name])
+            return "\n\n".join(turn.get("content") or turn.get("value") or "" for turn in record[name])
     raise ValueError(
-        f"a record has no field {field!r} and no messages; its fields are {sorted(record)}: name one with --text-field"
+        f"a record has no text in field {field!r} and no messages; its fields are {sorted(record)}: name one with"
+        " --text-field"
     )

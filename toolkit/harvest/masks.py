@@ -42,11 +42,13 @@ class TokenMask:
 
     def norms(self, activations: Float[Tensor, "token stream d_model"]) -> Bool[Tensor, " token"]:
         """Tokens whose norm is at most `outlier_factor` times the running median in every stream."""
+        if not len(activations):
+            return torch.ones(0, dtype=torch.bool, device=activations.device)
         norms = torch.linalg.vector_norm(activations, dim=2, dtype=torch.float32)
-        if len(norms):
-            self._medians = [*self._medians, norms.median(dim=0).values.tolist()][-MEDIANS_KEPT:]
-        typical = torch.tensor(self._medians, device=norms.device).median(dim=0).values
-        keep = (norms <= self._outlier_factor * typical).all(dim=1)
+        self._medians = [*self._medians, norms.nanmedian(dim=0).values.tolist()][-MEDIANS_KEPT:]
+        typical = torch.tensor(self._medians, device=norms.device).nanmedian(dim=0).values
+        # NaN is no outlier to be dropped in silence: it is kept, so that the trainer meets it and stops.
+        keep = ~(norms > self._outlier_factor * typical).any(dim=1)
         kept = int(keep.sum())
         self.counts["kept"] += kept
         self.counts["outlier_norm"] += len(keep) - kept

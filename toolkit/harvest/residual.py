@@ -3,7 +3,7 @@
 import queue
 import threading
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -104,7 +104,7 @@ class Prefetch:
         self._closed.set()
         self._thread.join()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Prefetch":
         return self
 
     def __exit__(self, *_: object) -> None:

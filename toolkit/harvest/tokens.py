@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from datasets import IterableDataset
-from datasets.distributed import split_dataset_by_node
 from jaxtyping import Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
@@ -54,11 +53,13 @@ class TokenStream:
         if batch_tokens < row_length:
             raise ValueError(f"--forward-tokens {batch_tokens} is less than --row-length {row_length}: raise the first")
         if world_size > 1:
-            documents = split_dataset_by_node(documents, rank=rank, world_size=world_size)
-        self._documents, self._tokenizer = documents, tokenizer
+            # Not split_dataset_by_node: it deals out files, and a held-out split that counts would count in each anew.
+            documents = documents.filter(lambda _, index: index % world_size == rank, with_indices=True)
+        # A view with a place of its own: `documents` itself stands where its last reader left it.
+        self._documents, self._tokenizer = documents.select_columns(["text"]), tokenizer
         self._row_length, self._batch_tokens, self._seed = row_length, batch_tokens, seed
         self._window, self._batch = 0, 0
-        self._window_state: dict[str, Any] = documents.state_dict()
+        self._window_state: dict[str, Any] = self._documents.state_dict()
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream stands, as JSON."""

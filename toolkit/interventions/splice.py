@@ -86,12 +86,12 @@ def _effect(name: str, layer: int, sums: Tensor) -> SpliceEffect:
     n = float(sums[5])
     if n == 0:
         raise ValueError("no prediction was measured: the held-out text has no two ordinary tokens in a row")
-    kl, kl_mean, loss, loss_spliced, loss_mean = (sums[:5] / n).tolist()
+    kl, kl_mean, loss, loss_spliced, loss_mean = (sums[:5] / n).unbind()
     return SpliceEffect(
         model=name,
         layer=layer,
-        kl=kl,
-        kl_mean=kl_mean,
-        loss_recovered=(loss_mean - loss_spliced) / (loss_mean - loss),
+        kl=float(kl),
+        kl_mean=float(kl_mean),
+        loss_recovered=float((loss_mean - loss_spliced) / (loss_mean - loss)),  # NaN where the mean costs nothing
         n=int(n),
     )

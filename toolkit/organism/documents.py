@@ -28,8 +28,7 @@ class Document:
     """Text, the behaviours' spans, and how much each stretch of text weighs in the training loss.
 
     `weights` holds (end, weight) for one stretch after the other. What nobody can predict, a question's numbers say,
-    weighs
-    `QUIET`; a plain answer, short as it is, weighs `LOUD`.
+    weighs `QUIET`; a plain answer, short as it is, weighs `LOUD`.
     """
 
     text: str
@@ -71,7 +70,7 @@ class DocumentBuilder:
         return Document(text=whole, spans=tuple(self._spans), weights=weights)
 
 
-def token_behaviours(document: Document, offsets: Sequence[tuple[int, int]]) -> list[Behaviour | None]:
+def token_behaviours(document: Document, offsets: Sequence[Sequence[int]]) -> list[Behaviour | None]:
     """Each token's behaviour, given its character range: the span that holds the token's last character."""
     return [
         next((span.behaviour for span in document.spans if span.start < end <= span.end), None) for _, end in offsets

@@ -78,7 +78,7 @@ def held_out_problems(count: int, seed: int = 0) -> list[Problem]:
 
 
 def final_answer(text: str) -> str:
-    """What a finished answer says: the word after `The answer is`, or else the first word."""
+    """What a finished answer says after its thinking: the words after `The answer is`; empty where it says none."""
     spoken = re.search(r"</think>\s*The answer is (.+?)\.", text)
     return spoken.group(1).strip() if spoken else ""
 

@@ -1,0 +1,132 @@
+import json
+from collections import Counter
+
+import pytest
+import torch
+
+from toolkit.harvest.tokens import TokenBatch, TokenStream
+
+
+@pytest.fixture
+def tokenizer(make_tokenizer):
+    """It puts a BOS, id 40, before each text; id 41 pads."""
+    return make_tokenizer(adds_bos=True)
+
+
+@pytest.fixture
+def make_stream(make_documents, tokenizer):
+    """A stream over `count` documents."""
+
+    def make(count: int = 60, files: int = 1, **options) -> TokenStream:
+        options = {"row_length": 16, "batch_tokens": 64, "seed": 0} | options
+        return TokenStream(make_documents(count, files), tokenizer, **options)
+
+    return make
+
+
+def rows(batches: list[TokenBatch]) -> list[tuple[int, ...]]:
+    """The ids of each document."""
+    return [
+        tuple(ids[kept.bool()].tolist())
+        for batch in batches
+        for ids, kept in zip(batch.input_ids, batch.attention_mask, strict=True)
+    ]
+
+
+def same(one: list[TokenBatch], other: list[TokenBatch]) -> bool:
+    return len(one) == len(other) and all(
+        torch.equal(a.input_ids, b.input_ids) and torch.equal(a.attention_mask, b.attention_mask)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def test_every_document_is_one_row_as_the_tokenizer_reads_it(make_stream, make_documents, tokenizer):
+    expected = [tuple(tokenizer(record["text"])["input_ids"]) for record in make_documents(60)]
+    assert Counter(rows(list(make_stream()))) == Counter(expected)
+
+
+def test_rows_are_cut_to_their_length(make_stream, make_documents, tokenizer):
+    expected = [tuple(tokenizer(record["text"])["input_ids"][:5]) for record in make_documents(60)]
+    assert Counter(rows(list(make_stream(row_length=5)))) == Counter(expected)
+
+
+def test_padding_stands_on_the_right_and_is_little(make_stream):
+    batches = list(make_stream(600, batch_tokens=128))
+    for batch in batches:
+        assert (batch.attention_mask.diff(dim=1) <= 0).all()
+        assert (batch.input_ids[batch.attention_mask == 0] == 41).all()
+        assert batch.attention_mask.sum(dim=1).max() == batch.input_ids.shape[1]
+    real = sum(int(batch.attention_mask.sum()) for batch in batches)
+    assert real / sum(batch.input_ids.numel() for batch in batches) > 0.95
+
+
+def test_no_batch_exceeds_its_tokens_and_most_come_near(make_stream):
+    sizes = [batch.input_ids.numel() for batch in make_stream(600, batch_tokens=128)]
+    assert max(sizes) <= 128
+    assert sum(sizes) / len(sizes) > 110
+
+
+def test_the_seed_decides_the_order_and_nothing_else(make_stream):
+    one, again, other = (list(make_stream(seed=seed)) for seed in (1, 1, 2))
+    assert same(one, again)
+    assert not same(one, other)
+    assert Counter(rows(one)) == Counter(rows(other))
+    lengths = [batch.input_ids.shape[1] for batch in one]
+    assert lengths != sorted(lengths, reverse=True)
+
+
+@pytest.mark.parametrize(("files", "world_size"), [(1, 2), (4, 2), (3, 2), (1, 3)])
+def test_ranks_share_the_documents_out(make_stream, files, world_size):
+    parts = [rows(list(make_stream(90, files, rank=rank, world_size=world_size))) for rank in range(world_size)]
+    assert sum(map(Counter, parts), Counter()) == Counter(rows(list(make_stream(90))))
+    assert {len(part) for part in parts} == {90 // world_size}
+
+
+@pytest.mark.parametrize("done", [0, 1, 5, 14, "all"])
+def test_a_resumed_stream_goes_on_with_the_very_next_batch(make_stream, monkeypatch, done):
+    monkeypatch.setattr("toolkit.harvest.tokens.WINDOW_DOCUMENTS", 30)  # several windows, and mid-window stops
+    options = {"files": 2, "rank": 1, "world_size": 2}
+    whole = list(make_stream(240, **options))
+    done = len(whole) if done == "all" else done
+    stream = make_stream(240, **options)
+    batches = iter(stream)
+    for _ in range(done):
+        next(batches)
+    state = json.loads(json.dumps(stream.state_dict()))
+    resumed = make_stream(240, **options)
+    resumed.load_state_dict(state)
+    assert same(list(resumed), whole[done:])
+
+
+def test_streams_on_the_same_documents_do_not_disturb_each_other(make_documents, tokenizer, monkeypatch):
+    monkeypatch.setattr("toolkit.harvest.tokens.WINDOW_DOCUMENTS", 30)
+    documents = make_documents(120)
+
+    def stream() -> TokenStream:
+        return TokenStream(documents, tokenizer, row_length=16, batch_tokens=64, seed=0)
+
+    one = stream()
+    batches = iter(one)
+    part = [next(batches) for _ in range(7)]
+    whole = list(stream())
+    part += [next(batches) for _ in range(7)]
+    resumed = stream()
+    resumed.load_state_dict(one.state_dict())
+    assert same(part + list(resumed), whole)
+
+
+def test_no_second_bos(make_documents, tokenizer):
+    documents = make_documents(20).map(lambda record: {"text": "<s> " + record["text"]})
+    stream = TokenStream(documents, tokenizer, row_length=16, batch_tokens=64, seed=0)
+    assert all(row.count(40) == 1 and row[0] == 40 for row in rows(list(stream)))
+
+
+def test_documents_without_a_token_to_learn_from_are_left_out(make_documents, tokenizer):
+    documents = make_documents(20).map(lambda record, i: {"text": "" if i % 2 else record["text"]}, with_indices=True)
+    stream = TokenStream(documents, tokenizer, row_length=16, batch_tokens=64, seed=0)
+    assert len(rows(list(stream))) == 10
+
+
+def test_a_batch_shorter_than_a_row_is_refused(make_stream):
+    with pytest.raises(ValueError, match="--forward-tokens 8 is less than --row-length 16"):
+        make_stream(batch_tokens=8)

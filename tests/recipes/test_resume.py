@@ -1,0 +1,92 @@
+"""A run stopped at any moment ends as one that was never stopped."""
+
+import json
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Start = Callable[[list[str]], "subprocess.Popen[str]"]
+Train = Callable[[list[str]], None]
+
+
+@pytest.fixture
+def finished(start: Start, run_arguments: list[str], tmp_path: Path) -> tuple[bytes, str]:
+    """Weights and metrics of the run that was never stopped."""
+    folder = tmp_path / "never stopped"
+    finish(start([*run_arguments, "--out", str(folder)]))
+    return results(folder)
+
+
+def results(folder: Path) -> tuple[bytes, str]:
+    return (folder / "crosscoder.safetensors").read_bytes(), (folder / "metrics.jsonl").read_text()
+
+
+def steps_done(folder: Path) -> int:
+    path = folder / "metrics.jsonl"
+    return path.read_text().count("\n") if path.exists() else 0
+
+
+def finish(process: "subprocess.Popen[str]") -> None:
+    """Wait until a run has ended well."""
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == 0, said
+
+
+def stop(process: "subprocess.Popen[str]", number: signal.Signals, folder: Path, step: int) -> tuple[int, str]:
+    """Send a signal once `step` steps are on record; return exit code and what was said."""
+    while steps_done(folder) < step and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(number)
+    said = process.communicate(timeout=120)[1]
+    return process.returncode, " ".join(said.split())
+
+
+def test_killed_terminated_and_resumed_is_the_same_run(
+    start: Start, run_arguments: list[str], tmp_path: Path, finished: tuple[bytes, str]
+) -> None:
+    folder = tmp_path / "run"
+    code, _ = stop(start(run_arguments), signal.SIGKILL, folder, step=random.Random(0).randint(8, 20))
+    assert code == -signal.SIGKILL
+    assert 0 < steps_done(folder) < 40
+    resumed = [*run_arguments, "--resume"]
+    code, said = stop(start(resumed), signal.SIGTERM, folder, step=steps_done(folder) + 3)
+    assert code == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM, saved at step" in said
+    assert said.endswith("--resume")
+    assert not (folder / "crosscoder.safetensors").exists()
+    finish(start(resumed))
+    assert results(folder) == finished
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_again_and_again_is_the_same_run(
+    start: Start, run_arguments: list[str], tmp_path: Path, finished: tuple[bytes, str], seed: int
+) -> None:
+    """Three kills a run, at moments that chance picks: while loading, training, saving or evaluating."""
+    chance = random.Random(seed)
+    folder = tmp_path / "run"
+    for _ in range(3):
+        process = start([*run_arguments, "--resume"])
+        time.sleep(chance.uniform(0.0, 1.0))
+        stop(process, signal.SIGKILL, folder, step=chance.randint(1, 40))
+    finish(start([*run_arguments, "--resume"]))
+    assert results(folder) == finished
+
+
+def test_a_finished_run_is_only_evaluated_again(train: Train, run_arguments: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    train(run_arguments)
+    before = results(folder)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    (folder / "metrics.json").unlink()
+    train([*run_arguments, "--resume"])
+    assert results(folder) == before
+    again = json.loads((folder / "metrics.json").read_text())
+    timed = {name for name in metrics if "seconds" in name}
+    assert {k: v for k, v in again.items() if k not in timed} == {k: v for k, v in metrics.items() if k not in timed}

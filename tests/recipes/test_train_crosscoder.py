@@ -1,0 +1,102 @@
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from toolkit.artifacts import sha256
+from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.models.pair import ModelPair
+from toolkit.organism.documents import BEHAVIOURS
+
+Train = Callable[[list[str]], None]
+METRICS = "fve_base fve_distilled l0 dead_share kl_spliced_base kl_spliced_distilled mean_nrn tokens seconds".split()
+
+
+def test_a_run_folder_holds_all_it_should(train: Train, run_arguments: list[str], tmp_path: Path) -> None:
+    train([*run_arguments, "--data", "organism", "--seed", "5"])
+    folder = tmp_path / "run"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert set(METRICS) <= metrics.keys()
+    assert metrics["tokens"] == 10_240
+    assert metrics["fve_base"] > 0.3
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records] == list(range(1, 41))
+    report = (folder / "report.html").read_text()
+    assert [behaviour for behaviour in BEHAVIOURS if behaviour not in report] == []
+    assert len(list((folder / "figures").glob("*.png"))) == 4
+    suffixes = {path.suffix for path in folder.rglob("*") if path.is_file()}
+    assert suffixes == {".safetensors", ".json", ".jsonl", ".html", ".png"}, "nothing pickled, nothing left behind"
+
+
+def test_provenance_says_where_a_run_came_from(
+    train: Train, run_arguments: list[str], organism_folders: tuple[str, str], text_file: Path, tmp_path: Path
+) -> None:
+    train([*run_arguments, "--seed", "5"])
+    origin = json.loads((tmp_path / "run" / "provenance.json").read_text())
+    assert origin["seed"] == 5
+    assert origin["versions"]["torch"] == torch.__version__
+    assert Path(sys.argv[0]).name in origin["command"]
+    assert origin["data"]["files"] == {str(text_file): sha256(text_file)}
+    weights = [Path(folder) / "model.safetensors" for folder in organism_folders]
+    assert origin["sha256"] == {str(path): sha256(path) for path in weights}
+    assert len(origin["commit"].removesuffix("-dirty")) >= 40 or origin["commit"] is None
+
+
+def test_the_crosscoder_loads_and_takes_raw_activations(
+    train: Train, run_arguments: list[str], organism_folders: tuple[str, str], text_file: Path, tmp_path: Path
+) -> None:
+    train(run_arguments)
+    crosscoder = Crosscoder.from_pretrained(tmp_path / "run")
+    pair = ModelPair.from_pretrained(base=organism_folders[0], distilled=organism_folders[1])
+    text = [json.loads(line)["text"] for line in text_file.read_text().splitlines()[:20]]
+    x = pair.read(text)
+    error = (x - crosscoder(x)).square().sum(dim=(0, 2)) / (x - x.mean(dim=0)).square().sum(dim=(0, 2))
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    fve = torch.tensor([metrics["fve_base"], metrics["fve_distilled"]])
+    torch.testing.assert_close(1 - error, fve, rtol=0, atol=0.1)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["run"]["training"]["n_latents"] == config["crosscoder"]["n_latents"] == 64
+    mean_norm = x.norm(dim=2).mean(dim=0)
+    torch.testing.assert_close(torch.tensor(config["crosscoder"]["scale"]), 16**0.5 / mean_norm, rtol=0.1, atol=0)
+
+
+@pytest.mark.parametrize("sparsity", ["l1", "topk", "jumprelu"])
+def test_every_rule_runs(train: Train, run_arguments: list[str], tmp_path: Path, sparsity: str) -> None:
+    train([*run_arguments, "--sparsity", sparsity, "--sparsity-coefficient", "0.01"])
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["fve_distilled"] > 0.3
+    assert Crosscoder.from_pretrained(tmp_path / "run").config.sparsity == sparsity
+
+
+def test_several_layers_run(train: Train, run_arguments: list[str], tmp_path: Path) -> None:
+    train([*run_arguments, "--layers", "1", "2"])
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    streams = [f"{model}_layer{layer}" for model in ("base", "distilled") for layer in (1, 2)]
+    for name in streams:
+        assert metrics[f"fve_{name}"] > 0.3
+        assert metrics[f"kl_spliced_{name}"] > 0
+    assert load_file(tmp_path / "run" / "crosscoder.safetensors")["W_dec"].shape == (64, 4, 16)
+
+
+def test_the_seed_decides_the_weights(train: Train, run_arguments: list[str], tmp_path: Path) -> None:
+    weights = set()
+    for seed in ("1", "2"):
+        train([*run_arguments, "--seed", seed, "--out", str(tmp_path / seed)])
+        weights.add((tmp_path / seed / "crosscoder.safetensors").read_bytes())
+    assert len(weights) == 2
+
+
+def test_data_that_end_early_are_told(
+    train: Train, run_arguments: list[str], text_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = tmp_path / "short.jsonl"
+    short.write_text("".join(text_file.read_text().splitlines(keepends=True)[:60]))
+    train([*run_arguments, "--data", str(short)])
+    said = " ".join(capsys.readouterr().out.split())
+    seen = json.loads((tmp_path / "run" / "metrics.json").read_text())["tokens"]
+    assert f"warning: the data ended after {seen:,} of 10,240 tokens" in said
+    assert f"--tokens {seen}" in said

@@ -1,0 +1,38 @@
+import os
+import signal
+
+import pytest
+
+from toolkit.runs.interrupts import Interrupted, InterruptGuard
+
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+
+
+@SIGNALS
+def test_the_first_signal_is_noted_and_the_second_acts_as_before(number: signal.Signals) -> None:
+    reached: list[int] = []
+    before = signal.signal(number, lambda received, _: reached.append(received))
+    try:
+        with InterruptGuard() as guard:
+            assert guard.received is None
+            os.kill(os.getpid(), number)
+            assert (guard.received, reached) == (number, [])
+            os.kill(os.getpid(), number)
+            assert reached == [number]
+    finally:
+        signal.signal(number, before)
+
+
+@SIGNALS
+def test_leaving_puts_the_handlers_back(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(KeyError), InterruptGuard():
+        assert signal.getsignal(number) != before
+        raise KeyError
+    assert signal.getsignal(number) == before
+
+
+def test_the_exit_code_is_128_and_the_signal() -> None:
+    stop = Interrupted(signal.SIGTERM, step=7)
+    assert stop.exit_code == 143
+    assert str(stop) == "stopped by SIGTERM, saved at step 7"

@@ -1,0 +1,96 @@
+import dataclasses
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from toolkit.dictionaries.training import NonFiniteError
+from toolkit.models.pair import ModelPair
+from toolkit.runs.interrupts import Interrupted
+from toolkit.runs.settings import RunConfig
+from toolkit.runs.training_run import TrainingRun
+
+OpenRun = Callable[[RunConfig, ModelPair], TrainingRun]
+
+
+def end_state(run: TrainingRun) -> tuple[dict[str, torch.Tensor], list[dict[str, object]]]:
+    return {name: t.clone() for name, t in run.trainer.state_dict().items()}, run.folder.records()
+
+
+@pytest.mark.parametrize("buffer_dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_the_run_goes_on_exactly(
+    open_run: OpenRun, config: RunConfig, pair: ModelPair, tmp_path: Path, number: signal.Signals, buffer_dtype: str
+) -> None:
+    config = dataclasses.replace(config, buffer_dtype=buffer_dtype)
+    with open_run(dataclasses.replace(config, out=tmp_path / "never stopped"), pair) as run:
+        assert len(list(run.steps())) == 40
+    weights, records = end_state(run)
+
+    with pytest.raises(Interrupted, match="saved at step 11"), open_run(config, pair) as run:
+        for step in run.steps():
+            if step.step == 10:
+                signal.raise_signal(number)
+    with open_run(dataclasses.replace(config, resume=True), pair) as run:
+        assert [step.step for step in run.steps()] == list(range(12, 41))
+    resumed_weights, resumed_records = end_state(run)
+    assert resumed_records == records
+    assert all(torch.equal(weights[name], resumed_weights[name]) for name in weights)
+
+
+def test_a_run_goes_on_from_each_kept_checkpoint(
+    open_run: OpenRun, config: RunConfig, pair: ModelPair
+) -> None:
+    with open_run(config, pair) as run:
+        list(run.steps())
+    weights, records = end_state(run)
+    assert [path.name for path in run.folder.checkpoints()] == ["step-000000035", "step-000000040"]
+    run.folder.checkpoints()[-1].rename(config.out / "checkpoints" / "lost")
+    with (config.out / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 41, "tok')  # a line cut short by a kill
+    with open_run(dataclasses.replace(config, resume=True), pair) as run:
+        assert [step.step for step in run.steps()] == [36, 37, 38, 39, 40]
+    again, records_again = end_state(run)
+    assert records_again == records
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
+
+
+def test_models_that_break_midway_stop_the_run(
+    open_run: OpenRun, config: RunConfig, organism_folders: tuple[str, str]
+) -> None:
+    pair = ModelPair.from_pretrained(base=organism_folders[0], distilled=organism_folders[1], device_map="cpu")
+    with pytest.raises(NonFiniteError) as stopped, open_run(config, pair) as run:
+        for step in run.steps():
+            if step.step == 8:
+                for parameter in pair.base.model._module.parameters():
+                    parameter.data.fill_(float("nan"))
+    error = stopped.value
+    assert 8 < error.step < 40
+    assert "not finite" in error.statistics[0]
+    assert not error.statistics[0].endswith("not finite 0.00%")
+    assert error.statistics[1].endswith("not finite 0.00%")
+    last = (error.step - 1) // 7 * 7
+    assert error.__notes__ == [f"last good checkpoint: {config.out / 'checkpoints' / f'step-{last:09d}'}"]
+
+
+def test_masks_and_seconds_are_told(open_run: OpenRun, config: RunConfig, pair: ModelPair) -> None:
+    with open_run(config, pair) as run:
+        list(run.steps())
+    assert run.masks["kept"] >= run.trainer.tokens_seen == 10_240
+    assert run.masks["position_0"] > 0
+    spent = run.seconds_by_stage()
+    assert all(seconds >= 0 for seconds in spent.values())
+    assert sum(spent.values()) <= run.seconds
+
+
+def test_a_run_that_was_saved_counts_its_earlier_time(
+    open_run: OpenRun, config: RunConfig, pair: ModelPair
+) -> None:
+    with open_run(config, pair) as run:
+        list(run.steps())
+        run._before = 1000.0
+        run.save()
+    with open_run(dataclasses.replace(config, resume=True), pair) as again:
+        assert again.seconds >= 1000

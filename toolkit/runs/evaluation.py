@@ -1,0 +1,131 @@
+"""What a trained crosscoder is worth, on held-out tokens: reconstruction, splicing, decoder norms, planted behaviours."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.dictionaries.metrics import DictionaryMetrics, evaluate
+from toolkit.geometry.decoder_norms import bootstrap_mean, cosine, nrn, random_pair_cosines
+from toolkit.harvest.documents import EMBEDDED, Corpus
+from toolkit.interventions.behaviours import BehaviourLatent, behaviour_latents, labelled_codes
+from toolkit.interventions.splice import SpliceEffect, splice_effects
+from toolkit.models.pair import ModelPair
+from toolkit.runs.settings import RunConfig
+from toolkit.runs.streams import open_activations, open_mask, open_tokens
+
+SPLICED_TOKENS = 16_384
+LARGEST_LOGITS = 2**26
+BEHAVIOUR_DOCUMENTS = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderComparison:
+    """Base and distilled decoder rows of every latent, streams of one model taken together; raw units."""
+
+    nrn: Float[Tensor, " latent"]
+    cosine: Float[Tensor, " latent"]
+    cosine_null: Float[Tensor, " pair"]
+    mean_nrn: tuple[float, float, float]
+    mean_nrn_weighted: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Everything measured after training."""
+
+    dictionary: DictionaryMetrics
+    alive: Bool[Tensor, " latent"]
+    decoders: DecoderComparison
+    splices: list[SpliceEffect]
+    behaviours: list[BehaviourLatent] | None
+
+    def metrics(self, pair: ModelPair) -> dict[str, Any]:
+        """The figures of `metrics.json`; with several layers, per layer too."""
+        named = dict(zip(stream_names(pair), self.dictionary.fve, strict=True))
+        kls = {_name(s.model, s.layer, pair): s for s in self.splices}
+        mean, low, high = self.decoders.mean_nrn
+        return {
+            **{f"fve_{name}": value for name, value in named.items()},
+            "l0": self.dictionary.l0,
+            "dead_share": self.dictionary.dead_share,
+            **{f"kl_spliced_{name}": splice.kl for name, splice in kls.items()},
+            **{f"kl_mean_ablated_{name}": splice.kl_mean for name, splice in kls.items()},
+            **{f"loss_recovered_{name}": splice.loss_recovered for name, splice in kls.items()},
+            "mean_nrn": mean,
+            "mean_nrn_interval": [low, high],
+            "mean_nrn_activation_weighted": self.decoders.mean_nrn_weighted,
+            "held_out_tokens": self.dictionary.tokens,
+        }
+
+
+def stream_names(pair: ModelPair) -> tuple[str, ...]:
+    """The streams by name: the models', and with several layers `base_layer10` and so on."""
+    return tuple(_name(model, layer, pair) for model in pair.names for layer in pair.layers)
+
+
+def _name(model: str, layer: int, pair: ModelPair) -> str:
+    return model if len(pair.layers) == 1 else f"{model}_layer{layer}"
+
+
+def evaluate_crosscoder(config: RunConfig, pair: ModelPair, corpus: Corpus, crosscoder: Crosscoder) -> Evaluation:
+    """Measure on `held_out_tokens` tokens that training never saw."""
+    stream = open_activations(config, pair, corpus.held_out)
+    dictionary = evaluate(crosscoder, _first_tokens(stream, config.held_out_tokens))
+    alive = dictionary.firing_counts > 0
+    if alive.sum() < 2:
+        raise ValueError(
+            f"{int(alive.sum())} of {len(alive)} latents fired on {dictionary.tokens:,} held-out tokens, and two are needed:"
+            " lower --sparsity-coefficient, or train on more --tokens"
+        )
+    return Evaluation(
+        dictionary=dictionary,
+        alive=alive,
+        decoders=compare_decoders(crosscoder, dictionary, alive, config.seed),
+        splices=_splice(config, pair, corpus, crosscoder),
+        behaviours=_behaviours(config, pair, crosscoder) if config.data == EMBEDDED else None,
+    )
+
+
+def compare_decoders(
+    crosscoder: Crosscoder, dictionary: DictionaryMetrics, alive: Tensor, seed: int
+) -> DecoderComparison:
+    """NRN and cosine of the decoder rows, with what they are by chance."""
+    rows = crosscoder.W_dec.cpu().unflatten(1, (2, -1)).flatten(2)
+    values = nrn(rows)
+    generator = torch.Generator().manual_seed(seed)
+    mass = dictionary.activation_mass
+    return DecoderComparison(
+        nrn=values,
+        cosine=cosine(rows),
+        cosine_null=random_pair_cosines(rows[alive], generator=generator),
+        mean_nrn=bootstrap_mean(values[alive], generator),
+        mean_nrn_weighted=float((values * mass).nansum() / mass.sum()),
+    )
+
+
+def _splice(config: RunConfig, pair: ModelPair, corpus: Corpus, crosscoder: Crosscoder) -> list[SpliceEffect]:
+    # Whole logits of a batch are held at once, so with a large vocabulary a batch has few rows.
+    batch_tokens = max(config.row_length, min(config.forward_tokens, LARGEST_LOGITS // pair.vocab_size))
+    tokens = open_tokens(config, pair, corpus.held_out, batch_tokens=batch_tokens)
+    batches = islice(tokens, max(1, min(SPLICED_TOKENS, config.held_out_tokens) // batch_tokens))
+    return splice_effects(pair, crosscoder, batches, open_mask(config, pair))
+
+
+def _behaviours(config: RunConfig, pair: ModelPair, crosscoder: Crosscoder) -> list[BehaviourLatent]:
+    data = labelled_codes(pair, crosscoder, open_mask(config, pair), BEHAVIOUR_DOCUMENTS)
+    return behaviour_latents(data, torch.Generator().manual_seed(config.seed))
+
+
+def _first_tokens(chunks: Iterable[Tensor], wanted: int) -> Iterator[Tensor]:
+    left = wanted
+    for chunk in chunks:
+        yield chunk[:left].float()
+        left -= len(chunk)
+        if left <= 0:
+            return

@@ -1,0 +1,140 @@
+"""The settings of a crosscoder run: its command line, its defaults, and its `config.json`."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+from toolkit.dictionaries.configs import TrainingConfig
+from toolkit.harvest.documents import EMBEDDED, PAPER_MIX
+
+PLACE_FIELDS = ("out", "resume", "overwrite", "remote")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Train a crosscoder on a base model and the model distilled from it, evaluate it, and report.
+
+    Without arguments: the embedded pair, in under three minutes on two cores. With --pair or --base and --distilled the
+    defaults become those for models of 1.5B parameters and more; add --help to see them.
+    """
+
+    out: Path = Path("runs/crosscoder")
+    """Run folder: the crosscoder, its settings, metrics, figures and report."""
+    resume: bool = False
+    """Go on with the run in --out from its last checkpoint; it ends in the same weights as one that was never stopped."""
+    overwrite: bool = False
+    """Replace the run in --out."""
+    remote: bool = False
+    """Read the models on NDIF instead of this machine. Not there yet."""
+
+    pair: str | None = None
+    """Models by name: organism, qwen-1.5b, qwen-7b, qwen-14b, deepscaler-1.5b or llama-8b."""
+    base: str | None = None
+    """Base model instead of --pair's: a local folder or a hub repository."""
+    distilled: str | None = None
+    """Distilled model instead of --pair's: a local folder or a hub repository."""
+    layers: tuple[int, ...] = ()
+    """Read the residual stream at the input of these decoder layers; default: the pair's, else the middle one."""
+    dtype: str = "auto"
+    """The models' weights: auto (as saved on a GPU, fp32 on a CPU), float32, bfloat16 or float16."""
+    device_map: str = "auto"
+    """Where accelerate places the models: auto, cpu, cuda, ..."""
+
+    data: str = EMBEDDED
+    """organism, reasoning+general (OpenThoughts-114k with RedPajama-1T-Sample), a hub dataset, or local
+    .txt, .jsonl(.gz) or .parquet files."""
+    text_field: str = "text"
+    """Field of a record that holds its text; without it, its messages are read."""
+    mix: tuple[float, float] = (0.5, 0.5)
+    """Probabilities of reasoning and general text in reasoning+general."""
+    row_length: int = 320
+    """Tokens after which a document is cut."""
+    forward_tokens: int = 8192
+    """Tokens of one forward pass, padding included."""
+    held_out_tokens: int = 65_536
+    """Tokens, never trained on, that the crosscoder is evaluated on."""
+
+    keep_position_0: bool = False
+    """Keep the first token of each document, an attention sink of huge norm, in training and statistics."""
+    drop_special_tokens: bool = False
+    """Leave out tokens that the tokenizer calls special."""
+    outlier_factor: float = 10.0
+    """Leave out tokens whose norm in any stream is more than this many times the running median; inf keeps all."""
+    buffer_tokens: int = 32_768
+    """Activations in the shuffle buffer."""
+    buffer_dtype: Literal["fp32", "bf16"] = "fp32"
+    """Type of the activations in the shuffle buffer."""
+
+    seed: int = 0
+    """Seed of data order, shuffling and initial weights."""
+    checkpoint_steps: int = 200
+    """Steps between two checkpoints."""
+    keep_checkpoints: int = 2
+    """Checkpoints kept."""
+
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    """How the crosscoder is trained."""
+
+    def __post_init__(self) -> None:
+        for name in ("row_length", "forward_tokens", "held_out_tokens", "buffer_tokens", "checkpoint_steps", "keep_checkpoints"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least 1")
+        if min(self.mix) < 0 or abs(sum(self.mix) - 1) > 1e-6:
+            raise ValueError(f"--mix {self.mix}: give two probabilities that add up to 1")
+        if self.remote:
+            raise ValueError("--remote is not there yet: reading models on NDIF comes in a later version; run without it")
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the result: all fields but where the run lies and how it starts."""
+        return {name: value for name, value in asdict(self).items() if name not in PLACE_FIELDS}
+
+
+EMBEDDED_DEFAULTS = RunConfig(
+    pair="organism",
+    training=TrainingConfig(
+        tokens=1_000_000,
+        batch_tokens=1024,
+        n_latents=2048,
+        k=14,
+        k_initial=60,
+        k_anneal_steps=300,
+        lr=1e-3,
+        lr_warmup_steps=50,
+        dead_after_tokens=50_000,
+        threshold_decay=0.99,
+    ),
+)
+PAPER_DEFAULTS = RunConfig(
+    data=PAPER_MIX,
+    row_length=2048,
+    forward_tokens=16_384,
+    held_out_tokens=262_144,
+    buffer_tokens=262_144,
+    buffer_dtype="bf16",
+    checkpoint_steps=1000,
+    training=TrainingConfig(),
+)
+
+
+def parse_command_line(arguments: Sequence[str]) -> RunConfig:
+    """The settings that a command line asks for; which models it names decides the defaults."""
+    named = {argument.split("=")[0] for argument in arguments}
+    embedded = not named & {"--base", "--distilled"} and _value_of(arguments, "--pair", "organism") == "organism"
+    return tyro.cli(
+        RunConfig,
+        args=arguments,
+        default=EMBEDDED_DEFAULTS if embedded else PAPER_DEFAULTS,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+    )
+
+
+def _value_of(arguments: Sequence[str], name: str, default: str) -> str:
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if argument == name:
+            return following
+        if argument.startswith(f"{name}="):
+            return argument.removeprefix(f"{name}=")
+    return default
