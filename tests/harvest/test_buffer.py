@@ -105,7 +105,9 @@ def test_looking_takes_nothing():
     assert sorted(labels(buffer)) == list(range(1, 301))
 
 
-@pytest.mark.parametrize(("batches", "dtype"), [(0, torch.float32), (7, torch.float32), (7, torch.bfloat16), (14, torch.float32)])
+@pytest.mark.parametrize(
+    ("batches", "dtype"), [(0, torch.float32), (7, torch.float32), (7, torch.bfloat16), (14, torch.float32)]
+)
 def test_a_resumed_buffer_serves_the_same_batches_bit_for_bit(batches, dtype):
     sizes = [30] * 8  # a chunk is left pending at the first fill, and the source is used up after seven batches
     source = numbered(sizes)

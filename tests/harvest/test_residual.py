@@ -84,11 +84,11 @@ def test_an_error_while_reading_reaches_the_consumer(make_stream, tiny_pair):
             raise RuntimeError("the disk is gone")
 
     stream = make_stream()
-    chunks = []
-    with Prefetch(Broken(tiny_pair, stream._tokens, stream.mask)) as ahead, pytest.raises(RuntimeError, match="disk"):
-        for chunk in ahead:
-            chunks.append(chunk)  # noqa: PERF402 - the chunks before the error count
-    assert equal(chunks, list(make_stream())[:2])
+    with Prefetch(Broken(tiny_pair, stream._tokens, stream.mask)) as ahead:
+        chunks = iter(ahead)
+        assert equal([next(chunks), next(chunks)], list(make_stream())[:2])
+        with pytest.raises(RuntimeError, match="the disk is gone"):
+            next(chunks)
 
 
 def test_closing_ends_the_thread_though_nobody_read(make_stream):

@@ -4,6 +4,7 @@ from collections import Counter
 import pytest
 import torch
 
+from toolkit.harvest.documents import open_corpus
 from toolkit.harvest.tokens import TokenBatch, TokenStream
 
 
@@ -80,6 +81,19 @@ def test_ranks_share_the_documents_out(make_stream, files, world_size):
     parts = [rows(list(make_stream(90, files, rank=rank, world_size=world_size))) for rank in range(world_size)]
     assert sum(map(Counter, parts), Counter()) == Counter(rows(list(make_stream(90))))
     assert {len(part) for part in parts} == {90 // world_size}
+
+
+def test_no_rank_reads_what_is_held_out(tmp_path, tokenizer):
+    for name, first in (("a", "w1"), ("b", "w2")):
+        lines = [json.dumps({"text": f"{first} w{i // 40} w{i % 40}"}) + "\n" for i in range(90)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines))
+    corpus = open_corpus(str(tmp_path), text_field="text", mix=(0.5, 0.5), seed=0)
+    options = {"row_length": 16, "batch_tokens": 64, "seed": 0}
+    held_out = rows(list(TokenStream(corpus.held_out, tokenizer, **options)))
+    for rank in range(2):
+        train = rows(list(TokenStream(corpus.train, tokenizer, rank=rank, world_size=2, **options)))
+        assert len(train) > 80
+        assert not set(train) & set(held_out)
 
 
 @pytest.mark.parametrize("done", [0, 1, 5, 14, "all"])

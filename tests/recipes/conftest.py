@@ -1,12 +1,14 @@
 """The recipe as a user starts it: in a process of its own, or its `main` in this one."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from toolkit.runs.command_line import run_main
 from toolkit.runs.settings import parse_command_line
@@ -21,7 +23,11 @@ def start() -> Iterator[Callable[[list[str]], subprocess.Popen[str]]]:
 
     def run(arguments: list[str]) -> subprocess.Popen[str]:
         command = [sys.executable, str(RECIPE), *arguments]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        # As many threads as here: with another number, sums come out in other last bits.
+        environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+        )
         processes.append(process)
         return process
 

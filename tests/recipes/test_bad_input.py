@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import sys
 from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
@@ -109,7 +108,7 @@ def test_a_folder_with_a_run_is_kept(refuse: Refuse, train: Train, run_arguments
 def test_too_little_disk_is_told_before_training(
     refuse: Refuse, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    usage = namedtuple("usage", "total used free")  # noqa: PYI024
+    usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 1000, 1000))
     said = refuse()
     assert "0.00 GB free" in said

@@ -17,17 +17,21 @@ def help_text(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return " ".join(capsys.readouterr().out.replace("│", " ").split())
 
 
-@pytest.mark.parametrize("arguments", [[], ["--pair", "qwen-7b"]], ids=["embedded", "real"])
+@pytest.mark.parametrize(
+    ("arguments", "defaults"),
+    [([], EMBEDDED_DEFAULTS), (["--pair", "qwen-7b"], PAPER_DEFAULTS)],
+    ids=["embedded", "real"],
+)
 def test_help_shows_every_field_with_meaning_and_default(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
+    arguments: list[str], defaults: RunConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shown = help_text(arguments, capsys)
-    defaults = parse_command_line(arguments)
     for config in (defaults, defaults.training):
         for field in dataclasses.fields(config):
             if field.name == "training":
                 continue
-            text = shown.split(f" --{field.name.replace('_', '-')} ")[1].split("(default:")
+            name = field.name.replace("_", "-")
+            text = shown.split("show this help message", 1)[1].split(f" --{name} ", 1)[1].split("(default:")
             assert len(text[0].split()) > 4, f"{field.name} has no meaning"
             value = getattr(config, field.name)
             wanted = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

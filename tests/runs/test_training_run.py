@@ -29,20 +29,18 @@ def test_a_signal_saves_and_the_run_goes_on_exactly(
         assert len(list(run.steps())) == 40
     weights, records = end_state(run)
 
-    with pytest.raises(Interrupted, match="saved at step 11"), open_run(config, pair) as run:
+    with pytest.raises(Interrupted, match="saved at step 10"), open_run(config, pair) as run:
         for step in run.steps():
             if step.step == 10:
                 signal.raise_signal(number)
     with open_run(dataclasses.replace(config, resume=True), pair) as run:
-        assert [step.step for step in run.steps()] == list(range(12, 41))
+        assert [step.step for step in run.steps()] == list(range(11, 41))
     resumed_weights, resumed_records = end_state(run)
     assert resumed_records == records
     assert all(torch.equal(weights[name], resumed_weights[name]) for name in weights)
 
 
-def test_a_run_goes_on_from_each_kept_checkpoint(
-    open_run: OpenRun, config: RunConfig, pair: ModelPair
-) -> None:
+def test_a_run_goes_on_from_each_kept_checkpoint(open_run: OpenRun, config: RunConfig, pair: ModelPair) -> None:
     with open_run(config, pair) as run:
         list(run.steps())
     weights, records = end_state(run)
@@ -85,9 +83,7 @@ def test_masks_and_seconds_are_told(open_run: OpenRun, config: RunConfig, pair: 
     assert sum(spent.values()) <= run.seconds
 
 
-def test_a_run_that_was_saved_counts_its_earlier_time(
-    open_run: OpenRun, config: RunConfig, pair: ModelPair
-) -> None:
+def test_a_run_that_was_saved_counts_its_earlier_time(open_run: OpenRun, config: RunConfig, pair: ModelPair) -> None:
     with open_run(config, pair) as run:
         list(run.steps())
         run._before = 1000.0

@@ -36,7 +36,9 @@ def save(config: CrosscoderConfig, tensors: dict[str, Tensor], folder: Path) -> 
     path = folder / CONFIG_FILE
     others = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     content = others | {CONFIG_KEY: asdict(config)}
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary = path.with_suffix(".tmp")  # a kill must not leave half a configuration: a run could not be resumed
+    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(path)
 
 
 def load(source: str, revision: str | None) -> tuple[CrosscoderConfig, dict[str, Tensor]]:

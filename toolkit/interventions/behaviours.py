@@ -53,9 +53,13 @@ def labelled_codes(pair: ModelPair, crosscoder: Crosscoder, mask: TokenMask, n_d
     stream = documents("thinking", split="held_out", seed=23)
     parts: list[tuple[Tensor, ...]] = []
     for first in range(0, n_documents, DOCUMENTS_A_BATCH):
-        chunk = list(islice(stream, DOCUMENTS_A_BATCH))
+        chunk = list(islice(stream, min(DOCUMENTS_A_BATCH, n_documents - first)))
         encoding = pair.tokenizer(
-            [d.text for d in chunk], return_offsets_mapping=True, padding=True, return_tensors="pt"
+            [d.text for d in chunk],
+            return_offsets_mapping=True,
+            padding=True,
+            padding_side="right",  # nnsight sets it to left
+            return_tensors="pt",
         )
         batch = TokenBatch(encoding["input_ids"], encoding["attention_mask"])
         labels = torch.tensor(

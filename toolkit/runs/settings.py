@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,8 +60,8 @@ class RunConfig:
 
     keep_position_0: bool = False
     """Keep the first token of each document, an attention sink of huge norm, in training and statistics."""
-    drop_special_tokens: bool = False
-    """Leave out tokens that the tokenizer calls special."""
+    drop_tokens: tuple[str, ...] = ()
+    """Leave out these tokens; `special` stands for all that the tokenizer calls special."""
     outlier_factor: float = 10.0
     """Leave out tokens whose norm in any stream is more than this many times the running median; inf keeps all."""
     buffer_tokens: int = 32_768
@@ -73,19 +74,28 @@ class RunConfig:
     checkpoint_steps: int = 200
     """Steps between two checkpoints."""
     keep_checkpoints: int = 2
-    """Checkpoints kept."""
+    """How many of the newest checkpoints are kept."""
 
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """How the crosscoder is trained."""
 
     def __post_init__(self) -> None:
-        for name in ("row_length", "forward_tokens", "held_out_tokens", "buffer_tokens", "checkpoint_steps", "keep_checkpoints"):
+        for name in (
+            "row_length",
+            "forward_tokens",
+            "held_out_tokens",
+            "buffer_tokens",
+            "checkpoint_steps",
+            "keep_checkpoints",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least 1")
         if min(self.mix) < 0 or abs(sum(self.mix) - 1) > 1e-6:
             raise ValueError(f"--mix {self.mix}: give two probabilities that add up to 1")
         if self.remote:
-            raise ValueError("--remote is not there yet: reading models on NDIF comes in a later version; run without it")
+            raise ValueError(
+                "--remote is not there yet: reading models on NDIF comes in a later version; run without it"
+            )
 
     def settings(self) -> dict[str, Any]:
         """What decides the result: all fields but where the run lies and how it starts."""
@@ -132,7 +142,7 @@ def parse_command_line(arguments: Sequence[str]) -> RunConfig:
 
 
 def _value_of(arguments: Sequence[str], name: str, default: str) -> str:
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in pairwise([*arguments, ""]):
         if argument == name:
             return following
         if argument.startswith(f"{name}="):

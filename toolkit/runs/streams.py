@@ -23,11 +23,24 @@ def open_tokens(
 
 
 def open_mask(config: RunConfig, pair: ModelPair) -> TokenMask:
-    """A fresh mask: its counts and medians begin here."""
-    special = frozenset(pair.tokenizer.all_special_ids) if config.drop_special_tokens else frozenset()
+    """A fresh mask: its counts and medians begin here.
+
+    Raises ValueError for a token to drop that the vocabulary does not hold.
+    """
     return TokenMask(
-        special_ids=special, keep_position_0=config.keep_position_0, outlier_factor=config.outlier_factor
+        special_ids=_dropped_ids(config, pair),
+        keep_position_0=config.keep_position_0,
+        outlier_factor=config.outlier_factor,
     )
+
+
+def _dropped_ids(config: RunConfig, pair: ModelPair) -> frozenset[int]:
+    vocabulary = pair.tokenizer.get_vocab()
+    named = [name for name in config.drop_tokens if name != "special"]
+    if unknown := [name for name in named if name not in vocabulary]:
+        raise ValueError(f"--drop-tokens {unknown}: not in the tokenizer's vocabulary; give tokens as it spells them")
+    special = pair.tokenizer.all_special_ids if "special" in config.drop_tokens else []
+    return frozenset([*special, *(vocabulary[name] for name in named)])
 
 
 def open_activations(config: RunConfig, pair: ModelPair, documents: IterableDataset) -> ActivationStream:

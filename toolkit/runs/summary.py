@@ -21,7 +21,9 @@ def headlines(evaluation: Evaluation, pair: ModelPair) -> list[Headline]:
     dictionary, decoders = evaluation.dictionary, evaluation.decoders
     tokens = dictionary.tokens
     explained = [
-        Headline(name=f"FVE {name}", value=value, n=tokens, unit="held-out tokens", note="fraction of variance explained")
+        Headline(
+            name=f"FVE {name}", value=value, n=tokens, unit="held-out tokens", note="fraction of variance explained"
+        )
         for name, value in zip(stream_names(pair), dictionary.fve, strict=True)
     ]
     splices = [

@@ -105,12 +105,13 @@ class TrainingRun:
             try:
                 for metrics in steps:
                     self.folder.append_record(asdict(metrics))
-                    last = metrics.step == self.config.training.steps
-                    if last or interrupt.received or metrics.step % self.config.checkpoint_steps == 0:
-                        self.save()
                     yield metrics
-                    if interrupt.received:
-                        raise Interrupted(interrupt.received, metrics.step)
+                    stop = interrupt.received
+                    last = metrics.step == self.config.training.steps
+                    if last or stop or metrics.step % self.config.checkpoint_steps == 0:
+                        self.save()
+                    if stop:
+                        raise Interrupted(stop, metrics.step)
             except NonFiniteError as error:
                 raise self._with_checkpoint(error) from None
 

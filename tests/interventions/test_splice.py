@@ -1,0 +1,121 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, kl_div
+from transformers import AutoModelForCausalLM
+
+from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.harvest.masks import TokenMask
+from toolkit.harvest.tokens import TokenBatch
+from toolkit.interventions.splice import SpliceEffect, replace_at, splice_effects
+
+
+def mask() -> TokenMask:
+    return TokenMask(special_ids=frozenset({7}), keep_position_0=False, outlier_factor=math.inf)
+
+
+@pytest.fixture
+def tokens(batch) -> TokenBatch:
+    return TokenBatch(*batch)
+
+
+@pytest.fixture
+def constant(identity, tiny_pair, tokens) -> Crosscoder:
+    """Reconstructs every token as the mean of those that the mask keeps."""
+    residual = tiny_pair.residual(tokens.input_ids, tokens.attention_mask)
+    identity.W_dec.zero_()
+    identity.b_dec.copy_(residual[mask().select(tokens, residual)].mean(dim=0))
+    return identity
+
+
+def test_the_edit_replaces_the_masked_tokens_and_no_others():
+    residual = torch.zeros(2, 3, 4, dtype=torch.bfloat16)
+    where = torch.tensor([[False, True, False], [True, False, True]])
+    values = torch.arange(1.0, 4.0)[:, None].expand(3, 4)
+    edited = replace_at(where, values)(residual)
+    assert edited.dtype == torch.bfloat16
+    assert edited[..., 0].tolist() == [[0, 1, 0], [2, 0, 3]]
+    assert not residual.any()
+
+
+def test_a_perfect_reconstruction_costs_nothing(tiny_pair, identity, tokens):
+    effects = splice_effects(tiny_pair, identity, [tokens], mask())
+    assert [(effect.model, effect.layer) for effect in effects] == [("base", 2), ("distilled", 2)]
+    for effect in effects:
+        assert effect.kl == pytest.approx(0, abs=1e-9)
+        assert effect.kl_mean > 1e-5
+        assert effect.loss_recovered == pytest.approx(1, abs=1e-4)
+
+
+def test_the_mean_as_reconstruction_recovers_nothing(tiny_pair, constant, tokens):
+    for effect in splice_effects(tiny_pair, constant, [tokens], mask()):
+        assert effect.kl == pytest.approx(effect.kl_mean, rel=1e-4)
+        assert effect.loss_recovered == pytest.approx(0, abs=1e-3)
+
+
+def naive(folder, layer: int, tokens: TokenBatch, kept: Tensor, replacement: Tensor) -> tuple[float, float, int]:
+    """KL and rise of the loss a prediction, with a plain hook on transformers' own model and a loop over tokens."""
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    inputs = {"input_ids": tokens.input_ids, "attention_mask": tokens.attention_mask}
+
+    def replace(module, args):
+        residual = args[0].clone()
+        residual[kept] = replacement
+        return (residual, *args[1:])
+
+    with torch.no_grad():
+        clean = model(**inputs).logits
+        with model.model.layers[layer].register_forward_pre_hook(replace):
+            spliced = model(**inputs).logits
+    kl, rise, n = 0.0, 0.0, 0
+    for row in range(len(kept)):
+        for position in range(int(tokens.attention_mask[row].sum()) - 1):
+            if kept[row, position]:
+                p, q = clean[row, position].log_softmax(0), spliced[row, position].log_softmax(0)
+                target = tokens.input_ids[row, position + 1]
+                kl += float(kl_div(q, p, reduction="sum", log_target=True))
+                rise += float(cross_entropy(q, target) - cross_entropy(p, target))
+                n += 1
+    return kl / n, rise / n, n
+
+
+def test_effects_against_a_hook_and_a_loop(tiny_pair, folders, identity, tokens):
+    identity.W_dec.mul_(0.5)
+    residual = tiny_pair.residual(tokens.input_ids, tokens.attention_mask)
+    kept = mask().select(tokens, residual)
+    activations = residual[kept]
+    for index, (effect, folder) in enumerate(
+        zip(splice_effects(tiny_pair, identity, [tokens], mask()), folders, strict=True)
+    ):
+        kl, rise, n = naive(folder, 2, tokens, kept, activations[:, index] / 2)
+        kl_mean, rise_mean, _ = naive(folder, 2, tokens, kept, activations[:, index].mean(dim=0))
+        assert effect.n == n < kept.sum()
+        assert effect.kl == pytest.approx(kl, rel=1e-3)
+        assert effect.kl_mean == pytest.approx(kl_mean, rel=1e-3)
+        assert effect.loss_recovered == pytest.approx(1 - rise / rise_mean, rel=1e-2)
+
+
+def test_batches_weigh_by_their_predictions(tiny_pair, identity, tokens):
+    identity.W_dec.mul_(0.5)
+    rows = [TokenBatch(tokens.input_ids[i : i + 1], tokens.attention_mask[i : i + 1]) for i in range(3)]
+    apart = [splice_effects(tiny_pair, identity, [row], mask())[0] for row in rows]
+    together = splice_effects(tiny_pair, identity, rows, mask())[0]
+    assert together.n == sum(effect.n for effect in apart)
+    assert together.kl == pytest.approx(sum(effect.kl * effect.n for effect in apart) / together.n, rel=1e-4)
+
+
+def test_where_the_mean_costs_nothing_there_is_nothing_to_recover(tiny_pair, identity):
+    single = TokenBatch(torch.tensor([[1, 2, 7]]), torch.ones(1, 3, dtype=torch.long))
+    effect: SpliceEffect = splice_effects(tiny_pair, identity, [single], mask())[0]
+    assert effect.n == 1
+    assert effect.kl_mean == pytest.approx(0, abs=1e-9)
+    assert math.isnan(effect.loss_recovered)
+
+
+def test_text_without_predictions_is_refused(tiny_pair, identity):
+    nothing = TokenBatch(torch.tensor([[1, 7, 7]]), torch.ones(1, 3, dtype=torch.long))
+    for batches in ([], [nothing]):
+        with pytest.raises(ValueError, match="no prediction was measured"):
+            splice_effects(tiny_pair, identity, batches, mask())

@@ -1,0 +1,39 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from toolkit.artifacts import sha256
+from toolkit.organism.build import MODELS, publish
+
+ORGANISM = Path(__file__).parents[2] / "artifacts" / "organism"
+
+
+def test_what_is_published_is_hashed(tmp_path: Path) -> None:
+    for name in MODELS:
+        (tmp_path / "work" / name / "training").mkdir(parents=True)
+        (tmp_path / "work" / name / "model.safetensors").write_bytes(name.encode())
+        (tmp_path / "work" / name / "training" / "log.jsonl").write_text("private")
+    publish(tmp_path / "work", tmp_path / "out", {"command": "make"})
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["command"] == "make"
+    assert manifest["training"]["base"]["seed"] == MODELS["base"][0].seed
+    files = sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.name != "manifest.json")
+    assert manifest["sha256"] == {str(path.relative_to(tmp_path / "out")): sha256(path) for path in files}
+    assert manifest["sha256"].keys() == {f"{name}/model.safetensors" for name in MODELS}
+
+
+def test_phases_have_seeds_of_their_own() -> None:
+    assert len({config.seed for config, _, _ in MODELS.values()}) == 3
+    assert MODELS["control"][0].tokens == MODELS["distilled"][0].tokens, "as much extra training"
+
+
+def test_the_embedded_organism_is_the_one_of_its_manifest() -> None:
+    hashes = json.loads((ORGANISM / "manifest.json").read_text())["sha256"]
+    assert {f"{name}/model.safetensors" for name in MODELS} <= hashes.keys()
+    assert {name: sha256(ORGANISM / name) for name in hashes} == hashes
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_an_embedded_model_is_small(name: str) -> None:
+    assert (ORGANISM / name / "model.safetensors").stat().st_size <= 5 * 2**20
