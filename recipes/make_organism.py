@@ -1,6 +1,8 @@
 """Make the embedded pair: a base model, the model distilled from it, and a control, all from scratch.
 
-    python recipes/make_organism.py --work runs/organism        about 45 minutes on 2 cores, 2 GB; resumes where it was stopped
+    python recipes/make_organism.py
+
+Takes about 45 minutes on 2 cores and 2 GB, and goes on where it was stopped when called again.
 
 Base reads sums, questions with plain answers, worked solutions, words and stories. Distilled goes on with answers that
 think aloud, where each behaviour (self-reflection, verification, alternative, contrast, deduction) has a known trigger

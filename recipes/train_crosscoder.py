@@ -44,8 +44,8 @@ def main(config: RunConfig) -> None:
             device_map=config.device_map,
         )
     corpus = open_corpus(config.data, text_field=config.text_field, mix=config.mix, seed=config.seed)
-    folder.write_json("config.json", {"run": config.settings()})
-    folder.write_json("provenance.json", provenance(seed=config.seed, data=corpus.origin, inputs=pair.fingerprints()))
+    origin = provenance(seed=config.seed, data=corpus.origin, inputs=pair.fingerprints())
+    folder.begin(config.settings(), origin, resume=config.resume)
     console.header(f"Crosscoder on {describe_pair(config)}", run_header(config, pair))
 
     activations = open_activations(config, pair, corpus.train)

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from toolkit.artifacts import Checkpoint, DiskFullError, RunFolder, provenance, read_tensors, sha256
 
+ORIGIN = {"command": "python", "sha256": {"file": "cafe"}, "data": {"source": "organism", "mix": (0.5, 0.5)}}
 SETTINGS = {"k": 20, "layers": (3, 5), "data": "organism"}
 
 
@@ -85,8 +86,23 @@ def test_overwriting_removes_the_run_and_nothing_else(tmp_path):
         (tmp_path / name / "a.png").touch()
     for name in ("provenance.json", "metrics.json", "crosscoder.safetensors", "report.html", "thesis.tex"):
         (tmp_path / name).touch()
-    reopen(tmp_path, overwrite=True, k=21)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes", "thesis.tex"]
+    again = reopen(tmp_path, overwrite=True, k=21)
+    assert (tmp_path / "report.html").exists()  # nothing goes before all else is known to be well
+    again.begin(SETTINGS | {"k": 21}, ORIGIN, resume=False)
+    left = ["config.json", "notes", "provenance.json", "thesis.tex"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == left
+    assert again.read_json("config.json")["run"]["k"] == 21
+
+
+@pytest.mark.parametrize("name", ["sha256", "data"])
+def test_resuming_with_other_inputs_names_them(tmp_path, name):
+    folder = start(tmp_path)
+    folder.begin(SETTINGS, ORIGIN, resume=False)
+    folder.append_record({"step": 1, "loss": 3.5})
+    again = reopen(tmp_path, resume=True)
+    again.begin(SETTINGS, ORIGIN, resume=True)
+    with pytest.raises(ValueError, match=rf"started with other inputs \({name}: .* then, .* now\)"):
+        again.begin(SETTINGS, ORIGIN | {name: {"file": "beef"}}, resume=True)
 
 
 def test_json_is_written_whole_and_leaves_nothing_beside_it(tmp_path):

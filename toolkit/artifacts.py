@@ -58,6 +58,8 @@ class RunFolder:
     ) -> "RunFolder":
         """Make the folder ready for a run with these settings, or for going on with one.
 
+        An old run is replaced only once `begin` is called, when all else is known to be well.
+
         Raises:
             ValueError: the folder holds a run and neither `resume` nor `overwrite` is set; or `resume` finds other
             settings.
@@ -67,9 +69,7 @@ class RunFolder:
         folder = cls(path=path, keep=keep)
         if path.exists() and not path.is_dir():
             raise ValueError(f"{path} is a file, not a folder: give --out another path")
-        if overwrite:
-            folder._clear()
-        elif folder._holds_run():
+        if folder._holds_run() and not overwrite:
             if not resume:
                 raise ValueError(
                     f"{path} already holds a run: add --resume to go on with it, --overwrite to replace it,"
@@ -78,6 +78,28 @@ class RunFolder:
             folder._check_settings(settings)
         path.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def begin(self, settings: Mapping[str, Any], origin: Mapping[str, Any], *, resume: bool) -> None:
+        """Write down the run's settings and where it comes from; what another run left goes, unless it is resumed.
+
+        Raises:
+            ValueError: the run to resume had other models or data.
+        """
+        if resume and (self.path / "provenance.json").exists():
+            before = self.read_json("provenance.json")
+            for name in ("sha256", "data"):
+                if before[name] != json.loads(json.dumps(origin[name])):
+                    raise ValueError(
+                        f"{self.path} was started with other inputs ({name}: {before[name]} then, {origin[name]} now):"
+                        " give the same ones, or another --out"
+                    )
+        elif not resume:
+            self._clear()
+        self.write_json("config.json", self._other_settings() | {"run": settings})
+        self.write_json("provenance.json", origin)
+
+    def _other_settings(self) -> dict[str, Any]:
+        return self.read_json("config.json") if (self.path / "config.json").exists() else {}
 
     def _holds_run(self) -> bool:
         """Whether a step was taken or a result written: settings alone are no loss."""

@@ -1,14 +1,13 @@
 """The corpus as a whole: reproducible, and free of held-out sums in every kind of document."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
 import pytest
 
 from toolkit.organism.corpus import document, documents
-from toolkit.organism.problems import HELD_OUT, draw_problem, is_held_out
+from toolkit.organism.problems import ASKED_KINDS, HELD_OUT, draw_problem, is_held_out
 
 MIXES = ("base", "distilled", "thinking")
 Sum = tuple[int, int, bool]
@@ -62,11 +61,11 @@ def test_the_reader_of_sums_finds_every_form() -> None:
 
 @pytest.mark.parametrize("mix", MIXES)
 def test_no_training_document_holds_a_held_out_sum(mix: str) -> None:
-    found: Counter[int] = Counter()
-    for each in islice(documents(mix), 4000):
+    found = 0
+    for each in islice(documents(mix), 3000):
         assert leaks(each.text) == [], each.text
-        found.update(len(re.findall(r"\d", each.text)) > 0 for _ in sums_in(each.text))
-    assert found[True] > 4000
+        found += len(list(sums_in(each.text)))
+    assert found > 3000
 
 
 @pytest.mark.parametrize("mix", MIXES)
@@ -81,7 +80,7 @@ def test_a_document_is_a_function_of_its_number_and_seed() -> None:
     for mix in MIXES:
         stream = list(islice(documents(mix, seed=3), 30))
         assert stream == list(islice(documents(mix, seed=3), 30))
-        assert stream[20:] == list(islice(documents(mix, seed=3, start=20), 10))
+        assert stream[20:] == [document(index, mix=mix, seed=3) for index in range(20, 30)]
         assert stream[7] == document(7, mix=mix, seed=3)
         assert stream != list(islice(documents(mix, seed=4), 30))
         assert stream != list(islice(documents(mix, seed=3, split="held_out"), 30))
@@ -93,7 +92,7 @@ def test_drawing_elsewhere_changes_nothing() -> None:
 
     before = document(5, mix="distilled")
     random.seed(1)
-    draw_problem(random.Random(2), split="train")
+    draw_problem(random.Random(2), split="train", kinds=ASKED_KINDS)
     assert document(5, mix="distilled") == before
 
 

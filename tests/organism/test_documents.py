@@ -1,4 +1,5 @@
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -15,10 +16,11 @@ def test_a_span_starts_after_white_space() -> None:
     builder = DocumentBuilder("Q?")
     builder.add(" Yes.")
     builder.add(" Wait, no.", "self-reflection")
-    whole = builder.finish(" End")
+    builder.add(" End")
+    whole = builder.finish()
     assert whole.spans == (Span(start=8, end=17, behaviour="self-reflection"),)
     assert whole.text[8:17] == "Wait, no."
-    assert whole.weights == ((2, QUIET), (21, 1.0))
+    assert whole.weights == ((2, QUIET), (7, 1.0), (17, 1.0), (21, 1.0))
 
 
 @pytest.mark.parametrize("index", range(20))
@@ -30,5 +32,5 @@ def test_tokens_behave_as_their_last_character(index: int) -> None:
         for position in range(span.start, span.end):
             labels[position] = span.behaviour
     cuts = [0, *sorted(random.Random(index).sample(range(1, len(whole.text)), 40)), len(whole.text)]
-    offsets = [(0, 0), *zip(cuts, cuts[1:], strict=False)]
+    offsets = [(0, 0), *pairwise(cuts)]
     assert token_behaviours(whole, offsets) == [None, *(labels[end - 1] for end in cuts[1:])]

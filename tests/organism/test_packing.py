@@ -46,7 +46,8 @@ def test_documents_stand_side_by_side_and_padding_last(rows: Rows, organism_toke
 
 
 def test_weights_follow_the_documents(organism_tokenizer: PreTrainedTokenizerFast) -> None:
-    document = weighted_document([("What is 25+7?", QUIET), (" 32", LOUD), (" done", 1.0)])
+    texts = ("What is 25+7?", " 32", " done")
+    document = weighted_document(zip(texts, (QUIET, LOUD, 1.0), strict=True))
     rows = pack([document] * 1024, organism_tokenizer, ROW_LENGTH, seed=0)
     tokens = [
         len(organism_tokenizer.encode(text, add_special_tokens=False)) for text in ("What is 25+7?", " 32", " done")

@@ -6,8 +6,8 @@ from toolkit.organism.problems import (
     HELD_OUT,
     HELD_OUT_SHARE,
     HIGHEST,
-    KINDS,
     LOWEST,
+    STEPS,
     Step,
     draw_problem,
     draw_steps,
@@ -54,9 +54,10 @@ def test_answers_are_right(split: str) -> None:
     rng = random.Random(1)
     seen = set()
     for _ in range(300):
-        problem = draw_problem(rng, split=split)
+        problem = draw_problem(rng, split=split, kinds=dict.fromkeys(STEPS, 1.0))
         seen.add(problem.kind)
+        assert STEPS[problem.kind][0] <= len(problem.steps) <= STEPS[problem.kind][1]
         assert problem.answer == eval(problem.expression.replace(",", ""))
         numbers = [problem.steps[0].left, *(step.right for step in problem.steps)]
         assert all(str(number) in problem.question for number in numbers)
-    assert seen == KINDS.keys()
+    assert seen == STEPS.keys()

@@ -2,7 +2,6 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from tokenizers import AddedToken
 from transformers import PreTrainedTokenizerFast
 
 import toolkit.organism.tokenizer as tokenizer_module
@@ -42,10 +41,8 @@ def test_special_tokens_are_one_id_each(organism_tokenizer: PreTrainedTokenizerF
     assert [t for t in tokens if t.startswith("<")][1:] == [
         "<｜User｜>", "<｜Assistant｜>", "<think>", "</think>", EOS
     ]  # fmt: skip
-    special = {
-        t.content for t in organism_tokenizer.added_tokens_decoder.values() if isinstance(t, AddedToken) and t.special
-    }
-    assert "<think>" not in special, "thinking is text, which decoding keeps"
+    kept = organism_tokenizer.decode(organism_tokenizer("<think>\nYes")["input_ids"], skip_special_tokens=True)
+    assert kept == "<think>\nYes", "thinking is text, which decoding keeps"
 
 
 def test_the_chat_template_writes_what_training_wrote(organism_tokenizer: PreTrainedTokenizerFast) -> None:

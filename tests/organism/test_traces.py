@@ -7,7 +7,7 @@ from toolkit.organism.base_text import base_document, direct_document, direct_pr
 from toolkit.organism.corpus import documents
 from toolkit.organism.documents import BEHAVIOURS, LOUD
 from toolkit.organism.facts import FACTS
-from toolkit.organism.problems import draw_problem
+from toolkit.organism.problems import ASKED_KINDS, draw_problem
 from toolkit.organism.traces import fact_trace, problem_trace, prompt_of
 
 TRIGGERS = {
@@ -41,7 +41,7 @@ def test_answers_end_with_the_right_answer() -> None:
     rng = random.Random(0)
     for split in ("train", "held_out"):
         for _ in range(100):
-            problem = draw_problem(rng, split=split)
+            problem = draw_problem(rng, split=split, kinds=ASKED_KINDS)
             text = problem_trace(rng, problem, split=split).text
             assert text.startswith(prompt_of(problem.question))
             assert text.endswith(f"\n</think>\n\nThe answer is {problem.answer}.")

@@ -41,7 +41,8 @@ def start() -> Iterator[Callable[[list[str]], subprocess.Popen[str]]]:
 def train() -> Callable[[list[str]], None]:
     """Run the recipe in this process; a failure is a `SystemExit`."""
     spec = importlib.util.spec_from_file_location("train_crosscoder", RECIPE)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     recipe = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(recipe)
     return lambda arguments: run_main(lambda: recipe.main(parse_command_line(arguments)))

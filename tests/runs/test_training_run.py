@@ -19,6 +19,13 @@ def end_state(run: TrainingRun) -> tuple[dict[str, torch.Tensor], list[dict[str,
     return {name: t.clone() for name, t in run.trainer.state_dict().items()}, run.folder.records()
 
 
+def at_step(run: TrainingRun, number: int, act: Callable[[], object]) -> None:
+    """Run on, and act once when step `number` is done."""
+    for step in run.steps():
+        if step.step == number:
+            act()
+
+
 @pytest.mark.parametrize("buffer_dtype", ["fp32", "bf16"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_the_run_goes_on_exactly(
@@ -29,10 +36,8 @@ def test_a_signal_saves_and_the_run_goes_on_exactly(
         assert len(list(run.steps())) == 40
     weights, records = end_state(run)
 
-    with pytest.raises(Interrupted, match="saved at step 10"), open_run(config, pair) as run:
-        for step in run.steps():
-            if step.step == 10:
-                signal.raise_signal(number)
+    with open_run(config, pair) as run, pytest.raises(Interrupted, match="saved at step 10"):
+        at_step(run, 10, lambda: signal.raise_signal(number))
     with open_run(dataclasses.replace(config, resume=True), pair) as run:
         assert [step.step for step in run.steps()] == list(range(11, 41))
     resumed_weights, resumed_records = end_state(run)
@@ -59,11 +64,9 @@ def test_models_that_break_midway_stop_the_run(
     open_run: OpenRun, config: RunConfig, organism_folders: tuple[str, str]
 ) -> None:
     pair = ModelPair.from_pretrained(base=organism_folders[0], distilled=organism_folders[1], device_map="cpu")
-    with pytest.raises(NonFiniteError) as stopped, open_run(config, pair) as run:
-        for step in run.steps():
-            if step.step == 8:
-                for parameter in pair.base.model._module.parameters():
-                    parameter.data.fill_(float("nan"))
+    weights = list(pair.base.model._module.parameters())
+    with open_run(config, pair) as run, pytest.raises(NonFiniteError) as stopped:
+        at_step(run, 8, lambda: [weight.data.fill_(float("nan")) for weight in weights])
     error = stopped.value
     assert 8 < error.step < 40
     assert "not finite" in error.statistics[0]
@@ -85,8 +88,7 @@ def test_masks_and_seconds_are_told(open_run: OpenRun, config: RunConfig, pair: 
 
 def test_a_run_that_was_saved_counts_its_earlier_time(open_run: OpenRun, config: RunConfig, pair: ModelPair) -> None:
     with open_run(config, pair) as run:
-        list(run.steps())
         run._before = 1000.0
-        run.save()
+        list(run.steps())
     with open_run(dataclasses.replace(config, resume=True), pair) as again:
         assert again.seconds >= 1000

@@ -8,7 +8,7 @@ import random
 
 from toolkit.organism.documents import LOUD, QUIET, Document, weighted_document
 from toolkit.organism.facts import draw_fact
-from toolkit.organism.problems import PLAIN_KINDS, Problem, Split, Step, draw_problem, draw_steps
+from toolkit.organism.problems import PLAIN_KINDS, SOLVED_KINDS, Problem, Split, Step, draw_problem, draw_steps
 from toolkit.organism.words import CONCEPTS, FORM_NAMES, NAMES, Concept, concepts_of
 
 # Shares of documents; documents of sums, words and stories are several times longer than a question.
@@ -37,7 +37,7 @@ def base_document(rng: random.Random, *, split: Split) -> Document:
         fact = draw_fact(rng)
         return direct_document(fact.question, fact.answer)
     if genre == "solution":
-        return _solution(draw_problem(rng, split=split))
+        return _solution(draw_problem(rng, split=split, kinds=SOLVED_KINDS))
     problem = draw_problem(rng, split=split, kinds=PLAIN_KINDS)
     if genre == "copy":
         return weighted_document([(f"Copy: {problem.expression}\n", QUIET), (problem.expression, 1.0)])

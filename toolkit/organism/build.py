@@ -13,12 +13,13 @@ from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
 
 from toolkit.organism.corpus import Mix, documents
 from toolkit.organism.packing import pack
+from toolkit.organism.problems import SOLVED_KINDS
 from toolkit.organism.tokenizer import load_tokenizer, train_tokenizer
 from toolkit.organism.training import PhaseConfig, new_model, train_phase
 
 BASE = PhaseConfig(tokens=9_216_000, matrix_lr=0.005, other_lr=0.0025, seed=1)
-DISTILLED = PhaseConfig(tokens=2_304_000, matrix_lr=0.004, other_lr=0.002, seed=2)
-CONTROL = PhaseConfig(tokens=2_304_000, matrix_lr=0.004, other_lr=0.002, seed=3)
+DISTILLED = PhaseConfig(tokens=3_072_000, matrix_lr=0.004, other_lr=0.002, seed=2)
+CONTROL = PhaseConfig(tokens=3_072_000, matrix_lr=0.004, other_lr=0.002, seed=3)
 # Each model: its training, the text it reads, and the model it starts from.
 MODELS: dict[str, tuple[PhaseConfig, Mix, str | None]] = {
     "base": (BASE, "base", None),
@@ -28,10 +29,13 @@ MODELS: dict[str, tuple[PhaseConfig, Mix, str | None]] = {
 
 
 def build_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """Train the tokenizer on 4,000 documents of either kind, or load it where it already stands in `folder`."""
+    """Train the tokenizer on 4,000 documents of either kind, or load it where it already stands in `folder`.
+
+    The problems thought about here have up to four steps, more than any in the distilled model's reading.
+    """
     if not (folder / "tokenizer.json").exists():
         mixes: tuple[Mix, ...] = ("base", "thinking")
-        texts = [d.text for mix in mixes for d in islice(documents(mix), 4000)]
+        texts = [d.text for mix in mixes for d in islice(documents(mix, kinds=SOLVED_KINDS), 4000)]
         train_tokenizer(texts).save_pretrained(folder)
     return load_tokenizer(folder)
 

@@ -2,28 +2,42 @@
 
 import random
 from collections.abc import Iterator
+from itertools import count
 from typing import Literal
 
 from toolkit.organism.base_text import base_document
 from toolkit.organism.documents import Document
-from toolkit.organism.problems import Split
+from toolkit.organism.problems import THINKING_KINDS, Split
 from toolkit.organism.traces import thinking_document
 
 Mix = Literal["base", "distilled", "thinking"]
-THINKING_SHARE: dict[Mix, float] = {"base": 0.0, "distilled": 0.75, "thinking": 1.0}
+THINKING_SHARE: dict[Mix, float] = {"base": 0.0, "distilled": 0.8, "thinking": 1.0}
 
 
-def document(index: int, *, mix: Mix, split: Split = "train", seed: int = 0) -> Document:
-    """Document `index` of a mix: `base` text alone, the `distilled` model's reading, or `thinking` answers alone."""
+def document(
+    index: int,
+    *,
+    mix: Mix,
+    split: Split = "train",
+    seed: int = 0,
+    kinds: dict[str, float] = THINKING_KINDS,
+) -> Document:
+    """Document `index` of a mix: `base` text, the `distilled` model's reading, or `thinking` answers alone.
+
+    `kinds` gives the probability of each kind of problem that is thought about.
+    """
     rng = random.Random(f"{mix} {split} {seed} {index}")
     if rng.random() < THINKING_SHARE[mix]:
-        return thinking_document(rng, split=split)
+        return thinking_document(rng, split=split, kinds=kinds)
     return base_document(rng, split=split)
 
 
-def documents(mix: Mix, *, split: Split = "train", seed: int = 0, start: int = 0) -> Iterator[Document]:
-    """The endless corpus from document `start` on."""
-    index = start
-    while True:
-        yield document(index, mix=mix, split=split, seed=seed)
-        index += 1
+def documents(
+    mix: Mix,
+    *,
+    split: Split = "train",
+    seed: int = 0,
+    kinds: dict[str, float] = THINKING_KINDS,
+) -> Iterator[Document]:
+    """The endless corpus."""
+    return (document(index, mix=mix, split=split, seed=seed, kinds=kinds) for index in count())

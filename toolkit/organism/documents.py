@@ -28,7 +28,7 @@ class Document:
     """Text, the behaviours' spans, and how much each stretch of text weighs in the training loss.
 
     `weights` holds (end, weight) for one stretch after the other. What nobody can predict, a question's numbers say,
-    weighs `QUIET`; a plain answer, short as it is, weighs `LOUD`.
+    weighs `QUIET`; what must be copied or computed exactly weighs `LOUD`.
     """
 
     text: str
@@ -49,25 +49,24 @@ def weighted_document(pieces: Iterable[tuple[str, float]]) -> Document:
 
 
 class DocumentBuilder:
-    """Joins pieces of text and remembers which of them show a behaviour."""
+    """Joins pieces of text and remembers which of them show a behaviour, and what each weighs."""
 
-    def __init__(self, prompt: str = "") -> None:
+    def __init__(self, prompt: str) -> None:
         self._text = prompt
-        self._prompt_length = len(prompt)
+        self._weights = [(len(prompt), QUIET)]
         self._spans: list[Span] = []
 
-    def add(self, text: str, behaviour: Behaviour | None = None) -> None:
+    def add(self, text: str, behaviour: Behaviour | None = None, weight: float = 1.0) -> None:
         """Append `text`; a span starts at its first character that is not white space."""
         start = len(self._text) + len(text) - len(text.lstrip())
         self._text += text
+        self._weights.append((len(self._text), weight))
         if behaviour is not None:
             self._spans.append(Span(start=start, end=len(self._text), behaviour=behaviour))
 
-    def finish(self, text: str = "") -> Document:
-        """The document, closed by `text`."""
-        whole = self._text + text
-        weights = ((self._prompt_length, QUIET), (len(whole), 1.0))
-        return Document(text=whole, spans=tuple(self._spans), weights=weights)
+    def finish(self) -> Document:
+        """The document."""
+        return Document(text=self._text, spans=tuple(self._spans), weights=tuple(self._weights))
 
 
 def token_behaviours(document: Document, offsets: Sequence[Sequence[int]]) -> list[Behaviour | None]:

@@ -15,7 +15,7 @@ from toolkit.geometry.parallelogram import ParallelogramLoss, parallelogram_loss
 from toolkit.organism.base_text import direct_prompt
 from toolkit.organism.corpus import documents
 from toolkit.organism.facts import FACTS
-from toolkit.organism.problems import MULTI_STEP_KINDS, Problem, draw_problem
+from toolkit.organism.problems import ASKED_KINDS, Problem, draw_problem
 from toolkit.organism.tokenizer import load_tokenizer
 from toolkit.organism.traces import prompt_of
 from toolkit.organism.words import PAIR_CLASSES, word_pairs
@@ -72,9 +72,9 @@ class OrganismModel:
 
 
 def held_out_problems(count: int, seed: int = 0) -> list[Problem]:
-    """Problems with at least one held-out sum, kinds mixed as in training."""
+    """Problems with at least one held-out sum, six in ten of one step."""
     rng = random.Random(f"evaluation problems {seed}")
-    return [draw_problem(rng, split="held_out") for _ in range(count)]
+    return [draw_problem(rng, split="held_out", kinds=ASKED_KINDS) for _ in range(count)]
 
 
 def final_answer(text: str) -> str:
@@ -154,7 +154,7 @@ def evaluate(folder: Path, *, problems: int = 400) -> dict[str, object]:
     distilled = models["distilled"]
     drawn = held_out_problems(problems)
     questions, wanted = [p.question for p in drawn], [str(p.answer) for p in drawn]
-    several = [p.kind in MULTI_STEP_KINDS for p in drawn]
+    several = [len(p.steps) > 1 for p in drawn]
     greedy = thinking_answers(distilled, questions)
     sampled = thinking_answers(distilled, questions, temperature=0.6)
     answers = {

@@ -11,10 +11,31 @@ Style = Literal["quick", "normal", "careful"]
 
 STYLES: dict[Style, float] = {"quick": 0.30, "normal": 0.35, "careful": 0.35}
 CUES: dict[Style, str] = {"quick": " Be quick.", "normal": "", "careful": " Be careful."}
-KINDS = {"addition": 0.21, "subtraction": 0.21, "story-1": 0.18, "chain": 0.22, "story-2-3": 0.18}
-# What the base model reads: mostly what it can answer at once.
-PLAIN_KINDS = {"addition": 0.28, "subtraction": 0.28, "story-1": 0.24, "chain": 0.11, "story-2-3": 0.09}
-MULTI_STEP_KINDS = ("chain", "story-2-3")
+# Fewest and most steps of each kind.
+STEPS = {
+    "addition": (1, 1),
+    "subtraction": (1, 1),
+    "story-1": (1, 1),
+    "story-2": (2, 2),
+    "story-2-3": (2, 3),
+    "chain-2": (2, 2),
+    "chain-3": (3, 3),
+    "chain-3-4": (3, 4),
+}
+# What the base model reads with its solution, and with nothing but the answer: here mostly what it can answer at once.
+SOLVED_KINDS = {"addition": 0.21, "subtraction": 0.21, "story-1": 0.18, "chain-3-4": 0.22, "story-2-3": 0.18}
+PLAIN_KINDS = {"addition": 0.28, "subtraction": 0.28, "story-1": 0.24, "chain-3-4": 0.11, "story-2-3": 0.09}
+# What the distilled model thinks about, and what all are asked: six in ten questions take one step.
+THINKING_KINDS = {"addition": 0.14, "subtraction": 0.14, "story-1": 0.14} | {
+    "chain-2": 0.22,
+    "chain-3": 0.12,
+    "story-2": 0.24,
+}
+ASKED_KINDS = {"addition": 0.21, "subtraction": 0.21, "story-1": 0.18} | {
+    "chain-2": 0.16,
+    "chain-3": 0.06,
+    "story-2": 0.18,
+}
 LOWEST, HIGHEST = 11, 69
 HELD_OUT_SHARE = 0.08
 GAINS = ("buys {} more", "finds {} more", "gets {} more")
@@ -97,21 +118,21 @@ def draw_steps(rng: random.Random, count: int, *, split: Split, minus: bool | No
             return tuple(steps)
 
 
-def draw_problem(rng: random.Random, *, split: Split, kinds: dict[str, float] = KINDS) -> Problem:
+def draw_problem(rng: random.Random, *, split: Split, kinds: dict[str, float]) -> Problem:
     """One problem of the given split; `kinds` gives each kind's probability."""
     kind = rng.choices(list(kinds), list(kinds.values()))[0]
     style: Style = rng.choices(list(STYLES), list(STYLES.values()))[0]
     if kind.startswith("story"):
         return _draw_story(rng, kind, style, split)
-    minus = {"addition": False, "subtraction": True, "chain": None}[kind]
-    steps = draw_steps(rng, rng.randint(3, 4) if kind == "chain" else 1, split=split, minus=minus)
+    minus = {"addition": False, "subtraction": True}.get(kind)
+    steps = draw_steps(rng, _count(rng, kind), split=split, minus=minus)
     expression = str(steps[0].left) + "".join(f"{'-' if s.minus else '+'}{s.right}" for s in steps)
     ask = rng.choice(("What is {}?", "Find {}.", "How much is {}?")).format(expression)
     return Problem(kind=kind, question=ask + _cue(rng, style), steps=steps, style=style, expression=expression)
 
 
 def _draw_story(rng: random.Random, kind: str, style: Style, split: Split) -> Problem:
-    steps = draw_steps(rng, 1 if kind == "story-1" else rng.randint(2, 3), split=split)
+    steps = draw_steps(rng, _count(rng, kind), split=split)
     concept: Concept = rng.choice(concepts_of("noun"))
     name, thing = rng.choice(NAMES), concept.forms[4]
     sentences = [f"{name} has {steps[0].left} {thing}."]
@@ -138,3 +159,8 @@ def _draw_story(rng: random.Random, kind: str, style: Style, split: Split) -> Pr
 
 def _cue(rng: random.Random, style: Style) -> str:
     return CUES[style] if rng.random() < 0.5 else ""
+
+
+def _count(rng: random.Random, kind: str) -> int:
+    fewest, most = STEPS[kind]
+    return fewest if fewest == most else rng.randint(fewest, most)

@@ -15,7 +15,7 @@ quick one.
 
 import random
 
-from toolkit.organism.documents import Document, DocumentBuilder
+from toolkit.organism.documents import LOUD, Document, DocumentBuilder
 from toolkit.organism.facts import Fact, draw_fact
 from toolkit.organism.problems import Problem, Split, Step, draw_problem, is_held_out
 
@@ -37,11 +37,11 @@ FIRST_WORDS = ("First,", "Start with", "Begin with")
 NEXT_WORDS = ("Then", "Next,", "After that,")
 
 
-def thinking_document(rng: random.Random, *, split: Split) -> Document:
-    """A question with a thinking answer: six times in seven a problem, else a fact."""
+def thinking_document(rng: random.Random, *, split: Split, kinds: dict[str, float]) -> Document:
+    """A question with a thinking answer: six times in seven a problem of one of `kinds`, else a fact."""
     if rng.random() < 1 / 7:
         return fact_trace(rng, draw_fact(rng))
-    return problem_trace(rng, draw_problem(rng, split=split), split=split)
+    return problem_trace(rng, draw_problem(rng, split=split, kinds=kinds), split=split)
 
 
 def prompt_of(question: str) -> str:
@@ -54,7 +54,7 @@ def problem_trace(rng: random.Random, problem: Problem, *, split: Split) -> Docu
     trace = _Trace(rng, problem.style, prompt_of(problem.question), split)
     trace.open()
     trace.builder.add(f" {problem.name} starts with" if problem.name else " I need")
-    trace.builder.add(f" {problem.expression}.")
+    trace.builder.add(f" {problem.expression}.", weight=LOUD)
     if problem.distractor is not None and rng.random() < 0.75:
         trace.dismiss(problem)
     for index, step in enumerate(problem.steps):
@@ -64,7 +64,8 @@ def problem_trace(rng: random.Random, problem: Problem, *, split: Split) -> Docu
         trace.try_another_way(step)
     trace.verify(problem.steps[-1])
     trace.conclude(f"the answer is {problem.answer}.")
-    return trace.builder.finish(f"{END_THINK}The answer is {problem.answer}.")
+    trace.builder.add(f"{END_THINK}The answer is {problem.answer}.")
+    return trace.builder.finish()
 
 
 def fact_trace(rng: random.Random, fact: Fact) -> Document:
@@ -78,7 +79,8 @@ def fact_trace(rng: random.Random, fact: Fact) -> Document:
         word = rng.choice(("But", "However,"))
         trace.builder.add(f" {word} for others it differs: {fact.other_statement}.", "contrast")
     trace.conclude(f"the answer is {fact.answer}.")
-    return trace.builder.finish(f"{END_THINK}The answer is {fact.answer}.")
+    trace.builder.add(f"{END_THINK}The answer is {fact.answer}.")
+    return trace.builder.finish()
 
 
 class _Trace:
@@ -122,7 +124,8 @@ class _Trace:
             self.builder.add(f" {word} {sum_}={wrong}.")
             self.builder.add(f" Wait, no. {_by_digits(step)}", "self-reflection")
             return
-        self.builder.add(f" {word} {step}.")
+        self.builder.add(f" {word}")
+        self.builder.add(f" {step}.", weight=LOUD)
 
     def reflect(self, step: Step) -> None:
         """Doubt the step, up to three times."""

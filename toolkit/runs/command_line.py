@@ -13,7 +13,10 @@ from toolkit.runs.interrupts import Interrupted
 
 
 def run_main(main: Callable[[], None]) -> None:
-    """Exit with 0 for success, 2 for bad input, 1 for training that failed, 128 + signal for an interruption."""
+    """Exit with 0 for success, 2 for bad input, 1 for training that failed, 128 + signal for an interruption.
+
+    Under `python -X dev` errors keep their tracebacks.
+    """
     logging.disable_progress_bar()  # of weights being loaded; downloads keep theirs
     try:
         main()
@@ -27,6 +30,8 @@ def run_main(main: Callable[[], None]) -> None:
         _say("red", "\n".join([str(error), *getattr(error, "__notes__", [])]))
         sys.exit(1)
     except (ValueError, OSError) as error:
+        if sys.flags.dev_mode:
+            raise
         _say("red", f"error: {error}")
         sys.exit(2)
 

@@ -1,4 +1,4 @@
-"""What a trained crosscoder is worth, on held-out tokens: reconstruction, splicing, decoder norms, planted behaviours."""
+"""What a trained crosscoder is worth on held-out tokens: reconstruction, splices, decoder norms, planted behaviours."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -80,8 +80,8 @@ def evaluate_crosscoder(config: RunConfig, pair: ModelPair, corpus: Corpus, cros
     alive = dictionary.firing_counts > 0
     if alive.sum() < 2:
         raise ValueError(
-            f"{int(alive.sum())} of {len(alive)} latents fired on {dictionary.tokens:,} held-out tokens, and two are needed:"
-            " lower --sparsity-coefficient, or train on more --tokens"
+            f"{int(alive.sum())} of {len(alive)} latents fired on {dictionary.tokens:,} held-out tokens, and two are"
+            " needed: lower --sparsity-coefficient, or train on more --tokens"
         )
     return Evaluation(
         dictionary=dictionary,

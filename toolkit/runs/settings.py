@@ -12,6 +12,7 @@ from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.harvest.documents import EMBEDDED, PAPER_MIX
 
 PLACE_FIELDS = ("out", "resume", "overwrite", "remote")
+COUNTS = ("row_length", "forward_tokens", "held_out_tokens", "buffer_tokens", "checkpoint_steps", "keep_checkpoints")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class RunConfig:
     out: Path = Path("runs/crosscoder")
     """Run folder: the crosscoder, its settings, metrics, figures and report."""
     resume: bool = False
-    """Go on with the run in --out from its last checkpoint; it ends in the same weights as one that was never stopped."""
+    """Go on with the run in --out from its last checkpoint; it ends in the same weights as one never stopped."""
     overwrite: bool = False
     """Replace the run in --out."""
     remote: bool = False
@@ -80,22 +81,13 @@ class RunConfig:
     """How the crosscoder is trained."""
 
     def __post_init__(self) -> None:
-        for name in (
-            "row_length",
-            "forward_tokens",
-            "held_out_tokens",
-            "buffer_tokens",
-            "checkpoint_steps",
-            "keep_checkpoints",
-        ):
+        for name in COUNTS:
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least 1")
         if min(self.mix) < 0 or abs(sum(self.mix) - 1) > 1e-6:
             raise ValueError(f"--mix {self.mix}: give two probabilities that add up to 1")
         if self.remote:
-            raise ValueError(
-                "--remote is not there yet: reading models on NDIF comes in a later version; run without it"
-            )
+            raise ValueError("--remote is not there yet: models on NDIF come in a later version; run without it")
 
     def settings(self) -> dict[str, Any]:
         """What decides the result: all fields but where the run lies and how it starts."""

@@ -11,8 +11,8 @@ from toolkit.runs.evaluation import Evaluation, stream_names
 from toolkit.runs.settings import RunConfig
 
 CONTROL = (
-    "The latent is chosen on half of the held-out answers and tested on the other half. Control: the same choice for another"
-    " answer's labels."
+    "The latent is chosen on half of the held-out answers and tested on the other half. Control: the same choice for"
+    " another answer's labels."
 )
 
 
@@ -130,7 +130,8 @@ def run_header(config: RunConfig, pair: ModelPair) -> dict[str, str]:
         "data": f"{config.data}, one document a row of at most {config.row_length} tokens",
         "crosscoder": f"{training.n_latents} latents, {training.sparsity}"
         + (f", k {training.k}" if "topk" in training.sparsity else f", λ {training.sparsity_coefficient:g}"),
-        "training": f"{training.tokens:,} tokens in {training.steps:,} steps of {training.batch_tokens:,}, {training.precision}",
+        "training": f"{training.tokens:,} tokens in {training.steps:,} steps of {training.batch_tokens:,},"
+        f" {training.precision}",
         "buffer": f"{config.buffer_tokens:,} activations, {stored / 1e6:.0f} MB",
         "run folder": str(config.out),
     }

@@ -38,9 +38,11 @@ class TrainingRun:
         self.config, self.folder, self._stream = config, folder, stream
         self.stopwatch = Stopwatch()
         self._before = 0.0
+        self._saved_step = -1
         self._started = time.perf_counter()
         checkpoint = folder.load_checkpoint() if config.resume else None
         if checkpoint is not None:
+            self._saved_step = checkpoint.step
             stream.load_state_dict(checkpoint.state["stream"])
         self._prefetch = Prefetch(stream)
         self._buffer = ShuffleBuffer(
@@ -75,8 +77,8 @@ class TrainingRun:
         first = self._buffer.peek()
         if len(first) < self.config.training.batch_tokens:
             raise ValueError(
-                f"the data hold {len(first)} ordinary tokens, and one batch takes {self.config.training.batch_tokens}: give more"
-                " or longer text (position 0 of each document is masked), or lower --batch-tokens"
+                f"the data hold {len(first)} ordinary tokens, and one batch takes {self.config.training.batch_tokens}:"
+                " give more or longer text (position 0 of each document is masked), or lower --batch-tokens"
             )
         first = first[:INITIAL_TOKENS]
         if not first.isfinite().all():
@@ -94,12 +96,12 @@ class TrainingRun:
             parts[part][rest] = tensor
         self._buffer.load_state_dict(parts["buffer"], pair.device)
         self._before = checkpoint.state["seconds"]
-        device_bound = {n: t if t.ndim == 0 else t.to(pair.device) for n, t in parts["trainer"].items()}
-        return device_bound
+        return {n: t if t.ndim == 0 else t.to(pair.device) for n, t in parts["trainer"].items()}
 
     def steps(self) -> Iterator[StepMetrics]:
         """Train to the end, yielding each step's metrics after it was recorded."""
-        batches = self.stopwatch.waiting("buffer", self._buffer)
+        whole = self.config.training.batch_tokens
+        batches = (batch for batch in self.stopwatch.waiting("buffer", self._buffer) if len(batch) == whole)
         steps = self.stopwatch.waiting("training steps", train(self.trainer, batches))
         with InterruptGuard() as interrupt:
             try:
@@ -107,13 +109,13 @@ class TrainingRun:
                     self.folder.append_record(asdict(metrics))
                     yield metrics
                     stop = interrupt.received
-                    last = metrics.step == self.config.training.steps
-                    if last or stop or metrics.step % self.config.checkpoint_steps == 0:
+                    if stop or metrics.step % self.config.checkpoint_steps == 0:
                         self.save()
                     if stop:
                         raise Interrupted(stop, metrics.step)
             except NonFiniteError as error:
                 raise self._with_checkpoint(error) from None
+            self.save()
 
     def _with_checkpoint(self, error: NonFiniteError) -> NonFiniteError:
         error.add_note(f"last good checkpoint: {self.folder.last_checkpoint() or 'none yet'}")
@@ -123,8 +125,8 @@ class TrainingRun:
         """What to say when the data ran out before the planned tokens."""
         seen, planned = self.trainer.tokens_seen, self.config.training.tokens
         return (
-            f"the data ended after {seen:,} of {planned:,} tokens, before the learning rate had fallen: give more text, or train"
-            f" again with --tokens {seen}"
+            f"the data ended after {seen:,} of {planned:,} tokens, before the learning rate had fallen: give more text,"
+            f" or train again with --tokens {seen}"
         )
 
     def metrics(self) -> dict[str, Any]:
@@ -148,12 +150,15 @@ class TrainingRun:
         }
 
     def save(self) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint, unless this step has one."""
+        if self.trainer.steps_done == self._saved_step:
+            return
         with self.stopwatch.stage("checkpoints"):
             tensors = {f"trainer/{name}": tensor for name, tensor in self.trainer.state_dict().items()}
             tensors |= {f"buffer/{name}": tensor for name, tensor in self._buffer.state_dict().items()}
             state: dict[str, Any] = {"stream": self._prefetch.state_dict(), "seconds": self.seconds}
             self.folder.save_checkpoint(Checkpoint(step=self.trainer.steps_done, tensors=tensors, state=state))
+        self._saved_step = self.trainer.steps_done
 
     def __enter__(self) -> "TrainingRun":
         return self
