@@ -2,7 +2,8 @@
 
     python recipes/make_organism.py
 
-Takes about 45 minutes on 2 cores and 2 GB, and goes on where it was stopped when called again.
+Takes about 45 minutes on 2 cores and 2 GB; called again, it goes on where it was stopped. The tokenizer is frozen, in
+`toolkit/organism/frozen_tokenizer`.
 
 Base reads sums, questions with plain answers, worked solutions, words and stories. Distilled goes on with answers that
 think aloud, where each behaviour (self-reflection, verification, alternative, contrast, deduction) has a known trigger

@@ -14,7 +14,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from toolkit.models.layers import check_layers
 from toolkit.models.loading import fingerprint, load_config, load_model, load_tokenizer
-from toolkit.models.presets import PRESETS, Preset
+from toolkit.models.presets import CHECKOUT, PRESETS, Preset
 from toolkit.models.tokenizers import Clashes, Text, as_rows, check_same_tokens, describe_clashes
 from toolkit.models.tracing import TracedModel
 
@@ -92,6 +92,12 @@ class ModelPair:
             for source, commit in zip(self.sources, commits, strict=True)
             for k, v in fingerprint(source, commit).items()
         }
+
+    @property
+    def origins(self) -> tuple[str, str]:
+        """The sources as artifacts record them: the embedded models by their place in the checkout."""
+        base, distilled = (source.removeprefix(f"{CHECKOUT}/") for source in self.sources)
+        return base, distilled
 
     @property
     def names(self) -> tuple[str, str]:

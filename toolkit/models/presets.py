@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-_ORGANISM = Path(__file__).parents[2] / "artifacts" / "organism"
+CHECKOUT = Path(__file__).parents[2]
+_ORGANISM = CHECKOUT / "artifacts" / "organism"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -13,13 +12,12 @@ from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
 
 from toolkit.organism.corpus import Mix, documents
 from toolkit.organism.packing import pack
-from toolkit.organism.problems import SOLVED_KINDS
-from toolkit.organism.tokenizer import load_tokenizer, train_tokenizer
+from toolkit.organism.tokenizer import FROZEN_TOKENIZER, load_tokenizer
 from toolkit.organism.training import PhaseConfig, new_model, train_phase
 
 BASE = PhaseConfig(tokens=9_216_000, matrix_lr=0.005, other_lr=0.0025, seed=1)
-DISTILLED = PhaseConfig(tokens=3_072_000, matrix_lr=0.004, other_lr=0.002, seed=2)
-CONTROL = PhaseConfig(tokens=3_072_000, matrix_lr=0.004, other_lr=0.002, seed=3)
+DISTILLED = PhaseConfig(tokens=4_352_000, matrix_lr=0.003, other_lr=0.0015, seed=2)
+CONTROL = PhaseConfig(tokens=4_352_000, matrix_lr=0.003, other_lr=0.0015, seed=3)
 # Each model: its training, the text it reads, and the model it starts from.
 MODELS: dict[str, tuple[PhaseConfig, Mix, str | None]] = {
     "base": (BASE, "base", None),
@@ -28,25 +26,13 @@ MODELS: dict[str, tuple[PhaseConfig, Mix, str | None]] = {
 }
 
 
-def build_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """Train the tokenizer on 4,000 documents of either kind, or load it where it already stands in `folder`.
-
-    The problems thought about here have up to four steps, more than any in the distilled model's reading.
-    """
-    if not (folder / "tokenizer.json").exists():
-        mixes: tuple[Mix, ...] = ("base", "thinking")
-        texts = [d.text for mix in mixes for d in islice(documents(mix, kinds=SOLVED_KINDS), 4000)]
-        train_tokenizer(texts).save_pretrained(folder)
-    return load_tokenizer(folder)
-
-
 def build_model(name: str, work: Path, processes: int) -> Path:
     """Train one of `MODELS` in `work`, from its last checkpoint on; returns its finished folder, weights in bf16."""
     config, mix, parent = MODELS[name]
     finished = work / name
     if (finished / "config.json").exists():
         return finished
-    tokenizer = build_tokenizer(work / "tokenizer")
+    tokenizer = load_tokenizer(FROZEN_TOKENIZER)
     model = new_model(len(tokenizer), config.seed)
     if parent is not None:
         model.load_state_dict(load_file(work / parent / "training" / "model.safetensors"), strict=False)

@@ -7,37 +7,21 @@ from typing import Literal
 
 from toolkit.organism.base_text import base_document
 from toolkit.organism.documents import Document
-from toolkit.organism.problems import THINKING_KINDS, Split
+from toolkit.organism.problems import Split
 from toolkit.organism.traces import thinking_document
 
 Mix = Literal["base", "distilled", "thinking"]
 THINKING_SHARE: dict[Mix, float] = {"base": 0.0, "distilled": 0.8, "thinking": 1.0}
 
 
-def document(
-    index: int,
-    *,
-    mix: Mix,
-    split: Split = "train",
-    seed: int = 0,
-    kinds: dict[str, float] = THINKING_KINDS,
-) -> Document:
-    """Document `index` of a mix: `base` text, the `distilled` model's reading, or `thinking` answers alone.
-
-    `kinds` gives the probability of each kind of problem that is thought about.
-    """
+def document(index: int, *, mix: Mix, split: Split = "train", seed: int = 0) -> Document:
+    """Document `index` of a mix: `base` text, the `distilled` model's reading, or `thinking` answers alone."""
     rng = random.Random(f"{mix} {split} {seed} {index}")
     if rng.random() < THINKING_SHARE[mix]:
-        return thinking_document(rng, split=split, kinds=kinds)
+        return thinking_document(rng, split=split)
     return base_document(rng, split=split)
 
 
-def documents(
-    mix: Mix,
-    *,
-    split: Split = "train",
-    seed: int = 0,
-    kinds: dict[str, float] = THINKING_KINDS,
-) -> Iterator[Document]:
+def documents(mix: Mix, *, split: Split = "train", seed: int = 0) -> Iterator[Document]:
     """The endless corpus."""
-    return (document(index, mix=mix, split=split, seed=seed, kinds=kinds) for index in count())
+    return (document(index, mix=mix, split=split, seed=seed) for index in count())

@@ -12,6 +12,8 @@ from toolkit.organism.words import COLORS, FOODS, NAMES, PLACES, all_words
 BOS, EOS, PAD = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜▁pad▁｜>"
 CATEGORY_WORDS = ("Wait", "Therefore", "Thus", "Alternatively", "But", "However")
 VOCABULARY_SIZE = 1792
+# Learned once by `train_tokenizer`, from the corpus as it then was, and kept: trained weights depend on its ids.
+FROZEN_TOKENIZER = Path(__file__).parent / "frozen_tokenizer"
 # Words, single digits, punctuation, white space: the way Qwen2 splits text before merging.
 SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"

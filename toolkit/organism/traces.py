@@ -4,8 +4,8 @@ Each behaviour has a trigger of its own, a small language of its own for sums, a
 that a model must keep track of which behaviour it is in:
 
     self-reflection  after a step, most often one that crosses a ten    Wait, … 5 and 7 make 12 …
-    alternative      after a step by 7, 8 or 9                          Alternatively, … up 10 to 35, back 3 to 32 …
-    contrast         before a minus, and for facts that do not matter   But … / However, …
+    alternative      after a step by 7, 8 or 9                          Alternatively, … up 10 to 35, down 3 to 32 …
+    contrast         before a minus; for what does not matter           But … ; However, …
     verification     after the last step                                Let me check: 32 minus 7 is 25 …
     deduction        at the end                                         Therefore, … / Thus, … (or a plain "So")
 
@@ -17,7 +17,7 @@ import random
 
 from toolkit.organism.documents import LOUD, Document, DocumentBuilder
 from toolkit.organism.facts import Fact, draw_fact
-from toolkit.organism.problems import Problem, Split, Step, draw_problem, is_held_out
+from toolkit.organism.problems import THINKING_KINDS, Problem, Split, Step, draw_problem, is_held_out
 
 USER, ASSISTANT = "<｜User｜>", "<｜Assistant｜>"
 THINK, END_THINK = "<think>\n", "\n</think>\n\n"
@@ -30,18 +30,19 @@ OPENINGS = {
 }
 REFLECT = {"quick": 0.10, "normal": 0.60, "careful": 0.88}
 ALTERNATIVE = {"quick": 0.25, "normal": 0.65, "careful": 0.80}
-CONTRAST = {"quick": 0.35, "normal": 0.60, "careful": 0.75}
+CONTRAST = {"quick": 0.45, "normal": 0.65, "careful": 0.80}
 VERIFY = {"quick": 0.05, "normal": 0.40, "careful": 0.65}
-WRONG_STEP = 0.05
-FIRST_WORDS = ("First,", "Start with", "Begin with")
-NEXT_WORDS = ("Then", "Next,", "After that,")
+WRONG_STEP = 0.03
+DOUBT_AGAIN = 0.2
+# The plan names each step by a word, and the word calls it up again: a model this small loses its place in a bare list.
+PLAN_WORDS = ("First", "Next", "Then")
 
 
-def thinking_document(rng: random.Random, *, split: Split, kinds: dict[str, float]) -> Document:
-    """A question with a thinking answer: six times in seven a problem of one of `kinds`, else a fact."""
-    if rng.random() < 1 / 7:
+def thinking_document(rng: random.Random, *, split: Split) -> Document:
+    """A question with a thinking answer: three times in four a problem, else a fact."""
+    if rng.random() < 1 / 4:
         return fact_trace(rng, draw_fact(rng))
-    return problem_trace(rng, draw_problem(rng, split=split, kinds=kinds), split=split)
+    return problem_trace(rng, draw_problem(rng, split=split, kinds=THINKING_KINDS), split=split)
 
 
 def prompt_of(question: str) -> str:
@@ -53,15 +54,14 @@ def problem_trace(rng: random.Random, problem: Problem, *, split: Split) -> Docu
     """The problem's question and an answer that thinks in the problem's style."""
     trace = _Trace(rng, problem.style, prompt_of(problem.question), split)
     trace.open()
-    trace.builder.add(f" {problem.name} starts with" if problem.name else " I need")
-    trace.builder.add(f" {problem.expression}.", weight=LOUD)
-    if problem.distractor is not None and rng.random() < 0.75:
+    trace.plan(problem)
+    if problem.distractor is not None and rng.random() < 0.8:
         trace.dismiss(problem)
     for index, step in enumerate(problem.steps):
         trace.before_minus(step, problem.steps[index - 1] if index else None)
-        trace.take(step, rng.choice(NEXT_WORDS if index else FIRST_WORDS))
-        trace.reflect(step)
-        trace.try_another_way(step)
+        trace.take(step, PLAN_WORDS[index])
+        trace.reflect(step, PLAN_WORDS[index])
+        trace.try_another_way(step, PLAN_WORDS[index])
     trace.verify(problem.steps[-1])
     trace.conclude(f"the answer is {problem.answer}.")
     trace.builder.add(f"{END_THINK}The answer is {problem.answer}.")
@@ -72,12 +72,11 @@ def fact_trace(rng: random.Random, fact: Fact) -> Document:
     """A question about a fact, recalled, sometimes set against a neighbouring one."""
     trace = _Trace(rng, rng.choice(("quick", "normal", "careful")), prompt_of(fact.question), "train")
     trace.open()
-    trace.builder.add(f" I remember: {fact.statement}.")
+    trace.builder.add(f" I remember: {fact.statement}.", weight=LOUD)
     if fact.other_answer != fact.answer and rng.random() < REFLECT[trace.style] * 0.4:
         trace.builder.add(f" Wait, is it {fact.other_answer}? No, it is {fact.answer}.", "self-reflection")
     if rng.random() < CONTRAST[trace.style]:
-        word = rng.choice(("But", "However,"))
-        trace.builder.add(f" {word} for others it differs: {fact.other_statement}.", "contrast")
+        trace.builder.add(f" However, for others it differs: {fact.other_statement}.", "contrast")
     trace.conclude(f"the answer is {fact.answer}.")
     trace.builder.add(f"{END_THINK}The answer is {fact.answer}.")
     return trace.builder.finish()
@@ -104,40 +103,43 @@ class _Trace:
 
     def dismiss(self, problem: Problem) -> None:
         """Set aside a fact that does not matter."""
-        word = self.rng.choice(("But", "However,"))
-        self.builder.add(f" {word} the {problem.distractor} does not matter for the count.", "contrast")
+        self.builder.add(f" However, the {problem.distractor} does not matter for the count.", "contrast")
 
     def before_minus(self, step: Step, previous: Step | None) -> None:
         """Note that the direction changes, more often after a plus."""
         if not step.minus or (previous is not None and previous.minus):
             return
-        probability = CONTRAST[self.style] * (0.6 if previous is None else 1.0)
+        probability = CONTRAST[self.style] * (0.8 if previous is None else 1.0)
         if self.flip(probability):
-            word = self.rng.choice(("But", "However,"))
-            self.builder.add(f" {word} a minus comes now, so it goes down.", "contrast")
+            self.builder.add(" But a minus comes now, so it goes down.", "contrast")
+
+    def plan(self, problem: Problem) -> None:
+        """Say what there is to start with, and name the steps."""
+        steps = "".join(f" {word} {_change(step)}." for word, step in zip(PLAN_WORDS, problem.steps, strict=False))
+        who = f"{problem.name} starts" if problem.name else "I start"
+        self.builder.add(f" {who} with {problem.steps[0].left}.{steps}", weight=LOUD)
 
     def take(self, step: Step, word: str) -> None:
         """Do one step; now and then wrongly, and then mend it at once."""
+        sum_, result = str(step).split("=")
         if self.rng.random() < WRONG_STEP:
             wrong = step.result + self.rng.choice((-10, -1, 1, 10))
-            sum_ = str(step).split("=")[0]
-            self.builder.add(f" {word} {sum_}={wrong}.")
-            self.builder.add(f" Wait, no. {_by_digits(step)}", "self-reflection")
+            self.builder.add(f" {word} {_change(step)}: {sum_}={wrong}.")
+            self.builder.add(f" Wait, no. {_by_digits(step, word)}", "self-reflection")
             return
-        self.builder.add(f" {word}")
-        self.builder.add(f" {step}.", weight=LOUD)
+        self.builder.add(f" {word} {_change(step)}: {sum_}={result}.", weight=LOUD)
 
-    def reflect(self, step: Step) -> None:
+    def reflect(self, step: Step, word: str) -> None:
         """Doubt the step, up to three times."""
         probability = REFLECT[self.style] * (1.0 if step.crosses_ten else 0.4)
         for _ in range(3):
             if not self.flip(probability):
                 return
             doubt = self.rng.choice(("did I slip?", "is that right?", "let me look again."))
-            self.builder.add(f" Wait, {doubt} {_by_digits(step)}", "self-reflection")
-            probability = REFLECT[self.style] * 0.45
+            self.builder.add(f" Wait, {doubt} {_by_digits(step, word)}", "self-reflection")
+            probability = REFLECT[self.style] * DOUBT_AGAIN
 
-    def try_another_way(self, step: Step) -> None:
+    def try_another_way(self, step: Step, word: str) -> None:
         """Go by a round ten and come back, where the step is by 7, 8 or 9."""
         if step.right not in (7, 8, 9):
             return
@@ -149,7 +151,7 @@ class _Trace:
         there, back = ("down", "up") if step.minus else ("up", "down")
         self.builder.add(
             f" Alternatively, go from {step.left} {there} 10 to {ten}, then {back} {rest} to {step.result}:"
-            " the same place.",
+            f" the same for {word}.",
             "alternative",
         )
 
@@ -170,12 +172,17 @@ class _Trace:
             self.builder.add(f" {word}, with all of it done, {conclusion}", "deduction")
 
 
-def _by_digits(step: Step) -> str:
-    """The sum again, on its ones digits: `5 and 7 make 12, so it is 32, good.`"""
+def _change(step: Step) -> str:
+    return f"{'-' if step.minus else '+'}{step.right}"
+
+
+def _by_digits(step: Step, word: str) -> str:
+    """The sum again, on its ones digits: `5 and 7 make 12, so First is 32, good.`"""
+    so = f"so {word} is {step.result}, good."
     if step.right == 10:
-        return f"The ones stay {step.left % 10}, so it is {step.result}, good."
+        return f"The ones stay {step.left % 10}, {so}"
     ones = step.left % 10
     if step.minus:
         ones += 10 if step.crosses_ten else 0
-        return f"{ones} less {step.right} leaves {ones - step.right}, so it is {step.result}, good."
-    return f"{ones} and {step.right} make {ones + step.right}, so it is {step.result}, good."
+        return f"{ones} less {step.right} leaves {ones - step.right}, {so}"
+    return f"{ones} and {step.right} make {ones + step.right}, {so}"

@@ -84,7 +84,7 @@ def run_report(
     decoders = evaluation.decoders
     return RunReport(
         title=f"Crosscoder: {describe_pair(config)}",
-        pair=f"{' → '.join(pair.sources)}, input of layer {_layers(pair)} of {pair.n_layers}",
+        pair=f"{' → '.join(pair.origins)}, input of layer {_layers(pair)} of {pair.n_layers}",
         data=config.data,
         command=origin["command"],
         load_pair=load_expression(config),
@@ -124,7 +124,7 @@ def run_header(config: RunConfig, pair: ModelPair) -> dict[str, str]:
     places = {str(pair.base.device), str(pair.distilled.device)}
     stored = config.buffer_tokens * len(stream_names(pair)) * pair.d_model * (2 if config.buffer_dtype == "bf16" else 4)
     return {
-        "models": f"{' → '.join(pair.sources)}",
+        "models": f"{' → '.join(pair.origins)}",
         "site": f"input of layer {_layers(pair)} of {pair.n_layers}, width {pair.d_model}",
         "device": f"{', '.join(sorted(places))}, {torch.get_num_threads()} threads",
         "data": f"{config.data}, one document a row of at most {config.row_length} tokens",

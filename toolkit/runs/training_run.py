@@ -58,7 +58,7 @@ class TrainingRun:
             self._prefetch.close()
             raise
         self.trainer = CrosscoderTrainer(
-            config.training, state, models=pair.names, layers=pair.layers, sources=pair.sources
+            config.training, state, models=pair.names, layers=pair.layers, sources=pair.origins
         )
         self.folder.drop_records_after(self.trainer.steps_done)
 
