@@ -77,7 +77,7 @@ def test_several_layers_run(train: Train, run_arguments: list[str], tmp_path: Pa
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     streams = [f"{model}_layer{layer}" for model in ("base", "distilled") for layer in (1, 2)]
     for name in streams:
-        assert metrics[f"fve_{name}"] > 0.3
+        assert metrics[f"fve_{name}"] > 0.2
         assert metrics[f"kl_spliced_{name}"] > 0
     assert load_file(tmp_path / "run" / "crosscoder.safetensors")["W_dec"].shape == (64, 4, 16)
 

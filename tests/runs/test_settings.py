@@ -41,7 +41,7 @@ def test_help_shows_every_field_with_meaning_and_default(
 
 def test_which_models_are_named_decides_the_defaults() -> None:
     assert parse_command_line([]) == parse_command_line(["--pair", "organism"]) == EMBEDDED_DEFAULTS
-    assert EMBEDDED_DEFAULTS.training.n_latents == 2048
+    assert EMBEDDED_DEFAULTS.training.n_latents < PAPER_DEFAULTS.training.n_latents
     for arguments in REAL_MODELS:
         config = parse_command_line(arguments)
         assert config.training == PAPER_DEFAULTS.training == TrainingConfig()

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from jaxtyping import Float
@@ -234,9 +235,7 @@ class CrosscoderTrainer:
 
 def train(trainer: CrosscoderTrainer, batches: Iterable[Float[Tensor, "_ stream d_model"]]) -> Iterator[StepMetrics]:
     """Yield the metrics of one step per batch, until the planned steps are done or the batches end."""
-    for x in batches:
-        if trainer.steps_done >= trainer.training.steps:
-            return
+    for x in islice(batches, trainer.training.steps - trainer.steps_done):  # takes no batch that it does not use
         yield trainer.step(x)
 
 
