@@ -4,7 +4,8 @@ import json
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -44,12 +45,15 @@ def step_of(found: Checkpoint | None) -> int:
     return found.step
 
 
-@pytest.fixture
-def small_disk() -> Iterator[Callable[[], None]]:
-    """From the call on, no file can grow beyond 4 KiB, for want of a disk that can be filled."""
+@contextmanager
+def small_disk() -> Iterator[None]:
+    """Inside, no file can grow beyond 4 KiB, for want of a disk that can be filled; pytest's own log is a file too."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_folder_that_holds_a_run_is_refused(tmp_path):
@@ -185,30 +189,28 @@ def test_a_damaged_checkpoint_is_named_and_how_to_go_on(tmp_path, name, damage):
         folder.load_checkpoint()
 
 
-def test_a_full_disk_is_a_clear_error_and_what_was_saved_stays_whole(tmp_path, small_disk):
+def test_a_full_disk_is_a_clear_error_and_what_was_saved_stays_whole(tmp_path):
     folder = start(tmp_path)
     folder.save_checkpoint(checkpoint(1))
     before = sorted(tmp_path.rglob("*"))
-    small_disk()
-    with pytest.raises(
-        DiskFullError, match=r"no room left .*last checkpoint is whole: .*step-000000001: free some"
-    ) as e:
+    whole = r"no room left .*last checkpoint is whole: .*step-000000001: free some"
+    with small_disk(), pytest.raises(DiskFullError, match=whole) as e:
         folder.save_checkpoint(checkpoint(2, size=100_000))
     assert e.value.errno == errno.ENOSPC
-    with pytest.raises(DiskFullError, match="then --resume"):
+    with small_disk(), pytest.raises(DiskFullError, match="then --resume"):
         folder.write_json("config.json", {"run": "x" * 10_000})
     assert sorted(tmp_path.rglob("*")) == before
     assert step_of(folder.load_checkpoint()) == 1
     assert folder.read_json("config.json")["run"]["k"] == 20
 
 
-def test_a_full_disk_stops_the_records_too(tmp_path, small_disk):
+def test_a_full_disk_stops_the_records_too(tmp_path):
     folder = start(tmp_path)
-    small_disk()
-    for step in range(2, 5):
-        folder.append_record({"step": step})
-    with pytest.raises(DiskFullError, match="no room left"):
-        folder.append_record({"step": 5, "note": "x" * 10_000})
+    with small_disk():
+        for step in range(2, 5):
+            folder.append_record({"step": step})
+        with pytest.raises(DiskFullError, match="no room left"):
+            folder.append_record({"step": 5, "note": "x" * 10_000})
     folder.drop_records_after(4)
     assert [record["step"] for record in folder.records()] == [1, 2, 3, 4]
 
