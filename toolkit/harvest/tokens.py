@@ -1,9 +1,8 @@
 """The token stream: documents in, batches of ids out, one document a row.
 
 One document a row, rather than several packed into one: attention stays plain and causal, so every architecture,
-attention
-kernel, offload and remote server computes exactly what the model computes for that document alone. Rows of like length
-share a batch, which keeps padding to a few per cent.
+attention kernel, offload and remote server computes exactly what the model computes for that document alone. Rows of
+like length share a batch, which keeps padding below a tenth.
 """
 
 from collections.abc import Iterator
