@@ -1,6 +1,5 @@
-"""Builds the organism: tokenizer, base model, distilled model, and a control with as much extra training."""
+"""Builds the organism: a base model, the distilled model, and a control with as much extra training."""
 
-import hashlib
 import json
 import shutil
 from dataclasses import asdict
@@ -10,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
 
+from toolkit.artifacts import sha256
 from toolkit.organism.corpus import Mix, documents
 from toolkit.organism.packing import pack
 from toolkit.organism.tokenizer import FROZEN_TOKENIZER, load_tokenizer
@@ -59,7 +59,7 @@ def publish(work: Path, out: Path, manifest: dict[str, object]) -> None:
         for path in sorted((work / name).iterdir()):
             if path.is_file():
                 shutil.copyfile(path, out / name / path.name)
-                files[f"{name}/{path.name}"] = hashlib.sha256(path.read_bytes()).hexdigest()
+                files[f"{name}/{path.name}"] = sha256(path)
     training = {name: asdict(config) for name, (config, _, _) in MODELS.items()}
     content = manifest | {"training": training, "sha256": files}
     (out / "manifest.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")

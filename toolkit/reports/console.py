@@ -5,7 +5,7 @@ Where the output is no terminal (a log, a pipe), progress is plain lines now and
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -15,6 +15,7 @@ from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from toolkit.harvest.stopwatch import Stopwatch
 from toolkit.reports.formatting import duration, interval, number, percent
 from toolkit.reports.progress import Progress
 from toolkit.reports.run_report import BehaviourRow, Headline
@@ -30,7 +31,7 @@ class RunConsole:
     def __init__(self, console: Console | None = None, every_seconds: float = 10.0) -> None:
         self.console = console or Console(highlight=False)
         self.every_seconds = every_seconds
-        self.seconds: dict[str, float] = {}
+        self._stopwatch = Stopwatch()
 
     def header(self, title: str, rows: Mapping[str, str]) -> None:
         """Show what runs on what: models, data, device, sizes."""
@@ -49,14 +50,14 @@ class RunConsole:
         """Say one line that needs attention."""
         self.console.print(f"[yellow]warning:[/] {escape(text)}", highlight=False)
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Wall time by stage."""
+        return dict(self._stopwatch.seconds)
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
         """Add the wall time of the block to `seconds[name]`, also when the block raises."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+        return self._stopwatch.stage(name)
 
     @contextmanager
     def progress(
