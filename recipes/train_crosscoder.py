@@ -12,6 +12,7 @@ sparsity rule, BatchTopK, which makes fewer latents look exclusive that are not;
 import sys
 
 from toolkit.artifacts import RunFolder, provenance
+from toolkit.dictionaries.export import export_dictionary_learning
 from toolkit.harvest.documents import open_corpus
 from toolkit.models.pair import ModelPair
 from toolkit.reports.console import RunConsole
@@ -60,6 +61,8 @@ def main(config: RunConfig) -> None:
         console.warn(run.data_ended())
     crosscoder = run.trainer.crosscoder()
     crosscoder.save_pretrained(folder.path)
+    if config.export:
+        console.note(f"export: {export_dictionary_learning(crosscoder, folder.path / config.export)}")
 
     with console.stage("evaluation"):
         evaluation = evaluate_crosscoder(config, pair, corpus, crosscoder)

@@ -176,3 +176,19 @@ def tiny_pair(folders: tuple[Path, Path]):
     from toolkit.models.pair import ModelPair  # not before the import hook
 
     return ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), layers=[2], device_map="cpu")
+
+
+@pytest.fixture
+def identity():
+    """A crosscoder that reconstructs two streams of width 32: latents 2i and 2i + 1 are the two signs of number i."""
+    from toolkit.dictionaries.configs import CrosscoderConfig  # not before the import hook
+    from toolkit.dictionaries.crosscoder import Crosscoder
+
+    config = CrosscoderConfig(d_model=32, models=("base", "distilled"), layers=(2,), n_latents=128, sparsity="l1", k=1)
+    signs = torch.eye(64).repeat_interleave(2, dim=0) * torch.tensor([1.0, -1.0]).repeat(64)[:, None]
+    rows = signs.view(128, 2, 32)
+    crosscoder = Crosscoder(config)
+    crosscoder.load_state_dict(
+        {"W_enc": rows, "b_enc": torch.zeros(128), "W_dec": rows, "b_dec": torch.zeros(2, 32)}
+    )
+    return crosscoder

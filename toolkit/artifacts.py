@@ -29,7 +29,7 @@ RUN_FILES = (
     "crosscoder.safetensors",
     "report.html",
 )
-RUN_FOLDERS = ("checkpoints", "figures")
+RUN_FOLDERS = ("checkpoints", "figures", "dictionary_learning")
 
 
 class DiskFullError(OSError):

@@ -9,6 +9,7 @@ import platform
 from pathlib import Path
 
 import harvest
+import latent_scaling
 import torch
 import training_step
 from rich.console import Console
@@ -20,6 +21,7 @@ LIMITS = {
     "batchtopk_bf16_over_l1_floor": ("at most", 0.2),
     "harvest_over_truncated": ("at least", 0.92),
     "harvest_over_no_stop": ("at least", 1.8),
+    "latent_scaling_over_evaluation": ("at most", 2.0),
 }
 
 
@@ -28,8 +30,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="file to write the ratios to")
     arguments = parser.parse_args()
-    measured = {**training_step.seconds(), **harvest.seconds()}
-    ratios = training_step.ratios() | harvest.ratios()
+    measured = {**training_step.seconds(), **harvest.seconds(), **latent_scaling.seconds()}
+    ratios = training_step.ratios() | harvest.ratios() | latent_scaling.ratios()
     console = Console()
     console.print(
         f"torch {torch.__version__}, {platform.machine()}, one thread; medians of CPU time, sides interleaved"

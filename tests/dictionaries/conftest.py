@@ -47,3 +47,21 @@ def planted() -> Callable[..., Iterator[Tensor]]:
             yield size * (torch.einsum("tn,nsd->tsd", codes, features) + offset)
 
     return batches
+
+
+@pytest.fixture
+def dictionary_learning_tensors() -> Callable[..., dict[str, Tensor]]:
+    """The tensors of an older dictionary_learning checkpoint, and those of `more`; 12 latents, 3 streams of width 5."""
+
+    def make(n_streams: int = 3, **more: Tensor | float) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(5)
+        shapes = {
+            "encoder.weight": (n_streams, 5, 12),
+            "encoder.bias": (12,),
+            "decoder.weight": (n_streams, 12, 5),
+            "decoder.bias": (n_streams, 5),
+        }
+        tensors = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+        return tensors | {name: torch.as_tensor(value) for name, value in more.items()}
+
+    return make

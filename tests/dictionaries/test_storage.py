@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import huggingface_hub.constants
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -58,6 +59,22 @@ def test_a_path_that_is_not_there_is_named():
 def test_a_repository_without_network_says_so_and_how_to_go_on():
     with pytest.raises(FileNotFoundError, match=r"someone/crosscoder.*hub cannot be reached.*path of a folder"):
         Crosscoder.from_pretrained("someone/crosscoder")
+
+
+def test_a_repository_is_read_from_the_cache_subfolders_too(folder, tmp_path, monkeypatch, dictionary_learning_tensors):
+    repository = tmp_path / "hub" / "models--someone--crosscoders"
+    snapshot = repository / "snapshots" / ("0" * 40)
+    (snapshot / "L15").mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0" * 40)
+    for file in folder.iterdir():
+        (snapshot / file.name).write_bytes(file.read_bytes())
+    torch.save(dictionary_learning_tensors(n_streams=2), snapshot / "L15" / "ae.pt")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert Crosscoder.from_pretrained("someone/crosscoders").config == Crosscoder.from_pretrained(folder).config
+    assert Crosscoder.from_pretrained("someone/crosscoders/L15").config.layers == (16,)
+    with pytest.raises(FileNotFoundError, match=r"L16.*does not exist"):
+        Crosscoder.from_pretrained("someone/crosscoders/L16")
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"\x00" * len(b), lambda b: b""])

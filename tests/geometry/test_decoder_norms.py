@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from toolkit.geometry.decoder_norms import bootstrap_mean, cosine, nrn, random_pair_cosines
+from toolkit.geometry.decoder_norms import cosine, nrn, random_pair_cosines
 
 
 def decoders(n: int = 400, d_model: int = 32) -> torch.Tensor:
@@ -50,14 +50,3 @@ def test_random_pairs_never_meet_themselves():
     assert null.std().item() == pytest.approx(32**-0.5, rel=0.15)
     with pytest.raises(ValueError, match="1 latents make no pair"):
         random_pair_cosines(W_dec[:1], torch.Generator())
-
-
-def test_bootstrap_interval_agrees_with_the_normal_one():
-    values = torch.randn(2000, generator=torch.Generator().manual_seed(0))
-    mean, low, high = bootstrap_mean(values, torch.Generator().manual_seed(1))
-    half = 1.96 * values.std().item() / 2000**0.5
-    assert mean == pytest.approx(values.mean().item(), abs=1e-6)
-    assert low == pytest.approx(mean - half, abs=0.1 * half)
-    assert high == pytest.approx(mean + half, abs=0.1 * half)
-    with pytest.raises(ValueError, match="no values"):
-        bootstrap_mean(values[:0], torch.Generator())

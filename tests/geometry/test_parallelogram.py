@@ -1,75 +1,176 @@
 import itertools
+import math
+from collections.abc import Sequence
 
 import pytest
 import torch
 
-from toolkit.geometry.parallelogram import pair_losses, parallelogram_loss, principal_components
+from toolkit.geometry import pair_draws
+from toolkit.geometry.components import Components
+from toolkit.geometry.pair_draws import PairDraws
+from toolkit.geometry.parallelogram import (
+    ParallelogramLoss,
+    interval,
+    parallelogram_loss,
+    relative_losses,
+    scaled_losses,
+)
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
+def draws(n_pairs: int, seed: int = 0, **settings: int) -> PairDraws:
+    return PairDraws.draw(n_pairs, torch.Generator().manual_seed(seed), **settings)
 
 
-def test_pairs_against_a_naive_loop():
-    first, second = draw(6, 4), draw(6, 4, seed=1)
-    expected = [
-        (a - b - c + d).norm() / (a @ a + b @ b + c @ c + d @ d).sqrt()
-        for (a, b), (c, d) in itertools.combinations(zip(first, second, strict=True), 2)
+def noisy_step(n_pairs: int, noise: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pairs that share a step, but for noise, with all their words centred."""
+    first = draw(n_pairs, 8, seed=seed)
+    words = torch.cat([first, first + 3 * draw(8, seed=100) + noise * draw(n_pairs, 8, seed=seed + 1)])
+    first, second = (words - words.mean(dim=0)).split(n_pairs)
+    return first, second
+
+
+def naive(first: torch.Tensor, second: torch.Tensor, members: Sequence[int]) -> float:
+    """Mean relative loss over every two members that are different pairs."""
+    losses = [
+        (first[i] - second[i] - first[j] + second[j]).norm()
+        / (first[i] @ first[i] + second[i] @ second[i] + first[j] @ first[j] + second[j] @ second[j]).sqrt()
+        for i, j in itertools.combinations(members, 2)
+        if i != j
     ]
-    torch.testing.assert_close(pair_losses(first, second), torch.stack(expected))
+    return float(torch.stack(losses).mean())
+
+
+def strangers(partners: torch.Tensor) -> list[tuple[int, int]]:
+    """Every two shuffled pairs whose words come from four pairs."""
+    return [
+        (i, j)
+        for i, j in itertools.combinations(range(len(partners)), 2)
+        if len({i, j, *partners[[i, j]].tolist()}) == 4
+    ]
+
+
+def test_relative_losses_against_a_naive_loop():
+    first, second = draw(2, 6, 4), draw(2, 6, 4, seed=1)
+    losses = relative_losses(first, second)
+    for block, i, j in itertools.product(range(2), range(6), range(6)):
+        a, b, c, d = first[block, i], second[block, i], first[block, j], second[block, j]
+        expected = (a - b - c + d).norm() / (a @ a + b @ b + c @ c + d @ d).sqrt()
+        torch.testing.assert_close(losses[block, i, j], expected)
 
 
 def test_known_losses():
-    first = torch.tensor([[0.0, 0.0], [0.0, 1.0]])
-    torch.testing.assert_close(pair_losses(first, first + torch.tensor([3.0, 0.0])), torch.zeros(1))
-    a = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
-    torch.testing.assert_close(pair_losses(a, -a), torch.tensor([2.0]))  # opposite steps: the bound
+    first = torch.tensor([[[0.0, 0.0], [0.0, 1.0]]])
+    torch.testing.assert_close(relative_losses(first, first + torch.tensor([3.0, 0.0])), torch.zeros(1, 2, 2))
+    a = torch.tensor([[[1.0, 0.0], [-1.0, 0.0]]])
+    assert relative_losses(a, -a)[0, 0, 1] == 2  # opposite steps: the bound
+    assert scaled_losses(a, -a)[0, 0, 1] == 16
 
 
-def test_gaussian_noise_gives_about_one():
-    loss = parallelogram_loss(draw(40, 64), draw(40, 64, seed=1), dims=64, generator=generator())
-    assert loss.loss == pytest.approx(0.99, abs=0.03)
-    assert loss.ratio == pytest.approx(1, abs=0.02)
-    assert loss.n == 40 * 39 / 2
+def test_gaussian_noise_gives_what_is_known_of_it():
+    # a − b − c + d is twice a projection of (a, b, c, d) on a quarter of its dimensions: 2 √Beta(d/2, 3d/2).
+    expected = 2 * math.exp(math.lgamma(5.5) + math.lgamma(20) - math.lgamma(5) - math.lgamma(20.5))
+    first, second = draw(400, 10), draw(400, 10, seed=1)
+    relative = parallelogram_loss(first, second, draws(400, shuffles=5, resamples=5))
+    assert relative.loss == pytest.approx(expected, abs=0.01)
+    assert relative.ratio == pytest.approx(1, abs=0.01)
+    scaled = parallelogram_loss(first, second, draws(400, shuffles=5, resamples=5), scaled_losses)
+    assert scaled.loss == pytest.approx(4, abs=0.1)
+
+
+def test_the_scaled_loss_does_not_know_units():
+    first, second = draw(1, 20, 8), draw(1, 20, 8, seed=1)
+    torch.testing.assert_close(scaled_losses(7 * first, 7 * second), scaled_losses(first, second))
+    other_words = torch.cat([first[:, :10], 100 * first[:, 10:]], dim=1)
+    assert scaled_losses(other_words, second)[0, 0, 1] < scaled_losses(first, second)[0, 0, 1]  # one scale for all
+
+
+def test_loss_shuffles_and_resamples_against_naive_loops():
+    first, second = noisy_step(7, noise=1.0)
+    drawn = draws(7, shuffles=4, resamples=12)
+    loss = parallelogram_loss(first, second, drawn)
+    assert loss.n == 21
+    assert loss.loss == pytest.approx(naive(first, second, range(7)))
+    means = [
+        sum(naive(first, second[partners], [i, j]) for i, j in strangers(partners)) / len(strangers(partners))
+        for partners in drawn.partners
+    ]
+    assert loss.shuffled_means.tolist() == pytest.approx(means)
+    assert loss.shuffled == pytest.approx(sum(means) / 4)
+    for resample, counts in enumerate(drawn.weights.long()):
+        members = torch.arange(7).repeat_interleave(counts).tolist()
+        assert float(loss.resampled[resample]) == pytest.approx(naive(first, second, members))
+
+
+def test_resampled_shuffles_against_a_naive_loop():
+    first, second = noisy_step(9, noise=1.0)
+    drawn = draws(9, shuffles=3, resamples=3)
+    found = parallelogram_loss(first, second, drawn).resampled_shuffled
+    for resample, counts in enumerate(drawn.weights.long().tolist()):
+        total, weight = 0.0, 0
+        for partners in drawn.partners:
+            for i, j in strangers(partners):
+                times = counts[i] * counts[partners[i]] * counts[j] * counts[partners[j]]
+                total += times * naive(first, second[partners], [i, j])
+                weight += times
+        assert float(found[resample]) == pytest.approx(total / weight)
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say():
+    losses = [parallelogram_loss(*noisy_step(30, 0.5, seed=2 * i), draws(30, seed=i, shuffles=4)) for i in range(80)]
+    truth = sum(loss.gap for loss in losses) / 80
+    bias = sum(float(loss.resampled_gaps.mean()) - loss.gap for loss in losses) / 80
+    assert abs(bias) < 0.01
+    covered = sum(low <= truth <= high for low, high in (interval(loss.resampled_gaps) for loss in losses)) / 80
+    assert 0.86 <= covered <= 1  # 95 %, give or take two standard errors and a bit for percentiles of 30 pairs
+    width = sum(high - low for low, high in (interval(loss.resampled_gaps) for loss in losses)) / 80
+    spread = torch.tensor([loss.gap for loss in losses]).std().item()
+    assert width == pytest.approx(2 * 1.96 * spread, rel=0.3)
 
 
 def test_a_common_step_is_found_and_shuffling_hides_it():
-    first = draw(20, 16)
-    step = 4 * draw(1, 16, seed=2)
-    noisy = parallelogram_loss(first, first + step + 0.1 * draw(20, 16, seed=3), dims=8, generator=generator())
-    assert noisy.loss < 0.1 < 0.3 < noisy.shuffled
-    assert noisy.ratio == pytest.approx(noisy.loss / noisy.shuffled)
+    loss = parallelogram_loss(*noisy_step(20, noise=0.3), draws(20))
+    assert loss.loss < 0.15 < 0.3 < loss.shuffled
+    assert loss.gap == pytest.approx(loss.shuffled - loss.loss)
+    assert interval(loss.resampled_gaps)[0] > 0.1
+    assert loss.p_value == pytest.approx(1 / 101)
+
+
+def test_chance_passes_for_chance():
+    losses = [parallelogram_loss(draw(20, 8, seed=i), draw(20, 8, seed=50 + i), draws(20)) for i in range(20)]
+    assert sum(loss.p_value < 0.05 for loss in losses) <= 3
+    assert 0.3 < sum(loss.p_value for loss in losses) / 20 < 0.7
 
 
 def test_a_common_offset_does_not_pass_for_structure():
+    def loss_of(first: torch.Tensor, second: torch.Tensor) -> ParallelogramLoss:
+        components = Components.fit(torch.cat([first, second]))
+        return parallelogram_loss(components.project(first, 16), components.project(second, 16), draws(20))
+
     first, second = draw(20, 16), draw(20, 16, seed=1)
-    plain = parallelogram_loss(first, second, dims=16, generator=generator())
-    shifted = parallelogram_loss(first + 100, second + 100, dims=16, generator=generator())
-    assert shifted.loss == pytest.approx(plain.loss, abs=1e-3)
+    assert loss_of(first + 100, second + 100).loss == pytest.approx(loss_of(first, second).loss, abs=1e-6)
+    raw = parallelogram_loss(first + 100, second + 100, draws(20))
+    assert raw.loss < 0.05  # what centring prevents
 
 
-def test_principal_components_are_the_best_projection():
-    points = draw(30, 8) * torch.arange(8, 0, -1)
-    projected, kept = principal_components(points, 3)
-    centred = points - points.mean(dim=0)
-    variances = torch.linalg.eigvalsh(centred.T @ centred).flip(0)
-    torch.testing.assert_close(projected.square().sum(dim=0), variances[:3])
-    assert kept == pytest.approx(float(variances[:3].sum() / variances.sum()), rel=1e-5)
-    assert principal_components(points, 8)[1] == pytest.approx(1)
+def test_quantiles_are_those_of_all_pairs_of_pairs():
+    first, second = noisy_step(15, noise=1.0)
+    loss = parallelogram_loss(first, second, draws(15, shuffles=1))
+    values = torch.tensor([naive(first, second, pair) for pair in itertools.combinations(range(15), 2)])
+    torch.testing.assert_close(loss.quantiles[[0, 50, 100]].float(), values.sort().values[[0, 52, 104]])
+    assert loss.median == pytest.approx(float(values.median()))
+    assert len(loss.shuffled_quantiles) == 101
+    assert loss.shuffled_quantiles[50] > loss.median
 
 
-def test_chance_comes_from_the_generator():
-    pairs = draw(10, 6), draw(10, 6, seed=1)
-    nulls = [
-        parallelogram_loss(*pairs, dims=4, generator=torch.Generator().manual_seed(seed)).shuffled for seed in (1, 1, 2)
-    ]
-    assert nulls[0] == nulls[1] != nulls[2]
-
-
-def test_one_pair_is_refused():
-    with pytest.raises(ValueError, match="1 word pairs make no parallelogram"):
-        parallelogram_loss(draw(1, 4), draw(1, 4), dims=2, generator=generator())
+def test_blocks_estimate_the_same_loss(monkeypatch: pytest.MonkeyPatch):
+    first, second = noisy_step(200, noise=1.0)
+    whole = parallelogram_loss(first, second, draws(200, shuffles=10))
+    monkeypatch.setattr(pair_draws, "MOST_QUADRUPLES", 4000)
+    part = parallelogram_loss(first, second, draws(200, shuffles=10))
+    assert part.n <= 4000 < whole.n == 200 * 199 / 2
+    assert part.loss == pytest.approx(whole.loss, abs=0.01)
+    assert part.gap == pytest.approx(whole.gap, abs=0.015)

@@ -9,7 +9,7 @@ from datasets import Dataset, IterableDataset, load_dataset
 
 from toolkit.artifacts import sha256
 from toolkit.harvest import documents
-from toolkit.harvest.documents import Corpus, open_corpus
+from toolkit.harvest.documents import Corpus, local_files, open_corpus, open_records
 
 TEXTS = [f"document {i},\nof two lines" for i in range(45)]
 REPLY = "<think>\n  2 + 2… Wait </think>\n\n4\n"
@@ -47,6 +47,16 @@ def test_local_files_of_every_kind(tmp_path, name):
     assert read(found.held_out) == TEXTS[::20]
     assert read(found.train) == [text for i, text in enumerate(TEXTS) if i % 20]
     assert found.origin == {"source": str(path), "files": {str(path): sha256(path)}}
+
+
+def test_records_keep_their_fields_and_their_order(tmp_path):
+    records = [{"problem": str(i), "generations": ["a", "b"], "flags": [True, False]} for i in range(5)]
+    path = write(tmp_path / "a.jsonl", records)
+    assert list(open_records(str(path))) == records
+    assert local_files(str(tmp_path)) == local_files(str(path)) == [str(path)]
+    assert local_files("someone/texts") == []
+    with pytest.raises(ValueError, match="no file at"):
+        open_records(str(tmp_path / "b.jsonl"))
 
 
 def test_a_folder_a_pattern_and_a_home_directory(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.tokens import TokenBatch
-from toolkit.interventions.splice import SpliceEffect, replace_at, splice_effects
+from toolkit.interventions.splice import SpliceEffect, splice_effects
 
 
 def mask() -> TokenMask:
@@ -28,16 +28,6 @@ def constant(identity, tiny_pair, tokens) -> Crosscoder:
     identity.W_dec.zero_()
     identity.b_dec.copy_(residual[mask().select(tokens, residual)].mean(dim=0))
     return identity
-
-
-def test_the_edit_replaces_the_masked_tokens_and_no_others():
-    residual = torch.zeros(2, 3, 4, dtype=torch.bfloat16)
-    where = torch.tensor([[False, True, False], [True, False, True]])
-    values = torch.arange(1.0, 4.0)[:, None].expand(3, 4)
-    edited = replace_at(where, values)(residual)
-    assert edited.dtype == torch.bfloat16
-    assert edited[..., 0].tolist() == [[0, 1, 0], [2, 0, 3]]
-    assert not residual.any()
 
 
 def test_a_perfect_reconstruction_costs_nothing(tiny_pair, identity, tokens):

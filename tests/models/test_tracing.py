@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, DynamicCache
 
+from toolkit.models.edits import Edit
 from toolkit.models.layers import layers_path
 from toolkit.models.loading import load_model, load_tokenizer
 from toolkit.models.tracing import TracedModel
@@ -56,17 +57,18 @@ def test_logits_equal_the_models_own(any_model: TracedModel, any_truth: Callable
 
 
 def test_the_identity_edit_changes_nothing(any_model: TracedModel, batch: Batch) -> None:
-    edited = any_model.logits(*batch, edit=lambda residual: residual.clone(), layer=2)
+    edited = any_model.logits(*batch, edit=Edit(layer=2, function=torch.clone))
     torch.testing.assert_close(edited, any_model.logits(*batch), rtol=0, atol=0)
 
 
 def test_an_edit_acts_at_its_position_and_after(any_model: TracedModel, batch: Batch) -> None:
-    def edit(residual: Tensor) -> Tensor:
+    def bump(residual: Tensor) -> Tensor:
         edited = residual.clone()
         edited[:, 3] += 5 * torch.arange(residual.shape[-1])
         return edited
 
-    change = (any_model.logits(*batch, edit=edit, layer=2) - any_model.logits(*batch)).abs().amax(dim=-1)
+    edit = Edit(layer=2, function=bump)
+    change = (any_model.logits(*batch, edit=edit) - any_model.logits(*batch)).abs().amax(dim=-1)
     assert (change[:, :3] == 0).all()
     assert (change[:, 3:5] > 0).all()
 
@@ -111,7 +113,7 @@ def test_sites_come_in_the_order_asked(model: TracedModel, batch: Batch) -> None
 
 def test_no_gradients_are_kept(model: TracedModel, batch: Batch) -> None:
     assert not model.residual(*batch, layers=[2])[0].requires_grad
-    assert not model.logits(*batch, edit=lambda residual: residual * 1, layer=2).requires_grad
+    assert not model.logits(*batch, edit=Edit(layer=2, function=torch.clone)).requires_grad
 
 
 def test_inference_mode_reads_the_same(model: TracedModel, batch: Batch) -> None:
@@ -132,14 +134,47 @@ def test_threads_may_share_a_model(model: TracedModel, batch: Batch) -> None:
 def test_a_failing_edit_leaves_the_model_usable(model: TracedModel, batch: Batch) -> None:
     before = model.logits(*batch)
     with pytest.raises(RuntimeError, match="size of tensor"):
-        model.logits(*batch, edit=lambda residual: residual + torch.ones(7), layer=1)
+        model.logits(*batch, edit=Edit(layer=1, function=lambda residual: residual + torch.ones(7)))
     torch.testing.assert_close(model.logits(*batch), before, rtol=0, atol=0)
 
 
-def test_an_edit_and_its_layer_belong_together(model: TracedModel, batch: Batch) -> None:
-    with pytest.raises(ValueError, match="both or neither"):
-        model.logits(*batch, layer=1)
+def test_sites_out_of_range_are_named(model: TracedModel, batch: Batch) -> None:
     with pytest.raises(ValueError, match="layer 4 is out of range"):
-        model.logits(*batch, edit=lambda residual: residual, layer=4)
+        model.logits(*batch, edit=Edit(layer=4, function=torch.clone))
     with pytest.raises(ValueError, match="layer 9 is out of range"):
         model.residual(*batch, layers=[9])
+
+
+def test_a_read_sees_the_edit_from_its_site_on(any_model: TracedModel, batch: Batch) -> None:
+    edit = Edit(layer=2, function=torch.add, operands=(torch.ones(1, 1, any_model.d_model),))
+    clean = any_model.residual(*batch, layers=range(4))
+    edited = any_model.residual(*batch, layers=range(4), edit=edit)
+    for layer in (0, 1):
+        torch.testing.assert_close(edited[layer], clean[layer], rtol=0, atol=0)
+    torch.testing.assert_close(edited[2], clean[2] + 1)
+    assert (edited[3] - clean[3]).abs().min() > 0
+
+
+def test_the_last_logits_of_rows_padded_on_the_left(any_model: TracedModel, batch: Batch) -> None:
+    input_ids, mask = batch
+    whole = any_model.logits(*batch)
+    shifts = (1 - mask).sum(dim=1)
+    left_ids = torch.stack([row.roll(int(by)) for row, by in zip(input_ids, shifts, strict=True)])
+    left_mask = torch.stack([row.roll(int(by)) for row, by in zip(mask, shifts, strict=True)])
+    last = any_model.logits(left_ids, left_mask, last=1)
+    assert last.shape[1] == 1
+    torch.testing.assert_close(last[:, 0], whole[torch.arange(len(mask)), mask.sum(dim=1) - 1], rtol=1e-4, atol=1e-5)
+
+
+def test_a_cached_past_gives_the_same_logits_and_sites(any_model: TracedModel, batch: Batch) -> None:
+    input_ids, mask = batch[0][:1], batch[1][:1]
+    past = DynamicCache(config=any_model.model._module.config)
+    any_model.logits(input_ids[:, :8], mask[:, :8], past=past)
+    (site,) = any_model.residual(input_ids, mask, layers=[2])
+    rest = any_model.logits(input_ids[:, 8:], mask, past=past)
+    torch.testing.assert_close(rest, any_model.logits(input_ids, mask)[:, 8:], rtol=1e-4, atol=1e-5)
+    past = DynamicCache(config=any_model.model._module.config)
+    any_model.residual(input_ids[:, :8], mask[:, :8], [2], past=past)
+    torch.testing.assert_close(
+        any_model.residual(input_ids[:, 8:], mask, [2], past=past)[0], site[:, 8:], rtol=1e-4, atol=1e-5
+    )

@@ -72,6 +72,19 @@ def test_every_rule_runs(train: Train, run_arguments: list[str], tmp_path: Path,
     assert Crosscoder.from_pretrained(tmp_path / "run").config.sparsity == sparsity
 
 
+def test_a_finished_run_is_exported_and_the_next_one_leaves_no_old_export(
+    train: Train, run_arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(run_arguments)
+    train([*run_arguments, "--resume", "--export", "dictionary_learning"])
+    exported = tmp_path / "run" / "dictionary_learning"
+    assert f"export: {exported}" in capsys.readouterr().out.replace("\n", "")
+    x = torch.randn(8, 2, 16, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(Crosscoder.from_pretrained(exported)(x), Crosscoder.from_pretrained(tmp_path / "run")(x))
+    train([*run_arguments, "--overwrite"])
+    assert not exported.exists()
+
+
 def test_several_layers_run(train: Train, run_arguments: list[str], tmp_path: Path) -> None:
     train([*run_arguments, "--layers", "1", "2"])
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())

@@ -1,15 +1,60 @@
-"""A report whose numbers are known: 2,048 latents, of which 90 are dead, on made-up data."""
+"""A report and findings whose numbers are known, and a reader of pages."""
+
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from toolkit.reports.run_report import BehaviourRow, Headline, RunReport
 
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+
+
+class Reader(HTMLParser):
+    """Collects the words of a page and checks that its tags are closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+@pytest.fixture
+def read() -> Callable[[Path], Reader]:
+    """Read a page, and check that nothing is left open."""
+
+    def read_page(page: Path) -> Reader:
+        reader = Reader()
+        reader.feed(page.read_text(encoding="utf-8"))
+        assert reader.open == []
+        return reader
+
+    return read_page
+
+
 TENTHS = [0, 1, 4, 72, 879, 891, 97, 10, 4, 0]  # alive latents in each tenth of the NRN axis
 
 
 @pytest.fixture
 def report() -> RunReport:
+    """The report of 2,048 latents, of which 90 are dead, on made-up data."""
     chance = np.random.default_rng(0)
     n_alive, n_latents = sum(TENTHS), 2048
     nrn = np.full(n_latents, 0.5)

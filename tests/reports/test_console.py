@@ -5,6 +5,7 @@ import pytest
 from rich.console import Console
 
 from toolkit.reports.console import RunConsole
+from toolkit.reports.findings import Estimate, Findings, Table
 from toolkit.reports.run_report import RunReport
 
 
@@ -96,3 +97,25 @@ def test_times_and_masks_show_shares_and_their_sum(console: RunConsole, out: io.
     assert "total 1:40" in lines
     assert any(line.startswith("position 0 100 10.0 %") for line in lines)
     assert "total 1,000" in lines
+
+
+def test_findings_show_facts_question_numbers_and_tables(
+    console: RunConsole, out: io.StringIO, report: RunReport
+) -> None:
+    table = Table(
+        title="Effect [1]",
+        columns=["category", "distilled"],
+        rows=[["deductive", Estimate(-2.0, -3.0, -1.0)]],
+        note="n = 7",
+    )
+    console.findings(
+        Findings(
+            name="ablation", title="Ablation", question="What falls?", facts={"models": "a → b"},
+            headline=report.headline, tables=[table], charts=[], results={},
+        )
+    )  # fmt: skip
+    lines = rows(out)
+    for line in ("What falls?", "FVE, base 0.973 0.972 to 0.974 40,960 tokens", "Effect [1]", "n = 7"):
+        assert line in lines
+    assert "deductive -2.0 -3.0 to -1.0" in lines
+    assert any("models a → b" in line for line in lines)

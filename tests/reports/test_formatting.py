@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from toolkit.reports.formatting import compact, duration, interval, number, percent
+from toolkit.reports.formatting import compact, duration, estimate, interval, number, percent
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,20 @@ def test_interval_is_empty_where_there_is_none() -> None:
 
 def test_percent_has_one_decimal() -> None:
     assert percent(0.04394) == "4.4 %"
+
+
+@pytest.mark.parametrize(
+    ("given", "texts"),
+    [
+        ((-3.214, -3.6, -2.9), ("-3.21", "-3.60 to -2.90")),
+        ((0.00147, -0.00335, 0.000872), ("0.0015", "-0.0034 to 0.0009")),
+        ((-0.004, -0.5, 0.5), ("0.00", "-0.50 to 0.50")),
+        ((1234.5, 1100.0, 1300.0), ("1,234", "1,100 to 1,300")),
+        ((0.5, 0.5, 0.5), ("0.500", "0.500 to 0.500")),
+        ((0.5, None, None), ("0.500", "")),
+        ((math.nan, -1.0, 1.0), ("–", "-1.00 to 1.00")),
+        ((0.5, math.nan, 1.0), ("0.500", "")),
+    ],
+)
+def test_a_value_ends_where_its_interval_begins_to_doubt_it(given: tuple, texts: tuple[str, str]) -> None:
+    assert estimate(*given) == texts

@@ -1,46 +1,13 @@
 import re
 import struct
+from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from toolkit.reports.page import write_report
 from toolkit.reports.run_report import RunReport
-
-VOID = {"meta", "br", "hr", "img", "link", "input"}
-
-
-class Reader(HTMLParser):
-    """Collects the words of a page and checks that its tags are closed in order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.words: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes += attrs
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes += attrs
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-
-def read(page: Path) -> Reader:
-    reader = Reader()
-    reader.feed(page.read_text(encoding="utf-8"))
-    assert reader.open == []
-    return reader
 
 
 @pytest.fixture
@@ -58,7 +25,7 @@ def test_every_figure_is_a_png_and_stands_in_the_page(page: Path) -> None:
     assert page.read_text(encoding="utf-8").count("<figure><svg ") == 4
 
 
-def test_all_that_the_report_says_can_be_read(page: Path) -> None:
+def test_all_that_the_report_says_can_be_read(page: Path, read: Callable) -> None:
     text = " ".join(read(page).words)
     for said in (
         "Crosscoder of <two> models", "base → distilled, input of layer 3", "corpus & more",
@@ -72,7 +39,7 @@ def test_all_that_the_report_says_can_be_read(page: Path) -> None:
         assert said in text, said
 
 
-def test_text_of_the_report_is_never_markup(report: RunReport, tmp_path: Path) -> None:
+def test_text_of_the_report_is_never_markup(report: RunReport, tmp_path: Path, read: Callable) -> None:
     evil = '<script>alert("1")</script>'
     behaviour = replace(report.behaviours[0], behaviour=evil)
     report = replace(
@@ -86,7 +53,7 @@ def test_text_of_the_report_is_never_markup(report: RunReport, tmp_path: Path) -
     assert " ".join(read(page).words).count(evil) == 20
 
 
-def test_nothing_is_fetched(page: Path) -> None:
+def test_nothing_is_fetched(page: Path, read: Callable) -> None:
     fetching = {"src", "href", "xlink:href", "srcset", "data", "action"}
     targets = [value or "" for name, value in read(page).attributes if name in fetching]
     assert targets

@@ -58,7 +58,7 @@ def test_options_reach_their_fields() -> None:
 
 def test_settings_are_json_and_leave_out_the_place() -> None:
     settings = RunConfig(resume=True, layers=(3,)).settings()
-    assert settings.keys() & {"out", "resume", "overwrite", "remote"} == set()
+    assert settings.keys() & {"out", "resume", "overwrite", "remote", "export"} == set()
     assert json.loads(json.dumps(settings))["layers"] == [3]
 
 
@@ -69,6 +69,7 @@ def test_settings_are_json_and_leave_out_the_place() -> None:
         ({"keep_checkpoints": 0}, "--keep-checkpoints 0: must be at least 1"),
         ({"mix": (1.5, -0.5)}, "two probabilities that add up to 1"),
         ({"remote": True}, "--remote is not there yet"),
+        ({"export": "dictionary_learning", "training": TrainingConfig(sparsity="topk")}, "to export"),
     ],
 )
 def test_impossible_values_are_refused(change: dict[str, object], message: str) -> None:

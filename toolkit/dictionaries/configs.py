@@ -15,7 +15,8 @@ class CrosscoderConfig:
     models: tuple[str, ...]
     """Names of the models in the order of the stream axis, e.g. base, distilled. One name makes an SAE."""
     layers: tuple[int, ...]
-    """Layers whose residual stream inputs are read; streams are base@10, base@14, distilled@10, ..."""
+    """Layers whose residual stream inputs are read; streams are base@10, base@14, distilled@10, ...; negative where
+    another library's checkpoint does not say."""
     n_latents: int
     """Number of latents."""
     sparsity: Sparsity
@@ -30,6 +31,8 @@ class CrosscoderConfig:
     """Factor per stream that training applied to activations: folded into the weights, kept as a record."""
     sources: tuple[str, ...] = ()
     """Path or repository of each model in `models`; empty when unknown."""
+    assumptions: tuple[str, ...] = ()
+    """How another library's checkpoint was read, a line a subject; empty for a crosscoder trained here."""
 
     def __post_init__(self) -> None:
         require_positive(d_model=self.d_model, n_latents=self.n_latents, k=self.k)

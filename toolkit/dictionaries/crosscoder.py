@@ -1,5 +1,6 @@
 """The crosscoder for use: raw activations in, codes out, and back; loaded and saved as on the hub."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -8,10 +9,11 @@ from huggingface_hub import HfApi
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from toolkit.dictionaries import storage
+from toolkit.dictionaries import formats, storage
 from toolkit.dictionaries.configs import CrosscoderConfig
+from toolkit.dictionaries.folding import fold_weights
 from toolkit.dictionaries.sparsity import topk_mask
-from toolkit.dictionaries.weights import EPSILON, Weights
+from toolkit.dictionaries.weights import Weights
 
 
 class Crosscoder(nn.Module):
@@ -62,14 +64,40 @@ class Crosscoder(nn.Module):
         """Write `crosscoder.safetensors` and `config.json`; what else `config.json` held is kept."""
         storage.save(self.config, self.state_dict(), Path(folder))
 
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """How another library's checkpoint was read, a line a subject; empty for a crosscoder trained here."""
+        return self.config.assumptions
+
     @classmethod
-    def from_pretrained(cls, source: str | Path, *, revision: str | None = None) -> "Crosscoder":
-        """Load from a folder or a hub repository.
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        revision: str | None = None,
+        scale: Sequence[float] | None = None,
+        layers: Sequence[int] | None = None,
+    ) -> "Crosscoder":
+        """Load from a folder, a file or a hub repository (`owner/name`, or `owner/name/subfolder`).
+
+        Besides its own files it reads the checkpoints of dictionary_learning (with crosscoder_learning and
+        diffing-toolkit), crosscoder-model-diff-replication and crosscode, folded to take raw activations;
+        `assumptions` then says how they were read. For those, `layers` names the layers whose inputs the streams
+        are, and `scale` the factor per stream that training applied to activations, √d / mean‖x‖, where the
+        checkpoint does not store it.
 
         Raises FileNotFoundError for a path or repository that cannot be reached, and ValueError for files
-        that are not a crosscoder's: each says what was expected and what was found.
+        that are not a crosscoder's: each says what was expected and what was found. A pickle that holds more than
+        tensors is refused.
         """
-        config, tensors = storage.load(str(source), revision)
+        place = storage.locate(str(source), revision, (*storage.FILES, *formats.FILES))
+        checkpoint = formats.find_checkpoint(place)
+        if checkpoint is not None:
+            config, tensors = formats.load(checkpoint, scale, layers)
+        elif scale is None and layers is None:
+            config, tensors = storage.load(place)
+        else:
+            raise ValueError(f"{source} states its own scale and layers: leave out scale= and layers=")
         crosscoder = cls(config)
         crosscoder.load_state_dict(tensors)
         return crosscoder
@@ -86,18 +114,11 @@ class Crosscoder(nn.Module):
 def fold(config: CrosscoderConfig, weights: Weights, threshold: Tensor | None) -> Crosscoder:
     """Return the crosscoder in raw units that equals training weights on scaled activations.
 
-    With s the scale of a stream and n_k = Σ_s‖W_dec,k^s‖: W_enc ↦ n_k s W_enc, b_enc ↦ n_k b_enc,
-    W_dec ↦ W_dec / (n_k s), b_dec ↦ b_dec / s. A threshold is in units of the weighted codes already.
+    Codes are weighted by Σ_s‖W_dec,k^s‖ in the units of training, which a threshold is in already.
     """
-    by_stream = (config.n_streams, config.d_model)
-    scale = torch.tensor(config.scale, device=weights.b_dec.device)[:, None]
-    norms = weights.decoder_norms(config.n_streams).sum(dim=1).clamp(min=EPSILON)
-    tensors = {
-        "W_enc": weights.W_enc.unflatten(1, by_stream) * norms[:, None, None] * scale,
-        "b_enc": weights.b_enc * norms,
-        "W_dec": weights.W_dec.unflatten(1, by_stream) / norms[:, None, None] / scale,
-        "b_dec": weights.b_dec.unflatten(0, by_stream) / scale,
-    }
+    scale = torch.tensor(config.scale, device=weights.b_dec.device)
+    norms = weights.decoder_norms(config.n_streams).sum(dim=1)
+    tensors = fold_weights(weights, norms, scale)
     crosscoder = Crosscoder(config).to(weights.b_dec.device)
     crosscoder.load_state_dict(tensors if threshold is None else tensors | {"threshold": threshold})
     return crosscoder

@@ -8,10 +8,12 @@ from torch import Tensor
 def latent_auroc(codes: Float[Tensor, "token latent"], labels: Bool[Tensor, " token"]) -> Float[Tensor, " latent"]:
     """AUROC of every latent at once, by ranks; only the activations above zero are sorted.
 
-    Tokens where a latent is silent tie with each other and count half. A latent that never fires gets 0.5.
+    Codes may be a sparse tensor. Tokens where a latent is silent tie with each other and count half. A latent that
+    never fires gets 0.5.
     """
-    token, latent = codes.nonzero(as_tuple=True)
-    value = codes[token, latent]
+    sparse = codes.to_sparse().coalesce()
+    token, latent = sparse.indices()
+    value = sparse.values()
     order = torch.argsort(value, stable=True)
     order = order[torch.argsort(latent[order], stable=True)]
     token, latent, value = token[order], latent[order], value[order]

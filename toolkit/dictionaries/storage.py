@@ -1,6 +1,7 @@
 """Files of a crosscoder: `crosscoder.safetensors` and, under "crosscoder" in `config.json`, its settings."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +17,7 @@ from toolkit.dictionaries.configs import CrosscoderConfig
 WEIGHTS_FILE = "crosscoder.safetensors"
 CONFIG_FILE = "config.json"
 CONFIG_KEY = "crosscoder"
+FILES = (WEIGHTS_FILE, CONFIG_FILE)
 
 
 def shapes(config: CrosscoderConfig) -> dict[str, tuple[int, ...]]:
@@ -41,9 +43,9 @@ def save(config: CrosscoderConfig, tensors: dict[str, Tensor], folder: Path) -> 
     temporary.replace(path)
 
 
-def load(source: str, revision: str | None) -> tuple[CrosscoderConfig, dict[str, Tensor]]:
-    """Read settings and tensors from a folder or hub repository; errors as in `from_pretrained`."""
-    folder = _folder(source, revision)
+def load(place: Path) -> tuple[CrosscoderConfig, dict[str, Tensor]]:
+    """Read settings and tensors from a folder, or from the weights in it; errors as in `from_pretrained`."""
+    folder = place.parent if place.name == WEIGHTS_FILE else place
     config = read_config(folder / CONFIG_FILE)
     return config, read_tensors(folder / WEIGHTS_FILE, shapes(config))
 
@@ -82,17 +84,24 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _folder(source: str, revision: str | None) -> Path:
-    if Path(source).is_dir():
+def locate(source: str, revision: str | None, files: Sequence[str]) -> Path:
+    """Return a local path as it is, or the folder into which `files` of a hub repository were downloaded."""
+    if Path(source).exists():
         return Path(source)
+    owner, _, rest = source.partition("/")
+    name, _, subfolder = rest.partition("/")
     try:
-        return Path(snapshot_download(source, revision=revision, allow_patterns=[WEIGHTS_FILE, CONFIG_FILE]))
+        patterns = [f"{subfolder}/{file}".lstrip("/") for file in files]
+        repository = f"{owner}/{name}" if rest else source
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns)) / subfolder
     except HFValidationError as error:
         raise FileNotFoundError(f"{source} is neither a folder nor the name of a hub repository") from error
     except (LocalEntryNotFoundError, ConnectionError) as error:
         raise FileNotFoundError(
-            f"{source} is no folder here, and the hub cannot be reached to look for a repository of that "
+            f"{source} is no file or folder here, and the hub cannot be reached to look for a repository of that "
             "name (no network, or HF_HUB_OFFLINE is set); give the path of a folder instead"
         ) from error
     except HfHubHTTPError as error:
-        raise FileNotFoundError(f"{source} is no folder here, and the hub has no such repository: {error}") from error
+        raise FileNotFoundError(
+            f"{source} is no file or folder here, and the hub has no such repository: {error}"
+        ) from error

@@ -40,20 +40,3 @@ def random_pair_cosines(
     order = torch.randperm(len(W_dec), generator=generator).to(W_dec.device)
     pairs = torch.stack([W_dec[order, 0], W_dec[order.roll(1), 1]], dim=1)
     return cosine(pairs)
-
-
-def bootstrap_mean(
-    values: Float[Tensor, " sample"], generator: torch.Generator, resamples: int = 1000
-) -> tuple[float, float, float]:
-    """Return the mean and the bounds of its 95 % bootstrap interval (percentiles of resampled means).
-
-    Raises ValueError for no values.
-    """
-    if len(values) == 0:
-        raise ValueError("no values to take a mean of; are any latents alive?")
-    values = values.double().cpu()
-    means = torch.stack(
-        [values[torch.randint(len(values), values.shape, generator=generator)].mean() for _ in range(resamples)]
-    )
-    low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return values.mean().item(), low, high

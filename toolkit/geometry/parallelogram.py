@@ -1,69 +1,165 @@
 """Parallelogram loss of word pairs: how far a→b and c→d are from one and the same step (Baek & Tegmark 2025)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from toolkit.geometry.bootstrap import INTERVAL
+from toolkit.geometry.pair_draws import PairDraws
+
+LOSSES_AT_ONCE = 200_000
+PERCENTILES = torch.linspace(0, 1, 101, dtype=torch.float64)
+
+Measure = Callable[
+    [Float[Tensor, "block pair dims"], Float[Tensor, "block pair dims"]], Float[Tensor, "block pair pair"]
+]
+"""A loss for every two pairs of a block, from first words and second words."""
+
+
+def relative_losses(
+    first: Float[Tensor, "block pair dims"], second: Float[Tensor, "block pair dims"]
+) -> Float[Tensor, "block pair pair"]:
+    """‖a − b − c + d‖ / √(‖a‖² + ‖b‖² + ‖c‖² + ‖d‖²) of every two pairs (a, b), (c, d).
+
+    Lies in [0, 2]; about 0.99 for Gaussian noise. Not invariant to translation: a large common offset alone drives it
+    to zero, so words are centred first. Source: Baek & Tegmark 2025.
+    """
+    step = first - second
+    size = first.square().sum(dim=2) + second.square().sum(dim=2)
+    return torch.cdist(step, step) / (size[:, :, None] + size[:, None, :]).sqrt()
+
+
+def scaled_losses(
+    first: Float[Tensor, "block pair dims"], second: Float[Tensor, "block pair dims"]
+) -> Float[Tensor, "block pair pair"]:
+    """‖a − b − c + d‖² over the mean squared norm of all words, for every two pairs (a, b), (c, d).
+
+    About 4 for Gaussian noise; one scale for all, where `relative_losses` has each quadruple's own. Source: Baek, Liu,
+    Tyagi & Tegmark 2025 (harmonic loss), for input embeddings.
+    """
+    step = first - second
+    scale = torch.stack([first, second]).square().sum(dim=3).mean()
+    return torch.cdist(step, step).square() / scale
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParallelogramLoss:
-    """Mean loss over pairs of pairs, the same with the second words shuffled, and the number of pairs of pairs."""
+    """The loss over all pairs of pairs, beside the same with second words shuffled."""
 
     loss: float
+    """Mean over pairs of pairs."""
     shuffled: float
+    """The null: mean over shuffles of their mean over pairs of pairs whose words come from four pairs."""
     n: int
-    variance_explained: float
+    """Pairs of pairs."""
+    quantiles: Float[Tensor, " percentile"]
+    """The loss at each percentile from 0 to 100, over pairs of pairs."""
+    shuffled_quantiles: Float[Tensor, " percentile"]
+    """The same over all shuffles."""
+    shuffled_means: Float[Tensor, " shuffle"]
+    """Mean loss of each shuffle."""
+    resampled: Float[Tensor, " resample"]
+    """Mean loss when the pairs are drawn again with replacement; NaN where all draws are one pair."""
+    resampled_shuffled: Float[Tensor, " resample"]
+    """Mean of the shuffles in each of the same resamples."""
+
+    @property
+    def median(self) -> float:
+        """Median over pairs of pairs."""
+        return float(self.quantiles[50])
 
     @property
     def ratio(self) -> float:
-        """Loss over its shuffled null; below 1, the pairs share a direction."""
+        """Loss over its shuffled null; below 1, the pairs share a step."""
         return self.loss / self.shuffled
 
+    @property
+    def gap(self) -> float:
+        """Shuffled null less the loss; above 0, the pairs share a step."""
+        return self.shuffled - self.loss
 
-def principal_components(points: Float[Tensor, "word d_model"], dims: int) -> tuple[Float[Tensor, "word dims"], float]:
-    """Centre the points, keep their first `dims` principal components; also the share of variance kept.
+    @property
+    def resampled_gaps(self) -> Float[Tensor, " resample"]:
+        """The gap in each resample; subtract another model's, from the same draws, for a paired comparison."""
+        return self.resampled_shuffled - self.resampled
 
-    Centring belongs to the definition: a large common offset alone would drive the loss to zero.
-    """
-    centred = points - points.mean(dim=0)
-    left, values, _ = torch.linalg.svd(centred, full_matrices=False)
-    variance = values.square()
-    kept = variance[:dims].sum() / variance.sum()
-    return left[:, :dims] * values[:dims], float(kept)
+    @property
+    def p_value(self) -> float:
+        """Share of shuffles, the true pairing among them, whose mean loss is not above the true one."""
+        return float((self.shuffled_means <= self.loss).sum() + 1) / (len(self.shuffled_means) + 1)
 
 
-def pair_losses(first: Float[Tensor, "pair dims"], second: Float[Tensor, "pair dims"]) -> Float[Tensor, " quadruple"]:
-    """‖a − b − c + d‖ / √(‖a‖² + ‖b‖² + ‖c‖² + ‖d‖²) of every two pairs (a, b), (c, d).
-
-    Lies in [0, 2]; about 0.99 for Gaussian noise.
-    """
-    one, other = torch.triu_indices(len(first), len(first), offset=1)
-    step = first - second
-    size = first.square().sum(dim=1) + second.square().sum(dim=1)
-    return (step[one] - step[other]).norm(dim=1) / (size[one] + size[other]).sqrt()
+def interval(values: Float[Tensor, " value"]) -> tuple[float, float]:
+    """Ends of the central 95 % of the values; NaN is left out."""
+    low, high = values.double().nanquantile(INTERVAL).tolist()
+    return low, high
 
 
 def parallelogram_loss(
-    first: Float[Tensor, "pair d_model"],
-    second: Float[Tensor, "pair d_model"],
-    *,
-    dims: int,
-    generator: torch.Generator,
-    shuffles: int = 20,
+    first: Float[Tensor, "pair dims"],
+    second: Float[Tensor, "pair dims"],
+    draws: PairDraws,
+    measure: Measure = relative_losses,
 ) -> ParallelogramLoss:
-    """Loss of the pairs (first[i], second[i]) after PCA over all their words, against shuffled second words.
+    """Loss of the pairs (first[i], second[i]), given as coordinates of centred words, on the given draws.
 
-    Raises ValueError for fewer than two pairs.
+    Two shuffled pairs are compared where their four words come from four pairs: a pair's own two words, alike, would
+    add up in a − b − c + d. Resampling keeps the coordinates: the principal components are not fitted anew.
     """
-    if len(first) < 2:
-        raise ValueError(f"{len(first)} word pairs make no parallelogram: give at least two")
-    words, variance = principal_components(torch.cat([first, second]), dims)
-    a, b = words.split(len(first))
-    orders = [torch.randperm(len(b), generator=generator) for _ in range(shuffles)]
-    null = torch.stack([pair_losses(a, b[order]).mean() for order in orders]).mean()
-    losses = pair_losses(a, b)
+    assert len(first) == draws.weights.shape[1], f"{len(first)} pairs, draws for {draws.weights.shape[1]}"
+    first, second = first.cpu().double(), second.cpu().double()  # on the CPU, as the draws are
+    blocks = draws.blocks
+    losses = measure(first[blocks], second[blocks])
+    apart = ~torch.eye(blocks.shape[1], dtype=torch.bool).expand_as(losses)
+    values = losses[apart.triu()]
+    loss_sum, weight_sum = _weighted_sums(losses, apart, draws.weights[:, blocks])
+    means, quantiles, resampled = _shuffled(first, second, draws, measure)
     return ParallelogramLoss(
-        loss=float(losses.mean()), shuffled=float(null), n=len(losses), variance_explained=variance
+        loss=float(values.mean()),
+        shuffled=float(means.mean()),
+        n=len(values),
+        quantiles=values.quantile(PERCENTILES),
+        shuffled_quantiles=quantiles,
+        shuffled_means=means,
+        resampled=loss_sum / weight_sum,
+        resampled_shuffled=resampled,
     )
+
+
+def _shuffled(
+    first: Float[Tensor, "pair dims"], second: Float[Tensor, "pair dims"], draws: PairDraws, measure: Measure
+) -> tuple[Float[Tensor, " shuffle"], Float[Tensor, " percentile"], Float[Tensor, " resample"]]:
+    """Mean of each shuffle, quantiles over all, mean over all in each resample."""
+    n_blocks, size = draws.blocks.shape
+    sums = torch.zeros(2, len(draws.weights))
+    means, quantiles = [], []
+    for partners in draws.partners.split(max(1, LOSSES_AT_ONCE // (n_blocks * size**2))):
+        own, given = draws.blocks.repeat(len(partners), 1), partners[:, draws.blocks].flatten(0, 1)
+        losses = measure(first[own], second[given])
+        counted = _of_four_pairs(own, given)
+        # A shuffled pair is in a resample as often as its first word and its second word are drawn together.
+        sums += _weighted_sums(losses, counted, draws.weights[:, own] * draws.weights[:, given])
+        by_shuffle = (part.view(len(partners), -1).sum(dim=1) for part in (losses * counted, counted))
+        means.append(torch.div(*by_shuffle))
+        quantiles.append(losses[counted.triu()].quantile(PERCENTILES) * len(partners) / len(draws.partners))
+    return torch.cat(means), torch.stack(quantiles).sum(dim=0), sums[0] / sums[1]
+
+
+def _of_four_pairs(own: Int[Tensor, "block pair"], given: Int[Tensor, "block pair"]) -> Bool[Tensor, "block pair pair"]:
+    """Whether two shuffled pairs differ, and neither got its second word from the other."""
+    met = (given[:, :, None] == own[:, None, :]) | torch.eye(own.shape[1], dtype=torch.bool)
+    return ~(met | met.transpose(1, 2))
+
+
+def _weighted_sums(
+    losses: Float[Tensor, "block pair pair"],
+    counted: Bool[Tensor, "block pair pair"],
+    weights: Float[Tensor, "resample block pair"],
+) -> Float[Tensor, "2 resample"]:
+    """Sum of w_i w_j loss_ij over the pairs of pairs that count, and of w_i w_j."""
+    by_block = weights.transpose(0, 1)
+    terms = (losses * counted).float(), counted.float()
+    return torch.stack([((by_block @ term) * by_block).sum(dim=(0, 2)) for term in terms])

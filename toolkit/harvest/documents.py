@@ -52,13 +52,22 @@ def open_corpus(data: str, *, text_field: str, mix: tuple[float, float], seed: i
         parts = [_texts(_from_hub(name), text_field) for name in PAPER_SOURCES]
         whole = interleave_datasets(parts, probabilities=list(mix), seed=seed)
         return _split(whole, {"source": list(PAPER_SOURCES), "probabilities": list(mix), "seed": seed})
-    files = _local_files(data)
-    if files:
+    if files := local_files(data):
         whole = _texts(_from_files(files), text_field)
         return _split(whole, {"source": data, "files": {path: sha256(Path(path)) for path in files}})
     whole = _from_hub(data)
     revision = str(whole.info.version) if whole.info and whole.info.version else None
     return _split(_texts(whole, text_field), {"source": data, "revision": revision})
+
+
+def open_records(data: str) -> IterableDataset:
+    """Open a hub dataset or local files with all their fields, in their order.
+
+    Raises:
+        ValueError: as `open_corpus` does.
+    """
+    files = local_files(data)
+    return _from_files(files) if files else _from_hub(data)
 
 
 def _organism(split: Split, seed: int) -> IterableDataset:
@@ -79,7 +88,8 @@ def _split(whole: IterableDataset, origin: dict[str, Any]) -> Corpus:
     return Corpus(train=train, held_out=held_out, origin=origin)
 
 
-def _local_files(data: str) -> list[str]:
+def local_files(data: str) -> list[str]:
+    """The files that a path, a folder or a pattern stands for; none for what may be a name on the hub."""
     path = Path(data).expanduser()
     if path.is_dir():
         files = sorted(str(file) for file in path.rglob("*") if _builder(str(file)))

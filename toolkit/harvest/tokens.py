@@ -5,13 +5,13 @@ attention kernel, offload and remote server computes exactly what the model comp
 like length share a batch, which keeps padding below a tenth.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import torch
-from datasets import IterableDataset
+from datasets import Dataset, IterableDataset
 from jaxtyping import Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
@@ -98,3 +98,11 @@ class TokenStream:
         input_ids = torch.tensor([row + [filler] * (longest - len(row)) for row in rows])
         lengths = torch.tensor([len(row) for row in rows])
         return TokenBatch(input_ids, (torch.arange(longest) < lengths[:, None]).long())
+
+
+def text_batches(
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, *, row_length: int, batch_tokens: int
+) -> TokenStream:
+    """Batches of texts that are in memory."""
+    documents = Dataset.from_dict({"text": list(texts)}).to_iterable_dataset()
+    return TokenStream(documents, tokenizer, row_length=row_length, batch_tokens=batch_tokens, seed=0)

@@ -4,15 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.tokens import TokenBatch
+from toolkit.interventions.edits import splice
 from toolkit.models.pair import ModelPair
-from toolkit.models.tracing import Edit, TracedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,15 +32,6 @@ class SpliceEffect:
     n: int
 
 
-def replace_at(mask: Bool[Tensor, "row position"], values: Float[Tensor, "token d_model"]) -> Edit:
-    """The edit that puts `values` where `mask` is true and leaves the rest."""
-
-    def edit(residual: Tensor) -> Tensor:
-        return residual.masked_scatter(mask.to(residual.device)[..., None], values.to(residual))
-
-    return edit
-
-
 @torch.no_grad()
 def splice_effects(
     pair: ModelPair, crosscoder: Crosscoder, batches: Iterable[TokenBatch], mask: TokenMask
@@ -59,15 +49,13 @@ def splice_effects(
         clean = {name: model.logits(batch.input_ids, batch.attention_mask) for name, model in models.items()}
         for index, (name, layer) in enumerate(sites):
             edited = [
-                _logits_under(models[name], layer, batch, replace_at(selected, values[:, index]))
+                models[name].logits(
+                    batch.input_ids, batch.attention_mask, edit=splice(layer, values[:, index], selected)
+                )
                 for values in (reconstructed, mean)
             ]
             totals[index] += _sums(batch, selected, clean[name], *edited)
     return [_effect(name, layer, row) for (name, layer), row in zip(sites, totals, strict=True)]
-
-
-def _logits_under(model: TracedModel, layer: int, batch: TokenBatch, edit: Edit) -> Tensor:
-    return model.logits(batch.input_ids, batch.attention_mask, edit=edit, layer=layer)
 
 
 def _sums(batch: TokenBatch, selected: Tensor, clean: Tensor, spliced: Tensor, mean: Tensor) -> Tensor:

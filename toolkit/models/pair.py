@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os.path import expanduser
 from typing import Literal
 
 import torch
@@ -14,7 +13,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from toolkit.models.layers import check_layers
 from toolkit.models.loading import fingerprint, load_config, load_model, load_tokenizer
-from toolkit.models.presets import CHECKOUT, PRESETS, Preset
+from toolkit.models.presets import CHECKOUT, find_pair
 from toolkit.models.tokenizers import Clashes, Text, as_rows, check_same_tokens, describe_clashes
 from toolkit.models.tracing import TracedModel
 
@@ -61,7 +60,7 @@ class ModelPair:
         Raises `ValueError`, before any weights are loaded, for an unknown preset, a model that cannot be
         found or read, models of different width, depth or vocabulary, and a layer out of range.
         """
-        sources = _sources(preset, base, distilled)
+        sources = find_pair(preset, base, distilled)
         configs = [load_config(source) for source in (sources.base, sources.distilled)]
         depth = _check_same_shape(*configs)
         layers = tuple(layers or sources.layers or (depth // 2,))
@@ -180,18 +179,6 @@ class ModelPair:
                 f"the text uses ids that mean different things to the two models: {names}. Leave them out, "
                 "or load the pair with clashes='allow' to let each model read them in its own way."
             )
-
-
-def _sources(preset: str | None, base: str | None, distilled: str | None) -> Preset:
-    if preset is not None and base is None and distilled is None:
-        if preset not in PRESETS:
-            raise ValueError(
-                f"no pair is called {preset!r}: choose from {', '.join(PRESETS)}, or give base and distilled"
-            )
-        return PRESETS[preset]
-    if preset is None and base is not None and distilled is not None:
-        return Preset(expanduser(base), expanduser(distilled), ())
-    raise ValueError("give the name of a pair, or both base= and distilled=, and not the two at once")
 
 
 def _check_same_shape(base: PreTrainedConfig, distilled: PreTrainedConfig) -> int:

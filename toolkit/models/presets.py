@@ -1,6 +1,7 @@
 """The model pairs that have a name."""
 
 from dataclasses import dataclass
+from os.path import expanduser
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[2]
@@ -28,3 +29,16 @@ PRESETS: dict[str, Preset] = {
     "deepscaler-1.5b": Preset("Qwen/Qwen2.5-Math-1.5B", "agentica-org/DeepScaleR-1.5B-Preview", (16, 21, 26)),
     "llama-8b": Preset("meta-llama/Llama-3.1-8B", "deepseek-ai/DeepSeek-R1-Distill-Llama-8B", (16,)),
 }
+
+
+def find_pair(preset: str | None, base: str | None, distilled: str | None) -> Preset:
+    """The pair of that name, or of these two models; raises `ValueError` unless exactly one of the two is given."""
+    if preset is not None and base is None and distilled is None:
+        if preset not in PRESETS:
+            raise ValueError(
+                f"no pair is called {preset!r}: choose from {', '.join(PRESETS)}, or give base and distilled"
+            )
+        return PRESETS[preset]
+    if preset is None and base is not None and distilled is not None:
+        return Preset(expanduser(base), expanduser(distilled), ())
+    raise ValueError("give the name of a pair, or both base= and distilled=, and not the two at once")

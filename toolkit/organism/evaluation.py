@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from toolkit.geometry.components import Components
+from toolkit.geometry.pair_draws import PairDraws
 from toolkit.geometry.parallelogram import ParallelogramLoss, parallelogram_loss
 from toolkit.organism.base_text import direct_prompt
 from toolkit.organism.corpus import documents
@@ -143,8 +145,9 @@ def word_geometry(model: OrganismModel, layer: int, dims: int) -> dict[str, Para
         pairs = word_pairs(name)
         first = model.word_residuals([a for a, _ in pairs], layer)
         second = model.word_residuals([b for _, b in pairs], layer)
-        generator = torch.Generator().manual_seed(0)
-        losses[name] = parallelogram_loss(first, second, dims=dims, generator=generator)
+        components = Components.fit(torch.cat([first, second]))
+        draws = PairDraws.draw(len(pairs), torch.Generator().manual_seed(0))
+        losses[name] = parallelogram_loss(components.project(first, dims), components.project(second, dims), draws)
     return losses
 
 

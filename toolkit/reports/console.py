@@ -16,6 +16,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from toolkit.harvest.stopwatch import Stopwatch
+from toolkit.reports.console_tables import findings_tables
+from toolkit.reports.findings import Findings
 from toolkit.reports.formatting import duration, interval, number, percent
 from toolkit.reports.progress import Progress
 from toolkit.reports.run_report import BehaviourRow, Headline
@@ -111,6 +113,19 @@ class RunConsole:
                 interval(row.low, row.high), number(row.control_auroc), number(row.nrn), f"{row.n_tokens:,}",
             )  # fmt: skip
         self._print(table)
+
+    def findings(self, findings: Findings) -> None:
+        """Show what an experiment ran on, its main numbers and its tables."""
+        self.header(findings.title, findings.facts)
+        self.note(findings.question)
+        if findings.headline:
+            self.headline(findings.headline)
+        for table in findings.tables:
+            self.console.print(f"\n[bold]{escape(table.title)}")
+            for part in findings_tables(table, self.console):
+                self.console.print(part)
+            if table.note:
+                self.console.print(f"[dim]{escape(table.note)}", highlight=False)
 
     def times(self, seconds: Mapping[str, float]) -> None:
         """Show where the time went."""

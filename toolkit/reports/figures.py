@@ -9,20 +9,29 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
+from toolkit.reports.drawing import (
+    BAND,
+    FIRST,
+    INK,
+    MUTED,
+    RULE,
+    SECOND,
+    STREAM_COLOURS,
+    WIDTH,
+    blank,
+    nrn_axis,
+    percent_tick,
+    quiet,
+)
 from toolkit.reports.formatting import compact, interval, number
-from toolkit.reports.theme import PALETTE
 
-PAPER, INK, MUTED, RULE, BAND, FIRST, SECOND, *_ = (light for light, _ in PALETTE.values())
-STREAM_COLOURS = [PALETTE[role][0] for role in ("first", "second", "third", "fourth")]
 # Blue to orange at middling lightness: seen on white, on black, and by the colour-blind.
 RATE_COLOURS = LinearSegmentedColormap.from_list("rate", ["#3f7fc4", "#8f8d96", "#dd7a1f"])
 
-WIDTH = 4.2  # inches; with 8.5 pt text, half a page or the width of a phone
 CURVE_POINTS = 400
 
 
@@ -35,13 +44,13 @@ def nrn_histogram(
     mean: the mean and the ends of its 95 % interval. Baek & Tegmark 2025, fig. 2.
     """
     values = nrn_alive[np.isfinite(nrn_alive)]
-    figure, axes = _figure(2.6, f"Alive latents by relative decoder norm (n = {len(values):,})")
+    figure, axes = blank(2.6, f"Alive latents by relative decoder norm (n = {len(values):,})")
     counts, edges = np.histogram(values, bins=n_bins, range=(0, 1))
     bars = axes.bar(edges[:-1], counts, width=0.92 / n_bins, align="edge", color=FIRST)
     labels = [compact(count) if count else "" for count in counts.tolist()]
     axes.bar_label(bars, labels, padding=1.5, fontsize=6, color=MUTED)
     axes.set(ylim=(0, max(1, counts.max()) * 1.12), ylabel="latents")
-    _nrn_axis(axes)
+    nrn_axis(axes)
     if mean is not None and np.isfinite(mean).all():
         middle, low, high = mean
         axes.axvspan(low, high, color=SECOND, alpha=0.25, linewidth=0)
@@ -63,7 +72,7 @@ def cosine_against_nrn(
     cosine (one row zero) or that never fire on the held-out tokens are left out.
     """
     drawn = np.isfinite(cosine) & np.isfinite(nrn) & (firing_rate > 0)
-    figure, axes = _figure(3.1, f"Decoder cosine by relative norm (n = {drawn.sum():,})")
+    figure, axes = blank(3.1, f"Decoder cosine by relative norm (n = {drawn.sum():,})")
     if len(null):
         axes.axhspan(*np.quantile(null, [0.025, 0.975]), color=BAND, linewidth=0, zorder=0)
         axes.text(0.012, float(np.mean(null)), "95 % of random pairs", color=MUTED, fontsize=7, va="center")
@@ -75,8 +84,8 @@ def cosine_against_nrn(
         s=5, linewidth=0, alpha=0.75, rasterized=True, clip_on=False, zorder=2,
     )  # fmt: skip
     axes.set(ylim=(min(-0.25, cosine[drawn].min(initial=0)), 1), ylabel="cosine of the two decoder rows")
-    _nrn_axis(axes)
-    bar = figure.colorbar(points, ax=axes, aspect=40, pad=0.03, format=_percent_tick)
+    nrn_axis(axes)
+    bar = figure.colorbar(points, ax=axes, aspect=40, pad=0.03, format=percent_tick)
     bar.set_label("fires on … of the tokens", color=INK, size=8.5)
     bar.outline.set_visible(False)
     bar.ax.tick_params(color=RULE, labelcolor=MUTED, labelsize=8, length=2.5, width=0.7)
@@ -105,9 +114,9 @@ def training_curves(records: Sequence[Mapping[str, Any]], streams: Sequence[str]
         (dead, "dead_share", "share of latents dead"),
     ):
         values = curve(name)
-        _quiet(axes, f"{title}, {number(values[-1])} at the end")
+        quiet(axes, f"{title}, {number(values[-1])} at the end")
         axes.plot(tokens, values, color=INK, linewidth=1)
-    _quiet(explained, "variance explained")
+    quiet(explained, "variance explained")
     for place, stream in enumerate(streams):
         again, colour = divmod(place, len(STREAM_COLOURS))
         style = {"color": STREAM_COLOURS[colour], "linestyle": "--" if again else "-", "linewidth": 1}
@@ -137,42 +146,14 @@ def firing_histogram(firing_rate: Float[np.ndarray, "latent"]) -> Figure:
     """
     fired = firing_rate[firing_rate > 0]
     n_silent = len(firing_rate) - len(fired)
-    figure, axes = _figure(2.2, f"How often latents fire (n = {len(fired):,})")
+    figure, axes = blank(2.2, f"How often latents fire (n = {len(fired):,})")
     exponents = np.log10(fired)
     decades = int(max(1, np.ceil(-exponents.min(initial=0))))
     counts, edges = np.histogram(exponents, bins=5 * decades, range=(-decades, 0))
     edges = 10**edges
     axes.bar(edges[:-1], counts, width=0.92 * np.diff(edges), align="edge", color=FIRST)
     axes.set(xscale="log", xlim=(edges[0], 1), ylabel="latents", xlabel="fires on … of the held-out tokens")
-    axes.xaxis.set_major_formatter(_percent_tick)
+    axes.xaxis.set_major_formatter(percent_tick)
     silent = f"{n_silent:,} of {len(firing_rate):,} never fire"
     axes.text(0.99, 0.95, silent, color=MUTED, fontsize=7.5, ha="right", va="top", transform=axes.transAxes)
     return figure
-
-
-def _figure(height: float, title: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    axes = figure.subplots()
-    _quiet(axes, title)
-    return figure, axes
-
-
-def _quiet(axes: Axes, title: str) -> None:
-    """Leave of the frame only what carries the scale."""
-    axes.set_title(title, loc="left", fontsize=9, color=INK)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set(color=RULE, linewidth=0.7)
-    axes.tick_params(which="both", color=RULE, labelcolor=MUTED, labelsize=8, length=2.5, width=0.7)
-    axes.xaxis.label.set(color=INK, size=8.5)
-    axes.yaxis.label.set(color=INK, size=8.5)
-
-
-def _nrn_axis(axes: Axes) -> None:
-    axes.set_xlim(0, 1)
-    ticks = {0: "0\nbase only", 0.25: ".25", 0.5: ".5\nshared", 0.75: ".75", 1: "1\ndistilled only"}
-    axes.set_xticks(list(ticks), list(ticks.values()))
-    axes.set_xlabel("normalised relative norm (NRN)", labelpad=2)
-
-
-def _percent_tick(share: float, _: object = None) -> str:
-    return f"{share * 100:g} %"

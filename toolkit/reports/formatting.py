@@ -19,6 +19,16 @@ def interval(low: float | None, high: float | None) -> str:
     return f"{number(low)} to {number(high)}"
 
 
+def estimate(value: float, low: float | None, high: float | None) -> tuple[str, str]:
+    """Write a value and its interval, all to the same place: the second digit of the interval's half width."""
+    half = (high - low) / 2 if low is not None and high is not None else math.nan
+    if not (math.isfinite(value) and math.isfinite(half) and half > 0):
+        return number(value), interval(low, high)
+    decimals = max(0, 1 - math.floor(math.log10(half)))
+    value_text, low_text, high_text = (f"{part:z,.{decimals}f}" for part in (value, low, high))
+    return value_text, f"{low_text} to {high_text}"
+
+
 def compact(count: float | int) -> str:
     """Write a large count in at most five characters: 950, 18.2k, 1.02M, 400M."""
     for size, suffix in ((1e9, "B"), (1e6, "M"), (1e3, "k")):

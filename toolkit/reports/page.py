@@ -1,16 +1,26 @@
 """The run as one HTML file that needs no network: the numbers, the figures, then how they came about."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from toolkit.reports import figures
+from toolkit.reports.drawing import save_pngs
 from toolkit.reports.formatting import duration, interval, number, percent
-from toolkit.reports.run_report import BehaviourRow, Headline, RunReport
-from toolkit.reports.svg import inline_svg
-from toolkit.reports.theme import style_sheet
+from toolkit.reports.markup import (
+    code,
+    columns,
+    document,
+    figure_gallery,
+    headline_list,
+    pairs,
+    paragraph,
+    section,
+    table,
+)
+from toolkit.reports.run_report import BehaviourRow, RunReport
 
 CAPTIONS = {
     "nrn_histogram": "Each alive latent has one decoder row in each model; NRN is the distilled row's share "
@@ -34,10 +44,8 @@ def write_report(folder: Path | str, report: RunReport) -> Path:
     The page holds its figures as SVG and follows the reader's light or dark theme; it loads nothing.
     """
     folder = Path(folder)
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
     drawn = draw_figures(report)
-    for name, figure in drawn.items():
-        figure.savefig(folder / "figures" / f"{name}.png", dpi=200, facecolor=figures.PAPER)
+    save_pngs(folder / "figures", drawn)
     page = folder / "report.html"
     page.write_text(render_page(report, drawn, folder), encoding="utf-8")
     return page
@@ -60,54 +68,20 @@ def draw_figures(report: RunReport) -> dict[str, Figure]:
 
 def render_page(report: RunReport, drawn: Mapping[str, Figure], folder: Path) -> str:
     """Return the page's HTML; all text of the report is escaped."""
-    title, origin = escape(report.title), {"models": report.pair, "data": report.data}
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style_sheet()}</style>
-</head>
-<body>
-<main>
-<header><h1>{title}</h1><p class="pair">{escape(report.pair)}</p></header>
-{_headline(report.headline)}
-{_behaviours(report.behaviours, report.behaviours_note) if report.behaviours else ""}
-{_section("Figures", f'<div class="figures">{"".join(map(_figure, drawn, drawn.values()))}</div>')}
-<div class="columns">
-{_section("Where the time went", _shares(report.seconds, "stage", duration))}
-{_section("Tokens kept and dropped", _shares(report.masks, "tokens", number))}
-</div>
-{_section("Where it came from", _pairs(origin), _code(report.command))}
-{_section("Load it", _code(_loading(report.load_pair, folder)))}
-<div class="columns">
-{_section("Settings", _pairs(report.settings))}
-{_section("Versions", _pairs(report.versions))}
-</div>
-</main>
-</body>
-</html>
-"""
-
-
-def _section(title: str, *content: str) -> str:
-    return f"<section><h2>{title}</h2>\n{''.join(content)}</section>"
-
-
-def _headline(rows: Sequence[Headline]) -> str:
-    return f'<dl class="headline">\n{"".join(map(_headline_entry, rows))}</dl>'
-
-
-def _headline_entry(row: Headline) -> str:
-    ends = interval(row.low, row.high)
-    details = [
-        f"95 % CI {ends}" if ends else "",
-        f"n = {row.n:,} {row.unit}".strip() if row.n is not None else row.unit,
-        row.note,
-    ]
-    lines = "".join(f"<small>{escape(text)}</small>" for text in details if text)
-    return f"<div><dt>{escape(row.name)}</dt><dd><b>{number(row.value)}</b>{lines}</dd></div>\n"
+    return document(
+        report.title,
+        report.pair,
+        headline_list(report.headline),
+        _behaviours(report.behaviours, report.behaviours_note) if report.behaviours else "",
+        section("Figures", figure_gallery((name, figure, CAPTIONS[name]) for name, figure in drawn.items())),
+        columns(
+            section("Where the time went", _shares(report.seconds, "stage", duration)),
+            section("Tokens kept and dropped", _shares(report.masks, "tokens", number)),
+        ),
+        section("Where it came from", pairs({"models": report.pair, "data": report.data}), code(report.command)),
+        section("Load it", code(_loading(report.load_pair, folder))),
+        columns(section("Settings", pairs(report.settings)), section("Versions", pairs(report.versions))),
+    )
 
 
 def _behaviours(rows: Sequence[BehaviourRow], note: str) -> str:
@@ -123,11 +97,7 @@ def _behaviours(rows: Sequence[BehaviourRow], note: str) -> str:
         "How well one latent tells a behaviour's tokens from all others: .5 is chance, 1 perfect. "
         f"n counts the tokens inside the behaviour. {note}"
     )
-    return _section("Planted behaviours", _table(head, cells), f"<p>{escape(how)}</p>")
-
-
-def _figure(name: str, figure: Figure) -> str:
-    return f"<figure>{inline_svg(figure, name)}<figcaption>{CAPTIONS[name]}</figcaption></figure>\n"
+    return section("Planted behaviours", table(head, cells), paragraph(how))
 
 
 def _shares(parts: Mapping[str, int] | Mapping[str, float], head: str, write: Callable[..., str]) -> str:
@@ -143,25 +113,6 @@ def _shares(parts: Mapping[str, int] | Mapping[str, float], head: str, write: Ca
         f'<table class="shares"><thead><tr><th>{head}</th><th></th><th>share</th><th></th></tr></thead>'
         f"<tbody>\n{lines}<tr><th>total</th><td>{write(total)}</td><td></td><td></td></tr></tbody></table>"
     )
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    titles = "".join(f"<th>{escape(title)}</th>" for title in head)
-    lines = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>\n" for row in rows)
-    return f'<div class="wide"><table><thead><tr>{titles}</tr></thead><tbody>\n{lines}</tbody></table></div>'
-
-
-def _pairs(entries: Mapping[str, object]) -> str:
-    lines = "".join(f"<dt>{escape(name)}</dt><dd>{escape(_plain(value))}</dd>\n" for name, value in entries.items())
-    return f'<dl class="pairs">\n{lines}</dl>'
-
-
-def _plain(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _code(text: str) -> str:
-    return f"<pre><code>{escape(text)}</code></pre>"
 
 
 def _loading(load_pair: str, folder: Path) -> str:

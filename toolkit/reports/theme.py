@@ -53,6 +53,14 @@ table { border-collapse: collapse; font-size: .9rem; width: 100%; }
 b, td { font-variant-numeric: tabular-nums; }
 th, td { padding: .28rem .75rem .28rem 0; text-align: right; font-weight: 400; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
+th:last-child, td:last-child { padding-right: 0; }
+.name, td.prose, th.prose { text-align: left; }
+.name:not(:first-child), .prose:not(:first-child) { padding-left: .75rem; }
+td.prose, .stacked th { white-space: normal; }
+.stacked th { vertical-align: bottom; }
+td small { font-size: .8rem; }
+.stacked td { vertical-align: top; }
+.stacked td small { display: block; line-height: 1.3; }
 thead th { color: var(--muted); font-size: .8rem; border-bottom: 1px solid var(--rule); }
 .shares tr:last-child > * { border-top: 1px solid var(--rule); }
 .bar { width: 35%; padding-right: 0; }
@@ -63,5 +71,8 @@ thead th { color: var(--muted); font-size: .8rem; border-bottom: 1px solid var(-
 .pairs dd { margin: 0; overflow-wrap: anywhere; }
 pre { background: var(--band); padding: .8rem 1rem; margin: .8rem 0 0; font-size: .85rem;
   white-space: pre-wrap; overflow-wrap: anywhere; }
+h3 { font-size: .9rem; font-weight: 600; margin: 0 0 .3rem; }
+.words { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .9rem; border-top: 1px solid var(--rule);
+  padding-top: .4rem; margin-bottom: 1rem; }
 code { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 """

@@ -6,15 +6,15 @@ from itertools import islice
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.metrics import DictionaryMetrics, evaluate
-from toolkit.geometry.decoder_norms import bootstrap_mean, cosine, nrn, random_pair_cosines
 from toolkit.harvest.documents import EMBEDDED, Corpus
-from toolkit.interventions.behaviours import BehaviourLatent, behaviour_latents, labelled_codes
 from toolkit.interventions.splice import SpliceEffect, splice_effects
+from toolkit.latents.behaviours import BehaviourLatent, behaviour_latents, labelled_codes, planted_behaviours
+from toolkit.latents.classification import LatentClasses, classify
 from toolkit.models.pair import ModelPair
 from toolkit.runs.settings import RunConfig
 from toolkit.runs.streams import open_activations, open_mask, open_tokens
@@ -25,23 +25,12 @@ BEHAVIOUR_DOCUMENTS = 512
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecoderComparison:
-    """Base and distilled decoder rows of every latent, streams of one model taken together; raw units."""
-
-    nrn: Float[Tensor, " latent"]
-    cosine: Float[Tensor, " latent"]
-    cosine_null: Float[Tensor, " pair"]
-    mean_nrn: tuple[float, float, float]
-    mean_nrn_weighted: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """Everything measured after training."""
 
     dictionary: DictionaryMetrics
     alive: Bool[Tensor, " latent"]
-    decoders: DecoderComparison
+    decoders: LatentClasses
     splices: list[SpliceEffect]
     behaviours: list[BehaviourLatent] | None
 
@@ -86,26 +75,14 @@ def evaluate_crosscoder(config: RunConfig, pair: ModelPair, corpus: Corpus, cros
     return Evaluation(
         dictionary=dictionary,
         alive=alive,
-        decoders=compare_decoders(crosscoder, dictionary, alive, config.seed),
+        decoders=classify(
+            crosscoder.W_dec,
+            dictionary.firing_counts,
+            dictionary.activation_mass,
+            torch.Generator().manual_seed(config.seed),
+        ),
         splices=_splice(config, pair, corpus, crosscoder),
         behaviours=_behaviours(config, pair, crosscoder) if config.data == EMBEDDED else None,
-    )
-
-
-def compare_decoders(
-    crosscoder: Crosscoder, dictionary: DictionaryMetrics, alive: Tensor, seed: int
-) -> DecoderComparison:
-    """NRN and cosine of the decoder rows, with what they are by chance."""
-    rows = crosscoder.W_dec.cpu().unflatten(1, (2, -1)).flatten(2)
-    values = nrn(rows)
-    generator = torch.Generator().manual_seed(seed)
-    mass = dictionary.activation_mass
-    return DecoderComparison(
-        nrn=values,
-        cosine=cosine(rows),
-        cosine_null=random_pair_cosines(rows[alive], generator=generator),
-        mean_nrn=bootstrap_mean(values[alive], generator),
-        mean_nrn_weighted=float((values * mass).nansum() / mass.sum()),
     )
 
 
@@ -118,7 +95,8 @@ def _splice(config: RunConfig, pair: ModelPair, corpus: Corpus, crosscoder: Cros
 
 
 def _behaviours(config: RunConfig, pair: ModelPair, crosscoder: Crosscoder) -> list[BehaviourLatent]:
-    data = labelled_codes(pair, crosscoder, open_mask(config, pair), BEHAVIOUR_DOCUMENTS)
+    planted = planted_behaviours(BEHAVIOUR_DOCUMENTS)
+    data = labelled_codes(pair, crosscoder, open_mask(config, pair), planted, config.row_length)
     return behaviour_latents(data, torch.Generator().manual_seed(config.seed))
 
 

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import tyro
 
 from toolkit.dictionaries.configs import TrainingConfig
+from toolkit.dictionaries.export import require_exportable
 from toolkit.harvest.documents import EMBEDDED, PAPER_MIX
 
-PLACE_FIELDS = ("out", "resume", "overwrite", "remote")
+PLACE_FIELDS = ("out", "resume", "overwrite", "remote", "export")
 COUNTS = ("row_length", "forward_tokens", "held_out_tokens", "buffer_tokens", "checkpoint_steps", "keep_checkpoints")
 
 
@@ -29,6 +30,8 @@ class RunConfig:
     """Go on with the run in --out from its last checkpoint; it ends in the same weights as one never stopped."""
     overwrite: bool = False
     """Replace the run in --out."""
+    export: Literal["dictionary_learning"] | None = None
+    """Write the crosscoder in another library's format too, into a folder of that name in --out."""
     remote: bool = False
     """Read the models on NDIF instead of this machine. Not there yet."""
 
@@ -86,6 +89,8 @@ class RunConfig:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least 1")
         if min(self.mix) < 0 or abs(sum(self.mix) - 1) > 1e-6:
             raise ValueError(f"--mix {self.mix}: give two probabilities that add up to 1")
+        if self.export:
+            require_exportable(self.training.sparsity)
         if self.remote:
             raise ValueError("--remote is not there yet: models on NDIF come in a later version; run without it")
 

@@ -8,13 +8,13 @@ from torch import Tensor
 from transformers import Qwen2Config
 
 from toolkit.harvest.masks import TokenMask
-from toolkit.interventions.behaviours import LabelledCodes, behaviour_latents, labelled_codes
+from toolkit.latents.behaviours import LabelledCodes, behaviour_latents, labelled_codes, planted_behaviours
 from toolkit.models.pair import ModelPair
 from toolkit.organism.corpus import documents
 from toolkit.organism.documents import BEHAVIOURS
 from toolkit.organism.tokenizer import train_tokenizer
 
-N_DOCUMENTS = 40  # more than one batch
+N_DOCUMENTS, ROW_LENGTH = 40, 320  # more than one batch
 
 
 @pytest.fixture(scope="module")
@@ -47,17 +47,18 @@ def truth(pair: ModelPair, n_documents: int) -> Iterator[tuple[list[int], list[i
 
 
 def test_codes_and_labels_against_a_loop_over_documents(organism_pair, identity, mask):
-    data = labelled_codes(organism_pair, identity, mask, N_DOCUMENTS)
+    data = labelled_codes(organism_pair, identity, mask, planted_behaviours(N_DOCUMENTS), ROW_LENGTH)
+    codes = data.codes.to_dense()
     for number, (labels, kept, residual) in enumerate(truth(organism_pair, N_DOCUMENTS)):
         here = data.document == number
-        assert data.behaviour[here].tolist() == [labels[i] for i in kept]
-        torch.testing.assert_close(data.codes[here], identity.encode(residual[kept]), rtol=1e-4, atol=1e-5)
-    assert set(data.behaviour.tolist()) == {-1, 0, 1, 2, 3, 4}
+        assert data.label[here].tolist() == [labels[i] for i in kept]
+        torch.testing.assert_close(codes[here], identity.encode(residual[kept]), rtol=1e-4, atol=1e-5)
+    assert set(data.label.tolist()) == {-1, 0, 1, 2, 3, 4}
     assert int(data.document.max()) == N_DOCUMENTS - 1
 
 
 def test_control_labels_are_those_of_the_document_before(organism_pair, identity, mask):
-    data = labelled_codes(organism_pair, identity, mask, 4)
+    data = labelled_codes(organism_pair, identity, mask, planted_behaviours(4), ROW_LENGTH)
     found = list(truth(organism_pair, 4))
     for number, (_, kept, _) in enumerate(found):
         before = found[number - 1][0]
@@ -76,7 +77,9 @@ def planted() -> Callable[..., LabelledCodes]:
         for i in range(5):
             codes[:, 3 + i] += (behaviour == i) * 0.3
         shifted = behaviour[torch.randperm(3000, generator=generator)]
-        return LabelledCodes(codes=codes, behaviour=behaviour, shifted=shifted, document=torch.arange(3000) // 50)
+        return LabelledCodes(
+            names=BEHAVIOURS, codes=codes, label=behaviour, shifted=shifted, document=torch.arange(3000) // 50
+        )
 
     return make
 
@@ -94,7 +97,7 @@ def test_a_latent_is_judged_on_the_documents_that_did_not_choose_it(planted):
     data = planted(noise=1.0)
     odd = data.document % 2 == 1
     for i, row in enumerate(behaviour_latents(data, torch.Generator().manual_seed(0))):
-        labels = data.behaviour[odd] == i
+        labels = data.label[odd] == i
         assert row.latent == 3 + i
         assert row.auroc == pytest.approx(roc_auc_score(labels, data.codes[odd, row.latent]), abs=1e-6)
         assert row.low < row.auroc < row.high < 1
@@ -104,7 +107,7 @@ def test_a_latent_is_judged_on_the_documents_that_did_not_choose_it(planted):
 def test_pure_noise_is_no_better_than_its_control(planted):
     data = planted(noise=1.0)
     noise = LabelledCodes(
-        codes=data.codes[:, :3], behaviour=data.behaviour, shifted=data.shifted, document=data.document
+        names=BEHAVIOURS, codes=data.codes[:, :3], label=data.label, shifted=data.shifted, document=data.document
     )
     for row in behaviour_latents(noise, torch.Generator().manual_seed(0)):
         assert row.low < 0.5 < row.high or abs(row.auroc - 0.5) < 0.05

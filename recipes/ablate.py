@@ -1,0 +1,39 @@
+"""What happens to a category's words when its latents are taken out of the models?
+
+    python recipes/ablate.py
+    python recipes/ablate.py --paper --out runs/ablate-paper
+
+Latents that fire where "Wait", "Therefore", … are predicted are subtracted from the residual stream, in either model;
+the change of the word's logit is set beside that for as many random latents, and for latents that fire as strongly.
+On the embedded pair, in half a minute and 1.5 GB: the distilled model's logits fall by 3 to 5, the base model's and the
+controls' by less than 1. Differs from Baek & Tegmark 2025 in that the crosscoder's error is kept, only undecided words
+count, and latents are tested on text that did not choose them; `--paper` is their protocol.
+"""
+
+import tyro
+
+from toolkit.findings.ablation import AblationConfig, ablation_findings, measure_ablation
+from toolkit.reports.console import RunConsole
+from toolkit.runs.command_line import run_main
+from toolkit.runs.subject import Subject, publish
+
+
+def main(config: AblationConfig) -> None:
+    """A crosscoder and text in; effects with controls out."""
+    console = RunConsole()
+    with console.stage("loading"):
+        subject = Subject.open(config)
+    with console.stage("ablation"):
+        study = measure_ablation(config, subject)
+    for each in study.categories:
+        if each.targets.found < config.targets:
+            console.warn(
+                f"{each.category.name}: {each.targets.found} positions found of the {config.targets} asked for; all are"
+                " used, and the intervals are wider. Raise --tokens to find more"
+            )
+    publish(config, console, ablation_findings(config, subject, study), subject.pair, subject.corpus.origin)
+    console.times(console.seconds)
+
+
+if __name__ == "__main__":
+    run_main(lambda: main(tyro.cli(AblationConfig, config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff))))

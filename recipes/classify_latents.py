@@ -1,0 +1,31 @@
+"""Which latents are the base model's only, which the distilled model's, which are shared?
+
+    python recipes/classify_latents.py
+    python recipes/classify_latents.py --run runs/qwen-1.5b --labels traces.jsonl --out runs/qwen-1.5b/classes
+
+Without arguments: the shipped crosscoder of the embedded pair, in half a minute on one core and 1 GB. Decoder norms
+tag every latent, under both conventions of the field; latent scaling then asks of those that look exclusive whether the
+other model lacks them (Minder et al. 2025), with the shared ones as control. Expect most latents near NRN 0.5, and in
+either tail a few dozen, of which about half survive. Baek & Tegmark 2025 report NRN alone.
+"""
+
+import tyro
+
+from toolkit.findings.latent_class_findings import latent_classes_findings
+from toolkit.findings.latent_classes import LatentClassesConfig, measure_latent_classes
+from toolkit.reports.console import RunConsole
+from toolkit.runs.command_line import run_main
+from toolkit.runs.subject import Subject, publish
+
+
+def main(config: LatentClassesConfig) -> None:
+    """A trained crosscoder in; whose its latents are out."""
+    console = RunConsole()
+    subject = Subject.open(config)
+    result = measure_latent_classes(config, subject)
+    publish(config, console, latent_classes_findings(config, subject, result), subject.pair, subject.corpus.origin)
+
+
+if __name__ == "__main__":
+    options = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+    run_main(lambda: main(tyro.cli(LatentClassesConfig, config=options)))

@@ -1,0 +1,36 @@
+"""Turn records of reasoning data into the text that a crosscoder is trained on: how much is there, and how long is it?
+
+    python recipes/prepare_data.py --data open-r1/OpenR1-Math-220k --pair qwen-1.5b --markers drop --out runs/openr1
+    python recipes/train_crosscoder.py --pair qwen-1.5b --data runs/openr1/train.jsonl --out runs/qwen-1.5b
+
+Replies stay verbatim, `<think>` and all, also where the model's own chat template would cut the reasoning out. Writes
+train.jsonl, held_out.jsonl, and a page with how many tokens the texts have. A thousand records of a thousand tokens
+take three seconds beyond the start, and 0.6 GB. Troitskii 2025 trains on answers alone: `--part answer --template
+reply`. `--markers drop` is for pairs like Qwen's, whose base model has another token in the place of `<think>`.
+"""
+
+from pathlib import Path
+
+import tyro
+
+from toolkit.artifacts import provenance, sha256
+from toolkit.findings.prepared_data import PrepareConfig, prepare, prepared_findings
+from toolkit.harvest.documents import local_files
+from toolkit.reports.console import RunConsole
+from toolkit.reports.findings_page import write_findings
+from toolkit.runs.command_line import run_main
+
+
+def main(config: PrepareConfig) -> None:
+    """Records in; text and what is known of it out."""
+    console = RunConsole()
+    findings = prepared_findings(config, prepare(config))
+    inputs = {path: sha256(Path(path)) for path in local_files(config.data)}
+    origin = provenance(seed=config.seed, data={"source": config.data}, inputs=inputs)
+    page = write_findings(config.out, findings, origin)
+    console.findings(findings)
+    console.note(f"page: {page}")
+
+
+if __name__ == "__main__":
+    run_main(lambda: main(tyro.cli(PrepareConfig, config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff))))

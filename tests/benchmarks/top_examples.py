@@ -1,0 +1,69 @@
+"""What does collecting examples cost over reading the models alone?
+
+The embedded pair's held-out text, 32,768 tokens, two ways that take turns in one run: an activation stream that is
+read and thrown away (harvest), and the whole pass of recipes/top_examples.py: reading, encoding with the shipped
+crosscoder, strongest and sampled examples of all 768 latents, counts by category, and one save to SQLite. Every round
+begins with no examples, the dearest stretch of a pass. Figures are medians of CPU time on one thread.
+"""
+
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from timing import time_in_turn
+
+from toolkit.latents.categories import categories, load_lexicon
+from toolkit.latents.example_pass import ExamplePass
+from toolkit.latents.example_store import ExampleStore
+from toolkit.latents.examples import TopExamples
+from toolkit.latents.firing import FiringCounts
+from toolkit.runs.streams import open_activations, open_mask, open_tokens
+from toolkit.runs.subject import FindingsConfig, Subject
+
+TOKENS, ROUNDS = 32_768, 3
+
+
+def harvest(subject: Subject) -> int:
+    """Read the models alone."""
+    tokens = 0
+    for chunk in open_activations(subject.config, subject.pair, subject.corpus.held_out):
+        tokens += len(chunk)
+        if tokens >= TOKENS:
+            break
+    return tokens
+
+
+def top_examples(subject: Subject) -> int:
+    """Read, encode, collect, count and save."""
+    n_latents = subject.crosscoder.config.n_latents
+    with TemporaryDirectory() as folder, ExampleStore(Path(folder) / "examples.sqlite", {}) as store:
+        reading = ExamplePass(
+            subject.pair,
+            subject.crosscoder,
+            open_tokens(subject.config, subject.pair, subject.corpus.held_out),
+            open_mask(subject.config, subject.pair),
+            examples=TopExamples(range(n_latents), generator=subject.generator(0)),
+            firing=FiringCounts(categories(subject.pair.tokenizer, load_lexicon()), n_latents),
+            store=store,
+        )
+        *_, tokens = reading.read(TOKENS)
+    return tokens
+
+
+@cache
+def seconds() -> dict[str, float]:
+    """Measure both ways once a process: CPU seconds for the same batches."""
+    subject = Subject.open(FindingsConfig())
+    assert harvest(subject) == top_examples(subject)
+    ways = {"examples: harvest alone": lambda: harvest(subject), "examples: whole pass": lambda: top_examples(subject)}
+    return time_in_turn(ways, ROUNDS)
+
+
+def ratios() -> dict[str, float]:
+    """Return the rate of the whole pass over that of the harvest."""
+    alone, whole = seconds().values()
+    return {"top_examples_over_harvest": alone / whole}
+
+
+if __name__ == "__main__":
+    print({name: round(value, 3) for name, value in (seconds() | ratios()).items()})

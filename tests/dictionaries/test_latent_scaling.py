@@ -1,0 +1,111 @@
+import pytest
+import torch
+from torch import Tensor
+
+from toolkit.dictionaries.configs import CrosscoderConfig
+from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.dictionaries.latent_scaling import ScalingRatios, latent_scaling
+
+
+def crosscoder(W_dec: Tensor, layers: tuple[int, ...] = (3,)) -> Crosscoder:
+    """Random, but for its decoder rows; a third of the codes are above the threshold."""
+    n_latents, n_streams, d_model = W_dec.shape
+    config = CrosscoderConfig(
+        d_model=d_model, models=("base", "distilled"), layers=layers, n_latents=n_latents, sparsity="batchtopk", k=2
+    )
+    made = Crosscoder(config)
+    generator = torch.Generator().manual_seed(0)
+    for tensor in made.buffers():
+        tensor.copy_(torch.randn(tensor.shape, generator=generator))
+    made.W_dec.copy_(W_dec)
+    made.threshold.fill_(4.0)
+    assert n_streams == 2 * len(layers)
+    return made
+
+
+def random_rows(n_latents: int = 20, n_streams: int = 2, d_model: int = 6) -> Tensor:
+    return torch.randn(n_latents, n_streams, d_model, generator=torch.Generator().manual_seed(1))
+
+
+def naive_factor(codes: Tensor, direction: Tensor, target: Tensor) -> float:
+    """Least squares of target[token, d] on f[token] d, one unknown."""
+    design = (codes[:, None] * direction).flatten()[:, None].double()
+    return torch.linalg.lstsq(design, target.flatten()[:, None].double()).solution.item()
+
+
+@pytest.mark.parametrize("layers", [(3,), (1, 3)])
+def test_all_latents_at_once_equal_least_squares_one_by_one(layers):
+    made = crosscoder(random_rows(n_streams=2 * len(layers)), layers)
+    x = 3 * torch.randn(200, 2 * len(layers), 6, generator=torch.Generator().manual_seed(2)) + 1
+    ratios = latent_scaling(made, x.split(37))
+    codes, decoded = made.encode(x), made(x)
+    assert 0.02 < (codes > 0).float().mean() < 0.5
+    by_model = made.W_dec.unflatten(1, (2, -1)).flatten(2)
+    models = range(2)
+    for k in range(20):
+        own = int(by_model[k, 1].norm() > by_model[k, 0].norm())
+        direction, f = by_model[k, own], codes[:, k]
+        targets = [(t.unflatten(1, (2, -1)).flatten(2)) for t in (x - decoded, decoded)]
+        error = [naive_factor(f, direction, targets[0][:, m] + f[:, None] * by_model[k, m]) for m in models]
+        whole = [naive_factor(f, direction, targets[1][:, m]) for m in models]
+        assert ratios.own[k] == own
+        assert ratios.beta_error[k].tolist() == pytest.approx(error, rel=1e-4, abs=1e-5)
+        assert ratios.beta_reconstruction[k].tolist() == pytest.approx(whole, rel=1e-4, abs=1e-5)
+        assert ratios.nu_error[k].item() == pytest.approx(error[1 - own] / error[own], rel=1e-3, abs=1e-4)
+        assert ratios.nu_reconstruction[k].item() == pytest.approx(whole[1 - own] / whole[own], rel=1e-3, abs=1e-4)
+
+
+def planted(base_share: float) -> ScalingRatios:
+    """Latent 0's row is zero for the base model, which holds `base_share` of the feature all the same.
+
+    Latents 1 and 2 are the base's alone, one a twin that fires where latent 0 does, and one unrelated.
+    """
+    W_dec = torch.zeros(3, 2, 6)
+    W_dec[0, 1, 0] = 1
+    W_dec[1, 0, 1] = W_dec[2, 0, 2] = 1
+    made = crosscoder(W_dec)
+    made.W_enc.copy_(W_dec * 5)
+    made.b_enc.zero_()
+    made.b_dec.zero_()
+    made.threshold.zero_()
+    feature = torch.rand(400, generator=torch.Generator().manual_seed(3))
+    x = torch.zeros(400, 2, 6)
+    x[:, 1, 0], x[:, 0, 0] = feature, base_share * feature
+    made.W_dec /= 5  # so that encoding and decoding undo each other
+    x[:200, 0, 1] = feature[:200]
+    x[200:, 0, 2] = feature[200:]
+    return latent_scaling(made, [x])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.6, 1.0])
+def test_what_a_shrunk_row_hides_is_seen_in_the_error(share):
+    ratios = planted(share)
+    assert ratios.nu_error[0].item() == pytest.approx(share, abs=1e-5)
+    assert ratios.nu_reconstruction[0].item() == pytest.approx(0, abs=1e-5)
+    assert bool(ratios.survives[0]) == (share < 0.2)
+
+
+def test_a_latent_split_in_two_is_seen_in_the_reconstruction():
+    W_dec = torch.zeros(2, 2, 4)
+    W_dec[0, 1, 0] = W_dec[1, 0, 0] = 1  # one feature, one latent a model, which fire together
+    made = crosscoder(W_dec)
+    made.W_enc.copy_(W_dec)
+    for tensor in (made.b_enc, made.b_dec, made.threshold):
+        tensor.zero_()
+    feature = torch.rand(100, generator=torch.Generator().manual_seed(4))
+    x = torch.zeros(100, 2, 4)
+    x[:, 0, 0], x[:, 1, 0] = 0.7 * feature, feature
+    ratios = latent_scaling(made, [x])
+    assert ratios.nu_error.tolist() == pytest.approx([0, 0], abs=1e-5)
+    assert ratios.nu_reconstruction.tolist() == pytest.approx([0.7, 1 / 0.7], rel=1e-5)
+    assert ratios.survives.tolist() == [False, False]
+
+
+def test_a_latent_that_never_fired_has_no_ratio_and_does_not_survive():
+    made = crosscoder(random_rows())
+    made.W_enc[4], made.b_enc[4] = 0, -1
+    x = torch.randn(100, 2, 6, generator=torch.Generator().manual_seed(2)) * 3
+    ratios = latent_scaling(made, [x])
+    assert ratios.nu_error[4].isnan()
+    assert ratios.nu_reconstruction[4].isnan()
+    assert not ratios.survives[4]

@@ -1,0 +1,76 @@
+import pytest
+import torch
+from torch import Tensor
+
+from toolkit.latents.classification import LatentClasses, classify, norm_difference
+
+
+def rows(*norms: tuple[float, float]) -> Tensor:
+    """Decoder rows of the given norms, base and distilled, each along one axis, so that 1- and 2-norms agree."""
+    W_dec = torch.zeros(len(norms), 2, 3)
+    W_dec[:, :, 1] = torch.tensor(norms)
+    return W_dec
+
+
+def classes(W_dec: Tensor, fired: list[int] | None = None, mass: list[float] | None = None) -> LatentClasses:
+    return classify(
+        W_dec,
+        torch.tensor(fired or [1] * len(W_dec)),
+        torch.tensor(mass or [1.0] * len(W_dec)),
+        torch.Generator().manual_seed(0),
+    )
+
+
+SEVEN = rows((1, 0), (9, 1), (3, 1), (1, 1), (1, 2), (1, 4), (0, 2))
+
+
+def test_both_scales_against_their_formulas():
+    found = classes(SEVEN)
+    assert found.nrn.tolist() == pytest.approx([0, 0.1, 0.25, 0.5, 2 / 3, 0.8, 1])
+    assert found.rdn.tolist() == pytest.approx([0, 1 / 9, 1 / 3, 1, 2, 4, float("inf")], rel=1e-5)
+    expected = [0.5 * ((a - b) / max(a, b) + 1) for a, b in ((1, 0), (9, 1), (3, 1), (1, 1), (1, 2), (1, 4), (0, 2))]
+    assert found.norm_difference.tolist() == pytest.approx(expected)
+
+
+def test_the_two_conventions_cut_where_they_say():
+    found = classes(SEVEN)
+    assert found.nrn_tags() == [
+        "base only", "base only", "base only", "shared", "shared", "distilled only", "distilled only",
+    ]  # fmt: skip
+    assert found.norm_difference_tags() == [
+        "base only", "base only", "between", "shared", "between", "between", "distilled only",
+    ]  # fmt: skip
+
+
+def test_norms_differ_between_the_conventions():
+    W_dec = torch.zeros(2, 2, 4)
+    W_dec[:, 0, 0] = 2  # 1-norm 2, 2-norm 2
+    W_dec[:, 1] = 1  # 1-norm 4, 2-norm 2
+    assert classes(W_dec).nrn.tolist() == pytest.approx([2 / 3, 2 / 3])
+    assert norm_difference(W_dec).tolist() == pytest.approx([0.5, 0.5])
+
+
+def test_a_latent_that_never_fired_is_dead_and_counts_in_no_mean():
+    found = classes(SEVEN, fired=[0, 5, 0, 1, 0, 0, 1], mass=[0.0, 3.0, 0.0, 1.0, 0.0, 0.0, 0.0])
+    assert found.alive.tolist() == [False, True, False, True, False, False, True]
+    assert [tag == "dead" for tag in found.nrn_tags()] == [not alive for alive in found.alive]
+    assert found.norm_difference_tags()[0] == "dead"
+    mean, low, high = found.mean_nrn
+    assert mean == pytest.approx((0.1 + 0.5 + 1) / 3)
+    assert 0.1 <= low < mean < high <= 1
+    assert found.mean_nrn_weighted == pytest.approx((3 * 0.1 + 0.5) / 4)
+    assert len(found.cosine_null) == 3
+
+
+def test_layers_of_one_model_count_as_one_row():
+    generator = torch.Generator().manual_seed(1)
+    W_dec = torch.randn(5, 4, 6, generator=generator)  # base@1, base@2, distilled@1, distilled@2
+    joined = torch.stack([W_dec[:, :2].flatten(1), W_dec[:, 2:].flatten(1)], dim=1)
+    several, one = classes(W_dec), classes(joined)
+    assert torch.equal(several.nrn, one.nrn)
+    assert torch.equal(several.cosine, one.cosine)
+
+
+def test_fewer_than_two_alive_latents_are_refused():
+    with pytest.raises(ValueError, match="1 latents make no pair"):
+        classes(SEVEN, fired=[1, 0, 0, 0, 0, 0, 0])

@@ -1,0 +1,59 @@
+import pytest
+import torch
+
+from toolkit.dictionaries.configs import CrosscoderConfig
+from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.latents import logit_lens as module
+from toolkit.latents.logit_lens import logit_lens
+from toolkit.models.pair import ModelPair
+
+
+def make_crosscoder(layers: tuple[int, ...] = (2,)) -> Crosscoder:
+    config = CrosscoderConfig(
+        d_model=32, models=("base", "distilled"), layers=layers, n_latents=6, sparsity="l1", k=1
+    )  # fmt: skip
+    crosscoder = Crosscoder(config)
+    crosscoder.W_dec.copy_(torch.randn(crosscoder.W_dec.shape, generator=torch.Generator().manual_seed(0)))
+    return crosscoder
+
+
+def test_each_row_is_read_by_its_own_models_unembedding(tiny_pair: ModelPair) -> None:
+    crosscoder = make_crosscoder()
+    lens = logit_lens(tiny_pair, crosscoder, [4, 1], tokens=5)
+    for index, (name, model) in enumerate((("base", tiny_pair.base), ("distilled", tiny_pair.distilled))):
+        own = model.model._module
+        for line, latent in enumerate((4, 1)):
+            row = crosscoder.W_dec[latent, index]
+            share = row.norm() / crosscoder.W_dec[latent].norm(dim=1).sum()
+            with torch.no_grad():
+                logits = share * own.lm_head(own.model.norm(row / row.norm() * 32**0.5))[: len(tiny_pair.tokenizer)]
+            order = logits.argsort(descending=True).tolist()
+            assert lens[name].promoted[line].tolist() == order[:5]
+            assert lens[name].suppressed[line].tolist() == order[::-1][:5]
+            torch.testing.assert_close(lens[name].promoted_logits[line], logits[order[:5]], atol=1e-4, rtol=1e-3)
+            torch.testing.assert_close(
+                lens[name].suppressed_logits[line], logits[order[::-1][:5]], atol=1e-4, rtol=1e-3
+            )
+
+
+def test_planted_rows_promote_their_token(tiny_pair: ModelPair) -> None:
+    """A row along one token's unembedding promotes that token; a model without a row says nothing."""
+    crosscoder = make_crosscoder()
+    weight = tiny_pair.distilled.model._module.lm_head.weight.detach()
+    crosscoder.W_dec[2, 1] = weight[7] - weight.mean(dim=0)
+    crosscoder.W_dec[2, 0] = 0
+    lens = logit_lens(tiny_pair, crosscoder, [2], tokens=3)
+    assert lens["distilled"].promoted[0, 0] == 7
+    assert not lens["base"].promoted_logits.any()
+
+
+def test_latents_in_pieces_and_layers_beyond_the_last_change_nothing(
+    tiny_pair: ModelPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = logit_lens(tiny_pair, make_crosscoder(), range(6), tokens=4)["base"]
+    monkeypatch.setattr(module, "LARGEST_LOGITS", 100)
+    pieces = logit_lens(tiny_pair, make_crosscoder(), range(6), tokens=4)["base"]
+    assert torch.equal(whole.promoted, pieces.promoted)
+    several = make_crosscoder(layers=(1, 2))
+    several.W_dec[:, 1::2] = make_crosscoder().W_dec
+    assert torch.equal(logit_lens(tiny_pair, several, range(6), tokens=4)["base"].promoted, whole.promoted)

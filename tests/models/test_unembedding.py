@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from toolkit.models.layers import layers_path
+from toolkit.models.pair import ModelPair
+from toolkit.models.tracing import TracedModel
+from toolkit.models.unembedding import direction_logits
+
+
+@pytest.fixture
+def model(any_folder: Path) -> TracedModel:
+    """A model whose final norm has a gain, and a bias where it can."""
+    pair = ModelPair.from_pretrained(base=str(any_folder), distilled=str(any_folder), layers=[2], device_map="cpu")
+    module = pair.base.model._module
+    generator = torch.Generator().manual_seed(1)
+    for name, parameter in module.named_parameters():
+        if name.rpartition(".")[0].endswith((".norm", ".ln_f", ".final_layer_norm")):
+            parameter.data = 0.5 + torch.rand(parameter.shape, generator=generator)
+    return pair.base
+
+
+def test_logits_are_the_unembedding_of_the_normed_direction(model: TracedModel) -> None:
+    directions = torch.randn(3, model.d_model, generator=torch.Generator().manual_seed(2))
+    directions[2] = 0
+    module = model.model._module
+    parameters = dict(module.named_parameters())
+    parent = layers_path(module).rpartition(".")[0]
+    name = next(n for n in ("norm", "ln_f", "final_layer_norm") if f"{parent}.{n}.weight" in parameters)
+    gain = parameters[f"{parent}.{name}.weight"]
+    if type(module).__name__.startswith("Gemma"):
+        gain = 1 + gain  # as these models define it
+    is_layer_norm = f"{parent}.{name}.bias" in parameters
+    centred = directions - is_layer_norm * directions.mean(dim=1, keepdim=True)
+    scaled = centred / centred.square().mean(dim=1, keepdim=True).sqrt().clamp(min=1e-12)
+    expected = (scaled * gain) @ module.get_output_embeddings().weight.t()
+    torch.testing.assert_close(direction_logits(model, directions), expected, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(direction_logits(model, 5 * directions), expected, atol=1e-4, rtol=1e-3)
+
+
+def test_the_stream_before_the_final_norm_gives_the_models_own_logits(tiny_pair: ModelPair) -> None:
+    ids = torch.arange(6)[None]
+    module = tiny_pair.base.model._module
+    seen: list[torch.Tensor] = []
+    handle = module.model.norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0]))
+    with torch.no_grad():
+        expected = module(input_ids=ids).logits[0]
+    handle.remove()
+    torch.testing.assert_close(direction_logits(tiny_pair.base, seen[0]), expected, atol=1e-4, rtol=1e-3)

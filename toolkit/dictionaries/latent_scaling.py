@@ -1,0 +1,104 @@
+"""Latent scaling: is a latent that looks exclusive to one model absent from the other? (Minder et al. 2025)
+
+A latent's *own* model is the one with the larger decoder row d. Its factor for a target y is the least-squares β of
+Σ_t ‖β f_t d − y_t‖². The targets are, for each model m, the error left without the latent, x − x̂ + f d^m, and the
+reconstruction x̂. ν is the other model's factor over the own model's: near 0 where the other model lacks the latent,
+near 1 where the sparsity penalty has shrunk the row away (seen in the error) or split a shared latent in two (seen in
+the reconstruction).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.dictionaries.sparse_codes import SparsePattern
+from toolkit.dictionaries.sparsity import positions_above
+
+NU_ERROR, NU_RECONSTRUCTION = 0.2, 0.5
+"""Below both of these a latent survives as exclusive (Minder et al. 2025, section 3)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScalingRatios:
+    """Least-squares factors and ν of every latent; NaN for one that never fired."""
+
+    own: Int[Tensor, " latent"]
+    """The model whose decoder row is larger: 0 base, 1 distilled."""
+    beta_error: Float[Tensor, "latent 2"]
+    """Factor for each model's error without the latent; the own model's is near 1."""
+    beta_reconstruction: Float[Tensor, "latent 2"]
+    """Factor for each model's reconstruction."""
+
+    @property
+    def nu_error(self) -> Float[Tensor, " latent"]:
+        """ν^ε: the other model's factor over the own model's, for errors."""
+        return self._other_over_own(self.beta_error)
+
+    @property
+    def nu_reconstruction(self) -> Float[Tensor, " latent"]:
+        """ν^r: the other model's factor over the own model's, for reconstructions."""
+        return self._other_over_own(self.beta_reconstruction)
+
+    @property
+    def survives(self) -> Bool[Tensor, " latent"]:
+        """Whether both ν are below their thresholds; False for a latent that never fired."""
+        return (self.nu_error < NU_ERROR) & (self.nu_reconstruction < NU_RECONSTRUCTION)
+
+    def _other_over_own(self, beta: Tensor) -> Tensor:
+        own = self.own[:, None]
+        return (beta.gather(1, 1 - own) / beta.gather(1, own)).squeeze(1)
+
+
+class LatentScaling:
+    """Sums, over batches, what the factors of all latents need: exact, whatever the order and size of batches.
+
+    With d fixed, β‖d‖² Σf² = Σ f (y · d), so that a latent needs y · d only on the tokens where it fires. Streams of
+    several layers count as one long vector a model.
+    """
+
+    def __init__(self, crosscoder: Crosscoder) -> None:
+        assert len(crosscoder.config.models) == 2, "latent scaling compares two models"
+        rows = crosscoder.W_dec.unflatten(1, (2, -1)).flatten(2)
+        self._own = rows.norm(dim=2).argmax(dim=1)
+        self._direction = rows[torch.arange(len(rows), device=rows.device), self._own]
+        self._rows, self._offset = crosscoder.W_dec.flatten(1), crosscoder.b_dec.flatten()
+        self._overlap = torch.einsum("lmd,ld->lm", rows.double(), self._direction.double())
+        self._squares = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
+        self._error, self._reconstruction = (torch.zeros_like(self._overlap) for _ in range(2))
+
+    @torch.no_grad()
+    def add(self, x: Float[Tensor, "token stream d_model"], codes: Float[Tensor, "token latent"]) -> None:
+        """Take in one batch of raw activations and the crosscoder's codes for them."""
+        flat = positions_above(codes, 0.0)
+        pattern, values = SparsePattern.from_flat(flat, (len(codes), codes.shape[1])), codes.flatten()[flat]
+        decoded = pattern.matrix(values) @ self._rows + self._offset
+        error = x.flatten(1) - decoded
+        latent = pattern.columns.long()
+        self._squares.index_add_(0, latent, values.double().square())
+        for target, sums in ((error, self._error), (decoded, self._reconstruction)):
+            for model, stream in enumerate(target.unflatten(1, (2, -1)).unbind(1)):
+                products = pattern.sampled_product(stream.contiguous(), self._direction)
+                sums[:, model].index_add_(0, latent, (values * products).double())
+
+    def ratios(self) -> ScalingRatios:
+        """Return the factors for all tokens so far."""
+        size = self._squares * self._overlap.gather(1, self._own[:, None]).squeeze(1)
+        error = self._error + self._squares[:, None] * self._overlap
+        return ScalingRatios(
+            own=self._own.cpu(),
+            beta_error=(error / size[:, None]).float().cpu(),
+            beta_reconstruction=(self._reconstruction / size[:, None]).float().cpu(),
+        )
+
+
+def latent_scaling(crosscoder: Crosscoder, batches: Iterable[Float[Tensor, "_ stream d_model"]]) -> ScalingRatios:
+    """Measure every latent in one pass over batches of raw activations of any lengths."""
+    scaling = LatentScaling(crosscoder)
+    for batch in batches:
+        x = batch.to(crosscoder.b_dec.device)
+        scaling.add(x, crosscoder.encode(x))
+    return scaling.ratios()

@@ -1,0 +1,267 @@
+"""At which layers does the distilled model's residual stream part from the base model's, and how far?"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from toolkit.geometry.divergence import MEASURES, divergence, farthest_layer_shares, farthest_layers
+from toolkit.geometry.ratios import ratio_of_sums
+from toolkit.harvest.documents import Corpus, open_corpus
+from toolkit.harvest.tokens import TokenBatch
+from toolkit.models.loading import load_model
+from toolkit.models.pair import ModelPair
+from toolkit.models.presets import CHECKOUT, PRESETS
+from toolkit.models.tracing import TracedModel
+from toolkit.reports.findings import Chart, Estimate, Findings, Table
+from toolkit.reports.findings_figures import layer_curves
+from toolkit.reports.formatting import percent
+from toolkit.reports.run_report import Headline
+from toolkit.runs.settings import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
+from toolkit.runs.streams import open_mask, open_tokens
+from toolkit.runs.subject import ModelsConfig
+
+LEVEL = 0.99
+EMBEDDED_CONTROL = CHECKOUT / "artifacts" / "organism" / "control"
+ACTIVATIONS_HELD = 2**28
+DISTILLED, OTHER_TOKEN, CONTROL, BEYOND = "distilled", "other", "control", "distilled − control"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerDivergenceConfig(ModelsConfig):
+    """How far the two models' residual streams are apart at each layer, on the same tokens."""
+
+    out: Path = Path("runs/layer_divergence")
+    """Folder for the page, its figures and the JSON of results."""
+    control: str | None = None
+    """Model to set against base likewise: a folder or hub name; default: the embedded pair's control, else none."""
+    tokens: int = 65_536
+    """Tokens, position 0 not among them, that are compared."""
+
+    def __post_init__(self) -> None:
+        if self.tokens < 1:
+            raise ValueError(f"--tokens {self.tokens}: must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves:
+    """What one comparison with the base model gave, by layer and measure."""
+
+    mean: Float[Tensor, "layer 3"]
+    half_width: Float[Tensor, "layer 3"]
+    """Half of the 99 % interval's width, documents being the samples."""
+    farthest: Int[Tensor, " 3"]
+    """The layer with the largest distance, the largest relative distance, the smallest cosine."""
+    farthest_share: Float[Tensor, " 3"]
+    """Share of 1,000 resamples of the documents that name that layer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerDivergence:
+    """Curves by what is set against the base model: distilled, distilled at another token, and perhaps a control.
+
+    With a control there is also `distilled − control`, token by token: what more training alone does not explain.
+    """
+
+    curves: dict[str, Curves]
+    tokens: int
+    documents: int
+
+
+def open_text(config: LayerDivergenceConfig, pair: ModelPair) -> tuple[RunConfig, Corpus]:
+    """The text that such a pair is trained on, unless another is asked for, with the settings to read it by."""
+    defaults = EMBEDDED_DEFAULTS if _is_embedded(pair) else PAPER_DEFAULTS
+    run = replace(defaults, data=config.data or defaults.data, text_field=config.text_field, seed=config.seed)
+    return run, open_corpus(run.data, text_field=run.text_field, mix=run.mix, seed=run.seed)
+
+
+@torch.no_grad()
+def measure_layer_divergence(
+    config: LayerDivergenceConfig, pair: ModelPair, run: RunConfig, corpus: Corpus
+) -> LayerDivergence:
+    """Compare the inputs of all layers on held-out text; each model reads each batch once.
+
+    Raises `ValueError` for a control of another shape, and for text of fewer than two documents.
+    """
+    generator = torch.Generator().manual_seed(config.seed)
+    others = {DISTILLED: pair.distilled}
+    if control := _open_control(config, pair):
+        others[CONTROL] = control
+    batches = _batches(config, pair, run, corpus)
+    parts = [_document_sums(pair, others, *batch, generator) for batch in batches]
+    if not parts:
+        raise ValueError(f"{run.data} holds no document of two tokens: give text to compare the models on")
+    counts = torch.cat([part[0] for part in parts])
+    names = (DISTILLED, OTHER_TOKEN, *list(others)[1:])
+    sums = dict(zip(names, torch.cat([part[1] for part in parts]).unbind(dim=1), strict=True))
+    if control:
+        sums[BEYOND] = sums[DISTILLED] - sums[CONTROL]
+    return LayerDivergence(
+        curves={name: _curves(of_documents, counts, generator) for name, of_documents in sums.items()},
+        tokens=int(counts.sum()),
+        documents=len(counts),
+    )
+
+
+def _batches(
+    config: LayerDivergenceConfig, pair: ModelPair, run: RunConfig, corpus: Corpus
+) -> Iterator[tuple[TokenBatch, Tensor]]:
+    """Batches with the tokens to compare, until there are enough; small enough to hold all layers of two models."""
+    fitting = ACTIVATIONS_HELD // (2 * pair.n_layers * pair.d_model)
+    batch_tokens = max(run.row_length, min(run.forward_tokens, fitting))
+    mask, left = open_mask(run, pair), config.tokens
+    for batch in open_tokens(run, pair, corpus.held_out, batch_tokens=batch_tokens):
+        selected = mask.tokens(batch)
+        selected &= selected.flatten().cumsum(dim=0).view_as(selected) <= left
+        left -= int(selected.sum())
+        yield batch, selected
+        if left <= 0:
+            return
+
+
+def _document_sums(
+    pair: ModelPair,
+    others: dict[str, TracedModel],
+    batch: TokenBatch,
+    selected: Tensor,
+    generator: torch.Generator,
+) -> tuple[Float[Tensor, " document"], Float[Tensor, "document comparison layer 3"]]:
+    """Tokens, and sums over them of every comparison, of each row that has any."""
+    pair.check_ids(batch.input_ids, batch.attention_mask)
+    rows = selected.nonzero()[:, 0]
+    other_token = _any_other(len(rows), generator)
+    base = _read(pair.base, batch, selected)
+    read = [_read(model, batch, selected) for model in others.values()]
+    layers = []
+    for layer, of_base in enumerate(base):
+        first, *rest = (each[layer] for each in read)
+        layers.append(torch.stack([divergence(of_base, x) for x in (first, first[other_token], *rest)], dim=1))
+    values = torch.stack(layers, dim=2).double()
+    sums = torch.zeros(len(selected), *values.shape[1:], dtype=torch.float64).index_add_(0, rows, values)
+    counts = selected.sum(dim=1).double()
+    return counts[counts > 0], sums[counts > 0]
+
+
+def _read(model: TracedModel, batch: TokenBatch, selected: Tensor) -> list[Tensor]:
+    sites = model.residual(batch.input_ids, batch.attention_mask, range(model.n_layers))
+    return [site[selected.to(site.device)].cpu() for site in sites]
+
+
+def _any_other(n: int, generator: torch.Generator) -> Int[Tensor, " token"]:
+    """For each of n tokens the place of another one."""
+    order = torch.randperm(n, generator=generator)
+    return torch.empty_like(order).scatter_(0, order, order.roll(1))
+
+
+def _curves(sums: Tensor, counts: Tensor, generator: torch.Generator) -> Curves:
+    mean, half_width = ratio_of_sums(sums, counts, LEVEL)
+    return Curves(
+        mean=mean,
+        half_width=half_width,
+        farthest=farthest_layers(mean),
+        farthest_share=farthest_layer_shares(sums, generator),
+    )
+
+
+def _open_control(config: LayerDivergenceConfig, pair: ModelPair) -> TracedModel | None:
+    source = config.control or (str(EMBEDDED_CONTROL) if _is_embedded(pair) else None)
+    if source is None:
+        return None
+    control = TracedModel(load_model(source, pair.tokenizer, config.dtype, config.device_map))
+    ours, theirs = ((m.n_layers, m.d_model) for m in (pair.base, control))
+    if ours != theirs:
+        raise ValueError(
+            f"--control {source} has {theirs[0]} layers of width {theirs[1]}, the pair {ours[0]} of {ours[1]}: give a"
+            " model of the pair's shape"
+        )
+    return control
+
+
+def _is_embedded(pair: ModelPair) -> bool:
+    return pair.sources == (PRESETS["organism"].base, PRESETS["organism"].distilled)
+
+
+def layer_divergence_findings(pair: ModelPair, run: RunConfig, found: LayerDivergence) -> Findings:
+    """The three measures by layer, with their controls."""
+    distilled = found.curves[DISTILLED]
+    names = ("largest distance", "largest relative distance", "smallest cosine")
+    return Findings(
+        name="layer_divergence",
+        title=f"Layer divergence: {' → '.join(pair.origins)}",
+        question="At which layers does the distilled model's residual stream part from the base model's?",
+        facts={
+            "models": " → ".join(pair.origins),
+            "site": f"input of each of {pair.n_layers} layers, width {pair.d_model}",
+            "text": f"{run.data}, held out: {found.tokens:,} tokens of {found.documents:,} documents, no position 0",
+        },
+        headline=[
+            Headline(
+                name=f"layer of {name}",
+                value=int(layer),
+                n=found.tokens,
+                unit="tokens",
+                note=f"named by {percent(float(share))} of 1,000 resamples of the documents",
+            )
+            for name, layer, share in zip(names, distilled.farthest, distilled.farthest_share, strict=True)
+        ],
+        tables=[_table(index, measure, found) for index, measure in enumerate(MEASURES)],
+        charts=[_chart(name, found.curves[name]) for name in (DISTILLED, BEYOND) if name in found.curves],
+        results={"tokens": found.tokens, "documents": found.documents, "level": LEVEL}
+        | {name: _results(curves) for name, curves in found.curves.items()},
+    )
+
+
+def _chart(name: str, curves: Curves) -> Chart:
+    captions = {
+        DISTILLED: "Distilled against base at the same token",
+        BEYOND: "How much farther from base the distilled model is than the control, at the same token",
+    }
+    sign = torch.tensor([1.0, 1.0, -1.0])  # the smaller the cosine, the farther
+    offset = torch.tensor([0.0, 0.0, float(name == DISTILLED)])
+    farther = replace(curves, mean=offset + sign * curves.mean)
+    measures = dict(zip((*MEASURES[:2], "1 − cosine"), _estimates(farther).values(), strict=True))
+    return Chart(
+        name=name.replace(" − ", "_less_"),
+        figure=layer_curves(range(len(curves.mean)), measures),
+        caption=f"{captions[name]}; the band is the 99 % interval over documents.",
+    )
+
+
+def _estimates(curves: Curves) -> dict[str, list[Estimate]]:
+    low, high = curves.mean - curves.half_width, curves.mean + curves.half_width
+    ends = torch.stack([curves.mean, low, high], dim=-1).transpose(0, 1).tolist()
+    return {name: [Estimate(*values) for values in rows] for name, rows in zip(MEASURES, ends, strict=True)}
+
+
+def _table(index: int, measure: str, found: LayerDivergence) -> Table:
+    with_interval = [name for name in (DISTILLED, BEYOND) if name in found.curves]
+    without = [name for name in (CONTROL, OTHER_TOKEN) if name in found.curves]
+    estimates = [_estimates(found.curves[name])[measure] for name in with_interval]
+    plain = [found.curves[name].mean[:, index].tolist() for name in without]
+    rows = [[str(layer), *cells] for layer, cells in enumerate(zip(*estimates, *plain, strict=True))]
+    return Table(
+        title=f"{measure} from base, 99 % intervals over documents",
+        columns=("layer", *with_interval, *without),
+        rows=rows,
+        note=f"n = {found.tokens:,} tokens of {found.documents:,} documents. {OTHER_TOKEN}: distilled at a random other"
+        " token of the batch."
+        + (f" {CONTROL}: a model trained on without distillation." if CONTROL in without else ""),
+    )
+
+
+def _results(curves: Curves) -> dict[str, dict[str, object]]:
+    low, high = curves.mean - curves.half_width, curves.mean + curves.half_width
+    return {
+        measure: {
+            "mean": curves.mean[:, index].tolist(),
+            "low": low[:, index].tolist(),
+            "high": high[:, index].tolist(),
+            "argmax": int(curves.mean[:, index].argmax()),
+            "farthest": int(curves.farthest[index]),
+            "farthest_share": float(curves.farthest_share[index]),
+        }
+        for index, measure in enumerate(MEASURES)
+    }

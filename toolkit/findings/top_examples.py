@@ -1,0 +1,223 @@
+"""What makes each latent fire, and what does it say? Examples, lenses and lifts, for a page to look through."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from toolkit.dictionaries.latent_scaling import latent_scaling
+from toolkit.findings.latent_records import LatentRecords, category_table, detail_tables
+from toolkit.harvest.tokens import TokenStream
+from toolkit.latents.categories import categories, load_lexicon
+from toolkit.latents.classification import classify
+from toolkit.latents.coded_batches import coded_batches, first_tokens
+from toolkit.latents.example_pass import ExamplePass
+from toolkit.latents.example_store import ExampleStore
+from toolkit.latents.examples import TopExamples
+from toolkit.latents.firing import FiringCounts
+from toolkit.latents.logit_lens import logit_lens
+from toolkit.latents.windows import Window
+from toolkit.reports.findings import Findings
+from toolkit.reports.latent_browser import BrowserFacts
+from toolkit.reports.run_report import Headline
+from toolkit.runs.streams import open_mask, open_tokens
+from toolkit.runs.subject import FindingsConfig, Subject
+
+LARGEST_CODES = 2**27
+SCALING_TOKENS = 32_768
+TEXT_FIELDS = ("data", "text_field", "mix", "row_length", "keep_position_0", "drop_tokens", "outlier_factor", "seed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopExamplesConfig(FindingsConfig):
+    """Which text makes latents fire, strongest and at all strengths, and which tokens they promote."""
+
+    out: Path = Path("runs/top_examples")
+    """Folder for examples.sqlite, the browser, the page and the JSON; an examples.sqlite there is gone on with."""
+    latents: str = "all"
+    """Latents to show: indices separated by commas, or all. Examples are kept of all, so the next ones come at once."""
+    tokens: int = 262_144
+    """Held-out tokens to read in all; ask for more later, and only those are read."""
+    top: int = 10
+    """Strongest examples kept of each latent."""
+    sampled: int = 12
+    """Examples drawn from all firings of each latent, shown in quarters from weak to strong."""
+    before: int = 24
+    """Tokens of context shown before the firing."""
+    after: int = 8
+    """Tokens of context shown after it."""
+    lexicon: Path | None = None
+    """JSON file of category words, {"category": ["word", ...]}; default: those of the paper."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("tokens", 1), ("top", 1), ("sampled", 1), ("before", 0), ("after", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"--{name} {getattr(self, name)}: must be at least {least}")
+
+
+def open_store(config: TopExamplesConfig, subject: Subject) -> ExampleStore:
+    """The file of examples in `config.out`; raises `ValueError` if it was begun with other settings."""
+    config.out.mkdir(parents=True, exist_ok=True)
+    return ExampleStore(config.out / "examples.sqlite", _settings(config, subject))
+
+
+def _settings(config: TopExamplesConfig, subject: Subject) -> dict[str, Any]:
+    """All that decides which examples are found, but for how far the text is read."""
+    weights = sha256(subject.crosscoder.W_enc.cpu().contiguous().numpy().tobytes()).hexdigest()
+    run = subject.config.settings()
+    names = ("top", "sampled", "before", "after")
+    return {
+        "crosscoder": weights,
+        "models": subject.pair.origins,
+        "lexicon": load_lexicon(config.lexicon),
+        "draws": config.seed,
+        **{name: getattr(config, name) for name in names},
+        **{name: run[name] for name in TEXT_FIELDS},
+    }
+
+
+def measure_top_examples(
+    config: TopExamplesConfig, subject: Subject, store: ExampleStore, progress: Callable[[int], None]
+) -> LatentRecords:
+    """Read the text, going on where the store stands, then compare decoder rows and read them by the logit lens.
+
+    `progress` is told the tokens read so far.
+    Raises `ValueError` for latents that do not exist, and for ones asked for by index that never fired.
+    """
+    n_latents = subject.crosscoder.config.n_latents
+    latents = chosen_latents(config.latents, n_latents)
+    examples = TopExamples(
+        range(n_latents),
+        top=config.top,
+        sampled=config.sampled,
+        window=Window(before=config.before, after=config.after),
+        generator=subject.generator(config.seed),
+        device=subject.crosscoder.b_dec.device,
+    )
+    words = categories(subject.pair.tokenizer, load_lexicon(config.lexicon))
+    reading = ExamplePass(
+        subject.pair,
+        subject.crosscoder,
+        _batches(subject),
+        open_mask(subject.config, subject.pair),
+        examples=examples,
+        firing=FiringCounts(words, n_latents),
+        store=store,
+    )
+    for tokens in reading.read(config.tokens):
+        progress(min(tokens, config.tokens))
+    return _records(subject, reading, _alive(latents, reading.firing, named=config.latents != "all"))
+
+
+def chosen_latents(named: str, n_latents: int) -> tuple[int, ...]:
+    """The latents that `--latents` names; raises `ValueError` for what is no index, and for one out of range."""
+    if named == "all":
+        return tuple(range(n_latents))
+    try:
+        latents = tuple(dict.fromkeys(int(part) for part in named.split(",")))
+    except ValueError as error:
+        raise ValueError(f"--latents {named!r}: give indices separated by commas, such as 3,17, or all") from error
+    if missing := [latent for latent in latents if not 0 <= latent < n_latents]:
+        raise ValueError(
+            f"--latents {named}: there is no latent {', '.join(map(str, missing))}; this crosscoder has latents 0 to"
+            f" {n_latents - 1}"
+        )
+    return latents
+
+
+def _batches(subject: Subject) -> TokenStream:
+    """Batches so small that the codes of one fit into memory, however many latents there are."""
+    config = subject.config
+    fitting = LARGEST_CODES // subject.crosscoder.config.n_latents
+    batch_tokens = max(config.row_length, min(config.forward_tokens, fitting))
+    return open_tokens(config, subject.pair, subject.corpus.held_out, batch_tokens=batch_tokens)
+
+
+def _alive(latents: tuple[int, ...], firing: FiringCounts, *, named: bool) -> tuple[int, ...]:
+    """The latents that fired; all of them must have, where they were named."""
+    dead = [latent for latent in latents if firing.fired[latent] == 0]
+    if dead and named:
+        raise ValueError(
+            f"--latents: {', '.join(map(str, dead))} fired on none of {firing.tokens:,} held-out tokens: dead, or rare;"
+            " leave out, or read more --tokens"
+        )
+    return tuple(latent for latent in latents if firing.fired[latent] > 0)
+
+
+def _records(subject: Subject, reading: ExamplePass, latents: tuple[int, ...]) -> LatentRecords:
+    firing, crosscoder = reading.firing, subject.crosscoder
+    batches = coded_batches(subject.pair, crosscoder, _batches(subject), open_mask(subject.config, subject.pair))
+    scaling = latent_scaling(crosscoder, (batch.activations for batch in first_tokens(batches, SCALING_TOKENS)))
+    tokenizer = subject.pair.tokenizer
+    return LatentRecords(
+        latents=latents,
+        examples=reading.examples,
+        firing=firing,
+        classes=classify(crosscoder.W_dec, firing.fired, reading.mass.float(), subject.generator(config.seed)),
+        nu=torch.maximum(scaling.nu_error, scaling.nu_reconstruction),
+        lens=logit_lens(subject.pair, crosscoder, latents),
+        pieces=tokenizer.batch_decode([[token] for token in range(len(tokenizer))]),
+    )
+
+
+def browser_facts(subject: Subject, records: LatentRecords) -> BrowserFacts:
+    """What stands over the list of latents, and what its columns mean."""
+    return BrowserFacts(
+        title=f"Latents: {' → '.join(subject.pair.origins)}",
+        subtitle="What makes each latent fire, and which tokens its two decoder rows promote.",
+        facts={
+            **subject.facts(),
+            "tokens read": f"{records.firing.tokens:,} of {records.examples.documents:,} documents",
+            "NRN": "norm of the distilled decoder row over that of both; 0 base only, 1 distilled only",
+            "cosine": "between the two decoder rows",
+            "ν": f"latent scaling on {SCALING_TOKENS:,} tokens, the larger of error and reconstruction; 0 exclusive",
+            "lifts": "P(fire | token of the category, or token before one) / P(fire); 1 is chance",
+            "examples": "coloured by code, which counts decoder norms; no two windows of a latent overlap",
+            "quarters": "a random sample of all firings, in order of strength",
+            "logit lens": "logits of a stream that is the decoder row alone, split by the rows' norms",
+        },
+    )
+
+
+def top_examples_findings(config: TopExamplesConfig, subject: Subject, records: LatentRecords) -> Findings:
+    """The latents closest to each category, and what single latents fire on where they were asked for by index."""
+    firing, classes = records.firing, records.classes
+    mean, low, high = classes.mean_nrn
+    return Findings(
+        name="top_examples",
+        title=f"Top examples: {' → '.join(subject.pair.origins)}",
+        question="What makes each latent fire, and which tokens does it promote?",
+        facts={**subject.facts(), "read": f"{firing.tokens:,} tokens of {records.examples.documents:,} documents"},
+        headline=[
+            Headline(
+                name="alive latents",
+                value=int(classes.alive.sum()),
+                n=len(records.examples.latents),
+                unit="latents",
+                note=f"fired on {firing.tokens:,} held-out tokens; {len(records.latents):,} are shown",
+            ),
+            Headline(
+                name="mean NRN",
+                value=mean,
+                low=low,
+                high=high,
+                n=int(classes.alive.sum()),
+                unit="alive latents",
+                note="0 base only, 1 distilled only",
+            ),
+        ],
+        tables=[category_table(records), *([] if config.latents == "all" else detail_tables(records))],
+        charts=(),
+        results={
+            "tokens": firing.tokens,
+            "documents": records.examples.documents,
+            "categories": {
+                category.name: {"tokens": category.tokens, "n": int(n)}
+                for category, n in zip(firing.categories, firing.n["token"], strict=True)
+            },
+            "latents": records.summaries(),
+        },
+    )

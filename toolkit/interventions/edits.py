@@ -1,0 +1,112 @@
+"""The edits that experiments use: add a direction, subtract or clamp latents, put a reconstruction in place."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.models.edits import Edit
+
+
+def stream_index(crosscoder: Crosscoder, model: str = "distilled", layer: int | None = None) -> int:
+    """Place of a model's residual stream at `layer` (default: the crosscoder's only one) on the stream axis.
+
+    Raises `ValueError` for a model or layer that the crosscoder was not trained on.
+    """
+    config = crosscoder.config
+    if layer is None and len(config.layers) > 1:
+        raise ValueError(f"the crosscoder reads layers {config.layers}: name the one to edit")
+    layer = config.layers[0] if layer is None else layer
+    if model not in config.models or layer not in config.layers:
+        raise ValueError(
+            f"the crosscoder has no stream of {model!r} at layer {layer}: it was trained on {', '.join(config.models)}"
+            f" at the input of layers {config.layers}"
+        )
+    return config.models.index(model) * len(config.layers) + config.layers.index(layer)
+
+
+def check_latents(crosscoder: Crosscoder, latents: Sequence[int]) -> None:
+    """Raise `ValueError` for no latent, or one that does not exist."""
+    n_latents = crosscoder.config.n_latents
+    if not latents:
+        raise ValueError("no latent is named: give at least one")
+    if missing := [k for k in latents if not 0 <= k < n_latents]:
+        raise ValueError(f"latent {missing[0]} does not exist: the crosscoder has latents 0 to {n_latents - 1}")
+
+
+def mean_norm(crosscoder: Crosscoder, stream: int) -> float:
+    """Mean norm of a residual stream, as training found it: √d over the stream's scale.
+
+    Raises `ValueError` for a crosscoder that does not record its scale.
+    """
+    if not crosscoder.config.scale:
+        raise ValueError("the crosscoder does not record the scale of its activations: steer with shift() instead")
+    return math.sqrt(crosscoder.config.d_model) / crosscoder.config.scale[stream]
+
+
+def unit_row(crosscoder: Crosscoder, latents: Sequence[int], stream: int) -> Float[Tensor, " d_model"]:
+    """The sum of the latents' unit decoder rows for one stream, at unit length."""
+    rows = torch.nn.functional.normalize(crosscoder.W_dec[list(latents), stream], dim=1)
+    return torch.nn.functional.normalize(rows.sum(dim=0), dim=0)
+
+
+def steer(
+    crosscoder: Crosscoder,
+    *,
+    latent: int | Sequence[int],
+    strength: float,
+    model: str = "distilled",
+    layer: int | None = None,
+) -> Edit:
+    """Add the latent's decoder row: x' = x + strength · mean‖x‖ · v, with v the row (or the sum of several) at unit
+    length.
+
+    `strength` is in units of the mean norm of the residual stream; below zero it suppresses.
+    Raises `ValueError` for a latent that does not exist and for a strength that is not finite.
+    """
+    latents = [latent] if isinstance(latent, int) else list(latent)
+    check_latents(crosscoder, latents)
+    if not math.isfinite(strength):
+        raise ValueError(f"strength {strength} is not finite: give a number, ±.1 of the residual norm to begin with")
+    stream = stream_index(crosscoder, model, layer)
+    vector = strength * mean_norm(crosscoder, stream) * unit_row(crosscoder, latents, stream)
+    return shift(crosscoder.config.layers[stream % len(crosscoder.config.layers)], vector[None])
+
+
+def shift(layer: int, vectors: Float[Tensor, "_ d_model"]) -> Edit:
+    """Add a vector at every position: one for all rows, or each row its own."""
+    return Edit(layer=layer, function=torch.add, operands=(vectors[:, None],))
+
+
+def splice(layer: int, values: Float[Tensor, "token d_model"], positions: Bool[Tensor, "row position"]) -> Edit:
+    """Put `values` in place of the stream where `positions` is true, rows one after the other."""
+    return Edit(layer=layer, function=_second, operands=(_spread(values, positions),), positions=positions)
+
+
+def subtract(layer: int, values: Float[Tensor, "token d_model"], positions: Bool[Tensor, "row position"]) -> Edit:
+    """Subtract `values` from the stream where `positions` is true, rows one after the other.
+
+    With values Σ f_k W_dec,k this ablates latents and preserves the crosscoder's error.
+    """
+    return Edit(layer=layer, function=torch.sub, operands=(_spread(values, positions),))
+
+
+def latents_part(
+    crosscoder: Crosscoder, codes: Float[Tensor, "token latent"], latents: Int[Tensor, " chosen"], stream: int
+) -> Float[Tensor, "token d_model"]:
+    """What some latents write to one stream: Σ f_k W_dec,k over the chosen ones."""
+    return codes[:, latents] @ crosscoder.W_dec[latents, stream]
+
+
+def _second(_: Tensor, values: Tensor) -> Tensor:
+    return values
+
+
+def _spread(values: Tensor, positions: Tensor) -> Tensor:
+    """[token, d_model] to [row, position, d_model], zero where no token is chosen."""
+    dense = values.new_zeros(*positions.shape, values.shape[-1])
+    dense[positions.to(values.device)] = values
+    return dense

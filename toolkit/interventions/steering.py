@@ -1,0 +1,134 @@
+"""Steering: answers under shifts of the residual stream, every arm with the same chance, and what they are worth."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from toolkit.interventions.answers import AnswerScore, Question, score_answer
+from toolkit.interventions.edits import shift
+from toolkit.models.chat import CLOSING, thinking_prompt
+from toolkit.models.generation import Sampling
+from toolkit.models.tokenizers import encode
+from toolkit.models.tracing import TracedModel
+
+ROWS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writing:
+    """How answers are written and measured."""
+
+    layer: int
+    """Site of the shift."""
+    hesitation_ids: frozenset[int]
+    """Tokens that count as hesitation."""
+    new_tokens: int = 320
+    """Tokens after which an answer is cut."""
+    temperature: float = 0.6
+    """0 is greedy."""
+    samples: int = 1
+    """Answers a question and arm, of different seeds; one suffices when greedy."""
+    edit_prompt: bool = False
+    """Shift the prompt's positions too."""
+    seed: int = 0
+
+    def seed_of(self, question: int, sample: int) -> int:
+        """The seed of one answer, the same in every arm."""
+        return (self.seed * 1_000_003 + question) * self.samples + sample
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answers:
+    """Answers of every arm to every question; samples of a question are averaged."""
+
+    texts: list[list[str]]
+    """[arm][question], the first sample of each."""
+    length: Float[Tensor, "arm question"]
+    """Tokens until `</think>`."""
+    log_length: Float[Tensor, "arm question"]
+    """Their natural logarithm, averaged over samples."""
+    hesitation: Float[Tensor, "arm question"]
+    """Hesitation tokens per 1,000."""
+    finished: Float[Tensor, "arm question"]
+    correct: Float[Tensor, "arm question"]
+    """NaN where the answer is not known."""
+
+    def slope(self, strengths: Sequence[float]) -> Float[Tensor, " question"]:
+        """Least-squares slope of log length against strength, per question; the arms are `strengths`."""
+        dose = torch.tensor(strengths, dtype=self.log_length.dtype)
+        dose = dose - dose.mean()
+        return (dose[:, None] * self.log_length).sum(dim=0) / dose.square().sum()
+
+    def arms(self, chosen: slice) -> "Answers":
+        """Some of the arms."""
+        return Answers(
+            texts=self.texts[chosen],
+            length=self.length[chosen],
+            log_length=self.log_length[chosen],
+            hesitation=self.hesitation[chosen],
+            finished=self.finished[chosen],
+            correct=self.correct[chosen],
+        )
+
+
+def answer_under(
+    model: TracedModel, questions: Sequence[Question], shifts: Float[Tensor, "arm d_model"], writing: Writing
+) -> Answers:
+    """Answer every question under every shift; a question meets the same chance in all arms.
+
+    Arms, questions and samples share batches of up to 256 rows.
+    """
+    prompts = encode(model.tokenizer, [thinking_prompt(model.tokenizer, q.question) for q in questions])
+    grid = [
+        (arm, question, sample)
+        for arm in range(len(shifts))
+        for question in range(len(questions))
+        for sample in range(writing.samples)
+    ]
+    scores: list[AnswerScore] = []
+    texts: list[str] = []
+    for start in range(0, len(grid), ROWS):
+        rows = grid[start : start + ROWS]
+        sampling = Sampling(
+            new_tokens=writing.new_tokens,
+            temperature=writing.temperature,
+            seeds=tuple(writing.seed_of(question, sample) for _, question, sample in rows),
+            edit_prompt=writing.edit_prompt,
+        )
+        edit = shift(writing.layer, shifts[[arm for arm, _, _ in rows]])
+        ids = model.generate_ids([prompts[question] for _, question, _ in rows], edit=edit, sampling=sampling)
+        written = model.tokenizer.batch_decode(ids)
+        wanted = [questions[question].answer for _, question, _ in rows]
+        scores += _score(model, ids, written, wanted, writing)
+        texts += written
+    return _collect(scores, texts, (len(shifts), len(questions), writing.samples))
+
+
+def _score(
+    model: TracedModel, ids: list[list[int]], texts: list[str], wanted: list[str | None], writing: Writing
+) -> list[AnswerScore]:
+    closing = model.tokenizer(CLOSING, add_special_tokens=False)["input_ids"]
+    end_ids = frozenset(model.end_ids.tolist())
+    return [
+        score_answer(row, text, answer, hesitation_ids=writing.hesitation_ids, closing_ids=closing, end_ids=end_ids)
+        for row, text, answer in zip(ids, texts, wanted, strict=True)
+    ]
+
+
+def _collect(scores: list[AnswerScore], texts: list[str], shape: tuple[int, int, int]) -> Answers:
+    def table(values: Sequence[float]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float64).view(shape).mean(dim=2)
+
+    arms, questions, samples = shape
+    first = texts[::samples]
+    return Answers(
+        texts=[first[arm * questions : (arm + 1) * questions] for arm in range(arms)],
+        length=table([score.length for score in scores]),
+        log_length=table([float(torch.tensor(max(1.0, score.length)).log()) for score in scores]),
+        hesitation=table([score.hesitation for score in scores]),
+        finished=table([float(score.finished) for score in scores]),
+        correct=table([float("nan") if score.correct is None else float(score.correct) for score in scores]),
+    )

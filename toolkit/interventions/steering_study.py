@@ -1,0 +1,173 @@
+"""Does a latent steer better than chance? The best candidate against the best of as many random directions.
+
+Both are picked by the same measure on the same development questions, and compared on fresh ones.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.interventions.answers import Question
+from toolkit.interventions.edits import check_latents, mean_norm, stream_index, unit_row
+from toolkit.interventions.steering import Answers, Writing, answer_under
+from toolkit.latents.firing import FiringCounts
+from toolkit.models.tracing import TracedModel
+
+Toward = Literal["longer", "shorter"]
+LEAST_RATE = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidates:
+    """Latents that may steer, and what they should do when they are added."""
+
+    latents: tuple[int, ...]
+    toward: Toward
+    """Whether answers should become longer or shorter with strength."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SteeringSettings:
+    """How directions are picked and tested."""
+
+    strengths: tuple[float, ...] = (-0.3, -0.2, -0.1, -0.05, 0.05, 0.1, 0.2, 0.3)
+    """In units of the mean residual norm; 0 is always run too."""
+    development_strengths: tuple[float, ...] = (-0.2, -0.1, 0.1, 0.2)
+    """Strengths at which directions are picked."""
+    random_directions: int = 8
+    """Random directions to pick the best from; at least as many as there are candidates are drawn."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for strengths in (self.strengths, self.development_strengths):
+            if bad := [s for s in strengths if not math.isfinite(s) or s == 0]:
+                raise ValueError(f"strength {bad[0]}: give finite numbers other than 0, which is always run")
+            if len(set(strengths)) < 2:
+                raise ValueError(f"strengths {strengths}: a slope needs at least two different ones")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Steered:
+    """One group's latent on the test questions, beside the best random direction."""
+
+    latent: int
+    toward: Toward
+    answers: Answers
+    """[strength, question]"""
+    random: Answers
+    """The same for the best random direction, turned so that it points the wanted way."""
+    random_number: int
+    candidate_slopes: dict[int, Float[Tensor, " question"]]
+    """Slope of log length on the development questions, by latent."""
+    random_slopes: list[Float[Tensor, " question"]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SteeringStudy:
+    """All groups; they share the unsteered answers."""
+
+    unsteered: Answers
+    """[1, question]"""
+    groups: dict[str, Steered]
+    strengths: tuple[float, ...]
+    questions: tuple[Question, ...]
+    development_questions: int
+
+
+def candidate_latents(counts: FiringCounts, category: int, n: int) -> tuple[int, ...]:
+    """The `n` latents with the largest lift where the category's words are predicted, firing on a fifth of them.
+
+    Raises `ValueError` where there is none.
+    """
+    lift, rate = counts.lift("predicting")[category], counts.rate("predicting")[category]
+    order = (lift * (rate >= LEAST_RATE)).argsort(descending=True)[:n]
+    found = tuple(k for k in order.tolist() if rate[k] >= LEAST_RATE)
+    if not found:
+        raise ValueError(
+            f"no latent fires on {LEAST_RATE:.0%} of the positions that predict {counts.categories[category].name!r}:"
+            " name some with --latents"
+        )
+    return found
+
+
+def steering_study(
+    model: TracedModel,
+    crosscoder: Crosscoder,
+    groups: Mapping[str, Candidates],
+    *,
+    development: Sequence[Question],
+    test: Sequence[Question],
+    settings: SteeringSettings,
+    writing: Writing,
+    model_name: str = "distilled",
+) -> SteeringStudy:
+    """Pick each group's latent, and the random direction to beat, on `development`; compare them on `test`."""
+    latents = sorted({latent for group in groups.values() for latent in group.latents})
+    check_latents(crosscoder, latents)
+    stream = stream_index(crosscoder, model_name, writing.layer)
+    n_random = max(settings.random_directions, *(len(group.latents) for group in groups.values()))
+    chance = torch.Generator().manual_seed(settings.seed)
+    random = torch.nn.functional.normalize(torch.randn(n_random, model.d_model, generator=chance), dim=1)
+    rows = torch.stack([unit_row(crosscoder, [latent], stream) for latent in latents])
+    directions = mean_norm(crosscoder, stream) * torch.cat([rows, random.to(rows)])
+
+    shifts = _grid(directions, settings.development_strengths)
+    answers = answer_under(model, development, shifts, replace(writing, seed=writing.seed + 1))
+    width = len(settings.development_strengths)
+    slopes = [
+        answers.arms(slice(start, start + width)).slope(settings.development_strengths)
+        for start in range(0, len(shifts), width)
+    ]
+    by_latent = dict(zip(latents, slopes, strict=False))
+    random_slopes = slopes[len(latents) :]
+
+    picked = {name: _pick(group, by_latent, random_slopes) for name, group in groups.items()}
+    arms = [torch.zeros(1, model.d_model)]
+    for name, (latent, number, turn) in picked.items():
+        assert latent in groups[name].latents
+        chosen = torch.stack([directions[latents.index(latent)], turn * directions[len(latents) + number]])
+        arms.append(_grid(chosen, settings.strengths).cpu())
+    answers = answer_under(model, test, torch.cat(arms), writing)
+    steered, at, width = {}, 1, len(settings.strengths)
+    for name, (latent, number, _) in picked.items():
+        steered[name] = Steered(
+            latent=latent,
+            toward=groups[name].toward,
+            answers=answers.arms(slice(at, at + width)),
+            random=answers.arms(slice(at + width, at + 2 * width)),
+            random_number=number,
+            candidate_slopes={k: by_latent[k] for k in groups[name].latents},
+            random_slopes=random_slopes,
+        )
+        at += 2 * width
+    return SteeringStudy(
+        unsteered=answers.arms(slice(0, 1)),
+        groups=steered,
+        strengths=settings.strengths,
+        questions=tuple(test),
+        development_questions=len(development),
+    )
+
+
+def _grid(directions: Float[Tensor, "direction d_model"], strengths: Sequence[float]) -> Float[Tensor, "arm d_model"]:
+    """Every direction at every strength, direction by direction."""
+    dose = torch.tensor(strengths).to(directions)
+    return (dose[None, :, None] * directions[:, None]).flatten(0, 1)
+
+
+def _pick(group: Candidates, by_latent: Mapping[int, Tensor], random: Sequence[Tensor]) -> tuple[int, int, float]:
+    """The latent and the random direction with the steepest mean slope, and the sign that turns the latter.
+
+    A random direction may be turned round, a latent may not: its sign means something.
+    """
+    sign = 1.0 if group.toward == "longer" else -1.0
+    latent = max(group.latents, key=lambda k: sign * float(by_latent[k].mean()))
+    means = [float(slope.mean()) for slope in random]
+    number = max(range(len(means)), key=lambda i: abs(means[i]))
+    return latent, number, sign * math.copysign(1.0, means[number])

@@ -1,0 +1,99 @@
+"""Positions whose next token is a category's word: what an ablation is measured on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from toolkit.harvest.tokens import TokenBatch
+from toolkit.latents.categories import Category
+from toolkit.models.pair import ModelPair
+
+OTHER = "other words"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Targets:
+    """Texts cut before a word that comes next, and that word."""
+
+    name: str
+    """The category of the words; `OTHER` for words of none."""
+    prefixes: tuple[Int[Tensor, " position"], ...]
+    target_ids: Int[Tensor, " target"]
+    found: int
+    """Positions that would have done, of which these were drawn."""
+
+    def batches(self, batch_tokens: int) -> list[tuple[Int[Tensor, " chosen"], TokenBatch]]:
+        """Prefixes of like length together, padded on the left, with their places among the targets."""
+        order = sorted(range(len(self.prefixes)), key=lambda i: len(self.prefixes[i]))
+        groups: list[list[int]] = []
+        for index in order:
+            if not groups or (len(groups[-1]) + 1) * len(self.prefixes[index]) > batch_tokens:
+                groups.append([])
+            groups[-1].append(index)
+        return [(torch.tensor(group), _pad_left([self.prefixes[i] for i in group])) for group in groups]
+
+
+class TargetSearch:
+    """Collects every position that would do, category by category, then draws."""
+
+    def __init__(self, categories: Sequence[Category], undecided: tuple[float, float]) -> None:
+        low, high = undecided
+        if not 0 <= low < high <= 1:
+            raise ValueError(f"--undecided {low} {high}: give two rising probabilities, 0 1 for all occurrences")
+        self.undecided = undecided
+        self.ids = {category.name: torch.tensor(category.token_ids) for category in categories}
+        self._found: dict[str, list[tuple[Tensor, int]]] = {name: [] for name in [*self.ids, OTHER]}
+
+    def add(self, pair: ModelPair, batch: TokenBatch, selected: Bool[Tensor, "row position"]) -> None:
+        """Look through one batch; a word counts where the token before it is selected and real text follows.
+
+        The distilled model must give the word a probability within `undecided`.
+        """
+        ids = batch.input_ids
+        may = selected[:, :-1] & batch.attention_mask[:, 1:].bool()
+        if self.undecided != (0.0, 1.0):
+            scores = pair.distilled.logits(ids, batch.attention_mask)[:, :-1]
+            of_target = scores.gather(2, ids[:, 1:, None].to(scores.device))[..., 0].float()
+            probability = (of_target - scores.float().logsumexp(dim=-1)).exp().cpu()
+            may = may & (probability >= self.undecided[0]) & (probability <= self.undecided[1])
+        anywhere = torch.zeros_like(may)
+        for name, token_ids in self.ids.items():
+            of_category = torch.isin(ids[:, 1:], token_ids)
+            anywhere |= of_category
+            self._keep(name, ids, may & of_category)
+        self._keep(OTHER, ids, may & ~anywhere)
+
+    def _keep(self, name: str, ids: Tensor, where: Tensor) -> None:
+        self._found[name] += [(ids[row], position + 1) for row, position in where.nonzero().tolist()]
+
+    def draw(self, wanted: int, generator: torch.Generator) -> dict[str, Targets]:
+        """Draw `wanted` positions of each category and of other words without replacement; all, where fewer were found.
+
+        Raises `ValueError` for a category with fewer than two.
+        """
+        return {name: self._draw(name, wanted, generator) for name in self._found}
+
+    def _draw(self, name: str, wanted: int, generator: torch.Generator) -> Targets:
+        found = self._found[name]
+        if len(found) < 2:
+            raise ValueError(
+                f"{name}: {len(found)} positions where its words have a probability of {self.undecided[0]:g} to"
+                f" {self.undecided[1]:g}, and at least two are needed: raise --tokens or widen --undecided"
+            )
+        drawn = torch.randperm(len(found), generator=generator)[:wanted].tolist()
+        return Targets(
+            name=name,
+            prefixes=tuple(found[i][0][: found[i][1]] for i in drawn),
+            target_ids=torch.stack([found[i][0][found[i][1]] for i in drawn]),
+            found=len(found),
+        )
+
+
+def _pad_left(rows: Sequence[Tensor]) -> TokenBatch:
+    ids = pad_sequence(list(rows), batch_first=True, padding_side="left")
+    mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True, padding_side="left")
+    return TokenBatch(ids, mask)

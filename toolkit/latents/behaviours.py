@@ -1,0 +1,139 @@
+"""Which latent finds each labelled behaviour: those planted in the organism's answers, or those of annotated files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.dictionaries.selectivity import auroc_interval, latent_auroc
+from toolkit.harvest.masks import TokenMask
+from toolkit.harvest.tokens import TokenBatch
+from toolkit.latents.coded_batches import coded_batches
+from toolkit.latents.span_labels import LabelledDocument, LabelledDocuments, LabelledSpan, token_labels
+from toolkit.models.pair import ModelPair
+from toolkit.organism.corpus import documents
+from toolkit.organism.documents import BEHAVIOURS
+
+BATCH_TOKENS = 8192
+
+
+@dataclass(frozen=True, kw_only=True)
+class BehaviourLatent:
+    """The latent that best tells a behaviour's tokens from the rest, chosen on one half of the documents, tested on
+    the other.
+
+    `low` and `high` bound the AUROC's 95 % bootstrap interval over documents. `control_auroc` is what the same
+    choice finds for the labels of another document: those of the document before, laid over this one.
+    """
+
+    behaviour: str
+    latent: int
+    auroc: float
+    low: float
+    high: float
+    control_auroc: float
+    firing_rate: float
+    n_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledCodes:
+    """Sparse latent activations of labelled documents, each token's label (-1 for none) and its document."""
+
+    names: tuple[str, ...]
+    codes: Float[Tensor, "token latent"]
+    label: Int[Tensor, " token"]
+    shifted: Int[Tensor, " token"]
+    document: Int[Tensor, " token"]
+
+
+def planted_behaviours(n_documents: int) -> LabelledDocuments:
+    """The organism's held-out thinking answers, with what they are known to do."""
+    found = tuple(
+        LabelledDocument(document.text, tuple(LabelledSpan(s.start, s.end, s.behaviour) for s in document.spans))
+        for document in islice(documents("thinking", split="held_out", seed=23), n_documents)
+    )
+    return LabelledDocuments(documents=found, labels=BEHAVIOURS)
+
+
+def labelled_codes(
+    pair: ModelPair, crosscoder: Crosscoder, mask: TokenMask, labelled: LabelledDocuments, row_length: int
+) -> LabelledCodes:
+    """Read labelled documents, cut to `row_length` tokens, and encode them."""
+    ids, labels = _tokens(pair, labelled, row_length)
+    n_rows = max(1, BATCH_TOKENS // row_length)
+    chunks = [range(first, min(first + n_rows, len(ids))) for first in range(0, len(ids), n_rows)]
+    batches = (TokenBatch(_padded(ids, rows, 0), (_padded(ids, rows, -1) >= 0).long()) for rows in chunks)
+    parts: list[tuple[Tensor, ...]] = []
+    for coded, rows in zip(coded_batches(pair, crosscoder, batches, mask), chunks, strict=True):
+        here, width = coded.selected, coded.selected.shape[1]
+        own = _padded(labels, rows, -1)
+        before = _padded([labels[row - 1][:width] + [-1] * width for row in rows], range(len(rows)), -1)[:, :width]
+        number = torch.tensor(rows)[:, None].expand_as(own)
+        parts.append((coded.codes.cpu().to_sparse(), own[here], before[here], number[here]))
+    codes, label, shifted, document = (torch.cat(part) for part in zip(*parts, strict=True))
+    return LabelledCodes(names=labelled.labels, codes=codes, label=label, shifted=shifted, document=document)
+
+
+def _tokens(pair: ModelPair, labelled: LabelledDocuments, row_length: int) -> tuple[list[list[int]], list[list[int]]]:
+    """Each document's ids and their labels by number, -1 for none."""
+    encoding = pair.tokenizer(
+        [document.text for document in labelled.documents],
+        return_offsets_mapping=True,
+        truncation=True,
+        max_length=row_length,
+    )
+    number = {label: index for index, label in enumerate(labelled.labels)} | {None: -1}
+    labels = [
+        [number[label] for label in token_labels(document.spans, offsets)]
+        for document, offsets in zip(labelled.documents, encoding["offset_mapping"], strict=True)
+    ]
+    return encoding["input_ids"], labels
+
+
+def _padded(lists: Sequence[Sequence[int]], rows: Sequence[int], filler: int) -> Int[Tensor, "row position"]:
+    tensors = [torch.tensor(lists[row], dtype=torch.long) for row in rows]
+    return pad_sequence(tensors, batch_first=True, padding_value=filler)
+
+
+def behaviour_latents(data: LabelledCodes, generator: torch.Generator) -> list[BehaviourLatent]:
+    """The best latent of each behaviour that has tokens in both halves of the documents.
+
+    Raises ValueError when none has.
+    """
+    even = data.document % 2 == 0
+    halves = [set(data.label[half].tolist()) for half in (even, ~even)]
+    measurable = [index for index in range(len(data.names)) if all(index in half for half in halves)]
+    if not measurable:
+        raise ValueError(
+            f"none of the labels {', '.join(data.names)} has tokens both in even and in odd documents, one half to"
+            " choose a latent and one to test it: give more labelled documents"
+        )
+    return [_best_latent(data, index, even, generator) for index in measurable]
+
+
+def _best_latent(data: LabelledCodes, index: int, even: Tensor, generator: torch.Generator) -> BehaviourLatent:
+    labels = data.label == index
+    shifted = data.shifted == index
+    chosen, tested = (data.codes.index_select(0, half.nonzero().squeeze(1)) for half in (even, ~even))
+    latent = int(latent_auroc(chosen, labels[even]).argmax())
+    control = int(latent_auroc(chosen, shifted[even]).argmax())
+    odd = ~even
+    scores, control_scores = (tested.index_select(1, torch.tensor([k])).to_dense() for k in (latent, control))
+    auroc, low, high = auroc_interval(scores[:, 0], labels[odd], data.document[odd] // 2, generator=generator)
+    fires = data.codes.index_select(1, torch.tensor([latent])).to_dense() > 0
+    return BehaviourLatent(
+        behaviour=data.names[index],
+        latent=latent,
+        auroc=auroc,
+        low=low,
+        high=high,
+        control_auroc=float(latent_auroc(control_scores, shifted[odd])),
+        firing_rate=float(fires.float().mean()),
+        n_tokens=int(labels[odd].sum()),
+    )

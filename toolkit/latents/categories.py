@@ -1,0 +1,67 @@
+"""Reasoning categories: the words that mark them, as single tokens of a tokenizer."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+LEXICON = Path(__file__).parents[1] / "data" / "categories.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Category:
+    """A category with every form of its words that is one token."""
+
+    name: str
+    words: tuple[str, ...]
+    """The words as the lexicon has them."""
+    tokens: tuple[str, ...]
+    """The forms that are single tokens, a leading space shown."""
+    token_ids: tuple[int, ...]
+    """Their ids."""
+
+
+def load_lexicon(path: Path | None = None) -> dict[str, tuple[str, ...]]:
+    """Read category words from a JSON file `{"category": ["word", …]}`; by default those of Baek & Tegmark 2025.
+
+    Raises `ValueError` for a file of another form.
+    """
+    source = path or LEXICON
+    try:
+        content = json.loads(source.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f'{source} cannot be read as JSON ({error}): give {{"category": ["word", …]}}') from error
+    well_formed = isinstance(content, dict) and content
+    for name, words in content.items() if well_formed else []:
+        if not isinstance(words, list) or not words or not all(isinstance(word, str) and word for word in words):
+            raise ValueError(f"{source}: category {name!r} holds {words!r}: give a list of at least one word")
+    if not well_formed:
+        raise ValueError(f'{source} holds no categories: give {{"category": ["word", …]}}')
+    return {name: tuple(words) for name, words in content.items()}
+
+
+def categories(tokenizer: PreTrainedTokenizerBase, lexicon: Mapping[str, tuple[str, ...]]) -> list[Category]:
+    """Expand each word over a leading space and a capital or small first letter, and keep what is a single token.
+
+    "Wait," is two tokens in Qwen's vocabulary, " Wait" one. Raises `ValueError` for a category without any.
+    """
+    return [_category(tokenizer, name, words) for name, words in lexicon.items()]
+
+
+def _category(tokenizer: PreTrainedTokenizerBase, name: str, words: tuple[str, ...]) -> Category:
+    stems = dict.fromkeys(form for word in words for form in (word[0].upper() + word[1:], word[0].lower() + word[1:]))
+    forms = [space + stem for stem in stems for space in (" ", "")]
+    encoded = tokenizer(forms, add_special_tokens=False)["input_ids"]
+    single = {
+        ids[0]: form
+        for form, ids in zip(forms, encoded, strict=True)
+        if len(ids) == 1 and ids != [tokenizer.unk_token_id]
+    }
+    if not single:
+        raise ValueError(
+            f"category {name!r}: none of {', '.join(map(repr, forms))} is a single token of this tokenizer;"
+            " give other words with --lexicon"
+        )
+    return Category(name=name, words=words, tokens=tuple(single.values()), token_ids=tuple(single))

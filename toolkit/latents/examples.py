@@ -1,0 +1,169 @@
+"""Examples of what makes latents fire: the strongest ones, and a fair sample of all, collected in one pass."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from toolkit.latents.windows import NO_TOKEN, Firings, Window, best_nearby
+
+QUARTERS = ("lowest quarter", "second quarter", "third quarter", "highest quarter")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentExample:
+    """One firing of a latent, with its surroundings."""
+
+    document: int
+    """Number of the document in the order it was read."""
+    position: int
+    """Position of the firing in the document, in tokens."""
+    score: float
+    """The code there, decoder-norm-weighted: f_k Σ‖W_dec,k‖."""
+    token_ids: tuple[int, ...]
+    """Context before, the token, context after; shorter at the ends of a document."""
+    activations: tuple[float, ...]
+    """The code at each of them."""
+    peak: int
+    """Index of the firing among them."""
+
+
+class KeptFirings:
+    """For each latent the `n` firings with the largest keys of all that were offered, no two windows overlapping.
+
+    A firing with a larger key nearby is never kept, so that neither the order of the text nor its cut into batches
+    plays a part.
+    """
+
+    def __init__(self, n_latents: int, n: int, window: Window, device: torch.device) -> None:
+        if n < 1:
+            raise ValueError(f"{n} examples a latent: keep at least one")
+        self.n, self.window = n, window
+        self.tensors = {
+            name: torch.full((n_latents, n, *shape(window)), fill, dtype=dtype, device=device)
+            for name, (fill, dtype, shape) in _FIELDS.items()
+        }
+        self.changed = torch.zeros(n_latents, dtype=torch.bool, device=device)
+        """Latents whose examples changed since this was last cleared."""
+
+    def offer(self, firings: Firings, key: Float[Tensor, " firing"], first_document: int) -> None:
+        """Keep the best of what is held and what is offered; row r is document `first_document` + r."""
+        # What beats a firing beats the floor too, so nothing below the floor can matter.
+        above = (key > self.tensors["key"][firings.latent, -1]).nonzero().squeeze(1)
+        chosen = above[best_nearby(firings.place[above], key[above], firings.window.reach)]
+        chosen = chosen[key[chosen].argsort(descending=True, stable=True)]
+        chosen = chosen[firings.latent[chosen].argsort(stable=True)]
+        latents, line, count = firings.latent[chosen].unique_consecutive(return_inverse=True, return_counts=True)
+        rank = torch.arange(len(chosen), device=chosen.device) - (count.cumsum(0) - count)[line]
+        best = rank < self.n
+        chosen, slot = chosen[best], (line[best], self.n + rank[best])
+        offered = {
+            "key": key[chosen],
+            "score": firings.score[chosen],
+            "document": firings.row[chosen] + first_document,
+            "position": firings.position[chosen],
+            "tokens": firings.tokens(chosen),
+            "activations": firings.activations(chosen),
+        }
+        self._merge(latents, slot, offered)
+
+    def _merge(self, latents: Tensor, slot: tuple[Tensor, Tensor], offered: dict[str, Tensor]) -> None:
+        """Lay what is offered beside what is held, and keep the first `n` by key; of equal keys what is held."""
+        lines = torch.arange(len(latents), device=latents.device)[:, None]
+        order: Tensor | None = None
+        for name, held in self.tensors.items():  # the key comes first, and orders the others
+            both = torch.cat([held[latents], torch.full_like(held[latents], _FIELDS[name][0])], dim=1)
+            both[slot] = offered[name].to(held.dtype)
+            if order is None:
+                order = both.argsort(dim=1, descending=True, stable=True)[:, : self.n]
+            held[latents] = both[lines, order]
+        self.changed[latents] = True
+
+    def of(self, index: int) -> list[LatentExample]:
+        """The examples of the latent at `index`, largest key first."""
+        filled = self.tensors["key"][index].isfinite()
+        columns = (self.tensors[name][index][filled].tolist() for name in _FIELDS)
+        return [self._example(*values) for values in zip(*columns, strict=True)]
+
+    def _example(
+        self, _: float, score: float, document: int, position: int, tokens: list[int], activations: list[float]
+    ) -> LatentExample:
+        inside = [index for index, token in enumerate(tokens) if token != NO_TOKEN]
+        return LatentExample(
+            document=document,
+            position=position,
+            score=score,
+            token_ids=tuple(tokens[index] for index in inside),
+            activations=tuple(activations[index] for index in inside),
+            peak=self.window.before - inside[0],
+        )
+
+
+# Tensors of `KeptFirings`: what an empty place holds, type, shape of one entry.
+_FIELDS: dict[str, tuple[float, torch.dtype, Callable[[Window], tuple[int, ...]]]] = {
+    "key": (-torch.inf, torch.float32, lambda _: ()),
+    "score": (0, torch.float32, lambda _: ()),
+    "document": (0, torch.int64, lambda _: ()),
+    "position": (0, torch.int32, lambda _: ()),
+    "tokens": (NO_TOKEN, torch.int32, lambda window: (window.length,)),
+    "activations": (0, torch.float32, lambda window: (window.length,)),
+}
+
+
+class TopExamples:
+    """Collects, for `latents`, the `top` strongest firings and a sample of `sampled` of all firings, batch by batch.
+
+    The sample takes every firing with the same chance, except that of two nearby ones only one can be in it. Scores
+    are codes, which are decoder-norm-weighted, so they compare between latents. Memory for one latent is about
+    8 bytes × window × (top + sampled).
+    """
+
+    def __init__(
+        self,
+        latents: Sequence[int],
+        *,
+        generator: torch.Generator,
+        top: int = 10,
+        sampled: int = 12,
+        window: Window | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        self.latents, self.window, self.generator = tuple(latents), window or Window(), generator
+        device = device or torch.device("cpu")
+        self._columns = torch.tensor(self.latents, device=device)
+        self._index = {latent: index for index, latent in enumerate(self.latents)}
+        self.top = KeptFirings(len(self.latents), top, self.window, device)
+        self.sampled = KeptFirings(len(self.latents), sampled, self.window, device)
+        self.documents = 0
+        """Documents read so far."""
+
+    @torch.no_grad()
+    def add(
+        self,
+        input_ids: Int[Tensor, "row position"],
+        attention_mask: Int[Tensor, "row position"],
+        selected: Bool[Tensor, "row position"],
+        codes: Float[Tensor, "token latent"],
+    ) -> None:
+        """Take in rows, each a document; `codes` has all latents of the tokens that are selected, row after row."""
+        if len(self.latents) < codes.shape[1]:
+            codes = codes[:, self._columns]
+        firings = Firings.find(input_ids, attention_mask, selected, codes, self.window)
+        if len(firings.score):
+            chance = torch.rand(len(firings.score), generator=self.generator).to(codes.device)
+            self.top.offer(firings, firings.score, self.documents)
+            self.sampled.offer(firings, chance, self.documents)
+        self.documents += len(input_ids)
+
+    def strongest(self, latent: int) -> list[LatentExample]:
+        """The latent's strongest firings, the strongest first."""
+        return self.top.of(self._index[latent])
+
+    def quarters(self, latent: int) -> list[tuple[str, list[LatentExample]]]:
+        """The latent's sampled firings, a quarter of them at a time, from the weakest to the strongest."""
+        sample = sorted(self.sampled.of(self._index[latent]), key=lambda example: example.score)
+        cuts = [len(sample) * quarter // 4 for quarter in range(5)]
+        return [(name, sample[low:high]) for name, (low, high) in zip(QUARTERS, pairwise(cuts), strict=True)]

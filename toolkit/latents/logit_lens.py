@@ -1,0 +1,49 @@
+"""Which tokens a latent speaks for: its two decoder rows read by each model's unembedding."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.models.pair import ModelPair
+from toolkit.models.unembedding import direction_logits
+
+LARGEST_LOGITS = 2**26
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenLens:
+    """The tokens that one model's decoder rows promote and suppress most, strongest first."""
+
+    promoted: Int[Tensor, "latent token"]
+    promoted_logits: Float[Tensor, "latent token"]
+    suppressed: Int[Tensor, "latent token"]
+    suppressed_logits: Float[Tensor, "latent token"]
+
+
+def logit_lens(
+    pair: ModelPair, crosscoder: Crosscoder, latents: Sequence[int], *, tokens: int = 10
+) -> dict[str, TokenLens]:
+    """Return, by model, the `tokens` tokens at either end of each latent's direct effect on the logits.
+
+    Unit: logits of a stream that is the latent alone, of length √d_model, shared between the models as their decoder
+    norms are; so a model whose row is next to nothing promotes next to nothing. With several layers the last one's
+    rows are read. Logits of at most 2²⁶ tokens are held at a time.
+    """
+    rows = crosscoder.W_dec[torch.tensor(latents, device=crosscoder.W_dec.device)]
+    last = rows.unflatten(1, (len(pair.names), -1))[:, :, -1]  # [latent, model, d_model]
+    norms = last.norm(dim=2)
+    share = norms / norms.sum(dim=1, keepdim=True).clamp(min=torch.finfo(norms.dtype).tiny)
+    chunk = max(1, LARGEST_LOGITS // pair.vocab_size)
+    lenses = {}
+    for index, (name, model) in enumerate(zip(pair.names, (pair.base, pair.distilled), strict=True)):
+        parts = []
+        for directions, weight in zip(last[:, index].split(chunk), share[:, index].split(chunk), strict=True):
+            logits = direction_logits(model, directions)[:, : len(pair.tokenizer)] * weight[:, None]
+            parts.append((*logits.topk(tokens), *logits.topk(tokens, largest=False)))
+        up, promoted, down, suppressed = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
+        lenses[name] = TokenLens(promoted=promoted, promoted_logits=up, suppressed=suppressed, suppressed_logits=down)
+    return lenses

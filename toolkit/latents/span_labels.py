@@ -1,0 +1,122 @@
+"""Documents in which stretches of text are labelled: the truth for the question which latents find what.
+
+Two kinds of records, one a line. Plain ones hold `text` and `spans`, a list of `{"start", "end", "label"}` in
+characters. Annotated ones hold `response` and `annotated_response`, where a copy of the text has its sections set
+between `["label"]` and `["end-section"]` (Venhoff et al. 2025); annotators drop and rephrase words, so each section is
+looked up in the response itself, white space aside, and left out where it is not found.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SECTION = re.compile(r'\["((?!end-section)[^"\]]+)"\]((?:(?!\["[^"\]]+"\]).)*)\["end-section"\]', re.DOTALL)
+
+
+@dataclass(frozen=True)
+class LabelledSpan:
+    """Characters `start` up to `end` carry a label."""
+
+    start: int
+    end: int
+    label: str
+
+
+@dataclass(frozen=True)
+class LabelledDocument:
+    """A text and its labelled spans; where two overlap, the first one counts."""
+
+    text: str
+    spans: tuple[LabelledSpan, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledDocuments:
+    """Documents, and the labels in them, the most frequent first."""
+
+    documents: tuple[LabelledDocument, ...]
+    labels: tuple[str, ...]
+    sections_left_out: int = 0
+    """Annotated sections that their response does not hold word for word."""
+
+
+def token_labels(spans: Sequence[LabelledSpan], offsets: Sequence[Sequence[int]]) -> list[str | None]:
+    """Each token's label, given its character range: that of the first span that holds the token's last character."""
+    return [next((span.label for span in spans if span.start < end <= span.end), None) for _, end in offsets]
+
+
+def read_labelled_documents(path: Path) -> LabelledDocuments:
+    """Read a .jsonl file of labelled documents.
+
+    Raises ValueError, with the line, for what is no such record, and for a file without any label.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{path} cannot be read as text ({error}): give a .jsonl file of labelled documents"
+        ) from error
+    documents, left_out = [], 0
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            document, missing = _document(_record(line, f"{path}, line {number}"), f"{path}, line {number}")
+            documents.append(document)
+            left_out += missing
+    counts = Counter(span.label for document in documents for span in document.spans)
+    if not counts:
+        raise ValueError(f"{path} holds no labelled spans: each record needs text and spans, or an annotated_response")
+    labels = tuple(label for label, _ in counts.most_common())
+    return LabelledDocuments(documents=tuple(documents), labels=labels, sections_left_out=left_out)
+
+
+def _record(line: str, where: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{where} is not JSON ({error.msg}): give one record a line") from error
+    if not isinstance(record, dict):
+        raise ValueError(f"{where} holds {type(record).__name__}, not a record: give one JSON object a line")
+    return record
+
+
+def _document(record: dict[str, Any], where: str) -> tuple[LabelledDocument, int]:
+    if isinstance(record.get("response"), str) and isinstance(record.get("annotated_response"), str):
+        return _aligned(record["response"], SECTION.findall(record["annotated_response"]))
+    if isinstance(record.get("text"), str) and isinstance(record.get("spans"), list):
+        spans = tuple(_span(span, len(record["text"]), where) for span in record["spans"])
+        return LabelledDocument(record["text"], spans), 0
+    raise ValueError(
+        f"{where} has fields {sorted(record)}: it needs text and spans, or response and annotated_response"
+    )
+
+
+def _span(span: Any, length: int, where: str) -> LabelledSpan:
+    match span:
+        case {"start": int(start), "end": int(end), "label": str(label)} if 0 <= start < end <= length:
+            return LabelledSpan(start, end, label)
+    raise ValueError(
+        f'{where}: span {span!r} does not fit a text of {length} characters: give {{"start", "end", "label"}} with'
+        " 0 <= start < end <= length"
+    )
+
+
+def _aligned(text: str, sections: Sequence[tuple[str, str]]) -> tuple[LabelledDocument, int]:
+    """Find each section in the text after the one before it, else anywhere; also how many are not there at all."""
+    places = [i for i, character in enumerate(text) if not character.isspace()]
+    squeezed = "".join(text[i] for i in places)
+    spans, reached, missing = [], 0, 0
+    for label, section in sections:
+        wanted = "".join(section.split())
+        start = squeezed.find(wanted, reached)
+        if start < 0:
+            start = squeezed.find(wanted)
+        if start < 0 or not wanted:
+            missing += 1
+            continue
+        reached = start + len(wanted)
+        spans.append(LabelledSpan(places[start], places[reached - 1] + 1, label))
+    return LabelledDocument(text, tuple(spans)), missing

@@ -1,0 +1,51 @@
+"""How likely a model finds whole texts."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
+
+from toolkit.models.tracing import TracedModel
+
+LARGEST_LOGITS = 2**26
+BATCH_TOKENS = 8192
+
+
+def row_losses(model: TracedModel, rows: Sequence[Sequence[int]]) -> Float[Tensor, " row"]:
+    """−log p of each row's tokens but the first, in nats, summed; float64 on the CPU.
+
+    Raises `ValueError` for a row longer than the model's context, and for an id that it has no embedding for.
+    """
+    longest, highest = max(map(len, rows)), max(map(max, rows))
+    if longest > model.context:
+        raise ValueError(
+            f"a text of {longest:,} tokens exceeds the model's context of {model.context:,}: cut it shorter"
+        )
+    if highest >= model.vocab_size:
+        raise ValueError(f"token id {highest} is out of range: the model has {model.vocab_size} embeddings")
+    losses = torch.zeros(len(rows), dtype=torch.float64)
+    for places in _batches([len(row) for row in rows], min(BATCH_TOKENS, LARGEST_LOGITS // model.vocab_size)):
+        losses[places] = _batch_losses(model, [torch.tensor(rows[place]) for place in places])
+    return losses
+
+
+def _batch_losses(model: TracedModel, rows: list[Tensor]) -> Float[Tensor, " row"]:
+    input_ids = pad_sequence(rows, batch_first=True)
+    mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+    logits = model.logits(input_ids, mask)[:, :-1].float().cpu()
+    losses = cross_entropy(logits.flatten(0, 1), input_ids[:, 1:].flatten(), reduction="none").view(len(rows), -1)
+    return (losses.double() * mask[:, 1:]).sum(dim=1)
+
+
+def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Places of rows of like length that make at most `batch_tokens` together, padding included."""
+    batch: list[int] = []
+    for place in sorted(range(len(lengths)), key=lambda place: lengths[place], reverse=True):
+        if batch and (len(batch) + 1) * lengths[batch[0]] > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(place)
+    yield batch

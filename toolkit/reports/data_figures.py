@@ -1,0 +1,46 @@
+"""The figures about text: how long documents are, and how well it is predicted."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from toolkit.reports.drawing import FIRST, blank
+from toolkit.reports.findings import Estimate
+from toolkit.reports.formatting import compact
+
+BINS_A_DOUBLING = 4
+
+
+def length_bins(longest: int) -> Float[np.ndarray, " edge"]:
+    """Edges of bins, four a doubling, from 1 to beyond `longest`."""
+    doublings = int(np.floor(np.log2(longest) * BINS_A_DOUBLING)) + 1
+    return 2 ** (np.arange(doublings + 1) / BINS_A_DOUBLING)
+
+
+def length_histogram(lengths: Int[np.ndarray, " document"]) -> Figure:
+    """Draw how many documents have how many tokens, four bins a doubling."""
+    figure, axes = blank(2.2, f"Tokens of a text (n = {len(lengths):,})")
+    edges = length_bins(int(lengths.max()))
+    counts, _ = np.histogram(lengths, bins=edges)
+    axes.bar(edges[:-1], counts, width=0.92 * np.diff(edges), align="edge", color=FIRST)
+    shortest = int(np.flatnonzero(counts)[0])
+    axes.set_xscale("log", base=2)
+    axes.set(xlim=(edges[shortest], edges[-1]), ylabel="texts", xlabel="tokens")
+    axes.xaxis.set_major_formatter(lambda count, _: compact(count))
+    axes.xaxis.set_minor_locator(NullLocator())
+    return figure
+
+
+def estimates_by_name(estimates: Mapping[str, Estimate], title: str, xlabel: str) -> Figure:
+    """Draw one estimate a line, its name at the left, its interval as a bar."""
+    figure, axes = blank(0.8 + 0.22 * len(estimates), title)
+    for line, estimate in enumerate(estimates.values()):
+        ends = [end for end in (estimate.low, estimate.high) if end is not None]
+        axes.plot(ends, [line] * len(ends), color=FIRST, linewidth=2, solid_capstyle="butt")
+        axes.plot(estimate.value, line, marker="o", color=FIRST, markersize=4)
+    axes.set_yticks(range(len(estimates)), list(estimates))
+    axes.set(ylim=(len(estimates) - 0.5, -0.5), xlabel=xlabel)
+    return figure

@@ -1,0 +1,91 @@
+"""What an experiment found, as plain data: all that console and page know of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from toolkit.reports.formatting import estimate, number
+from toolkit.reports.run_report import Headline
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with the ends of its 95 % interval, where there is one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+Cell = str | int | float | Estimate | None
+"""A count (int), a measure (float, three digits), an estimate with its interval, text, or nothing."""
+
+
+def written(cell: Cell) -> tuple[str, str]:
+    """Return a cell as a reader sees it: the value, then its interval, which may be empty."""
+    if isinstance(cell, Estimate):
+        return estimate(cell.value, cell.low, cell.high)
+    if cell is None:
+        return "–", ""
+    return (cell if isinstance(cell, str) else number(cell)), ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows under named columns; the first column names the row."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    note: str = ""
+    """What the numbers were counted from, and against which control."""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            assert len(row) == len(self.columns), f"{self.title}: {len(row)} cells under {len(self.columns)} columns"
+
+    def is_text(self, column: int) -> bool:
+        """Whether nothing in a column is a number, so that it is set at the left."""
+        return all(isinstance(row[column], str | None) for row in self.rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """A figure with its caption; `name` becomes part of its file's name."""
+
+    name: str
+    figure: Figure
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideBySide:
+    """Two texts to be read beside each other."""
+
+    title: str
+    labels: tuple[str, str]
+    texts: tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """One experiment's question and what was found."""
+
+    name: str
+    """Stem of the files it is written to."""
+    title: str
+    question: str
+    facts: Mapping[str, str]
+    """What was measured on what: models, site, crosscoder, text, seed."""
+    headline: Sequence[Headline]
+    tables: Sequence[Table]
+    charts: Sequence[Chart]
+    texts: Sequence[SideBySide] = ()
+    results: Mapping[str, Any]
+    """Every number, as JSON."""
+
+    def __post_init__(self) -> None:
+        names = [chart.name for chart in self.charts]
+        assert len(set(names)) == len(names), f"{self.name}: two charts of one name among {names}"

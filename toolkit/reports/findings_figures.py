@@ -1,0 +1,216 @@
+"""The experiments' figures, in the look of the run's own: base blue, distilled orange, controls grey.
+
+Each function returns a Figure of its own. An `Estimate` is drawn as a line through its values with a band between the
+ends of its intervals, where it has them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from toolkit.reports.drawing import FIRST, INK, MUTED, RULE, SECOND, STREAM_COLOURS, WIDTH, blank, percent_tick, quiet
+from toolkit.reports.findings import Estimate
+from toolkit.reports.formatting import number
+
+# Both ends and the middle are seen on white and on black; text over them is dark.
+DIVERGING = LinearSegmentedColormap.from_list("change", ["#4f94d4", "#a9b0b7", "#ee9550"])
+ON_COLOUR = "#101214"
+CONTROLS: tuple[dict[str, Any], ...] = (
+    {"color": MUTED, "linestyle": "--"},
+    {"color": MUTED, "linestyle": ":"},
+    {"color": MUTED, "linestyle": "-."},
+)
+MODELS = {"base": FIRST, "distilled": SECOND}
+
+
+def logit_change_histogram(
+    base: Float[np.ndarray, " position"],
+    distilled: Float[np.ndarray, " position"],
+    control: Float[np.ndarray, " control_position"],
+    title: str = "Change of the target's logit",
+) -> Figure:
+    """Draw how an edit changed the target's logit at each position, in either model.
+
+    control: the distilled model's changes when as many other latents are removed. Baek & Tegmark 2025, fig. 2.
+    """
+    figure, axes = blank(2.5, f"{title} (n = {len(distilled):,})")
+    together = np.concatenate([base, distilled, control])
+    edges = np.histogram_bin_edges(together, bins=30, range=tuple(np.quantile(together, [0.002, 0.998])))
+    bars: dict[str, Any] = {"bins": edges, "density": True}
+    for values, colour, name in ((base, FIRST, "base"), (distilled, SECOND, "distilled")):
+        label = f"{name}, mean {number(float(values.mean()))}"
+        axes.hist(values, **bars, color=colour, alpha=0.45, label=label, linewidth=0)
+        axes.axvline(values.mean(), color=colour, linewidth=0.9)
+    label = f"control, distilled, mean {number(float(control.mean()))}"
+    axes.hist(control, **bars, histtype="step", color=MUTED, linewidth=1, label=label)
+    axes.axvline(0, color=RULE, linewidth=0.7, zorder=0)
+    axes.set(xlabel="edited − unedited logit", yticks=[])
+    axes.spines["left"].set_visible(False)
+    _legend(axes)
+    return figure
+
+
+def effect_by_fraction(
+    fractions: Sequence[float],
+    effects: Mapping[str, Mapping[str, Sequence[Estimate]]],
+    title: str,
+    unit: str = "logits",
+) -> Figure:
+    """Draw an effect by the share of latents removed, a panel a model, a line for each way to choose them.
+
+    fractions: shares of one. effects: model to arm ("selected", "random", "matched") to one estimate a fraction; the
+    first arm is the one asked about, the others are its controls.
+    """
+    figure = Figure(figsize=(WIDTH, 2.5), layout="constrained")
+    panels = figure.subplots(1, len(effects), sharey=True, squeeze=False)[0]
+    for axes, (model, arms) in zip(panels, effects.items(), strict=True):
+        quiet(axes, model)
+        axes.axhline(0, color=RULE, linewidth=0.7, zorder=0)
+        styles = ({"color": MODELS.get(model, SECOND)}, *CONTROLS)
+        for (arm, estimates), style in zip(arms.items(), styles, strict=False):
+            _line(axes, fractions, estimates, label=arm, **style)
+        axes.set(xscale="log", xlabel="of the latents removed")
+        axes.set_xticks(list(fractions), [percent_tick(share) for share in fractions], rotation=45)
+        axes.minorticks_off()
+    panels[0].set_ylabel(f"change ({unit})")
+    _legend(panels[0])
+    figure.suptitle(title, fontsize=9, color=INK, x=0.01, ha="left")
+    return figure
+
+
+def effect_matrix(
+    effects: Float[np.ndarray, "edited measured"], edited: Sequence[str], measured: Sequence[str], title: str
+) -> Figure:
+    """Draw what each edit (a row) did to each thing measured (a column), the number in its cell; NaN stays empty."""
+    figure, axes = blank(0.9 + 0.34 * len(edited), title)
+    largest = float(np.nanmax(np.abs(effects), initial=1e-9))
+    axes.imshow(effects, cmap=DIVERGING, vmin=-largest, vmax=largest, aspect="auto")
+    for (row, column), value in np.ndenumerate(effects):
+        if np.isfinite(value):
+            axes.text(column, row, f"{value:.2f}", color=ON_COLOUR, fontsize=7.5, ha="center", va="center")
+    axes.set_xticks(range(len(measured)), measured, rotation=25, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(edited)), edited)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set(xlabel="effect on", ylabel="edited")
+    return figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class DosePanel:
+    """One measure by steering strength: along a latent, and along random directions."""
+
+    name: str
+    latent: Sequence[Estimate]
+    """One estimate a strength."""
+    best_random: Sequence[Estimate]
+    """Of the random direction that did best where directions were picked."""
+    other_random: Sequence[Sequence[Estimate]] = ()
+
+
+def dose_response(strengths: Sequence[float], panels: Sequence[DosePanel], latent: str = "latent") -> Figure:
+    """Draw measures by steering strength, one over the other: the latent against random directions.
+
+    latent: its name in the legend.
+    """
+    figure = Figure(figsize=(WIDTH, 0.6 + 1.35 * len(panels)), layout="constrained")
+    rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, panel in zip(rows, panels, strict=True):
+        quiet(axes, panel.name)
+        axes.axvline(0, color=RULE, linewidth=0.7, zorder=0)
+        for other in panel.other_random:
+            axes.plot(strengths, [estimate.value for estimate in other], color=RULE, linewidth=0.6)
+        _line(axes, strengths, panel.best_random, color=MUTED, linestyle="--", label="best random direction")
+        _line(axes, strengths, panel.latent, color=SECOND, marker=".", label=latent)
+    _legend(rows[0])
+    rows[-1].set_xlabel("strength (mean norms of the residual stream)")
+    return figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossQuantiles:
+    """Evenly spaced quantiles of a model's losses, from least to largest, and those of its null."""
+
+    loss: Float[np.ndarray, " quantile"]
+    null: Float[np.ndarray, " null_quantile"]
+
+
+def cdf_curves(classes: Mapping[str, Mapping[str, LossQuantiles]], xlabel: str = "parallelogram loss") -> Figure:
+    """Draw the share of losses below each value, a panel a class, a colour a model, its null dashed.
+
+    classes: class to model to quantiles. Baek & Tegmark 2025, fig. 4.
+    """
+    n_rows = -(-len(classes) // 2)
+    figure = Figure(figsize=(WIDTH, 0.5 + 1.6 * n_rows), layout="constrained")
+    panels = figure.subplots(n_rows, 2, sharex=True, sharey=True, squeeze=False).flatten()
+    for axes, (name, models) in zip(panels, classes.items(), strict=False):
+        quiet(axes, name)
+        for (model, quantiles), colour in zip(models.items(), STREAM_COLOURS, strict=False):
+            for values, style, label in ((quantiles.null, "--", None), (quantiles.loss, "-", model)):
+                share = np.linspace(0, 1, len(values))
+                axes.plot(values, share, color=colour, linestyle=style, linewidth=1, label=label)
+        axes.set_ylim(0, 1)
+    panels[0].plot([], [], color=MUTED, linestyle="--", linewidth=1, label="shuffled pairs")
+    _legend(panels[0])
+    for axes in panels[len(classes) :]:
+        axes.remove()
+    figure.supxlabel(xlabel, fontsize=8.5, color=INK)
+    figure.supylabel("share of pairs of pairs below", fontsize=8.5, color=INK)
+    return figure
+
+
+def layer_curves(layers: Sequence[int], measures: Mapping[str, Sequence[Estimate]]) -> Figure:
+    """Draw measures by layer, one over the other, the layer of the largest value marked."""
+    figure = Figure(figsize=(WIDTH, 0.5 + 1.3 * len(measures)), layout="constrained")
+    rows = figure.subplots(len(measures), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (name, estimates) in zip(rows, measures.items(), strict=True):
+        values = [estimate.value for estimate in estimates]
+        top = int(np.nanargmax(values))
+        quiet(axes, f"{name}, largest {number(values[top])} at layer {layers[top]}")
+        _line(axes, layers, estimates, color=FIRST, marker=".")
+        axes.plot(layers[top], values[top], marker="o", color=SECOND, markersize=4, linestyle="")
+    rows[-1].set_xlabel("input of layer")
+    rows[-1].xaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
+def nu_histogram(
+    nu: Mapping[str, Float[np.ndarray, "_"]], survives: Mapping[str, Bool[np.ndarray, "_"]], threshold: float
+) -> Figure:
+    """Draw the latent-scaling ratio ν of latents that look exclusive, a panel a tag, survivors in colour.
+
+    nu: tag to one value a latent; beyond [−0.25, 1.5] they count at the ends. survives: which of them the rule keeps.
+    threshold: the ratio's part of that rule, marked. Minder et al. 2025.
+    """
+    figure = Figure(figsize=(WIDTH, 0.5 + 1.5 * len(nu)), layout="constrained")
+    rows = figure.subplots(len(nu), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (tag, values), colour in zip(rows, nu.items(), STREAM_COLOURS, strict=False):
+        kept = survives[tag]
+        quiet(axes, f"{tag}: {int(kept.sum()):,} of {len(values):,} survive")
+        axes.axvline(threshold, color=MUTED, linestyle="--", linewidth=0.8)
+        parts = [np.clip(part, -0.25, 1.5) for part in (values[kept], values[~kept])]
+        labels = ["survive", "do not"]
+        axes.hist(parts, bins=35, range=(-0.25, 1.5), stacked=True, color=[colour, RULE], label=labels, linewidth=0)
+        axes.set_ylabel("latents")
+        axes.yaxis.get_major_locator().set_params(integer=True)
+        _legend(axes)
+    rows[-1].set_xlabel("ν: 0 one model's own, 1 shared by both")
+    return figure
+
+
+def _line(axes: Axes, x: Sequence[float | int], estimates: Sequence[Estimate], **style: Any) -> None:
+    axes.plot(x, [estimate.value for estimate in estimates], linewidth=1.1, markersize=3.5, **style)
+    bounded = [(place, e.low, e.high) for place, e in zip(x, estimates, strict=True) if e.low is not None]
+    if bounded:
+        places, low, high = np.array(bounded, dtype=float).T
+        axes.fill_between(places, low, high, color=style["color"], alpha=0.18, linewidth=0)
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(fontsize=7, frameon=False, labelcolor=INK, handlelength=1.4, borderaxespad=0.2)

@@ -1,0 +1,186 @@
+"""A page to look through latents: a list to sort and search, and for each latent what it fires on and promotes.
+
+It needs no server and no network. The list is in the page; what is known of single latents is in it too where that is
+little, and else in files beside it, loaded when a latent is opened.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from toolkit.reports.markup import document, pairs, section
+
+SHARD = 64  # latents a file
+INLINE_BYTES = 4_000_000
+ASSETS = Path(__file__).parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A stretch of text in which a latent fires."""
+
+    tokens: Sequence[str]
+    activations: Sequence[float]
+    """One a token, in the units by which examples are ranked."""
+    peak: int
+    """Index of the token with the largest."""
+    document: str
+    """Where it is from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentEntry:
+    """All that the browser shows of one latent."""
+
+    index: int
+    tag: str
+    """`base-only`, `shared`, `distilled-only`, or another group."""
+    nrn: float
+    cosine: float
+    """Between its two decoder rows."""
+    frequency: float
+    """Share of tokens on which it fires."""
+    nu: float | None = None
+    """Latent-scaling ratio, where it was measured."""
+    lifts: Mapping[str, float] = field(default_factory=dict)
+    """Category to P(fire | category) / P(fire); the same categories for every latent."""
+    examples: Sequence[Example]
+    """The strongest first."""
+    quantile_samples: Sequence[tuple[str, Sequence[Example]]] = ()
+    """Samples from ranges of its activation, each with the range's name."""
+    promoted: Mapping[str, Sequence[tuple[str, float]]]
+    """Model to the tokens that its decoder row raises most, with their logits."""
+    suppressed: Mapping[str, Sequence[tuple[str, float]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrowserFacts:
+    """What stands over the list and under it."""
+
+    title: str
+    subtitle: str
+    facts: Mapping[str, str]
+    """What was measured on what."""
+
+
+def write_browser(folder: Path, latents: Iterable[LatentEntry], about: BrowserFacts) -> Path:
+    """Write `latents.html` into `folder`, and return its path; many latents go to `latents/*.js` beside it.
+
+    Latents are taken one at a time, so that they need not be in memory together.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shards = _Shards(folder / "latents")
+    columns: dict[str, list[Any]] = {name: [] for name in ("index", "tag", "nrn", "cosine", "nu", "frequency", "text")}
+    categories: tuple[str, ...] | None = None
+    for latent in latents:
+        categories = tuple(latent.lifts) if categories is None else categories
+        assert tuple(latent.lifts) == categories, f"latent {latent.index} has other categories than the first"
+        for name, value in _row(latent).items():
+            columns.setdefault(name, []).append(value)
+        shards.add(_script_safe(_detail(latent)))
+    inline = shards.finish()
+    data = {"categories": categories or (), "shard": SHARD, "inline": inline is not None, "columns": columns}
+    page = folder / "latents.html"
+    page.write_text(_render(about, _script_safe(data), inline or []), encoding="utf-8")
+    return page
+
+
+@dataclass
+class _Shards:
+    """Details in files of `SHARD` latents, or held back as long as they fit into the page."""
+
+    folder: Path
+    latents: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
+    n_written: int = 0
+
+    def add(self, detail: str) -> None:
+        self.latents.append(detail)
+        if len(self.latents) == SHARD:
+            self._close()
+            if self.n_written or sum(map(len, self.held)) > INLINE_BYTES:
+                self._write()
+
+    def finish(self) -> list[str] | None:
+        """Return the shards if they are for the page, None if they are in files; another page's files go."""
+        self._close()
+        if self.n_written:
+            self._write()
+        for old in self.folder.glob("*.js"):
+            if int(old.stem) >= self.n_written:
+                old.unlink()
+        return None if self.n_written else self.held
+
+    def _close(self) -> None:
+        if self.latents:
+            self.held.append(f"[{','.join(self.latents)}]")
+            self.latents = []
+
+    def _write(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        for shard in self.held:
+            path = self.folder / f"{self.n_written:04d}.js"
+            path.write_text(f"receive({self.n_written},{shard});\n", encoding="utf-8")
+            self.n_written += 1
+        self.held = []
+
+
+def _row(latent: LatentEntry) -> dict[str, Any]:
+    peaks = (example.tokens[example.peak] for example in latent.examples)
+    promoted = (token for tokens in latent.promoted.values() for token, _ in tokens)
+    return {
+        "index": latent.index,
+        "tag": latent.tag,
+        "nrn": _short(latent.nrn),
+        "cosine": _short(latent.cosine),
+        "nu": None if latent.nu is None else _short(latent.nu),
+        "frequency": _short(latent.frequency),
+        **{f"lift:{category}": _short(lift) for category, lift in latent.lifts.items()},
+        "text": " ".join(dict.fromkeys(token.strip(" ") for token in (*peaks, *promoted))),
+    }
+
+
+def _detail(latent: LatentEntry) -> dict[str, Any]:
+    return {
+        "examples": [*map(_example, latent.examples)],
+        "samples": [(label, [*map(_example, examples)]) for label, examples in latent.quantile_samples],
+        "promoted": {model: [*_lens(tokens)] for model, tokens in latent.promoted.items()},
+        "suppressed": {model: [*_lens(tokens)] for model, tokens in latent.suppressed.items()},
+    }
+
+
+def _example(example: Example) -> list[Any]:
+    assert len(example.tokens) == len(example.activations), "one activation a token"
+    return [list(example.tokens), [*map(_short, example.activations)], example.peak, example.document]
+
+
+def _lens(tokens: Sequence[tuple[str, float]]) -> Iterator[tuple[str, float | None]]:
+    return ((token, _short(logit)) for token, logit in tokens)
+
+
+def _short(value: float) -> float | None:
+    """Four digits are more than a reader sees; JSON has no NaN."""
+    return float(f"{value:.4g}") if math.isfinite(value) else None
+
+
+def _script_safe(content: Any) -> str:
+    """JSON that cannot end the script element that it stands in."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _render(about: BrowserFacts, data: str, shards: Sequence[str]) -> str:
+    return document(
+        about.title,
+        about.subtitle,
+        '<div class="controls"><input id="search" type="search" autocomplete="off" aria-label="search"'
+        ' placeholder="index, tag, or a token it fires on or promotes"><span id="count"></span></div>',
+        '<div id="view"><noscript>This page needs JavaScript.</noscript></div>',
+        section("What was measured", pairs(about.facts)),
+        f'<script type="application/json" id="data">{data}</script>',
+        *(f'<script type="application/json" id="shard{n}">{shard}</script>' for n, shard in enumerate(shards)),
+        f"<script>\n{(ASSETS / 'latent_browser.js').read_text(encoding='utf-8')}</script>",
+        style=(ASSETS / "latent_browser.css").read_text(encoding="utf-8"),
+    )

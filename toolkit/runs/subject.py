@@ -1,0 +1,190 @@
+"""What an experiment examines: a trained crosscoder, the pair it was trained on, and the text of its run."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from toolkit.artifacts import provenance
+from toolkit.dictionaries.configs import CrosscoderConfig, TrainingConfig
+from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.harvest.documents import EMBEDDED, Corpus, open_corpus
+from toolkit.models.pair import ModelPair
+from toolkit.models.presets import CHECKOUT
+from toolkit.reports.console import RunConsole
+from toolkit.reports.findings import Findings
+from toolkit.reports.findings_page import write_findings
+from toolkit.runs.settings import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelsConfig:
+    """Which models and text to examine, and where to write what is found."""
+
+    out: Path = Path("runs/findings")
+    """Folder for the page, its figures and the JSON of results."""
+    pair: str | None = None
+    """Models by name: organism, qwen-1.5b, ...; default: the crosscoder's, or organism where none is asked for."""
+    base: str | None = None
+    """Base model instead of --pair's: a local folder or a hub repository."""
+    distilled: str | None = None
+    """Distilled model instead of --pair's: a local folder or a hub repository."""
+    dtype: str = "auto"
+    """The models' weights: auto (as saved on a GPU, fp32 on a CPU), float32, bfloat16 or float16."""
+    device_map: str = "auto"
+    """Where accelerate places the models: auto, cpu, cuda, ..."""
+    data: str | None = None
+    """Text instead of what the models are trained on: organism, reasoning+general, a hub dataset, or local files."""
+    text_field: str = "text"
+    """Field of a record that holds its text; without it, its messages are read."""
+    seed: int = 0
+    """Seed of every draw: positions, controls, resamples."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingsConfig(ModelsConfig):
+    """What to examine, and where to write what is found."""
+
+    run: Path = CHECKOUT / "artifacts" / "crosscoder"
+    """Run folder, or any folder with a crosscoder; default: the shipped one."""
+    other_models: bool = False
+    """Take models whose names are not those that the crosscoder records: copies, or another checkpoint."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Subject:
+    """A crosscoder with its models and text, ready to be read as they were in training."""
+
+    config: RunConfig
+    """The run's settings, with the data and models that are examined now."""
+    pair: ModelPair
+    crosscoder: Crosscoder
+    corpus: Corpus
+
+    @classmethod
+    def open(cls, config: FindingsConfig) -> "Subject":
+        """Load all three.
+
+        Raises `ValueError` where models and crosscoder do not belong together; it names both.
+        """
+        crosscoder = Crosscoder.from_pretrained(config.run)
+        check_site(crosscoder)
+        run = _run_settings(config, crosscoder.config)
+        pair = ModelPair.from_pretrained(
+            run.pair,
+            base=run.base,
+            distilled=run.distilled,
+            layers=crosscoder.config.layers,
+            dtype=run.dtype,
+            device_map=run.device_map,
+        )
+        check_match(pair, crosscoder, other_models=config.other_models)
+        corpus = open_corpus(run.data, text_field=run.text_field, mix=run.mix, seed=run.seed)
+        return cls(config=run, pair=pair, crosscoder=crosscoder.to(pair.device), corpus=corpus)
+
+    def facts(self) -> dict[str, str]:
+        """What a report's head says of it."""
+        config = self.crosscoder.config
+        layers = ", ".join(map(str, config.layers))
+        return {
+            "models": " → ".join(self.pair.origins),
+            "site": f"input of layer {layers} of {self.pair.n_layers}, d_model {config.d_model}",
+            "crosscoder": "; ".join((f"{config.n_latents:,} latents, {config.sparsity}", *config.assumptions)),
+            "text": f"{self.config.data}, held out",
+        }
+
+    def generator(self, seed: int) -> torch.Generator:
+        """A fresh source of chance on the CPU."""
+        return torch.Generator().manual_seed(seed)
+
+
+def open_models(config: ModelsConfig) -> ModelPair:
+    """The pair alone, for questions that need no crosscoder; default: the embedded one."""
+    pair = config.pair if config.base or config.distilled or config.pair else EMBEDDED
+    return ModelPair.from_pretrained(
+        pair, base=config.base, distilled=config.distilled, dtype=config.dtype, device_map=config.device_map
+    )
+
+
+def check_site(crosscoder: Crosscoder) -> None:
+    """Raise `ValueError` for a crosscoder whose files do not say which layers it reads."""
+    if min(crosscoder.config.layers) < 0:
+        raise ValueError(
+            "the crosscoder's files do not say which layer it reads: load it once with"
+            " Crosscoder.from_pretrained(PATH, layers=[…]), save_pretrained it, and give that folder"
+        )
+
+
+def check_match(pair: ModelPair, crosscoder: Crosscoder, *, other_models: bool = False) -> None:
+    """Raise `ValueError` unless the crosscoder was trained on these models' streams; it names both sides."""
+    config = crosscoder.config
+    if config.d_model != pair.d_model:
+        raise ValueError(
+            f"the crosscoder was trained on width {config.d_model}, the models {' and '.join(pair.origins)} have width"
+            f" {pair.d_model}: give the pair that it was trained on"
+        )
+    if len(config.models) != len(pair.names):
+        raise ValueError(f"the crosscoder reads {len(config.models)} models, a pair has 2: give another --run")
+    if config.layers != pair.layers:
+        raise ValueError(
+            f"the crosscoder was trained at the input of layers {config.layers}, the pair is read at {pair.layers}:"
+            " load the pair with the crosscoder's layers"
+        )
+    if config.sources and not other_models and config.sources != pair.origins:
+        raise ValueError(
+            f"the crosscoder was trained on {' and '.join(config.sources)}, but {' and '.join(pair.origins)} are given:"
+            " give those models, or --other-models to use these nevertheless"
+        )
+
+
+def publish(
+    config: ModelsConfig, console: RunConsole, findings: Findings, pair: ModelPair, data: Mapping[str, Any]
+) -> None:
+    """Write the page, its figures and the JSON into `config.out`, and show all of it; `data` is the text's origin."""
+    origin = provenance(seed=config.seed, data=data, inputs=pair.fingerprints())
+    page = write_findings(config.out, findings, origin)
+    console.findings(findings)
+    console.note(f"page: {page}")
+
+
+def _run_settings(config: FindingsConfig, crosscoder: CrosscoderConfig) -> RunConfig:
+    """The run's own settings where it has any, with what the experiment asks for in their place."""
+    run = _read_run(config.run) or _defaults(crosscoder)
+    if config.pair or config.base or config.distilled:
+        run = replace(run, pair=config.pair, base=config.base, distilled=config.distilled)
+    elif not (run.pair or run.base):
+        raise ValueError(
+            f"{config.run} does not say which models it was trained on: give --pair, or --base and --distilled"
+        )
+    return replace(
+        run,
+        data=config.data or run.data,
+        text_field=config.text_field if config.data else run.text_field,
+        dtype=config.dtype,
+        device_map=config.device_map,
+    )
+
+
+def _read_run(folder: Path) -> RunConfig | None:
+    path = folder / "config.json"
+    saved: Mapping[str, Any] | None = json.loads(path.read_text()).get("run") if path.is_file() else None
+    if saved is None:
+        return None
+    try:
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
+        training = TrainingConfig(**cast(dict[str, Any], values.pop("training")))
+        return RunConfig(training=training, **cast(dict[str, Any], values))
+    except (TypeError, KeyError) as error:
+        raise ValueError(f'{path}: its "run" section is not that of a run ({error}): remove the section') from error
+
+
+def _defaults(crosscoder: CrosscoderConfig) -> RunConfig:
+    """Settings of a crosscoder without a run: those of its models."""
+    if not crosscoder.sources:
+        return PAPER_DEFAULTS
+    base, distilled = (str(CHECKOUT / s) if (CHECKOUT / s).is_dir() else s for s in crosscoder.sources)
+    embedded = crosscoder.sources[0].startswith("artifacts/organism")
+    return replace(EMBEDDED_DEFAULTS if embedded else PAPER_DEFAULTS, pair=None, base=base, distilled=distilled)
