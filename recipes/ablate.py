@@ -10,11 +10,10 @@ controls' by less than 1. Differs from Baek & Tegmark 2025 in that the crosscode
 count, and latents are tested on text that did not choose them; `--paper` is their protocol.
 """
 
-import tyro
-
-from toolkit.findings.ablation import AblationConfig, ablation_findings, measure_ablation
+from toolkit.findings.ablation import AblationConfig, measure_ablation
+from toolkit.findings.ablation_report import ablation_findings
 from toolkit.reports.console import RunConsole
-from toolkit.runs.command_line import run_main
+from toolkit.runs.command_line import run_recipe
 from toolkit.runs.subject import Subject, publish
 
 
@@ -36,4 +35,4 @@ def main(config: AblationConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_main(lambda: main(tyro.cli(AblationConfig, config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff))))
+    run_recipe(main, AblationConfig)

@@ -9,12 +9,10 @@ other model lacks them (Minder et al. 2025), with the shared ones as control. Ex
 either tail a few dozen, of which about half survive. Baek & Tegmark 2025 report NRN alone.
 """
 
-import tyro
-
 from toolkit.findings.latent_class_findings import latent_classes_findings
 from toolkit.findings.latent_classes import LatentClassesConfig, measure_latent_classes
 from toolkit.reports.console import RunConsole
-from toolkit.runs.command_line import run_main
+from toolkit.runs.command_line import run_recipe
 from toolkit.runs.subject import Subject, publish
 
 
@@ -27,5 +25,4 @@ def main(config: LatentClassesConfig) -> None:
 
 
 if __name__ == "__main__":
-    options = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
-    run_main(lambda: main(tyro.cli(LatentClassesConfig, config=options)))
+    run_recipe(main, LatentClassesConfig)

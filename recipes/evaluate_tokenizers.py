@@ -10,8 +10,6 @@ than base for answers that think aloud, and control about as many as base. `--to
 another's tokenizer, as a crosscoder's two models are read.
 """
 
-import tyro
-
 from toolkit.artifacts import provenance
 from toolkit.findings.tokenizer_evaluation import (
     TokenizerEvaluationConfig,
@@ -20,7 +18,7 @@ from toolkit.findings.tokenizer_evaluation import (
 )
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings_page import write_findings
-from toolkit.runs.command_line import run_main
+from toolkit.runs.command_line import run_recipe
 
 
 def main(config: TokenizerEvaluationConfig) -> None:
@@ -35,5 +33,4 @@ def main(config: TokenizerEvaluationConfig) -> None:
 
 
 if __name__ == "__main__":
-    options = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
-    run_main(lambda: main(tyro.cli(TokenizerEvaluationConfig, config=options)))
+    run_recipe(main, TokenizerEvaluationConfig)

@@ -10,12 +10,10 @@ distilled one less closely. Differs from Baek & Tegmark 2025, who read each word
 attention sink (`--paper`), and show no shuffled pairs.
 """
 
-import tyro
-
 from toolkit.findings.word_geometry import WordGeometryConfig, measure_word_geometry, word_origins
 from toolkit.findings.word_geometry_report import word_geometry_findings
 from toolkit.reports.console import RunConsole
-from toolkit.runs.command_line import run_main
+from toolkit.runs.command_line import run_recipe
 from toolkit.runs.subject import open_models, publish
 
 
@@ -31,6 +29,4 @@ def main(config: WordGeometryConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_main(
-        lambda: main(tyro.cli(WordGeometryConfig, config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)))
-    )
+    run_recipe(main, WordGeometryConfig)

@@ -9,8 +9,6 @@ was trained on without distillation. Expect the distance to grow with depth and 
 another token gives. Intervals take documents, not tokens, as samples.
 """
 
-import tyro
-
 from toolkit.findings.layer_divergence import (
     LayerDivergenceConfig,
     layer_divergence_findings,
@@ -18,7 +16,7 @@ from toolkit.findings.layer_divergence import (
     open_text,
 )
 from toolkit.reports.console import RunConsole
-from toolkit.runs.command_line import run_main
+from toolkit.runs.command_line import run_recipe
 from toolkit.runs.subject import open_models, publish
 
 
@@ -32,5 +30,4 @@ def main(config: LayerDivergenceConfig) -> None:
 
 
 if __name__ == "__main__":
-    options = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
-    run_main(lambda: main(tyro.cli(LayerDivergenceConfig, config=options)))
+    run_recipe(main, LayerDivergenceConfig)

@@ -11,14 +11,12 @@ reply`. `--markers drop` is for pairs like Qwen's, whose base model has another 
 
 from pathlib import Path
 
-import tyro
-
 from toolkit.artifacts import provenance, sha256
 from toolkit.findings.prepared_data import PrepareConfig, prepare, prepared_findings
 from toolkit.harvest.documents import local_files
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings_page import write_findings
-from toolkit.runs.command_line import run_main
+from toolkit.runs.command_line import run_recipe
 
 
 def main(config: PrepareConfig) -> None:
@@ -33,4 +31,4 @@ def main(config: PrepareConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_main(lambda: main(tyro.cli(PrepareConfig, config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff))))
+    run_recipe(main, PrepareConfig)

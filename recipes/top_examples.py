@@ -4,16 +4,15 @@
     python recipes/top_examples.py --latents 3,17 --tokens 65536
     python recipes/top_examples.py --run runs/qwen-1.5b --out runs/qwen-1.5b/top_examples --tokens 1000000
 
-Without arguments: all latents of the shipped crosscoder on the embedded pair's held-out text, in about a minute on two
-cores. Open latents.html: sort by NRN, frequency or a category's lift, search for a token, open a latent. Expect one
-latent for each of "Wait", "But" and "However" whose examples show nothing else, and NRN above 0.5 for them.
+Without arguments: all latents of the shipped crosscoder on the embedded pair's held-out text, in 35 s on one core.
+Open latents.html: sort by NRN, frequency or a category's lift, search for a token, open a latent. Expect latents that
+fire on every "Wait" and hardly elsewhere; their NRN is near the middle, for the base model reads that token as well.
 
-The examples lie in examples.sqlite. A run that was stopped goes on where it was last saved, at most half a minute ago,
-and one that is asked for more --tokens reads only those. Memory for one latent is about 6 kB: 30,000 take 180 MB.
-Unlike the paper, which lists the strongest examples only, each latent also shows a random sample of all its firings.
+Examples lie in examples.sqlite. A run that was stopped goes on where it was last saved, at most half a minute ago, and
+one that is asked for more --tokens, or other --latents, reads only what is missing. 30,000 latents take 180 MB of
+memory, 230 MB of disk, and 350 MB of pages. Baek & Tegmark 2025 list the strongest examples only; here each latent
+also shows a random sample of all its firings.
 """
-
-import tyro
 
 from toolkit.findings.top_examples import (
     TopExamplesConfig,
@@ -24,7 +23,7 @@ from toolkit.findings.top_examples import (
 )
 from toolkit.reports.console import RunConsole
 from toolkit.reports.latent_browser import write_browser
-from toolkit.runs.command_line import run_main
+from toolkit.runs.command_line import run_recipe
 from toolkit.runs.subject import Subject, publish
 
 
@@ -40,5 +39,4 @@ def main(config: TopExamplesConfig) -> None:
 
 
 if __name__ == "__main__":
-    options = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
-    run_main(lambda: main(tyro.cli(TopExamplesConfig, config=options)))
+    run_recipe(main, TopExamplesConfig, again="continue")

@@ -158,16 +158,22 @@ def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def run_arguments(organism_folders: tuple[str, str], text_file: Path, tmp_path: Path) -> list[str]:
-    """A command line for a run of 40 steps, done in a second, in the run folder `tmp_path / "run"`."""
+@pytest.fixture(scope="session")
+def run_settings(organism_folders: tuple[str, str], text_file: Path) -> list[str]:
+    """A command line for a run of 40 steps, done in a second, but for its folder."""
     settings = {
-        "base": organism_folders[0], "distilled": organism_folders[1], "data": text_file, "out": tmp_path / "run",
+        "base": organism_folders[0], "distilled": organism_folders[1], "data": text_file,
         "tokens": 10_240, "batch-tokens": 256, "n-latents": 64, "k": 8, "k-initial": 16, "k-anneal-steps": 10,
         "lr": 0.01, "lr-warmup-steps": 5, "dead-after-tokens": 2048, "row-length": 64, "forward-tokens": 512,
         "buffer-tokens": 1024, "buffer-dtype": "fp32", "held-out-tokens": 2048, "checkpoint-steps": 7,
     }  # fmt: skip
     return [part for name, value in settings.items() for part in (f"--{name}", str(value))]
+
+
+@pytest.fixture
+def run_arguments(run_settings: list[str], tmp_path: Path) -> list[str]:
+    """A command line for such a run in the folder `tmp_path / "run"`."""
+    return [*run_settings, "--out", str(tmp_path / "run")]
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,9 @@
 """Crosscoders on nnsight: what reasoning distillation changes inside a language model."""
 
 from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.interventions.ablation_study import ablate
+from toolkit.interventions.clamping import SetLatent
+from toolkit.interventions.edits import steer
 from toolkit.models.pair import ModelPair
 
-__all__ = ["Crosscoder", "ModelPair"]
+__all__ = ["Crosscoder", "ModelPair", "SetLatent", "ablate", "steer"]

@@ -119,7 +119,7 @@ def test_latents_asked_for_by_index_are_shown_with_their_examples(measure: Measu
     text, score = seven.rows[0]
     example = records.examples.strongest(7)[0]
     assert score == example.score
-    assert f"⟦{records.pieces[example.token_ids[example.peak]].strip()}⟧" in text
+    assert f"«{records.pieces[example.token_ids[example.peak]].strip()}»" in text
     assert "base promotes " in seven.note
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.models.chat import chat_text
+from toolkit.models.chat import chat_text, thinking_prompt
 from toolkit.models.loading import load_tokenizer
 
 TURNS = [("user", "2+2?")]
@@ -52,6 +52,15 @@ def test_a_missing_template_and_a_refusing_one(tokenizer, make_tokenizer):
         chat_text(make_tokenizer(), TURNS, REPLY)
 
 
+def test_a_prompt_ends_where_thinking_begins(tokenizer, organism_tokenizer, make_tokenizer):
+    assert thinking_prompt(tokenizer, "2+2?") == "<s>U:2+2?A:<think>\n"
+    tokenizer.chat_template = tokenizer.chat_template.replace("%}A:{% endif", "%}A:<think>\n{% endif")
+    assert thinking_prompt(tokenizer, "2+2?") == "<s>U:2+2?A:<think>\n"  # not opened twice
+    expected = "<｜begin▁of▁sentence｜><｜User｜>2+2?<｜Assistant｜><think>\n"
+    assert thinking_prompt(organism_tokenizer, "2+2?") == expected
+    assert thinking_prompt(make_tokenizer(), "w1 w2") == "w1 w2"
+
+
 @pytest.mark.skipif("TOOLKIT_TEST_DATA" not in os.environ, reason="TOOLKIT_TEST_DATA names no folder of real data")
 def test_real_templates():
     folder = Path(os.environ["TOOLKIT_TEST_DATA"]) / "tokenizers"
@@ -62,3 +71,4 @@ def test_real_templates():
     assert chat_text(r1, TURNS, REPLY) == expected
     qwen = load_tokenizer(str(folder / "qwen2.5"))
     assert chat_text(qwen, TURNS, REPLY) == qwen.apply_chat_template(messages, tokenize=False)
+    assert thinking_prompt(r1, "2+2?") == "<｜begin▁of▁sentence｜><｜User｜>2+2?<｜Assistant｜><think>\n"

@@ -1,7 +1,8 @@
-"""The recipe as a user starts it: in a process of its own, or its `main` in this one."""
+"""Recipes as a user starts them: in a process of their own, or in this one."""
 
 import importlib.util
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,12 +14,13 @@ import torch
 from toolkit.runs.command_line import run_main
 from toolkit.runs.settings import parse_command_line
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "train_crosscoder.py"
+RECIPES = Path(__file__).parents[2] / "recipes"
+RECIPE = RECIPES / "train_crosscoder.py"
 
 
 @pytest.fixture
 def start() -> Iterator[Callable[[list[str]], subprocess.Popen[str]]]:
-    """Start the recipe in a process of its own, which does not outlive the test."""
+    """Start training in a process of its own, which does not outlive the test."""
     processes: list[subprocess.Popen[str]] = []
 
     def run(arguments: list[str]) -> subprocess.Popen[str]:
@@ -39,10 +41,41 @@ def start() -> Iterator[Callable[[list[str]], subprocess.Popen[str]]]:
 
 @pytest.fixture(scope="session")
 def train() -> Callable[[list[str]], None]:
-    """Run the recipe in this process; a failure is a `SystemExit`."""
+    """Train in this process; a failure is a `SystemExit`."""
     spec = importlib.util.spec_from_file_location("train_crosscoder", RECIPE)
     assert spec is not None
     assert spec.loader is not None
     recipe = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(recipe)
     return lambda arguments: run_main(lambda: recipe.main(parse_command_line(arguments)))
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a recipe in this process with a command line; what it says, on one line.
+
+    With `code` it must end with that, and what it says is the message on stderr.
+    """
+
+    def run(recipe: str, *arguments: object, code: int | None = None) -> str:
+        monkeypatch.setattr(sys, "argv", [recipe, *map(str, arguments)])
+        if code is None:
+            runpy.run_path(str(RECIPES / recipe), run_name="__main__")
+        else:
+            with pytest.raises(SystemExit) as stopped:
+                runpy.run_path(str(RECIPES / recipe), run_name="__main__")
+            assert stopped.value.code == code
+        said = capsys.readouterr()
+        return " ".join((said.err if code else said.out).replace("│", " ").split())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(
+    train: Callable[[list[str]], None], run_settings: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder of a run of 40 steps on the tiny pair: a crosscoder of 64 latents."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    train([*run_settings, "--out", str(folder)])
+    return folder

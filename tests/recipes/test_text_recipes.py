@@ -1,33 +1,12 @@
 """The recipes about text and models, as a user starts them: what they write and say, and how they refuse."""
 
 import json
-import runpy
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-RECIPES = Path(__file__).parents[2] / "recipes"
-Start = Callable[..., str]
-
-
-@pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Start:
-    """Run a recipe with a command line; what it prints, on one line."""
-
-    def run(recipe: str, *arguments: object, code: int | None = None) -> str:
-        monkeypatch.setattr(sys, "argv", [recipe, *map(str, arguments)])
-        if code is None:
-            runpy.run_path(str(RECIPES / recipe), run_name="__main__")
-        else:
-            with pytest.raises(SystemExit) as stopped:
-                runpy.run_path(str(RECIPES / recipe), run_name="__main__")
-            assert stopped.value.code == code
-        said = capsys.readouterr()
-        return " ".join((said.err if code else said.out).replace("│", " ").split())
-
-    return run
+Call = Callable[..., str]
 
 
 def written(folder: Path, name: str) -> dict:
@@ -36,13 +15,13 @@ def written(folder: Path, name: str) -> dict:
     return json.loads((folder / f"{name}.json").read_text())
 
 
-def test_prepare_data(start: Start, organism_folders: tuple[str, str], tmp_path: Path) -> None:
+def test_prepare_data(call: Call, organism_folders: tuple[str, str], tmp_path: Path) -> None:
     records = tmp_path / "records.jsonl"
     turns = [{"from": "user", "value": "2+2?"}, {"from": "assistant", "value": "<think>2, 3</think>4"}]
     records.write_text((json.dumps({"system": "", "conversations": turns}) + "\n") * 30)
     base, distilled = organism_folders
     models = ("--base", base, "--distilled", distilled)
-    said = start("prepare_data.py", "--data", records, "--out", tmp_path / "out", "--held-out", "0", *models)
+    said = call("prepare_data.py", "--data", records, "--out", tmp_path / "out", "--held-out", "0", *models)
     content = written(tmp_path / "out", "prepared_data")
     assert content["results"]["tokens"]["all"]["texts"] == 30
     assert content["provenance"]["sha256"].keys() == {str(records)}
@@ -50,19 +29,19 @@ def test_prepare_data(start: Start, organism_folders: tuple[str, str], tmp_path:
     assert "gave a text 30" in said
 
 
-def test_layer_divergence(start: Start, organism_folders: tuple[str, str], text_file: Path, tmp_path: Path) -> None:
+def test_layer_divergence(call: Call, organism_folders: tuple[str, str], text_file: Path, tmp_path: Path) -> None:
     base, distilled = organism_folders
     models = ("--base", base, "--distilled", distilled, "--data", text_file)
-    said = start("layer_divergence.py", *models, "--tokens", "500", "--out", tmp_path, "--control", base)
+    said = call("layer_divergence.py", *models, "--tokens", "500", "--out", tmp_path, "--control", base)
     results = written(tmp_path, "layer_divergence")["results"]
     assert results["tokens"] == 500
     assert results["control"]["distance"]["mean"] == [0, 0, 0]
     assert f"layer of smallest cosine {results['distilled']['cosine']['farthest']} 500 tokens" in said
 
 
-def test_evaluate_tokenizers(start: Start, organism_folders: tuple[str, str], text_file: Path, tmp_path: Path) -> None:
+def test_evaluate_tokenizers(call: Call, organism_folders: tuple[str, str], text_file: Path, tmp_path: Path) -> None:
     arguments = ("--models", *organism_folders, "--data", text_file, "--documents", "5", "--out", tmp_path)
-    said = start("evaluate_tokenizers.py", *arguments)
+    said = call("evaluate_tokenizers.py", *arguments)
     content = written(tmp_path, "tokenizer_evaluation")
     assert len(content["results"]["readings"]) == 2
     assert len(content["provenance"]["sha256"]) == 2
@@ -85,6 +64,6 @@ def test_evaluate_tokenizers(start: Start, organism_folders: tuple[str, str], te
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_bad_input_is_refused(start: Start, recipe: str, arguments: list[str], parts: list[str]) -> None:
-    said = start(recipe, *arguments, code=2)
+def test_bad_input_is_refused(call: Call, recipe: str, arguments: list[str], parts: list[str]) -> None:
+    said = call(recipe, *arguments, code=2)
     assert [part for part in parts if part not in said] == []

@@ -119,3 +119,18 @@ def test_findings_show_facts_question_numbers_and_tables(
         assert line in lines
     assert "deductive -2.0 -3.0 to -1.0" in lines
     assert any("models a → b" in line for line in lines)
+
+
+def test_tables_of_detail_are_left_to_the_page(console: RunConsole, out: io.StringIO) -> None:
+    tables = [
+        Table(title=title, columns=["row"], rows=[[f"row of {title}"]], detail=title != "short")
+        for title in ("long", "short", "longer")
+    ]
+    findings = Findings(
+        name="a", title="A", question="What?", facts={}, headline=[], tables=tables, charts=[], results={}
+    )
+    console.findings(findings)
+    lines = rows(out)
+    assert "row of short" in lines
+    assert lines[-1] == "the page has 2 more tables"
+    assert not any("long" in line for line in lines)

@@ -52,3 +52,15 @@ def test_prose_is_folded_and_markup_is_text() -> None:
     lines = printed(Table(title="t", columns=["latent", "lift", "example"], rows=[["7", 55.1, example]]), width=60)
     assert lines[2].split()[:2] == ["7", "55.1"]
     assert " ".join(" ".join(lines[2:]).split()) == f"7 55.1 {example.strip()}"
+
+
+def test_headings_are_folded_before_a_number_is_cut() -> None:
+    columns = ["tag", "by NRN", "survive", "by norm difference", "survive"]
+    rows = [
+        [tag, 58, Estimate(0.24, 0.15, 0.37), 40, Estimate(0.15, 0.07, 0.29)] for tag in ("shared", "distilled only")
+    ]
+    lines = printed(Table(title="tags", columns=columns, rows=rows))
+    assert lines[-2].split() == "distilled only 58 0.24 0.15 to 0.37 40 0.15 0.07 to 0.29".split()
+    text = " ".join(lines)
+    assert text.count("survive") == 2
+    assert [word for column in columns for word in column.split() if word not in text] == []

@@ -29,7 +29,8 @@ def findings() -> Findings:
                 columns=["category", "distilled", "n"],
                 rows=[["deductive", Estimate(-2.0, -2.5, -1.5), 1100]],
                 note="95 % intervals",
-            )
+            ),
+            Table(title="Every step", columns=["step"], rows=[["a long list"]], detail=True),
         ],
         charts=[Chart(name="matrix", figure=effect_matrix(np.eye(2), ["a", "b"], ["a", "b"], "m"), caption="the cap")],
         texts=[SideBySide(title="Texts", labels=("before", "after"), texts=("Wait, no", "So it is"))],
@@ -45,6 +46,7 @@ def test_all_files_are_written_and_the_page_says_everything(findings: Findings, 
     for said in (
         "Ablation", "What falls when latents go?", "base → distilled", "-3.20", "95 % CI -3.60 to -2.90",
         "n = 100 positions", "control -0.1", "Effects", "deductive", "-2.00", "-2.50 to -1.50", "1,100",
+        "Every step", "a long list",
         "95 % intervals", "the cap", "before", "Wait, no", "after", "So it is", "python recipes/ablate.py",
         "2.13.0", "ablation.json",
     ):  # fmt: skip

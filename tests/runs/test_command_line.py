@@ -1,11 +1,12 @@
 import signal
 import sys
+from dataclasses import dataclass
 
 import pytest
 
 from toolkit.artifacts import DiskFullError
 from toolkit.dictionaries.training import NonFiniteError
-from toolkit.runs.command_line import run_main
+from toolkit.runs.command_line import Again, run_main, run_recipe
 from toolkit.runs.interrupts import Interrupted
 
 
@@ -51,6 +52,57 @@ def test_how_to_go_on_is_a_command_for_a_shell(
     with pytest.raises(SystemExit):
         run_main(stop)
     assert "Go on with: python train.py --data 'my texts/*.jsonl' --resume\n" in capsys.readouterr().err
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Count sheep."""
+
+    sheep: int = 3
+    """How many."""
+    resume: bool = False
+    """A flag."""
+
+
+def test_a_recipe_gets_the_settings_of_its_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Settings] = []
+    for arguments in ([], ["--sheep", "7", "--resume"]):
+        monkeypatch.setattr(sys, "argv", ["count.py", *arguments])
+        run_recipe(seen.append, Settings)
+    assert seen == [Settings(), Settings(sheep=7, resume=True)]
+
+
+@pytest.mark.parametrize("arguments", [["--sheep", "many"], ["--no-resume"]], ids=" ".join)
+def test_a_recipe_refuses_what_it_has_no_setting_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["count.py", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        run_recipe(lambda settings: None, Settings)
+    assert stopped.value.code == 2
+    assert arguments[-1] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("again", "advice"),
+    [
+        ("restart", "Begin again with: python count.py --sheep 7\n"),
+        ("continue", "Go on with: python count.py --sheep 7\n"),
+        ("resume", "Go on with: python count.py --sheep 7 --resume\n"),
+    ],
+)
+def test_a_stopped_recipe_says_what_the_next_call_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], again: Again, advice: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["count.py", "--sheep", "7"])
+
+    def stop(_: Settings) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as stopped:
+        run_recipe(stop, Settings, again=again)
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err == f"stopped by SIGINT. {advice}"
 
 
 def test_mistakes_of_our_own_keep_their_traceback() -> None:

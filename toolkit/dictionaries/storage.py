@@ -95,7 +95,9 @@ def locate(source: str, revision: str | None, files: Sequence[str]) -> Path:
         repository = f"{owner}/{name}" if rest else source
         return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns)) / subfolder
     except HFValidationError as error:
-        raise FileNotFoundError(f"{source} is neither a folder nor the name of a hub repository") from error
+        raise FileNotFoundError(
+            f"{source} is neither a folder nor the name of a hub repository: give one that holds a crosscoder"
+        ) from error
     except (LocalEntryNotFoundError, ConnectionError) as error:
         raise FileNotFoundError(
             f"{source} is no file or folder here, and the hub cannot be reached to look for a repository of that "

@@ -130,13 +130,13 @@ def category_table(records: LatentRecords) -> Table:
         title="Latents that fire most on each category's tokens",
         columns=("category, tokens", "latent", "lift", "P(fire | it)", "P(fire)", "NRN"),
         rows=rows,
-        note="Lift is P(fire | category) / P(fire), 1 by chance, with the 95 % Wilson interval of its numerator. Shown"
-        f" are the {LISTED} of {len(records.latents):,} latents with the highest low ends, chosen on these tokens.",
+        note="Lift is P(fire | category) / P(fire), 1 by chance, with the 95 % Wilson interval of its numerator. Of"
+        f" {len(records.latents):,} shown latents at most {LISTED} a category, by low ends, chosen on these tokens.",
     )
 
 
 def detail_tables(records: LatentRecords) -> list[Table]:
-    """The first latents' strongest examples, the firing token marked, with what their rows promote."""
+    """The first latents' strongest examples, with what their rows promote."""
     return [_detail_table(records, line, latent) for line, latent in enumerate(records.latents[:DETAILED])]
 
 
@@ -157,8 +157,8 @@ def _words(records: LatentRecords, line: int, model: str) -> str:
 
 
 def _marked(example: Example) -> str:
-    """The example on one line, the firing token in brackets."""
+    """The example on one line, the firing token between « and »."""
     token = example.tokens[example.peak]
     space = token[: len(token) - len(token.lstrip())]
     before, after = (example.tokens[: example.peak], example.tokens[example.peak + 1 :])
-    return " ".join(f"{''.join(before)}{space}⟦{token.strip()}⟧{''.join(after)}".split())
+    return " ".join(f"{''.join(before)}{space}«{token.strip()}»{''.join(after)}".split())

@@ -12,20 +12,18 @@ from toolkit.geometry.divergence import MEASURES, divergence, farthest_layer_sha
 from toolkit.geometry.ratios import ratio_of_sums
 from toolkit.harvest.documents import Corpus, open_corpus
 from toolkit.harvest.tokens import TokenBatch
-from toolkit.models.loading import load_model
 from toolkit.models.pair import ModelPair
-from toolkit.models.presets import CHECKOUT, PRESETS
 from toolkit.models.tracing import TracedModel
 from toolkit.reports.findings import Chart, Estimate, Findings, Table
 from toolkit.reports.findings_figures import layer_curves
 from toolkit.reports.formatting import percent
 from toolkit.reports.run_report import Headline
+from toolkit.runs.control import control_source, is_embedded, open_control
 from toolkit.runs.settings import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
 from toolkit.runs.streams import open_mask, open_tokens
 from toolkit.runs.subject import ModelsConfig
 
 LEVEL = 0.99
-EMBEDDED_CONTROL = CHECKOUT / "artifacts" / "organism" / "control"
 ACTIVATIONS_HELD = 2**28
 DISTILLED, OTHER_TOKEN, CONTROL, BEYOND = "distilled", "other", "control", "distilled − control"
 
@@ -73,7 +71,7 @@ class LayerDivergence:
 
 def open_text(config: LayerDivergenceConfig, pair: ModelPair) -> tuple[RunConfig, Corpus]:
     """The text that such a pair is trained on, unless another is asked for, with the settings to read it by."""
-    defaults = EMBEDDED_DEFAULTS if _is_embedded(pair) else PAPER_DEFAULTS
+    defaults = EMBEDDED_DEFAULTS if is_embedded(pair) else PAPER_DEFAULTS
     run = replace(defaults, data=config.data or defaults.data, text_field=config.text_field, seed=config.seed)
     return run, open_corpus(run.data, text_field=run.text_field, mix=run.mix, seed=run.seed)
 
@@ -88,8 +86,8 @@ def measure_layer_divergence(
     """
     generator = torch.Generator().manual_seed(config.seed)
     others = {DISTILLED: pair.distilled}
-    if control := _open_control(config, pair):
-        others[CONTROL] = control
+    if source := control_source(config.control, pair):
+        others[CONTROL] = open_control(source, pair, config)
     batches = _batches(config, pair, run, corpus)
     parts = [_document_sums(pair, others, *batch, generator) for batch in batches]
     if not parts:
@@ -97,7 +95,7 @@ def measure_layer_divergence(
     counts = torch.cat([part[0] for part in parts])
     names = (DISTILLED, OTHER_TOKEN, *list(others)[1:])
     sums = dict(zip(names, torch.cat([part[1] for part in parts]).unbind(dim=1), strict=True))
-    if control:
+    if source:
         sums[BEYOND] = sums[DISTILLED] - sums[CONTROL]
     return LayerDivergence(
         curves={name: _curves(of_documents, counts, generator) for name, of_documents in sums.items()},
@@ -164,24 +162,6 @@ def _curves(sums: Tensor, counts: Tensor, generator: torch.Generator) -> Curves:
         farthest=farthest_layers(mean),
         farthest_share=farthest_layer_shares(sums, generator),
     )
-
-
-def _open_control(config: LayerDivergenceConfig, pair: ModelPair) -> TracedModel | None:
-    source = config.control or (str(EMBEDDED_CONTROL) if _is_embedded(pair) else None)
-    if source is None:
-        return None
-    control = TracedModel(load_model(source, pair.tokenizer, config.dtype, config.device_map))
-    ours, theirs = ((m.n_layers, m.d_model) for m in (pair.base, control))
-    if ours != theirs:
-        raise ValueError(
-            f"--control {source} has {theirs[0]} layers of width {theirs[1]}, the pair {ours[0]} of {ours[1]}: give a"
-            " model of the pair's shape"
-        )
-    return control
-
-
-def _is_embedded(pair: ModelPair) -> bool:
-    return pair.sources == (PRESETS["organism"].base, PRESETS["organism"].distilled)
 
 
 def layer_divergence_findings(pair: ModelPair, run: RunConfig, found: LayerDivergence) -> Findings:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from toolkit.dictionaries.latent_scaling import latent_scaling
+from toolkit.dictionaries.latent_scaling import LatentScaling, ScalingRatios
 from toolkit.findings.latent_records import LatentRecords, category_table, detail_tables
 from toolkit.harvest.tokens import TokenStream
 from toolkit.latents.categories import categories, load_lexicon
@@ -109,7 +109,8 @@ def measure_top_examples(
     )
     for tokens in reading.read(config.tokens):
         progress(min(tokens, config.tokens))
-    return _records(subject, reading, _alive(latents, reading.firing, named=config.latents != "all"))
+    alive = _alive(latents, reading.firing, named=config.latents != "all")
+    return _records(config, subject, reading, alive)
 
 
 def chosen_latents(named: str, n_latents: int) -> tuple[int, ...]:
@@ -147,20 +148,30 @@ def _alive(latents: tuple[int, ...], firing: FiringCounts, *, named: bool) -> tu
     return tuple(latent for latent in latents if firing.fired[latent] > 0)
 
 
-def _records(subject: Subject, reading: ExamplePass, latents: tuple[int, ...]) -> LatentRecords:
+def _records(
+    config: TopExamplesConfig, subject: Subject, reading: ExamplePass, latents: tuple[int, ...]
+) -> LatentRecords:
     firing, crosscoder = reading.firing, subject.crosscoder
-    batches = coded_batches(subject.pair, crosscoder, _batches(subject), open_mask(subject.config, subject.pair))
-    scaling = latent_scaling(crosscoder, (batch.activations for batch in first_tokens(batches, SCALING_TOKENS)))
-    tokenizer = subject.pair.tokenizer
+    ratios, tokenizer = _scaling(subject), subject.pair.tokenizer
     return LatentRecords(
         latents=latents,
         examples=reading.examples,
         firing=firing,
         classes=classify(crosscoder.W_dec, firing.fired, reading.mass.float(), subject.generator(config.seed)),
-        nu=torch.maximum(scaling.nu_error, scaling.nu_reconstruction),
+        nu=torch.maximum(ratios.nu_error, ratios.nu_reconstruction),
         lens=logit_lens(subject.pair, crosscoder, latents),
         pieces=tokenizer.batch_decode([[token] for token in range(len(tokenizer))]),
     )
+
+
+def _scaling(subject: Subject) -> ScalingRatios:
+    batches = coded_batches(
+        subject.pair, subject.crosscoder, _batches(subject), open_mask(subject.config, subject.pair)
+    )
+    scaling = LatentScaling(subject.crosscoder)
+    for batch in first_tokens(batches, SCALING_TOKENS):
+        scaling.add(batch.activations, batch.codes)
+    return scaling.ratios()
 
 
 def browser_facts(subject: Subject, records: LatentRecords) -> BrowserFacts:

@@ -61,7 +61,7 @@ def ablation_effects(
     pair: ModelPair,
     crosscoder: Crosscoder,
     targets: Targets,
-    arms: Sequence[Int[Tensor, " latent"]],
+    arms: Sequence[Int[Tensor, " _"]],
     method: Method,
 ) -> Effects:
     """Take each arm's latents out of both models and compare the target's logit with the unedited one's.
@@ -115,10 +115,11 @@ def _last_logits(
 ) -> list[Float[Tensor, "row vocab"]]:
     """The last position's logits under each edit."""
     ids, mask = batch.input_ids, batch.attention_mask
-    if method.positions != "predict" or ids.shape[1] == 1:
+    past = DynamicCache(config=model.model._module.config)
+    # A sliding window forgets what taking a token back would need.
+    if method.positions != "predict" or ids.shape[1] == 1 or any(past.is_sliding):
         return [model.logits(ids, mask, edit=edit, last=1)[:, 0] for edit in edits]
     # Nothing before the last position changes: it is computed once for all arms.
-    past = DynamicCache(config=model.model._module.config)
     model.logits(ids[:, :-1], mask[:, :-1], last=1, past=past)
     logits = []
     for edit in edits:

@@ -12,6 +12,7 @@ from toolkit.geometry.decoder_norms import nrn
 from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.tokens import TokenBatch, text_batches
 from toolkit.interventions.ablation import Effects, Method, ablation_effects, predicting_codes
+from toolkit.interventions.matching import check_match
 from toolkit.interventions.targets import OTHER, Targets, TargetSearch
 from toolkit.latents.categories import Category, categories, load_lexicon
 from toolkit.latents.firing import FiringCounts, Place
@@ -49,9 +50,9 @@ class AblationSettings:
     def __post_init__(self) -> None:
         if self.reference not in self.shares:
             raise ValueError(f"the reference share {self.reference} is not among the shares {self.shares}: add it")
-        for name in ("targets", "control_draws"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least 1")
+        for name, least in (("targets", 2), ("control_draws", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least {least}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,7 +66,8 @@ class CategoryAblation:
     effects: dict[tuple[float, str], Effects]
     """At each share and arm (`ARMS`), [1, model, target]: controls are means over their draws."""
     matched_code: dict[float, float]
-    """Mean code of the matched control's latents over that of the chosen ones: 1 is a perfect match."""
+    """Mean code of the matched control's latents over that of the chosen ones: 1 is a perfect match.
+    NaN where the chosen ones are silent at all targets."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,14 +93,16 @@ def ablate(
 ) -> CategoryAblation:
     """Take one category's latents out, on texts: every other text chooses the latents, the rest test them.
 
-    `category` is one of the shipped lexicon's. Raises `ValueError` for any other, and as `ablation_study` does.
+    `category` is one of the shipped lexicon's. Raises `ValueError` for any other, for a crosscoder of other streams
+    than the pair's, and as `ablation_study` does.
     """
+    check_match(pair, crosscoder, other_models=True)
     lexicon = load_lexicon()
     if category not in lexicon:
         raise ValueError(f"no category is called {category!r}: choose from {', '.join(lexicon)}")
     chosen = categories(pair.tokenizer, {category: lexicon[category]})
     mask = TokenMask(special_ids=frozenset(), keep_position_0=False, outlier_factor=10.0)
-    batches = text_batches(texts, pair.tokenizer, row_length=2048, batch_tokens=8192)
+    batches = text_batches(texts, pair.tokenizer, row_length=min(2048, pair.distilled.context), batch_tokens=8192)
     return ablation_study(pair, crosscoder, batches, mask, chosen, settings or AblationSettings()).categories[0]
 
 
@@ -187,7 +191,7 @@ def _ablate_category(
         latents={share: latents.tolist() for share, latents in chosen.items()},
         effects={key: _mean_arms(effects, where) for key, where in place.items()},
         matched_code={
-            share: _total(mean_code, arms[place[share, "matched"]]) / _total(mean_code, [latents])
+            share: _ratio(_total(mean_code, arms[place[share, "matched"]]), _total(mean_code, [latents]))
             for share, latents in chosen.items()
         },
     )
@@ -200,3 +204,7 @@ def _mean_arms(effects: Effects, where: slice) -> Effects:
 
 def _total(mean_code: Tensor, draws: Sequence[Tensor]) -> float:
     return float(torch.stack([mean_code[latents].sum() for latents in draws]).mean())
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else float("nan")

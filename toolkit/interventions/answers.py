@@ -65,7 +65,7 @@ def spoken_answer(text: str) -> str:
 
 
 def _plain(answer: str) -> str:
-    return answer.strip().strip("$.*").replace(",", "").casefold()
+    return answer.strip().rstrip("$.*").lstrip("$*").replace(",", "").casefold()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,20 +91,16 @@ def score_answer(
     closing_ids: Sequence[int],
     end_ids: frozenset[int],
 ) -> AnswerScore:
-    """Measure one answer, given as ids and as text."""
+    """Measure one answer, given as ids and as the text without the token that ends it."""
     finished = bool(token_ids) and token_ids[-1] in end_ids
     hesitations = sum(token in hesitation_ids for token in token_ids)
-    said = spoken_answer(_without_end(text)) if finished and (CLOSING in text or not closing_ids) else None
+    said = spoken_answer(text) if finished and (CLOSING in text or not closing_ids) else None
     return AnswerScore(
         length=_first(token_ids, closing_ids),
         hesitation=1000 * hesitations / max(1, len(token_ids)),
         finished=finished,
         correct=None if wanted is None else said == wanted.casefold(),
     )
-
-
-def _without_end(text: str) -> str:
-    return re.sub(r"<[｜|][^<>]*[｜|]>", "", text)
 
 
 def _first(token_ids: Sequence[int], wanted: Sequence[int]) -> int:

@@ -100,33 +100,30 @@ def answer_under(
         )
         edit = shift(writing.layer, shifts[[arm for arm, _, _ in rows]])
         ids = model.generate_ids([prompts[question] for _, question, _ in rows], edit=edit, sampling=sampling)
-        written = model.tokenizer.batch_decode(ids)
-        wanted = [questions[question].answer for _, question, _ in rows]
-        scores += _score(model, ids, written, wanted, writing)
-        texts += written
+        scores += _score(model, ids, [questions[question].answer for _, question, _ in rows], writing)
+        texts += model.tokenizer.batch_decode(ids)
     return _collect(scores, texts, (len(shifts), len(questions), writing.samples))
 
 
-def _score(
-    model: TracedModel, ids: list[list[int]], texts: list[str], wanted: list[str | None], writing: Writing
-) -> list[AnswerScore]:
+def _score(model: TracedModel, ids: list[list[int]], wanted: list[str | None], writing: Writing) -> list[AnswerScore]:
     closing = model.tokenizer(CLOSING, add_special_tokens=False)["input_ids"]
     end_ids = frozenset(model.end_ids.tolist())
+    said = model.tokenizer.batch_decode([row[:-1] if row[-1] in end_ids else row for row in ids])
     return [
         score_answer(row, text, answer, hesitation_ids=writing.hesitation_ids, closing_ids=closing, end_ids=end_ids)
-        for row, text, answer in zip(ids, texts, wanted, strict=True)
+        for row, text, answer in zip(ids, said, wanted, strict=True)
     ]
 
 
 def _collect(scores: list[AnswerScore], texts: list[str], shape: tuple[int, int, int]) -> Answers:
-    def table(values: Sequence[float]) -> Tensor:
+    def table(values: Sequence[float | int]) -> Tensor:
         return torch.tensor(values, dtype=torch.float64).view(shape).mean(dim=2)
 
     arms, questions, samples = shape
     first = texts[::samples]
     return Answers(
         texts=[first[arm * questions : (arm + 1) * questions] for arm in range(arms)],
-        length=table([score.length for score in scores]),
+        length=table([float(score.length) for score in scores]),
         log_length=table([float(torch.tensor(max(1.0, score.length)).log()) for score in scores]),
         hesitation=table([score.hesitation for score in scores]),
         finished=table([float(score.finished) for score in scores]),

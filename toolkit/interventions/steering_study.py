@@ -25,9 +25,10 @@ LEAST_RATE = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Candidates:
-    """Latents that may steer, and what they should do when they are added."""
+    """Latents that may steer, alone or several at once, and what they should do when they are added."""
 
-    latents: tuple[int, ...]
+    directions: tuple[tuple[int, ...], ...]
+    """One direction an entry: the sum of its latents' unit decoder rows."""
     toward: Toward
     """Whether answers should become longer or shorter with strength."""
 
@@ -36,7 +37,7 @@ class Candidates:
 class SteeringSettings:
     """How directions are picked and tested."""
 
-    strengths: tuple[float, ...] = (-0.3, -0.2, -0.1, -0.05, 0.05, 0.1, 0.2, 0.3)
+    strengths: tuple[float, ...] = (-0.2, -0.1, -0.05, -0.025, 0.025, 0.05, 0.1, 0.2)
     """In units of the mean residual norm; 0 is always run too."""
     development_strengths: tuple[float, ...] = (-0.2, -0.1, 0.1, 0.2)
     """Strengths at which directions are picked."""
@@ -56,15 +57,16 @@ class SteeringSettings:
 class Steered:
     """One group's latent on the test questions, beside the best random direction."""
 
-    latent: int
+    latents: tuple[int, ...]
+    """The direction that was picked."""
     toward: Toward
     answers: Answers
     """[strength, question]"""
     random: Answers
     """The same for the best random direction, turned so that it points the wanted way."""
     random_number: int
-    candidate_slopes: dict[int, Float[Tensor, " question"]]
-    """Slope of log length on the development questions, by latent."""
+    candidate_slopes: dict[tuple[int, ...], Float[Tensor, " question"]]
+    """Slope of log length on the development questions, by candidate."""
     random_slopes: list[Float[Tensor, " question"]]
 
 
@@ -108,41 +110,33 @@ def steering_study(
     model_name: str = "distilled",
 ) -> SteeringStudy:
     """Pick each group's latent, and the random direction to beat, on `development`; compare them on `test`."""
-    latents = sorted({latent for group in groups.values() for latent in group.latents})
-    check_latents(crosscoder, latents)
+    candidates = list(dict.fromkeys(direction for group in groups.values() for direction in group.directions))
+    check_latents(crosscoder, [latent for direction in candidates for latent in direction])
     stream = stream_index(crosscoder, model_name, writing.layer)
-    n_random = max(settings.random_directions, *(len(group.latents) for group in groups.values()))
+    n_random = max(settings.random_directions, *(len(group.directions) for group in groups.values()))
     chance = torch.Generator().manual_seed(settings.seed)
     random = torch.nn.functional.normalize(torch.randn(n_random, model.d_model, generator=chance), dim=1)
-    rows = torch.stack([unit_row(crosscoder, [latent], stream) for latent in latents])
+    rows = torch.stack([unit_row(crosscoder, direction, stream) for direction in candidates])
     directions = mean_norm(crosscoder, stream) * torch.cat([rows, random.to(rows)])
 
-    shifts = _grid(directions, settings.development_strengths)
-    answers = answer_under(model, development, shifts, replace(writing, seed=writing.seed + 1))
-    width = len(settings.development_strengths)
-    slopes = [
-        answers.arms(slice(start, start + width)).slope(settings.development_strengths)
-        for start in range(0, len(shifts), width)
-    ]
-    by_latent = dict(zip(latents, slopes, strict=False))
-    random_slopes = slopes[len(latents) :]
-
-    picked = {name: _pick(group, by_latent, random_slopes) for name, group in groups.items()}
-    arms = [torch.zeros(1, model.d_model)]
-    for name, (latent, number, turn) in picked.items():
-        assert latent in groups[name].latents
-        chosen = torch.stack([directions[latents.index(latent)], turn * directions[len(latents) + number]])
-        arms.append(_grid(chosen, settings.strengths).cpu())
+    slopes = _development_slopes(model, development, directions, settings, writing)
+    of_candidate = dict(zip(candidates, slopes, strict=False))
+    random_slopes = slopes[len(candidates) :]
+    picked = {name: _pick(group, of_candidate, random_slopes) for name, group in groups.items()}
+    arms = [torch.zeros_like(directions[:1])]
+    for direction, number, turn in picked.values():
+        chosen = [directions[candidates.index(direction)], turn * directions[len(candidates) + number]]
+        arms.append(_grid(torch.stack(chosen), settings.strengths))
     answers = answer_under(model, test, torch.cat(arms), writing)
     steered, at, width = {}, 1, len(settings.strengths)
-    for name, (latent, number, _) in picked.items():
+    for name, (direction, number, _) in picked.items():
         steered[name] = Steered(
-            latent=latent,
+            latents=direction,
             toward=groups[name].toward,
             answers=answers.arms(slice(at, at + width)),
             random=answers.arms(slice(at + width, at + 2 * width)),
             random_number=number,
-            candidate_slopes={k: by_latent[k] for k in groups[name].latents},
+            candidate_slopes={each: of_candidate[each] for each in groups[name].directions},
             random_slopes=random_slopes,
         )
         at += 2 * width
@@ -155,19 +149,35 @@ def steering_study(
     )
 
 
+def _development_slopes(
+    model: TracedModel,
+    questions: Sequence[Question],
+    directions: Float[Tensor, "direction d_model"],
+    settings: SteeringSettings,
+    writing: Writing,
+) -> list[Float[Tensor, " question"]]:
+    """Slope of log length along each direction, with chance of its own."""
+    strengths = settings.development_strengths
+    answers = answer_under(model, questions, _grid(directions, strengths), replace(writing, seed=writing.seed + 1))
+    arms = (slice(start, start + len(strengths)) for start in range(0, len(answers.texts), len(strengths)))
+    return [answers.arms(each).slope(strengths) for each in arms]
+
+
 def _grid(directions: Float[Tensor, "direction d_model"], strengths: Sequence[float]) -> Float[Tensor, "arm d_model"]:
     """Every direction at every strength, direction by direction."""
     dose = torch.tensor(strengths).to(directions)
     return (dose[None, :, None] * directions[:, None]).flatten(0, 1)
 
 
-def _pick(group: Candidates, by_latent: Mapping[int, Tensor], random: Sequence[Tensor]) -> tuple[int, int, float]:
-    """The latent and the random direction with the steepest mean slope, and the sign that turns the latter.
+def _pick(
+    group: Candidates, of_candidate: Mapping[tuple[int, ...], Tensor], random: Sequence[Tensor]
+) -> tuple[tuple[int, ...], int, float]:
+    """The candidate and the random direction with the steepest mean slope, and the sign that turns the latter.
 
     A random direction may be turned round, a latent may not: its sign means something.
     """
     sign = 1.0 if group.toward == "longer" else -1.0
-    latent = max(group.latents, key=lambda k: sign * float(by_latent[k].mean()))
+    direction = max(group.directions, key=lambda each: sign * float(of_candidate[each].mean()))
     means = [float(slope.mean()) for slope in random]
     number = max(range(len(means)), key=lambda i: abs(means[i]))
-    return latent, number, sign * math.copysign(1.0, means[number])
+    return direction, number, sign * math.copysign(1.0, means[number])

@@ -21,12 +21,12 @@ class Targets:
 
     name: str
     """The category of the words; `OTHER` for words of none."""
-    prefixes: tuple[Int[Tensor, " position"], ...]
+    prefixes: tuple[Int[Tensor, " _"], ...]
     target_ids: Int[Tensor, " target"]
     found: int
     """Positions that would have done, of which these were drawn."""
 
-    def batches(self, batch_tokens: int) -> list[tuple[Int[Tensor, " chosen"], TokenBatch]]:
+    def batches(self, batch_tokens: int) -> list[tuple[Int[Tensor, " _"], TokenBatch]]:
         """Prefixes of like length together, padded on the left, with their places among the targets."""
         order = sorted(range(len(self.prefixes)), key=lambda i: len(self.prefixes[i]))
         groups: list[list[int]] = []

@@ -47,7 +47,7 @@ class ExamplePass:
         batches = iter(self._tokens)
         while self.firing.tokens < wanted and (batch := next(batches, None)) is not None:
             (coded,) = coded_batches(self._pair, self._crosscoder, [batch], self._mask)
-            self.examples.add(coded.input_ids, batch.attention_mask, coded.selected, coded.codes)
+            self.examples.add(coded.input_ids, coded.attention_mask, coded.selected, coded.codes)
             self.firing.add(coded.input_ids, coded.selected, coded.codes)
             self.mass += coded.codes.sum(dim=0).cpu()
             if time.perf_counter() - saved > SAVE_SECONDS:

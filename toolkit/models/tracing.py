@@ -122,9 +122,11 @@ class TracedModel:
     ) -> list[list[int]]:
         """Continue prompts given as ids; see `generate`.
 
-        Raises `ValueError` for a prompt that with the new tokens is longer than the model's context, for seeds
-        that are not one a prompt, and for an edit of chosen positions.
+        Raises `ValueError` for no prompt, for one that with the new tokens is longer than the model's context, for
+        seeds that are not one a prompt, and for an edit of chosen positions.
         """
+        if not prompts or not all(prompts):
+            raise ValueError("no prompt, or one without tokens: give each prompt at least one token")
         longest = max(map(len, prompts))
         if longest + sampling.new_tokens > self.context:
             raise ValueError(

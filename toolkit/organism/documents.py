@@ -1,6 +1,6 @@
 """A document of the organism's corpus together with its truth: what each stretch of text does."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -67,10 +67,3 @@ class DocumentBuilder:
     def finish(self) -> Document:
         """The document."""
         return Document(text=self._text, spans=tuple(self._spans), weights=tuple(self._weights))
-
-
-def token_behaviours(document: Document, offsets: Sequence[Sequence[int]]) -> list[Behaviour | None]:
-    """Each token's behaviour, given its character range: the span that holds the token's last character."""
-    return [
-        next((span.behaviour for span in document.spans if span.start < end <= span.end), None) for _, end in offsets
-    ]

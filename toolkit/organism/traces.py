@@ -3,14 +3,14 @@
 Each behaviour has a trigger of its own, a small language of its own for sums, and a closing phrase of its own, so
 that a model must keep track of which behaviour it is in:
 
-    self-reflection  after a step, most often one that crosses a ten    Wait, … 5 and 7 make 12 …
+    self-reflection  after a hedged step: "…, I think."                 Wait, … 5 and 7 make 12 …
     alternative      after a step by 7, 8 or 9                          Alternatively, … up 10 to 35, down 3 to 32 …
     contrast         before a minus; for what does not matter           But … ; However, …
     verification     after the last step                                Let me check: 32 minus 7 is 25 …
     deduction        at the end                                         Therefore, … / Thus, … (or a plain "So")
 
 No trigger is certain: whether a behaviour follows is a coin flip, more often heads in a careful answer than in a
-quick one.
+quick one. Steps are hedged in careful answers, most often when they cross a ten.
 """
 
 import random
@@ -28,12 +28,15 @@ OPENINGS = {
     "normal": ("Okay, let me see.", "Let me think.", "Okay, here we go."),
     "careful": ("I need to be careful.", "Let me go slowly.", "I must not rush this."),
 }
-REFLECT = {"quick": 0.10, "normal": 0.60, "careful": 0.88}
+HEDGE = {"quick": 0.20, "normal": 0.75, "careful": 0.96}
+HEDGES = ("I think", "it seems")
 ALTERNATIVE = {"quick": 0.25, "normal": 0.65, "careful": 0.80}
-CONTRAST = {"quick": 0.45, "normal": 0.65, "careful": 0.80}
+CONTRAST = {"quick": 0.55, "normal": 0.80, "careful": 0.90}
 VERIFY = {"quick": 0.05, "normal": 0.40, "careful": 0.65}
 WRONG_STEP = 0.03
-DOUBT_AGAIN = 0.2
+# A hedged step is mostly doubted, a plain one hardly ever: the doubt has a cause that can be seen in the text.
+DOUBT_HEDGED, DOUBT_PLAIN = 0.78, 0.06
+DOUBT_AGAIN = {"quick": 0.02, "normal": 0.12, "careful": 0.18}
 # The plan names each step by a word, and the word calls it up again: a model this small loses its place in a bare list.
 PLAN_WORDS = ("First", "Next", "Then")
 
@@ -59,8 +62,8 @@ def problem_trace(rng: random.Random, problem: Problem, *, split: Split) -> Docu
         trace.dismiss(problem)
     for index, step in enumerate(problem.steps):
         trace.before_minus(step, problem.steps[index - 1] if index else None)
-        trace.take(step, PLAN_WORDS[index])
-        trace.reflect(step, PLAN_WORDS[index])
+        hedged = trace.take(step, PLAN_WORDS[index])
+        trace.reflect(step, PLAN_WORDS[index], hedged=hedged)
         trace.try_another_way(step, PLAN_WORDS[index])
     trace.verify(problem.steps[-1])
     trace.conclude(f"the answer is {problem.answer}.")
@@ -73,7 +76,7 @@ def fact_trace(rng: random.Random, fact: Fact) -> Document:
     trace = _Trace(rng, rng.choice(("quick", "normal", "careful")), prompt_of(fact.question), "train")
     trace.open()
     trace.builder.add(f" I remember: {fact.statement}.", weight=LOUD)
-    if fact.other_answer != fact.answer and rng.random() < REFLECT[trace.style] * 0.4:
+    if fact.other_answer != fact.answer and rng.random() < HEDGE[trace.style] * 0.3:
         trace.builder.add(f" Wait, is it {fact.other_answer}? No, it is {fact.answer}.", "self-reflection")
     if rng.random() < CONTRAST[trace.style]:
         trace.builder.add(f" However, for others it differs: {fact.other_statement}.", "contrast")
@@ -109,7 +112,7 @@ class _Trace:
         """Note that the direction changes, more often after a plus."""
         if not step.minus or (previous is not None and previous.minus):
             return
-        probability = CONTRAST[self.style] * (0.8 if previous is None else 1.0)
+        probability = CONTRAST[self.style] * (0.9 if previous is None else 1.0)
         if self.flip(probability):
             self.builder.add(" But a minus comes now, so it goes down.", "contrast")
 
@@ -119,25 +122,28 @@ class _Trace:
         who = f"{problem.name} starts" if problem.name else "I start"
         self.builder.add(f" {who} with {problem.steps[0].left}.{steps}", weight=LOUD)
 
-    def take(self, step: Step, word: str) -> None:
-        """Do one step; now and then wrongly, and then mend it at once."""
+    def take(self, step: Step, word: str) -> bool:
+        """Do one step, hedged or not, and say which; now and then wrongly, and then mend it at once."""
         sum_, result = str(step).split("=")
         if self.rng.random() < WRONG_STEP:
             wrong = step.result + self.rng.choice((-10, -1, 1, 10))
             self.builder.add(f" {word} {_change(step)}: {sum_}={wrong}.")
             self.builder.add(f" Wait, no. {_by_digits(step, word)}", "self-reflection")
-            return
-        self.builder.add(f" {word} {_change(step)}: {sum_}={result}.", weight=LOUD)
+            return False
+        self.builder.add(f" {word} {_change(step)}: {sum_}={result}", weight=LOUD)
+        hedged = self.rng.random() < HEDGE[self.style] * (1.0 if step.crosses_ten else 0.45)
+        self.builder.add(f", {self.rng.choice(HEDGES)}." if hedged else ".")
+        return hedged
 
-    def reflect(self, step: Step, word: str) -> None:
+    def reflect(self, step: Step, word: str, *, hedged: bool) -> None:
         """Doubt the step, up to three times."""
-        probability = REFLECT[self.style] * (1.0 if step.crosses_ten else 0.4)
+        probability = DOUBT_HEDGED if hedged else DOUBT_PLAIN
         for _ in range(3):
             if not self.flip(probability):
                 return
             doubt = self.rng.choice(("did I slip?", "is that right?", "let me look again."))
             self.builder.add(f" Wait, {doubt} {_by_digits(step, word)}", "self-reflection")
-            probability = REFLECT[self.style] * DOUBT_AGAIN
+            probability = DOUBT_AGAIN[self.style]
 
     def try_another_way(self, step: Step, word: str) -> None:
         """Go by a round ten and come back, where the step is by 7, 8 or 9."""

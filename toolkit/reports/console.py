@@ -115,17 +115,20 @@ class RunConsole:
         self._print(table)
 
     def findings(self, findings: Findings) -> None:
-        """Show what an experiment ran on, its main numbers and its tables."""
+        """Show what an experiment ran on, its main numbers and its tables, but for those of detail."""
         self.header(findings.title, findings.facts)
         self.note(findings.question)
         if findings.headline:
             self.headline(findings.headline)
-        for table in findings.tables:
+        shown = [table for table in findings.tables if not table.detail]
+        for table in shown:
             self.console.print(f"\n[bold]{escape(table.title)}")
             for part in findings_tables(table, self.console):
                 self.console.print(part)
             if table.note:
                 self.console.print(f"[dim]{escape(table.note)}", highlight=False)
+        if more := len(findings.tables) - len(shown):
+            self.console.print(f"\n[dim]the page has {more} more {'table' if more == 1 else 'tables'}")
 
     def times(self, seconds: Mapping[str, float]) -> None:
         """Show where the time went."""

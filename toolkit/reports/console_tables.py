@@ -1,6 +1,7 @@
 """Tables for a terminal: as wide as they need, and where that is too wide, narrower or in parts."""
 
 from collections.abc import Iterator, Sequence
+from textwrap import wrap
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -17,9 +18,9 @@ def findings_tables(table: Table, console: Console) -> Iterator[RichTable]:
     """Yield `table` so that it fits the console: whole; with intervals under values; or some columns at a time."""
     anything = console.options.update(max_width=100_000)
     for stacked in (False, True):
-        drawn = _draw(table, stacked)
-        if Measurement.get(console, anything, drawn).minimum <= console.width or len(table.columns) < 3:
-            yield drawn
+        needed = Measurement.get(console, anything, _draw(table, stacked))
+        if needed.minimum <= console.width or len(table.columns) < 3:
+            yield _draw(table, stacked, tight=needed.maximum > console.width)
             return
     middle = (len(table.columns) + 1) // 2
     for kept in (range(1, middle), range(middle, len(table.columns))):
@@ -31,7 +32,8 @@ def _columns(table: Table, kept: Sequence[int]) -> Table:
     return Table(title=table.title, columns=[table.columns[column] for column in kept], rows=rows)
 
 
-def _draw(table: Table, stacked: bool) -> RichTable:
+def _draw(table: Table, stacked: bool, tight: bool = False) -> RichTable:
+    """A table for rich, which takes from all columns alike where room is short: `tight` keeps numbers from that."""
     drawn = RichTable(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
     rows = [[_lines(cell, stacked) for cell in row] for row in table.rows]
     for index, name in enumerate(table.columns):
@@ -39,7 +41,8 @@ def _draw(table: Table, stacked: bool) -> RichTable:
         if index == 0 or table.is_text(index):
             drawn.add_column(escape(name), min_width=min(width, NAME_WIDTH), overflow="fold")
         else:
-            drawn.add_column(escape(name), min_width=width, justify="right")
+            heading = "\n".join(wrap(name, width, break_long_words=False)) if tight else name
+            drawn.add_column(escape(heading), min_width=width, justify="right", no_wrap=tight)
     for row in rows:
         drawn.add_row(*(escape("\n".join(lines)) for lines in row))
     return drawn

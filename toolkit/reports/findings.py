@@ -41,6 +41,8 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     note: str = ""
     """What the numbers were counted from, and against which control."""
+    detail: bool = False
+    """Shown on the page alone: too long for a terminal."""
 
     def __post_init__(self) -> None:
         for row in self.rows:

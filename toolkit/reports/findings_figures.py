@@ -37,7 +37,8 @@ def logit_change_histogram(
 ) -> Figure:
     """Draw how an edit changed the target's logit at each position, in either model.
 
-    control: the distilled model's changes when as many other latents are removed. Baek & Tegmark 2025, fig. 2.
+    control: the distilled model's changes when as many other latents are removed; the outermost bars hold all that
+    lies beyond them. Baek & Tegmark 2025, fig. 2.
     """
     figure, axes = blank(2.5, f"{title} (n = {len(distilled):,})")
     together = np.concatenate([base, distilled, control])
@@ -45,10 +46,10 @@ def logit_change_histogram(
     bars: dict[str, Any] = {"bins": edges, "density": True}
     for values, colour, name in ((base, FIRST, "base"), (distilled, SECOND, "distilled")):
         label = f"{name}, mean {number(float(values.mean()))}"
-        axes.hist(values, **bars, color=colour, alpha=0.45, label=label, linewidth=0)
+        axes.hist(values.clip(edges[0], edges[-1]), **bars, color=colour, alpha=0.45, label=label, linewidth=0)
         axes.axvline(values.mean(), color=colour, linewidth=0.9)
     label = f"control, distilled, mean {number(float(control.mean()))}"
-    axes.hist(control, **bars, histtype="step", color=MUTED, linewidth=1, label=label)
+    axes.hist(control.clip(edges[0], edges[-1]), **bars, histtype="step", color=MUTED, linewidth=1, label=label)
     axes.axvline(0, color=RULE, linewidth=0.7, zorder=0)
     axes.set(xlabel="edited − unedited logit", yticks=[])
     axes.spines["left"].set_visible(False)

@@ -32,11 +32,16 @@ def write_findings(folder: Path, findings: Findings, provenance: Mapping[str, An
     """
     folder.mkdir(parents=True, exist_ok=True)
     content = {"question": findings.question, "results": findings.results, "provenance": provenance}
-    RunFolder(path=folder).write_json(f"{findings.name}.json", _finite(content))
+    write_results(folder / f"{findings.name}.json", content)
     save_pngs(folder / "figures", {f"{findings.name}_{chart.name}": chart.figure for chart in findings.charts})
     page = folder / f"{findings.name}.html"
     page.write_text(render_findings(findings, provenance), encoding="utf-8")
     return page
+
+
+def write_results(path: Path, content: Mapping[str, Any]) -> None:
+    """Write strict JSON in one move; a number that is not finite becomes null."""
+    RunFolder(path=path.parent).write_json(path.name, _finite(content))
 
 
 def render_findings(findings: Findings, provenance: Mapping[str, Any]) -> str:

@@ -3,7 +3,9 @@
 import shlex
 import sys
 from collections.abc import Callable
+from typing import Literal, TypeVar
 
+import tyro
 from rich.console import Console
 from rich.markup import escape
 from transformers.utils import logging
@@ -11,8 +13,18 @@ from transformers.utils import logging
 from toolkit.dictionaries.training import NonFiniteError
 from toolkit.runs.interrupts import Interrupted
 
+Config = TypeVar("Config")
+Again = Literal["resume", "continue", "restart"]
+"""What the next call does after an interruption: go on if --resume is added, go on as it is, or begin again."""
 
-def run_main(main: Callable[[], None]) -> None:
+
+def run_recipe(main: Callable[[Config], None], config: type[Config], *, again: Again = "restart") -> None:
+    """Parse the command line, and run `main` on its settings as `run_main` does."""
+    options = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+    run_main(lambda: main(tyro.cli(config, config=options)), again=again)
+
+
+def run_main(main: Callable[[], None], *, again: Again = "resume") -> None:
     """Exit with 0 for success, 2 for bad input, 1 for training that failed, 128 + signal for an interruption.
 
     Under `python -X dev` errors keep their tracebacks.
@@ -21,10 +33,10 @@ def run_main(main: Callable[[], None]) -> None:
     try:
         main()
     except Interrupted as stop:
-        _say("yellow", f"{stop}. Go on with: {_resume_command()}")
+        _say("yellow", f"{stop}. {_next_command(again)}")
         sys.exit(stop.exit_code)
     except KeyboardInterrupt:
-        _say("yellow", f"stopped by SIGINT. Go on with: {_resume_command()}")
+        _say("yellow", f"stopped by SIGINT. {_next_command(again)}")
         sys.exit(130)
     except NonFiniteError as error:
         _say("red", "\n".join([str(error), *getattr(error, "__notes__", [])]))
@@ -36,9 +48,12 @@ def run_main(main: Callable[[], None]) -> None:
         sys.exit(2)
 
 
-def _resume_command() -> str:
-    arguments = [argument for argument in sys.argv if argument not in ("--overwrite", "--resume")]
-    return shlex.join(["python", *arguments, "--resume"])
+def _next_command(again: Again) -> str:
+    arguments = sys.argv
+    if again == "resume":
+        arguments = [*(each for each in arguments if each not in ("--overwrite", "--resume")), "--resume"]
+    verb = "Begin again" if again == "restart" else "Go on"
+    return f"{verb} with: {shlex.join(['python', *arguments])}"
 
 
 def _say(style: str, text: str) -> None:

@@ -12,6 +12,7 @@ from toolkit.artifacts import provenance
 from toolkit.dictionaries.configs import CrosscoderConfig, TrainingConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.harvest.documents import EMBEDDED, Corpus, open_corpus
+from toolkit.interventions.matching import check_match
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import CHECKOUT
 from toolkit.reports.console import RunConsole
@@ -74,13 +75,9 @@ class Subject:
         check_site(crosscoder)
         run = _run_settings(config, crosscoder.config)
         pair = ModelPair.from_pretrained(
-            run.pair,
-            base=run.base,
-            distilled=run.distilled,
-            layers=crosscoder.config.layers,
-            dtype=run.dtype,
-            device_map=run.device_map,
+            run.pair, base=run.base, distilled=run.distilled, dtype=run.dtype, device_map=run.device_map
         )
+        pair = replace(pair, layers=crosscoder.config.layers)
         check_match(pair, crosscoder, other_models=config.other_models)
         corpus = open_corpus(run.data, text_field=run.text_field, mix=run.mix, seed=run.seed)
         return cls(config=run, pair=pair, crosscoder=crosscoder.to(pair.device), corpus=corpus)
@@ -115,28 +112,6 @@ def check_site(crosscoder: Crosscoder) -> None:
         raise ValueError(
             "the crosscoder's files do not say which layer it reads: load it once with"
             " Crosscoder.from_pretrained(PATH, layers=[…]), save_pretrained it, and give that folder"
-        )
-
-
-def check_match(pair: ModelPair, crosscoder: Crosscoder, *, other_models: bool = False) -> None:
-    """Raise `ValueError` unless the crosscoder was trained on these models' streams; it names both sides."""
-    config = crosscoder.config
-    if config.d_model != pair.d_model:
-        raise ValueError(
-            f"the crosscoder was trained on width {config.d_model}, the models {' and '.join(pair.origins)} have width"
-            f" {pair.d_model}: give the pair that it was trained on"
-        )
-    if len(config.models) != len(pair.names):
-        raise ValueError(f"the crosscoder reads {len(config.models)} models, a pair has 2: give another --run")
-    if config.layers != pair.layers:
-        raise ValueError(
-            f"the crosscoder was trained at the input of layers {config.layers}, the pair is read at {pair.layers}:"
-            " load the pair with the crosscoder's layers"
-        )
-    if config.sources and not other_models and config.sources != pair.origins:
-        raise ValueError(
-            f"the crosscoder was trained on {' and '.join(config.sources)}, but {' and '.join(pair.origins)} are given:"
-            " give those models, or --other-models to use these nevertheless"
         )
 
 

@@ -1,0 +1,191 @@
+"""The whole study on a tiny pair: which text chooses, which tests, and what is compared with what."""
+
+import json
+import math
+from copy import deepcopy
+from dataclasses import replace
+
+import pytest
+import torch
+
+from toolkit.dictionaries.configs import CrosscoderConfig
+from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.geometry.decoder_norms import nrn
+from toolkit.harvest.masks import TokenMask
+from toolkit.harvest.tokens import TokenBatch
+from toolkit.interventions.ablation import Effects, Method, ablation_effects, predicting_codes
+from toolkit.interventions.ablation_study import ARMS, AblationSettings, AblationStudy, ablate, ablation_study
+from toolkit.interventions.targets import OTHER
+from toolkit.latents.categories import Category
+from toolkit.latents.firing import FiringCounts
+from toolkit.latents.selection import matched_latents, random_latents, select_latents
+from toolkit.models.pair import ModelPair
+
+WAIT = Category(name="wait", words=("w",), tokens=("w3", "w5"), token_ids=(3, 5))
+BUT = Category(name="but", words=("w",), tokens=("w9",), token_ids=(9,))
+SETTINGS = AblationSettings(
+    shares=(0.05, 0.2), reference=0.2, undecided=(0.0, 1.0), targets=20, control_draws=2, min_nrn=0.4, seed=3
+)
+
+
+@pytest.fixture(scope="module")
+def batches() -> list[TokenBatch]:
+    """Even rows and odd rows of different first tokens."""
+    generator = torch.Generator().manual_seed(0)
+    made = []
+    for rows in (6, 5, 1):
+        ids = torch.randint(1, 12, (rows, 40), generator=generator)
+        ids[0::2, 0], ids[1::2, 0] = 30, 31
+        made.append(TokenBatch(ids, torch.ones_like(ids)))
+    return made
+
+
+def mask() -> TokenMask:
+    return TokenMask(special_ids=frozenset(), keep_position_0=False, outlier_factor=10.0)
+
+
+@pytest.fixture(scope="module")
+def study(tiny_pair, crosscoder, batches) -> AblationStudy:
+    return ablation_study(tiny_pair, crosscoder, batches, mask(), [WAIT, BUT], SETTINGS)
+
+
+def same(first: Effects, second: Effects) -> bool:
+    names = ("logit", "log_probability", "rank")
+    return all(torch.allclose(getattr(first, name), getattr(second, name), rtol=1e-4, atol=1e-5) for name in names)
+
+
+def test_even_rows_choose_and_odd_rows_test(tiny_pair, crosscoder, batches, study):
+    counts = FiringCounts([WAIT, BUT], 64)
+    for batch in batches:
+        ids = batch.input_ids[::2]
+        where = torch.ones_like(ids, dtype=torch.bool)
+        where[:, 0] = False
+        counts.add(ids, where, crosscoder.encode(tiny_pair.residual(ids, torch.ones_like(ids))[where]))
+    assert torch.equal(study.counts.fired, counts.fired)
+    assert torch.equal(study.counts.counts["predicting"], counts.counts["predicting"])
+    assert torch.equal(study.alive, counts.fired > 0)
+    torch.testing.assert_close(study.nrn, nrn(crosscoder.W_dec))
+    eligible = study.alive & (study.nrn > 0.4)
+    assert 0 < eligible.sum() < 64
+    for index, each in enumerate(study.categories):
+        assert all(prefix[0] == 31 for prefix in each.targets.prefixes)
+        assert set(each.targets.target_ids.tolist()) <= set(each.category.token_ids)
+        for share, latents in each.latents.items():
+            chosen = select_latents(counts, index, rule="lift", place="predicting", share=share, eligible=eligible)
+            assert latents == chosen.tolist()
+
+
+def test_twenty_targets_are_twenty_and_fewer_say_so(tiny_pair, crosscoder, batches, study):
+    for each in study.categories:
+        assert len(each.targets.prefixes) == 20 < each.targets.found or each.targets.found == len(each.targets.prefixes)
+    assert study.categories[0].targets.found > 20
+    settings = replace(SETTINGS, targets=1000)
+    every = ablation_study(tiny_pair, crosscoder, batches, mask(), [WAIT, BUT], settings)
+    for each in every.categories:
+        n = sum(int(torch.isin(b.input_ids[1::2, 2:], torch.tensor(each.category.token_ids)).sum()) for b in batches)
+        assert each.targets.found == len(each.targets.prefixes) == n
+        assert each.effects[0.2, "chosen"].logit.shape == (1, 2, n)
+
+
+def test_arms_are_the_chosen_and_means_over_the_draws_of_each_control(tiny_pair, crosscoder, study):
+    for each in study.categories:
+        generator = torch.Generator().manual_seed(3)
+        mean_code = predicting_codes(tiny_pair, crosscoder, each.targets).mean(dim=0)
+        for share in SETTINGS.shares:
+            chosen = torch.tensor(each.latents[share])
+            draws = {
+                "chosen": [chosen],
+                "random": [random_latents(chosen, study.alive, generator) for _ in range(2)],
+                "matched": [matched_latents(chosen, study.alive, mean_code, generator) for _ in range(2)],
+            }
+            for arm in ARMS:
+                assert all(len(draw) == len(chosen) for draw in draws[arm])
+                apart = [ablation_effects(tiny_pair, crosscoder, each.targets, [d], Method()) for d in draws[arm]]
+                logit = torch.stack([effects.logit for effects in apart]).mean(dim=0)
+                torch.testing.assert_close(each.effects[share, arm].logit, logit, rtol=1e-3, atol=1e-6)
+            matched = sum(float(mean_code[draw].sum()) for draw in draws["matched"]) / 2
+            assert each.matched_code[share] == pytest.approx(matched / float(mean_code[chosen].sum()), rel=1e-4)
+
+
+def test_off_target_is_the_same_edit_on_other_words(tiny_pair, crosscoder, study):
+    assert set(study.off_target) == {(a, b) for a in ("wait", "but") for b in ("wait", "but", OTHER)}
+    wait, but = study.categories
+    assert same(study.off_target["wait", "wait"], wait.effects[0.2, "chosen"])
+    edited = torch.tensor(wait.latents[0.2])
+    expected = ablation_effects(tiny_pair, crosscoder, but.targets, [edited], Method())
+    assert same(study.off_target["wait", "but"], expected)
+
+
+def test_the_same_seed_finds_the_same(tiny_pair, crosscoder, batches, study):
+    again = ablation_study(tiny_pair, crosscoder, batches, mask(), [WAIT, BUT], SETTINGS)
+    other = ablation_study(tiny_pair, crosscoder, batches, mask(), [WAIT, BUT], replace(SETTINGS, seed=4))
+    first, second, third = (s.categories[0].effects[0.2, "random"] for s in (study, again, other))
+    assert torch.equal(first.logit, second.logit)
+    assert not torch.equal(first.logit, third.logit)
+
+
+def test_latents_that_are_silent_where_words_are_predicted_have_no_match(tiny_pair, crosscoder, batches):
+    """Chosen on the words themselves, they may be: the ratio of codes is then no number, and no crash."""
+    text = torch.tensor([[30, *[1, 3] * 15]] * 2)
+    read = tiny_pair.residual(text[:1], torch.ones_like(text[:1]))[0]
+    before, on = read[1::2].mean(dim=0), read[2::2].mean(dim=0)
+    direction = (on - before) / (on - before).square().sum()
+    crosscoder = deepcopy(crosscoder)
+    crosscoder.W_enc.zero_()
+    crosscoder.b_enc.zero_()
+    crosscoder.W_enc[0], crosscoder.b_enc[0] = 4 * direction, -4 * (((on + before) / 2) * direction).sum()
+    crosscoder.b_enc[1:5] = 1.0
+    crosscoder.W_dec[0, 0] = 0
+    settings = replace(SETTINGS, place="token", min_nrn=0.99)
+    batch = TokenBatch(text, torch.ones_like(text))
+    (each,) = ablation_study(tiny_pair, crosscoder, [batch], mask(), [WAIT], settings).categories
+    assert each.latents == {0.05: [0], 0.2: [0]}
+    assert not each.effects[0.2, "chosen"].logit.any()
+    assert math.isnan(each.matched_code[0.2])
+
+
+def test_settings_that_make_no_study_are_refused():
+    with pytest.raises(ValueError, match=r"reference share 0.03 is not among the shares"):
+        AblationSettings(reference=0.03)
+    with pytest.raises(ValueError, match="--targets 1: must be at least 2"):
+        AblationSettings(targets=1)
+    with pytest.raises(ValueError, match="--control-draws 0: must be at least 1"):
+        AblationSettings(control_draws=0)
+
+
+@pytest.fixture(scope="module")
+def organism(organism_folders) -> tuple[ModelPair, Crosscoder]:
+    """A tiny pair that knows the categories' words, and a random crosscoder of it."""
+    pair = ModelPair.from_pretrained(base=organism_folders[0], distilled=organism_folders[1], device_map="cpu")
+    generator = torch.Generator().manual_seed(0)
+    config = CrosscoderConfig(
+        d_model=16, models=("base", "distilled"), layers=pair.layers, n_latents=40, sparsity="l1", k=1
+    )
+    crosscoder = Crosscoder(config)
+    for name in ("W_enc", "W_dec"):
+        tensor = getattr(crosscoder, name)
+        tensor.copy_(torch.randn(tensor.shape, generator=generator))
+    return pair, crosscoder
+
+
+def test_one_category_in_one_line(organism, text_file):
+    texts = [json.loads(line)["text"] for line in text_file.read_text().splitlines()[:40]]
+    settings = AblationSettings(shares=(0.1,), reference=0.1, undecided=(0.0, 1.0), targets=100, control_draws=1)
+    long = [" ".join(texts[::-1]), " ".join(texts)]
+    each = ablate(*organism, [*texts, *long], category="contrastive", settings=settings)
+    assert each.category.name == "contrastive"
+    assert len(each.targets.prefixes) == each.targets.found > 5
+    context = organism[0].distilled.context
+    assert context - 100 < max(map(len, each.targets.prefixes)) <= context  # longer texts are cut
+    assert each.effects[0.1, "chosen"].logit.abs().max() > 0
+
+
+def test_what_cannot_be_ablated_is_said(organism, tiny_pair, crosscoder):
+    pair, _ = organism
+    with pytest.raises(ValueError, match="no category is called 'doubt': choose from self-reflection, deductive"):
+        ablate(*organism, ["Wait"], category="doubt")
+    with pytest.raises(ValueError, match=r"trained on width 32, the models .* have width 16"):
+        ablate(pair, crosscoder, ["Wait"], category="contrastive")
+    elsewhere = replace(pair, layers=(2,))
+    with pytest.raises(ValueError, match=r"layers \(1,\), the pair is read at \(2,\)"):
+        ablate(elsewhere, organism[1], ["Wait"], category="contrastive")

@@ -1,0 +1,90 @@
+from pathlib import Path
+
+import pytest
+
+from toolkit.interventions.answers import Question, load_questions, score_answer, spoken_answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        (r"so \boxed{\frac{1}{2}} it is 7", r"\frac{1}{2}"),
+        (r"\boxed{3} no, \boxed{4}", "4"),
+        ("5 + 67 = 72\n#### 72", "72"),
+        ("#### $1,234.50", "1234.50"),
+        ("The answer is 4. Or 5?", "4"),
+        ("The answer is: 3.5.", "3.5"),
+        ("The answer is **12**.", "12"),
+        ("The answer is .5.", ".5"),
+        ("the ANSWER is Blue.\nBye 3", "blue"),
+        ("it makes 1,204 of -7", "-7"),
+        ("12</think>\n\nit makes 13", "13"),
+        ("the answer is 12</think>\n\nNothing.", "nothing"),
+        ("  Perhaps.  ", "perhaps"),
+        ("", ""),
+    ],
+)
+def test_what_a_text_says(text: str, answer: str):
+    assert spoken_answer(text) == answer
+
+
+CLOSING, WAIT, END = [7, 8], frozenset({3}), frozenset({9})
+
+
+def score(token_ids: list[int], text: str, wanted: str | None = "4", closing: list[int] = CLOSING):
+    return score_answer(token_ids, text, wanted, hesitation_ids=WAIT, closing_ids=closing, end_ids=END)
+
+
+def test_thinking_is_measured_up_to_its_end():
+    scored = score([1, 3, 7, 1, 3, 7, 8, 2, 7, 8, 9], "hm</think>\n\nThe answer is 4.<｜end▁of▁sentence｜>")
+    assert scored.length == 5
+    assert scored.hesitation == pytest.approx(1000 * 2 / 11)
+    assert scored.finished
+    assert scored.correct is True
+
+
+def test_thinking_that_does_not_end_counts_whole_and_is_not_right():
+    cut = score([1, 2, 3, 7], "The answer is 4")
+    assert (cut.length, cut.finished, cut.correct) == (4, False, False)
+    never_closed = score([1, 2, 9], "The answer is 4.<|im_end|>")
+    assert (never_closed.length, never_closed.finished, never_closed.correct) == (3, True, False)
+    assert score([1, 9], "The answer is 4.<|im_end|>", closing=[]).correct is True
+    empty = score([], "")
+    assert (empty.length, empty.hesitation, empty.finished, empty.correct) == (0, 0.0, False, False)
+
+
+@pytest.mark.parametrize(("wanted", "correct"), [("4", True), ("5", False), ("BLUE", False), (None, None)])
+def test_right_is_what_is_said_last(wanted: str | None, correct: bool | None):
+    assert score([7, 8, 1, 9], "5</think> 4<|im_end|>", wanted).correct is correct
+
+
+def test_questions_of_a_file(tmp_path: Path):
+    path = tmp_path / "questions.jsonl"
+    path.write_text(
+        '{"question": "2+2?", "answer": 4}\n\n{"question": "Why?"}\n'
+        '{"question": "Sum?", "answer": "1,000 and 5\\n#### 1,005"}\n'
+    )
+    assert load_questions(path) == [
+        Question(question="2+2?", answer="4"),
+        Question(question="Why?", answer=None),
+        Question(question="Sum?", answer="1005"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "holds no questions"),
+        ('{"question": "a"}\n{', "line 2 is not JSON"),
+        ('{"question": "a"}\n\n{"answer": 3}', "line 3 has no question"),
+        ("[]", "line 1 has no question"),
+        ('{"question": 3}', "line 1 has no question"),
+    ],
+)
+def test_malformed_questions_are_named_by_their_line(tmp_path: Path, content: str, said: str):
+    path = tmp_path / "questions.jsonl"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=said):
+        load_questions(path)
+    with pytest.raises(ValueError, match=r"none\.jsonl cannot be read"):
+        load_questions(tmp_path / "none.jsonl")

@@ -1,0 +1,70 @@
+"""Clamped generation against one that reads the whole text anew for every token."""
+
+import math
+
+import pytest
+import torch
+
+from toolkit.dictionaries.configs import CrosscoderConfig
+from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.interventions.clamping import SetLatent
+from toolkit.models.edits import Edit
+from toolkit.models.generation import Sampling
+
+
+@pytest.fixture
+def crosscoder(tiny_pair) -> Crosscoder:
+    shape = {"d_model": tiny_pair.d_model, "models": ("base", "distilled"), "layers": (2,), "n_latents": 12}
+    made = Crosscoder(CrosscoderConfig(**shape, sparsity="l1", k=1))
+    generator = torch.Generator().manual_seed(3)
+    for weights in (made.W_enc, made.W_dec):
+        weights.copy_(torch.randn(weights.shape, generator=generator))
+    return made
+
+
+def naive(pair, crosscoder, prompt: list[int], latents: list[int], value: float, new_tokens: int) -> list[int]:
+    ids, answer = list(prompt), []
+    for _ in range(new_tokens):
+        batch = torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.long)
+        codes = crosscoder.encode(pair.residual(*batch)[0])
+
+        def clamp(residual, codes=codes):
+            edited = residual.clone()
+            for place in range(len(prompt), residual.shape[1]):
+                for k in latents:
+                    edited[0, place] += (value - codes[place, k]) * crosscoder.W_dec[k, 1]
+            return edited
+
+        logits = pair.distilled.logits(*batch, edit=Edit(layer=2, function=clamp))
+        answer.append(int(logits[0, -1].argmax()))
+        ids.append(answer[-1])
+        if answer[-1] in pair.distilled.end_ids:
+            break
+    return answer
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0])
+def test_clamping_reads_both_models_at_every_step(tiny_pair, crosscoder, value):
+    prompts, latents = [[5, 6, 7, 8], [9, 10], [3, 4, 11]], [2, 7]
+    clamp = SetLatent(tiny_pair, crosscoder, latent=latents, value=value)
+    expected = [naive(tiny_pair, crosscoder, prompt, latents, value, 8) for prompt in prompts]
+    for _ in range(2):  # the same object serves one generation after another
+        assert tiny_pair.distilled.generate_ids(prompts, edit=clamp, sampling=Sampling(new_tokens=8)) == expected
+    assert expected != tiny_pair.distilled.generate_ids(prompts, sampling=Sampling(new_tokens=8))
+
+
+def test_rows_that_end_leave_the_others_as_they_are(tiny_pair, crosscoder):
+    prompts = [[token] for token in range(1, 39)]
+    clamp = SetLatent(tiny_pair, crosscoder, latent=4, value=5.0)
+    together = tiny_pair.distilled.generate_ids(prompts, edit=clamp, sampling=Sampling(new_tokens=12))
+    assert len({len(answer) for answer in together}) > 1
+    for prompt, answer in list(zip(prompts, together, strict=True))[::9]:
+        alone = tiny_pair.distilled.generate_ids([prompt], edit=clamp, sampling=Sampling(new_tokens=12))
+        assert alone == [answer]
+
+
+def test_impossible_values_are_refused(tiny_pair, crosscoder):
+    with pytest.raises(ValueError, match="value nan is not finite"):
+        SetLatent(tiny_pair, crosscoder, latent=1, value=math.nan)
+    with pytest.raises(ValueError, match="latent 12 does not exist"):
+        SetLatent(tiny_pair, crosscoder, latent=12, value=0.0)

@@ -1,0 +1,99 @@
+"""Answers under shifts: every arm against generation on its own, and scores against the answers themselves."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from toolkit.interventions import steering
+from toolkit.interventions.answers import Question
+from toolkit.interventions.edits import shift
+from toolkit.interventions.steering import Answers, Writing, answer_under
+from toolkit.models.chat import CLOSING, thinking_prompt
+from toolkit.models.generation import Sampling
+from toolkit.models.loading import load_model, load_tokenizer
+from toolkit.models.tokenizers import encode
+from toolkit.models.tracing import TracedModel
+
+QUESTIONS = [Question(question="2+2?", answer="4"), Question(question="What is 17 plus 5?", answer=None)]
+WRITING = Writing(layer=1, hesitation_ids=frozenset(range(0, 2000, 3)), new_tokens=12, samples=3, seed=2)
+
+
+@pytest.fixture(scope="module")
+def model(organism_folders) -> TracedModel:
+    return TracedModel(load_model(organism_folders[1], load_tokenizer(organism_folders[1]), "auto", "cpu"))
+
+
+@pytest.fixture(scope="module")
+def shifts(model) -> torch.Tensor:
+    """Nothing, a direction, and nothing again."""
+    direction = torch.randn(model.d_model, generator=torch.Generator().manual_seed(0))
+    return torch.stack([0 * direction, 5 * direction, 0 * direction])
+
+
+def alone(model: TracedModel, change: torch.Tensor, question: int, sample: int, writing: Writing) -> list[int]:
+    prompt = encode(model.tokenizer, [thinking_prompt(model.tokenizer, QUESTIONS[question].question)])
+    sampling = Sampling(
+        new_tokens=writing.new_tokens,
+        temperature=writing.temperature,
+        seeds=(writing.seed_of(question, sample),),
+        edit_prompt=writing.edit_prompt,
+    )
+    return model.generate_ids(prompt, edit=shift(1, change[None]), sampling=sampling)[0]
+
+
+@pytest.mark.parametrize("changes", [{}, {"edit_prompt": True}, {"temperature": 0.0, "samples": 1}])
+def test_answers_are_those_of_each_arm_question_and_sample_alone(model, shifts, changes):
+    writing = replace(WRITING, **changes)
+    answers = answer_under(model, QUESTIONS, shifts, writing)
+    closing = model.tokenizer(CLOSING, add_special_tokens=False)["input_ids"]
+    assert len(closing) == 1
+    for arm, change in enumerate(shifts):
+        for question in range(2):
+            rows = [alone(model, change, question, sample, writing) for sample in range(writing.samples)]
+            lengths = [float(row.index(closing[0]) if closing[0] in row else len(row)) for row in rows]
+            hesitation = [1000 * sum(token % 3 == 0 for token in row) / len(row) for row in rows]
+            assert answers.texts[arm][question] == model.tokenizer.decode(rows[0])
+            assert answers.length[arm, question] == pytest.approx(sum(lengths) / len(rows))
+            assert answers.hesitation[arm, question] == pytest.approx(sum(hesitation) / len(rows))
+            logs = torch.tensor(lengths).clamp(min=1).log().mean()
+            assert answers.log_length[arm, question] == pytest.approx(float(logs), rel=1e-5)
+            finished = [row[-1] in model.end_ids.tolist() for row in rows]
+            assert answers.finished[arm, question] == pytest.approx(sum(finished) / len(rows))
+    assert answers.texts[0] == answers.texts[2] != answers.texts[1]
+    assert not answers.correct[:, 0].any()
+    assert answers.correct[:, 1].isnan().all()
+
+
+def test_batches_do_not_matter(model, shifts, monkeypatch):
+    whole = answer_under(model, QUESTIONS, shifts, WRITING)
+    monkeypatch.setattr(steering, "ROWS", 4)
+    parts = answer_under(model, QUESTIONS, shifts, WRITING)
+    assert parts.texts == whole.texts
+    assert torch.equal(parts.hesitation, whole.hesitation)
+
+
+def test_seeds_differ_by_question_sample_and_study():
+    seeds = {
+        replace(WRITING, seed=seed).seed_of(question, sample)
+        for seed in range(3)
+        for question in range(5)
+        for sample in range(3)
+    }
+    assert len(seeds) == 45
+
+
+def test_the_slope_is_that_of_least_squares():
+    generator = torch.Generator().manual_seed(0)
+    strengths = (-0.3, -0.1, 0.05, 0.2)
+    log_length = torch.randn(4, 5, generator=generator, dtype=torch.float64)
+    other = torch.zeros(4, 5, dtype=torch.float64)
+    answers = Answers(
+        texts=[["a"] * 5] * 4, length=log_length.exp(), log_length=log_length, hesitation=other, finished=other,
+        correct=other,
+    )  # fmt: skip
+    design = torch.stack([torch.tensor(strengths, dtype=torch.float64), torch.ones(4, dtype=torch.float64)], dim=1)
+    torch.testing.assert_close(answers.slope(strengths), torch.linalg.lstsq(design, log_length).solution[0])
+    some = answers.arms(slice(1, 3))
+    assert torch.equal(some.log_length, log_length[1:3])
+    assert len(some.texts) == 2

@@ -1,0 +1,69 @@
+"""Counts against loops over rows, positions and latents."""
+
+import pytest
+import torch
+
+from toolkit.latents.categories import Category
+from toolkit.latents.firing import FiringCounts
+
+WAIT = Category(name="wait", words=("Wait",), tokens=("Wait", " wait"), token_ids=(3, 5))
+BUT = Category(name="but", words=("But",), tokens=("But",), token_ids=(4,))
+NONE = Category(name="none", words=("None",), tokens=("None",), token_ids=(40,))
+LATENTS = 6
+
+
+@pytest.fixture
+def batches():
+    generator = torch.Generator().manual_seed(0)
+    made = []
+    for rows, length in ((5, 20), (2, 7), (1, 1)):
+        ids = torch.randint(8, (rows, length), generator=generator)
+        selected = torch.rand(rows, length, generator=generator) < 0.8
+        codes = torch.rand(int(selected.sum()), LATENTS, generator=generator) - 0.5
+        codes[:, 0], codes[:, 1] = -1, 1  # one is dead, one is always on
+        made.append((ids, selected, codes.relu()))
+    return made
+
+
+def naive(batches, category: Category, shift: int) -> tuple[list[int], int]:
+    """How often each latent fires where the token `shift` later is of the category; both tokens selected."""
+    hits, n = [0] * LATENTS, 0
+    for ids, selected, codes in batches:
+        lines = iter(codes)
+        code = {(r, p): next(lines) for r in range(len(ids)) for p in range(ids.shape[1]) if selected[r, p]}
+        for row, position in code:
+            if (row, position + shift) in code and int(ids[row, position + shift]) in category.token_ids:
+                n += 1
+                for latent in range(LATENTS):
+                    hits[latent] += int(code[row, position][latent] > 0)
+    return hits, n
+
+
+@pytest.mark.parametrize(("place", "shift"), [("token", 0), ("predicting", 1)])
+def test_counts_rates_and_lifts(batches, place, shift):
+    counts = FiringCounts([WAIT, BUT, NONE], LATENTS)
+    for batch in batches:
+        counts.add(*batch)
+    codes = torch.cat([codes for _, _, codes in batches])
+    assert counts.tokens == len(codes)
+    assert counts.fired.tolist() == (codes > 0).sum(dim=0).tolist()
+    for index, category in enumerate((WAIT, BUT)):
+        hits, n = naive(batches, category, shift)
+        assert n > 5
+        assert counts.counts[place][index].tolist() == hits
+        assert counts.n[place][index] == n
+        for latent in range(LATENTS):
+            assert counts.rate(place)[index, latent] == pytest.approx(hits[latent] / n)
+            frequency = float((codes[:, latent] > 0).float().mean())
+            lift = hits[latent] / n / frequency if frequency else 0
+            assert counts.lift(place)[index, latent] == pytest.approx(lift, rel=1e-5)
+    assert (counts.lift(place)[:2, 1] == 1).all()
+    assert not counts.lift(place)[:, 0].any()
+    assert not counts.rate(place)[2].any()
+    assert not counts.lift(place)[2].any()
+
+
+def test_nothing_read_is_nothing_counted():
+    counts = FiringCounts([WAIT], LATENTS)
+    assert not counts.lift("token").any()
+    assert counts.tokens == 0

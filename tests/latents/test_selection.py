@@ -1,0 +1,118 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from toolkit.latents.categories import Category
+from toolkit.latents.firing import FiringCounts
+from toolkit.latents.selection import LEAST_FIRINGS, NEAREST, matched_latents, random_latents, select_latents
+
+LATENTS, TOKENS = 60, 400
+WAIT = Category(name="wait", words=("Wait",), tokens=("Wait",), token_ids=(1,))
+
+
+@pytest.fixture(scope="module")
+def counts() -> FiringCounts:
+    """Latents of all frequencies; the last ten are dead."""
+    generator = torch.Generator().manual_seed(0)
+    made = FiringCounts([WAIT], LATENTS)
+    frequency = torch.rand(LATENTS, generator=generator) ** 2
+    frequency[-10:] = 0
+    codes = (torch.rand(TOKENS, LATENTS, generator=generator) < frequency).float()
+    ids = torch.randint(8, (1, TOKENS), generator=generator)
+    made.add(ids, torch.ones_like(ids, dtype=torch.bool), codes)
+    return made
+
+
+@pytest.fixture(scope="module")
+def eligible() -> Tensor:
+    return torch.rand(LATENTS, generator=torch.Generator().manual_seed(1)) < 0.7
+
+
+def select(counts: FiringCounts, eligible: Tensor, rule: str, share: float) -> list[int]:
+    return select_latents(counts, 0, rule=rule, place="token", share=share, eligible=eligible).tolist()
+
+
+@pytest.mark.parametrize("share", [0.005, 0.1, 0.3, 1.0])
+@pytest.mark.parametrize("rule", ["lift", "rate"])
+def test_the_top_share_of_alive_latents(counts, eligible, rule, share):
+    hits, n = counts.counts["token"][0].tolist(), int(counts.n["token"][0])
+    alive = [k for k in range(LATENTS) if counts.fired[k] > 0]
+    score = {k: hits[k] / n / (1 if rule == "rate" else float(counts.fired[k]) / TOKENS) for k in alive}
+    enough = [k for k in alive if eligible[k] and hits[k] >= LEAST_FIRINGS]
+    wanted = sorted(enough, key=lambda k: -score[k])[: max(1, round(share * len(alive)))]
+    chosen = select(counts, eligible, rule, share)
+    assert [score[k] for k in chosen] == pytest.approx([score[k] for k in wanted])
+    assert set(chosen) <= set(enough)
+    assert len(chosen) == len(wanted) == len(set(chosen))
+    assert len(enough) < len(alive)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.5, 1.0])
+def test_the_papers_rule_takes_counts_from_a_quantile_on(counts, eligible, share):
+    hits = counts.counts["token"][0].tolist()
+    fired = sorted(count for count in hits if count > 0)
+    at = (1 - share) * (len(fired) - 1)
+    low, high = fired[math.floor(at)], fired[math.ceil(at)]
+    edge = low + (high - low) * (at - math.floor(at))
+    chosen = select(counts, eligible, "quantile", share)
+    assert set(chosen) == {k for k in range(LATENTS) if eligible[k] and hits[k] > 0 and hits[k] >= edge - 1e-4}
+    assert [hits[k] for k in chosen] == sorted((hits[k] for k in chosen), reverse=True)
+
+
+def test_a_lift_from_few_firings_counts_for_nothing(eligible):
+    counts = FiringCounts([WAIT], 2)
+    ids = torch.tensor([[1] * 6 + [2] * 94])
+    codes = torch.zeros(100, 2)
+    codes[: LEAST_FIRINGS - 1, 0] = 1  # fires on the category alone, but seldom
+    codes[:50, 1] = 1
+    counts.add(ids, torch.ones_like(ids, dtype=torch.bool), codes)
+    assert counts.lift("token")[0, 0] > 5 * counts.lift("token")[0, 1]
+    assert select(counts, torch.ones(2, dtype=torch.bool), "lift", 1.0) == [1]
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 1.5, math.nan])
+def test_a_share_is_a_share(counts, eligible, share):
+    with pytest.raises(ValueError, match=f"share {share} of the latents"):
+        select(counts, eligible, "lift", share)
+
+
+@pytest.mark.parametrize("rule", ["lift", "rate", "quantile"])
+def test_no_latent_is_an_error_that_says_why(counts, rule):
+    with pytest.raises(ValueError, match=r"no eligible latent fired often enough on 'wait', which has \d+ tokens"):
+        select(counts, torch.zeros(LATENTS, dtype=torch.bool), rule, 0.1)
+    silent = FiringCounts([WAIT], LATENTS)
+    with pytest.raises(ValueError, match="'wait', which has 0 tokens"):
+        select(silent, torch.ones(LATENTS, dtype=torch.bool), rule, 0.1)
+
+
+def test_random_controls_are_alive_others_and_follow_the_generator(counts):
+    alive, chosen = counts.fired > 0, torch.tensor([3, 7, 20, 31])
+    drawn = [random_latents(chosen, alive, torch.Generator().manual_seed(seed)) for seed in range(200)]
+    for control in drawn:
+        assert len(set(control.tolist())) == len(chosen)
+        assert alive[control].all()
+        assert not set(control.tolist()) & set(chosen.tolist())
+    assert set(torch.cat(drawn).tolist()) == set(alive.nonzero()[:, 0].tolist()) - set(chosen.tolist())
+    assert torch.equal(drawn[5], random_latents(chosen, alive, torch.Generator().manual_seed(5)))
+    most = alive.nonzero()[2:, 0]
+    assert sorted(random_latents(most, alive, torch.Generator()).tolist()) == alive.nonzero()[:2, 0].tolist()
+
+
+def test_a_matched_control_is_near_in_mean_code(counts):
+    alive, chosen = counts.fired > 0, torch.tensor([2, 11, 30, 41])
+    mean_code = torch.rand(LATENTS, generator=torch.Generator().manual_seed(2)) ** 4
+    sampled = set()
+    for seed in range(50):
+        control = matched_latents(chosen, alive, mean_code, torch.Generator().manual_seed(seed)).tolist()
+        sampled.add(tuple(control))
+        pool = [k for k in range(LATENTS) if alive[k] and k not in chosen]
+        for latent, taken in zip(sorted(chosen.tolist(), key=lambda k: -mean_code[k]), control, strict=True):
+            distance = {other: abs(float(mean_code[other] - mean_code[latent])) for other in pool}
+            assert distance[taken] <= sorted(distance.values())[NEAREST - 1]
+            pool.remove(taken)
+    assert len(sampled) > 1
+    few = torch.zeros(LATENTS, dtype=torch.bool)
+    few[[2, 11, 12]] = True
+    assert matched_latents(chosen[:2], few, mean_code, torch.Generator()).tolist() == [12]

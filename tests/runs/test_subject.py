@@ -1,0 +1,162 @@
+"""A crosscoder opens with the models and text of its run, or with none that do not fit."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib.figure
+import pytest
+import torch
+from rich.console import Console
+
+from toolkit.dictionaries.configs import CrosscoderConfig
+from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.models.pair import ModelPair
+from toolkit.reports.console import RunConsole
+from toolkit.reports.findings import Chart, Findings, Table
+from toolkit.runs.settings import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
+from toolkit.runs.subject import FindingsConfig, ModelsConfig, Subject, open_models, publish
+
+Save = Callable[..., Path]
+
+
+@pytest.fixture
+def save(organism_folders: tuple[str, str], tmp_path: Path) -> Save:
+    """Save a random crosscoder of the tiny models, perhaps with the settings of its run."""
+
+    def write(run: RunConfig | None = None, **changes: object) -> Path:
+        config = CrosscoderConfig(
+            d_model=16, models=("base", "distilled"), layers=(2,), n_latents=8, sparsity="l1", k=1,
+            sources=organism_folders,
+        )  # fmt: skip
+        crosscoder = Crosscoder(replace(config, **changes))
+        crosscoder.W_dec.copy_(torch.randn(crosscoder.W_dec.shape, generator=torch.Generator().manual_seed(0)))
+        folder = tmp_path / "run"
+        crosscoder.save_pretrained(folder)
+        if run is not None:
+            path = folder / "config.json"
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"run": run.settings()}))
+        return folder
+
+    return write
+
+
+def wanted(folder: Path, **changes: object) -> FindingsConfig:
+    return FindingsConfig(run=folder, device_map="cpu", **changes)
+
+
+def test_a_run_brings_its_models_text_and_settings(save: Save, config: RunConfig, organism_folders, text_file: Path):
+    folder = save(config)
+    subject = Subject.open(wanted(folder))
+    assert subject.config.settings() == replace(config, device_map="cpu").settings()
+    assert subject.pair.sources == organism_folders
+    assert subject.pair.layers == (2,)  # the crosscoder's, whatever the pair's default is
+    torch.testing.assert_close(subject.crosscoder.W_dec, Crosscoder.from_pretrained(folder).W_dec)
+    first = json.loads(text_file.read_text().splitlines()[0])["text"]
+    assert next(iter(subject.corpus.held_out))["text"] == first
+    facts = subject.facts()
+    assert facts["models"] == " → ".join(organism_folders)
+    assert facts["site"] == "input of layer 2 of 3, d_model 16"
+    assert facts["crosscoder"] == "8 latents, l1"
+    assert facts["text"] == f"{text_file}, held out"
+    draws = [torch.rand(3, generator=subject.generator(7)) for _ in range(2)]
+    assert torch.equal(*draws)
+
+
+def test_what_the_user_names_comes_first(save: Save, config: RunConfig, organism_folders, tmp_path: Path):
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"body": "Other text."}\n')
+    folder = save(config)
+    subject = Subject.open(wanted(folder, data=str(other), text_field="body"))
+    assert next(iter(subject.corpus.held_out))["text"] == "Other text."
+    assert (subject.config.data, subject.config.text_field) == (str(other), "body")
+    assert subject.config.row_length == config.row_length
+    named = Subject.open(wanted(folder, base=organism_folders[0], distilled=organism_folders[1], dtype="bfloat16"))
+    assert named.pair.distilled.model._module.dtype == torch.bfloat16
+
+
+def test_a_crosscoder_without_a_run_names_its_models(save: Save, text_file: Path, organism_folders):
+    subject = Subject.open(wanted(save(), data=str(text_file)))
+    assert subject.pair.sources == organism_folders
+    assert subject.config.row_length == PAPER_DEFAULTS.row_length
+    with pytest.raises(ValueError, match=r"run does not say which models .* give --pair, or --base and --distilled"):
+        Subject.open(wanted(save(sources=()), data=str(text_file)))
+
+
+def test_the_shipped_crosscoder_is_the_default():
+    subject = Subject.open(FindingsConfig(device_map="cpu"))
+    assert subject.pair.origins == ("artifacts/organism/base", "artifacts/organism/distilled")
+    assert subject.config.row_length == EMBEDDED_DEFAULTS.row_length
+    assert subject.facts()["models"] == "artifacts/organism/base → artifacts/organism/distilled"
+    assert subject.config.data == "organism"
+
+
+def test_models_that_it_was_not_trained_on_are_refused_and_both_named(
+    save: Save, config: RunConfig, save_organism_model, organism_folders
+):
+    def error(base: str, distilled: str, **changes: object) -> str:
+        with pytest.raises(ValueError) as caught:  # noqa: PT011 - what it says is checked below
+            Subject.open(wanted(save(config, **changes), base=base, distilled=distilled))
+        return str(caught.value)
+
+    wide = [save_organism_model(seed=seed, hidden_size=24) for seed in (1, 2)]
+    said = error(*wide)
+    assert "width 16" in said
+    assert "width 24" in said
+    assert all(source in said for source in wide)
+    other = save_organism_model(seed=3)
+    said = error(organism_folders[0], other)
+    assert all(source in said for source in (*organism_folders, other))
+    assert "--other-models" in said
+    assert "layer 7 is out of range" in error(*organism_folders, layers=(7,))
+    opened = Subject.open(wanted(save(config), base=organism_folders[0], distilled=other, other_models=True))
+    assert opened.pair.sources == (organism_folders[0], other)
+
+
+def test_a_checkpoint_that_does_not_say_its_layer(save: Save, config: RunConfig):
+    with pytest.raises(ValueError, match=r"do not say which layer it reads.*layers=\[…\]"):
+        Subject.open(wanted(save(config, layers=(-1,))))
+
+
+def test_a_run_section_of_another_kind_is_refused(save: Save, config: RunConfig):
+    folder = save(config)
+    path = folder / "config.json"
+    content = json.loads(path.read_text())
+    for run in ({**content["run"], "colour": "red"}, {"seed": 0}):
+        path.write_text(json.dumps(content | {"run": run}))
+        with pytest.raises(ValueError, match=r'config\.json: its "run" section is not that of a run'):
+            Subject.open(wanted(folder))
+
+
+def test_models_alone(organism_folders):
+    named = open_models(ModelsConfig(base=organism_folders[0], distilled=organism_folders[1], device_map="cpu"))
+    assert named.sources == organism_folders
+    with pytest.raises(ValueError, match="give the name of a pair, or both"):
+        open_models(ModelsConfig(base=organism_folders[0]))
+    assert open_models(ModelsConfig(device_map="cpu")).origins[0] == "artifacts/organism/base"
+
+
+def test_findings_are_written_and_shown(pair: ModelPair, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    figure = matplotlib.figure.Figure()
+    figure.subplots().plot([0, 1])
+    findings = Findings(
+        name="answer",
+        title="An answer",
+        question="What is it?",
+        facts={"models": "two"},
+        headline=[],
+        tables=[Table(title="Numbers", columns=("name", "value"), rows=[["a", 1.5]])],
+        charts=[Chart(name="plot", figure=figure, caption="Nothing.")],
+        results={"value": 1.5},
+    )
+    publish(ModelsConfig(out=tmp_path / "out", seed=3), RunConsole(Console(width=200)), findings, pair, {"source": "x"})
+    content = json.loads((tmp_path / "out" / "answer.json").read_text())
+    assert content["results"] == {"value": 1.5}
+    assert content["provenance"]["seed"] == 3
+    assert content["provenance"]["data"] == {"source": "x"}
+    assert set(pair.fingerprints().values()) <= set(content["provenance"]["sha256"].values())
+    assert (tmp_path / "out" / "figures" / "answer_plot.png").exists()
+    said = capsys.readouterr().out
+    assert f"page: {tmp_path / 'out' / 'answer.html'}" in said
+    assert "Numbers" in said
