@@ -15,13 +15,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
 from rich.console import Console
 
 from toolkit.artifacts import provenance
 from toolkit.organism.build import MODELS, build_model, publish
 from toolkit.organism.evaluation import evaluate
-from toolkit.runs.command_line import run_main
+from toolkit.runs.command_line import run_recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,4 +54,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    run_main(lambda: main(tyro.cli(Config)))
+    run_recipe(main, Config, again="continue")

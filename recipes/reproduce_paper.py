@@ -15,7 +15,7 @@ from toolkit.findings.reproduction import EXPERIMENTS, ReproductionConfig, repro
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings_page import write_findings, write_results
 from toolkit.runs.command_line import run_recipe
-from toolkit.runs.subject import Subject, publish
+from toolkit.runs.subject import Subject, crosscoder_fingerprint, publish
 
 
 def main(config: ReproductionConfig) -> None:
@@ -23,7 +23,8 @@ def main(config: ReproductionConfig) -> None:
     console = RunConsole()
     with console.stage("loading"):
         subject = Subject.open(config)
-    origin = provenance(seed=config.seed, data=subject.corpus.origin, inputs=subject.pair.fingerprints())
+    inputs = subject.pair.fingerprints() | crosscoder_fingerprint(config)
+    origin = provenance(seed=config.seed, data=subject.corpus.origin, inputs=inputs)
     parts = {}
     for number, (name, find) in enumerate(EXPERIMENTS.items(), start=1):
         console.note(f"{number} of {len(EXPERIMENTS)}: {name}")

@@ -194,7 +194,5 @@ def identity():
     signs = torch.eye(64).repeat_interleave(2, dim=0) * torch.tensor([1.0, -1.0]).repeat(64)[:, None]
     rows = signs.view(128, 2, 32)
     crosscoder = Crosscoder(config)
-    crosscoder.load_state_dict(
-        {"W_enc": rows, "b_enc": torch.zeros(128), "W_dec": rows, "b_dec": torch.zeros(2, 32)}
-    )
+    crosscoder.load_state_dict({"W_enc": rows, "b_enc": torch.zeros(128), "W_dec": rows, "b_dec": torch.zeros(2, 32)})
     return crosscoder

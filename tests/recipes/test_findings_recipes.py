@@ -19,7 +19,8 @@ QUICK = {
     "ablate.py": "--tokens 5000 --targets 9 --shares .05 .3 --reference .3 --control-draws 1 --min-nrn 0"
     " --undecided 0 1",
     "classify_latents.py": "--tokens 3000",
-    "steer.py": "--tokens 2000 --new-tokens 12 --development 3 --test 4 --candidates 2 --strengths -1 .5 1",
+    "steer.py": "--tokens 2000 --new-tokens 12 --development 3 --test 4 --candidates 2 --strengths -1 .5 1"
+    " --category sums",
     "top_examples.py": "--tokens 2000 --top 3 --sampled 4",
 }
 
@@ -37,7 +38,7 @@ def examine(call: Call, trained: Path, lexicon: Path, tmp_path: Path) -> Call:
 
 @pytest.fixture
 def lexicon(tmp_path: Path) -> Path:
-    """Words that are frequent in the organism's text."""
+    """Words that are frequent in the organism's text; few words come before the second category's."""
     path = tmp_path / "words.json"
     path.write_text(json.dumps({"self-reflection": ["is", "wait"], "sums": ["first", "next", "plus"]}))
     return path
@@ -73,7 +74,7 @@ def test_ablate(examine: Call, organism_folders: tuple[str, str], tmp_path: Path
         by_arm = found["by_share"]["0.3"]
         assert found["distilled"] == by_arm["chosen"]["distilled"]["value"]
         assert f"{category}, distilled {found['distilled']:.3}" in said
-        assert found["by_share"]["0.05"]["chosen"]["distilled"] != by_arm["chosen"]["distilled"]
+        assert found["distilled"] not in (found["base"], found["control_distilled"], found["random_distilled"])
     assert content["results"]["off_target"].keys() == {
         f"{edited} on {measured}"
         for edited in ("self-reflection", "sums")
@@ -81,13 +82,6 @@ def test_ablate(examine: Call, organism_folders: tuple[str, str], tmp_path: Path
     }
     assert "warning" not in said
     assert "the page has 2 more tables" in said
-
-
-def test_ablate_with_fewer_positions_than_asked_for_says_so(examine: Call, tmp_path: Path) -> None:
-    said = examine("ablate.py", "--targets", "5000", "--tokens", "2000", "--shares", ".3")
-    for category, found in results(tmp_path / "out", "ablation")["results"]["ablation"].items():
-        assert found["n"] == found["found"] < 5000
-        assert f"warning: {category}: {found['n']} positions found of the 5000 asked for; all are used" in said
 
 
 def test_ablate_as_in_the_paper(examine: Call, tmp_path: Path) -> None:
@@ -119,7 +113,7 @@ def test_top_examples(examine: Call, tmp_path: Path) -> None:
 
 
 def test_steer(examine: Call, tmp_path: Path) -> None:
-    said = examine("steer.py", "--category", "sums", "--temperature", "1")
+    said = examine("steer.py", "--temperature", "1")
     content = results(tmp_path / "out", "steering")["results"]
     arms = content["steering"]["sums"]
     assert [arm["strength"] for arm in arms] == [-1, 0, 0.5, 1]
@@ -132,7 +126,7 @@ def test_steer(examine: Call, tmp_path: Path) -> None:
     assert "how directions were picked" in page
     assert "how directions were picked" not in said
 
-    examine("steer.py", "--category", "sums", "--temperature", "1")
+    examine("steer.py", "--temperature", "1")
     assert results(tmp_path / "out", "steering")["results"] == content, "the same seed, the same answers"
     examine("steer.py", "--latents", str(latent), "--suppress")
     (arms,) = results(tmp_path / "out", "steering")["results"]["steering"].values()
@@ -142,11 +136,6 @@ def test_steer(examine: Call, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("recipe", "arguments", "parts"),
     [
-        ("ablate.py", ["--targets", "0"], ["--targets 0", "at least"]),
-        ("ablate.py", ["--shares", "2", "--reference", "2"], ["share 2", "at most 1"]),
-        ("ablate.py", ["--reference", ".2"], ["reference share 0.2", "add it"]),
-        ("ablate.py", ["--undecided", ".9", ".1"], ["--undecided 0.9 0.1", "rising"]),
-        ("ablate.py", ["--undecided", ".4", ".4000001"], ["probability of 0.4 to 0.4", "at least two", "--tokens"]),
         ("classify_latents.py", ["--tokens", "0"], ["--tokens 0", "at least 1"]),
         ("classify_latents.py", ["--labels", "/no/such.jsonl"], ["/no/such.jsonl"]),
         ("steer.py", ["--latents", "64"], ["latent 64 does not exist", "latents 0 to 63"]),

@@ -20,6 +20,7 @@ from toolkit.interventions.steering_study import (
 from toolkit.latents.categories import Category, categories, load_lexicon
 from toolkit.latents.coded_batches import coded_batches, first_tokens
 from toolkit.latents.firing import FiringCounts
+from toolkit.models.generation import Sampling
 from toolkit.runs.control import is_embedded
 from toolkit.runs.streams import open_mask, open_tokens
 from toolkit.runs.subject import FindingsConfig, Subject
@@ -68,6 +69,8 @@ class SteeringConfig(FindingsConfig):
         for name in ("candidates", "development", "test", "samples", "tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} {getattr(self, name)}: must be at least 1")
+        Sampling(new_tokens=self.new_tokens, temperature=self.temperature)
+        self.settings()
 
     def settings(self) -> SteeringSettings:
         """How directions are picked and tested."""
@@ -79,11 +82,10 @@ def measure_steering(
     config: SteeringConfig, subject: Subject, aims: Mapping[str, Toward] | None = None
 ) -> SteeringStudy:
     """Run the study; `aims` asks for several categories at once instead of the settings' one."""
-    settings = config.settings()
+    questions = open_questions(config, subject)
     lexicon = categories(subject.pair.tokenizer, load_lexicon(config.lexicon))
     counts = count_firing(subject, lexicon, config.tokens)
     groups = _groups(config, subject, counts, aims or {config.category: config.toward})
-    questions = open_questions(config, subject)
     model = subject.pair.base if config.model == "base" else subject.pair.distilled
     return steering_study(
         model,
@@ -91,7 +93,7 @@ def measure_steering(
         groups,
         development=questions[: config.development],
         test=questions[config.development : config.development + config.test],
-        settings=settings,
+        settings=config.settings(),
         writing=_writing(config, subject, lexicon),
         model_name=config.model,
     )
@@ -125,8 +127,11 @@ def _groups(
     if config.latents:
         check_latents(subject.crosscoder, config.latents)
         if dead := [latent for latent in config.latents if counts.fired[latent] == 0]:
-            raise ValueError(f"latent {dead[0]} is dead: it fired on none of {counts.tokens:,} held-out tokens")
-        name = "latent " + " + ".join(map(str, config.latents))
+            raise ValueError(
+                f"latent {dead[0]} is dead: it fired on none of {counts.tokens:,} held-out tokens; name one that fires,"
+                " such as those of classify_latents.py"
+            )
+        name = "named latents"
         return {name: Candidates(directions=(config.latents,), toward=config.toward)}
     names = [category.name for category in counts.categories]
     if unknown := [name for name in aims if name not in names]:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import torch
 
-from toolkit.artifacts import provenance
+from toolkit.artifacts import provenance, sha256
 from toolkit.dictionaries.configs import CrosscoderConfig, TrainingConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.harvest.documents import EMBEDDED, Corpus, open_corpus
@@ -115,11 +115,19 @@ def check_site(crosscoder: Crosscoder) -> None:
         )
 
 
+def crosscoder_fingerprint(config: ModelsConfig) -> dict[str, str]:
+    """Sha256 of the files that the crosscoder is read from; none where the question needs no crosscoder."""
+    if not isinstance(config, FindingsConfig):
+        return {}
+    files = [config.run] if config.run.is_file() else sorted(config.run.glob("*.safetensors"))
+    return {str(path).removeprefix(f"{CHECKOUT}/"): sha256(path) for path in files}
+
+
 def publish(
     config: ModelsConfig, console: RunConsole, findings: Findings, pair: ModelPair, data: Mapping[str, Any]
 ) -> None:
     """Write the page, its figures and the JSON into `config.out`, and show all of it; `data` is the text's origin."""
-    origin = provenance(seed=config.seed, data=data, inputs=pair.fingerprints())
+    origin = provenance(seed=config.seed, data=data, inputs=pair.fingerprints() | crosscoder_fingerprint(config))
     page = write_findings(config.out, findings, origin)
     console.findings(findings)
     console.note(f"page: {page}")
