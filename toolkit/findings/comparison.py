@@ -1,6 +1,7 @@
 """One page for the whole reproduction: our numbers beside the paper's, or beside what was planted."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from toolkit.findings.published import load_published
@@ -8,6 +9,7 @@ from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Table
 from toolkit.runs.control import is_embedded
 from toolkit.runs.subject import Subject
 
+SHOWN_FIRST = ("reconstruction", "latent classes")
 FALL, TIMES = 2.0, 3.0
 DIMS = "20"
 MEASURES: tuple[Literal["crosscoder", "parallelogram", "ablation"], ...] = ("crosscoder", "parallelogram", "ablation")
@@ -29,8 +31,11 @@ def comparison_findings(
             else "Do the paper's findings come out again?"
         ),
         facts=subject.facts() | {name: f"{part.name}.html" for name, part in parts.items()},
-        headline=[row for name in ("reconstruction", "latent classes") for row in parts[name].headline],
-        tables=[*tables, *(table for part in parts.values() for table in part.tables if not table.detail)],
+        headline=list({row.name: row for name in SHOWN_FIRST for row in parts[name].headline}.values()),
+        tables=[
+            *tables,
+            *(replace(table, detail=True) for part in parts.values() for table in part.tables if not table.detail),
+        ],
         charts=_charts(parts),
         texts=parts["steering"].texts,
         results=results,

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+DRAWN_TOGETHER = 2**20
 INTERVAL = torch.tensor([0.025, 0.975], dtype=torch.float64)
 
 
@@ -42,6 +43,8 @@ def _filled(values: Tensor) -> Tensor:
 
 
 def _resampled_means(values: Tensor, generator: torch.Generator, resamples: int) -> Tensor:
-    """One mean a resample, [resamples]."""
-    means = [values[torch.randint(len(values), values.shape, generator=generator)].mean() for _ in range(resamples)]
-    return torch.stack(means)
+    """One mean a resample, [resamples], as many at once as fit into little memory."""
+    together = max(1, DRAWN_TOGETHER // len(values))
+    sizes = [min(together, resamples - done) for done in range(0, resamples, together)]
+    draws = (torch.randint(len(values), (size, len(values)), generator=generator) for size in sizes)
+    return torch.cat([values[draw].mean(dim=1) for draw in draws])

@@ -1,5 +1,6 @@
 """Which latents stand for a category, and which others to compare them with."""
 
+from bisect import bisect_left
 from typing import Literal
 
 import torch
@@ -71,15 +72,17 @@ def matched_latents(
 
     The strongest choose first, as they have the fewest like them.
     """
-    pool = _pool(chosen, alive).tolist()
+    strength = mean_code.tolist()
+    pool = sorted((strength[latent], latent) for latent in _pool(chosen, alive).tolist())
     matched: list[int] = []
-    for latent in chosen[mean_code[chosen].argsort(descending=True)].tolist():
+    for wanted in sorted((strength[latent] for latent in chosen.tolist()), reverse=True):
         if not pool:
             break
-        nearest = sorted(pool, key=lambda other: abs(float(mean_code[other] - mean_code[latent])))[:NEAREST]
+        place = bisect_left(pool, (wanted,))
+        around = range(max(0, place - NEAREST), min(len(pool), place + NEAREST))
+        nearest = sorted(around, key=lambda at, wanted=wanted: abs(pool[at][0] - wanted))[:NEAREST]
         taken = nearest[int(torch.randint(len(nearest), (), generator=generator))]
-        pool.remove(taken)
-        matched.append(taken)
+        matched.append(pool.pop(taken)[1])
     return torch.tensor(matched, dtype=torch.long)
 
 
