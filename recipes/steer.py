@@ -6,7 +6,8 @@
 
 Candidates are the latents with the largest lift where a category's words are predicted. The one that changes answers
 most on development questions is compared on fresh ones, by strength, with the best of as many random directions; all
-arms meet the same chance. On the embedded pair, in about two minutes on two cores and 1 GB.
+arms meet the same chance. On the embedded pair, in a few minutes on two cores: a self-reflection latent makes answers
+longer and shorter with its strength, but not clearly more than the best random direction.
 """
 
 from toolkit.findings.steering import SteeringConfig, measure_steering
