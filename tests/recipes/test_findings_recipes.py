@@ -64,11 +64,12 @@ def results(folder: Path, name: str) -> dict:
     return json.loads((folder / f"{name}.json").read_text())
 
 
-def test_ablate(examine: Call, organism_folders: tuple[str, str], tmp_path: Path) -> None:
+def test_ablate(examine: Call, organism_folders: tuple[str, str], trained: Path, tmp_path: Path) -> None:
     said = examine("ablate.py")
     content = results(tmp_path / "out", "ablation")
     assert len(list((tmp_path / "out" / "figures").glob("*.png"))) >= 3
-    assert content["provenance"]["sha256"].keys() == {f"{folder}/model.safetensors" for folder in organism_folders}
+    inputs = {f"{folder}/model.safetensors" for folder in organism_folders} | {f"{trained}/crosscoder.safetensors"}
+    assert content["provenance"]["sha256"].keys() == inputs
     for category, found in content["results"]["ablation"].items():
         assert found["n"] == 9 < found["found"]
         by_arm = found["by_share"]["0.3"]
