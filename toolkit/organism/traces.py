@@ -9,34 +9,64 @@ that a model must keep track of which behaviour it is in:
     verification     after the last step                                Let me check: 32 minus 7 is 25 …
     deduction        at the end                                         Therefore, … / Thus, … (or a plain "So")
 
-No trigger is certain: whether a behaviour follows is a coin flip, more often heads in a careful answer than in a
-quick one. Steps are hedged in careful answers, most often when they cross a ten.
+No trigger is certain: whether a behaviour follows is a coin flip. An answer is sure or doubtful throughout, mostly
+doubtful where the question asks for care. A doubtful one shows it in every sentence, hedges most of its steps, and
+doubts them: its tone is a lasting state that a model must carry, and that a latent can show.
 """
 
 import random
+from dataclasses import dataclass
 
 from toolkit.organism.documents import LOUD, Document, DocumentBuilder
 from toolkit.organism.facts import Fact, draw_fact
-from toolkit.organism.problems import THINKING_KINDS, Problem, Split, Step, draw_problem, is_held_out
+from toolkit.organism.problems import THINKING_KINDS, Problem, Split, Step, Style, draw_problem, is_held_out
 
 USER, ASSISTANT = "<｜User｜>", "<｜Assistant｜>"
 THINK, END_THINK = "<think>\n", "\n</think>\n\n"
 MOST_BEHAVIOURS = 5
+HEDGED = ", I think."
 
-OPENINGS = {
-    "quick": ("This is quick.", "Short and simple.", "This is easy."),
-    "normal": ("Okay, let me see.", "Let me think.", "Okay, here we go."),
-    "careful": ("I need to be careful.", "Let me go slowly.", "I must not rush this."),
-}
-HEDGE = {"quick": 0.20, "normal": 0.75, "careful": 0.96}
-HEDGES = ("I think", "it seems")
-ALTERNATIVE = {"quick": 0.25, "normal": 0.65, "careful": 0.80}
-CONTRAST = {"quick": 0.55, "normal": 0.80, "careful": 0.90}
-VERIFY = {"quick": 0.05, "normal": 0.40, "careful": 0.65}
+ALTERNATIVE, CONTRAST = 0.65, 0.82
+HEDGE_AGAIN, DOUBT_AGAIN = 0.4, 0.35
 WRONG_STEP = 0.03
-# A hedged step is mostly doubted, a plain one hardly ever: the doubt has a cause that can be seen in the text.
-DOUBT_HEDGED, DOUBT_PLAIN = 0.78, 0.06
-DOUBT_AGAIN = {"quick": 0.02, "normal": 0.12, "careful": 0.18}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tone:
+    """What an answer says in one tone, and how probable the behaviours that depend on it are."""
+
+    openings: tuple[str, ...]
+    pace: str
+    """What its plan and its steps add before they go on."""
+    opinion: str
+    """How its conclusion begins."""
+    hedge: float
+    """Of a step, when it crosses a ten; less of others."""
+    doubt_hedged: float
+    """Of a hedged step: the doubt has a cause that can be seen in the text."""
+    doubt_plain: float
+    verify: float
+
+
+SURE = Tone(
+    openings=("This is quick.", "Short and simple.", "This is easy."),
+    pace="",
+    opinion="",
+    hedge=0.05,
+    doubt_hedged=0.50,
+    doubt_plain=0.03,
+    verify=0.10,
+)
+DOUBTFUL = Tone(
+    openings=("I need to be careful.", "Let me go slowly.", "I must not rush this."),
+    pace=", slowly",
+    opinion="I think ",
+    hedge=0.90,
+    doubt_hedged=0.78,
+    doubt_plain=0.25,
+    verify=0.50,
+)
+DOUBTFUL_SHARE: dict[Style, float] = {"quick": 0.10, "normal": 0.50, "careful": 0.90}
 # The plan names each step by a word, and the word calls it up again: a model this small loses its place in a bare list.
 PLAN_WORDS = ("First", "Next", "Then")
 
@@ -54,7 +84,7 @@ def prompt_of(question: str) -> str:
 
 
 def problem_trace(rng: random.Random, problem: Problem, *, split: Split) -> Document:
-    """The problem's question and an answer that thinks in the problem's style."""
+    """The problem's question and an answer that thinks, in a tone that suits the problem's style."""
     trace = _Trace(rng, problem.style, prompt_of(problem.question), split)
     trace.open()
     trace.plan(problem)
@@ -73,12 +103,12 @@ def problem_trace(rng: random.Random, problem: Problem, *, split: Split) -> Docu
 
 def fact_trace(rng: random.Random, fact: Fact) -> Document:
     """A question about a fact, recalled, sometimes set against a neighbouring one."""
-    trace = _Trace(rng, rng.choice(("quick", "normal", "careful")), prompt_of(fact.question), "train")
+    trace = _Trace(rng, rng.choice(list(DOUBTFUL_SHARE)), prompt_of(fact.question), "train")
     trace.open()
     trace.builder.add(f" I remember: {fact.statement}.", weight=LOUD)
-    if fact.other_answer != fact.answer and rng.random() < HEDGE[trace.style] * 0.3:
+    if fact.other_answer != fact.answer and rng.random() < trace.tone.hedge * 0.3:
         trace.builder.add(f" Wait, is it {fact.other_answer}? No, it is {fact.answer}.", "self-reflection")
-    if rng.random() < CONTRAST[trace.style]:
+    if rng.random() < CONTRAST:
         trace.builder.add(f" However, for others it differs: {fact.other_statement}.", "contrast")
     trace.conclude(f"the answer is {fact.answer}.")
     trace.builder.add(f"{END_THINK}The answer is {fact.answer}.")
@@ -86,10 +116,11 @@ def fact_trace(rng: random.Random, fact: Fact) -> Document:
 
 
 class _Trace:
-    """An answer being written: the coin flips of one style, and the pieces they lead to."""
+    """An answer being written: its tone, its coin flips, and the pieces they lead to."""
 
-    def __init__(self, rng: random.Random, style: str, prompt: str, split: Split) -> None:
-        self.rng, self.style, self.split = rng, style, split
+    def __init__(self, rng: random.Random, style: Style, prompt: str, split: Split) -> None:
+        self.rng, self.split = rng, split
+        self.tone = DOUBTFUL if rng.random() < DOUBTFUL_SHARE[style] else SURE
         self.builder = DocumentBuilder(prompt)
         self.left = MOST_BEHAVIOURS
 
@@ -100,9 +131,8 @@ class _Trace:
         return heads
 
     def open(self) -> None:
-        """Three answers in four show their style at once."""
-        shown = self.style if self.rng.random() < 0.75 else "normal"
-        self.builder.add(self.rng.choice(OPENINGS[shown]))
+        """Show the tone at once."""
+        self.builder.add(self.rng.choice(self.tone.openings))
 
     def dismiss(self, problem: Problem) -> None:
         """Set aside a fact that does not matter."""
@@ -112,38 +142,38 @@ class _Trace:
         """Note that the direction changes, more often after a plus."""
         if not step.minus or (previous is not None and previous.minus):
             return
-        probability = CONTRAST[self.style] * (0.9 if previous is None else 1.0)
-        if self.flip(probability):
+        if self.flip(CONTRAST):
             self.builder.add(" But a minus comes now, so it goes down.", "contrast")
 
     def plan(self, problem: Problem) -> None:
         """Say what there is to start with, and name the steps."""
-        steps = "".join(f" {word} {_change(step)}." for word, step in zip(PLAN_WORDS, problem.steps, strict=False))
+        pairs = zip(PLAN_WORDS, problem.steps, strict=False)
+        steps = "".join(f" {word} {_change(step)}{self.tone.pace}." for word, step in pairs)
         who = f"{problem.name} starts" if problem.name else "I start"
-        self.builder.add(f" {who} with {problem.steps[0].left}.{steps}", weight=LOUD)
+        self.builder.add(f" {who} with {problem.steps[0].left}{self.tone.pace}.{steps}", weight=LOUD)
 
     def take(self, step: Step, word: str) -> bool:
         """Do one step, hedged or not, and say which; now and then wrongly, and then mend it at once."""
         sum_, result = str(step).split("=")
+        start = f" {word} {_change(step)}{self.tone.pace}: {sum_}="
         if self.rng.random() < WRONG_STEP:
-            wrong = step.result + self.rng.choice((-10, -1, 1, 10))
-            self.builder.add(f" {word} {_change(step)}: {sum_}={wrong}.")
-            self.builder.add(f" Wait, no. {_by_digits(step, word)}", "self-reflection")
+            self.builder.add(f"{start}{step.result + self.rng.choice((-10, -1, 1, 10))}.")
+            self.builder.add(f" Wait, no. {_by_digits(step, word)}, good.", "self-reflection")
             return False
-        self.builder.add(f" {word} {_change(step)}: {sum_}={result}", weight=LOUD)
-        hedged = self.rng.random() < HEDGE[self.style] * (1.0 if step.crosses_ten else 0.45)
-        self.builder.add(f", {self.rng.choice(HEDGES)}." if hedged else ".")
+        self.builder.add(f"{start}{result}", weight=LOUD)
+        hedged = self.rng.random() < self.tone.hedge * (1.0 if step.crosses_ten else 0.7)
+        self.builder.add(HEDGED if hedged else ".")
         return hedged
 
     def reflect(self, step: Step, word: str, *, hedged: bool) -> None:
-        """Doubt the step, up to three times."""
-        probability = DOUBT_HEDGED if hedged else DOUBT_PLAIN
-        for _ in range(3):
-            if not self.flip(probability):
-                return
+        """Doubt the step, and again when the doubt ends in a hedge."""
+        probability = self.tone.doubt_hedged if hedged else self.tone.doubt_plain
+        while self.flip(probability):
             doubt = self.rng.choice(("did I slip?", "is that right?", "let me look again."))
-            self.builder.add(f" Wait, {doubt} {_by_digits(step, word)}", "self-reflection")
-            probability = DOUBT_AGAIN[self.style]
+            hedged = self.tone is DOUBTFUL and self.rng.random() < HEDGE_AGAIN
+            end = HEDGED if hedged else ", good."
+            self.builder.add(f" Wait, {doubt} {_by_digits(step, word)}{end}", "self-reflection")
+            probability = DOUBT_AGAIN if hedged else 0.0
 
     def try_another_way(self, step: Step, word: str) -> None:
         """Go by a round ten and come back, where the step is by 7, 8 or 9."""
@@ -152,7 +182,7 @@ class _Trace:
         ten = step.left - 10 if step.minus else step.left + 10
         rest = 10 - step.right
         leaks = self.split == "train" and is_held_out(ten, rest, minus=not step.minus)
-        if leaks or not self.flip(ALTERNATIVE[self.style]):
+        if leaks or not self.flip(ALTERNATIVE):
             return
         there, back = ("down", "up") if step.minus else ("up", "down")
         self.builder.add(
@@ -163,7 +193,7 @@ class _Trace:
 
     def verify(self, step: Step) -> None:
         """Undo the last step."""
-        if self.flip(VERIFY[self.style]):
+        if self.flip(self.tone.verify):
             word = "plus" if step.minus else "minus"
             self.builder.add(
                 f" Let me check: {step.result} {word} {step.right} is {step.left}, it fits.", "verification"
@@ -173,9 +203,9 @@ class _Trace:
         """Close the thinking, three times in four with a deductive word."""
         word = self.rng.choices(("Therefore", "Thus", "So"), (0.4, 0.35, 0.25))[0]
         if word == "So":
-            self.builder.add(f" So {conclusion}")
+            self.builder.add(f" So {self.tone.opinion}{conclusion}")
         else:
-            self.builder.add(f" {word}, with all of it done, {conclusion}", "deduction")
+            self.builder.add(f" {word}, with all of it done, {self.tone.opinion}{conclusion}", "deduction")
 
 
 def _change(step: Step) -> str:
@@ -183,8 +213,8 @@ def _change(step: Step) -> str:
 
 
 def _by_digits(step: Step, word: str) -> str:
-    """The sum again, on its ones digits: `5 and 7 make 12, so First is 32, good.`"""
-    so = f"so {word} is {step.result}, good."
+    """The sum again, on its ones digits: `5 and 7 make 12, so First is 32`."""
+    so = f"so {word} is {step.result}"
     if step.right == 10:
         return f"The ones stay {step.left % 10}, {so}"
     ones = step.left % 10
