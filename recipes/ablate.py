@@ -13,8 +13,9 @@ undecided words count, and latents are tested on text that did not choose them; 
 from toolkit.findings.ablation import AblationConfig, measure_ablation
 from toolkit.findings.ablation_report import ablation_findings
 from toolkit.reports.console import RunConsole
+from toolkit.reports.findings_page import publish
 from toolkit.runs.command_line import run_recipe
-from toolkit.runs.subject import Subject, publish
+from toolkit.runs.subject import Subject
 
 
 def main(config: AblationConfig) -> None:
@@ -30,7 +31,7 @@ def main(config: AblationConfig) -> None:
                 f"{each.category.name}: {each.targets.found} positions found of the {config.targets} asked for; all are"
                 " used, and the intervals are wider. Raise --tokens to find more"
             )
-    publish(config, console, ablation_findings(config, subject, study), subject.pair, subject.corpus.origin)
+    publish(config.out, console, ablation_findings(config, subject, study), subject.origin(config))
     console.times(console.seconds)
 
 

@@ -12,8 +12,9 @@ either tail a few dozen, of which about half survive. Baek & Tegmark 2025 report
 from toolkit.findings.latent_class_findings import latent_classes_findings
 from toolkit.findings.latent_classes import LatentClassesConfig, measure_latent_classes
 from toolkit.reports.console import RunConsole
+from toolkit.reports.findings_page import publish
 from toolkit.runs.command_line import run_recipe
-from toolkit.runs.subject import Subject, publish
+from toolkit.runs.subject import Subject
 
 
 def main(config: LatentClassesConfig) -> None:
@@ -21,7 +22,7 @@ def main(config: LatentClassesConfig) -> None:
     console = RunConsole()
     subject = Subject.open(config)
     result = measure_latent_classes(config, subject)
-    publish(config, console, latent_classes_findings(config, subject, result), subject.pair, subject.corpus.origin)
+    publish(config.out, console, latent_classes_findings(config, subject, result), subject.origin(config))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from toolkit.findings.tokenizer_evaluation import (
     tokenizer_findings,
 )
 from toolkit.reports.console import RunConsole
-from toolkit.reports.findings_page import write_findings
+from toolkit.reports.findings_page import publish
 from toolkit.runs.command_line import run_recipe
 
 
@@ -27,9 +27,7 @@ def main(config: TokenizerEvaluationConfig) -> None:
     found = measure_tokenizer_evaluation(config)
     findings = tokenizer_findings(config, found)
     origin = provenance(seed=config.seed, data={"source": config.data}, inputs=found.inputs)
-    page = write_findings(config.out, findings, origin)
-    console.findings(findings)
-    console.note(f"page: {page}")
+    publish(config.out, console, findings, origin)
 
 
 if __name__ == "__main__":

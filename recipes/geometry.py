@@ -13,8 +13,9 @@ attention sink (`--paper`), and show no shuffled pairs.
 from toolkit.findings.word_geometry import WordGeometryConfig, measure_word_geometry, word_origins
 from toolkit.findings.word_geometry_report import word_geometry_findings
 from toolkit.reports.console import RunConsole
+from toolkit.reports.findings_page import publish
 from toolkit.runs.command_line import run_recipe
-from toolkit.runs.subject import open_models, publish
+from toolkit.runs.subject import models_origin, open_models
 
 
 def main(config: WordGeometryConfig) -> None:
@@ -25,7 +26,7 @@ def main(config: WordGeometryConfig) -> None:
     with console.stage("word pairs"):
         found = measure_word_geometry(config, pair)
     findings = word_geometry_findings(config, pair, found)
-    publish(config, console, findings, pair, word_origins(config, pair, found))
+    publish(config.out, console, findings, models_origin(config, pair, word_origins(config, pair, found)))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ from toolkit.findings.layer_divergence import (
     open_text,
 )
 from toolkit.reports.console import RunConsole
+from toolkit.reports.findings_page import publish
 from toolkit.runs.command_line import run_recipe
-from toolkit.runs.subject import open_models, publish
+from toolkit.runs.subject import models_origin, open_models
 
 
 def main(config: LayerDivergenceConfig) -> None:
@@ -26,7 +27,8 @@ def main(config: LayerDivergenceConfig) -> None:
     pair = open_models(config)
     run, corpus = open_text(config, pair)
     found = measure_layer_divergence(config, pair, run, corpus)
-    publish(config, console, layer_divergence_findings(pair, run, found), pair, corpus.origin)
+    findings = layer_divergence_findings(pair, run, found)
+    publish(config.out, console, findings, models_origin(config, pair, corpus.origin))
 
 
 if __name__ == "__main__":

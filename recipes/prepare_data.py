@@ -15,7 +15,7 @@ from toolkit.artifacts import provenance, sha256
 from toolkit.findings.prepared_data import PrepareConfig, prepare, prepared_findings
 from toolkit.harvest.documents import local_files
 from toolkit.reports.console import RunConsole
-from toolkit.reports.findings_page import write_findings
+from toolkit.reports.findings_page import publish
 from toolkit.runs.command_line import run_recipe
 
 
@@ -25,9 +25,7 @@ def main(config: PrepareConfig) -> None:
     findings = prepared_findings(config, prepare(config))
     inputs = {path: sha256(Path(path)) for path in local_files(config.data)}
     origin = provenance(seed=config.seed, data={"source": config.data}, inputs=inputs)
-    page = write_findings(config.out, findings, origin)
-    console.findings(findings)
-    console.note(f"page: {page}")
+    publish(config.out, console, findings, origin)
 
 
 if __name__ == "__main__":

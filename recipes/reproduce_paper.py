@@ -9,13 +9,12 @@ pair, beside what was planted. `results.json` holds every number. The embedded p
 cores and 2 GB. A real pair needs a crosscoder first: `python recipes/train_crosscoder.py --pair qwen-7b --out …`.
 """
 
-from toolkit.artifacts import provenance
 from toolkit.findings.comparison import comparison_findings
 from toolkit.findings.reproduction import EXPERIMENTS, ReproductionConfig, reproduction_results
 from toolkit.reports.console import RunConsole
-from toolkit.reports.findings_page import write_findings, write_results
+from toolkit.reports.findings_page import publish, write_findings, write_results
 from toolkit.runs.command_line import run_recipe
-from toolkit.runs.subject import Subject, crosscoder_fingerprint, publish
+from toolkit.runs.subject import Subject
 
 
 def main(config: ReproductionConfig) -> None:
@@ -23,8 +22,7 @@ def main(config: ReproductionConfig) -> None:
     console = RunConsole()
     with console.stage("loading"):
         subject = Subject.open(config)
-    inputs = subject.pair.fingerprints() | crosscoder_fingerprint(config)
-    origin = provenance(seed=config.seed, data=subject.corpus.origin, inputs=inputs)
+    origin = subject.origin(config)
     parts = {}
     for number, (name, find) in enumerate(EXPERIMENTS.items(), start=1):
         console.note(f"{number} of {len(EXPERIMENTS)}: {name}")
@@ -34,7 +32,7 @@ def main(config: ReproductionConfig) -> None:
     results = reproduction_results(parts)
     write_results(config.out / "results.json", results | {"provenance": origin})
     findings = comparison_findings(subject.config.pair, subject, parts, results)
-    publish(config, console, findings, subject.pair, subject.corpus.origin)
+    publish(config.out, console, findings, origin)
     console.times(console.seconds)
 
 

@@ -13,8 +13,9 @@ longer and shorter with its strength, but not clearly more than the best random 
 from toolkit.findings.steering import SteeringConfig, measure_steering
 from toolkit.findings.steering_report import steering_findings
 from toolkit.reports.console import RunConsole
+from toolkit.reports.findings_page import publish
 from toolkit.runs.command_line import run_recipe
-from toolkit.runs.subject import Subject, publish
+from toolkit.runs.subject import Subject
 
 
 def main(config: SteeringConfig) -> None:
@@ -24,7 +25,7 @@ def main(config: SteeringConfig) -> None:
         subject = Subject.open(config)
     with console.stage("answering"):
         study = measure_steering(config, subject)
-    publish(config, console, steering_findings(config, subject, study), subject.pair, subject.corpus.origin)
+    publish(config.out, console, steering_findings(config, subject, study), subject.origin(config))
     console.times(console.seconds)
 
 

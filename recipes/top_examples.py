@@ -22,9 +22,10 @@ from toolkit.findings.top_examples import (
     top_examples_findings,
 )
 from toolkit.reports.console import RunConsole
+from toolkit.reports.findings_page import publish
 from toolkit.reports.latent_browser import write_browser
 from toolkit.runs.command_line import run_recipe
-from toolkit.runs.subject import Subject, publish
+from toolkit.runs.subject import Subject
 
 
 def main(config: TopExamplesConfig) -> None:
@@ -34,7 +35,7 @@ def main(config: TopExamplesConfig) -> None:
     with open_store(config, subject) as store, console.progress("reading", config.tokens) as progress:
         records = measure_top_examples(config, subject, store, progress)
     browser = write_browser(config.out, records.entries(), browser_facts(subject, records))
-    publish(config, console, top_examples_findings(config, subject, records), subject.pair, subject.corpus.origin)
+    publish(config.out, console, top_examples_findings(config, subject, records), subject.origin(config))
     console.note(f"latents to look through: {browser}")
 
 

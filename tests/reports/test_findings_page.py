@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from toolkit.reports.console import RunConsole
 from toolkit.reports.findings import Chart, Estimate, Findings, SideBySide, Table
 from toolkit.reports.findings_figures import effect_matrix
-from toolkit.reports.findings_page import write_findings
+from toolkit.reports.findings_page import publish, write_findings
 from toolkit.reports.run_report import Headline
 
 PROVENANCE = {"command": "python recipes/ablate.py", "commit": None, "seed": 3, "versions": {"torch": "2.13.0"}}
@@ -51,6 +53,16 @@ def test_all_files_are_written_and_the_page_says_everything(findings: Findings, 
         "2.13.0", "ablation.json",
     ):  # fmt: skip
         assert said in text, said
+
+
+def test_published_findings_are_written_and_shown(
+    findings: Findings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(tmp_path, RunConsole(Console(width=200)), findings, PROVENANCE)
+    assert json.loads((tmp_path / "ablation.json").read_text())["provenance"] == PROVENANCE
+    said = capsys.readouterr().out
+    assert f"page: {tmp_path / 'ablation.html'}" in said
+    assert "Effects" in said
 
 
 def test_results_are_strict_json_beside_question_and_provenance(findings: Findings, tmp_path: Path) -> None:

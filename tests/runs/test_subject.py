@@ -5,18 +5,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import matplotlib.figure
 import pytest
 import torch
-from rich.console import Console
 
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.models.pair import ModelPair
-from toolkit.reports.console import RunConsole
-from toolkit.reports.findings import Chart, Findings, Table
 from toolkit.runs.settings import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
-from toolkit.runs.subject import FindingsConfig, ModelsConfig, Subject, open_models, publish
+from toolkit.runs.subject import FindingsConfig, ModelsConfig, Subject, models_origin, open_models
 
 Save = Callable[..., Path]
 
@@ -137,26 +133,8 @@ def test_models_alone(organism_folders):
     assert open_models(ModelsConfig(device_map="cpu")).origins[0] == "artifacts/organism/base"
 
 
-def test_findings_are_written_and_shown(pair: ModelPair, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    figure = matplotlib.figure.Figure()
-    figure.subplots().plot([0, 1])
-    findings = Findings(
-        name="answer",
-        title="An answer",
-        question="What is it?",
-        facts={"models": "two"},
-        headline=[],
-        tables=[Table(title="Numbers", columns=("name", "value"), rows=[["a", 1.5]])],
-        charts=[Chart(name="plot", figure=figure, caption="Nothing.")],
-        results={"value": 1.5},
-    )
-    publish(ModelsConfig(out=tmp_path / "out", seed=3), RunConsole(Console(width=200)), findings, pair, {"source": "x"})
-    content = json.loads((tmp_path / "out" / "answer.json").read_text())
-    assert content["results"] == {"value": 1.5}
-    assert content["provenance"]["seed"] == 3
-    assert content["provenance"]["data"] == {"source": "x"}
-    assert set(pair.fingerprints().values()) <= set(content["provenance"]["sha256"].values())
-    assert (tmp_path / "out" / "figures" / "answer_plot.png").exists()
-    said = capsys.readouterr().out
-    assert f"page: {tmp_path / 'out' / 'answer.html'}" in said
-    assert "Numbers" in said
+def test_findings_name_what_they_came_from(pair: ModelPair):
+    origin = models_origin(ModelsConfig(seed=3), pair, {"source": "x"})
+    assert origin["seed"] == 3
+    assert origin["data"] == {"source": "x"}
+    assert origin["sha256"] == pair.fingerprints()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.artifacts import RunFolder
+from toolkit.reports.console import RunConsole
 from toolkit.reports.drawing import save_pngs
 from toolkit.reports.findings import Cell, Findings, SideBySide, Table, written
 from toolkit.reports.markup import (
@@ -23,6 +24,13 @@ from toolkit.reports.markup import (
 
 ONE_LINE = 40  # longer texts are folded
 ROOM = 120  # characters across a table; intervals go under their values where that is too little
+
+
+def publish(folder: Path, console: RunConsole, findings: Findings, provenance: Mapping[str, Any]) -> None:
+    """Write the page, its figures and the JSON into `folder`, and show all of it in the terminal."""
+    page = write_findings(folder, findings, provenance)
+    console.findings(findings)
+    console.note(f"page: {page}")
 
 
 def write_findings(folder: Path, findings: Findings, provenance: Mapping[str, Any]) -> Path:

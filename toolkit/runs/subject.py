@@ -15,9 +15,6 @@ from toolkit.harvest.documents import EMBEDDED, Corpus, open_corpus
 from toolkit.interventions.matching import check_match
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import CHECKOUT
-from toolkit.reports.console import RunConsole
-from toolkit.reports.findings import Findings
-from toolkit.reports.findings_page import write_findings
 from toolkit.runs.settings import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
 
 
@@ -93,6 +90,10 @@ class Subject:
             "text": f"{self.config.data}, held out",
         }
 
+    def origin(self, config: FindingsConfig) -> dict[str, Any]:
+        """What findings about it came from."""
+        return models_origin(config, self.pair, self.corpus.origin)
+
     def generator(self, seed: int) -> torch.Generator:
         """A fresh source of chance on the CPU."""
         return torch.Generator().manual_seed(seed)
@@ -115,22 +116,17 @@ def check_site(crosscoder: Crosscoder) -> None:
         )
 
 
-def crosscoder_fingerprint(config: ModelsConfig) -> dict[str, str]:
+def models_origin(config: ModelsConfig, pair: ModelPair, data: Mapping[str, Any]) -> dict[str, Any]:
+    """What findings came from: models, crosscoder where there is one, and text, whose own origin `data` is."""
+    return provenance(seed=config.seed, data=data, inputs=pair.fingerprints() | _crosscoder_fingerprint(config))
+
+
+def _crosscoder_fingerprint(config: ModelsConfig) -> dict[str, str]:
     """Sha256 of the files that the crosscoder is read from; none where the question needs no crosscoder."""
     if not isinstance(config, FindingsConfig):
         return {}
     files = [config.run] if config.run.is_file() else sorted(config.run.glob("*.safetensors"))
     return {str(path).removeprefix(f"{CHECKOUT}/"): sha256(path) for path in files}
-
-
-def publish(
-    config: ModelsConfig, console: RunConsole, findings: Findings, pair: ModelPair, data: Mapping[str, Any]
-) -> None:
-    """Write the page, its figures and the JSON into `config.out`, and show all of it; `data` is the text's origin."""
-    origin = provenance(seed=config.seed, data=data, inputs=pair.fingerprints() | crosscoder_fingerprint(config))
-    page = write_findings(config.out, findings, origin)
-    console.findings(findings)
-    console.note(f"page: {page}")
 
 
 def _run_settings(config: FindingsConfig, crosscoder: CrosscoderConfig) -> RunConfig:
