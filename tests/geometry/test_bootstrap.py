@@ -1,9 +1,11 @@
 """Bootstrap intervals against the normal ones."""
 
+import math
+
 import pytest
 import torch
 
-from toolkit.geometry.bootstrap import bootstrap_difference, bootstrap_mean
+from toolkit.geometry.bootstrap import bootstrap_mean
 
 
 def test_interval_of_a_mean_agrees_with_the_normal_one():
@@ -15,20 +17,28 @@ def test_interval_of_a_mean_agrees_with_the_normal_one():
     assert high == pytest.approx(mean + half, abs=0.1 * half)
 
 
-def test_interval_of_a_difference_agrees_with_the_normal_one():
-    generator = torch.Generator().manual_seed(0)
-    first = torch.randn(1500, generator=generator) * 2 + 1
-    second = torch.randn(700, generator=generator)
-    difference, low, high = bootstrap_difference(first, second, torch.Generator().manual_seed(1))
-    half = 1.96 * (first.var() / 1500 + second.var() / 700).sqrt().item()
-    assert difference == pytest.approx((first.mean() - second.mean()).item(), abs=1e-6)
-    assert low == pytest.approx(difference - half, abs=0.1 * half)
-    assert high == pytest.approx(difference + half, abs=0.1 * half)
+def test_samples_of_one_group_are_drawn_together():
+    of_group = torch.randn(300, generator=torch.Generator().manual_seed(0))
+    values, groups = of_group.repeat_interleave(10), torch.arange(300).repeat_interleave(10)
+    mean, low, high = bootstrap_mean(values, torch.Generator().manual_seed(1), groups=groups)
+    assert (mean, low, high) == pytest.approx(bootstrap_mean(of_group, torch.Generator().manual_seed(1)))
+    _, narrow, wide = bootstrap_mean(values, torch.Generator().manual_seed(1))
+    assert wide - narrow < 0.5 * (high - low)
+
+
+def test_groups_weigh_as_many_samples_as_they_have():
+    values, groups = torch.tensor([0.0, 1.0, 1.0, 1.0]), torch.tensor([7, 3, 3, 3])
+    mean, low, high = bootstrap_mean(values, torch.Generator().manual_seed(0), groups=groups)
+    assert (mean, low, high) == (0.75, 0.0, 1.0)
+
+
+def test_one_sample_or_group_has_a_mean_but_no_interval():
+    for values, groups in ((torch.ones(1), None), (torch.ones(3), torch.zeros(3, dtype=torch.long))):
+        mean, *ends = bootstrap_mean(values, torch.Generator(), groups=groups)
+        assert mean == 1
+        assert all(map(math.isnan, ends))
 
 
 def test_no_values_are_refused():
-    some, none = torch.ones(3), torch.ones(0)
     with pytest.raises(ValueError, match="no values"):
-        bootstrap_mean(none, torch.Generator())
-    with pytest.raises(ValueError, match="no values"):
-        bootstrap_difference(some, none, torch.Generator())
+        bootstrap_mean(torch.ones(0), torch.Generator())

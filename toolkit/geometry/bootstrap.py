@@ -1,7 +1,7 @@
-"""Bootstrap intervals: what a mean, or the difference of two, could have been with another draw of the same kind."""
+"""Bootstrap intervals: what a mean could have been with another draw of the same kind."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 DRAWN_TOGETHER = 2**20
@@ -9,42 +9,39 @@ INTERVAL = torch.tensor([0.025, 0.975], dtype=torch.float64)
 
 
 def bootstrap_mean(
-    values: Float[Tensor, " sample"], generator: torch.Generator, resamples: int = 1000
+    values: Float[Tensor, " sample"],
+    generator: torch.Generator,
+    *,
+    groups: Int[Tensor, " sample"] | None = None,
+    resamples: int = 1000,
 ) -> tuple[float, float, float]:
     """Return the mean and the bounds of its 95 % bootstrap interval (percentiles of resampled means).
 
+    Samples of one group, such as positions of one document, are alike: they are drawn together. The difference of
+    paired samples is the mean of their differences. One sample or group alone has no interval: its bounds are NaN.
     Raises ValueError for no values.
     """
-    values = _filled(values)
-    low, high = _resampled_means(values, generator, resamples).quantile(INTERVAL).tolist()
-    return values.mean().item(), low, high
-
-
-def bootstrap_difference(
-    first: Float[Tensor, " sample"],
-    second: Float[Tensor, " other_sample"],
-    generator: torch.Generator,
-    resamples: int = 1000,
-) -> tuple[float, float, float]:
-    """Return mean(first) − mean(second) of two independent samples, with its 95 % bootstrap interval.
-
-    For paired samples take `bootstrap_mean` of their differences. Raises ValueError for an empty sample.
-    """
-    first, second = _filled(first), _filled(second)
-    differences = _resampled_means(first, generator, resamples) - _resampled_means(second, generator, resamples)
-    low, high = differences.quantile(INTERVAL).tolist()
-    return (first.mean() - second.mean()).item(), low, high
-
-
-def _filled(values: Tensor) -> Tensor:
     if len(values) == 0:
-        raise ValueError("no values to take a mean of: an interval needs at least one")
-    return values.double().cpu()
+        raise ValueError("no values to take a mean of: give at least one, two for an interval")
+    sums, sizes = _by_group(values.double().cpu(), groups)
+    mean = (sums.sum() / sizes.sum()).item()
+    if len(sums) == 1:
+        return mean, float("nan"), float("nan")
+    low, high = _resampled_means(sums, sizes, generator, resamples).quantile(INTERVAL).tolist()
+    return mean, low, high
 
 
-def _resampled_means(values: Tensor, generator: torch.Generator, resamples: int) -> Tensor:
+def _by_group(values: Tensor, groups: Tensor | None) -> tuple[Tensor, Tensor]:
+    if groups is None:
+        return values, torch.ones_like(values)
+    names, place = groups.cpu().unique(return_inverse=True)
+    zeros = values.new_zeros(len(names))
+    return zeros.index_add(0, place, values), zeros.index_add(0, place, torch.ones_like(values))
+
+
+def _resampled_means(sums: Tensor, sizes: Tensor, generator: torch.Generator, resamples: int) -> Tensor:
     """One mean a resample, [resamples], as many at once as fit into little memory."""
-    together = max(1, DRAWN_TOGETHER // len(values))
-    sizes = [min(together, resamples - done) for done in range(0, resamples, together)]
-    draws = (torch.randint(len(values), (size, len(values)), generator=generator) for size in sizes)
-    return torch.cat([values[draw].mean(dim=1) for draw in draws])
+    together = max(1, DRAWN_TOGETHER // len(sums))
+    counts = [min(together, resamples - done) for done in range(0, resamples, together)]
+    draws = (torch.randint(len(sums), (count, len(sums)), generator=generator) for count in counts)
+    return torch.cat([sums[draw].sum(dim=1) / sizes[draw].sum(dim=1) for draw in draws])
