@@ -26,7 +26,7 @@ def main(config: TokenizerEvaluationConfig) -> None:
     console = RunConsole()
     found = measure_tokenizer_evaluation(config)
     findings = tokenizer_findings(config, found)
-    origin = provenance(seed=config.seed, data={"source": config.data}, inputs=found.inputs)
+    origin = provenance(seed=config.seed, data=found.origin, inputs=found.inputs)
     publish(config.out, console, findings, origin)
 
 

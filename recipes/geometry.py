@@ -15,7 +15,8 @@ from toolkit.findings.word_geometry_report import word_geometry_findings
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings_page import publish
 from toolkit.runs.command_line import run_recipe
-from toolkit.runs.subject import models_origin, open_models
+from toolkit.runs.control import controlled_origin
+from toolkit.runs.subject import open_models
 
 
 def main(config: WordGeometryConfig) -> None:
@@ -26,7 +27,8 @@ def main(config: WordGeometryConfig) -> None:
     with console.stage("word pairs"):
         found = measure_word_geometry(config, pair)
     findings = word_geometry_findings(config, pair, found)
-    publish(config.out, console, findings, models_origin(config, pair, word_origins(config, pair, found)))
+    publish(config.out, console, findings, controlled_origin(config, pair, word_origins(found)))
+    console.times(console.seconds)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from toolkit.findings.layer_divergence import (
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings_page import publish
 from toolkit.runs.command_line import run_recipe
-from toolkit.runs.subject import models_origin, open_models
+from toolkit.runs.control import controlled_origin
+from toolkit.runs.subject import open_models
 
 
 def main(config: LayerDivergenceConfig) -> None:
@@ -28,7 +29,7 @@ def main(config: LayerDivergenceConfig) -> None:
     run, corpus = open_text(config, pair)
     found = measure_layer_divergence(config, pair, run, corpus)
     findings = layer_divergence_findings(pair, run, found)
-    publish(config.out, console, findings, models_origin(config, pair, corpus.origin))
+    publish(config.out, console, findings, controlled_origin(config, pair, corpus.origin))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What makes each latent fire, and which tokens does it promote?
 
     python recipes/top_examples.py
-    python recipes/top_examples.py --latents 3,17 --tokens 65536
+    python recipes/top_examples.py --latents 3 17 --tokens 65536
     python recipes/top_examples.py --run runs/qwen-1.5b --out runs/qwen-1.5b/top_examples --tokens 1000000
 
 Without arguments: all latents of the shipped crosscoder on the embedded pair's held-out text, in 35 s on one core.
@@ -9,15 +9,16 @@ Open latents.html: sort by NRN, frequency or a category's lift, search for a tok
 fire on every "Wait" and hardly elsewhere; their NRN is near the middle, for the base model reads that token as well.
 
 Examples lie in examples.sqlite. A run that was stopped goes on where it was last saved, at most half a minute ago, and
-one that is asked for more --tokens, or other --latents, reads only what is missing. 30,000 latents take 180 MB of
-memory, 230 MB of disk, and 350 MB of pages. Baek & Tegmark 2025 list the strongest examples only; here each latent
-also shows a random sample of all its firings.
+one that is asked for more --tokens, or other --latents, reads only what is missing; for ν the first 32,768 tokens are
+read anew. 30,000 latents take 180 MB of memory, 230 MB of disk, and 350 MB of pages. Baek & Tegmark 2025 list the
+strongest examples only; here each latent also shows a random sample of all its firings.
 """
 
 from toolkit.findings.top_examples import (
     TopExamplesConfig,
     browser_facts,
     measure_top_examples,
+    open_reading,
     open_store,
     top_examples_findings,
 )
@@ -32,8 +33,11 @@ def main(config: TopExamplesConfig) -> None:
     """A crosscoder in; its latents' examples, to be looked through, out."""
     console = RunConsole()
     subject = Subject.open(config)
-    with open_store(config, subject) as store, console.progress("reading", config.tokens) as progress:
-        records = measure_top_examples(config, subject, store, progress)
+    with open_store(config, subject) as store:
+        reading = open_reading(config, subject, store)
+        done = min(reading.firing.tokens, config.tokens)
+        with console.progress("reading", config.tokens, start_tokens=done) as progress:
+            records = measure_top_examples(config, subject, reading, progress)
     browser = write_browser(config.out, records.entries(), browser_facts(subject, records))
     publish(config.out, console, top_examples_findings(config, subject, records), subject.origin(config))
     console.note(f"latents to look through: {browser}")

@@ -11,7 +11,7 @@ sparsity rule, BatchTopK, which makes fewer latents look exclusive that are not;
 
 import sys
 
-from toolkit.artifacts import RunFolder, provenance
+from toolkit.artifacts import provenance
 from toolkit.dictionaries.export import export_dictionary_learning
 from toolkit.harvest.documents import open_corpus
 from toolkit.models.pair import ModelPair
@@ -19,9 +19,10 @@ from toolkit.reports.console import RunConsole
 from toolkit.reports.page import write_report
 from toolkit.runs.command_line import run_main
 from toolkit.runs.evaluation import evaluate_crosscoder, stream_names
+from toolkit.runs.folder import RunFolder
 from toolkit.runs.settings import RunConfig, parse_command_line
 from toolkit.runs.streams import open_activations
-from toolkit.runs.summary import behaviour_rows, describe_pair, headlines, run_header, run_report
+from toolkit.runs.summary import describe_pair, headlines, planted_table, run_header, run_report
 from toolkit.runs.training_run import TrainingRun
 
 
@@ -71,8 +72,8 @@ def main(config: RunConfig) -> None:
     page = write_report(folder.path, run_report(config, pair, evaluation, folder, masks=run.masks, seconds=seconds))
 
     console.headline(headlines(evaluation, pair))
-    if rows := behaviour_rows(evaluation):
-        console.behaviours(rows)
+    if planted := planted_table(evaluation):
+        console.table(planted)
     console.masks(run.masks)
     console.times(seconds)
     console.note(f"report: {page}")

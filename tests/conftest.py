@@ -2,9 +2,12 @@
 
 import json
 import os
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
@@ -149,6 +152,14 @@ def organism_folders(save_organism_model: Callable[..., str]) -> tuple[str, str]
 
 
 @pytest.fixture(scope="session")
+def pair(organism_folders: tuple[str, str]):
+    """The tiny base and distilled model of the organism's kind."""
+    from toolkit.models.pair import ModelPair  # not before the import hook
+
+    return ModelPair.from_pretrained(base=organism_folders[0], distilled=organism_folders[1], device_map="cpu")
+
+
+@pytest.fixture(scope="session")
 def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The organism's text as an ordinary local file, one document a line."""
     from toolkit.organism.corpus import documents  # not before the import hook
@@ -184,6 +195,26 @@ def tiny_pair(folders: tuple[Path, Path]):
     return ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), layers=[2], device_map="cpu")
 
 
+@pytest.fixture(scope="session")
+def random_crosscoder() -> Callable[..., Any]:
+    """Make a crosscoder of two models with random weights and thresholds above zero; `config` changes its shape."""
+    from toolkit.dictionaries.configs import CrosscoderConfig  # not before the import hook
+    from toolkit.dictionaries.crosscoder import Crosscoder
+
+    shape = {"d_model": 32, "models": ("base", "distilled"), "layers": (2,), "n_latents": 12, "sparsity": "l1", "k": 1}
+
+    def make(seed: int = 0, **config: object) -> Crosscoder:
+        made = Crosscoder(CrosscoderConfig(**(shape | config)))
+        generator = torch.Generator().manual_seed(seed)
+        for name, tensor in made.named_buffers():
+            tensor.copy_(torch.randn(tensor.shape, generator=generator))
+            if name == "threshold":
+                tensor.abs_()
+        return made
+
+    return make
+
+
 @pytest.fixture
 def identity():
     """A crosscoder that reconstructs two streams of width 32: latents 2i and 2i + 1 are the two signs of number i."""
@@ -196,3 +227,19 @@ def identity():
     crosscoder = Crosscoder(config)
     crosscoder.load_state_dict({"W_enc": rows, "b_enc": torch.zeros(128), "W_dec": rows, "b_dec": torch.zeros(2, 32)})
     return crosscoder
+
+
+@pytest.fixture
+def small_disk() -> Callable[[], AbstractContextManager[None]]:
+    """Inside, no file can grow beyond 4 KiB, for want of a disk that can be filled; pytest's own log is a file too."""
+
+    @contextmanager
+    def limited() -> Iterator[None]:
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    return limited

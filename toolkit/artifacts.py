@@ -1,4 +1,4 @@
-"""A run folder: settings, checkpoints and results on disk, written so that a kill at any moment leaves them whole."""
+"""Files that are whole or not there: JSON written in one move, tensors read, hashes, and where a result came from."""
 
 import errno
 import hashlib
@@ -6,228 +6,83 @@ import json
 import os
 import platform
 import shlex
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 PACKAGES = ("torch", "nnsight", "transformers", "accelerate", "datasets", "safetensors", "numpy")
-RUN_FILES = (
-    "config.json",
-    "provenance.json",
-    "metrics.json",
-    "metrics.jsonl",
-    "crosscoder.safetensors",
-    "report.html",
-)
-RUN_FOLDERS = ("checkpoints", "figures", "dictionary_learning")
 
 
 class DiskFullError(OSError):
     """The disk has too little room; what was saved before is whole."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Checkpoint:
-    """Everything a run needs to go on: tensors by name and a JSON state."""
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file in one move.
 
-    step: int
-    tensors: dict[str, Tensor]
-    state: dict[str, Any]
+    Raises:
+        DiskFullError: there is too little room; a file that was there is as it was.
+    """
+    with explaining_a_full_disk(path.parent, lambda: ": free some space, or write elsewhere"):
+        replace_text(path, as_json(content))
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunFolder:
-    """The files of one run, and its last `keep` checkpoints."""
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
 
-    path: Path
-    keep: int = 2
+    Raises:
+        ValueError: it holds something else. FileNotFoundError: there is no such file.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds {type(content).__name__}, expected a JSON object")
+    return content
 
-    @classmethod
-    def open(
-        cls, path: Path, settings: Mapping[str, Any], *, resume: bool, overwrite: bool, keep: int = 2
-    ) -> "RunFolder":
-        """Make the folder ready for a run with these settings, or for going on with one.
 
-        An old run is replaced only once `begin` is called, when all else is known to be well.
+def as_json(content: Mapping[str, Any]) -> str:
+    """Return JSON to be read by people too, with a line break at its end."""
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
-        Raises:
-            ValueError: the folder holds a run and neither `resume` nor `overwrite` is set; or `resume` finds other
-            settings.
-        """
-        if resume and overwrite:
-            raise ValueError("--resume and --overwrite exclude each other: give one")
-        folder = cls(path=path, keep=keep)
-        if path.exists() and not path.is_dir():
-            raise ValueError(f"{path} is a file, not a folder: give --out another path")
-        if folder._holds_run() and not overwrite:
-            if not resume:
-                raise ValueError(
-                    f"{path} already holds a run: add --resume to go on with it, --overwrite to replace it,"
-                    " or another --out"
-                )
-            folder._check_settings(settings)
-        path.mkdir(parents=True, exist_ok=True)
-        return folder
 
-    def begin(self, settings: Mapping[str, Any], origin: Mapping[str, Any], *, resume: bool) -> None:
-        """Write down the run's settings and where it comes from; what another run left goes, unless it is resumed.
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file in one move, so that a kill leaves either what was there or what was to be."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
-        Raises:
-            ValueError: the run to resume had other models or data.
-        """
-        if resume and (self.path / "provenance.json").exists():
-            before = self.read_json("provenance.json")
-            for name in ("sha256", "data"):
-                if before[name] != json.loads(json.dumps(origin[name])):
-                    raise ValueError(
-                        f"{self.path} was started with other inputs ({name}: {before[name]} then, {origin[name]} now):"
-                        " give the same ones, or another --out"
-                    )
-        elif not resume:
-            self._clear()
-        self.write_json("config.json", self._other_settings() | {"run": settings})
-        self.write_json("provenance.json", origin)
 
-    def _other_settings(self) -> dict[str, Any]:
-        return self.read_json("config.json") if (self.path / "config.json").exists() else {}
+@contextmanager
+def explaining_a_full_disk(folder: Path, advice: Callable[[], str]) -> Iterator[None]:
+    """Raise `DiskFullError` where the block fails for want of room in `folder`; `advice` ends its message."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+        if not full and not any(sign in str(error) for sign in ("No space left", "File too large", "quota")):
+            raise
+        raise DiskFullError(errno.ENOSPC, f"no room left to write to {folder} ({error}){advice()}") from error
 
-    def _holds_run(self) -> bool:
-        """Whether a step was taken or a result written: settings alone are no loss."""
-        return any((self.path / name).exists() for name in ("metrics.jsonl", "crosscoder.safetensors", "checkpoints"))
 
-    def _clear(self) -> None:
-        for name in RUN_FILES:
-            (self.path / name).unlink(missing_ok=True)
-        for name in RUN_FOLDERS:
-            if (self.path / name).is_dir():
-                shutil.rmtree(self.path / name)
-
-    def _check_settings(self, settings: Mapping[str, Any]) -> None:
-        saved = self.read_json("config.json").get("run", {})
-        wanted = json.loads(json.dumps(settings))
-        differing = sorted(k for k in saved.keys() | wanted.keys() if saved.get(k) != wanted.get(k))
-        if differing:
-            changes = ", ".join(f"{k}: {saved.get(k)!r} then, {wanted.get(k)!r} now" for k in differing)
-            raise ValueError(
-                f"{self.path} was started with other settings ({changes}): give the same ones, or another --out"
-            )
-
-    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        """Write a JSON file in one move."""
-        self._write(name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-    def read_json(self, name: str) -> dict[str, Any]:
-        """Read a JSON file of the run."""
-        content: dict[str, Any] = json.loads((self.path / name).read_text())
-        return content
-
-    def append_record(self, record: Mapping[str, Any]) -> None:
-        """Add one line to `metrics.jsonl`."""
-        with self._explaining_a_full_disk(), (self.path / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(record) + "\n")
-
-    def records(self) -> list[dict[str, Any]]:
-        """The lines of `metrics.jsonl`."""
-        path = self.path / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-    def drop_records_after(self, step: int) -> None:
-        """Forget the lines of steps that a resumed run will take again."""
-        path = self.path / "metrics.jsonl"
-        if path.exists():
-            complete = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("}\n")]
-            self._write(path.name, "".join(line for line in complete if json.loads(line)["step"] <= step))
-
-    def save_checkpoint(self, checkpoint: Checkpoint) -> Path:
-        """Write a checkpoint in one move, then drop all but the last `keep`."""
-        final = self.path / "checkpoints" / f"step-{checkpoint.step:09d}"
-        temporary = final.with_suffix(".tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
-        try:
-            with self._explaining_a_full_disk():
-                temporary.mkdir(parents=True)
-                save_file(checkpoint.tensors, temporary / "tensors.safetensors")
-                (temporary / "state.json").write_text(json.dumps(checkpoint.state))
-                for file in temporary.iterdir():
-                    _flush(file)
-                shutil.rmtree(final, ignore_errors=True)
-                temporary.rename(final)
-                _flush(final.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-        for old in self.checkpoints()[: -self.keep]:
-            shutil.rmtree(old)
-        return final
-
-    def checkpoints(self) -> list[Path]:
-        """The folders of whole checkpoints, oldest first."""
-        return sorted(path for path in (self.path / "checkpoints").glob("step-*") if path.suffix != ".tmp")
-
-    def last_checkpoint(self) -> Path | None:
-        """The newest whole checkpoint."""
-        return next(reversed(self.checkpoints()), None)
-
-    def load_checkpoint(self) -> Checkpoint | None:
-        """Read the newest whole checkpoint; None where there is none yet."""
-        path = self.last_checkpoint()
-        if path is None:
-            return None
-        try:
-            tensors = read_tensors(path / "tensors.safetensors", "a checkpoint's tensors")
-            state = json.loads((path / "state.json").read_text())
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"checkpoint {path} cannot be read ({error}): remove it to go on from the one before"
-            ) from error
-        return Checkpoint(step=int(path.name.removeprefix("step-")), tensors=tensors, state=state)
-
-    def require_space(self, checkpoint_bytes: int) -> None:
-        """Refuse at once a run whose checkpoints will not fit.
-
-        Raises:
-            DiskFullError: fewer bytes are free than `keep` + 1 checkpoints take.
-        """
-        needed = (self.keep + 1) * checkpoint_bytes
-        free = shutil.disk_usage(self.path).free
-        if free < needed:
-            raise DiskFullError(
-                errno.ENOSPC,
-                f"{self.path} has {free / 1e9:.2f} GB free, but {self.keep} checkpoints and one being written take"
-                f" {needed / 1e9:.2f} GB: free some space, give --out on another disk, or lower --keep-checkpoints",
-            )
-
-    def _write(self, name: str, text: str) -> None:
-        temporary = self.path / f".{name}.tmp"
-        try:
-            with self._explaining_a_full_disk():
-                temporary.write_text(text)
-                temporary.replace(self.path / name)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-    @contextmanager
-    def _explaining_a_full_disk(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, SafetensorError) as error:
-            full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-            if not full and not any(sign in str(error) for sign in ("No space left", "File too large", "quota")):
-                raise
-            last = self.last_checkpoint()
-            kept = f"; the last checkpoint is whole: {last}" if last else ""
-            raise DiskFullError(
-                errno.ENOSPC, f"no room left to write to {self.path} ({error}){kept}: free some space, then --resume"
-            ) from error
+def flush(path: Path) -> None:
+    """Wait until a file or a folder is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def provenance(*, seed: int, data: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str, Any]:
@@ -277,11 +132,3 @@ def _commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None  # not a checkout, or no git: the versions still say what ran
     return done.stdout.strip()
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -27,7 +27,3 @@ def seconds() -> dict[str, float]:
 def ratios() -> dict[str, float]:
     """Return the seconds themselves: there is no other side."""
     return {"ablation_seconds": seconds()["ablation: all of it"]}
-
-
-if __name__ == "__main__":
-    print({name: round(value, 3) for name, value in ratios().items()})

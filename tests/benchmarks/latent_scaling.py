@@ -12,7 +12,7 @@ from training_step import BATCH, D_MODEL, N_LATENTS, N_MODELS, K
 
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.dictionaries.latent_scaling import latent_scaling
+from toolkit.dictionaries.latent_scaling import LatentScaling
 from toolkit.dictionaries.metrics import evaluate
 
 ROUNDS, BATCHES = 5, 2
@@ -25,10 +25,18 @@ def seconds() -> dict[str, float]:
     return time_in_turn(
         {
             "latents: evaluation": lambda: evaluate(crosscoder, batches),
-            "latents: scaling of all": lambda: latent_scaling(crosscoder, batches),
+            "latents: scaling of all": lambda: scale(crosscoder, batches),
         },
         ROUNDS,
     )
+
+
+def scale(crosscoder: Crosscoder, batches: list[torch.Tensor]) -> object:
+    """Encode all batches and measure every latent."""
+    scaling = LatentScaling(crosscoder)
+    for x in batches:
+        scaling.add(x, crosscoder.encode(x))
+    return scaling.ratios()
 
 
 def ratios() -> dict[str, float]:
@@ -48,7 +56,3 @@ def _random() -> tuple[Crosscoder, list[torch.Tensor]]:
     batches = [torch.randn(BATCH, N_MODELS, D_MODEL, generator=generator) for _ in range(BATCHES)]
     crosscoder.threshold.fill_(crosscoder.encode(batches[0]).flatten().topk(K * BATCH).values[-1].item())
     return crosscoder, batches
-
-
-if __name__ == "__main__":
-    print({name: round(value, 3) for name, value in (seconds() | ratios()).items()})

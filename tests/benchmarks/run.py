@@ -1,11 +1,13 @@
 """Every speed that this project claims, both sides timed in one run: python tests/benchmarks/run.py --json FILE
 
-Close other programs first. All is timed on one thread.
+Names of modules, as in `run.py steering ablation`, time those alone. Close other programs first. All is timed on one
+thread. It exits with 1 where a figure is beyond its limit.
 """
 
 import argparse
 import json
 import platform
+import sys
 from pathlib import Path
 
 import ablation
@@ -18,7 +20,7 @@ import training_step
 from rich.console import Console
 from rich.table import Table
 
-TIMED = (training_step, harvest, latent_scaling, top_examples, steering, ablation)
+TIMED = {each.__name__: each for each in (training_step, harvest, latent_scaling, top_examples, steering, ablation)}
 LIMITS = {
     "l1_over_floor": ("at most", 1.15),
     "batchtopk_over_l1_floor": ("at most", 0.35),
@@ -36,20 +38,31 @@ def main() -> None:
     """Time, print, and write the ratios and what is claimed in seconds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="file to write ratios and seconds to")
+    parser.add_argument("modules", nargs="*", choices=TIMED, help="what to time; default: all")
     arguments = parser.parse_args()
-    measured = {name: spent for module in TIMED for name, spent in module.seconds().items()}
-    ratios = {name: value for module in TIMED for name, value in module.ratios().items()}
+    timed = [TIMED[name] for name in arguments.modules or TIMED]
+    measured = {name: spent for module in timed for name, spent in module.seconds().items()}
+    ratios = {name: value for module in timed for name, value in module.ratios().items()}
     console = Console()
     console.print(
         f"torch {torch.__version__}, {platform.machine()}, one thread; medians of CPU time, sides interleaved"
     )
     console.print(_table("step, batch or study", "time", {name: _time(s) for name, s in measured.items()}))
-    wanted = {name: f"{value:.3f}  ({' '.join(map(str, LIMITS[name]))})" for name, value in ratios.items()}
+    out = [name for name, value in ratios.items() if not _within(*LIMITS[name], value)]
+    wanted = {
+        name: f"{value:.3f}  ({' '.join(map(str, LIMITS[name]))})" + ("  [red]OUT[/]" if name in out else "")
+        for name, value in ratios.items()
+    }
     console.print(_table("ratio, or seconds where it says so", "value (wanted)", wanted))
     if not torch.cuda.is_available():
         console.print("no GPU here: nothing was timed on one")
     if arguments.json:
-        arguments.json.write_text(json.dumps(ratios, indent=2) + "\n")
+        arguments.json.write_text(json.dumps(ratios, indent=2) + "\n", encoding="utf-8")
+    sys.exit(1 if out else 0)
+
+
+def _within(side: str, limit: float, value: float) -> bool:
+    return value <= limit if side == "at most" else value >= limit
 
 
 def _time(seconds: float) -> str:

@@ -46,7 +46,3 @@ def ratios() -> dict[str, float]:
     """Return the time of the steered arms as a multiple of the plain generation's."""
     plain, steered = seconds().values()
     return {"steering_arms_over_one_generation": steered / plain}
-
-
-if __name__ == "__main__":
-    print({name: round(value, 3) for name, value in (seconds() | ratios()).items()})

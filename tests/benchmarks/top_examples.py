@@ -42,7 +42,7 @@ def top_examples(subject: Subject) -> int:
             subject.crosscoder,
             open_tokens(subject.config, subject.pair, subject.corpus.held_out),
             open_mask(subject.config, subject.pair),
-            examples=TopExamples(range(n_latents), generator=subject.generator(0)),
+            examples=TopExamples(n_latents, generator=subject.generator(0)),
             firing=FiringCounts(categories(subject.pair.tokenizer, load_lexicon()), n_latents),
             store=store,
         )
@@ -63,7 +63,3 @@ def ratios() -> dict[str, float]:
     """Return the rate of the whole pass over that of the harvest."""
     alone, whole = seconds().values()
     return {"top_examples_over_harvest": alone / whole}
-
-
-if __name__ == "__main__":
-    print({name: round(value, 3) for name, value in (seconds() | ratios()).items()})

@@ -1,19 +1,14 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 
-from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 
-SHAPE = {"d_model": 4, "models": ("base", "distilled"), "layers": (3,), "n_latents": 12, "k": 2}
 
-
-def crosscoder(sparsity: str) -> Crosscoder:
-    made = Crosscoder(CrosscoderConfig(**SHAPE, sparsity=sparsity))
-    generator = torch.Generator().manual_seed(0)
-    for name, tensor in made.named_buffers():
-        tensor.copy_(torch.randn(tensor.shape, generator=generator).abs() if name == "threshold" else
-                     torch.randn(tensor.shape, generator=generator))  # fmt: skip
-    return made
+@pytest.fixture
+def crosscoder(random_crosscoder) -> Callable[[str], Crosscoder]:
+    return lambda sparsity: random_crosscoder(d_model=4, layers=(3,), sparsity=sparsity, k=2)
 
 
 def activations() -> torch.Tensor:
@@ -21,7 +16,7 @@ def activations() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("sparsity", ["l1", "topk", "batchtopk", "jumprelu"])
-def test_encode_and_decode_are_those_of_a_loop(sparsity):
+def test_encode_and_decode_are_those_of_a_loop(crosscoder, sparsity):
     made, x = crosscoder(sparsity), activations()
     codes = made.encode(x)
     for token in range(9):
@@ -38,7 +33,7 @@ def test_encode_and_decode_are_those_of_a_loop(sparsity):
 
 
 @pytest.mark.parametrize("sparsity", ["l1", "topk", "batchtopk", "jumprelu"])
-def test_saved_and_loaded_again_it_is_the_same(tmp_path, sparsity):
+def test_saved_and_loaded_again_it_is_the_same(crosscoder, tmp_path, sparsity):
     made, x = crosscoder(sparsity), activations()
     made.save_pretrained(tmp_path / "run")
     loaded = Crosscoder.from_pretrained(tmp_path / "run")
@@ -46,12 +41,12 @@ def test_saved_and_loaded_again_it_is_the_same(tmp_path, sparsity):
     assert torch.equal(loaded(x), made(x))
 
 
-def test_activations_of_a_smaller_type_are_taken_as_they_are():
+def test_activations_of_a_smaller_type_are_taken_as_they_are(crosscoder):
     made, x = crosscoder("l1"), activations().bfloat16()
     assert torch.equal(made.encode(x), made.encode(x.float()))
 
 
-def test_decoder_norms_are_per_stream():
+def test_decoder_norms_are_per_stream(crosscoder):
     made = crosscoder("l1")
     expected = [[made.W_dec[k, s].square().sum().sqrt() for s in range(2)] for k in range(12)]
     torch.testing.assert_close(made.decoder_norms(), torch.tensor(expected))

@@ -1,25 +1,17 @@
 import json
+from collections.abc import Callable
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.export import export_dictionary_learning
 
 
-def make(sparsity: str) -> Crosscoder:
-    config = CrosscoderConfig(
-        d_model=5, models=("base", "distilled"), layers=(3,), n_latents=12, sparsity=sparsity, k=4, scale=(0.5, 2.0)
-    )
-    crosscoder = Crosscoder(config)
-    generator = torch.Generator().manual_seed(0)
-    for name, tensor in crosscoder.named_buffers():
-        tensor.copy_(torch.randn(tensor.shape, generator=generator))
-        if name == "threshold":
-            tensor.abs_().add_(0.3)
-    return crosscoder
+@pytest.fixture
+def make(random_crosscoder) -> Callable[[str], Crosscoder]:
+    return lambda sparsity: random_crosscoder(d_model=5, layers=(3,), sparsity=sparsity, k=4, scale=(0.5, 2.0))
 
 
 def activations() -> torch.Tensor:
@@ -27,7 +19,7 @@ def activations() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("sparsity", ["l1", "batchtopk", "jumprelu"])
-def test_the_formats_own_formulas_on_the_files_rebuild_the_same(tmp_path, sparsity) -> None:
+def test_the_formats_own_formulas_on_the_files_rebuild_the_same(make, tmp_path, sparsity) -> None:
     crosscoder, x = make(sparsity), activations()
     t = load_file(export_dictionary_learning(crosscoder, tmp_path / "out") / "model.safetensors")
     f = (torch.einsum("bld,ldf->bf", x, t["encoder.weight"]) + t["encoder.bias"]).relu()
@@ -44,7 +36,7 @@ def test_the_formats_own_formulas_on_the_files_rebuild_the_same(tmp_path, sparsi
 
 
 @pytest.mark.parametrize("sparsity", ["l1", "batchtopk"])
-def test_read_again_it_is_the_same_crosscoder(tmp_path, sparsity) -> None:
+def test_read_again_it_is_the_same_crosscoder(make, tmp_path, sparsity) -> None:
     crosscoder, x = make(sparsity), activations()
     again = Crosscoder.from_pretrained(export_dictionary_learning(crosscoder, tmp_path))
     assert torch.equal(again.encode(x), crosscoder.encode(x))
@@ -52,14 +44,14 @@ def test_read_again_it_is_the_same_crosscoder(tmp_path, sparsity) -> None:
     assert again.config.sparsity == sparsity
 
 
-def test_jumprelu_comes_back_with_codes_in_units_of_its_thresholds(tmp_path) -> None:
+def test_jumprelu_comes_back_with_codes_in_units_of_its_thresholds(make, tmp_path) -> None:
     crosscoder, x = make("jumprelu"), activations()
     again = Crosscoder.from_pretrained(export_dictionary_learning(crosscoder, tmp_path))
     torch.testing.assert_close(again.encode(x) * crosscoder.threshold, crosscoder.encode(x))
     assert (again.config.sparsity, again.threshold.item()) == ("batchtopk", 1.0)
 
 
-def test_topk_is_refused_before_anything_is_written(tmp_path) -> None:
+def test_topk_is_refused_before_anything_is_written(make, tmp_path) -> None:
     with pytest.raises(ValueError, match=r"keeps k latents of each token \(topk\): train with batchtopk"):
         export_dictionary_learning(make("topk"), tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -1,26 +1,33 @@
+from collections.abc import Callable, Iterable
+
 import pytest
 import torch
 from torch import Tensor
 
-from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.dictionaries.latent_scaling import ScalingRatios, latent_scaling
+from toolkit.dictionaries.latent_scaling import LatentScaling, ScalingRatios
 
 
-def crosscoder(W_dec: Tensor, layers: tuple[int, ...] = (3,)) -> Crosscoder:
+@pytest.fixture
+def crosscoder(random_crosscoder) -> Callable[..., Crosscoder]:
     """Random, but for its decoder rows; a third of the codes are above the threshold."""
-    n_latents, n_streams, d_model = W_dec.shape
-    config = CrosscoderConfig(
-        d_model=d_model, models=("base", "distilled"), layers=layers, n_latents=n_latents, sparsity="batchtopk", k=2
-    )
-    made = Crosscoder(config)
-    generator = torch.Generator().manual_seed(0)
-    for tensor in made.buffers():
-        tensor.copy_(torch.randn(tensor.shape, generator=generator))
-    made.W_dec.copy_(W_dec)
-    made.threshold.fill_(4.0)
-    assert n_streams == 2 * len(layers)
-    return made
+
+    def make(W_dec: Tensor, layers: tuple[int, ...] = (3,)) -> Crosscoder:
+        n_latents, n_streams, d_model = W_dec.shape
+        assert n_streams == 2 * len(layers)
+        made = random_crosscoder(d_model=d_model, layers=layers, n_latents=n_latents, sparsity="batchtopk")
+        made.W_dec.copy_(W_dec)
+        made.threshold.fill_(4.0)
+        return made
+
+    return make
+
+
+def measured(crosscoder: Crosscoder, batches: Iterable[Tensor]) -> ScalingRatios:
+    scaling = LatentScaling(crosscoder)
+    for x in batches:
+        scaling.add(x, crosscoder.encode(x))
+    return scaling.ratios()
 
 
 def random_rows(n_latents: int = 20, n_streams: int = 2, d_model: int = 6) -> Tensor:
@@ -34,10 +41,10 @@ def naive_factor(codes: Tensor, direction: Tensor, target: Tensor) -> float:
 
 
 @pytest.mark.parametrize("layers", [(3,), (1, 3)])
-def test_all_latents_at_once_equal_least_squares_one_by_one(layers):
+def test_all_latents_at_once_equal_least_squares_one_by_one(crosscoder, layers):
     made = crosscoder(random_rows(n_streams=2 * len(layers)), layers)
     x = 3 * torch.randn(200, 2 * len(layers), 6, generator=torch.Generator().manual_seed(2)) + 1
-    ratios = latent_scaling(made, x.split(37))
+    ratios = measured(made, x.split(37))
     codes, decoded = made.encode(x), made(x)
     assert 0.02 < (codes > 0).float().mean() < 0.5
     by_model = made.W_dec.unflatten(1, (2, -1)).flatten(2)
@@ -55,7 +62,7 @@ def test_all_latents_at_once_equal_least_squares_one_by_one(layers):
         assert ratios.nu_reconstruction[k].item() == pytest.approx(whole[1 - own] / whole[own], rel=1e-3, abs=1e-4)
 
 
-def planted(base_share: float) -> ScalingRatios:
+def planted(crosscoder: Callable[..., Crosscoder], base_share: float) -> ScalingRatios:
     """Latent 0's row is zero for the base model, which holds `base_share` of the feature all the same.
 
     Latents 1 and 2 are the base's alone, one a twin that fires where latent 0 does, and one unrelated.
@@ -74,18 +81,18 @@ def planted(base_share: float) -> ScalingRatios:
     made.W_dec /= 5  # so that encoding and decoding undo each other
     x[:200, 0, 1] = feature[:200]
     x[200:, 0, 2] = feature[200:]
-    return latent_scaling(made, [x])
+    return measured(made, [x])
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.6, 1.0])
-def test_what_a_shrunk_row_hides_is_seen_in_the_error(share):
-    ratios = planted(share)
+def test_what_a_shrunk_row_hides_is_seen_in_the_error(crosscoder, share):
+    ratios = planted(crosscoder, share)
     assert ratios.nu_error[0].item() == pytest.approx(share, abs=1e-5)
     assert ratios.nu_reconstruction[0].item() == pytest.approx(0, abs=1e-5)
     assert bool(ratios.survives[0]) == (share < 0.2)
 
 
-def test_a_latent_split_in_two_is_seen_in_the_reconstruction():
+def test_a_latent_split_in_two_is_seen_in_the_reconstruction(crosscoder):
     W_dec = torch.zeros(2, 2, 4)
     W_dec[0, 1, 0] = W_dec[1, 0, 0] = 1  # one feature, one latent a model, which fire together
     made = crosscoder(W_dec)
@@ -95,17 +102,17 @@ def test_a_latent_split_in_two_is_seen_in_the_reconstruction():
     feature = torch.rand(100, generator=torch.Generator().manual_seed(4))
     x = torch.zeros(100, 2, 4)
     x[:, 0, 0], x[:, 1, 0] = 0.7 * feature, feature
-    ratios = latent_scaling(made, [x])
+    ratios = measured(made, [x])
     assert ratios.nu_error.tolist() == pytest.approx([0, 0], abs=1e-5)
     assert ratios.nu_reconstruction.tolist() == pytest.approx([0.7, 1 / 0.7], rel=1e-5)
     assert ratios.survives.tolist() == [False, False]
 
 
-def test_a_latent_that_never_fired_has_no_ratio_and_does_not_survive():
+def test_a_latent_that_never_fired_has_no_ratio_and_does_not_survive(crosscoder):
     made = crosscoder(random_rows())
     made.W_enc[4], made.b_enc[4] = 0, -1
     x = torch.randn(100, 2, 6, generator=torch.Generator().manual_seed(2)) * 3
-    ratios = latent_scaling(made, [x])
+    ratios = measured(made, [x])
     assert ratios.nu_error[4].isnan()
     assert ratios.nu_reconstruction[4].isnan()
     assert not ratios.survives[4]

@@ -1,22 +1,16 @@
 import pytest
 import torch
 
-from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.metrics import evaluate
 
 
-def random_crosscoder() -> Crosscoder:
-    config = CrosscoderConfig(d_model=4, models=("base", "distilled"), layers=(3,), n_latents=12, sparsity="topk", k=2)
-    made = Crosscoder(config)
-    generator = torch.Generator().manual_seed(0)
-    for tensor in made.buffers():
-        tensor.copy_(torch.randn(tensor.shape, generator=generator))
-    return made
+@pytest.fixture
+def made(random_crosscoder) -> Crosscoder:
+    return random_crosscoder(d_model=4, sparsity="topk", k=2)
 
 
-def test_one_pass_over_batches_equals_the_definitions_on_all_tokens():
-    made = random_crosscoder()
+def test_one_pass_over_batches_equals_the_definitions_on_all_tokens(made):
     made.W_enc[3], made.b_enc[3] = 0, -1  # never fires
     x = torch.randn(100, 2, 4, generator=torch.Generator().manual_seed(1)) + 20  # a mean far above the spread
     result = evaluate(made, x.split(17))
@@ -24,12 +18,13 @@ def test_one_pass_over_batches_equals_the_definitions_on_all_tokens():
     error = (exact - made(x)).square().sum(dim=(0, 2))
     variance = (exact - exact.mean(dim=0)).square().sum(dim=(0, 2))
     assert result.fve == pytest.approx((1 - error / variance).tolist(), rel=1e-4)
+    torch.testing.assert_close(result.mean, exact.mean(dim=0).float())
     assert torch.equal(result.firing_counts, (codes > 0).sum(dim=0))
     torch.testing.assert_close(result.activation_mass, codes.sum(dim=0))
     assert (result.tokens, result.l0) == (100, (codes > 0).sum().item() / 100)
     assert result.dead_share == ((codes > 0).sum(dim=0) == 0).double().mean().item() > 0
 
 
-def test_no_tokens_are_refused():
+def test_no_tokens_are_refused(made):
     with pytest.raises(ValueError, match="no activations to evaluate on"):
-        evaluate(random_crosscoder(), [])
+        evaluate(made, [])

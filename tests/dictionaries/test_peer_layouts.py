@@ -10,7 +10,7 @@ from torch import Tensor
 from toolkit.dictionaries.crosscoder import Crosscoder
 
 D_MODEL, N_LATENTS = 5, 12
-THRESHOLD = "_activation_fn.log_threshold_L"
+THRESHOLD, OLDER_THRESHOLD = "_activation_fn.log_threshold_L", "activation_fn.log_threshold_L"
 
 
 def draw(**shapes: tuple[int, ...]) -> dict[str, Tensor]:
@@ -30,6 +30,18 @@ def crosscode(n_layers: int = 2) -> dict[str, Tensor]:
     )
     factors = {f"folded_scaling_factors_{end}": torch.zeros(2, n_layers) for end in ("in_Xi", "out_Xo")}
     return tensors | factors | {"is_folded": torch.tensor(False)}
+
+
+def folded(tensors: dict[str, Tensor], scale: Tensor) -> dict[str, Tensor]:
+    """What crosscode's `_fold_activation_scaling_into_weights_` makes of them before its trainers save."""
+    return tensors | {
+        "_W_enc_XiDiL": tensors["_W_enc_XiDiL"] * scale[..., None, None],
+        "_W_dec_LXoDo": tensors["_W_dec_LXoDo"] / scale[..., None],
+        "_b_dec_XoDo": tensors["_b_dec_XoDo"] / scale[..., None],
+        "folded_scaling_factors_in_Xi": scale,
+        "folded_scaling_factors_out_Xo": scale,
+        "is_folded": torch.tensor(True),
+    }
 
 
 def activations(n_streams: int) -> Tensor:
@@ -119,13 +131,37 @@ def test_crosscode_with_every_rule_that_has_an_equal_here(
     assert crosscoder.config.n_streams == 2 * n_layers
 
 
-def test_crosscode_that_is_folded_already_takes_raw_activations(tmp_path: Path) -> None:
-    t, x = crosscode(1) | {"is_folded": torch.tensor(True)}, activations(2)
-    crosscoder = Crosscoder.from_pretrained(save_crosscode(tmp_path, t, "ReLUActivation"))
-    parts = t["_W_enc_XiDiL"][:, 0], t["b_enc_L"], t["_W_dec_LXoDo"][:, :, 0], t["_b_dec_XoDo"][:, 0]
-    check(crosscoder, x, *reference(*parts, x, torch.ones(2)))
-    with pytest.raises(ValueError, match=r"states its own scale \[1.0, 1.0\]: leave out scale="):
-        Crosscoder.from_pretrained(tmp_path, scale=(2.0, 2.0))
+@pytest.mark.parametrize("rule", ["relu", "jumprelu"])
+def test_crosscode_saved_as_its_trainers_do_takes_raw_activations(tmp_path: Path, rule: str) -> None:
+    t, x, scale = crosscode(2), activations(4), torch.tensor([[0.05, 0.1], [0.3, 0.2]])
+    threshold = None
+    if rule == "jumprelu":
+        t[OLDER_THRESHOLD] = torch.linspace(-1, 1, N_LATENTS)
+        threshold = t[OLDER_THRESHOLD].exp()
+    encoder, decoder = t["_W_enc_XiDiL"].flatten(0, 1), t["_W_dec_LXoDo"].flatten(1, 2)
+    expected = reference(encoder, t["b_enc_L"], decoder, t["_b_dec_XoDo"].flatten(0, 1), x, scale.flatten(), threshold)
+    crosscoder = Crosscoder.from_pretrained(save_crosscode(tmp_path, folded(t, scale), "ReLUActivation"))
+    check(crosscoder, x, *expected)
+    assert crosscoder.config.scale == pytest.approx((0.05, 0.1, 0.3, 0.2))
+    with pytest.raises(ValueError, match=r"states its own scale \[0.05.*\]: leave out scale="):
+        Crosscoder.from_pretrained(tmp_path, scale=(2.0, 2.0, 2.0, 2.0))
+
+
+def test_crosscode_folded_by_unknown_factors_is_refused(tmp_path: Path) -> None:
+    t = crosscode(1) | {"is_folded": torch.tensor(True)}
+    with pytest.raises(ValueError, match="expected the same positive ones; save it unfolded"):
+        Crosscoder.from_pretrained(save_crosscode(tmp_path, t, "ReLUActivation"))
+
+
+def test_crosscode_without_settings_is_assumed_to_be_a_relu(tmp_path: Path) -> None:
+    save_crosscode(tmp_path, crosscode(1), "ReLUActivation")
+    assumed = "rule: ReLU (assumed, no model_cfg.yaml)"
+    assert assumed not in Crosscoder.from_pretrained(tmp_path, scale=(1.0, 1.0)).assumptions
+    (tmp_path / "model_cfg.yaml").write_text("d_model: 5\n")
+    no_rule = "rule: ReLU (assumed, none in model_cfg.yaml)"
+    assert no_rule in Crosscoder.from_pretrained(tmp_path, scale=(1.0, 1.0)).assumptions
+    (tmp_path / "model_cfg.yaml").unlink()
+    assert assumed in Crosscoder.from_pretrained(tmp_path, scale=(1.0, 1.0)).assumptions
 
 
 def test_crosscode_that_ranks_without_decoder_norms_is_refused(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from toolkit.dictionaries.selectivity import auroc_interval, latent_auroc
+from toolkit.dictionaries.selectivity import RankedCodes, auroc_interval
 
 
 def sample(n_tokens: int = 2000, n_latents: int = 7) -> tuple[Tensor, Tensor]:
@@ -28,14 +28,16 @@ def test_every_latent_agrees_with_sklearn(rounded):
     if rounded:
         codes = (codes * 4).round() / 4  # equal activations, beside the silent ones
     expected = [roc_auc_score(labels, column) for column in codes.T]
-    torch.testing.assert_close(latent_auroc(codes, labels), torch.tensor(expected).float(), rtol=0, atol=1e-6)
+    ranked = RankedCodes.of(codes)
+    torch.testing.assert_close(ranked.auroc(labels), torch.tensor(expected).float(), rtol=0, atol=1e-6)
+    torch.testing.assert_close(ranked.auroc(~labels), 1 - ranked.auroc(labels))
 
 
 def test_known_values():
     labels = torch.tensor([True, True, False, False])
     codes = torch.tensor([[1.0, 0, 0, 3], [2, 0, 1, 3], [0, 1, 0, 3], [0, 2, 0, 3]])
-    assert latent_auroc(codes, labels).tolist() == [1, 0, 0.75, 0.5]
-    assert latent_auroc(torch.zeros(4, 2), labels).tolist() == [0.5, 0.5]
+    assert RankedCodes.of(codes).auroc(labels).tolist() == [1, 0, 0.75, 0.5]
+    assert RankedCodes.of(torch.zeros(4, 2)).auroc(labels).tolist() == [0.5, 0.5]
 
 
 def test_the_interval_s_middle_agrees_with_sklearn():

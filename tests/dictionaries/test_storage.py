@@ -1,5 +1,9 @@
 import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import ClassVar
 
 import huggingface_hub.constants
 import pytest
@@ -77,6 +81,68 @@ def test_a_repository_is_read_from_the_cache_subfolders_too(folder, tmp_path, mo
         Crosscoder.from_pretrained("someone/crosscoders/L16")
 
 
+class Hub(BaseHTTPRequestHandler):
+    """Answers as the hub does for one repository of these files, and keeps what is asked for."""
+
+    files: ClassVar[dict[str, bytes]]
+    taken: ClassVar[list[str]]
+
+    def do_HEAD(self) -> None:
+        self.answer(with_body=False)
+
+    def do_GET(self) -> None:
+        self.answer(with_body=True)
+
+    def answer(self, with_body: bool) -> None:
+        name = self.path.partition("/resolve/")[2].partition("/")[2]
+        info = {"id": "someone/it", "sha": "0" * 40, "siblings": [{"rfilename": file} for file in self.files]}
+        tree = [{"type": "file", "path": file, "size": len(self.files[file]), "oid": file} for file in self.files]
+        body = self.files[name] if name else json.dumps(tree if "/tree/" in self.path else info).encode()
+        self.send_response(200)
+        for header in (("Content-Length", len(body)), ("ETag", f'"{name}"'), ("X-Repo-Commit", "0" * 40)):
+            self.send_header(header[0], str(header[1]))
+        self.end_headers()
+        if with_body:
+            self.wfile.write(body)
+            self.taken.extend([name] if name else [])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
+    """A hub on this machine, with an empty cache before it."""
+    Hub.files, Hub.taken = {}, []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        address = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
+        monkeypatch.setattr(
+            huggingface_hub.constants,
+            "HUGGINGFACE_CO_URL_TEMPLATE",
+            address + "/{repo_id}/resolve/{revision}/{filename}",
+        )
+        yield Hub
+        server.shutdown()
+
+
+def test_of_a_repository_only_settings_and_one_file_of_weights_are_taken(folder, hub):
+    hub.files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    hub.files |= dict.fromkeys(("model.safetensors", "ae.pt", "optimizer.pt"), b"other weights")
+    assert Crosscoder.from_pretrained("someone/it").config == Crosscoder.from_pretrained(folder).config
+    assert sorted(hub.taken) == ["config.json", "crosscoder.safetensors"]
+
+
+def test_a_language_model_is_refused_before_its_weights_are_taken(hub):
+    hub.files = {"config.json": b'{"model_type": "qwen2"}', "model.safetensors": b"gigabytes"}
+    with pytest.raises(ValueError, match=r"someone/it is a repository of a language model \(qwen2\), not of a crossc"):
+        Crosscoder.from_pretrained("someone/it")
+    assert hub.taken == ["config.json"]
+
+
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"\x00" * len(b), lambda b: b""])
 def test_a_truncated_or_corrupt_file_is_named(folder, damage):
     path = folder / "crosscoder.safetensors"
@@ -107,7 +173,7 @@ def test_unknown_fields_are_named(folder):
     ("text", "message"),
     [
         ("{", "is not JSON"),
-        ("[]", 'no "crosscoder" section'),
+        ("[]", "holds list, expected a JSON object"),
         ('{"model_type": "qwen2"}', 'no "crosscoder" section'),
         ('{"crosscoder": {"d_model": 4}}', "does not describe a crosscoder"),
     ],

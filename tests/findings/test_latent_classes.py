@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,12 +7,13 @@ import torch
 
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.dictionaries.latent_scaling import latent_scaling
+from toolkit.dictionaries.latent_scaling import LatentScaling
 from toolkit.findings.latent_class_findings import latent_classes_findings
 from toolkit.findings.latent_classes import LatentClassesConfig, LatentClassesResult, measure_latent_classes
 from toolkit.geometry.decoder_norms import nrn
 from toolkit.geometry.proportions import wilson
 from toolkit.reports.findings import Estimate, Findings, Table
+from toolkit.reports.findings_page import write_results
 from toolkit.runs.streams import open_mask, open_tokens
 from toolkit.runs.subject import Subject
 
@@ -79,7 +81,9 @@ def test_one_pass_gives_what_separate_passes_give(subject, result, by_hand):
     assert torch.equal(result.firing.fired, (codes > 0).sum(dim=0))
     assert result.classes.alive.tolist() == [latent != DEAD and n > 0 for latent, n in enumerate(result.firing.fired)]
     torch.testing.assert_close(result.classes.nrn, nrn(subject.crosscoder.W_dec))
-    scaling = latent_scaling(subject.crosscoder, [x])
+    sums = LatentScaling(subject.crosscoder)
+    sums.add(x, codes)
+    scaling = sums.ratios()
     torch.testing.assert_close(result.scaling.nu_error, scaling.nu_error, rtol=1e-3, atol=1e-4, equal_nan=True)
     torch.testing.assert_close(result.scaling.beta_reconstruction, scaling.beta_reconstruction, equal_nan=True)
 
@@ -108,24 +112,30 @@ def test_the_tags_count_every_latent_once(findings, result):
 
 def test_few_exclusive_latents_are_said_to_be_few(config, subject, result, findings):
     assert "Only" not in table(findings, "Tags").note
-    few = Subject(config=subject.config, pair=subject.pair, crosscoder=subject.crosscoder, corpus=subject.corpus)
     W_dec = subject.crosscoder.W_dec.clone()
     subject.crosscoder.W_dec[:] = torch.nn.functional.normalize(W_dec, dim=2)
     try:
-        shared = measure_latent_classes(config, few)
+        shared = measure_latent_classes(config, subject)
     finally:
         subject.crosscoder.W_dec.copy_(W_dec)
-    assert "Only 0 latents are exclusive by NRN" in table(latent_classes_findings(config, few, shared), "Tags").note
+    assert "Only 0 latents are exclusive by NRN" in table(latent_classes_findings(config, subject, shared), "Tags").note
     assert shared.base_only == shared.distilled_only == []
 
 
-def test_results_are_strict_json_with_a_value_for_every_latent(findings, result):
-    results = json.loads(json.dumps(findings.results, allow_nan=False))
+def test_results_are_strict_json_with_a_value_for_every_latent(findings, result, tmp_path):
+    write_results(tmp_path / "results.json", findings.results)
+    results = json.loads((tmp_path / "results.json").read_text())
     assert {len(values) for values in results["latents"].values()} == {N_LATENTS}
     assert results["latents"]["nu_error"][DEAD] is None
     assert results["latents"]["tag_nrn"][DEAD] == "dead"
     assert results["survivors"]["nrn"]["dead"] == {"n": int((~result.classes.alive).sum()), "survive": 0}
     assert "s_base / s_distilled = 2.000" in findings.facts["scales"]
+
+
+def test_the_facts_say_what_became_of_position_0(config, subject, result, findings):
+    assert findings.facts["tokens"].endswith("position 0 is left out")
+    kept = replace(subject, config=replace(subject.config, keep_position_0=True))
+    assert latent_classes_findings(config, kept, result).facts["tokens"].endswith("position 0 is kept")
 
 
 def test_the_category_table_names_the_largest_lift(findings, result):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,9 @@ def test_findings_hold_every_layer(tiny_pair, folders, corpus, run):
     config = LayerDivergenceConfig(tokens=300, control=str(folders[0]))
     found = measure_layer_divergence(config, tiny_pair, run, corpus)
     findings = layer_divergence_findings(tiny_pair, run, found)
+    assert findings.facts["text"].endswith("; position 0 is left out")
+    kept = layer_divergence_findings(tiny_pair, replace(run, keep_position_0=True), found)
+    assert kept.facts["text"].endswith("; position 0 is kept")
     results = json.loads(json.dumps(findings.results))
     mean = results["distilled"]["cosine"]["mean"]
     assert len(mean) == 4

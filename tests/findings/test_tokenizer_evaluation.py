@@ -13,6 +13,7 @@ from toolkit.findings.tokenizer_evaluation import (
     tokenizer_findings,
 )
 from toolkit.models.loading import load_tokenizer
+from toolkit.reports.findings_page import write_results
 
 TEXTS = ["Wait, is 5+7=12 right?", "<｜begin▁of▁sentence｜>Ça va, thus — <think>fine</think>", "Therefore 12.", ""]
 START = "<｜begin▁of▁sentence｜>"
@@ -50,6 +51,7 @@ def test_bits_for_every_byte_after_the_start(config, organism_folders, organism_
         torch.testing.assert_close(reading.bits, torch.tensor(expected).double(), rtol=1e-5, atol=1e-4)
         assert (reading.added, reading.unknown) == (2, 0)
     whole = "".join(texts).encode()
+    assert found.origin["files"].keys() == {config().data}
     assert found.zlib_bits == pytest.approx(8 * len(zlib.compress(whole, 9)) / len(whole))
 
 
@@ -68,14 +70,15 @@ def test_another_tokenizer_reads_the_same_bytes(config, organism_folders, save_o
     assert float(other.bits[0]) == pytest.approx(bits(organism_folders[0], tokenizer(TEXTS[0])["input_ids"]), rel=1e-4)
 
 
-def test_findings(config):
+def test_findings(config, tmp_path):
     settings = config()
     found = measure_tokenizer_evaluation(settings)
     findings = tokenizer_findings(settings, found)
-    results = json.loads(json.dumps(findings.results))
+    write_results(tmp_path / "results.json", findings.results)
+    results = json.loads((tmp_path / "results.json").read_text())
     first, second = found.readings
     total = float(found.n_bytes.sum())
-    assert findings.headline[1].value == pytest.approx(float(second.bits.sum()) / total)
+    assert findings.headline[1].value.value == pytest.approx(float(second.bits.sum()) / total)
     difference = findings.tables[0].rows[1][2]
     assert difference.value == pytest.approx(float((second.bits - first.bits).sum()) / total)
     assert difference.low < difference.value < difference.high

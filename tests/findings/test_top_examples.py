@@ -7,13 +7,13 @@ import torch
 
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.dictionaries.latent_scaling import latent_scaling
+from toolkit.dictionaries.latent_scaling import LatentScaling
 from toolkit.findings.latent_records import LatentRecords
 from toolkit.findings.top_examples import (
     TopExamplesConfig,
     browser_facts,
-    chosen_latents,
     measure_top_examples,
+    open_reading,
     open_store,
     top_examples_findings,
 )
@@ -30,9 +30,8 @@ Measure = Callable[..., tuple[TopExamplesConfig, LatentRecords]]
 
 
 @pytest.fixture
-def subject(organism_folders: tuple[str, str], run_arguments: list[str], text_file: Path) -> Subject:
+def subject(pair: ModelPair, run_arguments: list[str], text_file: Path) -> Subject:
     """A crosscoder with random rows; its last latent never fires."""
-    pair = ModelPair.from_pretrained(base=organism_folders[0], distilled=organism_folders[1], device_map="cpu")
     crosscoder = Crosscoder(
         CrosscoderConfig(
             d_model=16, models=("base", "distilled"), layers=pair.layers, n_latents=N_LATENTS, sparsity="l1", k=1
@@ -53,7 +52,7 @@ def measure(subject: Subject, tmp_path: Path) -> Measure:
         config = TopExamplesConfig(out=tmp_path / "out", tokens=600, top=3, sampled=4, **changes)
         said: list[int] = []
         with open_store(config, subject) as store:
-            records = measure_top_examples(config, subject, store, said.append)
+            records = measure_top_examples(config, subject, open_reading(config, subject, store), said.append)
         assert said == sorted(said)
         assert said[-1] == 600
         return config, records
@@ -69,7 +68,9 @@ def test_records_are_those_of_the_text(subject: Subject, measure: Measure) -> No
     assert records.latents == tuple(latent for latent in range(N_LATENTS) if latent != DEAD)
     torch.testing.assert_close(records.frequency, (codes > 0).float().mean(dim=0))
     torch.testing.assert_close(records.classes.nrn, nrn(subject.crosscoder.W_dec))
-    scaling = latent_scaling(subject.crosscoder, [x])
+    sums = LatentScaling(subject.crosscoder)
+    sums.add(x, subject.crosscoder.encode(x))
+    scaling = sums.ratios()
     expected = torch.maximum(scaling.nu_error, scaling.nu_reconstruction)
     torch.testing.assert_close(records.nu, expected, rtol=1e-3, atol=1e-3, equal_nan=True)
     best = float(codes[:, 4].max())
@@ -77,18 +78,19 @@ def test_records_are_those_of_the_text(subject: Subject, measure: Measure) -> No
 
 
 def test_entries_show_the_text_and_its_lens(subject: Subject, measure: Measure) -> None:
-    _, records = measure(latents="7,2")
+    _, records = measure(latents=(7, 2))
     entries = list(records.entries())
-    assert [entry.index for entry in entries] == [7, 2]
+    assert [entry.statistics.latent for entry in entries] == [7, 2]
     tokenizer = subject.pair.tokenizer
     for line, entry in enumerate(entries):
-        found = records.examples.strongest(entry.index)
+        numbers = entry.statistics
+        found = records.examples.strongest(numbers.latent)
         assert [e.activations[e.peak] for e in entry.examples] == [e.score for e in found]
         assert ["".join(e.tokens) for e in entry.examples] == [tokenizer.decode(list(e.token_ids)) for e in found]
         assert sum(len(examples) for _, examples in entry.quantile_samples) == 4
-        assert entry.frequency == float(records.frequency[entry.index])
-        assert entry.lifts["on self-reflection"] == float(records.firing.lift("token")[0, entry.index])
-        assert entry.lifts["before contrastive"] == float(records.firing.lift("predicting")[3, entry.index])
+        assert numbers.frequency == float(records.frequency[numbers.latent])
+        assert numbers.lifts["on self-reflection"] == float(records.firing.lift("token")[0, numbers.latent])
+        assert numbers.lifts["before contrastive"] == float(records.firing.lift("predicting")[3, numbers.latent])
         token = int(records.lens["distilled"].promoted[line, 0])
         assert entry.promoted["distilled"][0][0] == tokenizer.decode([token])
         assert set(entry.suppressed) == {"base", "distilled"}
@@ -112,7 +114,7 @@ def test_the_category_table_holds_what_the_counts_say(measure: Measure, subject:
 
 
 def test_latents_asked_for_by_index_are_shown_with_their_examples(measure: Measure, subject: Subject) -> None:
-    config, records = measure(latents="7,2")
+    config, records = measure(latents=(7, 2))
     _, seven, two = top_examples_findings(config, subject, records).tables
     assert seven.title.startswith("Latent 7: ")
     assert two.title.startswith("Latent 2: ")
@@ -130,30 +132,36 @@ def test_the_browser_takes_the_entries(measure: Measure, subject: Subject) -> No
     assert "on self-reflection" in page.read_text(encoding="utf-8")
 
 
-def test_latents_that_do_not_exist_are_named_with_the_range() -> None:
-    assert chosen_latents("all", 3) == (0, 1, 2)
-    assert chosen_latents("2, 0,2", 3) == (2, 0)
-    with pytest.raises(ValueError, match=r"no latent 9, -1; this crosscoder has latents 0 to 4"):
-        chosen_latents("1,9,-1", 5)
-    with pytest.raises(ValueError, match=r"'first': give indices separated by commas"):
-        chosen_latents("first", 5)
+def test_latents_that_do_not_exist_are_named_with_the_range(measure: Measure) -> None:
+    _, records = measure(latents=(2, 0, 2))
+    assert records.latents == (2, 0)
+    with pytest.raises(ValueError, match=rf"latent {N_LATENTS} does not exist: .* 0 to {N_LATENTS - 1}"):
+        measure(latents=(1, N_LATENTS, -1))
+
+
+def test_a_reading_goes_on_where_the_file_stands(measure: Measure, subject: Subject) -> None:
+    config, records = measure()
+    with open_store(config, subject) as store:
+        reading = open_reading(config, subject, store)
+        assert reading.firing.tokens == records.firing.tokens >= 600
 
 
 def test_a_dead_latent_is_named(measure: Measure) -> None:
     with pytest.raises(ValueError, match=rf"--latents: {DEAD} fired on none of 1,\d+ held-out tokens"):
-        measure(latents=f"3,{DEAD}")
+        measure(latents=(3, DEAD))
 
 
 def test_another_crosscoder_does_not_go_on_with_the_file(subject: Subject, tmp_path: Path) -> None:
     config = TopExamplesConfig(out=tmp_path)
     with open_store(config, subject) as store:
-        measure_top_examples(dataclasses.replace(config, tokens=100), subject, store, print)
+        less = dataclasses.replace(config, tokens=100)
+        measure_top_examples(less, subject, open_reading(less, subject, store), print)
     other = Crosscoder(subject.crosscoder.config)
     with pytest.raises(ValueError, match=r"begun with other settings .*crosscoder: "):
         open_store(config, dataclasses.replace(subject, crosscoder=other))
     with pytest.raises(ValueError, match="top: 10 then, 11 now"):
         open_store(dataclasses.replace(config, top=11), subject)
-    open_store(dataclasses.replace(config, tokens=9, latents="5"), subject).close()
+    open_store(dataclasses.replace(config, tokens=9, latents=(5,)), subject).close()
 
 
 @pytest.mark.parametrize("name", ["tokens", "top", "sampled"])

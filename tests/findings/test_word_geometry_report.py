@@ -7,14 +7,10 @@ import pytest
 from toolkit.findings.published import load_published
 from toolkit.findings.word_geometry import WordGeometry, WordGeometryConfig, measure_word_geometry
 from toolkit.findings.word_geometry_report import word_geometry_findings
-from toolkit.geometry.parallelogram import interval
+from toolkit.geometry.bootstrap import interval
 from toolkit.models.pair import ModelPair
 from toolkit.reports.findings import Estimate, Findings, Table
-
-
-@pytest.fixture(scope="module")
-def pair(organism_folders: tuple[str, str]) -> ModelPair:
-    return ModelPair.from_pretrained(base=organism_folders[0], distilled=organism_folders[1], device_map="cpu")
+from toolkit.reports.findings_page import write_results
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +87,9 @@ def test_published_losses_stand_beside_those_of_a_published_pair(config, pair, f
     assert not any("published" in each.title for each in others.tables)
 
 
-def test_results_are_json(findings: Findings, found: WordGeometry):
-    results = json.loads(json.dumps(findings.results))
+def test_results_are_json(findings: Findings, found: WordGeometry, tmp_path: Path):
+    write_results(tmp_path / "results.json", findings.results)
+    results = json.loads((tmp_path / "results.json").read_text())
     base = results["classes"]["singular-plural"]["models"]["base"]
     assert base["dims"].keys() == {"2", "5", "10", "20"}
     assert base["dims"]["2"]["mean"]["value"] == found.classes["singular-plural"]["base"].by_dims[2].loss

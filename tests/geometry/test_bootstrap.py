@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from toolkit.geometry.bootstrap import bootstrap_mean
+from toolkit.geometry.bootstrap import bootstrap_mean, interval, resample_counts
 
 
 def test_interval_of_a_mean_agrees_with_the_normal_one():
@@ -42,3 +42,16 @@ def test_one_sample_or_group_has_a_mean_but_no_interval():
 def test_no_values_are_refused():
     with pytest.raises(ValueError, match="no values"):
         bootstrap_mean(torch.ones(0), torch.Generator())
+
+
+def test_a_resample_draws_as_many_as_there_are_each_as_likely():
+    counts = resample_counts(5, 4000, torch.Generator().manual_seed(0))
+    assert counts.shape == (4000, 5)
+    assert (counts.sum(dim=1) == 5).all()
+    assert counts.mean(dim=0).tolist() == pytest.approx([1] * 5, abs=0.05)
+    assert counts.var().item() == pytest.approx(4 / 5, abs=0.05)  # of a binomial: n = 5, p = 1/5
+
+
+def test_an_interval_holds_the_middle_and_leaves_out_nan():
+    values = torch.cat([torch.arange(1001.0), torch.full((9,), torch.nan)])
+    assert interval(values[torch.randperm(1010, generator=torch.Generator().manual_seed(0))]) == (25, 975)

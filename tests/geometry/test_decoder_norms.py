@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from toolkit.geometry.decoder_norms import cosine, nrn, random_pair_cosines
+from toolkit.geometry.decoder_norms import cosine, norm_difference, nrn, random_pair_cosines
 
 
 def decoders(n: int = 400, d_model: int = 32) -> torch.Tensor:
@@ -29,7 +29,7 @@ def test_nrn_is_rdn_over_one_plus_rdn():
 
 def test_a_latent_without_rows_has_no_side():
     assert nrn(torch.zeros(1, 2, 4)).tolist() == [0.5]
-    assert cosine(torch.zeros(1, 2, 4)).tolist() == [0]
+    assert norm_difference(torch.zeros(1, 2, 4)).tolist() == [0.5]
 
 
 def test_other_norms_are_refused():
@@ -40,6 +40,18 @@ def test_other_norms_are_refused():
 def test_cosine_of_known_rows():
     W_dec = torch.tensor([[[1.0, 0.0], [2.0, 0.0]], [[1.0, 0.0], [0.0, 3.0]], [[1.0, 0.0], [-1.0, 0.0]]])
     torch.testing.assert_close(cosine(W_dec), torch.tensor([1.0, 0, -1]))
+
+
+def test_a_row_of_zeros_has_no_cosine():
+    W_dec = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [1.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]])
+    assert cosine(W_dec).isnan().all()
+    assert random_pair_cosines(W_dec[:2], torch.Generator())[1].isnan()
+
+
+def test_norm_difference_is_that_of_its_formula():
+    W_dec = torch.tensor([[[3.0, 4.0], [0.0, 2.0]], [[0.0, 1.0], [0.0, 4.0]], [[0.0, 0.0], [1.0, 0.0]]])
+    expected = [0.5 * ((a - b) / max(a, b) + 1) for a, b in ((5, 2), (1, 4), (0, 1))]
+    assert norm_difference(W_dec).tolist() == pytest.approx(expected)
 
 
 def test_random_pairs_never_meet_themselves():

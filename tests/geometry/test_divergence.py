@@ -19,6 +19,7 @@ def test_half_precision_is_measured_in_single():
 def test_the_farthest_layer_has_the_largest_distances_and_the_smallest_cosine():
     means = torch.tensor([[1.0, 0.5, 0.9], [3.0, 0.2, 0.8], [2.0, 0.7, -0.5]])
     assert farthest_layers(means).tolist() == [1, 2, 2]
+    assert farthest_layers(torch.stack([means, means.flip(0)])).tolist() == [[1, 2, 2], [1, 0, 0]]
 
 
 def test_resamples_agree_where_all_documents_do_and_are_torn_where_half_do():

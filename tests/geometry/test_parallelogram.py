@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from toolkit.geometry import pair_draws
+from toolkit.geometry import pair_draws, parallelogram
+from toolkit.geometry.bootstrap import interval
 from toolkit.geometry.components import Components
 from toolkit.geometry.pair_draws import PairDraws
 from toolkit.geometry.parallelogram import (
     ParallelogramLoss,
-    interval,
     parallelogram_loss,
     relative_losses,
     scaled_losses,
@@ -164,6 +164,21 @@ def test_quantiles_are_those_of_all_pairs_of_pairs():
     assert loss.median == pytest.approx(float(values.median()))
     assert len(loss.shuffled_quantiles) == 101
     assert loss.shuffled_quantiles[50] > loss.median
+
+
+@pytest.mark.parametrize("at_once", [1, 10**6])
+def test_shuffled_quantiles_are_a_shuffle_s_on_average(monkeypatch: pytest.MonkeyPatch, at_once: int):
+    monkeypatch.setattr(parallelogram, "LOSSES_AT_ONCE", at_once)
+    first, second = noisy_step(12, noise=1.0)
+    drawn = draws(12, shuffles=3)
+    by_shuffle = [
+        torch.tensor([naive(first, second[partners], pair) for pair in strangers(partners)]).quantile(
+            torch.linspace(0, 1, 101)
+        )
+        for partners in drawn.partners
+    ]
+    found = parallelogram_loss(first, second, drawn).shuffled_quantiles
+    torch.testing.assert_close(found.float(), torch.stack(by_shuffle).mean(dim=0))
 
 
 def test_blocks_estimate_the_same_loss(monkeypatch: pytest.MonkeyPatch):

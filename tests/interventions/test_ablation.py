@@ -25,9 +25,9 @@ def texts() -> list[tuple[Tensor, int]]:
 @pytest.fixture(scope="module")
 def targets(texts) -> Targets:
     return Targets(
-        name="words",
         prefixes=tuple(ids[:at] for ids, at in texts),
         target_ids=torch.stack([ids[at] for ids, at in texts]),
+        documents=torch.arange(3),
         found=3,
     )
 
@@ -110,9 +110,9 @@ def test_targets_do_not_depend_on_their_company(tiny_pair, crosscoder, targets):
     together = ablation_effects(tiny_pair, crosscoder, targets, ARMS, Method())
     for place in range(3):
         alone = Targets(
-            name="words",
             prefixes=targets.prefixes[place : place + 1],
             target_ids=targets.target_ids[place : place + 1],
+            documents=targets.documents[place : place + 1],
             found=1,
         )
         effects = ablation_effects(tiny_pair, crosscoder, alone, ARMS, Method())

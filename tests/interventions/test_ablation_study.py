@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.geometry.decoder_norms import nrn
 from toolkit.harvest.masks import TokenMask
@@ -70,9 +69,10 @@ def test_even_rows_choose_and_odd_rows_test(tiny_pair, crosscoder, batches, stud
     for index, each in enumerate(study.categories):
         assert all(prefix[0] == 31 for prefix in each.targets.prefixes)
         assert set(each.targets.target_ids.tolist()) <= set(each.category.token_ids)
-        for share, latents in each.latents.items():
-            chosen = select_latents(counts, index, rule="lift", place="predicting", share=share, eligible=eligible)
-            assert latents == chosen.tolist()
+        chosen = select_latents(
+            counts, index, rule="lift", place="predicting", shares=SETTINGS.shares, eligible=eligible
+        )
+        assert each.latents == {share: latents.tolist() for share, latents in chosen.items()}
 
 
 def test_twenty_targets_are_twenty_and_fewer_say_so(tiny_pair, crosscoder, batches, study):
@@ -84,7 +84,7 @@ def test_twenty_targets_are_twenty_and_fewer_say_so(tiny_pair, crosscoder, batch
     for each in every.categories:
         n = sum(int(torch.isin(b.input_ids[1::2, 2:], torch.tensor(each.category.token_ids)).sum()) for b in batches)
         assert each.targets.found == len(each.targets.prefixes) == n
-        assert each.effects[0.2, "chosen"].logit.shape == (1, 2, n)
+        assert each.effects[0.2, "chosen"].logit.shape == (2, n)
 
 
 def test_arms_are_the_chosen_and_means_over_the_draws_of_each_control(tiny_pair, crosscoder, study):
@@ -101,7 +101,7 @@ def test_arms_are_the_chosen_and_means_over_the_draws_of_each_control(tiny_pair,
             for arm in ARMS:
                 assert all(len(draw) == len(chosen) for draw in draws[arm])
                 apart = [ablation_effects(tiny_pair, crosscoder, each.targets, [d], Method()) for d in draws[arm]]
-                logit = torch.stack([effects.logit for effects in apart]).mean(dim=0)
+                logit = torch.cat([effects.logit for effects in apart]).mean(dim=0)
                 torch.testing.assert_close(each.effects[share, arm].logit, logit, rtol=1e-3, atol=1e-6)
             matched = sum(float(mean_code[draw].sum()) for draw in draws["matched"]) / 2
             assert each.matched_code[share] == pytest.approx(matched / float(mean_code[chosen].sum()), rel=1e-4)
@@ -109,11 +109,28 @@ def test_arms_are_the_chosen_and_means_over_the_draws_of_each_control(tiny_pair,
 
 def test_off_target_is_the_same_edit_on_other_words(tiny_pair, crosscoder, study):
     assert set(study.off_target) == {(a, b) for a in ("wait", "but") for b in ("wait", "but", OTHER)}
-    wait, but = study.categories
-    assert same(study.off_target["wait", "wait"], wait.effects[0.2, "chosen"])
-    edited = torch.tensor(wait.latents[0.2])
-    expected = ablation_effects(tiny_pair, crosscoder, but.targets, [edited], Method())
-    assert same(study.off_target["wait", "but"], expected)
+    targets = {each.category.name: each.targets for each in study.categories} | {OTHER: study.other}
+    for each in study.categories:
+        edited = torch.tensor(each.latents[0.2])
+        for name in ("wait", "but", OTHER):
+            alone = ablation_effects(tiny_pair, crosscoder, targets[name], [edited], Method()).mean([0])
+            assert same(study.off_target[each.category.name, name], alone)
+        assert same(study.off_target[each.category.name, each.category.name], each.effects[0.2, "chosen"])
+
+
+def test_shares_that_choose_the_same_latents_cost_the_passes_of_their_controls_alone(tiny_pair, crosscoder, batches):
+    def passes(shares: tuple[float, ...]) -> int:
+        done = []
+        head = tiny_pair.base.model._module.lm_head
+        hook = head.register_forward_hook(lambda *_: done.append(1))
+        settings = replace(SETTINGS, shares=shares, reference=0.4, min_nrn=0.7)
+        (each,) = ablation_study(tiny_pair, crosscoder, batches, mask(), [WAIT], settings).categories
+        hook.remove()
+        assert len({tuple(latents) for latents in each.latents.values()}) == 1
+        assert all(same(each.effects[share, "chosen"], each.effects[0.4, "chosen"]) for share in shares)
+        return len(done)
+
+    assert passes((0.4, 0.5)) == passes((0.4,)) + 2 * SETTINGS.control_draws
 
 
 def test_the_same_seed_finds_the_same(tiny_pair, crosscoder, batches, study):
@@ -154,18 +171,9 @@ def test_settings_that_make_no_study_are_refused():
 
 
 @pytest.fixture(scope="module")
-def organism(organism_folders) -> tuple[ModelPair, Crosscoder]:
+def organism(pair, random_crosscoder) -> tuple[ModelPair, Crosscoder]:
     """A tiny pair that knows the categories' words, and a random crosscoder of it."""
-    pair = ModelPair.from_pretrained(base=organism_folders[0], distilled=organism_folders[1], device_map="cpu")
-    generator = torch.Generator().manual_seed(0)
-    config = CrosscoderConfig(
-        d_model=16, models=("base", "distilled"), layers=pair.layers, n_latents=40, sparsity="l1", k=1
-    )
-    crosscoder = Crosscoder(config)
-    for name in ("W_enc", "W_dec"):
-        tensor = getattr(crosscoder, name)
-        tensor.copy_(torch.randn(tensor.shape, generator=generator))
-    return pair, crosscoder
+    return pair, random_crosscoder(d_model=16, layers=pair.layers, n_latents=40)
 
 
 def test_one_category_in_one_line(organism, text_file):

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,9 @@ def test_thinking_that_does_not_end_counts_whole_and_is_not_right():
     assert (empty.length, empty.hesitation, empty.finished, empty.correct) == (0, 0.0, False, False)
 
 
-@pytest.mark.parametrize(("wanted", "correct"), [("4", True), ("5", False), ("BLUE", False), (None, None)])
+@pytest.mark.parametrize(
+    ("wanted", "correct"), [("4", True), ("5", False), ("BLUE", False), ("4.0", True), (None, None)]
+)
 def test_right_is_what_is_said_last(wanted: str | None, correct: bool | None):
     assert score([7, 8, 1, 9], "5</think> 4<|im_end|>", wanted).correct is correct
 
@@ -69,6 +72,31 @@ def test_questions_of_a_file(tmp_path: Path):
         Question(question="Why?", answer=None),
         Question(question="Sum?", answer="1005"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "right", "wrong"),
+    [
+        (r"\frac{1}{2}", r"\frac{1}{2}", r"so \boxed{\frac{1}{2}}", "it is 2"),
+        ("(3, 4)", "(3 4)", r"\boxed{(3, 4)}", "it is 4"),
+        ("3 clips", "3 clips", "The answer is 3 clips.", "The answer is 3."),
+        ("The answer is 72.", "72", "it makes 72", "it makes 7"),
+        ("72", "72", "The answer is 72 clips.", "The answer is 71 of 72 clips, or 5."),
+        (72.0, "72.0", "The answer is $72.", "The answer is 72.5."),
+        ("1,200", "1200", "The answer is 1,200 metres", "The answer is 1 metre"),
+        ("-7", "-7", "it is -7.0", "it is 7"),
+        ("Blue", "blue", "The answer is Blue.", "The answer is 7."),
+    ],
+)
+def test_a_reference_is_taken_whole_and_a_number_is_met_by_the_number_said(
+    tmp_path: Path, reference: str | float, answer: str, right: str, wrong: str
+):
+    path = tmp_path / "questions.jsonl"
+    path.write_text(json.dumps({"question": "?", "answer": reference}))
+    (question,) = load_questions(path)
+    assert question.answer == answer
+    assert score([1, 9], right, question.answer, closing=[]).correct is True
+    assert score([1, 9], wrong, question.answer, closing=[]).correct is False
 
 
 @pytest.mark.parametrize(

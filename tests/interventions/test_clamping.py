@@ -1,11 +1,11 @@
 """Clamped generation against one that reads the whole text anew for every token."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.interventions.clamping import SetLatent
 from toolkit.models.edits import Edit
@@ -13,13 +13,8 @@ from toolkit.models.generation import Sampling
 
 
 @pytest.fixture
-def crosscoder(tiny_pair) -> Crosscoder:
-    shape = {"d_model": tiny_pair.d_model, "models": ("base", "distilled"), "layers": (2,), "n_latents": 12}
-    made = Crosscoder(CrosscoderConfig(**shape, sparsity="l1", k=1))
-    generator = torch.Generator().manual_seed(3)
-    for weights in (made.W_enc, made.W_dec):
-        weights.copy_(torch.randn(weights.shape, generator=generator))
-    return made
+def crosscoder(random_crosscoder) -> Crosscoder:
+    return random_crosscoder()
 
 
 def naive(pair, crosscoder, prompt: list[int], latents: list[int], value: float, new_tokens: int) -> list[int]:
@@ -61,6 +56,21 @@ def test_rows_that_end_leave_the_others_as_they_are(tiny_pair, crosscoder):
     for prompt, answer in list(zip(prompts, together, strict=True))[::9]:
         alone = tiny_pair.distilled.generate_ids([prompt], edit=clamp, sampling=Sampling(new_tokens=12))
         assert alone == [answer]
+
+
+def test_ids_that_the_base_model_reads_as_others_are_refused(tiny_pair, crosscoder):
+    def generate(prompt: list[int], new_tokens: int, **changes) -> list[int]:
+        clamp = SetLatent(replace(tiny_pair, **changes), crosscoder, latent=2, value=0.0)
+        return tiny_pair.distilled.generate_ids([prompt], edit=clamp, sampling=Sampling(new_tokens=new_tokens))[0]
+
+    written = generate([5, 6], 2)
+    with pytest.raises(ValueError, match=r"6 \(base 'a', distilled 'b'\)"):
+        generate([5, 6], 2, clashing_ids={6: ("a", "b")})
+    for clashing in ({written[0]: ("a", "b")}, {written[0]: ("a", "b"), 5: ("c", "d")}):
+        assert generate([5, 6], 2, clashing_ids=clashing, clashes="allow") == written
+    assert generate([7, 6], 1, clashing_ids={generate([7, 6], 1)[0]: ("a", "b")})  # not read any more
+    with pytest.raises(ValueError, match=rf"{written[0]} \(base 'a', distilled 'b'\)"):
+        generate([5, 6], 2, clashing_ids={written[0]: ("a", "b")})
 
 
 def test_impossible_values_are_refused(tiny_pair, crosscoder):

@@ -6,20 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.interventions.edits import latents_part, mean_norm, shift, splice, steer, stream_index, subtract
 
 
 @pytest.fixture
-def crosscoder() -> Crosscoder:
-    config = CrosscoderConfig(
-        d_model=4, models=("base", "distilled"), layers=(2,), n_latents=6, sparsity="l1", k=1, scale=(0.5, 0.25)
-    )
-    made = Crosscoder(config)
-    generator = torch.Generator().manual_seed(0)
-    made.W_dec.copy_(torch.randn(made.W_dec.shape, generator=generator))
-    return made
+def crosscoder(random_crosscoder) -> Crosscoder:
+    return random_crosscoder(d_model=4, n_latents=6, scale=(0.5, 0.25))
 
 
 def test_steering_adds_the_unit_row_in_units_of_the_mean_norm(crosscoder):

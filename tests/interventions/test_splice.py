@@ -22,16 +22,22 @@ def tokens(batch) -> TokenBatch:
 
 
 @pytest.fixture
-def constant(identity, tiny_pair, tokens) -> Crosscoder:
-    """Reconstructs every token as the mean of those that the mask keeps."""
+def mean(tiny_pair, tokens) -> Tensor:
+    """The mean of the tokens that the mask keeps."""
     residual = tiny_pair.residual(tokens.input_ids, tokens.attention_mask)
+    return residual[mask().select(tokens, residual)].mean(dim=0)
+
+
+@pytest.fixture
+def constant(identity, mean) -> Crosscoder:
+    """Reconstructs every token as the mean."""
     identity.W_dec.zero_()
-    identity.b_dec.copy_(residual[mask().select(tokens, residual)].mean(dim=0))
+    identity.b_dec.copy_(mean)
     return identity
 
 
-def test_a_perfect_reconstruction_costs_nothing(tiny_pair, identity, tokens):
-    effects = splice_effects(tiny_pair, identity, [tokens], mask())
+def test_a_perfect_reconstruction_costs_nothing(tiny_pair, identity, tokens, mean):
+    effects = splice_effects(tiny_pair, identity, [tokens], mask(), mean=mean)
     assert [(effect.model, effect.layer) for effect in effects] == [("base", 2), ("distilled", 2)]
     for effect in effects:
         assert effect.kl == pytest.approx(0, abs=1e-9)
@@ -39,8 +45,8 @@ def test_a_perfect_reconstruction_costs_nothing(tiny_pair, identity, tokens):
         assert effect.loss_recovered == pytest.approx(1, abs=1e-4)
 
 
-def test_the_mean_as_reconstruction_recovers_nothing(tiny_pair, constant, tokens):
-    for effect in splice_effects(tiny_pair, constant, [tokens], mask()):
+def test_the_mean_as_reconstruction_recovers_nothing(tiny_pair, constant, tokens, mean):
+    for effect in splice_effects(tiny_pair, constant, [tokens], mask(), mean=mean):
         assert effect.kl == pytest.approx(effect.kl_mean, rel=1e-4)
         assert effect.loss_recovered == pytest.approx(0, abs=1e-3)
 
@@ -71,34 +77,38 @@ def naive(folder, layer: int, tokens: TokenBatch, kept: Tensor, replacement: Ten
     return kl / n, rise / n, n
 
 
-def test_effects_against_a_hook_and_a_loop(tiny_pair, folders, identity, tokens):
+def test_effects_against_a_hook_and_a_loop(tiny_pair, folders, identity, tokens, mean):
     identity.W_dec.mul_(0.5)
     residual = tiny_pair.residual(tokens.input_ids, tokens.attention_mask)
     kept = mask().select(tokens, residual)
     activations = residual[kept]
     for index, (effect, folder) in enumerate(
-        zip(splice_effects(tiny_pair, identity, [tokens], mask()), folders, strict=True)
+        zip(splice_effects(tiny_pair, identity, [tokens], mask(), mean=mean), folders, strict=True)
     ):
         kl, rise, n = naive(folder, 2, tokens, kept, activations[:, index] / 2)
-        kl_mean, rise_mean, _ = naive(folder, 2, tokens, kept, activations[:, index].mean(dim=0))
+        kl_mean, rise_mean, _ = naive(folder, 2, tokens, kept, mean[index])
         assert effect.n == n < kept.sum()
         assert effect.kl == pytest.approx(kl, rel=1e-3)
         assert effect.kl_mean == pytest.approx(kl_mean, rel=1e-3)
         assert effect.loss_recovered == pytest.approx(1 - rise / rise_mean, rel=1e-2)
 
 
-def test_batches_weigh_by_their_predictions(tiny_pair, identity, tokens):
+def test_batches_weigh_by_their_predictions(tiny_pair, identity, tokens, mean):
     identity.W_dec.mul_(0.5)
     rows = [TokenBatch(tokens.input_ids[i : i + 1], tokens.attention_mask[i : i + 1]) for i in range(3)]
-    apart = [splice_effects(tiny_pair, identity, [row], mask())[0] for row in rows]
-    together = splice_effects(tiny_pair, identity, rows, mask())[0]
+    apart = [splice_effects(tiny_pair, identity, [row], mask(), mean=mean)[0] for row in rows]
+    together = splice_effects(tiny_pair, identity, rows, mask(), mean=mean)[0]
     assert together.n == sum(effect.n for effect in apart)
     assert together.kl == pytest.approx(sum(effect.kl * effect.n for effect in apart) / together.n, rel=1e-4)
+    at_once = splice_effects(tiny_pair, identity, [tokens], mask(), mean=mean)[0]
+    for name in ("kl", "kl_mean", "loss_recovered", "n"):
+        assert getattr(at_once, name) == pytest.approx(getattr(together, name), rel=1e-3)
 
 
 def test_where_the_mean_costs_nothing_there_is_nothing_to_recover(tiny_pair, identity):
     single = TokenBatch(torch.tensor([[1, 2, 7]]), torch.ones(1, 3, dtype=torch.long))
-    effect: SpliceEffect = splice_effects(tiny_pair, identity, [single], mask())[0]
+    mean = tiny_pair.residual(single.input_ids, single.attention_mask)[0, 1]  # of the one token that predicts
+    effect: SpliceEffect = splice_effects(tiny_pair, identity, [single], mask(), mean=mean)[0]
     assert effect.n == 1
     assert effect.kl_mean == pytest.approx(0, abs=1e-9)
     assert math.isnan(effect.loss_recovered)
@@ -108,4 +118,4 @@ def test_text_without_predictions_is_refused(tiny_pair, identity):
     nothing = TokenBatch(torch.tensor([[1, 7, 7]]), torch.ones(1, 3, dtype=torch.long))
     for batches in ([], [nothing]):
         with pytest.raises(ValueError, match="no prediction was measured"):
-            splice_effects(tiny_pair, identity, batches, mask())
+            splice_effects(tiny_pair, identity, batches, mask(), mean=torch.zeros(2, 32))

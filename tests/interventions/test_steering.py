@@ -15,7 +15,10 @@ from toolkit.models.loading import load_model, load_tokenizer
 from toolkit.models.tokenizers import encode
 from toolkit.models.tracing import TracedModel
 
-QUESTIONS = [Question(question="2+2?", answer="4"), Question(question="What is 17 plus 5?", answer=None)]
+QUESTIONS = [
+    Question(question="What is 17 plus 5?", answer=None),
+    Question(question="2+2?", answer="4"),
+]  # not by length
 WRITING = Writing(layer=1, hesitation_ids=frozenset(range(0, 2000, 3)), new_tokens=12, samples=3, seed=2)
 
 
@@ -61,8 +64,8 @@ def test_answers_are_those_of_each_arm_question_and_sample_alone(model, shifts, 
             finished = [row[-1] in model.end_ids.tolist() for row in rows]
             assert answers.finished[arm, question] == pytest.approx(sum(finished) / len(rows))
     assert answers.texts[0] == answers.texts[2] != answers.texts[1]
-    assert not answers.correct[:, 0].any()
-    assert answers.correct[:, 1].isnan().all()
+    assert answers.correct[:, 0].isnan().all()
+    assert not answers.correct[:, 1].any()
 
 
 def test_batches_do_not_matter(model, shifts, monkeypatch):

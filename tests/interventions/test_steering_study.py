@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.interventions.answers import Question
 from toolkit.interventions.steering import Writing, answer_under
@@ -17,11 +16,8 @@ STRENGTHS = (-2.0, -1.0, 1.0, 2.0)
 
 
 @pytest.fixture
-def crosscoder(tiny_pair) -> Crosscoder:
-    shape = {"d_model": tiny_pair.d_model, "models": ("base", "distilled"), "layers": (2,), "n_latents": 12}
-    made = Crosscoder(CrosscoderConfig(**shape, sparsity="l1", k=1, scale=(1.0, 1.0)))
-    made.W_dec.copy_(torch.randn(made.W_dec.shape, generator=torch.Generator().manual_seed(3)))
-    return made
+def crosscoder(random_crosscoder) -> Crosscoder:
+    return random_crosscoder(scale=(1.0, 1.0))
 
 
 def questions(first: int, n: int) -> list[Question]:
@@ -107,16 +103,19 @@ def test_one_strength_makes_no_slope():
 
 def test_candidates_fire_where_the_word_is_predicted():
     word = Category(name="doubt", words=("w7",), tokens=("w7",), token_ids=(7,))
-    counts = FiringCounts([word], 4)
-    ids = torch.tensor([[1, 2, 7, 3, 2, 7, 5, 6]])
-    codes = torch.zeros(8, 4)
-    codes[[1, 4], 0] = 1.0  # on both predicting positions, nowhere else
-    codes[:, 1] = 1.0  # everywhere
-    codes[1, 2] = 1.0  # on one of the two
-    codes[3, 3] = 1.0  # elsewhere
+    counts = FiringCounts([word], 5)
+    ids = torch.tensor([[2, 7, 3, 5] * 10])
+    codes = torch.zeros(40, 5)
+    codes[::4, 0] = 1.0  # on all predicting positions
+    codes[::8, 1] = 1.0  # on half of them
+    codes[:, 2] = 1.0  # everywhere
+    codes[:16:4, 3] = 1.0  # on 4 predicting positions alone: too little evidence
+    codes[2::4, 4] = 1.0  # elsewhere
+    codes[2, 0] = 1.0
     counts.add(ids, torch.ones_like(ids, dtype=torch.bool), codes)
-    assert candidate_latents(counts, 0, 3) == (0, 2, 1)
-    silent = FiringCounts([word], 4)
-    silent.add(ids, torch.ones_like(ids, dtype=torch.bool), torch.zeros(8, 4))
-    with pytest.raises(ValueError, match="no latent fires on 20% of the positions that predict 'doubt'"):
+    assert candidate_latents(counts, 0, 5) == (1, 0, 2)
+    assert candidate_latents(counts, 0, 1) == (1,)
+    silent = FiringCounts([word], 5)
+    silent.add(ids, torch.ones_like(ids, dtype=torch.bool), torch.zeros(40, 5))
+    with pytest.raises(ValueError, match="no latent fires on 20% of the positions that predict 'doubt', and on 5 of"):
         candidate_latents(silent, 0, 3)

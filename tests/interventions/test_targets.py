@@ -34,25 +34,26 @@ def search(pair, batches: list[TokenBatch], undecided: tuple[float, float]) -> T
 
 
 def naive(folder, batches: list[TokenBatch], low: float, high: float) -> dict[str, list[tuple[int, ...]]]:
-    """Prefix and word of every position that would do."""
+    """Number of the text, prefix and word of every position that would do."""
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     found: dict[str, list[tuple[int, ...]]] = {"wait": [], "but": [], OTHER: []}
-    for batch in batches:
-        for row, length in zip(batch.input_ids.tolist(), batch.attention_mask.sum(dim=1).tolist(), strict=True):
-            for position in range(2, length):  # the token before is never the first
-                if row[position - 1] == 7:
-                    continue
-                with torch.no_grad():
-                    logits = model(torch.tensor([row[:position]])).logits[0, -1]
-                if not low <= float(logits.softmax(dim=0)[row[position]]) <= high:
-                    continue
-                name = "wait" if row[position] in (3, 5) else "but" if row[position] == 9 else OTHER
-                found[name].append(tuple(row[: position + 1]))
+    texts = [ids[mask.bool()].tolist() for batch in batches for ids, mask in zip(*vars(batch).values(), strict=True)]
+    for document, text in enumerate(texts):
+        for position in range(2, len(text)):  # the token before is never the first
+            if 7 in text[position - 1 : position + 1]:
+                continue
+            with torch.no_grad():
+                logits = model(torch.tensor([text[:position]])).logits[0, -1]
+            if not low <= float(logits.softmax(dim=0)[text[position]]) <= high:
+                continue
+            name = "wait" if text[position] in (3, 5) else "but" if text[position] == 9 else OTHER
+            found[name].append((document, *text[: position + 1]))
     return found
 
 
 def drawn(targets: Targets) -> list[tuple[int, ...]]:
-    return [(*p.tolist(), t) for p, t in zip(targets.prefixes, targets.target_ids.tolist(), strict=True)]
+    rows = zip(targets.documents.tolist(), targets.prefixes, targets.target_ids.tolist(), strict=True)
+    return [(document, *prefix.tolist(), target) for document, prefix, target in rows]
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -65,7 +66,6 @@ def test_every_position_that_would_do_is_found(tiny_pair, folders, batches, unde
     found = search(tiny_pair, batches, undecided).draw(10_000, generator())
     assert list(found) == ["wait", "but", OTHER]
     for name, targets in found.items():
-        assert targets.name == name
         assert targets.found == len(targets.prefixes) == len(expected[name])
         assert sorted(drawn(targets)) == sorted(expected[name])
     everything = sum(int(batch.attention_mask[:, 2:].sum()) for batch in batches)

@@ -30,9 +30,8 @@ def texts() -> Iterator[dict[str, str]]:
 
 def open_pass(pair: ModelPair, crosscoder: Crosscoder, store: ExampleStore) -> ExamplePass:
     tokens = TokenStream(IterableDataset.from_generator(texts), pair.tokenizer, row_length=32, batch_tokens=200, seed=0)
-    examples = TopExamples(
-        LATENTS, top=4, sampled=4, window=Window(before=5, after=2), generator=torch.Generator().manual_seed(2)
-    )
+    window = Window(before=5, after=2)
+    examples = TopExamples(128, top=4, sampled=4, window=window, generator=torch.Generator().manual_seed(2))
     mask = TokenMask(special_ids=frozenset(), keep_position_0=False, outlier_factor=10.0)
     return ExamplePass(
         pair, crosscoder, tokens, mask, examples=examples, firing=FiringCounts([CATEGORY], 128), store=store
@@ -43,7 +42,7 @@ def assert_same(first: ExamplePass, second: ExamplePass) -> None:
     assert first.firing.tokens == second.firing.tokens
     assert torch.equal(first.firing.fired, second.firing.fired)
     assert torch.equal(first.firing.lift("predicting"), second.firing.lift("predicting"))
-    assert torch.equal(first.mass, second.mass)
+    assert torch.equal(first.firing.mass, second.firing.mass)
     for latent in LATENTS:
         assert first.examples.strongest(latent) == second.examples.strongest(latent)
         assert first.examples.quarters(latent) == second.examples.quarters(latent)
@@ -57,7 +56,9 @@ def test_the_strongest_are_those_of_every_document_read_alone(tiny_pair: ModelPa
     assert whole.examples.documents == 60
     codes = [identity.encode(tiny_pair.residual(row[None], torch.ones_like(row)[None])[0]) for row in rows]
     assert torch.equal(whole.firing.fired, sum((each[1:] > 0).sum(dim=0) for each in codes))
-    torch.testing.assert_close(whole.mass.float(), sum(each[1:].sum(dim=0) for each in codes), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(
+        whole.firing.mass.float(), sum(each[1:].sum(dim=0) for each in codes), rtol=1e-4, atol=1e-3
+    )
     for latent in LATENTS:
         strongest = max(range(60), key=lambda document: float(codes[document][1:, latent].max()))
         position = 1 + int(codes[strongest][1:, latent].argmax())

@@ -23,10 +23,8 @@ def rows() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return input_ids, mask, selected, codes
 
 
-def collect(
-    rows: tuple[Tensor, ...], batch: int, latents: tuple[int, ...] = (0, 1, 2, 3, 4), **sizes: int
-) -> TopExamples:
-    examples = TopExamples(latents, window=WINDOW, generator=torch.Generator().manual_seed(3), **sizes)
+def collect(rows: tuple[Tensor, ...], batch: int, **sizes: int) -> TopExamples:
+    examples = TopExamples(N_LATENTS, window=WINDOW, generator=torch.Generator().manual_seed(3), **sizes)
     for first in range(0, N_ROWS, batch):
         input_ids, mask, selected, codes = (tensor[first : first + batch] for tensor in rows)
         examples.add(input_ids, mask, selected, codes[selected])
@@ -60,8 +58,11 @@ def test_the_strongest_are_a_naive_search_however_the_text_is_cut(rows: tuple[Te
             assert example.position - low == example.peak
 
 
-def test_chosen_latents_have_the_examples_they_have_among_all(rows: tuple[Tensor, ...]) -> None:
-    assert collect(rows, 8, latents=(3, 1)).strongest(1) == collect(rows, 8).strongest(1)
+def test_without_a_sample_the_strongest_are_the_same_and_no_chance_is_drawn(rows: tuple[Tensor, ...]) -> None:
+    examples = collect(rows, 8, sampled=0)
+    assert [examples.strongest(k) for k in range(N_LATENTS)] == [collect(rows, 8).strongest(k) for k in range(5)]
+    assert [quarter for _, quarter in examples.quarters(1)] == [[], [], [], []]
+    assert torch.equal(examples.generator.get_state(), torch.Generator().manual_seed(3).get_state())
 
 
 def test_quarters_rise_and_their_windows_never_overlap(rows: tuple[Tensor, ...]) -> None:
@@ -87,7 +88,7 @@ def test_the_sample_is_fair_to_weak_and_strong_firings() -> None:
     whole = torch.ones(100, 3, dtype=torch.long)
     drawn: Counter[int] = Counter()
     for seed in range(300):
-        examples = TopExamples([0], sampled=10, generator=torch.Generator().manual_seed(seed))
+        examples = TopExamples(1, sampled=10, generator=torch.Generator().manual_seed(seed))
         for part in range(0, 100, 50):
             chosen = slice(part, part + 50)
             examples.add(ids[chosen], whole[chosen], whole[chosen].bool(), codes[chosen].reshape(-1, 1))
@@ -103,5 +104,6 @@ def test_a_silent_latent_has_none_and_none_asked_for_is_refused(rows: tuple[Tens
     examples = collect(rows, 6)
     assert examples.strongest(4) == []
     assert [quarter for _, quarter in examples.quarters(4)] == [[], [], [], []]
-    with pytest.raises(ValueError, match="keep at least one"):
-        TopExamples([0], top=0, generator=torch.Generator())
+    for sizes in ({"top": 0}, {"sampled": -1}):
+        with pytest.raises(ValueError, match="keep at least one"):
+            TopExamples(1, **sizes, generator=torch.Generator())

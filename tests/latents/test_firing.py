@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from toolkit.latents.categories import Category
-from toolkit.latents.firing import FiringCounts
+from toolkit.latents.firing import PLACES, FiringCounts
 
 WAIT = Category(name="wait", words=("Wait",), tokens=("Wait", " wait"), token_ids=(3, 5))
 BUT = Category(name="but", words=("But",), tokens=("But",), token_ids=(4,))
@@ -47,6 +47,7 @@ def test_counts_rates_and_lifts(batches, place, shift):
     codes = torch.cat([codes for _, _, codes in batches])
     assert counts.tokens == len(codes)
     assert counts.fired.tolist() == (codes > 0).sum(dim=0).tolist()
+    torch.testing.assert_close(counts.mass, codes.double().sum(dim=0))
     for index, category in enumerate((WAIT, BUT)):
         hits, n = naive(batches, category, shift)
         assert n > 5
@@ -61,6 +62,33 @@ def test_counts_rates_and_lifts(batches, place, shift):
     assert not counts.lift(place)[:, 0].any()
     assert not counts.rate(place)[2].any()
     assert not counts.lift(place)[2].any()
+
+
+def test_the_other_lift_is_the_largest_of_the_rest(batches):
+    counts = FiringCounts([WAIT, BUT, NONE, WAIT], LATENTS)
+    alone = FiringCounts([WAIT], LATENTS)
+    for batch in batches:
+        counts.add(*batch)
+        alone.add(*batch)
+    for place in PLACES:
+        lift = counts.lift(place)
+        for index in range(4):
+            rest = [lift[other] for other in range(4) if other != index]
+            assert torch.equal(counts.other_lift(place)[index], torch.stack(rest).amax(dim=0))
+        assert alone.other_lift(place).isneginf().all()
+
+
+def test_counts_go_on_from_a_saved_state(batches):
+    whole, first, rest = (FiringCounts([WAIT, BUT], LATENTS) for _ in range(3))
+    for batch in batches:
+        whole.add(*batch)
+    first.add(*batches[0])
+    rest.load_state_dict({name: tensor.clone() for name, tensor in first.state_dict().items()})
+    for batch in batches[1:]:
+        rest.add(*batch)
+    assert rest.tokens == whole.tokens
+    assert rest.state_dict().keys() == whole.state_dict().keys()
+    assert all(torch.equal(rest.state_dict()[name], tensor) for name, tensor in whole.state_dict().items())
 
 
 def test_nothing_read_is_nothing_counted():

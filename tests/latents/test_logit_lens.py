@@ -1,24 +1,13 @@
 import pytest
 import torch
 
-from toolkit.dictionaries.configs import CrosscoderConfig
-from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.latents import logit_lens as module
 from toolkit.latents.logit_lens import logit_lens
 from toolkit.models.pair import ModelPair
 
 
-def make_crosscoder(layers: tuple[int, ...] = (2,)) -> Crosscoder:
-    config = CrosscoderConfig(
-        d_model=32, models=("base", "distilled"), layers=layers, n_latents=6, sparsity="l1", k=1
-    )  # fmt: skip
-    crosscoder = Crosscoder(config)
-    crosscoder.W_dec.copy_(torch.randn(crosscoder.W_dec.shape, generator=torch.Generator().manual_seed(0)))
-    return crosscoder
-
-
-def test_each_row_is_read_by_its_own_models_unembedding(tiny_pair: ModelPair) -> None:
-    crosscoder = make_crosscoder()
+def test_each_row_is_read_by_its_own_models_unembedding(tiny_pair: ModelPair, random_crosscoder) -> None:
+    crosscoder = random_crosscoder(n_latents=6)
     lens = logit_lens(tiny_pair, crosscoder, [4, 1], tokens=5)
     for index, (name, model) in enumerate((("base", tiny_pair.base), ("distilled", tiny_pair.distilled))):
         own = model.model._module
@@ -36,9 +25,9 @@ def test_each_row_is_read_by_its_own_models_unembedding(tiny_pair: ModelPair) ->
             )
 
 
-def test_planted_rows_promote_their_token(tiny_pair: ModelPair) -> None:
+def test_planted_rows_promote_their_token(tiny_pair: ModelPair, random_crosscoder) -> None:
     """A row along one token's unembedding promotes that token; a model without a row says nothing."""
-    crosscoder = make_crosscoder()
+    crosscoder = random_crosscoder(n_latents=6)
     weight = tiny_pair.distilled.model._module.lm_head.weight.detach()
     crosscoder.W_dec[2, 1] = weight[7] - weight.mean(dim=0)
     crosscoder.W_dec[2, 0] = 0
@@ -48,12 +37,12 @@ def test_planted_rows_promote_their_token(tiny_pair: ModelPair) -> None:
 
 
 def test_latents_in_pieces_and_layers_beyond_the_last_change_nothing(
-    tiny_pair: ModelPair, monkeypatch: pytest.MonkeyPatch
+    tiny_pair: ModelPair, random_crosscoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = logit_lens(tiny_pair, make_crosscoder(), range(6), tokens=4)["base"]
+    whole = logit_lens(tiny_pair, random_crosscoder(n_latents=6), range(6), tokens=4)["base"]
     monkeypatch.setattr(module, "LARGEST_LOGITS", 100)
-    pieces = logit_lens(tiny_pair, make_crosscoder(), range(6), tokens=4)["base"]
+    pieces = logit_lens(tiny_pair, random_crosscoder(n_latents=6), range(6), tokens=4)["base"]
     assert torch.equal(whole.promoted, pieces.promoted)
-    several = make_crosscoder(layers=(1, 2))
-    several.W_dec[:, 1::2] = make_crosscoder().W_dec
+    several = random_crosscoder(n_latents=6, layers=(1, 2))
+    several.W_dec[:, 1::2] = random_crosscoder(n_latents=6).W_dec
     assert torch.equal(logit_lens(tiny_pair, several, range(6), tokens=4)["base"].promoted, whole.promoted)

@@ -31,7 +31,8 @@ def eligible() -> Tensor:
 
 
 def select(counts: FiringCounts, eligible: Tensor, rule: str, share: float) -> list[int]:
-    return select_latents(counts, 0, rule=rule, place="token", share=share, eligible=eligible).tolist()
+    chosen = select_latents(counts, 0, rule=rule, place="token", shares=[0.2, share], eligible=eligible)
+    return chosen[share].tolist()
 
 
 @pytest.mark.parametrize("share", [0.005, 0.1, 0.3, 1.0])
@@ -96,8 +97,8 @@ def test_random_controls_are_alive_others_and_follow_the_generator(counts):
         assert not set(control.tolist()) & set(chosen.tolist())
     assert set(torch.cat(drawn).tolist()) == set(alive.nonzero()[:, 0].tolist()) - set(chosen.tolist())
     assert torch.equal(drawn[5], random_latents(chosen, alive, torch.Generator().manual_seed(5)))
-    most = alive.nonzero()[2:, 0]
-    assert sorted(random_latents(most, alive, torch.Generator()).tolist()) == alive.nonzero()[:2, 0].tolist()
+    half, others = alive.nonzero()[:, 0].chunk(2)
+    assert sorted(random_latents(half, alive, torch.Generator()).tolist()) == others.tolist()
 
 
 def test_a_matched_control_is_near_in_mean_code(counts):
@@ -114,5 +115,15 @@ def test_a_matched_control_is_near_in_mean_code(counts):
             pool.remove(taken)
     assert len(sampled) > 1
     few = torch.zeros(LATENTS, dtype=torch.bool)
-    few[[2, 11, 12]] = True
-    assert matched_latents(chosen[:2], few, mean_code, torch.Generator()).tolist() == [12]
+    few[[2, 12]] = True
+    assert matched_latents(chosen[:1], few, mean_code, torch.Generator()).tolist() == [12]
+
+
+def test_controls_of_fewer_latents_than_were_chosen_are_refused():
+    alive = torch.arange(8) < 5
+    mean_code, chosen = torch.rand(8, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 2, 4])
+    said = "3 latents are chosen, and only 2 other alive ones are left to control for them: choose a smaller share"
+    with pytest.raises(ValueError, match=said):
+        random_latents(chosen, alive, torch.Generator())
+    with pytest.raises(ValueError, match=said):
+        matched_latents(chosen, alive, mean_code, torch.Generator())

@@ -47,6 +47,15 @@ def test_the_specific_latent_that_fires_on_most_is_found():
     assert best.other_lift == pytest.approx(0.2 / frequency)
 
 
+def test_few_firings_are_no_evidence():
+    counts = FiringCounts([category(1), category(2)], 2)
+    ids = torch.tensor([[1] * 8 + [2] * 8])
+    codes = torch.zeros(16, 2)
+    codes[:4, 0] = codes[8:13, 1] = 1  # on 4 of the first category's words, on 5 of the second's
+    counts.add(ids, torch.ones_like(ids, dtype=torch.bool), codes)
+    assert [(each.category, each.latent) for each in specific_latents(counts) if each.place == "token"] == [("c2", 1)]
+
+
 def test_firing_on_the_word_is_told_from_firing_before_it():
     counts = FiringCounts([category(1), category(2)], 2)
     ids = torch.tensor([[0, 1, 0, 2] * 10])

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.models.chat import chat_text, thinking_prompt
+from toolkit.models.chat import chat_text, closing_ids, thinking_prompt
 from toolkit.models.loading import load_tokenizer
 
 TURNS = [("user", "2+2?")]
@@ -20,6 +20,14 @@ def tokenizer(make_tokenizer):
         "{% if add_generation_prompt %}A:{% endif %}"
     )
     return tokenizer
+
+
+def test_thinking_ends_where_vocabulary_or_template_have_a_mark_for_it(make_tokenizer):
+    plain, marked, templated = make_tokenizer(), make_tokenizer(("<s>", "</s>", "</think>")), make_tokenizer()
+    templated.chat_template = "{{ messages[0]['content'] }}<think>"
+    assert closing_ids(plain) == []
+    assert closing_ids(marked) == [42]
+    assert closing_ids(templated) == templated("</think>", add_special_tokens=False)["input_ids"] != []
 
 
 def test_the_reply_is_verbatim_where_the_template_cuts_it(tokenizer):

@@ -151,8 +151,9 @@ def test_a_clashing_id_may_stand_under_padding_or_open_a_row_as_bos(clashing: Fo
         pair = load(clashing)
     ids, mask = torch.tensor([[40, 1, 42], [42, 40, 1]]), torch.tensor([[1, 1, 0], [0, 1, 1]])
     assert pair.residual(ids, mask).shape == (2, 3, 2, 32)
-    with pytest.raises(ValueError, match=r"40 \(base '<b>', distilled '<s>'\)"):
-        pair.read([1, 40])
+    for later in ({"input_ids": [[1, 40]], "mask": [[1, 1]]}, {"input_ids": [[40]], "mask": [[1, 1]]}):
+        with pytest.raises(ValueError, match=r"40 \(base '<b>', distilled '<s>'\)"):
+            pair.check_ids(torch.tensor(later["input_ids"]), torch.tensor(later["mask"]))
 
 
 def test_clashing_ids_may_be_allowed(clashing: Folders) -> None:

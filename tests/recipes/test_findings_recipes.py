@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.reports.findings import Estimate, written
 
 Call = Callable[..., str]
 QUICK = {
@@ -68,13 +69,15 @@ def test_ablate(examine: Call, organism_folders: tuple[str, str], trained: Path,
     said = examine("ablate.py")
     content = results(tmp_path / "out", "ablation")
     assert len(list((tmp_path / "out" / "figures").glob("*.png"))) >= 3
-    inputs = {f"{folder}/model.safetensors" for folder in organism_folders} | {f"{trained}/crosscoder.safetensors"}
+    inputs = {f"{folder}/model.safetensors" for folder in organism_folders}
+    inputs |= {f"{trained}/crosscoder.safetensors", str(tmp_path / "words.json")}
     assert content["provenance"]["sha256"].keys() == inputs
     for category, found in content["results"]["ablation"].items():
         assert found["n"] == 9 < found["found"]
         by_arm = found["by_share"]["0.3"]
         assert found["distilled"] == by_arm["chosen"]["distilled"]["value"]
-        assert f"{category}, distilled {found['distilled']:.3}" in said
+        value, ends = written(Estimate(**found["intervals"]["distilled"]))
+        assert f"{category}, distilled {value} {ends} 9 positions of {found['n_documents']} documents" in said
         assert found["distilled"] not in (found["base"], found["control_distilled"], found["random_distilled"])
     assert content["results"]["off_target"].keys() == {
         f"{edited} on {measured}"
@@ -148,10 +151,11 @@ def test_steer(examine: Call, tmp_path: Path) -> None:
         ("steer.py", ["--temperature", "nan"], ["temperature nan", "greedy"]),
         ("steer.py", ["--new-tokens", "600"], ["600 new", "context of 512", "fewer new tokens"]),
         ("steer.py", ["--new-tokens", "0"], ["new_tokens 0", "at least 1"]),
-        ("steer.py", ["--development", "5000"], ["--development 5000", "none to test on"]),
+        ("steer.py", ["--development", "5000"], ["--development 5000", "leaves 0 to test on"]),
+        ("steer.py", ["--test", "1"], ["--test 1", "at least 2"]),
         ("steer.py", ["--questions", "/no/such.jsonl"], ["/no/such.jsonl", "JSONL file of questions"]),
-        ("top_examples.py", ["--latents", "3,64"], ["no latent 64", "0 to 63"]),
-        ("top_examples.py", ["--latents", "three"], ["'three'", "separated by commas"]),
+        ("top_examples.py", ["--latents", "3", "64"], ["latent 64 does not exist", "latents 0 to 63"]),
+        ("top_examples.py", ["--latents", "three"], ["three"]),
     ],
     ids=lambda value: " ".join(value[:2]) if value[0].startswith("--") else "",
 )

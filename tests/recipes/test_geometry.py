@@ -20,10 +20,15 @@ def test_in_the_embedded_pair_every_class_shares_a_step(call: Call, tmp_path: Pa
             assert model["dims"]["20"]["gap"]["low"] > 0.2
             assert model["dims"]["20"]["n_quadruples"] == 24 * 23 / 2
     assert "toolkit/data/word_pairs/embedded/antonym.json" in content["provenance"]["data"]["words"]
-    assert content["provenance"]["data"]["control"] == "artifacts/organism/control"
+    assert sorted(Path(path).parent.name for path in content["provenance"]["sha256"]) == [
+        "base",
+        "control",
+        "distilled",
+    ]
     assert (tmp_path / "figures" / "word_geometry_cdf.png").stat().st_size > 10_000
     assert (tmp_path / "word_geometry.html").read_text().startswith("<!doctype html>")
     assert "share a step, distilled" in said
+    assert "where the time went" in said
     assert f"page:{tmp_path}/word_geometry.html" in said.replace(" ", "")
 
 

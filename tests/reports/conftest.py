@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.reports.run_report import BehaviourRow, Headline, RunReport
+from toolkit.reports.findings import Estimate, Headline, Table
+from toolkit.reports.run_report import RunReport
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -72,7 +73,7 @@ def report() -> RunReport:
         settings={"k": 14, "data": ("reasoning", "general")},
         streams=("base", "distilled"),
         headline=[
-            Headline(name="FVE, base", value=0.97312, low=0.9718, high=0.9744, n=40960, unit="tokens"),
+            Headline(name="FVE, base", value=Estimate(0.97312, 0.9718, 0.9744), n=40960, unit="tokens"),
             Headline(name="tokens", value=1024000, note="all that were <kept>"),
         ],
         firing_rate=firing_rate,
@@ -88,11 +89,9 @@ def report() -> RunReport:
         ],
         masks={"kept": 900, "position 0": 100},
         seconds={"train": 75.0, "evaluate": 25.0},
-        behaviours=[
-            BehaviourRow(
-                behaviour="self-<reflection>", latent=1032, auroc=0.941, low=0.93, high=0.95, n_tokens=1840,
-                nrn=0.782, control_auroc=0.561, firing_rate=0.0132,
-            )
-        ],
-        behaviours_note="Control: labels moved by half a document.",
+        behaviours=Table(
+            title="Behaviours", columns=["label", "latent", "AUROC", "n tokens"],
+            rows=[["self-<reflection>", "1032", Estimate(0.941, 0.92, 0.96), 1840]],
+            note="Control: labels moved by half a document.",
+        ),
     )  # fmt: skip

@@ -79,14 +79,17 @@ def test_stages_add_up_also_when_they_fail(console: RunConsole) -> None:
 def test_headline_shows_value_interval_count_and_note(console: RunConsole, out: io.StringIO, report: RunReport) -> None:
     console.headline(report.headline)
     lines = rows(out)
-    assert "FVE, base 0.973 0.972 to 0.974 40,960 tokens" in lines
+    assert "FVE, base 0.9731 0.9718 to 0.9744 40,960 tokens" in lines
     assert "tokens 1,024,000" in lines
     assert "tokens: all that were <kept>" in lines
 
 
-def test_behaviours_show_latent_and_control(console: RunConsole, out: io.StringIO, report: RunReport) -> None:
-    console.behaviours(report.behaviours)
-    assert "self-<reflection> 1032 0.941 0.930 to 0.950 0.561 0.782 1,840" in rows(out)
+def test_a_table_has_its_title_and_its_note(console: RunConsole, out: io.StringIO, report: RunReport) -> None:
+    console.table(report.behaviours)
+    lines = rows(out)
+    assert lines[1] == "Behaviours"
+    assert "self-<reflection> 1032 0.941 0.920 to 0.960 1,840" in lines
+    assert lines[-1] == "Control: labels moved by half a document."
 
 
 def test_times_and_masks_show_shares_and_their_sum(console: RunConsole, out: io.StringIO) -> None:
@@ -115,7 +118,7 @@ def test_findings_show_facts_question_numbers_and_tables(
         )
     )  # fmt: skip
     lines = rows(out)
-    for line in ("What falls?", "FVE, base 0.973 0.972 to 0.974 40,960 tokens", "Effect [1]", "n = 7"):
+    for line in ("What falls?", "FVE, base 0.9731 0.9718 to 0.9744 40,960 tokens", "Effect [1]", "n = 7"):
         assert line in lines
     assert "deductive -2.0 -3.0 to -1.0" in lines
     assert any("models a → b" in line for line in lines)

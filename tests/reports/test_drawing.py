@@ -1,8 +1,9 @@
 from pathlib import Path
 
+import numpy as np
 from matplotlib.image import imread
 
-from toolkit.reports.drawing import WIDTH, blank, nrn_axis, percent_tick, save_pngs
+from toolkit.reports.drawing import WIDTH, bars, blank, nrn_axis, percent_tick, save_pngs, stacked
 
 
 def test_a_blank_figure_shows_its_title_and_only_the_axes_that_carry_a_scale() -> None:
@@ -29,3 +30,17 @@ def test_pngs_are_written_on_white(tmp_path: Path) -> None:
     assert pixels.shape[:2] == (200, 840)
     assert (pixels[0, 0] == 1).all()
     assert (tmp_path / "new" / "figures" / "one.png").exists()
+
+
+def test_stacked_axes_share_the_axis_below() -> None:
+    figure, rows = stacked(3, 1.0)
+    assert figure.get_size_inches().tolist() == [WIDTH, 3.5]
+    rows[0].set_xlim(2, 5)
+    assert [axes.get_xlim() for axes in rows] == [(2, 5)] * 3
+
+
+def test_bars_stand_on_their_edges_a_little_apart() -> None:
+    _, axes = blank(2.0, "bars")
+    drawn = bars(axes, np.array([1.0, 2.0, 4.0]), np.array([3, 0]))
+    found = [(bar.get_x(), bar.get_width(), bar.get_height()) for bar in drawn]
+    np.testing.assert_allclose(found, [(1, 0.92, 3), (2, 1.84, 0)])

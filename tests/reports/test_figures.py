@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from toolkit.reports.figures import cosine_against_nrn, firing_histogram, nrn_histogram, training_curves
+from toolkit.reports.formatting import compact
 from toolkit.reports.run_report import RunReport
 
 TENTHS = [0, 1, 4, 72, 879, 891, 97, 10, 4, 0]
@@ -19,17 +20,18 @@ def texts(axes: Axes) -> str:
 
 
 def test_nrn_histogram_counts_every_alive_latent_in_its_bin(report: RunReport) -> None:
-    axes = nrn_histogram(report.nrn[report.alive], (0.503, 0.501, 0.505), n_bins=10).axes[0]
-    assert bar_heights(axes) == TENTHS
-    assert [bar.get_x() for bar in axes.containers[0]] == pytest.approx(np.arange(10) / 10)
+    axes = nrn_histogram(report.nrn[report.alive], (0.503, 0.501, 0.505)).axes[0]
+    assert np.reshape(bar_heights(axes), (10, 2)).sum(axis=1).tolist() == TENTHS
+    assert [bar.get_x() for bar in axes.containers[0]] == pytest.approx(np.arange(20) / 20)
     assert "n = 1,958" in axes.get_title(loc="left")
-    assert "mean 0.503\n95 % CI 0.501 to 0.505" in texts(axes)
-    assert "| 879 | 891 |" in texts(axes)
+    assert "mean 0.5030\n95 % CI 0.5010 to 0.5050" in texts(axes)
+    counts = [compact(int(count)) for count in bar_heights(axes) if count]
+    assert " | ".join(counts) in texts(axes)
 
 
 def test_nrn_histogram_has_a_bin_for_both_ends_and_none_for_nan() -> None:
-    axes = nrn_histogram(np.array([0.0, 1.0, np.nan]), n_bins=4).axes[0]
-    assert bar_heights(axes) == [1, 0, 0, 1]
+    axes = nrn_histogram(np.array([0.0, 1.0, np.nan])).axes[0]
+    assert bar_heights(axes) == [1, *[0] * 18, 1]
     assert "n = 2" in axes.get_title(loc="left")
 
 
@@ -88,7 +90,10 @@ def test_figures_of_nothing_and_of_one_latent_can_be_saved(n: int, tmp_path) -> 
     ]
     for figure in drawn:
         figure.savefig(tmp_path / "figure.png")
-        assert (tmp_path / "figure.png").stat().st_size > 2000
+    histogram, scatter, curves, firing = (figure.axes[0] for figure in drawn)
+    assert sum(bar_heights(histogram)) == sum(bar_heights(firing)) == n
+    assert len(scatter.collections[0].get_offsets()) == n
+    assert curves.lines[0].get_xydata().tolist() == [[1, 2]]
 
 
 def test_no_figure_is_left_with_pyplot(report: RunReport) -> None:

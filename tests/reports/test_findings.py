@@ -1,6 +1,7 @@
 import pytest
+from matplotlib.figure import Figure
 
-from toolkit.reports.findings import Estimate, Table, written
+from toolkit.reports.findings import Chart, Estimate, Findings, Table, written
 
 
 @pytest.mark.parametrize(
@@ -27,3 +28,12 @@ def test_a_column_without_numbers_is_text() -> None:
 def test_a_row_of_another_length_is_no_table() -> None:
     with pytest.raises(AssertionError, match="effects: 1 cells under 2 columns"):
         Table(title="effects", columns=["a", "b"], rows=[["x"]])
+
+
+def test_two_charts_of_one_file_name_are_refused() -> None:
+    charts = [Chart(name=name, figure=Figure(), caption="") for name in ("a/b", "a b", "c")]
+    assert [chart.slug for chart in charts] == ["a-b", "a-b", "c"]
+    known = {"title": "", "question": "", "facts": {}, "headline": [], "tables": [], "results": {}}
+    Findings(name="both", **known, charts=charts[1:])
+    with pytest.raises(ValueError, match=r"both: two charts of one file name among \['a/b', 'a b', 'c'\]"):
+        Findings(name="both", **known, charts=charts)

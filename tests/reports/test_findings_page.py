@@ -1,5 +1,6 @@
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +10,9 @@ import pytest
 from rich.console import Console
 
 from toolkit.reports.console import RunConsole
-from toolkit.reports.findings import Chart, Estimate, Findings, SideBySide, Table
+from toolkit.reports.findings import Chart, Estimate, Findings, Headline, SideBySide, Table
 from toolkit.reports.findings_figures import effect_matrix
 from toolkit.reports.findings_page import publish, write_findings
-from toolkit.reports.run_report import Headline
 
 PROVENANCE = {"command": "python recipes/ablate.py", "commit": None, "seed": 3, "versions": {"torch": "2.13.0"}}
 
@@ -24,7 +24,9 @@ def findings() -> Findings:
         title="Ablation",
         question="What falls when latents go?",
         facts={"models": "base → distilled"},
-        headline=[Headline(name="fall", value=-3.2, low=-3.6, high=-2.9, n=100, unit="positions", note="control -0.1")],
+        headline=[
+            Headline(name="fall", value=Estimate(-3.2, -3.6, -2.9), n=100, unit="positions", note="control -0.1")
+        ],
         tables=[
             Table(
                 title="Effects",
@@ -36,7 +38,12 @@ def findings() -> Findings:
         ],
         charts=[Chart(name="matrix", figure=effect_matrix(np.eye(2), ["a", "b"], ["a", "b"], "m"), caption="the cap")],
         texts=[SideBySide(title="Texts", labels=("before", "after"), texts=("Wait, no", "So it is"))],
-        results={"fall": {"value": -3.2, "ends": (-3.6, math.inf)}, "unknown": math.nan, "n": 100},
+        results={
+            "fall": {"value": -3.2, "ends": (-3.6, math.inf)},
+            "unknown": math.nan,
+            "n": 100,
+            "estimates": [Estimate(0.5), {"open": Estimate(math.nan, -1.0, math.inf)}],
+        },
     )
 
 
@@ -74,7 +81,15 @@ def test_results_are_strict_json_beside_question_and_provenance(findings: Findin
     content = json.loads((tmp_path / "ablation.json").read_text(), parse_constant=refuse)
     assert content == {
         "question": "What falls when latents go?",
-        "results": {"fall": {"value": -3.2, "ends": [-3.6, None]}, "unknown": None, "n": 100},
+        "results": {
+            "fall": {"value": -3.2, "ends": [-3.6, None]},
+            "unknown": None,
+            "n": 100,
+            "estimates": [
+                {"value": 0.5, "low": None, "high": None},
+                {"open": {"value": None, "low": -1.0, "high": None}},
+            ],
+        },
         "provenance": PROVENANCE,
     }
 
@@ -90,6 +105,20 @@ def test_text_of_findings_is_never_markup(findings: Findings, tmp_path: Path, re
     page = write_findings(tmp_path, findings, {"command": evil, evil: evil, "versions": {evil: evil}})
     assert "<script" not in page.read_text(encoding="utf-8")
     assert " ".join(read(page).words).count(evil) == 20
+
+
+def test_a_chart_of_any_name_is_saved_and_stays_within_its_ids(
+    findings: Findings, tmp_path: Path, read: Callable
+) -> None:
+    evil = '../a/b "x" (y) #z & <script>'
+    page = write_findings(tmp_path, replace(findings, charts=[replace(findings.charts[0], name=evil)]), {})
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["ablation_-a-b-x-y-z-script-.png"]
+    ids = {value for key, value in read(page).attributes if key == "id"}
+    text = page.read_text(encoding="utf-8")
+    references = set(re.findall(r'(?:url\(|href=")#([^)"]*)[)"]', text))
+    assert references
+    assert references <= ids
+    assert "<script" not in text
 
 
 def test_a_table_too_wide_has_its_intervals_under_the_values(findings: Findings, tmp_path: Path) -> None:

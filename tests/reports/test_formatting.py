@@ -9,7 +9,8 @@ from toolkit.reports.formatting import compact, duration, estimate, interval, nu
     ("value", "text"),
     [
         (0.9731, "0.973"), (0.97, "0.970"), (14.0, "14.0"), (100.0, "100"), (0.0, "0.00"), (-0.25, "-0.250"),
-        (17, "17"), (1024000, "1,024,000"), (1234.5, "1,234"), (math.nan, "–"),
+        (17, "17"), (1024000, "1,024,000"), (1234.5, "1,234"),
+        (999.4, "999"), (999.5, "1,000"), (-999.6, "-1,000"), (math.nan, "–"),
     ],
 )  # fmt: skip
 def test_number_keeps_three_digits_and_counts_whole(value: float | int, text: str) -> None:

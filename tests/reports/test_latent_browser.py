@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.reports import latent_browser
-from toolkit.reports.latent_browser import BrowserFacts, Example, LatentEntry, write_browser
+from toolkit.reports.latent_browser import BrowserFacts, Example, LatentEntry, LatentStatistics, write_browser
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 EVIL = "</script><script>document.title='evil'</script><b>"
@@ -18,18 +18,21 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium to ope
 Open = Callable[..., str]
 
 
-def latent(index: int, nrn: float, **changes: object) -> LatentEntry:
+def latent(index: int, nrn: float, promoted: dict[str, object] | None = None, **changes: object) -> LatentEntry:
     """A latent that fires on its own word."""
     word = f"word{index}"
     example = Example(tokens=["so ", word, ", then"], activations=[0.0, 8.0, 2.0], peak=1, document="doc 5")
     weak = Example(tokens=[word, " again"], activations=[0.5, 0.0], peak=0, document="doc 6")
-    fields: dict[str, object] = {
-        "index": index, "tag": "shared", "nrn": nrn, "cosine": 0.25, "frequency": 0.01,
-        "lifts": {"wait": 2.0, "so": 0.5}, "examples": [example], "quantile_samples": [("lowest quarter", [weak])],
-        "promoted": {"base": [(f"up{index}", 3.0)], "distilled": [("Wait", 12.25)]},
-        "suppressed": {"base": [("down", -3.0)], "distilled": [("no", -1.5)]},
+    numbers: dict[str, object] = {
+        "tag": "shared", "nu": float("nan"), "cosine": 0.25, "frequency": 0.01, "lifts": {"wait": 2.0, "so": 0.5},
     }  # fmt: skip
-    return LatentEntry(**(fields | changes))
+    return LatentEntry(
+        statistics=LatentStatistics(latent=index, nrn=nrn, **(numbers | changes)),
+        examples=[example],
+        quantile_samples=[("lowest quarter", [weak])],
+        promoted=promoted or {"base": [(f"up{index}", 3.0)], "distilled": [("Wait", 12.25)]},
+        suppressed={"base": [("down", -3.0)], "distilled": [("no", -1.5)]},
+    )
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from toolkit.reports.findings import Headline, Table
 from toolkit.reports.markup import code, columns, document, headline_list, html_table, pairs, paragraph, section, table
-from toolkit.reports.run_report import Headline
 
 
 def test_a_document_is_whole_and_leaves_out_what_is_empty(tmp_path: Path, read) -> None:
@@ -24,8 +24,10 @@ def test_a_document_is_whole_and_leaves_out_what_is_empty(tmp_path: Path, read) 
         lambda text: headline_list([Headline(name=text, value=1)]),
         lambda text: headline_list([Headline(name="", value=1, n=3, unit=text)]),
         lambda text: headline_list([Headline(name="", value=1, note=text)]),
-        lambda text: table([text], []),
-        lambda text: table(["a"], [[text]]),
+        lambda text: table(Table(title=text, columns=[], rows=[])),
+        lambda text: table(Table(title="", columns=[text], rows=[])),
+        lambda text: table(Table(title="", columns=["a"], rows=[[text]])),
+        lambda text: table(Table(title="", columns=[], rows=[], note=text)),
         lambda text: html_table([text], [], ["name"]),
         lambda text: pairs({text: 1}),
         lambda text: pairs({"a": [text]}),

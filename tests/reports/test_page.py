@@ -29,9 +29,9 @@ def test_all_that_the_report_says_can_be_read(page: Path, read: Callable) -> Non
     text = " ".join(read(page).words)
     for said in (
         "Crosscoder of <two> models", "base → distilled, input of layer 3", "corpus & more",
-        "python recipes/train_crosscoder.py --seed 0", "FVE, base", "0.973", "95 % CI 0.972 to 0.974",
+        "python recipes/train_crosscoder.py --seed 0", "FVE, base", "0.9731", "95 % CI 0.9718 to 0.9744",
         "n = 40,960 tokens", "1,024,000", "all that were <kept>", "self-<reflection>", "1032", "0.941",
-        "0.930 to 0.950", "0.561", "0.782", "1,840", "Control: labels moved by half a document.",
+        "0.920 to 0.960", "1,840", "Control: labels moved by half a document.",
         "75.0 %", "1:15", "position 0", "10.0 %", "reasoning, general", "2.13.0",
         'pair = ModelPair.from_pretrained("organism")',
         f'Crosscoder.from_pretrained("{page.parent.as_posix()}")',
@@ -41,16 +41,16 @@ def test_all_that_the_report_says_can_be_read(page: Path, read: Callable) -> Non
 
 def test_text_of_the_report_is_never_markup(report: RunReport, tmp_path: Path, read: Callable) -> None:
     evil = '<script>alert("1")</script>'
-    behaviour = replace(report.behaviours[0], behaviour=evil)
+    behaviours = replace(report.behaviours, title=evil, rows=[[evil, evil, 1.0, 1]], note=evil)
     report = replace(
         report, title=evil, pair=evil, data=evil, command=evil, load_pair=evil, versions={evil: evil},
         settings={evil: evil}, streams=(evil, evil), masks={evil: 1}, seconds={evil: 1.0},
         headline=[replace(report.headline[0], name=evil, unit=evil, note=evil)],
-        behaviours=[behaviour], behaviours_note=evil,
+        behaviours=behaviours,
     )  # fmt: skip
     page = write_report(tmp_path, report)
     assert "<script" not in page.read_text(encoding="utf-8")
-    assert " ".join(read(page).words).count(evil) == 20
+    assert " ".join(read(page).words).count(evil) == 22
 
 
 def test_nothing_is_fetched(page: Path, read: Callable) -> None:
@@ -73,4 +73,4 @@ def test_a_run_on_one_model_has_no_figures_of_two(report: RunReport, tmp_path: P
         "firing_histogram",
         "training_curves",
     ]
-    assert "Planted behaviours" not in text
+    assert "self-" not in text

@@ -8,7 +8,7 @@ from toolkit.reports.theme import PALETTE
 
 
 def test_text_stays_text_and_colours_follow_the_page(report: RunReport) -> None:
-    svg = inline_svg(nrn_histogram(report.nrn[report.alive]), "nrn")
+    svg = inline_svg(nrn_histogram(report.nrn[report.alive]), "nrn", "the caption")
     assert "distilled only</text>" in svg
     assert "var(--first)" in svg
     assert "var(--ink)" in svg
@@ -16,8 +16,8 @@ def test_text_stays_text_and_colours_follow_the_page(report: RunReport) -> None:
 
 
 def test_two_figures_share_no_id_and_every_reference_is_met(report: RunReport) -> None:
-    first = inline_svg(nrn_histogram(report.nrn[report.alive]), "nrn")
-    second = inline_svg(training_curves(report.records), "curves")
+    first = inline_svg(nrn_histogram(report.nrn[report.alive]), "nrn", "the caption")
+    second = inline_svg(training_curves(report.records), "curves", "the caption")
     ids = [set(re.findall(r' id="([^"]+)"', svg)) for svg in (first, second)]
     assert not ids[0] & ids[1]
     for own, svg in zip(ids, (first, second), strict=True):
@@ -27,8 +27,8 @@ def test_two_figures_share_no_id_and_every_reference_is_met(report: RunReport) -
 
 
 def test_the_same_figure_gives_the_same_well_formed_bytes(report: RunReport) -> None:
-    svg, again = (inline_svg(nrn_histogram(report.nrn[report.alive]), "nrn") for _ in range(2))
+    svg, again = (inline_svg(nrn_histogram(report.nrn[report.alive]), "nrn", "the caption") for _ in range(2))
     assert svg == again
     root = ElementTree.fromstring(svg.replace("xlink:", ""))
     assert root.attrib["viewBox"] == "0 0 302.4 187.2"
-    assert "n = 1,958" in root.attrib["aria-label"]
+    assert root.attrib["aria-label"] == "the caption"

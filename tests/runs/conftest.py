@@ -5,18 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.artifacts import RunFolder
 from toolkit.harvest.documents import Corpus, open_corpus
 from toolkit.models.pair import ModelPair
+from toolkit.runs.folder import RunFolder
 from toolkit.runs.settings import RunConfig, parse_command_line
 from toolkit.runs.streams import open_activations
 from toolkit.runs.training_run import TrainingRun
-
-
-@pytest.fixture(scope="session")
-def pair(organism_folders: tuple[str, str]) -> ModelPair:
-    """The tiny base and distilled model."""
-    return ModelPair.from_pretrained(base=organism_folders[0], distilled=organism_folders[1], device_map="cpu")
 
 
 @pytest.fixture

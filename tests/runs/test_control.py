@@ -2,19 +2,14 @@ import pytest
 
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import CHECKOUT, PRESETS
-from toolkit.runs.control import control_source, is_embedded, open_control
-from toolkit.runs.subject import ModelsConfig
-
-
-@pytest.fixture(scope="module")
-def pair(organism_folders: tuple[str, str]) -> ModelPair:
-    return ModelPair.from_pretrained(base=organism_folders[0], distilled=organism_folders[1], device_map="cpu")
+from toolkit.runs.control import CONTROL, ControlConfig, control_source, controlled_origin, is_embedded, open_control
 
 
 def test_only_the_embedded_pair_has_a_control_of_its_own(pair: ModelPair):
     assert not is_embedded(pair)
     assert control_source(None, pair) is None
     assert control_source("elsewhere", pair) == "elsewhere"
+    assert open_control(ControlConfig(), pair) == {}
 
 
 def test_the_embedded_pair_brings_its_control():
@@ -24,10 +19,12 @@ def test_the_embedded_pair_brings_its_control():
     source = control_source(None, pair)
     assert source == str(CHECKOUT / "artifacts" / "organism" / "control")
     assert source not in (preset.base, preset.distilled)
-    control = open_control(source, pair, ModelsConfig(device_map="cpu"))
+    control = open_control(ControlConfig(device_map="cpu"), pair)[CONTROL]
     assert control.d_model == pair.d_model
+    fingerprints = controlled_origin(ControlConfig(), pair, {})["sha256"]
+    assert fingerprints.keys() == pair.fingerprints().keys() | {f"{source}/model.safetensors"}
 
 
 def test_a_control_of_another_shape_is_refused(pair: ModelPair, save_organism_model):
     with pytest.raises(ValueError, match="has 2 layers of width 16, the pair 3 of 16"):
-        open_control(save_organism_model(seed=5, num_hidden_layers=2), pair, ModelsConfig(device_map="cpu"))
+        open_control(ControlConfig(control=save_organism_model(seed=5, num_hidden_layers=2), device_map="cpu"), pair)

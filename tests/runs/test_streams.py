@@ -6,7 +6,7 @@ import torch
 from toolkit.harvest.documents import Corpus
 from toolkit.models.pair import ModelPair
 from toolkit.runs.settings import RunConfig
-from toolkit.runs.streams import open_activations, open_mask, open_tokens
+from toolkit.runs.streams import fitting_tokens, open_activations, open_mask, open_tokens
 
 
 def test_settings_reach_the_stream(config: RunConfig, pair: ModelPair, corpus: Corpus) -> None:
@@ -14,6 +14,14 @@ def test_settings_reach_the_stream(config: RunConfig, pair: ModelPair, corpus: C
     assert max(batch.input_ids.shape[1] for batch in batches) == config.row_length
     assert max(batch.input_ids.numel() for batch in batches) <= config.forward_tokens
     assert max(b.input_ids.numel() for b in open_tokens(config, pair, corpus.train, batch_tokens=64)) <= 64
+
+
+def test_a_batch_fits_but_has_a_row_at_least(config: RunConfig) -> None:
+    assert (config.row_length, config.forward_tokens) == (64, 512)
+    assert fitting_tokens(config, 10_000, 10) == 512
+    assert fitting_tokens(config, 3000, 10) == 300
+    assert fitting_tokens(config, 100, 10) == 64
+    assert fitting_tokens(config, 100, 10, rows=2) == 128
 
 
 def test_each_stream_begins_at_the_beginning(config: RunConfig, pair: ModelPair, corpus: Corpus) -> None:

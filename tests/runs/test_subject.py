@@ -2,17 +2,20 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from toolkit.artifacts import sha256
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.latents.firing import FiringCounts
 from toolkit.models.pair import ModelPair
 from toolkit.runs.settings import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
-from toolkit.runs.subject import FindingsConfig, ModelsConfig, Subject, models_origin, open_models
+from toolkit.runs.streams import open_activations
+from toolkit.runs.subject import FindingsConfig, ModelsConfig, Subject, check_alive, models_origin, open_models
 
 Save = Callable[..., Path]
 
@@ -138,3 +141,58 @@ def test_findings_name_what_they_came_from(pair: ModelPair):
     assert origin["seed"] == 3
     assert origin["data"] == {"source": "x"}
     assert origin["sha256"] == pair.fingerprints()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked(FindingsConfig):
+    """Settings that name a file."""
+
+    lexicon: Path | None = None
+
+
+def test_every_file_that_is_read_is_named_with_its_hash(pair: ModelPair, tmp_path: Path):
+    def files(**changes: Path) -> dict[str, str]:
+        hashes = models_origin(Asked(**changes), pair, {}, {"a control": "its hash"})["sha256"]
+        return {name: value for name, value in hashes.items() if name not in pair.fingerprints()}
+
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    weights, other, lexicon = folder / "ae.pt", folder / "optimizer.safetensors", tmp_path / "words.json"
+    for path in (weights, other, lexicon):
+        path.write_text(path.name)
+    control = {"a control": "its hash"}
+    assert files(run=folder) == files(run=weights) == control | {str(weights): sha256(weights)}
+    assert files(run=Path("owner/name")) == control | {"owner/name": "hub repository"}
+    named = files(run=weights, lexicon=lexicon)
+    assert named == control | {str(weights): sha256(weights), str(lexicon): sha256(lexicon)}
+    shipped = "artifacts/crosscoder/crosscoder.safetensors"
+    assert files().keys() == {shipped, "a control"}
+
+
+def test_of_several_layers_one_is_named(save: Save, config: RunConfig):
+    assert Subject.open(wanted(save(config))).layer == 2
+    folder = save(config, layers=(1, 2))
+    with pytest.raises(ValueError, match=r"reads layers \(1, 2\): name the one to edit with --layer"):
+        _ = Subject.open(wanted(folder)).layer
+    with pytest.raises(ValueError, match=r"--layer 3: the crosscoder reads layers \(1, 2\)"):
+        Subject.open(wanted(folder, layer=3))
+    assert Subject.open(wanted(folder, layer=2)).layer == 2
+
+
+def test_held_out_text_comes_coded(save: Save, config: RunConfig):
+    subject = Subject.open(wanted(save(config)))
+    batches = list(subject.coded(600))
+    activations = torch.cat([batch.activations for batch in batches])
+    assert len(activations) - len(batches[-1].activations) < 600 <= len(activations)
+    read = torch.cat(list(open_activations(subject.config, subject.pair, subject.corpus.held_out)))
+    torch.testing.assert_close(activations, read[: len(activations)])
+    torch.testing.assert_close(batches[0].codes, subject.crosscoder.encode(batches[0].activations))
+    assert max(batch.input_ids.numel() for batch in subject.coded(200, batch_tokens=64)) <= 64
+
+
+def test_named_latents_must_fire():
+    counts = FiringCounts([], 3)
+    counts.tokens, counts.fired = 40, torch.tensor([3, 0, 1])
+    check_alive(counts, (0, 2))
+    with pytest.raises(ValueError, match="1 fired on none of 40 held-out tokens"):
+        check_alive(counts, (0, 1))

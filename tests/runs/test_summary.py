@@ -10,7 +10,7 @@ from toolkit.models.pair import ModelPair
 from toolkit.reports.run_report import RunReport
 from toolkit.runs.evaluation import Evaluation, evaluate_crosscoder
 from toolkit.runs.settings import EMBEDDED_DEFAULTS, RunConfig
-from toolkit.runs.summary import behaviour_rows, describe_pair, load_expression, run_header, run_report
+from toolkit.runs.summary import describe_pair, load_expression, planted_table, run_header, run_report
 from toolkit.runs.training_run import TrainingRun
 
 
@@ -41,7 +41,7 @@ def test_the_report_has_what_was_measured(
     assert report.settings["lr"] == config.training.lr
     assert "training" not in report.settings
     assert report.masks["position 0"] > 0
-    assert behaviour_rows(evaluation) is None
+    assert planted_table(evaluation) is None
 
 
 def test_the_pair_is_named_as_it_was_asked_for(config: RunConfig, organism_folders: tuple[str, str]) -> None:

@@ -90,7 +90,8 @@ class Crosscoder(nn.Module):
         that are not a crosscoder's: each says what was expected and what was found. A pickle that holds more than
         tensors is refused.
         """
-        place = storage.locate(str(source), revision, (*storage.FILES, *formats.FILES))
+        weights = (storage.WEIGHTS_FILE, *formats.WEIGHTS_FILES)
+        place = storage.locate(str(source), revision, weights, formats.SETTINGS_FILES)
         checkpoint = formats.find_checkpoint(place)
         if checkpoint is not None:
             config, tensors = formats.load(checkpoint, scale, layers)

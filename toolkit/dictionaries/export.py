@@ -1,12 +1,12 @@
 """A crosscoder written for other libraries: the files of dictionary_learning's hub format."""
 
-import json
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from toolkit.artifacts import write_json
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.weights import EPSILON
 
@@ -38,7 +38,7 @@ def export_dictionary_learning(crosscoder: Crosscoder, folder: str | Path) -> Pa
     }
     if "k" in tensors:
         settings["k"] = crosscoder.config.k
-    (place / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    write_json(place / "config.json", settings)
     return place
 
 

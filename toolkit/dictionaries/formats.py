@@ -23,7 +23,7 @@ from toolkit.dictionaries.peer_layouts import (
 )
 
 WEIGHTS_FILES = ("model.safetensors", "model_final.pt", "ae.pt", "cc_weights.pt", "model.pt")
-FILES = (*WEIGHTS_FILES, "config.json", "cfg.json", "model_cfg.yaml")
+SETTINGS_FILES = ("config.json", "cfg.json", "model_cfg.yaml")
 READERS: Mapping[frozenset[str], Callable[[Path, Mapping[str, Tensor]], Layout]] = {
     KEYS: read_dictionary_learning,
     REPLICATION_KEYS: read_replication,

@@ -7,7 +7,6 @@ near 1 where the sparsity penalty has shrunk the row away (seen in the error) or
 the reconstruction).
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.sparse_codes import SparsePattern
 from toolkit.dictionaries.sparsity import positions_above
+from toolkit.geometry.decoder_norms import rows_by_model
 
 NU_ERROR, NU_RECONSTRUCTION = 0.2, 0.5
 """Below both of these a latent survives as exclusive (Minder et al. 2025, section 3)."""
@@ -62,7 +62,7 @@ class LatentScaling:
 
     def __init__(self, crosscoder: Crosscoder) -> None:
         assert len(crosscoder.config.models) == 2, "latent scaling compares two models"
-        rows = crosscoder.W_dec.unflatten(1, (2, -1)).flatten(2)
+        rows = rows_by_model(crosscoder.W_dec)
         self._own = rows.norm(dim=2).argmax(dim=1)
         self._direction = rows[torch.arange(len(rows), device=rows.device), self._own]
         self._rows, self._offset = crosscoder.W_dec.flatten(1), crosscoder.b_dec.flatten()
@@ -93,12 +93,3 @@ class LatentScaling:
             beta_error=(error / size[:, None]).float().cpu(),
             beta_reconstruction=(self._reconstruction / size[:, None]).float().cpu(),
         )
-
-
-def latent_scaling(crosscoder: Crosscoder, batches: Iterable[Float[Tensor, "_ stream d_model"]]) -> ScalingRatios:
-    """Measure every latent in one pass over batches of raw activations of any lengths."""
-    scaling = LatentScaling(crosscoder)
-    for batch in batches:
-        x = batch.to(crosscoder.b_dec.device)
-        scaling.add(x, crosscoder.encode(x))
-    return scaling.ratios()

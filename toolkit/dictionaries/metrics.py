@@ -18,6 +18,8 @@ class DictionaryMetrics:
     """Tokens evaluated."""
     fve: tuple[float, ...]
     """Fraction of variance explained per stream: 1 − Σ‖x − x̂‖² / Σ‖x − mean‖², raw activations."""
+    mean: Float[Tensor, "stream d_model"]
+    """The mean of raw activations."""
     l0: float
     """Latents firing per token."""
     dead_share: float
@@ -55,6 +57,7 @@ def evaluate(crosscoder: Crosscoder, batches: Iterable[Float[Tensor, "_ stream d
     return DictionaryMetrics(
         tokens=tokens,
         fve=tuple((1 - error / variance).tolist()),
+        mean=(total / tokens).float().cpu(),
         l0=counts.sum().item() / tokens,
         dead_share=(counts == 0).double().mean().item(),
         firing_counts=counts.cpu(),

@@ -1,6 +1,5 @@
 """Tensors of other crosscoder libraries in this toolkit's order of axes, read as their authors use them."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,12 +10,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from toolkit.artifacts import read_json_object
 from toolkit.dictionaries.configs import Sparsity
 from toolkit.dictionaries.weights import Weights
 
 Shapes = tuple[tuple[int, ...], ...]
 REPLICATION_KEYS = frozenset({"W_enc", "W_dec", "b_enc", "b_dec"})
 CROSSCODE_KEYS = frozenset({"_W_enc_XiDiL", "_W_dec_LXoDo"})
+THRESHOLD, OLDER_THRESHOLD = "_activation_fn.log_threshold_L", "activation_fn.log_threshold_L"
+FOLDED_IN, FOLDED_OUT = "folded_scaling_factors_in_Xi", "folded_scaling_factors_out_Xo"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,47 +82,61 @@ def read_replication(path: Path, tensors: Mapping[str, Tensor]) -> Layout:
 def read_crosscode(path: Path, tensors: Mapping[str, Tensor]) -> Layout:
     """Read crosscode, once model-diffing: _W_enc_XiDiL [model, layer, d_model, latent] and its decoder.
 
-    Its thresholds are on activations, hence times Σ‖W_dec‖ on codes. Top-k rules that rank activations without
+    Its thresholds are on activations, hence times Σ‖W_dec‖ on codes, W_dec as it was trained: its trainers save weights
+    with the scaling factors folded in, which are taken out again. Top-k rules that rank activations without
     their decoder norms have no equal here and are refused.
     """
+    tensors = {THRESHOLD if name == OLDER_THRESHOLD else name: tensor for name, tensor in tensors.items()}
     n_models, n_layers, d_model, n_latents = axes(path, tensors, "_W_enc_XiDiL", 4)
     streams = (n_models, n_layers)
     biases = {"b_enc_L": ((n_latents,),), "_b_dec_XoDo": ((*streams, d_model),)}
-    threshold_name = "_activation_fn.log_threshold_L"
-    folding = {
-        "is_folded": ((),),
-        "folded_scaling_factors_in_Xi": (streams,),
-        "folded_scaling_factors_out_Xo": (streams,),
-    }
+    folding = {"is_folded": ((),), FOLDED_IN: (streams,), FOLDED_OUT: (streams,)}
     check(
         path,
         tensors,
         {"_W_enc_XiDiL": ((*streams, d_model, n_latents),), "_W_dec_LXoDo": ((n_latents, *streams, d_model),)},
-        {**biases, threshold_name: ((n_latents,),), **folding},
+        {**biases, THRESHOLD: ((n_latents,),), **folding},
     )
-    decoder = tensors["_W_dec_LXoDo"].float()
+    factors = _folded_factors(path, tensors)
+    unfold = torch.ones(streams) if factors is None else factors
+    decoder = tensors["_W_dec_LXoDo"].float() * unfold[..., None]
     norms = decoder.norm(dim=3).sum(dim=(1, 2))
-    encoder = tensors["_W_enc_XiDiL"].float().permute(3, 0, 1, 2).flatten(1)
+    encoder = (tensors["_W_enc_XiDiL"].float() / unfold[..., None, None]).permute(3, 0, 1, 2).flatten(1)
     b_enc = tensors.get("b_enc_L", torch.zeros(n_latents)).float()
-    b_dec = tensors.get("_b_dec_XoDo", torch.zeros(*streams, d_model)).float().flatten()
-    folded = bool(tensors.get("is_folded", torch.tensor(False)))
-    threshold = tensors[threshold_name].float().exp() * norms if threshold_name in tensors else None
-    if threshold is None:
-        _require_relu(path)
+    b_dec = tensors.get("_b_dec_XoDo", torch.zeros(*streams, d_model)).float() * unfold[..., None]
+    threshold = tensors[THRESHOLD].float().exp() * norms if THRESHOLD in tensors else None
+    rule = "threshold: JumpReLU's, stored" if threshold is not None else _require_relu(path)
     return Layout(
-        weights=Weights(encoder, b_enc, decoder.flatten(1), b_dec),
+        weights=Weights(encoder, b_enc, decoder.flatten(1), b_dec.flatten()),
         shape=(n_models, n_layers, d_model),
         code_norms=norms,
         sparsity="l1" if threshold is None else "jumprelu",
         threshold=threshold,
-        scale=torch.ones(n_models * n_layers) if folded else None,
+        scale=None if factors is None else factors.flatten(),
         assumptions=(
             "format: crosscode (model-diffing)",
-            *(["activations: raw, the scaling factors are folded in already"] if folded else []),
+            *(
+                ["activations: raw, times the scaling factors that were folded in already"]
+                if factors is not None
+                else []
+            ),
             "codes: f Σ‖W_dec‖, the weight that its sparsity penalty gives them",
-            "threshold: none, every positive code is kept" if threshold is None else "threshold: JumpReLU's, stored",
+            rule,
         ),
     )
+
+
+def _folded_factors(path: Path, tensors: Mapping[str, Tensor]) -> Tensor | None:
+    """Factors on activations that are in the weights already, which divide the decoder; None where none are."""
+    if not tensors.get("is_folded", torch.tensor(False)):
+        return None
+    given, taken = (tensors[name].float() if name in tensors else torch.zeros(()) for name in (FOLDED_IN, FOLDED_OUT))
+    if not torch.equal(given, taken) or not ((given > 0) & given.isfinite()).all():
+        raise ValueError(
+            f"{path} has folded scaling factors {given.tolist()} in and {taken.tolist()} out: expected the same"
+            " positive ones; save it unfolded, and give them as scale="
+        )
+    return given
 
 
 def axes(path: Path, tensors: Mapping[str, Tensor], name: str, n_axes: int) -> tuple[int, ...]:
@@ -148,28 +164,23 @@ def check(
 
 def read_settings(path: Path) -> dict[str, Any]:
     """Return a JSON file's object; empty where there is no such file, ValueError where it is something else."""
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds {type(content).__name__}, expected an object of settings")
-    return content
+    return read_json_object(path) if path.is_file() else {}
 
 
 def _hook_point(path: Path) -> str:
     return str(read_settings(path.parent / "cfg.json").get("hook_point", path.absolute().parent.name))
 
 
-def _require_relu(path: Path) -> None:
-    """Refuse the top-k rules, which have no tensors: only the settings beside the weights name them."""
+def _require_relu(path: Path) -> str:
+    """What is assumed of a rule without tensors; top-k rules, which only settings beside weights name, are refused."""
     settings = path.parent / "model_cfg.yaml"
     text = settings.read_text(encoding="utf-8") if settings.is_file() else ""
     rules = re.findall(r"^\s*classname:\s*(\w+)", text, re.MULTILINE)
-    if rules not in ([], ["ReLUActivation"]):
+    if not rules:
+        return f"rule: ReLU (assumed, {'none in' if text else 'no'} model_cfg.yaml)"
+    if rules != ["ReLUActivation"]:
         raise ValueError(
             f"{settings} asks for {rules[0]}, which ranks activations without their decoder norms (or stores its "
             "thresholds elsewhere); ReLU and JumpReLU crosscoders can be read"
         )
+    return "threshold: none, every positive code is kept"

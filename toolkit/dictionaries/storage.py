@@ -1,6 +1,5 @@
 """Files of a crosscoder: `crosscoder.safetensors` and, under "crosscoder" in `config.json`, its settings."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -11,13 +10,13 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from safetensors.torch import save_file
 from torch import Tensor
 
+from toolkit.artifacts import read_json_object, write_json
 from toolkit.artifacts import read_tensors as read_safetensors
 from toolkit.dictionaries.configs import CrosscoderConfig
 
 WEIGHTS_FILE = "crosscoder.safetensors"
 CONFIG_FILE = "config.json"
 CONFIG_KEY = "crosscoder"
-FILES = (WEIGHTS_FILE, CONFIG_FILE)
 
 
 def shapes(config: CrosscoderConfig) -> dict[str, tuple[int, ...]]:
@@ -36,11 +35,8 @@ def save(config: CrosscoderConfig, tensors: dict[str, Tensor], folder: Path) -> 
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / WEIGHTS_FILE)
     path = folder / CONFIG_FILE
-    others = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    content = others | {CONFIG_KEY: asdict(config)}
-    temporary = path.with_suffix(".tmp")  # a kill must not leave half a configuration: a run could not be resumed
-    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    others = read_json_object(path) if path.exists() else {}
+    write_json(path, others | {CONFIG_KEY: asdict(config)})
 
 
 def load(place: Path) -> tuple[CrosscoderConfig, dict[str, Tensor]]:
@@ -52,11 +48,7 @@ def load(place: Path) -> tuple[CrosscoderConfig, dict[str, Tensor]]:
 
 def read_config(path: Path) -> CrosscoderConfig:
     """Read the settings of a crosscoder from `config.json`; ValueError for unknown or missing fields."""
-    try:
-        content = json.loads(_existing(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
-    values = content.get(CONFIG_KEY) if isinstance(content, dict) else None
+    values = read_json_object(_existing(path)).get(CONFIG_KEY)
     if not isinstance(values, dict):
         raise ValueError(f'{path} has no "{CONFIG_KEY}" section; it is not the config.json of a crosscoder')
     known = {field.name for field in fields(CrosscoderConfig)}
@@ -84,16 +76,22 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def locate(source: str, revision: str | None, files: Sequence[str]) -> Path:
-    """Return a local path as it is, or the folder into which `files` of a hub repository were downloaded."""
+def locate(source: str, revision: str | None, weights: Sequence[str], settings: Sequence[str]) -> Path:
+    """Return a local path as it is, or the folder into which files of a hub repository were downloaded.
+
+    Of a repository come `settings`, then the first of `weights` that it has. One that holds a language model is refused
+    before its weights are taken.
+    """
     if Path(source).exists():
         return Path(source)
-    owner, _, rest = source.partition("/")
-    name, _, subfolder = rest.partition("/")
     try:
-        patterns = [f"{subfolder}/{file}".lstrip("/") for file in files]
-        repository = f"{owner}/{name}" if rest else source
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns)) / subfolder
+        place = _download(source, revision, settings)
+        _refuse_language_model(source, place / CONFIG_FILE)
+        for file in weights:
+            place = _download(source, revision, [file])
+            if (place / file).is_file():
+                break
+        return place
     except HFValidationError as error:
         raise FileNotFoundError(
             f"{source} is neither a folder nor the name of a hub repository: give one that holds a crosscoder"
@@ -107,3 +105,20 @@ def locate(source: str, revision: str | None, files: Sequence[str]) -> Path:
         raise FileNotFoundError(
             f"{source} is no file or folder here, and the hub has no such repository: {error}"
         ) from error
+
+
+def _download(source: str, revision: str | None, files: Sequence[str]) -> Path:
+    owner, _, rest = source.partition("/")
+    name, _, subfolder = rest.partition("/")
+    patterns = [f"{subfolder}/{file}".lstrip("/") for file in files]
+    repository = f"{owner}/{name}" if rest else source
+    return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns)) / subfolder
+
+
+def _refuse_language_model(source: str, config: Path) -> None:
+    settings = read_json_object(config) if config.is_file() else {}
+    if CONFIG_KEY not in settings and "model_type" in settings:
+        raise ValueError(
+            f"{source} is a repository of a language model ({settings['model_type']}), not of a crosscoder: give the"
+            " crosscoder's"
+        )

@@ -3,48 +3,57 @@
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from toolkit.findings.ablation import AblationConfig
-from toolkit.geometry.bootstrap import bootstrap_mean
+from toolkit.findings.estimates import mean
 from toolkit.interventions.ablation_study import ARMS, AblationSettings, AblationStudy, CategoryAblation
-from toolkit.interventions.targets import OTHER
+from toolkit.interventions.targets import OTHER, Targets
 from toolkit.latents.specificity import specific_latents
-from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Table
+from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Headline, Table
 from toolkit.reports.findings_figures import effect_by_fraction, effect_matrix, logit_change_histogram
 from toolkit.reports.formatting import percent
-from toolkit.reports.run_report import Headline
 from toolkit.runs.subject import Subject
 
 MODELS = ("base", "distilled")
+BARE = {
+    "distilled": ("chosen", 1),
+    "base": ("chosen", 0),
+    "control_distilled": ("matched", 1),
+    "random_distilled": ("random", 1),
+}
+"""The numbers of a category that results name by themselves: arm, and place of the model."""
 
 
 def ablation_results(study: AblationStudy, settings: AblationSettings) -> dict[str, Any]:
-    """Every mean with its interval, as JSON: the reference share by category, then all shares."""
-    share = settings.reference
+    """Every mean with its interval: the reference share by category, then all shares."""
     return {
-        "ablation": {
-            each.category.name: {
-                "distilled": _value(each, share, "chosen", 1),
-                "base": _value(each, share, "chosen", 0),
-                "control_distilled": _value(each, share, "matched", 1),
-                "random_distilled": _value(each, share, "random", 1),
-                "n": len(each.targets.prefixes),
-                "found": each.targets.found,
-                "latents": each.latents[share],
-                "matched_code": each.matched_code[share],
-                "distilled_minus_control": vars(_difference(each, share, "matched")),
-                "by_share": {
-                    f"{s:g}": {arm: {m: vars(_estimate(each, s, arm, i)) for i, m in enumerate(MODELS)} for arm in ARMS}
-                    for s in settings.shares
-                },
-            }
-            for each in study.categories
-        },
+        "ablation": {each.category.name: _category_results(each, settings) for each in study.categories},
         "off_target": {
-            f"{edited} on {measured}": dict(zip(MODELS, effects.logit[0].mean(dim=1).tolist(), strict=True))
-            for (edited, measured), effects in study.off_target.items()
+            f"{edited} on {measured}": {
+                model: _off_target(study, edited, measured, index) for index, model in enumerate(MODELS)
+            }
+            for edited, measured in study.off_target
+        },
+    }
+
+
+def _category_results(each: CategoryAblation, settings: AblationSettings) -> dict[str, Any]:
+    share = settings.reference
+    intervals = {name: _estimate(each, share, arm, model) for name, (arm, model) in BARE.items()}
+    return {
+        **{name: estimate.value for name, estimate in intervals.items()},
+        "intervals": intervals,
+        "share": share,
+        "n": len(each.targets.prefixes),
+        "n_documents": _n_documents(each.targets),
+        "found": each.targets.found,
+        "latents": each.latents[share],
+        "matched_code": each.matched_code[share],
+        "distilled_minus_control": _difference(each, share, "matched"),
+        "by_share": {
+            f"{s:g}": {arm: {m: _estimate(each, s, arm, i) for i, m in enumerate(MODELS)} for arm in ARMS}
+            for s in settings.shares
         },
     }
 
@@ -62,7 +71,7 @@ def ablation_findings(config: AblationConfig, subject: Subject, study: AblationS
         facts=subject.facts() | _protocol(settings),
         headline=[_headline(each, settings.reference) for each in study.categories],
         tables=[
-            _main_table(study, settings.reference),
+            _main_table(study, settings),
             _share_table(study, settings),
             _matrix_table(study),
             *([_specific_table(study)] if len(study.categories) > 1 else []),
@@ -85,35 +94,44 @@ def _protocol(settings: AblationSettings) -> dict[str, str]:
 
 
 def _estimate(each: CategoryAblation, share: float, arm: str, model: int, measure: str = "logit") -> Estimate:
-    changes = getattr(each.effects[share, arm], measure)[0, model]
-    return Estimate(*bootstrap_mean(changes, torch.Generator().manual_seed(0)))
-
-
-def _value(each: CategoryAblation, share: float, arm: str, model: int) -> float:
-    return _estimate(each, share, arm, model).value
+    return mean(getattr(each.effects[share, arm], measure)[model], each.targets.documents)
 
 
 def _difference(each: CategoryAblation, share: float, control: str) -> Estimate:
     """Chosen minus control in the distilled model, position by position."""
-    chosen, other = (each.effects[share, arm].logit[0, 1] for arm in ("chosen", control))
-    return Estimate(*bootstrap_mean(chosen - other, torch.Generator().manual_seed(0)))
+    chosen, other = (each.effects[share, arm].logit[1] for arm in ("chosen", control))
+    return mean(chosen - other, each.targets.documents)
+
+
+def _off_target(study: AblationStudy, edited: str, measured: str, model: int = 1) -> Estimate:
+    targets = {each.category.name: each.targets for each in study.categories} | {OTHER: study.other}
+    return mean(study.off_target[edited, measured].logit[model], targets[measured].documents)
+
+
+def _n_documents(targets: Targets) -> int:
+    return len(targets.documents.unique())
 
 
 def _headline(each: CategoryAblation, share: float) -> Headline:
-    change = _estimate(each, share, "chosen", 1)
-    base, control = _value(each, share, "chosen", 0), _value(each, share, "matched", 1)
+    base, control = _estimate(each, share, "chosen", 0), _estimate(each, share, "matched", 1)
     return Headline(
         name=f"{each.category.name}, distilled",
-        value=change.value,
-        low=change.low,
-        high=change.high,
+        value=_estimate(each, share, "chosen", 1),
         n=len(each.targets.prefixes),
-        unit="positions",
-        note=f"logits, top {percent(share)} of latents; base {base:.2f}, matched control {control:.2f}",
+        unit=f"positions of {_n_documents(each.targets)} documents",
+        note=f"logits, top {percent(share)} of latents; base {base.value:.2f}, matched control {control.value:.2f}",
     )
 
 
-def _main_table(study: AblationStudy, share: float) -> Table:
+def _fewer(study: AblationStudy, asked: int) -> str:
+    """Which categories have fewer positions than were asked for, so that their intervals are wider."""
+    found = ((each.category.name, each.targets.found) for each in study.categories)
+    few = [f"{name}: {n} positions found of the {asked} asked for" for name, n in found if n < asked]
+    return f" {'; '.join(few)}; all are used. Raise --tokens to find more." if few else ""
+
+
+def _main_table(study: AblationStudy, settings: AblationSettings) -> Table:
+    share, asked = settings.reference, settings.targets
     rows: list[list[Cell]] = [
         [
             each.category.name,
@@ -127,6 +145,7 @@ def _main_table(study: AblationStudy, share: float) -> Table:
             _estimate(each, share, "chosen", 1, "log_probability"),
             _estimate(each, share, "chosen", 1, "rank"),
             len(each.targets.prefixes),
+            _n_documents(each.targets),
             each.targets.found,
         ]
         for each in study.categories
@@ -135,13 +154,13 @@ def _main_table(study: AblationStudy, share: float) -> Table:
         title=f"Change of the word's logit, top {percent(share)} of latents",
         columns=(
             "category", "latents", "distilled", "base", "matched", "random", "chosen − matched", "match",
-            "log p (nats)", "rank", "n", "found",
+            "log p (nats)", "rank", "n", "documents", "found",
         ),
         rows=rows,
         note=(
-            "Edited minus unedited, with 95 % bootstrap intervals over positions. matched and random: as many other"
-            " alive latents, in the distilled model; matched ones fire about as strongly at these positions (match:"
-            " their mean code over the chosen ones'). n positions drawn of those found."
+            "Edited minus unedited, with 95 % bootstrap intervals that draw whole documents. matched and random: as"
+            " many other alive latents, in the distilled model; matched ones fire about as strongly at these positions"
+            f" (match: their mean code over the chosen ones'). n positions, drawn of those found.{_fewer(study, asked)}"
         ),
     )  # fmt: skip
 
@@ -178,11 +197,6 @@ def _matrix_table(study: AblationStudy) -> Table:
             " the diagonal an effect should be small if latents are specific to their category."
         ),
     )
-
-
-def _off_target(study: AblationStudy, edited: str, measured: str) -> Estimate:
-    changes = study.off_target[edited, measured].logit[0, 1]
-    return Estimate(*bootstrap_mean(changes, torch.Generator().manual_seed(0)))
 
 
 def _specific_table(study: AblationStudy) -> Table:
@@ -227,8 +241,8 @@ def _charts(study: AblationStudy, settings: AblationSettings) -> list[Chart]:
     share = settings.reference
     charts = []
     for each in study.categories:
-        name, stem = each.category.name, each.category.name.replace(" ", "-")
-        chosen, matched = (each.effects[share, arm].logit[0] for arm in ("chosen", "matched"))
+        name = each.category.name
+        chosen, matched = (each.effects[share, arm].logit for arm in ("chosen", "matched"))
         histogram = logit_change_histogram(_array(chosen[0]), _array(chosen[1]), _array(matched[1]), name)
         by_share = {
             model: {arm: [_estimate(each, s, arm, index) for s in settings.shares] for arm in ARMS}
@@ -237,10 +251,10 @@ def _charts(study: AblationStudy, settings: AblationSettings) -> list[Chart]:
         caption = (
             f"{name}: change of the word's logit, top {percent(share)} of latents; the control is the matched one."
         )
-        charts.append(Chart(name=f"histogram_{stem}", figure=histogram, caption=caption))
+        charts.append(Chart(name=f"histogram_{name}", figure=histogram, caption=caption))
         caption = f"{name}: mean change by share of latents taken out, bands 95 % intervals."
         charts.append(
-            Chart(name=f"by_share_{stem}", figure=effect_by_fraction(settings.shares, by_share, name), caption=caption)
+            Chart(name=f"by_share_{name}", figure=effect_by_fraction(settings.shares, by_share, name), caption=caption)
         )
     names = [each.category.name for each in study.categories]
     matrix = np.array([[_off_target(study, edited, on).value for on in [*names, OTHER]] for edited in names])

@@ -19,11 +19,11 @@ from toolkit.findings.latent_class_tables import (
 from toolkit.findings.latent_classes import LatentClassesConfig, LatentClassesResult
 from toolkit.latents.classification import TAGS
 from toolkit.reports.figures import cosine_against_nrn, nrn_histogram
-from toolkit.reports.findings import Chart, Findings
+from toolkit.reports.findings import Chart, Estimate, Findings, Headline
 from toolkit.reports.findings_figures import nu_histogram
 from toolkit.reports.formatting import number
-from toolkit.reports.run_report import Headline
 from toolkit.runs.subject import Subject
+from toolkit.runs.summary import mean_nrn_headline
 
 
 def latent_classes_findings(config: LatentClassesConfig, subject: Subject, result: LatentClassesResult) -> Findings:
@@ -42,10 +42,11 @@ def latent_classes_findings(config: LatentClassesConfig, subject: Subject, resul
 
 def _facts(config: LatentClassesConfig, subject: Subject, result: LatentClassesResult) -> dict[str, str]:
     base, distilled = _mean_scales(subject.crosscoder.config.scale)
+    position_0 = "kept" if subject.config.keep_position_0 else "left out"
     scales = f"s_base / s_distilled = {base / distilled:.3f}; NRN is in raw units" if base else "not recorded"
     return {
         **subject.facts(),
-        "tokens": f"{result.firing.tokens:,} held-out tokens; position 0 is left out",
+        "tokens": f"{result.firing.tokens:,} held-out tokens; position 0 is {position_0}",
         "scales": scales,
         "seed": str(config.seed),
     }
@@ -58,13 +59,10 @@ def _mean_scales(scale: Sequence[float]) -> tuple[float, float]:
 
 def _headline(result: LatentClassesResult) -> list[Headline]:
     classes, survives, tags = result.classes, result.scaling.survives, result.classes.nrn_tags()
-    alive, (mean, low, high) = int(classes.alive.sum()), classes.mean_nrn
-    cosine, null = classes.cosine[classes.alive].median().item(), classes.cosine_null.quantile(0.975).item()
+    alive = int(classes.alive.sum())
+    cosine, null = classes.cosine[classes.alive].nanmedian().item(), classes.cosine_null.nanquantile(0.975).item()
     rows = [
-        Headline(
-            name="mean NRN", value=mean, low=low, high=high, n=alive, unit="alive latents",
-            note=f"0 base only, 1 distilled only; activation-weighted {classes.mean_nrn_weighted:.3f}",
-        ),
+        mean_nrn_headline(classes),
         Headline(
             name="median cosine", value=cosine, n=alive, unit="alive latents",
             note=f"between a latent's two decoder rows; 97.5 % of random pairs are below {number(null)}",
@@ -80,12 +78,7 @@ def _headline(result: LatentClassesResult) -> list[Headline]:
                 if name == "NRN-exclusive survive"
                 else "shared latents that pass the same test"
             )
-            rows.append(
-                Headline(
-                    name=name, value=share.value, low=share.low, high=share.high, n=int(among.sum()), unit="latents",
-                    note=note,
-                )
-            )  # fmt: skip
+            rows.append(Headline(name=name, value=share, n=int(among.sum()), unit="latents", note=note))
     return rows
 
 
@@ -138,7 +131,7 @@ def _results(result: LatentClassesResult) -> Mapping[str, Any]:
     }
     return {
         "tokens": firing.tokens,
-        "mean_nrn": list(classes.mean_nrn),
+        "mean_nrn": Estimate(*classes.mean_nrn),
         "mean_nrn_activation_weighted": classes.mean_nrn_weighted,
         "survivors": {
             convention: {

@@ -15,6 +15,7 @@ from toolkit.latents.classification import TAGS, Tag
 from toolkit.latents.firing import Place
 from toolkit.latents.span_labels import LabelledDocuments
 from toolkit.reports.findings import Cell, Estimate, Table
+from toolkit.runs.summary import behaviour_table
 
 NRN_BINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 1.0)
 EXCLUSIVE: tuple[Tag, ...] = ("base only", "distilled only")
@@ -74,7 +75,7 @@ def _relation_table(result: LatentClassesResult) -> Table:
         if not here.any():
             continue
         medians = (values[here].nanmedian().item() for values in (scaling.nu_error, scaling.nu_reconstruction))
-        cosine = classes.cosine[here].median().item()
+        cosine = classes.cosine[here].nanmedian().item()
         rows.append([f"{low:g} to {high:g}", int(here.sum()), *medians, wilson_share(scaling.survives, here), cosine])
     return Table(
         title="Latent scaling along NRN",
@@ -144,24 +145,12 @@ def _category_row(result: LatentClassesResult, index: int, place: Place) -> list
     where = "on it" if place == "token" else "before"
     if lifts[index, latent] == 0:
         return [name, where, n, *[None] * 5]
-    others = lifts[torch.arange(len(lifts)) != index, latent]
-    following = others.max().item() if len(others) else None
+    following = finite(firing.other_lift(place)[index, latent].item())
     rate, nrn = firing.rate(place)[index, latent].item(), result.classes.nrn[latent].item()
     return [name, where, n, f"{latent}", lifts[index, latent].item(), following, rate, nrn]
 
 
 def _label_table(result: LatentClassesResult, labelled: LabelledDocuments) -> Table:
-    rows: list[list[Cell]] = [
-        [
-            found.behaviour,
-            f"{found.latent}",
-            Estimate(found.auroc, found.low, found.high),
-            found.control_auroc,
-            result.classes.nrn[found.latent].item(),
-            found.n_tokens,
-        ]
-        for found in result.behaviours
-    ]
     left_out = sorted(set(labelled.labels) - {found.behaviour for found in result.behaviours})
     note = (
         f"{len(labelled.documents)} documents; the latent is chosen on one half and tested on the other."
@@ -171,12 +160,7 @@ def _label_table(result: LatentClassesResult, labelled: LabelledDocuments) -> Ta
         note += f" Too rare to be in both halves: {', '.join(left_out)}."
     if labelled.sections_left_out:
         note += f" {labelled.sections_left_out} annotated sections are not in their text word for word."
-    return Table(
-        title="The latent that best finds each label",
-        columns=("label", "latent", "AUROC", "control", "NRN", "n tokens"),
-        rows=rows,
-        note=note,
-    )
+    return behaviour_table(result.behaviours, result.classes.nrn, note)
 
 
 def finite(value: float) -> float | None:

@@ -3,20 +3,18 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from toolkit.dictionaries.latent_scaling import LatentScaling, ScalingRatios
-from toolkit.latents.behaviours import BehaviourLatent, behaviour_latents, labelled_codes
+from toolkit.latents.behaviours import BehaviourLatent
 from toolkit.latents.categories import categories, load_lexicon
 from toolkit.latents.classification import LatentClasses, classify
-from toolkit.latents.coded_batches import coded_batches, first_tokens
 from toolkit.latents.examples import TopExamples
 from toolkit.latents.firing import FiringCounts
 from toolkit.latents.span_labels import LabelledDocuments, read_labelled_documents
 from toolkit.latents.windows import Window
-from toolkit.runs.streams import open_mask, open_tokens
+from toolkit.runs.evaluation import find_behaviours
 from toolkit.runs.subject import FindingsConfig, Subject
 
 LEAST_FIRINGS = 20
@@ -75,18 +73,13 @@ def measure_latent_classes(config: LatentClassesConfig, subject: Subject) -> Lat
     scaling = LatentScaling(crosscoder)
     firing = FiringCounts(categories(subject.pair.tokenizer, load_lexicon(config.lexicon)), n_latents)
     seen = TopExamples(
-        range(n_latents), generator=generator, top=config.examples, sampled=1, window=Window(before=12, after=5),
-        device=device,
+        n_latents, generator=generator, top=config.examples, sampled=0, window=Window(before=12, after=5), device=device
     )  # fmt: skip
-    mass = torch.zeros(n_latents, dtype=torch.float64, device=device)
-    tokens = open_tokens(subject.config, subject.pair, subject.corpus.held_out)
-    batches = coded_batches(subject.pair, crosscoder, tokens, open_mask(subject.config, subject.pair))
-    for batch in first_tokens(batches, config.tokens):
+    for batch in subject.coded(config.tokens):
         scaling.add(batch.activations, batch.codes)
         firing.add(batch.input_ids, batch.selected, batch.codes)
         seen.add(batch.input_ids, batch.attention_mask, batch.selected, batch.codes)
-        mass += batch.codes.sum(dim=0)
-    classes = classify(crosscoder.W_dec, firing.fired, mass, generator)
+    classes = classify(crosscoder.W_dec, firing.fired, firing.mass, generator)
     base_only, distilled_only = _ends(classes, firing.fired, config.listed)
     return LatentClassesResult(
         classes=classes,
@@ -96,7 +89,7 @@ def measure_latent_classes(config: LatentClassesConfig, subject: Subject) -> Lat
         distilled_only=distilled_only,
         examples={latent: _texts(subject, seen, latent) for latent in (*base_only, *distilled_only)},
         labelled=labelled,
-        behaviours=_behaviours(subject, labelled, generator) if labelled else [],
+        behaviours=find_behaviours(subject.config, subject.pair, crosscoder, labelled, generator) if labelled else [],
     )
 
 
@@ -121,9 +114,3 @@ def _texts(subject: Subject, seen: TopExamples, latent: int) -> list[str]:
         )
         texts.append(f"{before}«{here}»{after}".replace("\n", "⏎"))
     return texts
-
-
-def _behaviours(subject: Subject, labelled: LabelledDocuments, generator: torch.Generator) -> list[BehaviourLatent]:
-    mask = open_mask(subject.config, subject.pair)
-    data = labelled_codes(subject.pair, subject.crosscoder, mask, labelled, subject.config.row_length)
-    return behaviour_latents(data, generator)

@@ -1,7 +1,7 @@
 """Latents that were read over a text: what the browser, the tables and the JSON show of them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,7 @@ from toolkit.latents.firing import FiringCounts, Place
 from toolkit.latents.logit_lens import TokenLens
 from toolkit.reports.findings import Estimate, Table
 from toolkit.reports.formatting import percent
-from toolkit.reports.latent_browser import Example, LatentEntry
+from toolkit.reports.latent_browser import Example, LatentEntry, LatentStatistics
 
 PLACES: dict[Place, str] = {"token": "on {}", "predicting": "before {}"}
 """A category's lift on its own tokens, and on the tokens before them, where the model decides for it."""
@@ -81,28 +81,22 @@ class LatentRecords:
 
     def summaries(self) -> list[dict[str, Any]]:
         """The numbers of every latent, as JSON; examples are in the store."""
-        return [
-            {
-                "latent": latent,
-                "tag": self.tags[latent],
-                "nrn": float(self.classes.nrn[latent]),
-                "cosine": float(self.classes.cosine[latent]),
-                "nu": float(self.nu[latent]),
-                "frequency": float(self.frequency[latent]),
-                "lifts": {name: float(lift[latent]) for name, lift in self.lifts.items()},
-            }
-            for latent in self.latents
-        ]
+        return [asdict(self._statistics(latent)) for latent in self.latents]
 
-    def _entry(self, line: int, latent: int) -> LatentEntry:
-        return LatentEntry(
-            index=latent,
+    def _statistics(self, latent: int) -> LatentStatistics:
+        return LatentStatistics(
+            latent=latent,
             tag=self.tags[latent],
             nrn=float(self.classes.nrn[latent]),
             cosine=float(self.classes.cosine[latent]),
-            frequency=float(self.frequency[latent]),
             nu=float(self.nu[latent]),
+            frequency=float(self.frequency[latent]),
             lifts={name: float(lift[latent]) for name, lift in self.lifts.items()},
+        )
+
+    def _entry(self, line: int, latent: int) -> LatentEntry:
+        return LatentEntry(
+            statistics=self._statistics(latent),
             examples=[*map(self.shown, self.examples.strongest(latent))],
             quantile_samples=[(name, [*map(self.shown, part)]) for name, part in self.examples.quarters(latent)],
             promoted={model: self.tokens(line, model, promoted=True) for model in self.lens},
@@ -130,7 +124,8 @@ def category_table(records: LatentRecords) -> Table:
         title="Latents that fire most on each category's tokens",
         columns=("category, tokens", "latent", "lift", "P(fire | it)", "P(fire)", "NRN"),
         rows=rows,
-        note="Lift is P(fire | category) / P(fire), 1 by chance, with the 95 % Wilson interval of its numerator. Of"
+        note="Lift is P(fire | category) / P(fire), 1 by chance, with the 95 % Wilson interval of its numerator. That"
+        " takes tokens as independent, and is somewhat narrow where those of one document are alike. Of"
         f" {len(records.latents):,} shown latents at most {LISTED} a category, by low ends, chosen on these tokens.",
     )
 

@@ -8,34 +8,34 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from toolkit.findings.estimates import around
 from toolkit.geometry.divergence import MEASURES, divergence, farthest_layer_shares, farthest_layers
+from toolkit.geometry.random_cycle import random_cycle
 from toolkit.geometry.ratios import ratio_of_sums
 from toolkit.harvest.documents import Corpus, open_corpus
 from toolkit.harvest.tokens import TokenBatch
 from toolkit.models.pair import ModelPair
 from toolkit.models.tracing import TracedModel
-from toolkit.reports.findings import Chart, Estimate, Findings, Table
+from toolkit.reports.findings import Chart, Estimate, Findings, Headline, Table
 from toolkit.reports.findings_figures import layer_curves
 from toolkit.reports.formatting import percent
-from toolkit.reports.run_report import Headline
-from toolkit.runs.control import control_source, is_embedded, open_control
+from toolkit.runs.control import CONTROL, ControlConfig, is_embedded, open_control
 from toolkit.runs.settings import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
-from toolkit.runs.streams import open_mask, open_tokens
-from toolkit.runs.subject import ModelsConfig
+from toolkit.runs.streams import fitting_tokens, open_mask, open_tokens
+from toolkit.runs.subject import TextConfig
 
 LEVEL = 0.99
+ENDS = {"mean": "value", "low": "low", "high": "high"}
 ACTIVATIONS_HELD = 2**28
-DISTILLED, OTHER_TOKEN, CONTROL, BEYOND = "distilled", "other", "control", "distilled − control"
+DISTILLED, OTHER_TOKEN, BEYOND = "distilled", "other", f"distilled − {CONTROL}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayerDivergenceConfig(ModelsConfig):
+class LayerDivergenceConfig(TextConfig, ControlConfig):
     """How far the two models' residual streams are apart at each layer, on the same tokens."""
 
     out: Path = Path("runs/layer_divergence")
     """Folder for the page, its figures and the JSON of results."""
-    control: str | None = None
-    """Model to set against base likewise: a folder or hub name; default: the embedded pair's control, else none."""
     tokens: int = 65_536
     """Tokens, position 0 not among them, that are compared."""
 
@@ -85,9 +85,7 @@ def measure_layer_divergence(
     Raises `ValueError` for a control of another shape, and for text of fewer than two documents.
     """
     generator = torch.Generator().manual_seed(config.seed)
-    others = {DISTILLED: pair.distilled}
-    if source := control_source(config.control, pair):
-        others[CONTROL] = open_control(source, pair, config)
+    others = {DISTILLED: pair.distilled, **open_control(config, pair)}
     batches = _batches(config, pair, run, corpus)
     parts = [_document_sums(pair, others, *batch, generator) for batch in batches]
     if not parts:
@@ -95,7 +93,7 @@ def measure_layer_divergence(
     counts = torch.cat([part[0] for part in parts])
     names = (DISTILLED, OTHER_TOKEN, *list(others)[1:])
     sums = dict(zip(names, torch.cat([part[1] for part in parts]).unbind(dim=1), strict=True))
-    if source:
+    if CONTROL in others:
         sums[BEYOND] = sums[DISTILLED] - sums[CONTROL]
     return LayerDivergence(
         curves={name: _curves(of_documents, counts, generator) for name, of_documents in sums.items()},
@@ -108,8 +106,7 @@ def _batches(
     config: LayerDivergenceConfig, pair: ModelPair, run: RunConfig, corpus: Corpus
 ) -> Iterator[tuple[TokenBatch, Tensor]]:
     """Batches with the tokens to compare, until there are enough; small enough to hold all layers of two models."""
-    fitting = ACTIVATIONS_HELD // (2 * pair.n_layers * pair.d_model)
-    batch_tokens = max(run.row_length, min(run.forward_tokens, fitting))
+    batch_tokens = fitting_tokens(run, ACTIVATIONS_HELD, 2 * pair.n_layers * pair.d_model)
     mask, left = open_mask(run, pair), config.tokens
     for batch in open_tokens(run, pair, corpus.held_out, batch_tokens=batch_tokens):
         selected = mask.tokens(batch)
@@ -130,7 +127,7 @@ def _document_sums(
     """Tokens, and sums over them of every comparison, of each row that has any."""
     pair.check_ids(batch.input_ids, batch.attention_mask)
     rows = selected.nonzero()[:, 0]
-    other_token = _any_other(len(rows), generator)
+    other_token = random_cycle(len(rows), generator)
     base = _read(pair.base, batch, selected)
     read = [_read(model, batch, selected) for model in others.values()]
     layers = []
@@ -146,12 +143,6 @@ def _document_sums(
 def _read(model: TracedModel, batch: TokenBatch, selected: Tensor) -> list[Tensor]:
     sites = model.residual(batch.input_ids, batch.attention_mask, range(model.n_layers))
     return [site[selected.to(site.device)].cpu() for site in sites]
-
-
-def _any_other(n: int, generator: torch.Generator) -> Int[Tensor, " token"]:
-    """For each of n tokens the place of another one."""
-    order = torch.randperm(n, generator=generator)
-    return torch.empty_like(order).scatter_(0, order, order.roll(1))
 
 
 def _curves(sums: Tensor, counts: Tensor, generator: torch.Generator) -> Curves:
@@ -175,7 +166,8 @@ def layer_divergence_findings(pair: ModelPair, run: RunConfig, found: LayerDiver
         facts={
             "models": " → ".join(pair.origins),
             "site": f"input of each of {pair.n_layers} layers, width {pair.d_model}",
-            "text": f"{run.data}, held out: {found.tokens:,} tokens of {found.documents:,} documents, no position 0",
+            "text": f"{run.data}, held out: {found.tokens:,} tokens of {found.documents:,} documents;"
+            f" position 0 is {'kept' if run.keep_position_0 else 'left out'}",
         },
         headline=[
             Headline(
@@ -211,9 +203,8 @@ def _chart(name: str, curves: Curves) -> Chart:
 
 
 def _estimates(curves: Curves) -> dict[str, list[Estimate]]:
-    low, high = curves.mean - curves.half_width, curves.mean + curves.half_width
-    ends = torch.stack([curves.mean, low, high], dim=-1).transpose(0, 1).tolist()
-    return {name: [Estimate(*values) for values in rows] for name, rows in zip(MEASURES, ends, strict=True)}
+    columns = zip(MEASURES, curves.mean.unbind(dim=1), curves.half_width.unbind(dim=1), strict=True)
+    return {name: around(mean, half_width) for name, mean, half_width in columns}
 
 
 def _table(index: int, measure: str, found: LayerDivergence) -> Table:
@@ -233,15 +224,12 @@ def _table(index: int, measure: str, found: LayerDivergence) -> Table:
 
 
 def _results(curves: Curves) -> dict[str, dict[str, object]]:
-    low, high = curves.mean - curves.half_width, curves.mean + curves.half_width
     return {
         measure: {
-            "mean": curves.mean[:, index].tolist(),
-            "low": low[:, index].tolist(),
-            "high": high[:, index].tolist(),
+            **{key: [getattr(each, name) for each in estimates] for key, name in ENDS.items()},
             "argmax": int(curves.mean[:, index].argmax()),
             "farthest": int(curves.farthest[index]),
             "farthest_share": float(curves.farthest_share[index]),
         }
-        for index, measure in enumerate(MEASURES)
+        for index, (measure, estimates) in enumerate(_estimates(curves).items())
     }

@@ -22,8 +22,7 @@ from toolkit.models.loading import load_tokenizer
 from toolkit.models.presets import find_pair
 from toolkit.models.tokenizers import Clashes, check_same_tokens, describe_clashes, encode
 from toolkit.reports.data_figures import length_bins, length_histogram
-from toolkit.reports.findings import Cell, Chart, Findings, Table
-from toolkit.reports.run_report import Headline
+from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table
 
 SPLITS = ("train", "held_out")
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -196,7 +195,11 @@ def prepared_findings(config: PrepareConfig, prepared: PreparedData) -> Findings
         headline=[Headline(name="tokens", value=int(every.sum()), n=len(every), unit="texts")],
         tables=_tables(config, prepared, statistics),
         charts=[
-            Chart(name="lengths", figure=length_histogram(every), caption="Each text's tokens, four bins a doubling.")
+            Chart(
+                name="lengths",
+                figure=length_histogram(counts, edges),
+                caption="Each text's tokens, four bins a doubling.",
+            )
         ],
         results={
             "tokens": statistics,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,114 +23,113 @@ from toolkit.findings.word_geometry_report import word_geometry_findings
 from toolkit.interventions.steering_study import Toward
 from toolkit.latents.categories import load_lexicon
 from toolkit.reports.findings import Findings
+from toolkit.runs.control import ControlConfig
 from toolkit.runs.evaluation import evaluate_crosscoder
 from toolkit.runs.subject import FindingsConfig, Subject
-from toolkit.runs.summary import headlines
+from toolkit.runs.summary import CONTROL, behaviour_table, headlines
 
 SHORTER = ("deductive",)
+STRENGTHS = (-0.2, -0.1, -0.025, 0.025, 0.1, 0.2)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReproductionConfig(FindingsConfig):
+class ReproductionConfig(FindingsConfig, ControlConfig):
     """Run every experiment of the paper on one pair, and set the numbers beside the published ones or the truth."""
 
     out: Path = Path("runs/reproduce_paper")
     """Folder for results.json, the page that compares, and a page for each experiment."""
+    tokens: int = 131_072
+    """Held-out tokens that each experiment reads."""
+    lexicon: Path | None = None
+    """JSON file {"category": ["word", ...]}; default: self-reflection, deductive, alternative, contrastive."""
+    words: tuple[str, ...] = ()
+    """Word pairs: embedded, everyday (shipped), files or folders of .json, .csv, .tsv; default: what fits the pair."""
+    questions: Path | None = None
+    """JSONL file of {"question", "answer"} for steering; default: the shipped ones for this pair."""
+    undecided: tuple[float, float] = (0.05, 0.9)
+    """Our ablation takes only words to which the distilled model gives a probability in this range; 0 1 takes all."""
     development: int = 20
     """Questions that steering directions are picked on."""
     test: int = 64
     """Questions that the picked directions are compared on."""
 
 
-def find_reconstruction(config: ReproductionConfig, subject: Subject) -> Findings:
-    """How good the crosscoder is on held-out text."""
+def experiments(config: ReproductionConfig) -> dict[str, Callable[[Subject], Findings]]:
+    """Every experiment, ready to examine a subject; raises `ValueError` for settings that one of them refuses."""
+    alike: dict[str, Any] = {name: getattr(config, name) for name in ("seed", "dtype", "device_map")}
+    read = alike | {"tokens": config.tokens, "lexicon": config.lexicon}
+    ablation = AblationConfig(**read, undecided=config.undecided)
+    paper = AblationConfig(**read, paper=True, shares=(ablation.reference,), control_draws=1)
+    questions = {"questions": config.questions, "development": config.development, "test": config.test}
+    steering = SteeringConfig(**read | questions, strengths=STRENGTHS)
+    geometry = WordGeometryConfig(**alike, words=config.words, control=config.control)
+    divergence = LayerDivergenceConfig(**alike, tokens=config.tokens, control=config.control)
+    return {
+        "reconstruction": find_reconstruction,
+        "latent classes": partial(find_latent_classes, LatentClassesConfig(**read)),
+        "ablation": partial(find_ablation, ablation),
+        "ablation, the paper's way": partial(find_paper_ablation, paper),
+        "steering": partial(find_steering, steering),
+        "geometry": partial(find_geometry, geometry),
+        "layer divergence": partial(find_layer_divergence, divergence),
+    }
+
+
+def find_reconstruction(subject: Subject) -> Findings:
+    """How good the crosscoder is on held-out text, and how well it finds what was planted there."""
     evaluation = evaluate_crosscoder(subject.config, subject.pair, subject.corpus, subject.crosscoder)
+    planted = evaluation.behaviours or []
     return Findings(
         name="reconstruction",
         title="Reconstruction: what the crosscoder keeps of both models",
         question="How much of either model's residual stream does the crosscoder give back?",
         facts=subject.facts(),
         headline=headlines(evaluation, subject.pair),
-        tables=[],
+        tables=[behaviour_table(planted, evaluation.decoders.nrn, CONTROL)] if planted else [],
         charts=[],
-        results=evaluation.metrics(subject.pair),
+        results=evaluation.metrics(subject.pair) | {"behaviours": [vars(found) for found in planted]},
     )
 
 
-def find_latent_classes(config: ReproductionConfig, subject: Subject) -> Findings:
+def find_latent_classes(asked: LatentClassesConfig, subject: Subject) -> Findings:
     """Whose the latents are."""
-    asked = LatentClassesConfig(**_common(config))
     return latent_classes_findings(asked, subject, measure_latent_classes(asked, subject))
 
 
-def find_ablation(config: ReproductionConfig, subject: Subject) -> Findings:
-    """The four categories at undecided positions, the crosscoder's error kept."""
-    asked = AblationConfig(**_common(config))
+def find_ablation(asked: AblationConfig, subject: Subject) -> Findings:
+    """The categories at undecided positions, the crosscoder's error kept."""
     return ablation_findings(asked, subject, measure_ablation(asked, subject))
 
 
-def find_paper_ablation(config: ReproductionConfig, subject: Subject) -> Findings:
+def find_paper_ablation(asked: AblationConfig, subject: Subject) -> Findings:
     """The same by the paper's protocol, at the reference share, against the unablated reconstruction."""
-    asked = AblationConfig(**_common(config), paper=True, shares=(0.02,), control_draws=1)
-    findings = ablation_findings(asked, subject, measure_ablation(asked, subject))
+    findings = find_ablation(asked, subject)
     return replace(findings, name="ablation_paper", title=f"{findings.title}, the paper's protocol")
 
 
-def find_steering(config: ReproductionConfig, subject: Subject) -> Findings:
+def find_steering(asked: SteeringConfig, subject: Subject) -> Findings:
     """A latent of each category, against the best random direction."""
-    asked = SteeringConfig(
-        **_common(config),
-        strengths=(-0.2, -0.1, -0.025, 0.025, 0.1, 0.2),
-        development=config.development,
-        test=config.test,
-    )
-    aims: dict[str, Toward] = {name: "shorter" if name in SHORTER else "longer" for name in load_lexicon()}
+    aims: dict[str, Toward] = {name: "shorter" if name in SHORTER else "longer" for name in load_lexicon(asked.lexicon)}
     return steering_findings(asked, subject, measure_steering(asked, subject, aims))
 
 
-def find_geometry(config: ReproductionConfig, subject: Subject) -> Findings:
-    """Word pairs in both models."""
-    asked = WordGeometryConfig(**_common(config))
-    return word_geometry_findings(asked, subject.pair, measure_word_geometry(asked, subject.pair))
+def find_geometry(asked: WordGeometryConfig, subject: Subject) -> Findings:
+    """Word pairs in both models, at the site of edits."""
+    pair = replace(subject.pair, layers=(subject.layer,))
+    return word_geometry_findings(asked, pair, measure_word_geometry(asked, pair))
 
 
-def find_layer_divergence(config: ReproductionConfig, subject: Subject) -> Findings:
+def find_layer_divergence(asked: LayerDivergenceConfig, subject: Subject) -> Findings:
     """Both models' distance at every layer."""
-    asked = LayerDivergenceConfig(**_common(config))
     found = measure_layer_divergence(asked, subject.pair, subject.config, subject.corpus)
     return layer_divergence_findings(subject.pair, subject.config, found)
 
 
-EXPERIMENTS: Mapping[str, Callable[[ReproductionConfig, Subject], Findings]] = {
-    "reconstruction": find_reconstruction,
-    "latent classes": find_latent_classes,
-    "ablation": find_ablation,
-    "ablation, the paper's way": find_paper_ablation,
-    "steering": find_steering,
-    "geometry": find_geometry,
-    "layer divergence": find_layer_divergence,
-}
-
-
 def reproduction_results(parts: Mapping[str, Findings]) -> dict[str, Any]:
     """The numbers of all experiments, by experiment."""
-    classes = parts["latent classes"].results
-    mean, low, high = classes["mean_nrn"]
-    geometry = {
-        name: {
-            model: {measure: measured["dims"][DIMS][measure] for measure in ("mean", "shuffled", "gap", "ratio")}
-            | {"n_quadruples": measured["dims"][DIMS]["n_quadruples"]}
-            for model, measured in found["models"].items()
-        }
-        for name, found in parts["geometry"].results["classes"].items()
-    }
+    classes, geometry = parts["latent classes"].results, parts["geometry"].results
     return {
-        "nrn": {
-            "value": mean,
-            "low": low,
-            "high": high,
-            "activation_weighted": classes["mean_nrn_activation_weighted"],
-        },
+        "nrn": vars(classes["mean_nrn"]) | {"activation_weighted": classes["mean_nrn_activation_weighted"]},
         "survivors": classes["survivors"],
         "reconstruction": parts["reconstruction"].results,
         "ablation": parts["ablation"].results["ablation"],
@@ -137,11 +137,17 @@ def reproduction_results(parts: Mapping[str, Findings]) -> dict[str, Any]:
         "ablation_paper": parts["ablation, the paper's way"].results["ablation"],
         "steering": parts["steering"].results["steering"],
         "steering_against_chance": parts["steering"].results["against_chance"],
-        "geometry": geometry,
+        "geometry": {
+            name: {
+                model: _geometry_results(measured["dims"][DIMS], geometry["words"][name]["pairs"])
+                for model, measured in found["models"].items()
+            }
+            for name, found in geometry["classes"].items()
+        },
         "layer_divergence": parts["layer divergence"].results,
     }
 
 
-def _common(config: ReproductionConfig) -> dict[str, Any]:
-    """What all experiments are asked alike."""
-    return {"seed": config.seed}
+def _geometry_results(found: Mapping[str, Any], n_pairs: int) -> dict[str, Any]:
+    kept = {measure: found[measure] for measure in ("mean", "shuffled", "gap", "ratio", "n_quadruples")}
+    return kept | {"n_pairs": n_pairs}

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Literal
+
+import torch
 
 from toolkit.interventions.answers import PROMPTS, Question, load_questions
 from toolkit.interventions.edits import check_latents
@@ -18,12 +19,15 @@ from toolkit.interventions.steering_study import (
     steering_study,
 )
 from toolkit.latents.categories import Category, categories, load_lexicon
-from toolkit.latents.coded_batches import coded_batches, first_tokens
 from toolkit.latents.firing import FiringCounts
+from toolkit.models.chat import thinking_prompt
 from toolkit.models.generation import Sampling
+from toolkit.models.pair import ModelPair
+from toolkit.models.tokenizers import encode
 from toolkit.runs.control import is_embedded
-from toolkit.runs.streams import open_mask, open_tokens
-from toolkit.runs.subject import FindingsConfig, Subject
+from toolkit.runs.subject import FindingsConfig, Subject, check_alive
+
+HESITATION = "self-reflection"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +38,11 @@ class SteeringConfig(FindingsConfig):
     """Folder for the page, its figures and the JSON of results."""
     latents: tuple[int, ...] = ()
     """Latents to steer with, all at once; default: the best candidate of --category."""
-    category: str = "self-reflection"
+    category: str = HESITATION
     """Category whose latents are candidates: those with the largest lift where its words are predicted."""
     toward: Toward = "longer"
     """What adding the latent should do to answers; the pick goes by it."""
-    candidates: int = 8
+    candidates: int = 16
     """Latents to pick from, and at least as many random directions."""
     strengths: tuple[float, ...] = SteeringSettings.strengths
     """Strengths, in mean norms of the residual stream; 0 is always run too."""
@@ -63,27 +67,31 @@ class SteeringConfig(FindingsConfig):
     tokens: int = 65_536
     """Held-out tokens on which firing is counted."""
     lexicon: Path | None = None
-    """JSON file {"category": ["word", ...]}; its self-reflection words count as hesitation."""
+    """JSON file {"category": ["word", ...]}; its self-reflection words, else the shipped ones, count as hesitation."""
 
     def __post_init__(self) -> None:
-        for name in ("candidates", "development", "test", "samples", "tokens"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name} {getattr(self, name)}: must be at least 1")
+        least = {"candidates": 1, "development": 2, "test": 2, "samples": 1, "tokens": 1}
+        for name, minimum in least.items():
+            if getattr(self, name) < minimum:
+                raise ValueError(f"--{name} {getattr(self, name)}: must be at least {minimum}")
         Sampling(new_tokens=self.new_tokens, temperature=self.temperature)
         self.settings()
 
     def settings(self) -> SteeringSettings:
         """How directions are picked and tested."""
-        strengths = tuple(sorted({-abs(s) for s in self.strengths})) if self.suppress else self.strengths
-        return SteeringSettings(strengths=strengths, random_directions=self.candidates, seed=self.seed)
+        strengths = {-abs(s) for s in self.strengths} if self.suppress else set(self.strengths)
+        return SteeringSettings(strengths=tuple(sorted(strengths)), random_directions=self.candidates, seed=self.seed)
 
 
 def measure_steering(
     config: SteeringConfig, subject: Subject, aims: Mapping[str, Toward] | None = None
 ) -> SteeringStudy:
     """Run the study; `aims` asks for several categories at once instead of the settings' one."""
-    questions = open_questions(config, subject)
+    development, test = open_questions(config, subject)
+    if config.model == "base":
+        check_prompts(subject.pair, [*development, *test])
     lexicon = categories(subject.pair.tokenizer, load_lexicon(config.lexicon))
+    writing = _writing(config, subject, lexicon)
     counts = count_firing(subject, lexicon, config.tokens)
     groups = _groups(config, subject, counts, aims or {config.category: config.toward})
     model = subject.pair.base if config.model == "base" else subject.pair.distilled
@@ -91,34 +99,42 @@ def measure_steering(
         model,
         subject.crosscoder,
         groups,
-        development=questions[: config.development],
-        test=questions[config.development : config.development + config.test],
+        development=development,
+        test=test,
         settings=config.settings(),
-        writing=_writing(config, subject, lexicon),
+        writing=writing,
         model_name=config.model,
     )
+
+
+def check_prompts(pair: ModelPair, questions: Sequence[Question]) -> None:
+    """Raise `ValueError` for a question that, laid out, has ids which mean something else to the base model."""
+    for row in encode(pair.tokenizer, [thinking_prompt(pair.tokenizer, each.question) for each in questions]):
+        pair.check_ids(torch.tensor([row]), torch.ones(1, len(row), dtype=torch.long))
 
 
 def count_firing(subject: Subject, lexicon: Sequence[Category], tokens: int) -> FiringCounts:
     """How often latents fire on held-out text, in all and around the categories' words."""
     counts = FiringCounts(lexicon, subject.crosscoder.config.n_latents)
-    stream = open_tokens(subject.config, subject.pair, subject.corpus.held_out)
-    coded = coded_batches(subject.pair, subject.crosscoder, stream, open_mask(subject.config, subject.pair))
-    for batch in first_tokens(coded, tokens):
+    for batch in subject.coded(tokens):
         counts.add(batch.input_ids, batch.selected, batch.codes)
     return counts
 
 
-def open_questions(config: SteeringConfig, subject: Subject) -> list[Question]:
-    """The questions asked for; raises `ValueError` where there are too few to pick on some and test on others."""
+def open_questions(config: SteeringConfig, subject: Subject) -> tuple[list[Question], list[Question]]:
+    """Questions to pick directions on, and others to test them on, perhaps fewer than asked for.
+
+    Raises `ValueError` where fewer than two are left to test on.
+    """
     path = config.questions or PROMPTS / ("embedded.jsonl" if is_embedded(subject.pair) else "everyday.jsonl")
     questions = load_questions(path)
-    if len(questions) <= config.development:
+    development, rest = questions[: config.development], questions[config.development :]
+    if len(rest) < 2:
         raise ValueError(
-            f"{path} holds {len(questions)} questions, and --development {config.development} leaves none to test on:"
-            " give more questions or a lower --development"
+            f"{path} holds {len(questions)} questions, and --development {config.development} leaves {len(rest)} to"
+            " test on, where two are needed: give more questions or a lower --development"
         )
-    return list(islice(questions, config.development + config.test))
+    return development, rest[: config.test]
 
 
 def _groups(
@@ -126,13 +142,8 @@ def _groups(
 ) -> dict[str, Candidates]:
     if config.latents:
         check_latents(subject.crosscoder, config.latents)
-        if dead := [latent for latent in config.latents if counts.fired[latent] == 0]:
-            raise ValueError(
-                f"latent {dead[0]} is dead: it fired on none of {counts.tokens:,} held-out tokens; name one that fires,"
-                " such as those of classify_latents.py"
-            )
-        name = "named latents"
-        return {name: Candidates(directions=(config.latents,), toward=config.toward)}
+        check_alive(counts, config.latents)
+        return {"named latents": Candidates(directions=(config.latents,), toward=config.toward)}
     names = [category.name for category in counts.categories]
     if unknown := [name for name in aims if name not in names]:
         raise ValueError(f"no category is called {unknown[0]!r}: choose from {', '.join(names)}")
@@ -146,13 +157,18 @@ def _groups(
 
 
 def _writing(config: SteeringConfig, subject: Subject, lexicon: Sequence[Category]) -> Writing:
-    hesitation = next((c for c in lexicon if c.name == "self-reflection"), lexicon[0])
     return Writing(
-        layer=subject.crosscoder.config.layers[0],
-        hesitation_ids=frozenset(hesitation.token_ids),
+        layer=subject.layer,
+        hesitation_ids=frozenset(hesitation(subject, lexicon).token_ids),
         new_tokens=config.new_tokens,
         temperature=config.temperature,
         samples=config.samples,
         edit_prompt=config.edit_prompt,
         seed=config.seed,
     )
+
+
+def hesitation(subject: Subject, lexicon: Sequence[Category]) -> Category:
+    """The lexicon's self-reflection words; the shipped ones where it has none."""
+    own = [category for category in lexicon if category.name == HESITATION]
+    return (own or categories(subject.pair.tokenizer, {HESITATION: load_lexicon()[HESITATION]}))[0]

@@ -1,27 +1,53 @@
 """The steering page: does the latent beat chance, what happens by strength, and what the answers read like."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from math import isnan
 from typing import Any
 
-import torch
-from torch import Tensor
-
+from toolkit.findings.estimates import mean
 from toolkit.findings.steering import SteeringConfig
-from toolkit.geometry.bootstrap import bootstrap_mean
-from toolkit.interventions.steering import Answers
 from toolkit.interventions.steering_study import Steered, SteeringStudy
-from toolkit.reports.findings import Cell, Chart, Estimate, Findings, SideBySide, Table
+from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Headline, SideBySide, Table
 from toolkit.reports.findings_figures import DosePanel, dose_response
-from toolkit.reports.run_report import Headline
 from toolkit.runs.subject import Subject
 
-MEASURES = {"length": "tokens until </think>", "hesitation": "hesitation per 1,000 tokens", "correct": "accuracy"}
+SHOWN = {"length": "tokens until </think>", "hesitation": "hesitation per 1,000 tokens", "correct": "accuracy"}
+MEASURES = {"length": "length", "correct": "accuracy", "hesitation": "hesitation_per_1k", "finished": "finished"}
+"""The measures of answers, with their names in the results."""
 CLOSE = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dose:
+    """Means over the questions at one strength, by measure; at 0 both arms are the unsteered answers."""
+
+    strength: float
+    latent: Mapping[str, Estimate]
+    random: Mapping[str, Estimate]
+
+
+def by_strength(steered: Steered, study: SteeringStudy) -> list[Dose]:
+    """Both arms at every strength in rising order, 0 among them."""
+    arms = [
+        (s, steered.answers.arms(slice(i, i + 1)), steered.random.arms(slice(i, i + 1)))
+        for i, s in enumerate(study.strengths)
+    ]
+    arms.append((0.0, study.unsteered, study.unsteered))
+    return [
+        Dose(
+            strength=strength,
+            latent={measure: mean(getattr(latent, measure)[0]) for measure in MEASURES},
+            random={measure: mean(getattr(random, measure)[0]) for measure in MEASURES},
+        )
+        for strength, latent, random in sorted(arms, key=lambda arm: arm[0])
+    ]
 
 
 def steering_findings(config: SteeringConfig, subject: Subject, study: SteeringStudy) -> Findings:
     """The page's content."""
+    doses = {name: by_strength(steered, study) for name, steered in study.groups.items()}
     return Findings(
         name="steering",
         title="Steering: answers with a latent added or taken away",
@@ -30,104 +56,94 @@ def steering_findings(config: SteeringConfig, subject: Subject, study: SteeringS
             " longer or shorter, more hesitant, more often wrong, and more so than along a random direction?"
         ),
         facts=subject.facts() | _protocol(config, study),
-        headline=[row for name, steered in study.groups.items() for row in _headline(name, steered, study)],
+        headline=[row for name in doses for row in _headline(name, study, doses[name])],
         tables=[
             table
             for name, steered in study.groups.items()
-            for table in (_dose_table(name, steered, study), _pick_table(name, steered, study))
+            for table in (
+                _dose_table(name, steered, doses[name], _questions(config, study)),
+                _pick_table(name, steered, study),
+            )
         ],
-        charts=[_chart(name, steered, study) for name, steered in study.groups.items()],
+        charts=[_chart(name, steered, doses[name]) for name, steered in study.groups.items()],
         texts=[text for name, steered in study.groups.items() for text in _texts(name, steered, study)],
-        results=steering_results(study) | {"settings": _protocol(config, study)},
+        results=steering_results(study, doses) | {"settings": _protocol(config, study)},
     )
 
 
-def steering_results(study: SteeringStudy) -> dict[str, Any]:
-    """Every mean with its interval, as JSON: by category a list of strengths, 0 among them."""
+def steering_results(study: SteeringStudy, doses: Mapping[str, Sequence[Dose]]) -> dict[str, Any]:
+    """Every mean with its interval: by category a list of strengths, 0 among them."""
+    n = len(study.questions)
     return {
-        "steering": {name: _by_strength(steered, study) for name, steered in study.groups.items()},
+        "steering": {name: [_dose_results(dose, n) for dose in of_group] for name, of_group in doses.items()},
         "against_chance": {
             name: {
                 "latents": list(steered.latents),
                 "toward": steered.toward,
-                "slope": vars(_mean(steered.answers.slope(study.strengths))),
-                "random_slope": vars(_mean(steered.random.slope(study.strengths))),
-                "slope_minus_random": vars(advantage(steered, study)),
+                "slope": mean(steered.answers.slope(study.strengths)),
+                "random_slope": mean(steered.random.slope(study.strengths)),
+                "slope_minus_random": advantage(steered, study),
                 "n_random_directions": len(steered.random_slopes),
-                "n": len(study.questions),
+                "n": n,
             }
             for name, steered in study.groups.items()
         },
     }
 
 
+def _dose_results(dose: Dose, n: int) -> dict[str, Any]:
+    estimates = {name: dose.latent[measure] for measure, name in MEASURES.items()}
+    estimates |= {f"random_{name}": dose.random[measure] for measure, name in MEASURES.items()}
+    values = {name: estimate.value for name, estimate in estimates.items()}
+    return {"strength": dose.strength, **values, "n": n, "intervals": estimates}
+
+
 def advantage(steered: Steered, study: SteeringStudy) -> Estimate:
     """How much steeper the latent is than the best random direction, in the wanted direction, question by question."""
     sign = 1.0 if steered.toward == "longer" else -1.0
-    return _mean(sign * (steered.answers.slope(study.strengths) - steered.random.slope(study.strengths)))
-
-
-def _by_strength(steered: Steered, study: SteeringStudy) -> list[dict[str, Any]]:
-    arms = [(s, steered.answers, steered.random, i) for i, s in enumerate(study.strengths)]
-    arms.append((0.0, study.unsteered, study.unsteered, 0))
-    return [
-        {
-            "strength": strength,
-            "length": float(answers.length[index].mean()),
-            "accuracy": float(answers.correct[index].nanmean()),
-            "hesitation_per_1k": float(answers.hesitation[index].mean()),
-            "finished": float(answers.finished[index].mean()),
-            "random_length": float(random.length[index].mean()),
-            "random_accuracy": float(random.correct[index].nanmean()),
-            "n": answers.length.shape[1],
-        }
-        for strength, answers, random, index in sorted(arms, key=lambda arm: arm[0])
-    ]
+    return mean(sign * (steered.answers.slope(study.strengths) - steered.random.slope(study.strengths)))
 
 
 def _protocol(config: SteeringConfig, study: SteeringStudy) -> dict[str, str]:
     drawn = "greedy" if config.temperature == 0 else f"temperature {config.temperature:g}, the same chance in all arms"
     return {
         "answers": f"{config.model} model, {drawn}, at most {config.new_tokens} new tokens",
-        "questions": f"{study.development_questions} to pick directions, {len(study.questions)} others to test them",
+        "questions": _questions(config, study),
         "strength": "in mean norms of the residual stream, at every generated position",
         "seed": str(config.seed),
     }
 
 
-def _mean(values: Tensor) -> Estimate:
-    known = values[~values.isnan()]
-    if len(known) == 0:
-        return Estimate(float("nan"))
-    return Estimate(*bootstrap_mean(known, torch.Generator().manual_seed(0)))
-
-
-def _headline(name: str, steered: Steered, study: SteeringStudy) -> list[Headline]:
-    slope, random, better = (
-        _mean(steered.answers.slope(study.strengths)),
-        _mean(steered.random.slope(study.strengths)),
-        advantage(steered, study),
-    )
+def _questions(config: SteeringConfig, study: SteeringStudy) -> str:
+    """How many questions there are, and whether more were asked for."""
     n = len(study.questions)
-    label = " + ".join(map(str, steered.latents))
+    short = f" ({config.test} were asked for: give more with --questions)" if n < config.test else ""
+    return f"{study.development_questions} to pick directions, {n} others to test them{short}"
+
+
+def _best_random(steered: Steered) -> str:
+    n = len(steered.random_slopes)
+    return f"the best of {n} random directions" if n > 1 else "the one random direction"
+
+
+def _headline(name: str, study: SteeringStudy, doses: Sequence[Dose]) -> list[Headline]:
+    steered = study.groups[name]
+    random = mean(steered.random.slope(study.strengths))
+    n = len(study.questions)
     return [
         Headline(
-            name=f"{name}: latent {label}",
-            value=slope.value,
-            low=slope.low,
-            high=slope.high,
+            name=f"{name}: latent {' + '.join(map(str, steered.latents))}",
+            value=mean(steered.answers.slope(study.strengths)),
             n=n,
             unit="questions",
             note=(
-                f"rise of ln(length) a unit of strength; best of {len(steered.random_slopes)} random directions"
-                f" {random.value:.2f}; {_monotone(steered, study)}; {_harmless(steered, study)}"
+                f"rise of ln(length) a unit of strength; {_best_random(steered)} {random.value:.2f};"
+                f" {_monotone(steered, study)}; {_harmless(doses)}"
             ),
         ),
         Headline(
             name=f"{name}: latent beyond random",
-            value=better.value,
-            low=better.low,
-            high=better.high,
+            value=advantage(steered, study),
             n=n,
             unit="questions",
             note=f"difference of slopes toward {steered.toward}, question by question",
@@ -148,43 +164,45 @@ def _monotone(steered: Steered, study: SteeringStudy) -> str:
     return f"monotone over {counted[0]} strengths below 0 and {counted[1]} above"
 
 
-def _harmless(steered: Steered, study: SteeringStudy) -> str:
-    zero = float(study.unsteered.correct[0].nanmean())
-    kept = [
-        f"{strength:+g}"
-        for index, strength in enumerate(study.strengths)
-        if float(steered.answers.correct[index].nanmean()) >= zero - CLOSE
+def _harmless(doses: Sequence[Dose]) -> str:
+    accuracy = {dose.strength: dose.latent["correct"].value for dose in doses}
+    unsteered = accuracy.pop(0.0)
+    if isnan(unsteered):
+        return "accuracy not known"
+    kept = [f"{strength:+g}" for strength, value in accuracy.items() if value >= unsteered - CLOSE]
+    return f"accuracy at most {100 * CLOSE:g} points below unsteered at {', '.join(kept) or 'no strength'}"
+
+
+def _dose_table(name: str, steered: Steered, doses: Sequence[Dose], questions: str) -> Table:
+    columns = ("length", "hesitation", "correct", "finished")
+    rows: list[list[Cell]] = [
+        [f"{dose.strength:+g}" if dose.strength else "0", *(dose.latent[measure] for measure in columns)]
+        for dose in doses
     ]
-    return f"accuracy within 5 points of unsteered at {', '.join(kept) or 'no strength'}"
-
-
-def _dose_table(name: str, steered: Steered, study: SteeringStudy) -> Table:
-    def cells(answers: Answers, index: int) -> list[Cell]:
-        return [_mean(getattr(answers, measure)[index]) for measure in ("length", "hesitation", "correct", "finished")]
-
-    arms = [(s, steered.answers, i) for i, s in enumerate(study.strengths)] + [(0.0, study.unsteered, 0)]
-    random = [(s, steered.random, i) for i, s in enumerate(study.strengths)]
-    rows: list[list[Cell]] = [[f"{s:+g}" if s else "0", *cells(a, i)] for s, a, i in sorted(arms, key=lambda x: x[0])]
-    rows += [[f"random {s:+g}", *cells(a, i)] for s, a, i in sorted(random, key=lambda x: x[0])]
+    rows += [
+        [f"random {dose.strength:+g}", *(dose.random[measure] for measure in columns)]
+        for dose in doses
+        if dose.strength
+    ]
     return Table(
         title=f"{name}: latent {' + '.join(map(str, steered.latents))} by strength",
         columns=("strength", "length", "hesitation", "accuracy", "finished"),
         rows=rows,
         note=(
-            f"Means over {len(study.questions)} questions with 95 % bootstrap intervals. length: {MEASURES['length']};"
-            f" hesitation: self-reflection words per 1,000 tokens. random: the best of {len(steered.random_slopes)}"
-            " random directions, turned the wanted way; its shifts have the same norms."
+            f"Means over questions with 95 % bootstrap intervals; {questions}. length: {SHOWN['length']}; hesitation:"
+            f" self-reflection words per 1,000 tokens. random: {_best_random(steered)}, turned the wanted way; its"
+            " shifts have the same norms."
         ),
     )
 
 
 def _pick_table(name: str, steered: Steered, study: SteeringStudy) -> Table:
     rows: list[list[Cell]] = [
-        ["latent " + " + ".join(map(str, latents)), _mean(slope), "picked" if latents == steered.latents else ""]
+        ["latent " + " + ".join(map(str, latents)), mean(slope), "picked" if latents == steered.latents else ""]
         for latents, slope in steered.candidate_slopes.items()
     ]
     rows += [
-        [f"random {number}", _mean(slope), "picked" if number == steered.random_number else ""]
+        [f"random {number}", mean(slope), "picked" if number == steered.random_number else ""]
         for number, slope in enumerate(steered.random_slopes)
     ]
     return Table(
@@ -200,25 +218,20 @@ def _pick_table(name: str, steered: Steered, study: SteeringStudy) -> Table:
     )
 
 
-def _chart(name: str, steered: Steered, study: SteeringStudy) -> Chart:
-    below = [i for i, s in enumerate(study.strengths) if s < 0]
-    above = [i for i, s in enumerate(study.strengths) if s > 0]
-
-    def line(answers: Answers, measure: str) -> list[Estimate]:
-        values = getattr(answers, measure)
-        rows = [*(values[i] for i in below), getattr(study.unsteered, measure)[0], *(values[i] for i in above)]
-        return [_mean(row) for row in rows]
-
-    strengths = [*(study.strengths[i] for i in below), 0.0, *(study.strengths[i] for i in above)]
-    panels: Sequence[DosePanel] = [
-        DosePanel(name=title, latent=line(steered.answers, measure), best_random=line(steered.random, measure))
-        for measure, title in MEASURES.items()
+def _chart(name: str, steered: Steered, doses: Sequence[Dose]) -> Chart:
+    panels = [
+        DosePanel(
+            name=title,
+            latent=[dose.latent[measure] for dose in doses],
+            best_random=[dose.random[measure] for dose in doses],
+        )
+        for measure, title in SHOWN.items()
     ]
     label = " + ".join(map(str, steered.latents))
     return Chart(
-        name=f"dose_response_{name.replace(' ', '-')}",
-        figure=dose_response(strengths, panels, latent=f"latent {label}"),
-        caption=f"{name}: answers by strength along latent {label}, and along the best random direction.",
+        name=f"dose_response_{name}",
+        figure=dose_response([dose.strength for dose in doses], panels, latent=f"latent {label}"),
+        caption=f"{name}: answers by strength along latent {label}, and along {_best_random(steered)}.",
     )
 
 

@@ -6,21 +6,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from toolkit.findings.estimates import around
 from toolkit.geometry.ratios import ratio_of_sums
-from toolkit.harvest.documents import EMBEDDED, open_corpus
+from toolkit.harvest.documents import EMBEDDED, Corpus, open_corpus
 from toolkit.models.loading import fingerprint, load_model, load_tokenizer
 from toolkit.models.presets import CHECKOUT
 from toolkit.models.scoring import row_losses
 from toolkit.models.tracing import TracedModel
 from toolkit.reports.data_figures import estimates_by_name
-from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Table
-from toolkit.reports.run_report import Headline
+from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Headline, Table
 
 TRIO = tuple(str(CHECKOUT / "artifacts" / "organism" / name) for name in ("base", "distilled", "control"))
 TEXT_SEPARATOR = "<|endoftext|>"
@@ -82,6 +83,8 @@ class TokenizerEvaluation:
     """Bits per byte of all the texts together under zlib: what repetition alone gives away."""
     inputs: dict[str, str]
     """Fingerprints of the models."""
+    origin: dict[str, Any]
+    """What is known of the text."""
 
 
 def measure_tokenizer_evaluation(config: TokenizerEvaluationConfig) -> TokenizerEvaluation:
@@ -93,7 +96,8 @@ def measure_tokenizer_evaluation(config: TokenizerEvaluationConfig) -> Tokenizer
     """
     own = [load_tokenizer(source) for source in config.models]
     others = {source: load_tokenizer(source) for source in config.tokenizers}
-    texts = _texts(config, [*own, *others.values()])
+    corpus = open_corpus(config.data, text_field=config.text_field, mix=(0.5, 0.5), seed=config.seed)
+    texts = _texts(config, corpus, [*own, *others.values()])
     whole = "".join(texts).encode()
     readings: list[Reading] = []
     inputs: dict[str, str] = {}
@@ -108,25 +112,27 @@ def measure_tokenizer_evaluation(config: TokenizerEvaluationConfig) -> Tokenizer
         n_bytes=torch.tensor([float(len(text.encode())) for text in texts]),
         zlib_bits=8 * len(zlib.compress(whole, 9)) / len(whole),
         inputs=inputs,
+        origin=corpus.origin,
     )
 
 
-def _texts(config: TokenizerEvaluationConfig, tokenizers: Sequence[PreTrainedTokenizerBase]) -> list[str]:
-    texts = list(islice(_cut_texts(config, tokenizers), config.documents))
+def _texts(
+    config: TokenizerEvaluationConfig, corpus: Corpus, tokenizers: Sequence[PreTrainedTokenizerBase]
+) -> list[str]:
+    starts = {tokenizer.bos_token for tokenizer in tokenizers} - {None}
+    texts = list(islice(_cut_texts(corpus, starts, config.characters), config.documents))
     if len(texts) < 2:
         raise ValueError(f"{config.data} holds {len(texts)} held-out texts: an interval needs at least two")
     return texts
 
 
-def _cut_texts(config: TokenizerEvaluationConfig, tokenizers: Sequence[PreTrainedTokenizerBase]) -> Iterator[str]:
-    corpus = open_corpus(config.data, text_field=config.text_field, mix=(0.5, 0.5), seed=config.seed)
-    starts = {tokenizer.bos_token for tokenizer in tokenizers} - {None}
+def _cut_texts(corpus: Corpus, starts: set[str], characters: int) -> Iterator[str]:
     for record in corpus.held_out:
         text: str = record["text"]
         for start in starts:
             text = text.removeprefix(start)
         if text:
-            yield text[: config.characters]
+            yield text[:characters]
 
 
 def _labels(sources: Sequence[str]) -> list[str]:
@@ -176,8 +182,8 @@ def tokenizer_findings(config: TokenizerEvaluationConfig, found: TokenizerEvalua
             "yardstick": f"zlib, all texts together: {found.zlib_bits:.3g} bits a byte",
         },
         headline=[
-            Headline(name=f"bits a byte, {name}", value=e.value, low=e.low, high=e.high, n=n_bytes, unit="UTF-8 bytes")
-            for name, e in estimates.items()
+            Headline(name=f"bits a byte, {name}", value=estimate, n=n_bytes, unit="UTF-8 bytes")
+            for name, estimate in estimates.items()
         ],
         tables=_tables(found, first),
         charts=[
@@ -235,16 +241,16 @@ def _tables(found: TokenizerEvaluation, first: Reading) -> list[Table]:
 
 
 def _ratio(sums: Float[Tensor, " document"], sizes: Float[Tensor, " document"]) -> Estimate:
-    ratio, half_width = ratio_of_sums(sums, sizes)
-    return Estimate(float(ratio), float(ratio - half_width), float(ratio + half_width))
+    (ratio,) = around(*ratio_of_sums(sums[:, None], sizes))
+    return ratio
 
 
 def _results(reading: Reading, first: Reading, n_bytes: Float[Tensor, " document"]) -> dict[str, object]:
     return {
         "name": reading.name,
-        "bits_per_byte": vars(_ratio(reading.bits, n_bytes)),
-        "bits_per_byte_less_first": vars(_ratio(reading.bits - first.bits, n_bytes)),
-        "nats_per_token": vars(_ratio(reading.bits * math.log(2), reading.tokens)),
+        "bits_per_byte": _ratio(reading.bits, n_bytes),
+        "bits_per_byte_less_first": _ratio(reading.bits - first.bits, n_bytes),
+        "nats_per_token": _ratio(reading.bits * math.log(2), reading.tokens),
         "tokens": int(reading.tokens.sum()),
         "added_tokens": reading.added,
         "unknown_tokens": reading.unknown,

@@ -10,21 +10,20 @@ import torch
 
 from toolkit.dictionaries.latent_scaling import LatentScaling, ScalingRatios
 from toolkit.findings.latent_records import LatentRecords, category_table, detail_tables
-from toolkit.harvest.tokens import TokenStream
+from toolkit.interventions.edits import check_latents
 from toolkit.latents.categories import categories, load_lexicon
 from toolkit.latents.classification import classify
-from toolkit.latents.coded_batches import coded_batches, first_tokens
 from toolkit.latents.example_pass import ExamplePass
 from toolkit.latents.example_store import ExampleStore
 from toolkit.latents.examples import TopExamples
 from toolkit.latents.firing import FiringCounts
 from toolkit.latents.logit_lens import logit_lens
 from toolkit.latents.windows import Window
-from toolkit.reports.findings import Findings
+from toolkit.reports.findings import Findings, Headline
 from toolkit.reports.latent_browser import BrowserFacts
-from toolkit.reports.run_report import Headline
-from toolkit.runs.streams import open_mask, open_tokens
-from toolkit.runs.subject import FindingsConfig, Subject
+from toolkit.runs.streams import fitting_tokens, open_mask, open_tokens
+from toolkit.runs.subject import FindingsConfig, Subject, check_alive
+from toolkit.runs.summary import mean_nrn_headline
 
 LARGEST_CODES = 2**27
 SCALING_TOKENS = 32_768
@@ -37,8 +36,8 @@ class TopExamplesConfig(FindingsConfig):
 
     out: Path = Path("runs/top_examples")
     """Folder for examples.sqlite, the browser, the page and the JSON; an examples.sqlite there is gone on with."""
-    latents: str = "all"
-    """Latents to show: indices separated by commas, or all. Examples are kept of all, so the next ones come at once."""
+    latents: tuple[int, ...] = ()
+    """Latents to show; default: all. Examples are kept of all, so the next ones come at once."""
     tokens: int = 262_144
     """Held-out tokens to read in all; ask for more later, and only those are read."""
     top: int = 10
@@ -79,18 +78,13 @@ def _settings(config: TopExamplesConfig, subject: Subject) -> dict[str, Any]:
     }
 
 
-def measure_top_examples(
-    config: TopExamplesConfig, subject: Subject, store: ExampleStore, progress: Callable[[int], None]
-) -> LatentRecords:
-    """Read the text, going on where the store stands, then compare decoder rows and read them by the logit lens.
-
-    `progress` is told the tokens read so far.
-    Raises `ValueError` for latents that do not exist, and for ones asked for by index that never fired.
-    """
+def open_reading(config: TopExamplesConfig, subject: Subject, store: ExampleStore) -> ExamplePass:
+    """The pass over the text, as far as the store stands; raises `ValueError` for latents that do not exist."""
+    if config.latents:
+        check_latents(subject.crosscoder, config.latents)
     n_latents = subject.crosscoder.config.n_latents
-    latents = chosen_latents(config.latents, n_latents)
     examples = TopExamples(
-        range(n_latents),
+        n_latents,
         top=config.top,
         sampled=config.sampled,
         window=Window(before=config.before, after=config.after),
@@ -98,54 +92,34 @@ def measure_top_examples(
         device=subject.crosscoder.b_dec.device,
     )
     words = categories(subject.pair.tokenizer, load_lexicon(config.lexicon))
-    reading = ExamplePass(
+    return ExamplePass(
         subject.pair,
         subject.crosscoder,
-        _batches(subject),
+        open_tokens(subject.config, subject.pair, subject.corpus.held_out, batch_tokens=_batch_tokens(subject)),
         open_mask(subject.config, subject.pair),
         examples=examples,
         firing=FiringCounts(words, n_latents),
         store=store,
     )
+
+
+def measure_top_examples(
+    config: TopExamplesConfig, subject: Subject, reading: ExamplePass, progress: Callable[[int], None]
+) -> LatentRecords:
+    """Read the text on, then compare decoder rows and read them by the logit lens.
+
+    `progress` is told the tokens read so far. Raises `ValueError` for latents asked for by index that never fired.
+    """
     for tokens in reading.read(config.tokens):
         progress(min(tokens, config.tokens))
-    alive = _alive(latents, reading.firing, named=config.latents != "all")
-    return _records(config, subject, reading, alive)
+    check_alive(reading.firing, config.latents)
+    alive = tuple((reading.firing.fired > 0).nonzero()[:, 0].tolist())
+    return _records(config, subject, reading, tuple(dict.fromkeys(config.latents)) or alive)
 
 
-def chosen_latents(named: str, n_latents: int) -> tuple[int, ...]:
-    """The latents that `--latents` names; raises `ValueError` for what is no index, and for one out of range."""
-    if named == "all":
-        return tuple(range(n_latents))
-    try:
-        latents = tuple(dict.fromkeys(int(part) for part in named.split(",")))
-    except ValueError as error:
-        raise ValueError(f"--latents {named!r}: give indices separated by commas, such as 3,17, or all") from error
-    if missing := [latent for latent in latents if not 0 <= latent < n_latents]:
-        raise ValueError(
-            f"--latents {named}: there is no latent {', '.join(map(str, missing))}; this crosscoder has latents 0 to"
-            f" {n_latents - 1}"
-        )
-    return latents
-
-
-def _batches(subject: Subject) -> TokenStream:
-    """Batches so small that the codes of one fit into memory, however many latents there are."""
-    config = subject.config
-    fitting = LARGEST_CODES // subject.crosscoder.config.n_latents
-    batch_tokens = max(config.row_length, min(config.forward_tokens, fitting))
-    return open_tokens(config, subject.pair, subject.corpus.held_out, batch_tokens=batch_tokens)
-
-
-def _alive(latents: tuple[int, ...], firing: FiringCounts, *, named: bool) -> tuple[int, ...]:
-    """The latents that fired; all of them must have, where they were named."""
-    dead = [latent for latent in latents if firing.fired[latent] == 0]
-    if dead and named:
-        raise ValueError(
-            f"--latents: {', '.join(map(str, dead))} fired on none of {firing.tokens:,} held-out tokens: dead, or rare;"
-            " leave out, or read more --tokens"
-        )
-    return tuple(latent for latent in latents if firing.fired[latent] > 0)
+def _batch_tokens(subject: Subject) -> int:
+    """Of batches so small that the codes of one fit into memory, however many latents there are."""
+    return fitting_tokens(subject.config, LARGEST_CODES, subject.crosscoder.config.n_latents)
 
 
 def _records(
@@ -157,7 +131,7 @@ def _records(
         latents=latents,
         examples=reading.examples,
         firing=firing,
-        classes=classify(crosscoder.W_dec, firing.fired, reading.mass.float(), subject.generator(config.seed)),
+        classes=classify(crosscoder.W_dec, firing.fired, firing.mass.float(), subject.generator(config.seed)),
         nu=torch.maximum(ratios.nu_error, ratios.nu_reconstruction),
         lens=logit_lens(subject.pair, crosscoder, latents),
         pieces=tokenizer.batch_decode([[token] for token in range(len(tokenizer))]),
@@ -165,11 +139,8 @@ def _records(
 
 
 def _scaling(subject: Subject) -> ScalingRatios:
-    batches = coded_batches(
-        subject.pair, subject.crosscoder, _batches(subject), open_mask(subject.config, subject.pair)
-    )
     scaling = LatentScaling(subject.crosscoder)
-    for batch in first_tokens(batches, SCALING_TOKENS):
+    for batch in subject.coded(SCALING_TOKENS, batch_tokens=_batch_tokens(subject)):
         scaling.add(batch.activations, batch.codes)
     return scaling.ratios()
 
@@ -196,7 +167,6 @@ def browser_facts(subject: Subject, records: LatentRecords) -> BrowserFacts:
 def top_examples_findings(config: TopExamplesConfig, subject: Subject, records: LatentRecords) -> Findings:
     """The latents closest to each category, and what single latents fire on where they were asked for by index."""
     firing, classes = records.firing, records.classes
-    mean, low, high = classes.mean_nrn
     return Findings(
         name="top_examples",
         title=f"Top examples: {' → '.join(subject.pair.origins)}",
@@ -206,21 +176,13 @@ def top_examples_findings(config: TopExamplesConfig, subject: Subject, records: 
             Headline(
                 name="alive latents",
                 value=int(classes.alive.sum()),
-                n=len(records.examples.latents),
+                n=records.examples.n_latents,
                 unit="latents",
                 note=f"fired on {firing.tokens:,} held-out tokens; {len(records.latents):,} are shown",
             ),
-            Headline(
-                name="mean NRN",
-                value=mean,
-                low=low,
-                high=high,
-                n=int(classes.alive.sum()),
-                unit="alive latents",
-                note="0 base only, 1 distilled only",
-            ),
+            mean_nrn_headline(classes),
         ],
-        tables=[category_table(records), *([] if config.latents == "all" else detail_tables(records))],
+        tables=[category_table(records), *(detail_tables(records) if config.latents else [])],
         charts=(),
         results={
             "tokens": firing.tokens,

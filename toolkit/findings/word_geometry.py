@@ -18,15 +18,14 @@ from toolkit.harvest.word_states import prefix_token, word_rows, word_states
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import CHECKOUT
 from toolkit.models.tracing import TracedModel
-from toolkit.runs.control import control_source, is_embedded, open_control
-from toolkit.runs.subject import ModelsConfig
+from toolkit.runs.control import ControlConfig, is_embedded, open_control
 
 DIMS = (2, 5, 10, 20)
 FEWEST_PAIRS = 8  # of fewer, too many resamples hold no four pairs to compare
 
 
 @dataclass(frozen=True, kw_only=True)
-class WordGeometryConfig(ModelsConfig):
+class WordGeometryConfig(ControlConfig):
     """Parallelogram loss of word pairs in both models, against shuffled pairs."""
 
     out: Path = Path("runs/word_geometry")
@@ -41,8 +40,6 @@ class WordGeometryConfig(ModelsConfig):
     """As in Baek & Tegmark 2025: each word alone, at position 0, where every token is an attention sink."""
     shared_components: bool = False
     """Fit the principal components of a model to the words of all classes; otherwise to each class's own."""
-    control: str | None = None
-    """A model trained on from base but not distilled, to compare with; default: the embedded pair's, else none."""
 
     def __post_init__(self) -> None:
         if self.paper and self.prefix is not None:
@@ -87,10 +84,11 @@ def measure_word_geometry(config: WordGeometryConfig, pair: ModelPair) -> WordGe
     rows = word_rows(torch.cat([words.ids.flatten() for words in kept]), prefix)
     pair.check_ids(rows, torch.ones_like(rows))
     generator = torch.Generator().manual_seed(config.seed)
+    models = {"base": pair.base, "distilled": pair.distilled, **open_control(config, pair)}
     draws = {words.name: PairDraws.draw(len(words.pairs), generator) for words in kept}
     measured = {
         name: _measure_model(model, rows, draws, pair.layers[0], config.shared_components)
-        for name, model in _models(config, pair).items()
+        for name, model in models.items()
     }
     return WordGeometry(
         given=given,
@@ -99,17 +97,9 @@ def measure_word_geometry(config: WordGeometryConfig, pair: ModelPair) -> WordGe
     )
 
 
-def word_origins(config: WordGeometryConfig, pair: ModelPair, found: WordGeometry) -> dict[str, Any]:
-    """Sha256 of every file of word pairs, and which control; what ships by its place in the checkout."""
-    words = {str(words.source).removeprefix(f"{CHECKOUT}/"): sha256(words.source) for words in found.given}
-    control = control_source(config.control, pair)
-    return {"words": words, "control": control and control.removeprefix(f"{CHECKOUT}/")}
-
-
-def _models(config: WordGeometryConfig, pair: ModelPair) -> dict[str, TracedModel]:
-    source = control_source(config.control, pair)
-    control = {"control": open_control(source, pair, config)} if source else {}
-    return {"base": pair.base, "distilled": pair.distilled, **control}
+def word_origins(found: WordGeometry) -> dict[str, Any]:
+    """Sha256 of every file of word pairs; what ships by its place in the checkout."""
+    return {"words": {str(words.source).removeprefix(f"{CHECKOUT}/"): sha256(words.source) for words in found.given}}
 
 
 def _too_few(given: tuple[TokenPairs, ...], spaced: bool) -> str:

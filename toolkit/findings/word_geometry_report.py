@@ -8,11 +8,11 @@ from torch import Tensor
 
 from toolkit.findings.published import load_published
 from toolkit.findings.word_geometry import DIMS, FEWEST_PAIRS, ModelGeometry, WordGeometry, WordGeometryConfig
-from toolkit.geometry.parallelogram import ParallelogramLoss, interval
+from toolkit.geometry.bootstrap import interval
+from toolkit.geometry.parallelogram import ParallelogramLoss
 from toolkit.models.pair import ModelPair
-from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Table
+from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Headline, Table
 from toolkit.reports.findings_figures import LossQuantiles, cdf_curves
-from toolkit.reports.run_report import Headline
 
 SHOWN_DIMS = max(DIMS)
 
@@ -230,7 +230,7 @@ def _results(config: WordGeometryConfig, found: WordGeometry) -> dict[str, Any]:
         "classes": {
             name: {
                 "models": {model: _geometry_results(geometry) for model, geometry in models.items()},
-                "gap_change": {reference: vars(_gap_change(models, reference)) for reference in references},
+                "gap_change": {reference: _gap_change(models, reference) for reference in references},
             }
             for name, models in found.classes.items()
         },
@@ -251,11 +251,10 @@ def _geometry_results(geometry: ModelGeometry) -> dict[str, Any]:
 
 
 def _loss_results(loss: ParallelogramLoss) -> dict[str, Any]:
-    estimates = {
+    estimates: dict[str, Any] = {
         "mean": _estimate(loss.loss, loss.resampled),
         "shuffled": _estimate(loss.shuffled, loss.shuffled_means),
         "gap": _gap(loss),
         "ratio": _estimate(loss.ratio, loss.resampled / loss.resampled_shuffled),
     }
-    means = {name: vars(estimate) for name, estimate in estimates.items()}
-    return means | {"median": loss.median, "n_quadruples": loss.n, "p": loss.p_value}
+    return estimates | {"median": loss.median, "n_quadruples": loss.n, "p": loss.p_value}

@@ -27,8 +27,19 @@ def bootstrap_mean(
     mean = (sums.sum() / sizes.sum()).item()
     if len(sums) == 1:
         return mean, float("nan"), float("nan")
-    low, high = _resampled_means(sums, sizes, generator, resamples).quantile(INTERVAL).tolist()
-    return mean, low, high
+    return mean, *interval(_resampled_means(sums, sizes, generator, resamples))
+
+
+def resample_counts(n: int, resamples: int, generator: torch.Generator) -> Float[Tensor, "resample n"]:
+    """How often each resample of n things, n draws with replacement, holds each of them; on the CPU."""
+    draws = torch.randint(n, (resamples, n), generator=generator)
+    return torch.zeros(resamples, n).scatter_add_(1, draws, torch.ones(1, 1).expand(resamples, n))
+
+
+def interval(values: Float[Tensor, " value"]) -> tuple[float, float]:
+    """Ends of the central 95 % of the values; NaN is left out."""
+    low, high = values.double().nanquantile(INTERVAL.to(values.device)).tolist()
+    return low, high
 
 
 def _by_group(values: Tensor, groups: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -42,6 +53,6 @@ def _by_group(values: Tensor, groups: Tensor | None) -> tuple[Tensor, Tensor]:
 def _resampled_means(sums: Tensor, sizes: Tensor, generator: torch.Generator, resamples: int) -> Tensor:
     """One mean a resample, [resamples], as many at once as fit into little memory."""
     together = max(1, DRAWN_TOGETHER // len(sums))
-    counts = [min(together, resamples - done) for done in range(0, resamples, together)]
-    draws = (torch.randint(len(sums), (count, len(sums)), generator=generator) for count in counts)
-    return torch.cat([sums[draw].sum(dim=1) / sizes[draw].sum(dim=1) for draw in draws])
+    parts = [min(together, resamples - done) for done in range(0, resamples, together)]
+    counts = (resample_counts(len(sums), part, generator).double() for part in parts)
+    return torch.cat([(held @ sums) / (held @ sizes) for held in counts])

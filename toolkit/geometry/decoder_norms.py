@@ -8,6 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from toolkit.geometry.random_cycle import random_cycle
+
+
+def rows_by_model(W_dec: Float[Tensor, "latent stream d_model"]) -> Float[Tensor, "latent 2 row"]:
+    """Return each latent's two decoder rows, one a model: its streams at several layers end to end."""
+    return W_dec.unflatten(1, (2, -1)).flatten(2)
+
 
 def nrn(W_dec: Float[Tensor, "latent 2 d_model"], p: int = 1) -> Float[Tensor, " latent"]:
     """Return the normalised relative norm n_B / (n_A + n_B) per latent, with p-norms of the decoder rows.
@@ -22,9 +29,20 @@ def nrn(W_dec: Float[Tensor, "latent 2 d_model"], p: int = 1) -> Float[Tensor, "
     return torch.where(total > 0, distilled / total.clamp(min=torch.finfo(total.dtype).tiny), 0.5)
 
 
+def norm_difference(W_dec: Float[Tensor, "latent 2 d_model"]) -> Float[Tensor, " latent"]:
+    """Return ½((n_A − n_B) / max(n_A, n_B) + 1) per latent, with 2-norms; 0.5 where both rows are zero.
+
+    1 is base only, 0 distilled only. Source: Minder et al. 2025, section 2.
+    """
+    distilled = nrn(W_dec, p=2)
+    base = 1 - distilled
+    return ((base - distilled) / torch.maximum(base, distilled) + 1) / 2
+
+
 def cosine(W_dec: Float[Tensor, "latent 2 d_model"]) -> Float[Tensor, " latent"]:
-    """Return the cosine between a latent's two decoder rows; 0 where one of them is zero."""
-    return torch.cosine_similarity(W_dec[:, 0], W_dec[:, 1], dim=1)
+    """Return the cosine between a latent's two decoder rows; NaN where one of them is zero and has no direction."""
+    directed = W_dec.any(dim=2).all(dim=1)
+    return torch.cosine_similarity(W_dec[:, 0], W_dec[:, 1], dim=1).where(directed, torch.nan)
 
 
 def random_pair_cosines(
@@ -32,11 +50,10 @@ def random_pair_cosines(
 ) -> Float[Tensor, " latent"]:
     """Return the cosine of each latent's first row with the second row of another: the null for `cosine`.
 
-    The others are a random cyclic shift of the latents in random order, so no latent meets itself.
+    The others are those of `random_cycle`, so no latent meets itself; NaN as in `cosine`.
     Raises ValueError for fewer than two latents.
     """
     if len(W_dec) < 2:
         raise ValueError(f"{len(W_dec)} latents make no pair of different ones; give at least 2")
-    order = torch.randperm(len(W_dec), generator=generator).to(W_dec.device)
-    pairs = torch.stack([W_dec[order, 0], W_dec[order.roll(1), 1]], dim=1)
-    return cosine(pairs)
+    others = random_cycle(len(W_dec), generator).to(W_dec.device)
+    return cosine(torch.stack([W_dec[:, 0], W_dec[others, 1]], dim=1))

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from toolkit.geometry.bootstrap import resample_counts
+
 MEASURES = ("distance", "relative distance", "cosine")
 
 
@@ -21,20 +23,15 @@ def divergence(
     return torch.stack([distance, relative, torch.cosine_similarity(first, second, dim=-1)], dim=-1)
 
 
-def farthest_layers(means: Float[Tensor, "layer 3"]) -> Int[Tensor, " 3"]:
+def farthest_layers(means: Float[Tensor, "*resample layer 3"]) -> Int[Tensor, "*resample 3"]:
     """The layer at which the models differ most by each measure: largest distances, smallest cosine."""
-    return (means * torch.tensor([1.0, 1.0, -1.0]).to(means)).argmax(dim=0)
+    return (means * torch.tensor([1.0, 1.0, -1.0]).to(means)).argmax(dim=-2)
 
 
 def farthest_layer_shares(
     sums: Float[Tensor, "document layer 3"], generator: torch.Generator, resamples: int = 1000
 ) -> Float[Tensor, " 3"]:
     """Share of bootstrap resamples of the documents that name the same `farthest_layers` as all of them do."""
-    n = len(sums)
-    draws = torch.randint(n, (resamples, n), generator=generator)
-    counts = torch.zeros(resamples, n, dtype=sums.dtype).scatter_add_(
-        1, draws, torch.ones(1, 1, dtype=sums.dtype).expand(resamples, n)
-    )
-    resampled = torch.einsum("rd,dlm->rlm", counts, sums)
-    named = torch.stack([farthest_layers(means) for means in resampled])
+    counts = resample_counts(len(sums), resamples, generator).to(sums)
+    named = farthest_layers(torch.einsum("rd,dlm->rlm", counts, sums))
     return (named == farthest_layers(sums.sum(dim=0))).double().mean(dim=0)

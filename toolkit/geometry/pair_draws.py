@@ -6,6 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from toolkit.geometry.bootstrap import resample_counts
+from toolkit.geometry.random_cycle import random_cycle
+
 MOST_QUADRUPLES = 2_000_000
 
 
@@ -33,8 +36,8 @@ class PairDraws:
             raise ValueError(f"{n_pairs} word pairs have no shuffled ones to compare with: give at least four")
         return cls(
             blocks=_blocks(n_pairs, generator),
-            partners=torch.stack([_partners(n_pairs, generator) for _ in range(shuffles)]),
-            weights=_weights(n_pairs, generator, resamples),
+            partners=torch.stack([random_cycle(n_pairs, generator) for _ in range(shuffles)]),
+            weights=resample_counts(n_pairs, resamples, generator),
         )
 
 
@@ -43,14 +46,3 @@ def _blocks(n_pairs: int, generator: torch.Generator) -> Tensor:
     size = n_pairs // n_blocks
     order = torch.randperm(n_pairs, generator=generator) if n_blocks > 1 else torch.arange(n_pairs)
     return order[: n_blocks * size].view(n_blocks, size)
-
-
-def _partners(n_pairs: int, generator: torch.Generator) -> Tensor:
-    """A random cycle through all pairs, so that none meets itself."""
-    order = torch.randperm(n_pairs, generator=generator)
-    return torch.empty_like(order).scatter_(0, order, order.roll(1))
-
-
-def _weights(n_pairs: int, generator: torch.Generator, resamples: int) -> Tensor:
-    drawn = torch.randint(n_pairs, (resamples, n_pairs), generator=generator)
-    return torch.zeros(resamples, n_pairs).scatter_add_(1, drawn, torch.ones(resamples, n_pairs))

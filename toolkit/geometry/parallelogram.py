@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from toolkit.geometry.bootstrap import INTERVAL
 from toolkit.geometry.pair_draws import PairDraws
 
 LOSSES_AT_ONCE = 200_000
@@ -58,7 +57,7 @@ class ParallelogramLoss:
     quantiles: Float[Tensor, " percentile"]
     """The loss at each percentile from 0 to 100, over pairs of pairs."""
     shuffled_quantiles: Float[Tensor, " percentile"]
-    """The same over all shuffles."""
+    """The same in a shuffle: each percentile, averaged over shuffles."""
     shuffled_means: Float[Tensor, " shuffle"]
     """Mean loss of each shuffle."""
     resampled: Float[Tensor, " resample"]
@@ -90,12 +89,6 @@ class ParallelogramLoss:
     def p_value(self) -> float:
         """Share of shuffles, the true pairing among them, whose mean loss is not above the true one."""
         return float((self.shuffled_means <= self.loss).sum() + 1) / (len(self.shuffled_means) + 1)
-
-
-def interval(values: Float[Tensor, " value"]) -> tuple[float, float]:
-    """Ends of the central 95 % of the values; NaN is left out."""
-    low, high = values.double().nanquantile(INTERVAL).tolist()
-    return low, high
 
 
 def parallelogram_loss(
@@ -132,20 +125,22 @@ def parallelogram_loss(
 def _shuffled(
     first: Float[Tensor, "pair dims"], second: Float[Tensor, "pair dims"], draws: PairDraws, measure: Measure
 ) -> tuple[Float[Tensor, " shuffle"], Float[Tensor, " percentile"], Float[Tensor, " resample"]]:
-    """Mean of each shuffle, quantiles over all, mean over all in each resample."""
+    """Mean of each shuffle, quantiles of a shuffle on average, mean over all in each resample."""
     n_blocks, size = draws.blocks.shape
     sums = torch.zeros(2, len(draws.weights))
-    means, quantiles = [], []
+    means: list[Tensor] = []
+    quantiles: list[Tensor] = []
     for partners in draws.partners.split(max(1, LOSSES_AT_ONCE // (n_blocks * size**2))):
         own, given = draws.blocks.repeat(len(partners), 1), partners[:, draws.blocks].flatten(0, 1)
         losses = measure(first[own], second[given])
         counted = _of_four_pairs(own, given)
         # A shuffled pair is in a resample as often as its first word and its second word are drawn together.
         sums += _weighted_sums(losses, counted, draws.weights[:, own] * draws.weights[:, given])
-        by_shuffle = (part.view(len(partners), -1).sum(dim=1) for part in (losses * counted, counted))
-        means.append(torch.div(*by_shuffle))
-        quantiles.append(losses[counted.triu()].quantile(PERCENTILES) * len(partners) / len(draws.partners))
-    return torch.cat(means), torch.stack(quantiles).sum(dim=0), sums[0] / sums[1]
+        by_shuffle = zip(*(part.view(len(partners), -1) for part in (losses, counted.triu())), strict=True)
+        values = [of_shuffle[kept] for of_shuffle, kept in by_shuffle]
+        means += [each.mean() for each in values]
+        quantiles += [each.quantile(PERCENTILES) for each in values]
+    return torch.stack(means), torch.stack(quantiles).mean(dim=0), sums[0] / sums[1]
 
 
 def _of_four_pairs(own: Int[Tensor, "block pair"], given: Int[Tensor, "block pair"]) -> Bool[Tensor, "block pair pair"]:

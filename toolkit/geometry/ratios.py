@@ -3,7 +3,8 @@
 Tokens of one document are alike, so an interval that took each for a sample of its own would be too narrow.
 """
 
-import torch
+from statistics import NormalDist
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -22,5 +23,4 @@ def ratio_of_sums(
     sums, sizes = sums.double(), sizes.double().reshape(n, *[1] * (sums.ndim - 1))
     ratio = sums.sum(dim=0) / sizes.sum()
     deviations = (sums - ratio * sizes).square().sum(dim=0) * n / (n - 1)
-    quantile = torch.special.ndtri(torch.tensor((1 + level) / 2, dtype=torch.float64))
-    return ratio, quantile.to(ratio.device) * deviations.sqrt() / sizes.sum()
+    return ratio, NormalDist().inv_cdf((1 + level) / 2) * deviations.sqrt() / sizes.sum()

@@ -37,13 +37,18 @@ class Method:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Effects:
-    """Changes at each target, per arm and model (base, distilled): edited minus unedited, on the same axes."""
+    """Changes at each target, per model (base, distilled) and perhaps arm: edited minus unedited, on the same axes."""
 
-    logit: Float[Tensor, "arm model target"]
-    log_probability: Float[Tensor, "arm model target"]
+    logit: Float[Tensor, "*arm model target"]
+    log_probability: Float[Tensor, "*arm model target"]
     """In nats."""
-    rank: Float[Tensor, "arm model target"]
+    rank: Float[Tensor, "*arm model target"]
     """Places in the order of the vocabulary; positive is further from the top."""
+
+    def mean(self, arms: Sequence[int]) -> "Effects":
+        """The mean over some arms, [model, target]."""
+        logit, log_probability, rank = (each[arms].mean(dim=0) for each in vars(self).values())
+        return Effects(logit=logit, log_probability=log_probability, rank=rank)
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 """Ablation with its controls: a category's latents against as many others, on text that did not choose them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -8,13 +8,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.geometry.decoder_norms import nrn
+from toolkit.geometry.decoder_norms import nrn, rows_by_model
 from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.tokens import TokenBatch, text_batches
 from toolkit.interventions.ablation import Effects, Method, ablation_effects, predicting_codes
 from toolkit.interventions.matching import check_match
 from toolkit.interventions.targets import OTHER, Targets, TargetSearch
 from toolkit.latents.categories import Category, categories, load_lexicon
+from toolkit.latents.coded_batches import coded_batch
 from toolkit.latents.firing import FiringCounts, Place
 from toolkit.latents.selection import Rule, matched_latents, random_latents, select_latents
 from toolkit.models.pair import ModelPair
@@ -64,7 +65,7 @@ class CategoryAblation:
     latents: dict[float, list[int]]
     """The chosen latents at each share, the best first."""
     effects: dict[tuple[float, str], Effects]
-    """At each share and arm (`ARMS`), [1, model, target]: controls are means over their draws."""
+    """At each share and arm (`ARMS`), [model, target]: controls are means over their draws."""
     matched_code: dict[float, float]
     """Mean code of the matched control's latents over that of the chosen ones: 1 is a perfect match.
     NaN where the chosen ones are silent at all targets."""
@@ -76,7 +77,9 @@ class AblationStudy:
 
     categories: list[CategoryAblation]
     off_target: dict[tuple[str, str], Effects]
-    """(category whose latents are out, category of the words) at the reference share, [1, model, target]."""
+    """(category whose latents are out, category of the words) at the reference share, [model, target]."""
+    other: Targets
+    """The words of no category."""
     counts: FiringCounts
     """Firing on the half of the text that chose the latents."""
     alive: Bool[Tensor, " latent"]
@@ -119,25 +122,40 @@ def ablation_study(
     Raises `ValueError` for a category whose words are too rare in the text to choose latents or to test them.
     """
     counts, targets = _read(pair, crosscoder, batches, mask, lexicon, settings)
-    alive, values = counts.fired > 0, nrn(crosscoder.W_dec.unflatten(1, (2, -1)).flatten(2).cpu())
+    alive, values = counts.fired > 0, nrn(rows_by_model(crosscoder.W_dec.cpu()))
     eligible = alive & (values > settings.min_nrn)
-    chosen = {
-        share: [
-            select_latents(counts, index, rule=settings.select, place=settings.place, share=share, eligible=eligible)
-            for index in range(len(lexicon))
-        ]
-        for share in settings.shares
-    }
-    measured, off_target = [], {}
-    for index, category in enumerate(lexicon):
-        by_share = {share: chosen[share][index] for share in settings.shares}
-        measured.append(_ablate_category(pair, crosscoder, category, targets[category.name], by_share, alive, settings))
-    edited = chosen[settings.reference]
-    for name in [*(category.name for category in lexicon), OTHER]:
-        effects = ablation_effects(pair, crosscoder, targets[name], edited, settings.method)
-        for index, category in enumerate(lexicon):
-            off_target[category.name, name] = _mean_arms(effects, slice(index, index + 1))
-    return AblationStudy(categories=measured, off_target=off_target, counts=counts, alive=alive, nrn=values)
+    rule, place, shares = settings.select, settings.place, settings.shares
+    chosen = [
+        select_latents(counts, index, rule=rule, place=place, shares=shares, eligible=eligible)
+        for index in range(len(lexicon))
+    ]
+    reference = {c.name: [latents[settings.reference]] for c, latents in zip(lexicon, chosen, strict=True)}
+    measured: list[CategoryAblation] = []
+    off_target: dict[tuple[str, str], Effects] = {}
+    for category, latents in zip(lexicon, chosen, strict=True):
+        words = targets[category.name]
+        mean_code = predicting_codes(pair, crosscoder, words).mean(dim=0)
+        draws = _draws(latents, alive, mean_code, settings)
+        effects = _measure(pair, crosscoder, words, [*draws.values(), *reference.values()], settings.method)
+        for edited, effect in zip(reference, effects[len(draws) :], strict=True):
+            off_target[edited, category.name] = effect
+        measured.append(
+            CategoryAblation(
+                category=category,
+                targets=words,
+                latents={share: each.tolist() for share, each in latents.items()},
+                effects=dict(zip(draws, effects, strict=False)),
+                matched_code={
+                    share: _ratio(_total(mean_code, draws[share, "matched"]), _total(mean_code, [each]))
+                    for share, each in latents.items()
+                },
+            )
+        )
+    elsewhere = _measure(pair, crosscoder, targets[OTHER], list(reference.values()), settings.method)
+    off_target |= {(edited, OTHER): effect for edited, effect in zip(reference, elsewhere, strict=True)}
+    return AblationStudy(
+        categories=measured, off_target=off_target, other=targets[OTHER], counts=counts, alive=alive, nrn=values
+    )
 
 
 @torch.no_grad()
@@ -153,53 +171,36 @@ def _read(
     search = TargetSearch(lexicon, settings.undecided)
     for batch in batches:
         choosing = TokenBatch(batch.input_ids[::2], batch.attention_mask[::2])
-        residual = pair.residual(choosing.input_ids, choosing.attention_mask)
-        selected = mask.select(choosing, residual)
-        counts.add(choosing.input_ids, selected, crosscoder.encode(residual[selected].to(crosscoder.b_dec)))
+        coded = coded_batch(pair, crosscoder, choosing, mask)
+        counts.add(coded.input_ids, coded.selected, coded.codes)
         testing = TokenBatch(batch.input_ids[1::2], batch.attention_mask[1::2])
         if len(testing.input_ids):
             search.add(pair, testing, mask.tokens(testing))
     return counts, search.draw(settings.targets, torch.Generator().manual_seed(settings.seed))
 
 
-def _ablate_category(
-    pair: ModelPair,
-    crosscoder: Crosscoder,
-    category: Category,
-    targets: Targets,
-    chosen: dict[float, Tensor],
-    alive: Tensor,
-    settings: AblationSettings,
-) -> CategoryAblation:
+def _draws(
+    chosen: Mapping[float, Tensor], alive: Tensor, mean_code: Tensor, settings: AblationSettings
+) -> dict[tuple[float, str], list[Tensor]]:
+    """The latents of every share and arm: one draw of the chosen ones, several of each control."""
     generator = torch.Generator().manual_seed(settings.seed)
-    mean_code = predicting_codes(pair, crosscoder, targets).mean(dim=0)
-    arms: list[Tensor] = []
-    place: dict[tuple[float, str], slice] = {}
+    times = range(settings.control_draws)
+    draws = {}
     for share, latents in chosen.items():
-        draws = {
-            "chosen": [latents],
-            "random": [random_latents(latents, alive, generator) for _ in range(settings.control_draws)],
-            "matched": [matched_latents(latents, alive, mean_code, generator) for _ in range(settings.control_draws)],
-        }
-        for arm in ARMS:
-            place[share, arm] = slice(len(arms), len(arms) + len(draws[arm]))
-            arms += draws[arm]
-    effects = ablation_effects(pair, crosscoder, targets, arms, settings.method)
-    return CategoryAblation(
-        category=category,
-        targets=targets,
-        latents={share: latents.tolist() for share, latents in chosen.items()},
-        effects={key: _mean_arms(effects, where) for key, where in place.items()},
-        matched_code={
-            share: _ratio(_total(mean_code, arms[place[share, "matched"]]), _total(mean_code, [latents]))
-            for share, latents in chosen.items()
-        },
-    )
+        draws[share, "chosen"] = [latents]
+        draws[share, "random"] = [random_latents(latents, alive, generator) for _ in times]
+        draws[share, "matched"] = [matched_latents(latents, alive, mean_code, generator) for _ in times]
+    return draws
 
 
-def _mean_arms(effects: Effects, where: slice) -> Effects:
-    names = ("logit", "log_probability", "rank")
-    return Effects(**{name: getattr(effects, name)[where].mean(dim=0, keepdim=True) for name in names})
+def _measure(
+    pair: ModelPair, crosscoder: Crosscoder, targets: Targets, arms: Sequence[Sequence[Tensor]], method: Method
+) -> list[Effects]:
+    """The effects of every arm, means over its draws, [model, target]; draws of the same latents are measured once."""
+    different = {frozenset(draw.tolist()): draw for arm in arms for draw in arm}
+    number = {latents: index for index, latents in enumerate(different)}
+    effects = ablation_effects(pair, crosscoder, targets, list(different.values()), method)
+    return [effects.mean([number[frozenset(draw.tolist())] for draw in arm]) for arm in arms]
 
 
 def _total(mean_code: Tensor, draws: Sequence[Tensor]) -> float:

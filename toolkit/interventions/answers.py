@@ -28,7 +28,7 @@ class Question:
 def load_questions(path: Path) -> list[Question]:
     """Read questions from a JSONL file of `{"question": …, "answer": …}`; the answer may be missing.
 
-    A worked answer that ends in `#### 72`, as GSM8K's do, counts as 72.
+    A worked answer that marks its end, such as `#### 72` in GSM8K, counts as that end.
     Raises `ValueError` for a file that cannot be read, and for a malformed line, by its number.
     """
     try:
@@ -50,18 +50,28 @@ def _question(path: Path, number: int, line: str) -> Question:
     if not isinstance(record, dict) or not isinstance(record.get("question"), str):
         raise ValueError(f"{path}, line {number} has no question: give {form}")
     answer = record.get("answer")
-    return Question(question=record["question"], answer=None if answer is None else spoken_answer(str(answer)))
+    return Question(
+        question=record["question"], answer=None if answer is None else _marked(str(answer)) or _plain(str(answer))
+    )
 
 
 def spoken_answer(text: str) -> str:
     """The answer that a text ends in: boxed, after `####`, after "answer is", else its last number, else all of it."""
     closing = text.rpartition(CLOSING)[2]
-    for pattern in SAID:
-        if said := pattern.findall(closing):
-            return _plain(said[-1])
-    if numbers := NUMBER.findall(closing):
-        return _plain(numbers[-1])
-    return _plain(closing)
+    return _marked(closing) or _plain(next(reversed(NUMBER.findall(closing)), closing))
+
+
+def _marked(text: str) -> str | None:
+    """What a text marks as its answer."""
+    return next((_plain(said[-1]) for pattern in SAID if (said := pattern.findall(text))), None)
+
+
+def _is_right(said: str, wanted: str) -> bool:
+    """Whether what is said is what is wanted; where that is a number, the last number that is said counts."""
+    wanted = _plain(wanted)
+    if NUMBER.fullmatch(wanted) and (numbers := NUMBER.findall(said)):
+        return float(numbers[-1]) == float(wanted)
+    return said == wanted
 
 
 def _plain(answer: str) -> str:
@@ -91,7 +101,10 @@ def score_answer(
     closing_ids: Sequence[int],
     end_ids: frozenset[int],
 ) -> AnswerScore:
-    """Measure one answer, given as ids and as the text without the token that ends it."""
+    """Measure one answer, given as ids and as the text without the token that ends it.
+
+    `closing_ids` end the thinking; none for a model that does not think aloud, whose whole text is its answer.
+    """
     finished = bool(token_ids) and token_ids[-1] in end_ids
     hesitations = sum(token in hesitation_ids for token in token_ids)
     said = spoken_answer(text) if finished and (CLOSING in text or not closing_ids) else None
@@ -99,7 +112,7 @@ def score_answer(
         length=_first(token_ids, closing_ids),
         hesitation=1000 * hesitations / max(1, len(token_ids)),
         finished=finished,
-        correct=None if wanted is None else said == wanted.casefold(),
+        correct=None if wanted is None else said is not None and _is_right(said, wanted),
     )
 
 

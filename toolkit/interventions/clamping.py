@@ -42,7 +42,8 @@ class SetLatent:
 
     @torch.no_grad()
     def __call__(self, step: Step) -> Edit:
-        """The edit for the tokens that are read now."""
+        """The edit for the tokens that are read now; raises `ValueError` for ids that the models do not share."""
+        self.pair.check_ids(step.input_ids, step.attention_mask)
         models = (self.pair.base, self.pair.distilled)
         new = step.input_ids.shape[1]
         if step.attention_mask.shape[1] == new:  # nothing was read before: a generation begins

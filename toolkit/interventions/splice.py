@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -34,9 +35,17 @@ class SpliceEffect:
 
 @torch.no_grad()
 def splice_effects(
-    pair: ModelPair, crosscoder: Crosscoder, batches: Iterable[TokenBatch], mask: TokenMask
+    pair: ModelPair,
+    crosscoder: Crosscoder,
+    batches: Iterable[TokenBatch],
+    mask: TokenMask,
+    *,
+    mean: Float[Tensor, "stream d_model"],
 ) -> list[SpliceEffect]:
-    """Effects at every model and layer, one spliced at a time, on predictions from the tokens that `mask` keeps."""
+    """Effects at every model and layer, one spliced at a time, on predictions from the tokens that `mask` keeps.
+
+    `mean` is the mean of raw activations, the control.
+    """
     models = dict(zip(pair.names, (pair.base, pair.distilled), strict=True))
     sites = [(name, layer) for name in models for layer in pair.layers]
     totals = torch.zeros(len(sites), 6, dtype=torch.float64)
@@ -45,14 +54,13 @@ def splice_effects(
         selected = mask.select(batch, residual)
         activations = residual[selected].float()
         reconstructed = crosscoder(activations)
-        mean = activations.mean(dim=0).expand_as(activations)
         clean = {name: model.logits(batch.input_ids, batch.attention_mask) for name, model in models.items()}
         for index, (name, layer) in enumerate(sites):
             edited = [
                 models[name].logits(
                     batch.input_ids, batch.attention_mask, edit=splice(layer, values[:, index], selected)
                 )
-                for values in (reconstructed, mean)
+                for values in (reconstructed, mean.to(activations).expand_as(activations))
             ]
             totals[index] += _sums(batch, selected, clean[name], *edited)
     return [_effect(name, layer, row) for (name, layer), row in zip(sites, totals, strict=True)]

@@ -1,5 +1,6 @@
 """Steering: answers under shifts of the residual stream, every arm with the same chance, and what they are worth."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from toolkit.interventions.answers import AnswerScore, Question, score_answer
 from toolkit.interventions.edits import shift
-from toolkit.models.chat import CLOSING, thinking_prompt
+from toolkit.models.chat import closing_ids, thinking_prompt
 from toolkit.models.generation import Sampling
 from toolkit.models.tokenizers import encode
 from toolkit.models.tracing import TracedModel
@@ -82,49 +83,61 @@ def answer_under(
     Arms, questions and samples share batches of up to 256 rows.
     """
     prompts = encode(model.tokenizer, [thinking_prompt(model.tokenizer, q.question) for q in questions])
+    # A batch costs by its longest prompt and by its different seeds, which all arms of a question share.
     grid = [
-        (arm, question, sample)
-        for arm in range(len(shifts))
-        for question in range(len(questions))
+        (question, sample, arm)
+        for question in sorted(range(len(questions)), key=lambda question: len(prompts[question]))
         for sample in range(writing.samples)
+        for arm in range(len(shifts))
     ]
-    scores: list[AnswerScore] = []
-    texts: list[str] = []
+    written: list[list[int]] = []
     for start in range(0, len(grid), ROWS):
         rows = grid[start : start + ROWS]
         sampling = Sampling(
             new_tokens=writing.new_tokens,
             temperature=writing.temperature,
-            seeds=tuple(writing.seed_of(question, sample) for _, question, sample in rows),
+            seeds=tuple(writing.seed_of(question, sample) for question, sample, _ in rows),
             edit_prompt=writing.edit_prompt,
         )
-        edit = shift(writing.layer, shifts[[arm for arm, _, _ in rows]])
-        ids = model.generate_ids([prompts[question] for _, question, _ in rows], edit=edit, sampling=sampling)
-        scores += _score(model, ids, [questions[question].answer for _, question, _ in rows], writing)
-        texts += model.tokenizer.batch_decode(ids)
-    return _collect(scores, texts, (len(shifts), len(questions), writing.samples))
+        edit = shift(writing.layer, shifts[[arm for _, _, arm in rows]])
+        written += model.generate_ids([prompts[question] for question, _, _ in rows], edit=edit, sampling=sampling)
+    texts = model.tokenizer.batch_decode(written)
+    scores = _score(model, written, texts, [questions[question].answer for question, _, _ in grid], writing)
+    return _collect(grid, texts, scores)
 
 
-def _score(model: TracedModel, ids: list[list[int]], wanted: list[str | None], writing: Writing) -> list[AnswerScore]:
-    closing = model.tokenizer(CLOSING, add_special_tokens=False)["input_ids"]
-    end_ids = frozenset(model.end_ids.tolist())
-    said = model.tokenizer.batch_decode([row[:-1] if row[-1] in end_ids else row for row in ids])
+def _score(
+    model: TracedModel, written: list[list[int]], texts: list[str], wanted: list[str | None], writing: Writing
+) -> list[AnswerScore]:
+    closing, ends = closing_ids(model.tokenizer), {end: model.tokenizer.decode([end]) for end in model.end_ids.tolist()}
     return [
-        score_answer(row, text, answer, hesitation_ids=writing.hesitation_ids, closing_ids=closing, end_ids=end_ids)
-        for row, text, answer in zip(ids, said, wanted, strict=True)
+        score_answer(
+            row,
+            text.removesuffix(ends.get(row[-1], "")),
+            answer,
+            hesitation_ids=writing.hesitation_ids,
+            closing_ids=closing,
+            end_ids=frozenset(ends),
+        )
+        for row, text, answer in zip(written, texts, wanted, strict=True)
     ]
 
 
-def _collect(scores: list[AnswerScore], texts: list[str], shape: tuple[int, int, int]) -> Answers:
-    def table(values: Sequence[float | int]) -> Tensor:
-        return torch.tensor(values, dtype=torch.float64).view(shape).mean(dim=2)
+def _collect(grid: list[tuple[int, int, int]], texts: list[str], scores: list[AnswerScore]) -> Answers:
+    question, sample, arm = torch.tensor(grid).unbind(dim=1)
+    samples, arms = int(sample.max()) + 1, int(arm.max()) + 1
+    shape = (arms, len(grid) // (samples * arms), samples)
 
-    arms, questions, samples = shape
-    first = texts[::samples]
+    def table(values: Sequence[float]) -> Tensor:
+        cells = torch.empty(shape, dtype=torch.float64)
+        cells[arm, question, sample] = torch.tensor(values, dtype=torch.float64)
+        return cells.mean(dim=2)
+
+    first = {(a, q): text for (q, s, a), text in zip(grid, texts, strict=True) if s == 0}
     return Answers(
-        texts=[first[arm * questions : (arm + 1) * questions] for arm in range(arms)],
+        texts=[[first[a, q] for q in range(shape[1])] for a in range(arms)],
         length=table([float(score.length) for score in scores]),
-        log_length=table([float(torch.tensor(max(1.0, score.length)).log()) for score in scores]),
+        log_length=table([math.log(max(1, score.length)) for score in scores]),
         hesitation=table([score.hesitation for score in scores]),
         finished=table([float(score.finished) for score in scores]),
         correct=table([float("nan") if score.correct is None else float(score.correct) for score in scores]),

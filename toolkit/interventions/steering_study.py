@@ -17,6 +17,7 @@ from toolkit.interventions.answers import Question
 from toolkit.interventions.edits import check_latents, mean_norm, stream_index, unit_row
 from toolkit.interventions.steering import Answers, Writing, answer_under
 from toolkit.latents.firing import FiringCounts
+from toolkit.latents.selection import LEAST_FIRINGS, ranked_latents
 from toolkit.models.tracing import TracedModel
 
 Toward = Literal["longer", "shorter"]
@@ -87,15 +88,14 @@ def candidate_latents(counts: FiringCounts, category: int, n: int) -> tuple[int,
 
     Raises `ValueError` where there is none.
     """
-    lift, rate = counts.lift("predicting")[category], counts.rate("predicting")[category]
-    order = (lift * (rate >= LEAST_RATE)).argsort(descending=True)[:n]
-    found = tuple(k for k in order.tolist() if rate[k] >= LEAST_RATE)
-    if not found:
+    often = counts.rate("predicting")[category] >= LEAST_RATE
+    found = ranked_latents(counts, category, rule="lift", place="predicting", eligible=often)[:n]
+    if not len(found):
         raise ValueError(
-            f"no latent fires on {LEAST_RATE:.0%} of the positions that predict {counts.categories[category].name!r}:"
-            " name some with --latents"
+            f"no latent fires on {LEAST_RATE:.0%} of the positions that predict {counts.categories[category].name!r},"
+            f" and on {LEAST_FIRINGS} of them: name some with --latents, or read more --tokens"
         )
-    return found
+    return tuple(found.tolist())
 
 
 def steering_study(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Int
@@ -19,10 +20,10 @@ OTHER = "other words"
 class Targets:
     """Texts cut before a word that comes next, and that word."""
 
-    name: str
-    """The category of the words; `OTHER` for words of none."""
     prefixes: tuple[Int[Tensor, " _"], ...]
     target_ids: Int[Tensor, " target"]
+    documents: Int[Tensor, " target"]
+    """Number of the text that each target is from, in the order they were read."""
     found: int
     """Positions that would have done, of which these were drawn."""
 
@@ -37,6 +38,12 @@ class Targets:
         return [(torch.tensor(group), _pad_left([self.prefixes[i] for i in group])) for group in groups]
 
 
+class _Found(NamedTuple):
+    document: int
+    text: Tensor
+    position: int
+
+
 class TargetSearch:
     """Collects every position that would do, category by category, then draws."""
 
@@ -46,15 +53,16 @@ class TargetSearch:
             raise ValueError(f"--undecided {low} {high}: give two rising probabilities, 0 1 for all occurrences")
         self.undecided = undecided
         self.ids = {category.name: torch.tensor(category.token_ids) for category in categories}
-        self._found: dict[str, list[tuple[Tensor, int]]] = {name: [] for name in [*self.ids, OTHER]}
+        self._found: dict[str, list[_Found]] = {name: [] for name in [*self.ids, OTHER]}
+        self._documents = 0
 
     def add(self, pair: ModelPair, batch: TokenBatch, selected: Bool[Tensor, "row position"]) -> None:
-        """Look through one batch; a word counts where the token before it is selected and real text follows.
+        """Look through one batch; a word counts where its token and the one before it are selected.
 
         The distilled model must give the word a probability within `undecided`.
         """
         ids = batch.input_ids
-        may = selected[:, :-1] & batch.attention_mask[:, 1:].bool()
+        may = selected[:, :-1] & selected[:, 1:]
         if self.undecided != (0.0, 1.0):
             scores = pair.distilled.logits(ids, batch.attention_mask)[:, :-1]
             of_target = scores.gather(2, ids[:, 1:, None].to(scores.device))[..., 0].float()
@@ -66,9 +74,12 @@ class TargetSearch:
             anywhere |= of_category
             self._keep(name, ids, may & of_category)
         self._keep(OTHER, ids, may & ~anywhere)
+        self._documents += len(ids)
 
     def _keep(self, name: str, ids: Tensor, where: Tensor) -> None:
-        self._found[name] += [(ids[row], position + 1) for row, position in where.nonzero().tolist()]
+        self._found[name] += [
+            _Found(self._documents + row, ids[row], position + 1) for row, position in where.nonzero().tolist()
+        ]
 
     def draw(self, wanted: int, generator: torch.Generator) -> dict[str, Targets]:
         """Draw `wanted` positions of each category and of other words without replacement; all, where fewer were found.
@@ -84,11 +95,11 @@ class TargetSearch:
                 f"{name}: {len(found)} positions where its words have a probability of {self.undecided[0]:g} to"
                 f" {self.undecided[1]:g}, and at least two are needed: raise --tokens or widen --undecided"
             )
-        drawn = torch.randperm(len(found), generator=generator)[:wanted].tolist()
+        drawn = [found[i] for i in torch.randperm(len(found), generator=generator)[:wanted].tolist()]
         return Targets(
-            name=name,
-            prefixes=tuple(found[i][0][: found[i][1]] for i in drawn),
-            target_ids=torch.stack([found[i][0][found[i][1]] for i in drawn]),
+            prefixes=tuple(each.text[: each.position] for each in drawn),
+            target_ids=torch.stack([each.text[each.position] for each in drawn]),
+            documents=torch.tensor([each.document for each in drawn]),
             found=len(found),
         )
 

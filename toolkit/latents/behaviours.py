@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.dictionaries.selectivity import auroc_interval, latent_auroc
+from toolkit.dictionaries.selectivity import RankedCodes, auroc_interval
 from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.tokens import TokenBatch
 from toolkit.latents.coded_batches import coded_batches
@@ -75,7 +75,7 @@ def labelled_codes(
         own = _padded(labels, rows, -1)
         before = _padded([labels[row - 1][:width] + [-1] * width for row in rows], range(len(rows)), -1)[:, :width]
         number = torch.tensor(rows)[:, None].expand_as(own)
-        parts.append((coded.codes.cpu().to_sparse(), own[here], before[here], number[here]))
+        parts.append((coded.codes.to_sparse().cpu(), own[here], before[here], number[here]))
     codes, label, shifted, document = (torch.cat(part) for part in zip(*parts, strict=True))
     return LabelledCodes(names=labelled.labels, codes=codes, label=label, shifted=shifted, document=document)
 
@@ -114,26 +114,23 @@ def behaviour_latents(data: LabelledCodes, generator: torch.Generator) -> list[B
             f"none of the labels {', '.join(data.names)} has tokens both in even and in odd documents, one half to"
             " choose a latent and one to test it: give more labelled documents"
         )
-    return [_best_latent(data, index, even, generator) for index in measurable]
+    ranked = RankedCodes.of(data.codes.index_select(0, even.nonzero().squeeze(1)))
+    return [_best_latent(data, index, ranked, generator) for index in measurable]
 
 
-def _best_latent(data: LabelledCodes, index: int, even: Tensor, generator: torch.Generator) -> BehaviourLatent:
-    labels = data.label == index
-    shifted = data.shifted == index
-    chosen, tested = (data.codes.index_select(0, half.nonzero().squeeze(1)) for half in (even, ~even))
-    latent = int(latent_auroc(chosen, labels[even]).argmax())
-    control = int(latent_auroc(chosen, shifted[even]).argmax())
-    odd = ~even
-    scores, control_scores = (tested.index_select(1, torch.tensor([k])).to_dense() for k in (latent, control))
-    auroc, low, high = auroc_interval(scores[:, 0], labels[odd], data.document[odd] // 2, generator=generator)
-    fires = data.codes.index_select(1, torch.tensor([latent])).to_dense() > 0
+def _best_latent(data: LabelledCodes, index: int, ranked: RankedCodes, generator: torch.Generator) -> BehaviourLatent:
+    """The best latent of one behaviour; `ranked` are the codes of the even documents."""
+    labels, shifted, odd = data.label == index, data.shifted == index, data.document % 2 == 1
+    latent, control = (int(ranked.auroc(wanted[~odd]).argmax()) for wanted in (labels, shifted))
+    codes, control_codes = (data.codes.index_select(1, torch.tensor([k])).to_dense() for k in (latent, control))
+    auroc, low, high = auroc_interval(codes[odd, 0], labels[odd], data.document[odd] // 2, generator=generator)
     return BehaviourLatent(
         behaviour=data.names[index],
         latent=latent,
         auroc=auroc,
         low=low,
         high=high,
-        control_auroc=float(latent_auroc(control_scores, shifted[odd])),
-        firing_rate=float(fires.float().mean()),
+        control_auroc=float(RankedCodes.of(control_codes[odd]).auroc(shifted[odd])),
+        firing_rate=float((codes > 0).float().mean()),
         n_tokens=int(labels[odd].sum()),
     )

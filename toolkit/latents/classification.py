@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from toolkit.geometry.bootstrap import bootstrap_mean
-from toolkit.geometry.decoder_norms import cosine, nrn, random_pair_cosines
+from toolkit.geometry.decoder_norms import cosine, norm_difference, nrn, random_pair_cosines, rows_by_model
 
 Tag = Literal["base only", "shared", "distilled only", "between", "dead"]
 TAGS: tuple[Tag, ...] = ("base only", "shared", "distilled only", "between", "dead")
@@ -42,7 +42,7 @@ class LatentClasses:
     norm_difference: Float[Tensor, " latent"]
     """½((n_base − n_distilled) / max(n_base, n_distilled) + 1) with 2-norms: 1 is base only, 0 distilled only."""
     cosine: Float[Tensor, " latent"]
-    """Between a latent's two decoder rows."""
+    """Between a latent's two decoder rows; NaN where one of them is zero."""
     cosine_null: Float[Tensor, " pair"]
     """The same between rows of different alive latents."""
     alive: Bool[Tensor, " latent"]
@@ -81,16 +81,6 @@ def _tag(place: float, cuts: Cuts) -> Tag:
     return "shared" if abs(place - 0.5) <= cuts.shared + 1e-6 else "between"
 
 
-def norm_difference(W_dec: Float[Tensor, "latent 2 d_model"]) -> Float[Tensor, " latent"]:
-    """Return ½((n_base − n_distilled) / max + 1) per latent, with 2-norms; 0.5 where both rows are zero.
-
-    1 is base only, 0 distilled only. Source: Minder et al. 2025, section 2.
-    """
-    base, distilled = W_dec.norm(dim=2).unbind(dim=1)
-    largest = torch.maximum(base, distilled).clamp(min=torch.finfo(base.dtype).tiny)
-    return ((base - distilled) / largest + 1) / 2
-
-
 def classify(
     W_dec: Float[Tensor, "latent stream d_model"],
     firing_counts: Int[Tensor, " latent"],
@@ -101,7 +91,7 @@ def classify(
 
     Raises ValueError where fewer than two latents fired.
     """
-    rows = W_dec.cpu().unflatten(1, (2, -1)).flatten(2)
+    rows = rows_by_model(W_dec.cpu())
     values, alive, mass = nrn(rows), firing_counts.cpu() > 0, activation_mass.cpu()
     return LatentClasses(
         nrn=values,

@@ -24,17 +24,20 @@ class CodedBatch:
     codes: Float[Tensor, "token latent"]
 
 
+@torch.no_grad()
+def coded_batch(pair: ModelPair, crosscoder: Crosscoder, batch: TokenBatch, mask: TokenMask) -> CodedBatch:
+    """Read and encode one batch, in raw units, on the crosscoder's device."""
+    residual = pair.residual(batch.input_ids, batch.attention_mask)
+    selected = mask.select(batch, residual)
+    x = residual[selected].to(crosscoder.b_dec)
+    return CodedBatch(batch.input_ids, batch.attention_mask, selected.cpu(), x, crosscoder.encode(x))
+
+
 def coded_batches(
     pair: ModelPair, crosscoder: Crosscoder, batches: Iterable[TokenBatch], mask: TokenMask
 ) -> Iterator[CodedBatch]:
-    """Read and encode batch after batch, in raw units, on the crosscoder's device."""
-    for batch in batches:
-        with torch.no_grad():
-            residual = pair.residual(batch.input_ids, batch.attention_mask)
-            selected = mask.select(batch, residual)
-            x = residual[selected].to(crosscoder.b_dec)
-            codes = crosscoder.encode(x)
-        yield CodedBatch(batch.input_ids, batch.attention_mask, selected.cpu(), x, codes)
+    """Read and encode batch after batch."""
+    return (coded_batch(pair, crosscoder, batch, mask) for batch in batches)
 
 
 def first_tokens(batches: Iterable[CodedBatch], wanted: int) -> Iterator[CodedBatch]:

@@ -3,12 +3,10 @@
 import time
 from collections.abc import Iterator
 
-import torch
-
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.tokens import TokenStream
-from toolkit.latents.coded_batches import coded_batches
+from toolkit.latents.coded_batches import coded_batch
 from toolkit.latents.example_store import ExampleStore
 from toolkit.latents.examples import TopExamples
 from toolkit.latents.firing import FiringCounts
@@ -18,7 +16,7 @@ SAVE_SECONDS = 30.0
 
 
 class ExamplePass:
-    """Examples, firing counts and activation sums of the text read so far.
+    """Examples and firing counts of the text read so far.
 
     What the store holds is taken up again: the pass goes on with the batch after the last save, and ends as one that
     was never stopped. A kill loses at most half a minute.
@@ -37,8 +35,6 @@ class ExamplePass:
     ) -> None:
         self._pair, self._crosscoder, self._tokens, self._mask, self._store = pair, crosscoder, tokens, mask, store
         self.examples, self.firing = examples, firing
-        self.mass = torch.zeros(crosscoder.config.n_latents, dtype=torch.float64)
-        """Sum of each latent's codes."""
         self._restore()
 
     def read(self, wanted: int) -> Iterator[int]:
@@ -46,10 +42,9 @@ class ExamplePass:
         saved = time.perf_counter()
         batches = iter(self._tokens)
         while self.firing.tokens < wanted and (batch := next(batches, None)) is not None:
-            (coded,) = coded_batches(self._pair, self._crosscoder, [batch], self._mask)
+            coded = coded_batch(self._pair, self._crosscoder, batch, self._mask)
             self.examples.add(coded.input_ids, coded.attention_mask, coded.selected, coded.codes)
             self.firing.add(coded.input_ids, coded.selected, coded.codes)
-            self.mass += coded.codes.sum(dim=0).cpu()
             if time.perf_counter() - saved > SAVE_SECONDS:
                 self._save()
                 saved = time.perf_counter()
@@ -57,24 +52,14 @@ class ExamplePass:
         self._save()
 
     def _save(self) -> None:
-        firing = self.firing
-        counts = {f"counts/{place}": counts for place, counts in firing.counts.items()}
-        totals = {f"n/{place}": n for place, n in firing.n.items()}
-        progress = {
-            "tokens": firing.tokens,
-            "stream": self._tokens.state_dict(),
-            "mask": self._mask.state_dict(),
-        }
-        self._store.save(self.examples, progress, {"fired": firing.fired, "mass": self.mass, **counts, **totals})
+        progress = {"stream": self._tokens.state_dict(), "mask": self._mask.state_dict()}
+        self._store.save(self.examples, progress, self.firing.state_dict())
 
     def _restore(self) -> None:
         saved = self._store.load(self.examples)
         if saved is None:
             return
-        progress, tensors = saved
+        progress, counts = saved
         self._tokens.load_state_dict(progress["stream"])
         self._mask.load_state_dict(progress["mask"])
-        self.mass, firing = tensors["mass"], self.firing
-        firing.tokens, firing.fired = progress["tokens"], tensors["fired"]
-        for place in firing.counts:
-            firing.counts[place], firing.n[place] = tensors[f"counts/{place}"], tensors[f"n/{place}"]
+        self.firing.load_state_dict(counts)

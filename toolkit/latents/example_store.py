@@ -59,7 +59,7 @@ class ExampleStore:
         state = {"generator": examples.generator.get_state(), **{n: t.cpu().contiguous() for n, t in tensors.items()}}
         with self._database:
             for kind, kept in _kinds(examples).items():
-                self._database.executemany(INSERT, _rows(examples.latents, kind, kept))
+                self._database.executemany(INSERT, _rows(kind, kept))
             self._write("settings", self._settings.encode())
             self._write("progress", json.dumps({**progress, "documents": examples.documents}).encode())
             self._write("tensors", save(state))
@@ -76,15 +76,15 @@ class ExampleStore:
         saved: dict[str, Any] = json.loads(progress)
         examples.documents = saved.pop("documents")
         for kind, kept in _kinds(examples).items():
-            self._fill(kept, kind, {latent: index for index, latent in enumerate(examples.latents)})
+            self._fill(kept, kind)
         return saved, tensors
 
-    def _fill(self, kept: KeptFirings, kind: str, index: dict[int, int]) -> None:
+    def _fill(self, kept: KeptFirings, kind: str) -> None:
         rows = self._database.execute("SELECT * FROM examples WHERE kind = ?", (kind,)).fetchall()
         if not rows:
             return
         latent, _, rank, key, score, document, position, tokens, activations = zip(*rows, strict=True)
-        place = (torch.tensor([index[each] for each in latent]), torch.tensor(rank))
+        place = (torch.tensor(latent), torch.tensor(rank))
         columns = {
             "key": torch.tensor(key),
             "score": torch.tensor(score),
@@ -118,16 +118,16 @@ def _kinds(examples: TopExamples) -> dict[str, KeptFirings]:
     return {"top": examples.top, "sampled": examples.sampled}
 
 
-def _rows(latents: tuple[int, ...], kind: str, kept: KeptFirings) -> Iterator[tuple[Any, ...]]:
+def _rows(kind: str, kept: KeptFirings) -> Iterator[tuple[Any, ...]]:
     """The filled places of the latents that changed, as rows of the table."""
     changed = kept.changed.nonzero().squeeze(1)
     tensors = {name: tensor[changed].cpu() for name, tensor in kept.tensors.items()}
     line, rank = tensors["key"].isfinite().nonzero(as_tuple=True)
     numbers = [tensors[name][line, rank].tolist() for name in ("key", "score", "document", "position")]
     tokens, activations = (tensors[name].numpy() for name in ("tokens", "activations"))
-    indices = changed[line.to(changed.device)].tolist()
-    for index, at, place, *values in zip(indices, line.tolist(), rank.tolist(), *numbers, strict=True):
-        yield latents[index], kind, place, *values, tokens[at, place].tobytes(), activations[at, place].tobytes()
+    latents = changed.cpu()[line].tolist()
+    for latent, at, place, *values in zip(latents, line.tolist(), rank.tolist(), *numbers, strict=True):
+        yield latent, kind, place, *values, tokens[at, place].tobytes(), activations[at, place].tobytes()
 
 
 def _unpacked(blobs: Sequence[bytes], kind: type[np.generic]) -> Tensor:

@@ -1,6 +1,6 @@
 """Examples of what makes latents fire: the strongest ones, and a fair sample of all, collected in one pass."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -39,8 +39,6 @@ class KeptFirings:
     """
 
     def __init__(self, n_latents: int, n: int, window: Window, device: torch.device) -> None:
-        if n < 1:
-            raise ValueError(f"{n} examples a latent: keep at least one")
         self.n, self.window = n, window
         self.tensors = {
             name: torch.full((n_latents, n, *shape(window)), fill, dtype=dtype, device=device)
@@ -82,10 +80,10 @@ class KeptFirings:
             held[latents] = both[lines, order]
         self.changed[latents] = True
 
-    def of(self, index: int) -> list[LatentExample]:
-        """The examples of the latent at `index`, largest key first."""
-        filled = self.tensors["key"][index].isfinite()
-        columns = (self.tensors[name][index][filled].tolist() for name in _FIELDS)
+    def of(self, latent: int) -> list[LatentExample]:
+        """The latent's examples, largest key first."""
+        filled = self.tensors["key"][latent].isfinite()
+        columns = (self.tensors[name][latent][filled].tolist() for name in _FIELDS)
         return [self._example(*values) for values in zip(*columns, strict=True)]
 
     def _example(
@@ -114,16 +112,17 @@ _FIELDS: dict[str, tuple[float, torch.dtype, Callable[[Window], tuple[int, ...]]
 
 
 class TopExamples:
-    """Collects, for `latents`, the `top` strongest firings and a sample of `sampled` of all firings, batch by batch.
+    """Collects, for each latent, the `top` strongest firings and a sample of `sampled` of all, batch by batch.
 
     The sample takes every firing with the same chance, except that of two nearby ones only one can be in it. Scores
     are codes, which are decoder-norm-weighted, so they compare between latents. Memory for one latent is about
     8 bytes × window × (top + sampled).
+    Raises `ValueError` for fewer than one strongest firing and for a sample of negative size.
     """
 
     def __init__(
         self,
-        latents: Sequence[int],
+        n_latents: int,
         *,
         generator: torch.Generator,
         top: int = 10,
@@ -131,12 +130,12 @@ class TopExamples:
         window: Window | None = None,
         device: torch.device | None = None,
     ) -> None:
-        self.latents, self.window, self.generator = tuple(latents), window or Window(), generator
+        if top < 1 or sampled < 0:
+            raise ValueError(f"top {top}, sampled {sampled}: keep at least one and sample 0 or more a latent")
+        self.n_latents, self.window, self.generator = n_latents, window or Window(), generator
         device = device or torch.device("cpu")
-        self._columns = torch.tensor(self.latents, device=device)
-        self._index = {latent: index for index, latent in enumerate(self.latents)}
-        self.top = KeptFirings(len(self.latents), top, self.window, device)
-        self.sampled = KeptFirings(len(self.latents), sampled, self.window, device)
+        self.top = KeptFirings(n_latents, top, self.window, device)
+        self.sampled = KeptFirings(n_latents, sampled, self.window, device)
         self.documents = 0
         """Documents read so far."""
 
@@ -148,22 +147,21 @@ class TopExamples:
         selected: Bool[Tensor, "row position"],
         codes: Float[Tensor, "token latent"],
     ) -> None:
-        """Take in rows, each a document; `codes` has all latents of the tokens that are selected, row after row."""
-        if len(self.latents) < codes.shape[1]:
-            codes = codes[:, self._columns]
+        """Take in rows, each a document; `codes` has a line for each token that is selected, row after row."""
         firings = Firings.find(input_ids, attention_mask, selected, codes, self.window)
         if len(firings.score):
-            chance = torch.rand(len(firings.score), generator=self.generator).to(codes.device)
             self.top.offer(firings, firings.score, self.documents)
-            self.sampled.offer(firings, chance, self.documents)
+            if self.sampled.n:
+                chance = torch.rand(len(firings.score), generator=self.generator).to(codes.device)
+                self.sampled.offer(firings, chance, self.documents)
         self.documents += len(input_ids)
 
     def strongest(self, latent: int) -> list[LatentExample]:
         """The latent's strongest firings, the strongest first."""
-        return self.top.of(self._index[latent])
+        return self.top.of(latent)
 
     def quarters(self, latent: int) -> list[tuple[str, list[LatentExample]]]:
         """The latent's sampled firings, a quarter of them at a time, from the weakest to the strongest."""
-        sample = sorted(self.sampled.of(self._index[latent]), key=lambda example: example.score)
+        sample = sorted(self.sampled.of(latent), key=lambda example: example.score)
         cuts = [len(sample) * quarter // 4 for quarter in range(5)]
         return [(name, sample[low:high]) for name, (low, high) in zip(QUARTERS, pairwise(cuts), strict=True)]

@@ -1,6 +1,6 @@
 """How often latents fire in all, on a category's tokens, and where those tokens are predicted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -11,6 +11,7 @@ from toolkit.latents.categories import Category
 
 Place = Literal["predicting", "token"]
 """On the token itself, or on the one before it, where the model decides for it."""
+PLACES: tuple[Place, ...] = ("predicting", "token")
 
 
 class FiringCounts:
@@ -20,8 +21,10 @@ class FiringCounts:
         self.categories = tuple(categories)
         self.tokens = 0
         self.fired = torch.zeros(n_latents, dtype=torch.int64)
-        self.counts: dict[Place, Tensor] = {p: torch.zeros(len(categories), n_latents) for p in _PLACES}
-        self.n: dict[Place, Tensor] = {p: torch.zeros(len(categories), dtype=torch.int64) for p in _PLACES}
+        self.mass = torch.zeros(n_latents, dtype=torch.float64)
+        """Sum of each latent's codes."""
+        self.counts: dict[Place, Tensor] = {p: torch.zeros(len(categories), n_latents) for p in PLACES}
+        self.n: dict[Place, Tensor] = {p: torch.zeros(len(categories), dtype=torch.int64) for p in PLACES}
 
     def add(
         self,
@@ -30,18 +33,19 @@ class FiringCounts:
         codes: Float[Tensor, "token latent"],
     ) -> None:
         """Count one batch; `codes` holds one line for each token that is selected, rows one after the other."""
-        fires = (codes > 0).cpu()
+        fires = codes > 0
         input_ids, selected = input_ids.cpu(), selected.cpu()
-        self.tokens += len(fires)
-        self.fired += fires.sum(dim=0)
+        self.tokens += len(codes)
+        self.fired += fires.sum(dim=0).cpu()
+        self.mass += codes.sum(dim=0).cpu()
         for index, category in enumerate(self.categories):
             of_category = torch.isin(input_ids, torch.tensor(category.token_ids)) & selected
             before = torch.zeros_like(of_category)
             before[:, :-1] = of_category[:, 1:]
             places: dict[Place, Tensor] = {"token": of_category, "predicting": before}
             for place, where in places.items():
-                here = fires[where[selected]]
-                self.counts[place][index] += here.sum(dim=0)
+                here = fires[where[selected].to(codes.device)]
+                self.counts[place][index] += here.sum(dim=0).cpu()
                 self.n[place][index] += len(here)
 
     def rate(self, place: Place) -> Float[Tensor, "category latent"]:
@@ -53,5 +57,24 @@ class FiringCounts:
         frequency = self.fired / max(self.tokens, 1)
         return torch.where(frequency > 0, self.rate(place) / frequency.clamp(min=1e-12), 0.0)
 
+    def other_lift(self, place: Place) -> Float[Tensor, "category latent"]:
+        """The largest lift for another category; −∞ where there is no other."""
+        lift = self.lift(place)
+        first, second = torch.cat([lift, torch.full_like(lift[:1], -torch.inf)]).topk(2, dim=0).values
+        return torch.where(lift == first, second, first)
 
-_PLACES: tuple[Place, ...] = ("predicting", "token")
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything counted so far."""
+        return {
+            "tokens": torch.tensor(self.tokens),
+            "fired": self.fired,
+            "mass": self.mass,
+            **{f"counts/{place}": counts for place, counts in self.counts.items()},
+            **{f"n/{place}": n for place, n in self.n.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from `state`."""
+        self.tokens, self.fired, self.mass = int(state["tokens"]), state["fired"], state["mass"]
+        for place in PLACES:
+            self.counts[place], self.n[place] = state[f"counts/{place}"], state[f"n/{place}"]

@@ -1,6 +1,7 @@
 """Which latents stand for a category, and which others to compare them with."""
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -18,46 +19,57 @@ LEAST_FIRINGS = 5
 NEAREST = 3
 
 
+def ranked_latents(
+    counts: FiringCounts, category: int, *, rule: Rule, place: Place, eligible: Bool[Tensor, " latent"]
+) -> Int[Tensor, " ranked"]:
+    """Eligible latents that fired often enough on a category, the best first; perhaps none."""
+    fired = counts.counts[place][category]
+    score = counts.lift(place)[category] if rule == "lift" else fired
+    order = score.argsort(descending=True, stable=True)
+    kept = eligible & (fired >= (1 if rule == "quantile" else LEAST_FIRINGS))
+    return order[kept[order]]
+
+
 def select_latents(
     counts: FiringCounts,
     category: int,
     *,
     rule: Rule,
     place: Place,
-    share: float,
+    shares: Sequence[float],
     eligible: Bool[Tensor, " latent"],
-) -> Int[Tensor, " chosen"]:
-    """Return the top `share` of alive latents for a category, the best first; only eligible ones, so perhaps fewer.
+) -> dict[float, Int[Tensor, " chosen"]]:
+    """Return by share that many of the alive latents for a category, the best first; perhaps fewer: only eligible ones.
 
     Source for `quantile`: Baek & Tegmark 2025, section 4.
     Raises `ValueError` for a share outside (0, 1], and where no eligible latent fired on the category.
     """
-    if not 0 < share <= 1:
-        raise ValueError(f"share {share} of the latents: must be above 0 and at most 1")
-    fired = counts.counts[place][category]
-    score = counts.lift(place)[category] if rule == "lift" else fired
+    if wrong := [share for share in shares if not 0 < share <= 1]:
+        raise ValueError(f"share {wrong[0]} of the latents: must be above 0 and at most 1")
+    ranked = ranked_latents(counts, category, rule=rule, place=place, eligible=eligible)
     if rule == "quantile":
-        kept = eligible & (fired > 0)
-        kept &= fired >= fired[fired > 0].float().quantile(1 - share) if (fired > 0).any() else kept
+        fired = counts.counts[place][category]
+        chosen = {share: ranked[fired[ranked] >= _quantile(fired[fired > 0], 1 - share)] for share in shares}
     else:
-        kept = eligible & (fired >= LEAST_FIRINGS)
-    order = score.argsort(descending=True, stable=True)
-    order = order[kept[order]]
-    if len(order) == 0:
+        n_alive = int((counts.fired > 0).sum())
+        chosen = {share: ranked[: max(1, round(share * n_alive))] for share in shares}
+    if not all(len(latents) for latents in chosen.values()):
         name, n = counts.categories[category].name, int(counts.n[place][category])
         raise ValueError(
             f"no eligible latent fired often enough on {name!r}, which has {n} tokens: read more text, or lower"
             " --min-nrn"
         )
-    if rule == "quantile":
-        return order
-    return order[: max(1, round(share * int((counts.fired > 0).sum())))]
+    return chosen
+
+
+def _quantile(values: Tensor, share: float) -> float:
+    return float(values.float().quantile(share)) if len(values) else 0.0
 
 
 def random_latents(
     chosen: Int[Tensor, " chosen"], alive: Bool[Tensor, " latent"], generator: torch.Generator
 ) -> Int[Tensor, " control"]:
-    """As many alive latents that are not among the chosen, at random."""
+    """As many alive latents that are not among the chosen, at random; raises `ValueError` where there are fewer."""
     pool = _pool(chosen, alive)
     return pool[torch.randperm(len(pool), generator=generator)[: len(chosen)]]
 
@@ -70,14 +82,12 @@ def matched_latents(
 ) -> Int[Tensor, " control"]:
     """For each chosen latent another alive one whose mean code is close: one of the three nearest, at random.
 
-    The strongest choose first, as they have the fewest like them.
+    The strongest choose first, as they have the fewest like them. Raises `ValueError` where there are fewer others.
     """
     strength = mean_code.tolist()
     pool = sorted((strength[latent], latent) for latent in _pool(chosen, alive).tolist())
     matched: list[int] = []
     for wanted in sorted((strength[latent] for latent in chosen.tolist()), reverse=True):
-        if not pool:
-            break
         place = bisect_left(pool, (wanted,))
         around = range(max(0, place - NEAREST), min(len(pool), place + NEAREST))
         nearest = sorted(around, key=lambda at, wanted=wanted: abs(pool[at][0] - wanted))[:NEAREST]
@@ -87,4 +97,10 @@ def matched_latents(
 
 
 def _pool(chosen: Tensor, alive: Tensor) -> Tensor:
-    return (alive & ~torch.isin(torch.arange(len(alive)), chosen)).nonzero()[:, 0]
+    others = (alive & ~torch.isin(torch.arange(len(alive)), chosen)).nonzero()[:, 0]
+    if len(others) < len(chosen):
+        raise ValueError(
+            f"{len(chosen)} latents are chosen, and only {len(others)} other alive ones are left to control for them:"
+            " choose a smaller share"
+        )
+    return others

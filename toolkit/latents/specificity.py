@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from toolkit.latents.firing import FiringCounts, Place
+from toolkit.latents.firing import PLACES, FiringCounts, Place
+from toolkit.latents.selection import LEAST_FIRINGS
 
 TIMES = 3.0
 LEAST_RATE = 0.05
-PLACES: tuple[Place, ...] = ("predicting", "token")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,17 +28,17 @@ class SpecificLatent:
 def specific_latents(counts: FiringCounts) -> list[SpecificLatent]:
     """Find, by place and category, latents whose lift is at least 3 times that for any other category.
 
-    They must fire on at least 5 % of the category's positions. Categories without any are left out.
+    They must fire on at least 5 % of the category's positions and on 5 of them. Categories without any are left out.
     Raises `ValueError` for fewer than two categories.
     """
     if len(counts.categories) < 2:
         raise ValueError("one category alone: a latent is specific to a category among others")
     found = []
     for place in PLACES:
-        lift, rate = counts.lift(place), counts.rate(place)
+        lift, others, rate = counts.lift(place), counts.other_lift(place), counts.rate(place)
         for index, category in enumerate(counts.categories):
-            others = lift[[i for i in range(len(lift)) if i != index]].amax(dim=0)
-            specific = (lift[index] >= TIMES * others) & (rate[index] >= LEAST_RATE)
+            often = (rate[index] >= LEAST_RATE) & (counts.counts[place][index] >= LEAST_FIRINGS)
+            specific = often & (lift[index] >= TIMES * others[index])
             if not specific.any():
                 continue
             best = int((rate[index] * specific).argmax())
@@ -49,7 +49,7 @@ def specific_latents(counts: FiringCounts) -> list[SpecificLatent]:
                     n=int(specific.sum()),
                     latent=best,
                     lift=float(lift[index, best]),
-                    other_lift=float(others[best]),
+                    other_lift=float(others[index, best]),
                     rate=float(rate[index, best]),
                 )
             )

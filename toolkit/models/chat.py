@@ -32,6 +32,12 @@ def chat_text(tokenizer: PreTrainedTokenizerBase, turns: Sequence[tuple[str, str
     return head + reply + tail
 
 
+def closing_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Ids of `</think>`; none where neither vocabulary nor chat template has such marks."""
+    known = CLOSING in tokenizer.get_vocab() or any(mark in f"{tokenizer.chat_template}" for mark in (OPENING, CLOSING))
+    return tokenizer(CLOSING, add_special_tokens=False)["input_ids"] if known else []
+
+
 def thinking_prompt(tokenizer: PreTrainedTokenizerBase, question: str) -> str:
     """Lay out a question up to where the model begins to think; the question itself without a chat template."""
     if not tokenizer.chat_template:

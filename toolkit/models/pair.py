@@ -155,10 +155,13 @@ class ModelPair:
         attention_mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
         return self.residual(input_ids, attention_mask, layers)[attention_mask.bool().to(self.device)]
 
-    def check_ids(self, input_ids: Int[Tensor, "row position"], attention_mask: Int[Tensor, "row position"]) -> None:
+    def check_ids(
+        self, input_ids: Int[Tensor, "row position"], attention_mask: Int[Tensor, "row past_and_position"]
+    ) -> None:
         """Raise `ValueError` for an id beyond a model's embedding, or one whose meaning clashes, by name.
 
-        A BOS at the start of a row may clash: it is the attention sink of both models, whatever its name.
+        A BOS at the start of a row may clash: it is the attention sink of both models, whatever its name. The mask may
+        cover tokens before these ids.
         """
         highest = int(input_ids.max())
         if highest >= self.vocab_size:
@@ -169,9 +172,10 @@ class ModelPair:
         if self.clashes == "allow" or not self.clashing_ids:
             return
         clashing = torch.tensor(list(self.clashing_ids), device=input_ids.device)
-        used = torch.isin(input_ids, clashing) & attention_mask.bool()
+        here = slice(-input_ids.shape[1], None)
+        used = torch.isin(input_ids, clashing) & attention_mask[:, here].bool()
         if self.tokenizer.bos_token_id is not None:
-            used &= (input_ids != self.tokenizer.bos_token_id) | (attention_mask.cumsum(dim=1) > 1)
+            used &= (input_ids != self.tokenizer.bos_token_id) | (attention_mask.cumsum(dim=1)[:, here] > 1)
         if used.any():
             used_ids = input_ids[used].unique().tolist()
             names = describe_clashes({token_id: self.clashing_ids[token_id] for token_id in used_ids})

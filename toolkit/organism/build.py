@@ -64,4 +64,4 @@ def publish(work: Path, out: Path, manifest: dict[str, object]) -> None:
                 files[f"{name}/{path.name}"] = sha256(path)
     training = {name: asdict(config) for name, (config, _, _) in MODELS.items()}
     content = manifest | {"training": training, "sha256": files}
-    (out / "manifest.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    (out / "manifest.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -17,10 +17,10 @@ from rich.table import Table
 
 from toolkit.harvest.stopwatch import Stopwatch
 from toolkit.reports.console_tables import findings_tables
-from toolkit.reports.findings import Findings
-from toolkit.reports.formatting import duration, interval, number, percent
+from toolkit.reports.findings import Findings, Headline, written
+from toolkit.reports.findings import Table as FindingsTable
+from toolkit.reports.formatting import duration, number, percent
 from toolkit.reports.progress import Progress
-from toolkit.reports.run_report import BehaviourRow, Headline
 
 
 class RunConsole:
@@ -98,21 +98,20 @@ class RunConsole:
         table = _table("result", ("value", "95 % CI", "n"))
         for row in rows:
             n = f"{row.n:,} {row.unit}" if row.n is not None else row.unit
-            table.add_row(escape(row.name), f"[bold]{number(row.value)}", interval(row.low, row.high), escape(n))
+            value, ends = written(row.value)
+            table.add_row(escape(row.name), f"[bold]{value}", ends, escape(n))
         self._print(table)
         for row in rows:
             if row.note:
                 self.console.print(f"[dim]{escape(row.name)}: {escape(row.note)}", highlight=False)
 
-    def behaviours(self, rows: Sequence[BehaviourRow]) -> None:
-        """Show, for each planted behaviour, the latent that finds it best."""
-        table = _table("behaviour", ("latent", "AUROC", "95 % CI", "control", "NRN", "n tokens"))
-        for row in rows:
-            table.add_row(
-                escape(row.behaviour), str(row.latent), f"[bold]{number(row.auroc)}",
-                interval(row.low, row.high), number(row.control_auroc), number(row.nrn), f"{row.n_tokens:,}",
-            )  # fmt: skip
-        self._print(table)
+    def table(self, table: FindingsTable) -> None:
+        """Show a table, its title over it, its note under it."""
+        self.console.print(f"\n[bold]{escape(table.title)}")
+        for part in findings_tables(table, self.console):
+            self.console.print(part)
+        if table.note:
+            self.console.print(f"[dim]{escape(table.note)}", highlight=False)
 
     def findings(self, findings: Findings) -> None:
         """Show what an experiment ran on, its main numbers and its tables, but for those of detail."""
@@ -122,11 +121,7 @@ class RunConsole:
             self.headline(findings.headline)
         shown = [table for table in findings.tables if not table.detail]
         for table in shown:
-            self.console.print(f"\n[bold]{escape(table.title)}")
-            for part in findings_tables(table, self.console):
-                self.console.print(part)
-            if table.note:
-                self.console.print(f"[dim]{escape(table.note)}", highlight=False)
+            self.table(table)
         if more := len(findings.tables) - len(shown):
             self.console.print(f"\n[dim]the page has {more} more {'table' if more == 1 else 'tables'}")
 

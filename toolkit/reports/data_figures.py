@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from toolkit.reports.drawing import FIRST, blank
+from toolkit.reports.drawing import FIRST, bars, blank
 from toolkit.reports.findings import Estimate
 from toolkit.reports.formatting import compact
 
@@ -20,12 +20,10 @@ def length_bins(longest: int) -> Float[np.ndarray, " edge"]:
     return 2 ** (np.arange(doublings + 1) / BINS_A_DOUBLING)
 
 
-def length_histogram(lengths: Int[np.ndarray, " document"]) -> Figure:
-    """Draw how many documents have how many tokens, four bins a doubling."""
-    figure, axes = blank(2.2, f"Tokens of a text (n = {len(lengths):,})")
-    edges = length_bins(int(lengths.max()))
-    counts, _ = np.histogram(lengths, bins=edges)
-    axes.bar(edges[:-1], counts, width=0.92 * np.diff(edges), align="edge", color=FIRST)
+def length_histogram(counts: Int[np.ndarray, " bin"], edges: Float[np.ndarray, " edge"]) -> Figure:
+    """Draw how many documents have how many tokens, given their counts in `length_bins`."""
+    figure, axes = blank(2.2, f"Tokens of a text (n = {counts.sum():,})")
+    bars(axes, edges, counts)
     shortest = int(np.flatnonzero(counts)[0])
     axes.set_xscale("log", base=2)
     axes.set(xlim=(edges[shortest], edges[-1]), ylabel="texts", xlabel="tokens")
@@ -41,6 +39,6 @@ def estimates_by_name(estimates: Mapping[str, Estimate], title: str, xlabel: str
         ends = [end for end in (estimate.low, estimate.high) if end is not None]
         axes.plot(ends, [line] * len(ends), color=FIRST, linewidth=2, solid_capstyle="butt")
         axes.plot(estimate.value, line, marker="o", color=FIRST, markersize=4)
-    axes.set_yticks(range(len(estimates)), list(estimates))
+    axes.set_yticks(range(len(estimates)), list(estimates), parse_math=False)
     axes.set(ylim=(len(estimates) - 0.5, -0.5), xlabel=xlabel)
     return figure

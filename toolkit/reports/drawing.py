@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float, Int
 from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
 from toolkit.reports.theme import PALETTE
@@ -21,14 +24,30 @@ def blank(height: float, title: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+def stacked(n: int, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure with n pairs of axes over one x-axis, each of about that height in inches."""
+    figure = Figure(figsize=(WIDTH, 0.5 + height * n), layout="constrained")
+    return figure, list(figure.subplots(n, 1, sharex=True, squeeze=False)[:, 0])
+
+
+def bars(axes: Axes, edges: Float[np.ndarray, " edge"], counts: Int[np.ndarray, " bin"]) -> BarContainer:
+    """Draw counts between edges, a little apart."""
+    return axes.bar(edges[:-1], counts, width=0.92 * np.diff(edges), align="edge", color=FIRST)
+
+
 def quiet(axes: Axes, title: str) -> None:
-    """Leave of the frame only what carries the scale."""
-    axes.set_title(title, loc="left", fontsize=9, color=INK)
+    """Leave of the frame only what carries the scale; the title is text as it stands, dollar signs too."""
+    axes.set_title(title, loc="left", fontsize=9, color=INK, parse_math=False)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set(color=RULE, linewidth=0.7)
-    axes.tick_params(which="both", color=RULE, labelcolor=MUTED, labelsize=8, length=2.5, width=0.7)
+    quiet_ticks(axes)
     axes.xaxis.label.set(color=INK, size=8.5)
     axes.yaxis.label.set(color=INK, size=8.5)
+
+
+def quiet_ticks(axes: Axes) -> None:
+    """Make ticks short and their labels pale."""
+    axes.tick_params(which="both", color=RULE, labelcolor=MUTED, labelsize=8, length=2.5, width=0.7)
 
 
 def nrn_axis(axes: Axes) -> None:

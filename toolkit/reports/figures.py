@@ -15,29 +15,28 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from toolkit.reports.drawing import (
     BAND,
-    FIRST,
     INK,
     MUTED,
-    RULE,
     SECOND,
     STREAM_COLOURS,
     WIDTH,
+    bars,
     blank,
     nrn_axis,
     percent_tick,
     quiet,
+    quiet_ticks,
 )
-from toolkit.reports.formatting import compact, interval, number
+from toolkit.reports.formatting import compact, estimate, number
 
 # Blue to orange at middling lightness: seen on white, on black, and by the colour-blind.
 RATE_COLOURS = LinearSegmentedColormap.from_list("rate", ["#3f7fc4", "#8f8d96", "#dd7a1f"])
 
 CURVE_POINTS = 400
+NRN_BINS = 20
 
 
-def nrn_histogram(
-    nrn_alive: Float[np.ndarray, "alive"], mean: tuple[float, float, float] | None = None, n_bins: int = 20
-) -> Figure:
+def nrn_histogram(nrn_alive: Float[np.ndarray, "alive"], mean: tuple[float, float, float] | None = None) -> Figure:
     """Draw how many alive latents lie at each normalised relative norm, the count over each bar.
 
     nrn_alive: one value an alive latent, in [0, 1]; NaN (both decoder rows zero) is left out.
@@ -45,17 +44,17 @@ def nrn_histogram(
     """
     values = nrn_alive[np.isfinite(nrn_alive)]
     figure, axes = blank(2.6, f"Alive latents by relative decoder norm (n = {len(values):,})")
-    counts, edges = np.histogram(values, bins=n_bins, range=(0, 1))
-    bars = axes.bar(edges[:-1], counts, width=0.92 / n_bins, align="edge", color=FIRST)
+    counts, edges = np.histogram(values, bins=NRN_BINS, range=(0, 1))
     labels = [compact(count) if count else "" for count in counts.tolist()]
-    axes.bar_label(bars, labels, padding=1.5, fontsize=6, color=MUTED)
+    axes.bar_label(bars(axes, edges, counts), labels, padding=1.5, fontsize=6, color=MUTED)
     axes.set(ylim=(0, max(1, counts.max()) * 1.12), ylabel="latents")
     nrn_axis(axes)
     if mean is not None and np.isfinite(mean).all():
         middle, low, high = mean
+        value, ends = estimate(middle, low, high)
         axes.axvspan(low, high, color=SECOND, alpha=0.25, linewidth=0)
         axes.axvline(middle, color=SECOND, linewidth=0.9)
-        label = f"mean {number(middle)}\n95 % CI {interval(low, high)}"
+        label = f"mean {value}\n95 % CI {ends}"
         axes.text(0.02, 0.96, label, color=SECOND, fontsize=7.5, va="top", transform=axes.transAxes)
     return figure
 
@@ -72,6 +71,7 @@ def cosine_against_nrn(
     cosine (one row zero) or that never fire on the held-out tokens are left out.
     """
     drawn = np.isfinite(cosine) & np.isfinite(nrn) & (firing_rate > 0)
+    null = null[np.isfinite(null)]
     figure, axes = blank(3.1, f"Decoder cosine by relative norm (n = {drawn.sum():,})")
     if len(null):
         axes.axhspan(*np.quantile(null, [0.025, 0.975]), color=BAND, linewidth=0, zorder=0)
@@ -88,7 +88,7 @@ def cosine_against_nrn(
     bar = figure.colorbar(points, ax=axes, aspect=40, pad=0.03, format=percent_tick)
     bar.set_label("fires on … of the tokens", color=INK, size=8.5)
     bar.outline.set_visible(False)
-    bar.ax.tick_params(color=RULE, labelcolor=MUTED, labelsize=8, length=2.5, width=0.7)
+    quiet_ticks(bar.ax)
     bar.ax.minorticks_off()
     return figure
 
@@ -151,7 +151,7 @@ def firing_histogram(firing_rate: Float[np.ndarray, "latent"]) -> Figure:
     decades = int(max(1, np.ceil(-exponents.min(initial=0))))
     counts, edges = np.histogram(exponents, bins=5 * decades, range=(-decades, 0))
     edges = 10**edges
-    axes.bar(edges[:-1], counts, width=0.92 * np.diff(edges), align="edge", color=FIRST)
+    bars(axes, edges, counts)
     axes.set(xscale="log", xlim=(edges[0], 1), ylabel="latents", xlabel="fires on … of the held-out tokens")
     axes.xaxis.set_major_formatter(percent_tick)
     silent = f"{n_silent:,} of {len(firing_rate):,} never fire"

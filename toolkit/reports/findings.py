@@ -1,5 +1,6 @@
 """What an experiment found, as plain data: all that console and page know of it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,12 +8,11 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from toolkit.reports.formatting import estimate, number
-from toolkit.reports.run_report import Headline
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with the ends of its 95 % interval, where there is one."""
+    """A value with the ends of its interval, 95 % unless its table says otherwise, where there is one."""
 
     value: float
     low: float | None = None
@@ -30,6 +30,21 @@ def written(cell: Cell) -> tuple[str, str]:
     if cell is None:
         return "–", ""
     return (cell if isinstance(cell, str) else number(cell)), ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """One number that a reader takes away, with what makes it checkable."""
+
+    name: str
+    value: int | float | Estimate
+    """An `int` is shown as a count, a `float` with three digits, an `Estimate` with those its interval bears."""
+    n: int | None = None
+    """How many things the value was computed from."""
+    unit: str = ""
+    """What `n` counts: "tokens", "alive latents"."""
+    note: str = ""
+    """The control or the definition, in a few words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +70,16 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A figure with its caption; `name` becomes part of its file's name."""
+    """A figure with its caption."""
 
     name: str
     figure: Figure
     caption: str
+
+    @property
+    def slug(self) -> str:
+        """The name as part of a file's name or of an id: of letters, digits, - and _ alone."""
+        return re.sub(r"[^\w-]+", "-", self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +93,10 @@ class SideBySide:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """One experiment's question and what was found."""
+    """One experiment's question and what was found.
+
+    Raises ValueError for charts whose names give the same file name: a name may hold a category's, which users choose.
+    """
 
     name: str
     """Stem of the files it is written to."""
@@ -86,8 +109,9 @@ class Findings:
     charts: Sequence[Chart]
     texts: Sequence[SideBySide] = ()
     results: Mapping[str, Any]
-    """Every number, as JSON."""
+    """Every number, as JSON would hold it; an `Estimate` anywhere becomes {"value", "low", "high"}."""
 
     def __post_init__(self) -> None:
-        names = [chart.name for chart in self.charts]
-        assert len(set(names)) == len(names), f"{self.name}: two charts of one name among {names}"
+        if len({chart.slug for chart in self.charts}) < len(self.charts):
+            names = [chart.name for chart in self.charts]
+            raise ValueError(f"{self.name}: two charts of one file name among {names}: rename a category")

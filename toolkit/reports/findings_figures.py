@@ -14,7 +14,19 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from toolkit.reports.drawing import FIRST, INK, MUTED, RULE, SECOND, STREAM_COLOURS, WIDTH, blank, percent_tick, quiet
+from toolkit.reports.drawing import (
+    FIRST,
+    INK,
+    MUTED,
+    RULE,
+    SECOND,
+    STREAM_COLOURS,
+    WIDTH,
+    blank,
+    percent_tick,
+    quiet,
+    stacked,
+)
 from toolkit.reports.findings import Estimate
 from toolkit.reports.formatting import number
 
@@ -33,7 +45,7 @@ def logit_change_histogram(
     base: Float[np.ndarray, " position"],
     distilled: Float[np.ndarray, " position"],
     control: Float[np.ndarray, " control_position"],
-    title: str = "Change of the target's logit",
+    title: str,
 ) -> Figure:
     """Draw how an edit changed the target's logit at each position, in either model.
 
@@ -61,7 +73,6 @@ def effect_by_fraction(
     fractions: Sequence[float],
     effects: Mapping[str, Mapping[str, Sequence[Estimate]]],
     title: str,
-    unit: str = "logits",
 ) -> Figure:
     """Draw an effect by the share of latents removed, a panel a model, a line for each way to choose them.
 
@@ -79,9 +90,9 @@ def effect_by_fraction(
         axes.set(xscale="log", xlabel="of the latents removed")
         axes.set_xticks(list(fractions), [percent_tick(share) for share in fractions], rotation=45)
         axes.minorticks_off()
-    panels[0].set_ylabel(f"change ({unit})")
+    panels[0].set_ylabel("change (logits)")
     _legend(panels[0])
-    figure.suptitle(title, fontsize=9, color=INK, x=0.01, ha="left")
+    figure.suptitle(title, fontsize=9, color=INK, x=0.01, ha="left", parse_math=False)
     return figure
 
 
@@ -95,8 +106,8 @@ def effect_matrix(
     for (row, column), value in np.ndenumerate(effects):
         if np.isfinite(value):
             axes.text(column, row, f"{value:.2f}", color=ON_COLOUR, fontsize=7.5, ha="center", va="center")
-    axes.set_xticks(range(len(measured)), measured, rotation=25, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(edited)), edited)
+    axes.set_xticks(range(len(measured)), measured, rotation=25, ha="right", rotation_mode="anchor", parse_math=False)
+    axes.set_yticks(range(len(edited)), edited, parse_math=False)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set(xlabel="effect on", ylabel="edited")
@@ -112,7 +123,6 @@ class DosePanel:
     """One estimate a strength."""
     best_random: Sequence[Estimate]
     """Of the random direction that did best where directions were picked."""
-    other_random: Sequence[Sequence[Estimate]] = ()
 
 
 def dose_response(strengths: Sequence[float], panels: Sequence[DosePanel], latent: str = "latent") -> Figure:
@@ -120,13 +130,10 @@ def dose_response(strengths: Sequence[float], panels: Sequence[DosePanel], laten
 
     latent: its name in the legend.
     """
-    figure = Figure(figsize=(WIDTH, 0.6 + 1.35 * len(panels)), layout="constrained")
-    rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    figure, rows = stacked(len(panels), 1.35)
     for axes, panel in zip(rows, panels, strict=True):
         quiet(axes, panel.name)
         axes.axvline(0, color=RULE, linewidth=0.7, zorder=0)
-        for other in panel.other_random:
-            axes.plot(strengths, [estimate.value for estimate in other], color=RULE, linewidth=0.6)
         _line(axes, strengths, panel.best_random, color=MUTED, linestyle="--", label="best random direction")
         _line(axes, strengths, panel.latent, color=SECOND, marker=".", label=latent)
     _legend(rows[0])
@@ -142,7 +149,7 @@ class LossQuantiles:
     null: Float[np.ndarray, " null_quantile"]
 
 
-def cdf_curves(classes: Mapping[str, Mapping[str, LossQuantiles]], xlabel: str = "parallelogram loss") -> Figure:
+def cdf_curves(classes: Mapping[str, Mapping[str, LossQuantiles]]) -> Figure:
     """Draw the share of losses below each value, a panel a class, a colour a model, its null dashed.
 
     classes: class to model to quantiles. Baek & Tegmark 2025, fig. 4.
@@ -161,15 +168,14 @@ def cdf_curves(classes: Mapping[str, Mapping[str, LossQuantiles]], xlabel: str =
     _legend(panels[0])
     for axes in panels[len(classes) :]:
         axes.remove()
-    figure.supxlabel(xlabel, fontsize=8.5, color=INK)
+    figure.supxlabel("parallelogram loss", fontsize=8.5, color=INK)
     figure.supylabel("share of pairs of pairs below", fontsize=8.5, color=INK)
     return figure
 
 
 def layer_curves(layers: Sequence[int], measures: Mapping[str, Sequence[Estimate]]) -> Figure:
     """Draw measures by layer, one over the other, the layer of the largest value marked."""
-    figure = Figure(figsize=(WIDTH, 0.5 + 1.3 * len(measures)), layout="constrained")
-    rows = figure.subplots(len(measures), 1, sharex=True, squeeze=False)[:, 0]
+    figure, rows = stacked(len(measures), 1.3)
     for axes, (name, estimates) in zip(rows, measures.items(), strict=True):
         values = [estimate.value for estimate in estimates]
         top = int(np.nanargmax(values))
@@ -177,7 +183,7 @@ def layer_curves(layers: Sequence[int], measures: Mapping[str, Sequence[Estimate
         _line(axes, layers, estimates, color=FIRST, marker=".")
         axes.plot(layers[top], values[top], marker="o", color=SECOND, markersize=4, linestyle="")
     rows[-1].set_xlabel("input of layer")
-    rows[-1].xaxis.get_major_locator().set_params(integer=True)
+    rows[-1].locator_params(axis="x", integer=True)
     return figure
 
 
@@ -189,8 +195,7 @@ def nu_histogram(
     nu: tag to one value a latent; beyond [−0.25, 1.5] they count at the ends. survives: which of them the rule keeps.
     threshold: the ratio's part of that rule, marked. Minder et al. 2025.
     """
-    figure = Figure(figsize=(WIDTH, 0.5 + 1.5 * len(nu)), layout="constrained")
-    rows = figure.subplots(len(nu), 1, sharex=True, squeeze=False)[:, 0]
+    figure, rows = stacked(len(nu), 1.5)
     for axes, (tag, values), colour in zip(rows, nu.items(), STREAM_COLOURS, strict=False):
         kept = survives[tag]
         quiet(axes, f"{tag}: {int(kept.sum()):,} of {len(values):,} survive")
@@ -199,7 +204,7 @@ def nu_histogram(
         labels = ["survive", "do not"]
         axes.hist(parts, bins=35, range=(-0.25, 1.5), stacked=True, color=[colour, RULE], label=labels, linewidth=0)
         axes.set_ylabel("latents")
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="y", integer=True)
         _legend(axes)
     rows[-1].set_xlabel("ν: 0 one model's own, 1 shared by both")
     return figure

@@ -6,24 +6,20 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from toolkit.artifacts import RunFolder
+from toolkit.artifacts import write_json
 from toolkit.reports.console import RunConsole
 from toolkit.reports.drawing import save_pngs
-from toolkit.reports.findings import Cell, Findings, SideBySide, Table, written
+from toolkit.reports.findings import Estimate, Findings, SideBySide
 from toolkit.reports.markup import (
     code,
     columns,
     document,
     figure_gallery,
     headline_list,
-    html_table,
     pairs,
-    paragraph,
     section,
+    table,
 )
-
-ONE_LINE = 40  # longer texts are folded
-ROOM = 120  # characters across a table; intervals go under their values where that is too little
 
 
 def publish(folder: Path, console: RunConsole, findings: Findings, provenance: Mapping[str, Any]) -> None:
@@ -36,60 +32,35 @@ def publish(folder: Path, console: RunConsole, findings: Findings, provenance: M
 def write_findings(folder: Path, findings: Findings, provenance: Mapping[str, Any]) -> Path:
     """Write `<name>.json`, `figures/<name>_<chart>.png` and `<name>.html` into `folder`; return the page's path.
 
-    The JSON file holds the question, the results and the provenance; a number that is not finite becomes null.
+    The JSON file holds the question, the results and the provenance, as `write_results` writes them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     content = {"question": findings.question, "results": findings.results, "provenance": provenance}
     write_results(folder / f"{findings.name}.json", content)
-    save_pngs(folder / "figures", {f"{findings.name}_{chart.name}": chart.figure for chart in findings.charts})
+    save_pngs(folder / "figures", {f"{findings.name}_{chart.slug}": chart.figure for chart in findings.charts})
     page = folder / f"{findings.name}.html"
     page.write_text(render_findings(findings, provenance), encoding="utf-8")
     return page
 
 
 def write_results(path: Path, content: Mapping[str, Any]) -> None:
-    """Write strict JSON in one move; a number that is not finite becomes null."""
-    RunFolder(path=path.parent).write_json(path.name, _finite(content))
+    """Write strict JSON in one move: an `Estimate` as {"value", "low", "high"}, a number that is not finite as null."""
+    write_json(path, _finite(content))
 
 
 def render_findings(findings: Findings, provenance: Mapping[str, Any]) -> str:
     """Return the page's HTML; all text of the findings is escaped."""
-    charts = [(f"{findings.name}-{chart.name}", chart.figure, escape(chart.caption)) for chart in findings.charts]
+    charts = [(f"{findings.name}-{chart.slug}", chart.figure, chart.caption) for chart in findings.charts]
     return document(
         findings.title,
         findings.question,
         headline_list(findings.headline),
-        *map(_table, findings.tables),
+        *map(table, findings.tables),
         section("Figures", figure_gallery(charts)) if charts else "",
         *map(_side_by_side, findings.texts),
         section("What was measured", pairs(findings.facts)),
         *_origin(findings.name, provenance),
     )
-
-
-def _table(table: Table) -> str:
-    rows = [[_cell(cell) for cell in row] for row in table.rows]
-    widths = [_width(table, column) for column in range(len(table.columns))]
-    kinds = [_kind(table, column, width) for column, width in enumerate(widths)]
-    stacked = "stacked" if sum(widths) > ROOM else ""
-    return section(table.title, html_table(table.columns, rows, kinds, stacked), paragraph(table.note))
-
-
-def _width(table: Table, column: int) -> int:
-    """Characters that a column takes on one line, a space between value and interval, and one before."""
-    cells = (" ".join(written(row[column])) for row in table.rows)
-    return 1 + min(ONE_LINE, max(map(len, (table.columns[column], *cells))))
-
-
-def _kind(table: Table, column: int, width: int) -> str:
-    if column > 0 and not table.is_text(column):
-        return ""
-    return "prose" if width > ONE_LINE else "name"
-
-
-def _cell(cell: Cell) -> str:
-    value, ends = written(cell)
-    return escape(value) + (f" <small>{ends}</small>" if ends else "")
 
 
 def _side_by_side(texts: SideBySide) -> str:
@@ -112,6 +83,8 @@ def _origin(name: str, provenance: Mapping[str, Any]) -> list[str]:
 
 
 def _finite(content: Any) -> Any:
+    if isinstance(content, Estimate):
+        return _finite(vars(content))
     if isinstance(content, Mapping):
         return {key: _finite(value) for key, value in content.items()}
     if isinstance(content, list | tuple):

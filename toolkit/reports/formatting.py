@@ -7,7 +7,7 @@ def number(value: float | int) -> str:
     """Write a count with thousands separators, anything else with three significant digits; NaN as a dash."""
     if math.isnan(value):
         return "–"
-    if isinstance(value, int) or abs(value) >= 1000:
+    if isinstance(value, int) or abs(value) >= 999.5:  # where three digits round to a thousand
         return f"{value:,.0f}"
     return f"{value:#.3g}".rstrip(".")
 

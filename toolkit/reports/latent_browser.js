@@ -8,13 +8,13 @@ const search = document.getElementById("search");
 const count = document.getElementById("count");
 const loaded = new Map(); // shard number: a promise of its latents
 const arrivals = new Map(); // shard number: what to call with its latents
-const placeOf = new Map(data.columns.index.map((latent, place) => [latent, place]));
+const placeOf = new Map(data.columns.latent.map((latent, place) => [latent, place]));
 const haystacks = data.columns.text.map((text, place) => `${data.columns.tag[place]} ${text}`.toLowerCase());
 const ROWS = 200;
 let shown = ROWS;
 
 const COLUMNS = [
-  ["index", "latent", String],
+  ["latent", "latent", String],
   ["tag", "tag", String],
   ["nrn", "NRN", thousandths],
   ["cosine", "cosine", thousandths],
@@ -62,7 +62,7 @@ function make(tag, attributes, ...children) {
 
 function matching(query) {
   const terms = query.toLowerCase().split(/\s+/).filter(Boolean);
-  const found = (place, term) => String(data.columns.index[place]) === term || haystacks[place].includes(term);
+  const found = (place, term) => String(data.columns.latent[place]) === term || haystacks[place].includes(term);
   return [...placeOf.values()].filter((place) => terms.every((term) => found(place, term)));
 }
 
@@ -100,7 +100,7 @@ function head() {
 
 function row(place) {
   const cells = COLUMNS.map(([column, , write]) => make("td", {}, write(data.columns[column][place])));
-  const latent = data.columns.index[place];
+  const latent = data.columns.latent[place];
   cells[0].replaceChildren(make("a", { href: address({ latent }) }, String(latent)));
   return make("tr", {}, ...cells, make("td", { class: "preview" }, visible(data.columns.text[place])));
 }
@@ -155,7 +155,7 @@ async function showLatent(latent) {
 }
 
 function absence(latent) {
-  const known = data.columns.index;
+  const known = data.columns.latent;
   const range = known.reduce(([low, high], i) => [Math.min(low, i), Math.max(high, i)], [Infinity, -Infinity]);
   return `Latent ${latent} is not on this page, which has ${known.length} latents from ${range[0]} to ${range[1]}.`;
 }
@@ -166,7 +166,7 @@ function steps(place) {
   const neighbour = (step, text) => {
     const other = order[position + step];
     if (position < 0 || other === undefined) return "";
-    return make("a", { href: address({ latent: data.columns.index[other] }) }, text);
+    return make("a", { href: address({ latent: data.columns.latent[other] }) }, text);
   };
   const all = make("a", { href: address({ latent: null }) }, "all latents");
   return make("nav", {}, all, neighbour(-1, "← previous"), neighbour(1, "next →"));

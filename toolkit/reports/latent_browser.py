@@ -7,7 +7,7 @@ little, and else in files beside it, loaded when a latent is opened.
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,24 +32,31 @@ class Example:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatentEntry:
-    """All that the browser shows of one latent."""
+class LatentStatistics:
+    """The numbers of one latent; NaN where one was not measured."""
 
-    index: int
+    latent: int
     tag: str
-    """`base-only`, `shared`, `distilled-only`, or another group."""
+    """`base only`, `shared`, `distilled only`, or another group."""
     nrn: float
     cosine: float
     """Between its two decoder rows."""
+    nu: float
+    """Latent-scaling ratio."""
     frequency: float
     """Share of tokens on which it fires."""
-    nu: float | None = None
-    """Latent-scaling ratio, where it was measured."""
-    lifts: Mapping[str, float] = field(default_factory=dict)
+    lifts: dict[str, float]
     """Category to P(fire | category) / P(fire); the same categories for every latent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentEntry:
+    """All that the browser shows of one latent."""
+
+    statistics: LatentStatistics
     examples: Sequence[Example]
     """The strongest first."""
-    quantile_samples: Sequence[tuple[str, Sequence[Example]]] = ()
+    quantile_samples: Sequence[tuple[str, Sequence[Example]]]
     """Samples from ranges of its activation, each with the range's name."""
     promoted: Mapping[str, Sequence[tuple[str, float]]]
     """Model to the tokens that its decoder row raises most, with their logits."""
@@ -73,11 +80,12 @@ def write_browser(folder: Path, latents: Iterable[LatentEntry], about: BrowserFa
     """
     folder.mkdir(parents=True, exist_ok=True)
     shards = _Shards(folder / "latents")
-    columns: dict[str, list[Any]] = {name: [] for name in ("index", "tag", "nrn", "cosine", "nu", "frequency", "text")}
+    columns: dict[str, list[Any]] = {name: [] for name in ("latent", "tag", "nrn", "cosine", "nu", "frequency", "text")}
     categories: tuple[str, ...] | None = None
     for latent in latents:
-        categories = tuple(latent.lifts) if categories is None else categories
-        assert tuple(latent.lifts) == categories, f"latent {latent.index} has other categories than the first"
+        own = tuple(latent.statistics.lifts)
+        categories = own if categories is None else categories
+        assert own == categories, f"latent {latent.statistics.latent} has other categories than the first"
         for name, value in _row(latent).items():
             columns.setdefault(name, []).append(value)
         shards.add(_script_safe(_detail(latent)))
@@ -131,14 +139,10 @@ class _Shards:
 def _row(latent: LatentEntry) -> dict[str, Any]:
     peaks = (example.tokens[example.peak] for example in latent.examples)
     promoted = (token for tokens in latent.promoted.values() for token, _ in tokens)
+    statistics = asdict(latent.statistics)
+    lifts = {f"lift:{category}": lift for category, lift in statistics.pop("lifts").items()}
     return {
-        "index": latent.index,
-        "tag": latent.tag,
-        "nrn": _short(latent.nrn),
-        "cosine": _short(latent.cosine),
-        "nu": None if latent.nu is None else _short(latent.nu),
-        "frequency": _short(latent.frequency),
-        **{f"lift:{category}": _short(lift) for category, lift in latent.lifts.items()},
+        **{name: _short(value) if isinstance(value, float) else value for name, value in (statistics | lifts).items()},
         "text": " ".join(dict.fromkeys(token.strip(" ") for token in (*peaks, *promoted))),
     }
 

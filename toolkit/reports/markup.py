@@ -5,10 +5,12 @@ from html import escape
 
 from matplotlib.figure import Figure
 
-from toolkit.reports.formatting import interval, number
-from toolkit.reports.run_report import Headline
+from toolkit.reports.findings import Cell, Headline, Table, written
 from toolkit.reports.svg import inline_svg
 from toolkit.reports.theme import style_sheet
+
+ONE_LINE = 40  # longer texts are folded
+ROOM = 120  # characters across a table; intervals go under their values where that is too little
 
 
 def document(title: str, subtitle: str, *content: str, style: str = "") -> str:
@@ -56,29 +58,49 @@ def headline_list(rows: Sequence[Headline]) -> str:
 
 
 def _headline(row: Headline) -> str:
-    ends = interval(row.low, row.high)
+    value, ends = written(row.value)
     details = [
         f"95 % CI {ends}" if ends else "",
         f"n = {row.n:,} {row.unit}".strip() if row.n is not None else row.unit,
         row.note,
     ]
     lines = "".join(f"<small>{escape(text)}</small>" for text in details if text)
-    return f"<div><dt>{escape(row.name)}</dt><dd><b>{number(row.value)}</b>{lines}</dd></div>\n"
+    return f"<div><dt>{escape(row.name)}</dt><dd><b>{value}</b>{lines}</dd></div>\n"
 
 
 def figure_gallery(figures: Iterable[tuple[str, Figure, str]]) -> str:
-    """Return figures by id, each with its caption, which is HTML."""
+    """Return figures by id, each with its caption."""
     drawn = (
-        f"<figure>{inline_svg(figure, name)}<figcaption>{caption}</figcaption></figure>\n"
+        f"<figure>{inline_svg(figure, name, caption)}<figcaption>{escape(caption)}</figcaption></figure>\n"
         for name, figure, caption in figures
     )
     return f'<div class="figures">{"".join(drawn)}</div>'
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table of texts that scrolls sideways where it is too wide."""
-    cells = [[escape(cell) for cell in row] for row in rows]
-    return html_table(head, cells, kinds=[""] * len(head))
+def table(table: Table) -> str:
+    """Return a table under its title, its note below; it scrolls sideways where it is too wide."""
+    rows = [[_cell(cell) for cell in row] for row in table.rows]
+    widths = [_width(table, column) for column in range(len(table.columns))]
+    kinds = [_kind(table, column, width) for column, width in enumerate(widths)]
+    stacked = "stacked" if sum(widths) > ROOM else ""
+    return section(table.title, html_table(table.columns, rows, kinds, stacked), paragraph(table.note))
+
+
+def _width(table: Table, column: int) -> int:
+    """Characters that a column takes on one line, a space between value and interval, and one before."""
+    cells = (" ".join(written(row[column])) for row in table.rows)
+    return 1 + min(ONE_LINE, max(map(len, (table.columns[column], *cells))))
+
+
+def _kind(table: Table, column: int, width: int) -> str:
+    if column > 0 and not table.is_text(column):
+        return ""
+    return "prose" if width > ONE_LINE else "name"
+
+
+def _cell(cell: Cell) -> str:
+    value, ends = written(cell)
+    return escape(value) + (f" <small>{ends}</small>" if ends else "")
 
 
 def html_table(head: Sequence[str], rows: Iterable[Sequence[str]], kinds: Sequence[str], kind: str = "") -> str:

@@ -1,6 +1,6 @@
 """The run as one HTML file that needs no network: the numbers, the figures, then how they came about."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from toolkit.reports import figures
 from toolkit.reports.drawing import save_pngs
-from toolkit.reports.formatting import duration, interval, number, percent
+from toolkit.reports.formatting import duration, number, percent
 from toolkit.reports.markup import (
     code,
     columns,
@@ -16,19 +16,18 @@ from toolkit.reports.markup import (
     figure_gallery,
     headline_list,
     pairs,
-    paragraph,
     section,
     table,
 )
-from toolkit.reports.run_report import BehaviourRow, RunReport
+from toolkit.reports.run_report import RunReport
 
 CAPTIONS = {
     "nrn_histogram": "Each alive latent has one decoder row in each model; NRN is the distilled row's share "
     "of their summed norms. At 0 only the base model has the latent, at .5 both have it alike, at 1 only the "
-    "distilled model. Numbers over the bars count latents; the line is the mean, the band its 95&nbsp;% "
+    "distilled model. Numbers over the bars count latents; the line is the mean, the band its 95\N{NO-BREAK SPACE}% "
     "interval.",
     "cosine_against_nrn": "One dot a latent. High and in the middle: both models write the same direction. "
-    "At the sides, or inside the grey band that holds 95&nbsp;% of randomly paired latents: the direction "
+    "At the sides, or inside the grey band that holds 95\N{NO-BREAK SPACE}% of randomly paired latents: the direction "
     "is one model's own.",
     "training_curves": "Every curve should be flat at the end; the share of variance explained should rise "
     "alike in all models (its scale leaves out the climb of the first steps). Long runs are "
@@ -72,7 +71,7 @@ def render_page(report: RunReport, drawn: Mapping[str, Figure], folder: Path) ->
         report.title,
         report.pair,
         headline_list(report.headline),
-        _behaviours(report.behaviours, report.behaviours_note) if report.behaviours else "",
+        table(report.behaviours) if report.behaviours else "",
         section("Figures", figure_gallery((name, figure, CAPTIONS[name]) for name, figure in drawn.items())),
         columns(
             section("Where the time went", _shares(report.seconds, "stage", duration)),
@@ -82,22 +81,6 @@ def render_page(report: RunReport, drawn: Mapping[str, Figure], folder: Path) ->
         section("Load it", code(_loading(report.load_pair, folder))),
         columns(section("Settings", pairs(report.settings)), section("Versions", pairs(report.versions))),
     )
-
-
-def _behaviours(rows: Sequence[BehaviourRow], note: str) -> str:
-    head = ("behaviour", "best latent", "AUROC", "95 % CI", "control", "NRN", "fires on", "n tokens")
-    cells = [
-        (
-            row.behaviour, str(row.latent), number(row.auroc), interval(row.low, row.high),
-            number(row.control_auroc), number(row.nrn), percent(row.firing_rate), f"{row.n_tokens:,}",
-        )
-        for row in rows
-    ]  # fmt: skip
-    how = (
-        "How well one latent tells a behaviour's tokens from all others: .5 is chance, 1 perfect. "
-        f"n counts the tokens inside the behaviour. {note}"
-    )
-    return section("Planted behaviours", table(head, cells), paragraph(how))
 
 
 def _shares(parts: Mapping[str, int] | Mapping[str, float], head: str, write: Callable[..., str]) -> str:

@@ -7,41 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-
-@dataclass(frozen=True, kw_only=True)
-class Headline:
-    """One number that a reader takes away, with what makes it checkable."""
-
-    name: str
-    value: float | int
-    """An `int` is shown as a count, a `float` with three significant digits."""
-    low: float | None = None
-    """Ends of the 95 % confidence interval, where there is one."""
-    high: float | None = None
-    n: int | None = None
-    """How many things the value was computed from."""
-    unit: str = ""
-    """What `n` counts: "tokens", "alive latents"."""
-    note: str = ""
-    """The control or the definition, in a few words."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BehaviourRow:
-    """How well the best latent for one planted behaviour picks out that behaviour's tokens."""
-
-    behaviour: str
-    latent: int
-    auroc: float
-    low: float
-    """Ends of the AUROC's 95 % confidence interval."""
-    high: float
-    n_tokens: int
-    """Tokens inside the behaviour's spans."""
-    nrn: float
-    control_auroc: float
-    firing_rate: float
-    """Share of held-out tokens on which the latent fires."""
+from toolkit.reports.findings import Headline, Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +38,7 @@ class RunReport:
     cosine: Float[np.ndarray, "latent"] | None = None
     """Cosine between each latent's two decoder rows; NaN where a row is zero."""
     cosine_null: Float[np.ndarray, "pair"] | None = None
-    """The same cosine between rows of different latents, drawn at random."""
+    """The same between rows of different latents, drawn at random; NaN likewise."""
     nrn_mean: tuple[float, float, float] | None = None
     """Mean NRN over alive latents, and the ends of its 95 % interval."""
     records: Sequence[Mapping[str, Any]]
@@ -81,9 +47,8 @@ class RunReport:
     """Tokens kept, then tokens dropped, by reason."""
     seconds: Mapping[str, float]
     """Wall time of each stage."""
-    behaviours: Sequence[BehaviourRow] | None = None
-    behaviours_note: str = ""
-    """One sentence that says what the control AUROC is."""
+    behaviours: Table | None = None
+    """The latent that best finds each planted behaviour, where there are any."""
 
     def __post_init__(self) -> None:
         if not self.records:

@@ -11,11 +11,12 @@ from toolkit.reports.theme import PALETTE
 POINTS_PER_INCH = 72
 
 
-def inline_svg(figure: Figure, name: str) -> str:
+def inline_svg(figure: Figure, name: str, label: str) -> str:
     """Return `figure` as an SVG element for inline use.
 
     Text stays text, colours become the page's CSS variables, and every id begins with `name`, so that several
-    figures live in one document. The same figure gives the same bytes.
+    figures live in one document; `name` is of letters, digits, - and _ alone. `label` is what a screen reader says.
+    The same figure gives the same bytes.
     """
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
@@ -27,5 +28,4 @@ def inline_svg(figure: Figure, name: str) -> str:
     for mark in (' id="', "url(#", 'href="#'):
         drawing = drawing.replace(mark, f"{mark}{name}-")
     width, height = figure.get_size_inches() * POINTS_PER_INCH
-    label = escape(figure.axes[0].get_title(loc="left"))
-    return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{label}">\n{drawing}'
+    return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(label)}">\n{drawing}'

@@ -1,12 +1,25 @@
 """The model that shows what more training alone explains: trained on from base, but not distilled."""
 
-from toolkit.models.loading import load_model
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from toolkit.models.loading import fingerprint, load_config, load_model
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import CHECKOUT, PRESETS
 from toolkit.models.tracing import TracedModel
-from toolkit.runs.subject import ModelsConfig
+from toolkit.runs.subject import ModelsConfig, models_origin
 
+CONTROL = "control"
 EMBEDDED_CONTROL = CHECKOUT / "artifacts" / "organism" / "control"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlConfig(ModelsConfig):
+    """Which models to examine, beside a control."""
+
+    control: str | None = None
+    """Model trained on from base but not distilled: a folder or hub name; default: the embedded pair's, else none."""
 
 
 def is_embedded(pair: ModelPair) -> bool:
@@ -19,8 +32,11 @@ def control_source(named: str | None, pair: ModelPair) -> str | None:
     return named or (str(EMBEDDED_CONTROL) if is_embedded(pair) else None)
 
 
-def open_control(source: str, pair: ModelPair, config: ModelsConfig) -> TracedModel:
-    """Load the control beside its pair; raises `ValueError` for a model of another shape."""
+def open_control(config: ControlConfig, pair: ModelPair) -> dict[str, TracedModel]:
+    """The control by the name of `CONTROL`, or nothing; raises `ValueError` for a model of another shape."""
+    source = control_source(config.control, pair)
+    if source is None:
+        return {}
     control = TracedModel(load_model(source, pair.tokenizer, config.dtype, config.device_map))
     ours, theirs = ((m.n_layers, m.d_model) for m in (pair.base, control))
     if ours != theirs:
@@ -28,4 +44,13 @@ def open_control(source: str, pair: ModelPair, config: ModelsConfig) -> TracedMo
             f"--control {source} has {theirs[0]} layers of width {theirs[1]}, the pair {ours[0]} of {ours[1]}: give a"
             " model of the pair's shape"
         )
-    return control
+    return {CONTROL: control}
+
+
+def controlled_origin(config: ControlConfig, pair: ModelPair, data: Mapping[str, Any]) -> dict[str, Any]:
+    """What findings came from, the control among the models; `data` is the text's own origin."""
+    source = control_source(config.control, pair)
+    if source is None:
+        return models_origin(config, pair, data)
+    commit = getattr(load_config(source), "_commit_hash", None)
+    return models_origin(config, pair, data, fingerprint(source, commit))

@@ -15,9 +15,10 @@ from toolkit.harvest.documents import EMBEDDED, Corpus
 from toolkit.interventions.splice import SpliceEffect, splice_effects
 from toolkit.latents.behaviours import BehaviourLatent, behaviour_latents, labelled_codes, planted_behaviours
 from toolkit.latents.classification import LatentClasses, classify
+from toolkit.latents.span_labels import LabelledDocuments
 from toolkit.models.pair import ModelPair
 from toolkit.runs.settings import RunConfig
-from toolkit.runs.streams import open_activations, open_mask, open_tokens
+from toolkit.runs.streams import fitting_tokens, open_activations, open_mask, open_tokens
 
 SPLICED_TOKENS = 16_384
 LARGEST_LOGITS = 2**26
@@ -81,23 +82,32 @@ def evaluate_crosscoder(config: RunConfig, pair: ModelPair, corpus: Corpus, cros
             dictionary.activation_mass,
             torch.Generator().manual_seed(config.seed),
         ),
-        splices=_splice(config, pair, corpus, crosscoder),
-        behaviours=_behaviours(config, pair, crosscoder) if config.data == EMBEDDED else None,
+        splices=_splice(config, pair, corpus, crosscoder, dictionary.mean),
+        behaviours=_planted(config, pair, crosscoder) if config.data == EMBEDDED else None,
     )
 
 
-def _splice(config: RunConfig, pair: ModelPair, corpus: Corpus, crosscoder: Crosscoder) -> list[SpliceEffect]:
+def _splice(
+    config: RunConfig, pair: ModelPair, corpus: Corpus, crosscoder: Crosscoder, mean: Tensor
+) -> list[SpliceEffect]:
     # Whole logits of a batch are held at once, so with a large vocabulary a batch has few rows.
-    batch_tokens = max(config.row_length, min(config.forward_tokens, LARGEST_LOGITS // pair.vocab_size))
+    batch_tokens = fitting_tokens(config, LARGEST_LOGITS, pair.vocab_size)
     tokens = open_tokens(config, pair, corpus.held_out, batch_tokens=batch_tokens)
     batches = islice(tokens, max(1, min(SPLICED_TOKENS, config.held_out_tokens) // batch_tokens))
-    return splice_effects(pair, crosscoder, batches, open_mask(config, pair))
+    return splice_effects(pair, crosscoder, batches, open_mask(config, pair), mean=mean)
 
 
-def _behaviours(config: RunConfig, pair: ModelPair, crosscoder: Crosscoder) -> list[BehaviourLatent]:
-    planted = planted_behaviours(BEHAVIOUR_DOCUMENTS)
-    data = labelled_codes(pair, crosscoder, open_mask(config, pair), planted, config.row_length)
-    return behaviour_latents(data, torch.Generator().manual_seed(config.seed))
+def _planted(config: RunConfig, pair: ModelPair, crosscoder: Crosscoder) -> list[BehaviourLatent]:
+    generator = torch.Generator().manual_seed(config.seed)
+    return find_behaviours(config, pair, crosscoder, planted_behaviours(BEHAVIOUR_DOCUMENTS), generator)
+
+
+def find_behaviours(
+    config: RunConfig, pair: ModelPair, crosscoder: Crosscoder, labelled: LabelledDocuments, generator: torch.Generator
+) -> list[BehaviourLatent]:
+    """The best latent of each label that is in both halves of the documents; raises ValueError where none is."""
+    data = labelled_codes(pair, crosscoder, open_mask(config, pair), labelled, config.row_length)
+    return behaviour_latents(data, generator)
 
 
 def _first_tokens(chunks: Iterable[Tensor], wanted: int) -> Iterator[Tensor]:

@@ -22,6 +22,11 @@ def open_tokens(
     )
 
 
+def fitting_tokens(config: RunConfig, budget: int, numbers_a_token: int, *, rows: int = 1) -> int:
+    """Tokens of a batch that holds at most `budget` numbers at once, but room for `rows` rows at least."""
+    return max(rows * config.row_length, min(config.forward_tokens, budget // numbers_a_token))
+
+
 def open_mask(config: RunConfig, pair: ModelPair) -> TokenMask:
     """A fresh mask: its counts and medians begin here.
 

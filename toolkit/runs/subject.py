@@ -1,26 +1,30 @@
 """What an experiment examines: a trained crosscoder, the pair it was trained on, and the text of its run."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
-from toolkit.artifacts import provenance, sha256
+from toolkit.artifacts import provenance, read_json_object, sha256
 from toolkit.dictionaries.configs import CrosscoderConfig, TrainingConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.dictionaries.formats import find_checkpoint
+from toolkit.dictionaries.storage import WEIGHTS_FILE
 from toolkit.harvest.documents import EMBEDDED, Corpus, open_corpus
 from toolkit.interventions.matching import check_match
+from toolkit.latents.coded_batches import CodedBatch, coded_batches, first_tokens
+from toolkit.latents.firing import FiringCounts
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import CHECKOUT
 from toolkit.runs.settings import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
+from toolkit.runs.streams import open_mask, open_tokens
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelsConfig:
-    """Which models and text to examine, and where to write what is found."""
+    """Which models to examine, and where to write what is found."""
 
     out: Path = Path("runs/findings")
     """Folder for the page, its figures and the JSON of results."""
@@ -34,22 +38,30 @@ class ModelsConfig:
     """The models' weights: auto (as saved on a GPU, fp32 on a CPU), float32, bfloat16 or float16."""
     device_map: str = "auto"
     """Where accelerate places the models: auto, cpu, cuda, ..."""
-    data: str | None = None
-    """Text instead of what the models are trained on: organism, reasoning+general, a hub dataset, or local files."""
-    text_field: str = "text"
-    """Field of a record that holds its text; without it, its messages are read."""
     seed: int = 0
     """Seed of every draw: positions, controls, resamples."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class FindingsConfig(ModelsConfig):
+class TextConfig(ModelsConfig):
+    """Which models to examine, and on which text."""
+
+    data: str | None = None
+    """Text instead of what the models are trained on: organism, reasoning+general, a hub dataset, or local files."""
+    text_field: str = "text"
+    """Field of a record that holds its text; without it, its messages are read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingsConfig(TextConfig):
     """What to examine, and where to write what is found."""
 
     run: Path = CHECKOUT / "artifacts" / "crosscoder"
     """Run folder, or any folder with a crosscoder; default: the shipped one."""
     other_models: bool = False
     """Take models whose names are not those that the crosscoder records: copies, or another checkpoint."""
+    layer: int | None = None
+    """Site to edit, for a crosscoder of several layers."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,6 +73,8 @@ class Subject:
     pair: ModelPair
     crosscoder: Crosscoder
     corpus: Corpus
+    named_layer: int | None = None
+    """Site of edits, where one was named."""
 
     @classmethod
     def open(cls, config: FindingsConfig) -> "Subject":
@@ -69,7 +83,7 @@ class Subject:
         Raises `ValueError` where models and crosscoder do not belong together; it names both.
         """
         crosscoder = Crosscoder.from_pretrained(config.run)
-        check_site(crosscoder)
+        _check_layers(crosscoder, config.layer)
         run = _run_settings(config, crosscoder.config)
         pair = ModelPair.from_pretrained(
             run.pair, base=run.base, distilled=run.distilled, dtype=run.dtype, device_map=run.device_map
@@ -77,7 +91,16 @@ class Subject:
         pair = replace(pair, layers=crosscoder.config.layers)
         check_match(pair, crosscoder, other_models=config.other_models)
         corpus = open_corpus(run.data, text_field=run.text_field, mix=run.mix, seed=run.seed)
-        return cls(config=run, pair=pair, crosscoder=crosscoder.to(pair.device), corpus=corpus)
+        crosscoder = crosscoder.to(pair.device)
+        return cls(config=run, pair=pair, crosscoder=crosscoder, corpus=corpus, named_layer=config.layer)
+
+    @property
+    def layer(self) -> int:
+        """The layer at whose input edits are made; raises `ValueError` for several of which none was named."""
+        layers = self.crosscoder.config.layers
+        if self.named_layer is None and len(layers) > 1:
+            raise ValueError(f"the crosscoder reads layers {layers}: name the one to edit with --layer")
+        return layers[0] if self.named_layer is None else self.named_layer
 
     def facts(self) -> dict[str, str]:
         """What a report's head says of it."""
@@ -94,6 +117,12 @@ class Subject:
         """What findings about it came from."""
         return models_origin(config, self.pair, self.corpus.origin)
 
+    def coded(self, tokens: int, *, batch_tokens: int | None = None) -> Iterator[CodedBatch]:
+        """Held-out text from its beginning, read and encoded, in whole batches until `tokens` tokens were selected."""
+        stream = open_tokens(self.config, self.pair, self.corpus.held_out, batch_tokens=batch_tokens)
+        batches = coded_batches(self.pair, self.crosscoder, stream, open_mask(self.config, self.pair))
+        return first_tokens(batches, tokens)
+
     def generator(self, seed: int) -> torch.Generator:
         """A fresh source of chance on the CPU."""
         return torch.Generator().manual_seed(seed)
@@ -107,26 +136,50 @@ def open_models(config: ModelsConfig) -> ModelPair:
     )
 
 
-def check_site(crosscoder: Crosscoder) -> None:
-    """Raise `ValueError` for a crosscoder whose files do not say which layers it reads."""
-    if min(crosscoder.config.layers) < 0:
+def _check_layers(crosscoder: Crosscoder, asked: int | None) -> None:
+    """Raise `ValueError` for a crosscoder whose files do not say which layers it reads, and for another layer."""
+    layers = crosscoder.config.layers
+    if min(layers) < 0:
         raise ValueError(
             "the crosscoder's files do not say which layer it reads: load it once with"
             " Crosscoder.from_pretrained(PATH, layers=[…]), save_pretrained it, and give that folder"
         )
+    if asked is not None and asked not in layers:
+        raise ValueError(f"--layer {asked}: the crosscoder reads layers {layers}; name one of them")
 
 
-def models_origin(config: ModelsConfig, pair: ModelPair, data: Mapping[str, Any]) -> dict[str, Any]:
-    """What findings came from: models, crosscoder where there is one, and text, whose own origin `data` is."""
-    return provenance(seed=config.seed, data=data, inputs=pair.fingerprints() | _crosscoder_fingerprint(config))
+def check_alive(counts: FiringCounts, latents: Sequence[int]) -> None:
+    """Raise `ValueError` for a latent that was named and did not fire on the text that was counted."""
+    if dead := [latent for latent in latents if counts.fired[latent] == 0]:
+        raise ValueError(
+            f"--latents: {', '.join(map(str, dead))} fired on none of {counts.tokens:,} held-out tokens, dead or rare:"
+            " name latents that fire, such as those of classify_latents.py, or read more --tokens"
+        )
 
 
-def _crosscoder_fingerprint(config: ModelsConfig) -> dict[str, str]:
-    """Sha256 of the files that the crosscoder is read from; none where the question needs no crosscoder."""
-    if not isinstance(config, FindingsConfig):
-        return {}
-    files = [config.run] if config.run.is_file() else sorted(config.run.glob("*.safetensors"))
-    return {str(path).removeprefix(f"{CHECKOUT}/"): sha256(path) for path in files}
+def models_origin(
+    config: ModelsConfig, pair: ModelPair, data: Mapping[str, Any], *others: Mapping[str, str]
+) -> dict[str, Any]:
+    """What findings came from: models, crosscoder where there is one, files that the settings name, and text.
+
+    `data` is the text's own origin, `others` are fingerprints of more models.
+    """
+    inputs = pair.fingerprints() | _given_files(config)
+    for each in others:
+        inputs |= each
+    return provenance(seed=config.seed, data=data, inputs=inputs)
+
+
+def _given_files(config: ModelsConfig) -> dict[str, str]:
+    """Sha256 of every file that the settings name and of the crosscoder's weights; of a hub repository its name."""
+    paths = [path for each in fields(config) if isinstance(path := getattr(config, each.name), Path)]
+    files = [path for path in paths if path.is_file()]
+    unread: dict[str, str] = {}
+    if isinstance(config, FindingsConfig) and config.run.is_dir():
+        files.append(find_checkpoint(config.run) or config.run / WEIGHTS_FILE)
+    elif isinstance(config, FindingsConfig) and not config.run.exists():
+        unread[str(config.run)] = "hub repository"
+    return {str(path).removeprefix(f"{CHECKOUT}/"): sha256(path) for path in files} | unread
 
 
 def _run_settings(config: FindingsConfig, crosscoder: CrosscoderConfig) -> RunConfig:
@@ -149,7 +202,7 @@ def _run_settings(config: FindingsConfig, crosscoder: CrosscoderConfig) -> RunCo
 
 def _read_run(folder: Path) -> RunConfig | None:
     path = folder / "config.json"
-    saved: Mapping[str, Any] | None = json.loads(path.read_text()).get("run") if path.is_file() else None
+    saved: Mapping[str, Any] | None = read_json_object(path).get("run") if path.is_file() else None
     if saved is None:
         return None
     try:

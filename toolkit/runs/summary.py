@@ -1,13 +1,18 @@
 """A run's evaluation as the plain data that console and page show."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from toolkit.artifacts import RunFolder
+from toolkit.latents.behaviours import BehaviourLatent
+from toolkit.latents.classification import LatentClasses
 from toolkit.models.pair import ModelPair
-from toolkit.reports.run_report import BehaviourRow, Headline, RunReport
+from toolkit.reports.findings import Estimate, Headline, Table
+from toolkit.reports.run_report import RunReport
 from toolkit.runs.evaluation import Evaluation, stream_names
+from toolkit.runs.folder import RunFolder
 from toolkit.runs.settings import RunConfig
 
 CONTROL = (
@@ -18,7 +23,7 @@ CONTROL = (
 
 def headlines(evaluation: Evaluation, pair: ModelPair) -> list[Headline]:
     """The numbers a reader takes away, each with its count, interval or control."""
-    dictionary, decoders = evaluation.dictionary, evaluation.decoders
+    dictionary = evaluation.dictionary
     tokens = dictionary.tokens
     explained = [
         Headline(
@@ -36,8 +41,6 @@ def headlines(evaluation: Evaluation, pair: ModelPair) -> list[Headline]:
         )
         for splice in evaluation.splices
     ]
-    mean, low, high = decoders.mean_nrn
-    alive = int(evaluation.alive.sum())
     return [
         *explained,
         Headline(name="L0", value=dictionary.l0, n=tokens, unit="held-out tokens", note="latents firing a token"),
@@ -49,25 +52,47 @@ def headlines(evaluation: Evaluation, pair: ModelPair) -> list[Headline]:
             note=f"fired on none of {tokens:,} held-out tokens",
         ),
         *splices,
-        Headline(
-            name="mean NRN",
-            value=mean,
-            low=low,
-            high=high,
-            n=alive,
-            unit="alive latents",
-            note=f"0 base only, 1 distilled only; activation-weighted {decoders.mean_nrn_weighted:.3f}",
-        ),
+        mean_nrn_headline(evaluation.decoders),
     ]
 
 
-def behaviour_rows(evaluation: Evaluation) -> list[BehaviourRow] | None:
-    """The planted behaviours' table."""
-    if evaluation.behaviours is None:
-        return None
-    return [
-        BehaviourRow(**vars(found), nrn=float(evaluation.decoders.nrn[found.latent])) for found in evaluation.behaviours
+def mean_nrn_headline(classes: LatentClasses) -> Headline:
+    """Whose the latents are, in one number."""
+    return Headline(
+        name="mean NRN",
+        value=Estimate(*classes.mean_nrn),
+        n=int(classes.alive.sum()),
+        unit="alive latents",
+        note=f"0 base only, 1 distilled only; activation-weighted {classes.mean_nrn_weighted:.3f}",
+    )
+
+
+def planted_table(evaluation: Evaluation) -> Table | None:
+    """The planted behaviours' table, where the text has any."""
+    found = evaluation.behaviours
+    return None if found is None else behaviour_table(found, evaluation.decoders.nrn, CONTROL)
+
+
+def behaviour_table(behaviours: Sequence[BehaviourLatent], nrn: Float[Tensor, " latent"], note: str) -> Table:
+    """The best latent of each label, and how well it finds it."""
+    rows = [
+        (
+            found.behaviour,
+            f"{found.latent}",
+            Estimate(found.auroc, found.low, found.high),
+            found.control_auroc,
+            nrn[found.latent].item(),
+            found.firing_rate,
+            found.n_tokens,
+        )
+        for found in behaviours
     ]
+    return Table(
+        title="The latent that best finds each label",
+        columns=("label", "latent", "AUROC", "control", "NRN", "P(fire)", "n tokens"),
+        rows=rows,
+        note=f"{note} AUROC: how well the latent tells the label's n tokens from all others; .5 is chance, 1 perfect.",
+    )
 
 
 def run_report(
@@ -101,8 +126,7 @@ def run_report(
         records=folder.records(),
         masks={name.replace("_", " "): count for name, count in masks.items()},
         seconds=dict(seconds),
-        behaviours=behaviour_rows(evaluation),
-        behaviours_note=CONTROL,
+        behaviours=planted_table(evaluation),
     )
 
 

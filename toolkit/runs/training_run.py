@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from toolkit.artifacts import Checkpoint, RunFolder
 from toolkit.dictionaries.initialisation import initialise
 from toolkit.dictionaries.training import CrosscoderTrainer, NonFiniteError, StepMetrics, describe, train
 from toolkit.harvest.buffer import ShuffleBuffer
 from toolkit.harvest.residual import ActivationStream, Prefetch
 from toolkit.harvest.stopwatch import Stopwatch
 from toolkit.models.pair import ModelPair
+from toolkit.runs.folder import Checkpoint, RunFolder
 from toolkit.runs.interrupts import Interrupted, InterruptGuard
 from toolkit.runs.settings import RunConfig
 

@@ -1,0 +1,68 @@
+"""The reproduction as a user starts it, with little of everything, on the tiny run."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from toolkit.findings.reproduction import ReproductionConfig, experiments
+
+COLOURS = ["red,blue", "green,black", "white,brown", "yellow,pink", "gray,purple", "blue,gold", "brown,gray"]
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Frequent words as categories, pairs of single tokens, and six questions."""
+    folder = tmp_path_factory.mktemp("words")
+    (folder / "words.json").write_text('{"self-reflection": ["is", "wait"], "deductive": ["the", "it"]}')
+    (folder / "colours.csv").write_text("\n".join([*COLOURS, "orange,red"]))
+    lines = (json.dumps({"question": f"{i}+{i}?", "answer": str(2 * i)}) for i in range(6))
+    (folder / "questions.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+def test_every_experiment_is_in_the_results(
+    call: Callable[..., str], trained: Path, words: Path, organism_folders: tuple[str, str], tmp_path: Path
+) -> None:
+    said = call(
+        "reproduce_paper.py", "--run", trained, "--data", "organism", "--out", tmp_path,
+        "--tokens", "4000", "--undecided", "0", "1", "--development", "2", "--test", "5",
+        "--lexicon", words / "words.json", "--words", words / "colours.csv",
+        "--questions", words / "questions.jsonl", "--control", organism_folders[0],
+    )  # fmt: skip
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["ablation"].keys() == results["ablation_paper"].keys() == {"self-reflection", "deductive"}
+    for found in (*results["ablation"].values(), *results["ablation_paper"].values()):
+        for name in ("distilled", "base", "control_distilled"):
+            assert found[name] == found["intervals"][name]["value"]
+        assert 0 < found["n_documents"] <= found["n"] <= 100
+    assert results["off_target"]["deductive on other words"]["base"].keys() == {"value", "low", "high"}
+    assert results["steering"].keys() == {"self-reflection", "deductive"}
+    for arms in results["steering"].values():
+        assert [arm["strength"] for arm in arms] == [-0.2, -0.1, -0.025, 0, 0.025, 0.1, 0.2]
+        for arm in arms:
+            assert arm.keys() >= {"length", "accuracy", "hesitation_per_1k", "n"}
+            assert arm["length"] == arm["intervals"]["length"]["value"] > 0
+    assert results["geometry"].keys() == {"colours"}
+    for found in results["geometry"]["colours"].values():
+        assert found["mean"].keys() == found["gap"].keys() == {"value", "low", "high"}
+        assert (found["n_pairs"], found["n_quadruples"]) == (8, 28)
+    assert results["geometry"]["colours"].keys() == {"base", "distilled", "control"}
+    assert results["nrn"].keys() == {"value", "low", "high", "activation_weighted"}
+    assert {found["behaviour"] for found in results["reconstruction"]["behaviours"]} >= {"verification"}
+    for name in ("reconstruction", "latent_classes", "ablation", "ablation_paper", "steering", "comparison"):
+        assert (tmp_path / f"{name}.html").read_text().startswith("<!doctype html>")
+    comparison = (tmp_path / "comparison.html").read_text()
+    assert comparison.count("<figure>") == len(list((tmp_path / "figures").glob("*.png")))
+    assert "ablation, the paper&#x27;s way: Change of the word" in comparison
+    assert "4 others to test them (5 were asked for" in comparison
+    assert "7 of 7: layer divergence" in said
+
+
+def test_settings_that_one_experiment_refuses_are_refused_before_the_first(tmp_path: Path) -> None:
+    assert len(experiments(ReproductionConfig())) == 7
+    for bad in ({"tokens": 0}, {"test": 1}, {"development": 0}):
+        (name,) = bad
+        with pytest.raises(ValueError, match=f"--{name} {bad[name]}: must be at least"):
+            experiments(ReproductionConfig(**bad))
