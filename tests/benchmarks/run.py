@@ -38,8 +38,10 @@ def main() -> None:
     """Time, print, and write the ratios and what is claimed in seconds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="file to write ratios and seconds to")
-    parser.add_argument("modules", nargs="*", choices=TIMED, help="what to time; default: all")
+    parser.add_argument("modules", nargs="*", help=f"what to time, of {', '.join(TIMED)}; default: all")
     arguments = parser.parse_args()
+    if unknown := [name for name in arguments.modules if name not in TIMED]:
+        parser.error(f"{unknown[0]!r} is none of {', '.join(TIMED)}")
     timed = [TIMED[name] for name in arguments.modules or TIMED]
     measured = {name: spent for module in timed for name, spent in module.seconds().items()}
     ratios = {name: value for module in timed for name, value in module.ratios().items()}
