@@ -138,15 +138,15 @@ def test_results_are_means_over_the_targets(config, study):
 
 def test_the_page_shows_them(config, subject, study):
     findings = ablation_findings(config, subject, study)
-    main, shares, matrix, specific, words = findings.tables
-    for headline, row, each in zip(findings.headline, main.rows, study.categories, strict=True):
-        cells = dict(zip(main.columns, row, strict=True))
+    main, measures, shares, matrix, specific, words = findings.tables
+    for headline, row, more, each in zip(findings.headline, main.rows, measures.rows, study.categories, strict=True):
+        cells = dict(zip(main.columns, row, strict=True)) | dict(zip(measures.columns, more, strict=True))
         distilled = each.effects[0.3, "chosen"].logit[1]
         assert headline.value.value == cells["distilled"].value == pytest.approx(float(distilled.mean()), rel=1e-5)
         assert headline.n == cells["n"] == 20
         assert headline.unit == f"positions of {cells['documents']} documents"
         assert cells["latents"] == len(each.latents[0.3])
-        assert cells["rank"].value == pytest.approx(float(each.effects[0.3, "chosen"].rank[1].mean()), rel=1e-5)
+        assert cells["rank, chosen"].value == pytest.approx(float(each.effects[0.3, "chosen"].rank[1].mean()), rel=1e-5)
         assert isinstance(cells["chosen − matched"], Estimate)
     assert len(shares.rows) == 4
     assert [row[0] for row in matrix.rows] == list(WORDS)

@@ -72,6 +72,7 @@ def ablation_findings(config: AblationConfig, subject: Subject, study: AblationS
         headline=[_headline(each, settings.reference) for each in study.categories],
         tables=[
             _main_table(study, settings),
+            _measures_table(study, settings.reference),
             _share_table(study, settings),
             _matrix_table(study),
             *([_specific_table(study)] if len(study.categories) > 1 else []),
@@ -142,8 +143,6 @@ def _main_table(study: AblationStudy, settings: AblationSettings) -> Table:
             _estimate(each, share, "random", 1),
             _difference(each, share, "matched"),
             each.matched_code[share],
-            _estimate(each, share, "chosen", 1, "log_probability"),
-            _estimate(each, share, "chosen", 1, "rank"),
             len(each.targets.prefixes),
             _n_documents(each.targets),
             each.targets.found,
@@ -153,8 +152,8 @@ def _main_table(study: AblationStudy, settings: AblationSettings) -> Table:
     return Table(
         title=f"Change of the word's logit, top {percent(share)} of latents",
         columns=(
-            "category", "latents", "distilled", "base", "matched", "random", "chosen − matched", "match",
-            "log p (nats)", "rank", "n", "documents", "found",
+            "category", "latents", "distilled", "base", "matched", "random", "chosen − matched", "match", "n",
+            "documents", "found",
         ),
         rows=rows,
         note=(
@@ -163,6 +162,20 @@ def _main_table(study: AblationStudy, settings: AblationSettings) -> Table:
             f" (match: their mean code over the chosen ones'). n positions, drawn of those found.{_fewer(study, asked)}"
         ),
     )  # fmt: skip
+
+
+def _measures_table(study: AblationStudy, share: float) -> Table:
+    measures = {"log p (nats)": "log_probability", "rank": "rank"}
+    arms = [(title, measure, arm) for title, measure in measures.items() for arm in ("chosen", "matched")]
+    return Table(
+        title=f"Change of the word's log probability and rank, distilled, top {percent(share)} of latents",
+        columns=("category", *(f"{title}, {arm}" for title, _, arm in arms)),
+        rows=[
+            [each.category.name, *(_estimate(each, share, arm, 1, measure) for _, measure, arm in arms)]
+            for each in study.categories
+        ],
+        note="A positive change of rank is further from the top of the vocabulary.",
+    )
 
 
 def _share_table(study: AblationStudy, settings: AblationSettings) -> Table:
