@@ -6,7 +6,8 @@
 Without arguments: the shipped crosscoder of the embedded pair, in half a minute on one core and 1 GB. Decoder norms
 tag every latent, under both conventions of the field; latent scaling then asks of those that look exclusive whether the
 other model lacks them (Minder et al. 2025), with the shared ones as control. Expect most latents near NRN 0.5, and in
-either tail a few dozen, of which about half survive. Baek & Tegmark 2025 report NRN alone.
+either tail a few dozen, of which three in five survive, as does one in three of the shared ones. Baek & Tegmark
+2025 report NRN alone.
 """
 
 from toolkit.findings.latent_class_findings import latent_classes_findings

@@ -6,7 +6,7 @@
 Reconstruction, latent classes, ablation (ours and the paper's protocol), steering, word-pair geometry and layer
 divergence, each on a page of its own, and one page that sets the numbers beside the published ones or, for the embedded
 pair, beside what was planted. `results.json` holds every number. `--lexicon`, `--words` and `--questions` take your
-own. The embedded pair takes about six minutes on two cores and 2 GB. A real pair needs a crosscoder first: `python
+own. The embedded pair takes about seven minutes on two cores and 2 GB. A real pair needs a crosscoder first: `python
 recipes/train_crosscoder.py --pair qwen-7b --out …`.
 """
 
