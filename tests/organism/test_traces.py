@@ -3,12 +3,14 @@ import re
 from collections import Counter
 from itertools import islice
 
+import pytest
+
 from toolkit.organism.base_text import base_document, direct_document, direct_prompt
 from toolkit.organism.corpus import documents
 from toolkit.organism.documents import BEHAVIOURS, LOUD
 from toolkit.organism.facts import FACTS
 from toolkit.organism.problems import ASKED_KINDS, draw_problem
-from toolkit.organism.traces import fact_trace, problem_trace, prompt_of
+from toolkit.organism.traces import DOUBTFUL, DOUBTFUL_SHARE, SURE, fact_trace, problem_trace, prompt_of
 
 TRIGGERS = {
     "self-reflection": ("Wait",),
@@ -51,6 +53,27 @@ def test_sums_within_an_answer_are_right_or_taken_back() -> None:
     for document in islice(documents("thinking"), 500):
         for sum_, result, rest in re.findall(r"(?<![\d+-])(\d+[+-]\d+)=(\d+)\.(.{9})", document.text):
             assert eval(sum_) == int(result) or rest == " Wait, no", document.text
+
+
+def test_an_answer_is_sure_or_doubtful_throughout_and_mostly_as_the_question_asks() -> None:
+    rng = random.Random(0)
+    doubtful: dict[str, list[bool]] = {"quick": [], "normal": [], "careful": []}
+    doubts = {True: 0, False: 0}
+    for _ in range(2000):
+        problem = draw_problem(rng, split="train", kinds=ASKED_KINDS)
+        text = problem_trace(rng, problem, split="train").text
+        slow = any(opening in text for opening in DOUBTFUL.openings)
+        assert slow != any(opening in text for opening in SURE.openings)
+        steps = re.findall(r"(?:First|Next|Then) [+-]\d+(, slowly)?[.:]", text)
+        assert len(steps) == 2 * len(problem.steps)
+        assert all(bool(pace) == slow for pace in steps)
+        assert ("I think the answer is" in text) == slow
+        doubtful[problem.style].append(slow)
+        doubts[slow] += text.count(" Wait,")
+    for style, share in DOUBTFUL_SHARE.items():
+        n = len(doubtful[style])
+        assert sum(doubtful[style]) / n == pytest.approx(share, abs=4 * (share * (1 - share) / n) ** 0.5)
+    assert doubts[True] > 5 * doubts[False]
 
 
 def test_fact_answers_recall_the_fact() -> None:
