@@ -9,6 +9,7 @@ from toolkit.findings.ablation import AblationConfig
 from toolkit.findings.estimates import mean
 from toolkit.interventions.ablation_study import ARMS, AblationSettings, AblationStudy, CategoryAblation
 from toolkit.interventions.targets import OTHER, Targets
+from toolkit.latents.categories import Category
 from toolkit.latents.specificity import specific_latents
 from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Headline, Table
 from toolkit.reports.findings_figures import effect_by_fraction, effect_matrix, logit_change_histogram
@@ -69,7 +70,7 @@ def ablation_findings(config: AblationConfig, subject: Subject, study: AblationS
             " model. How far does the word's logit fall, and how far for as many other latents?"
         ),
         facts=subject.facts() | _protocol(settings),
-        headline=[_headline(each, settings.reference) for each in study.categories],
+        headline=[_headline(study, each, settings.reference) for each in study.categories],
         tables=[
             _main_table(study, settings),
             _measures_table(study, settings.reference),
@@ -113,14 +114,20 @@ def _n_documents(targets: Targets) -> int:
     return len(targets.documents.unique())
 
 
-def _headline(each: CategoryAblation, share: float) -> Headline:
+def _headline(study: AblationStudy, each: CategoryAblation, share: float) -> Headline:
     base, control = _estimate(each, share, "chosen", 0), _estimate(each, share, "matched", 1)
+    name = each.category.name
+    elsewhere = [_off_target(study, name, on).value for edited, on in study.off_target if edited == name != on != OTHER]
+    off_target = f"; other categories' words {min(elsewhere):.2f} at the most" if elsewhere else ""
     return Headline(
-        name=f"{each.category.name}, distilled",
+        name=f"{name}, distilled",
         value=_estimate(each, share, "chosen", 1),
         n=len(each.targets.prefixes),
         unit=f"positions of {_n_documents(each.targets)} documents",
-        note=f"logits, top {percent(share)} of latents; base {base.value:.2f}, matched control {control.value:.2f}",
+        note=(
+            f"logits, {len(each.latents[share])} latents (top {percent(share)}); base {base.value:.2f}; distilled"
+            f" without the matched control {control.value:.2f}{off_target}"
+        ),
     )
 
 
@@ -159,7 +166,9 @@ def _main_table(study: AblationStudy, settings: AblationSettings) -> Table:
         note=(
             "Edited minus unedited, with 95 % bootstrap intervals that draw whole documents. matched and random: as"
             " many other alive latents, in the distilled model; matched ones fire about as strongly at these positions"
-            f" (match: their mean code over the chosen ones'). n positions, drawn of those found.{_fewer(study, asked)}"
+            " (match: their mean code over the chosen ones'). Controls are means over"
+            f" {settings.control_draws} draws of latents; their intervals do not count which latents were drawn."
+            f" n positions, drawn of those found.{_fewer(study, asked)}"
         ),
     )  # fmt: skip
 
@@ -240,14 +249,20 @@ def _specific_table(study: AblationStudy) -> Table:
 def _words_table(study: AblationStudy) -> Table:
     return Table(
         title="Words",
-        columns=("category", "tokens (ids)"),
+        columns=("category", "tokens (ids)", "no single token"),
         rows=[
-            [c.name, ", ".join(f"{t!r} ({i})" for t, i in zip(c.tokens, c.token_ids, strict=True))]
+            [c.name, ", ".join(f"{t!r} ({i})" for t, i in zip(c.tokens, c.token_ids, strict=True)), _left_out(c)]
             for c in (each.category for each in study.categories)
         ],
         note="Forms that are single tokens of this tokenizer, over leading space and capital or small letter.",
         detail=True,
     )
+
+
+def _left_out(category: Category) -> str:
+    """The lexicon's words of which no form is a single token."""
+    tokens = {token.strip().casefold() for token in category.tokens}
+    return ", ".join(word for word in category.words if word.casefold() not in tokens) or "none"
 
 
 def _charts(study: AblationStudy, settings: AblationSettings) -> list[Chart]:

@@ -96,13 +96,16 @@ def ablate(
 ) -> CategoryAblation:
     """Take one category's latents out, on texts: every other text chooses the latents, the rest test them.
 
-    `category` is one of the shipped lexicon's. Raises `ValueError` for any other, for a crosscoder of other streams
-    than the pair's, and as `ablation_study` does.
+    `category` is one of the shipped lexicon's; `effects[0.02, "chosen"].logit` of what is returned is the change of
+    its words' logits, [model, target], when the top 2 % of latents are out. Raises `ValueError` for any other category,
+    for no list of texts, for a crosscoder of other streams than the pair's, and as `ablation_study` does.
     """
     check_match(pair, crosscoder, other_models=True)
     lexicon = load_lexicon()
     if category not in lexicon:
         raise ValueError(f"no category is called {category!r}: choose from {', '.join(lexicon)}")
+    if isinstance(texts, str) or len(texts) < 2:
+        raise ValueError(f"texts: {texts!r:.60}; give a list of texts, some to choose latents and others to test them")
     chosen = categories(pair.tokenizer, {category: lexicon[category]})
     mask = TokenMask(special_ids=frozenset(), keep_position_0=False, outlier_factor=10.0)
     batches = text_batches(texts, pair.tokenizer, row_length=min(2048, pair.distilled.context), batch_tokens=8192)
