@@ -14,11 +14,11 @@ from toolkit.interventions.ablation_study import (
     ablation_study,
 )
 from toolkit.latents.categories import categories, load_lexicon
+from toolkit.models.scoring import LARGEST_LOGITS
 from toolkit.runs.streams import fitting_tokens, open_mask, open_tokens
 from toolkit.runs.subject import FindingsConfig, Subject
 
 PAPER: dict[str, Any] = {"positions": "prefix", "select": "quantile", "place": "token", "undecided": (0.0, 1.0)}
-LARGEST_LOGITS = 2**26
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ from toolkit.reports.findings import Findings
 from toolkit.runs.control import ControlConfig
 from toolkit.runs.evaluation import evaluate_crosscoder
 from toolkit.runs.subject import FindingsConfig, Subject
-from toolkit.runs.summary import CONTROL, behaviour_table, headlines
+from toolkit.runs.summary import headlines, planted_table
 
 SHORTER = ("deductive",)
 STRENGTHS = (-0.2, -0.1, -0.025, 0.025, 0.1, 0.2)
@@ -78,16 +78,17 @@ def experiments(config: ReproductionConfig) -> dict[str, Callable[[Subject], Fin
 def find_reconstruction(subject: Subject) -> Findings:
     """How good the crosscoder is on held-out text, and how well it finds what was planted there."""
     evaluation = evaluate_crosscoder(subject.config, subject.pair, subject.corpus, subject.crosscoder)
-    planted = evaluation.behaviours or []
+    planted = planted_table(evaluation)
     return Findings(
         name="reconstruction",
         title="Reconstruction: what the crosscoder keeps of both models",
         question="How much of either model's residual stream does the crosscoder give back?",
         facts=subject.facts(),
         headline=headlines(evaluation, subject.pair),
-        tables=[behaviour_table(planted, evaluation.decoders.nrn, CONTROL)] if planted else [],
+        tables=[planted] if planted else [],
         charts=[],
-        results=evaluation.metrics(subject.pair) | {"behaviours": [vars(found) for found in planted]},
+        results=evaluation.metrics(subject.pair)
+        | {"behaviours": [vars(found) for found in evaluation.behaviours or ()]},
     )
 
 

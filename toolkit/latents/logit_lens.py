@@ -9,9 +9,8 @@ from torch import Tensor
 
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.models.pair import ModelPair
+from toolkit.models.scoring import LARGEST_LOGITS
 from toolkit.models.unembedding import direction_logits
-
-LARGEST_LOGITS = 2**26
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,11 +17,11 @@ from toolkit.latents.behaviours import BehaviourLatent, behaviour_latents, label
 from toolkit.latents.classification import LatentClasses, classify
 from toolkit.latents.span_labels import LabelledDocuments
 from toolkit.models.pair import ModelPair
+from toolkit.models.scoring import LARGEST_LOGITS
 from toolkit.runs.settings import RunConfig
 from toolkit.runs.streams import fitting_tokens, open_activations, open_mask, open_tokens
 
 SPLICED_TOKENS = 16_384
-LARGEST_LOGITS = 2**26
 BEHAVIOUR_DOCUMENTS = 512
 
 
