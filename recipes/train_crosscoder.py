@@ -14,7 +14,6 @@ import sys
 from toolkit.artifacts import provenance
 from toolkit.dictionaries.export import export_dictionary_learning
 from toolkit.harvest.documents import open_corpus
-from toolkit.models.pair import ModelPair
 from toolkit.reports.console import RunConsole
 from toolkit.reports.page import write_report
 from toolkit.runs.command_line import run_main
@@ -37,14 +36,7 @@ def main(config: RunConfig) -> None:
         keep=config.keep_checkpoints,
     )
     with console.stage("loading models"):
-        pair = ModelPair.from_pretrained(
-            config.pair,
-            base=config.base,
-            distilled=config.distilled,
-            layers=config.layers or None,
-            dtype=config.dtype,
-            device_map=config.device_map,
-        )
+        pair = config.open_pair(config.layers or None)
     corpus = open_corpus(config.data, text_field=config.text_field, mix=config.mix, seed=config.seed)
     origin = provenance(seed=config.seed, data=corpus.origin, inputs=pair.fingerprints())
     folder.begin(config.settings(), origin, resume=config.resume)

@@ -68,7 +68,6 @@ def test_settings_are_json_and_leave_out_the_place() -> None:
         ({"row_length": 0}, "--row-length 0: must be at least 1"),
         ({"keep_checkpoints": 0}, "--keep-checkpoints 0: must be at least 1"),
         ({"mix": (1.5, -0.5)}, "two probabilities that add up to 1"),
-        ({"remote": True}, "--remote is not there yet"),
         ({"export": "dictionary_learning", "training": TrainingConfig(sparsity="topk")}, "to export"),
     ],
 )

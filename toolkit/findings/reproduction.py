@@ -56,7 +56,7 @@ class ReproductionConfig(FindingsConfig, ControlConfig):
 
 def experiments(config: ReproductionConfig) -> dict[str, Callable[[Subject], Findings]]:
     """Every experiment, ready to examine a subject; raises `ValueError` for settings that one of them refuses."""
-    alike: dict[str, Any] = {name: getattr(config, name) for name in ("seed", "dtype", "device_map")}
+    alike: dict[str, Any] = {"seed": config.seed} | config.access()
     read = alike | {"tokens": config.tokens, "lexicon": config.lexicon}
     ablation = AblationConfig(**read, undecided=config.undecided)
     paper = AblationConfig(**read, paper=True, shares=(ablation.reference,), control_draws=1)

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from toolkit.findings.estimates import around
 from toolkit.geometry.ratios import ratio_of_sums
 from toolkit.harvest.documents import EMBEDDED, Corpus, open_corpus
-from toolkit.models.loading import fingerprint, load_model, load_tokenizer
+from toolkit.models.loading import fingerprint, load_tokenizer
 from toolkit.models.presets import CHECKOUT
 from toolkit.models.scoring import row_losses
 from toolkit.models.tracing import TracedModel
@@ -28,7 +28,7 @@ TEXT_SEPARATOR = "<|endoftext|>"
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenizerEvaluationConfig:
+class TokenizerEvaluationConfig(ModelAccess):
     """Bits per UTF-8 byte that models need for the same texts, comparable whatever their tokenizers."""
 
     models: tuple[str, ...] = TRIO
@@ -45,10 +45,6 @@ class TokenizerEvaluationConfig:
     """Documents that are read."""
     characters: int = 1000
     """Characters after which a document is cut, the same for every tokenizer."""
-    dtype: str = "auto"
-    """The models' weights: auto (as saved on a GPU, fp32 on a CPU), float32, bfloat16 or float16."""
-    device_map: str = "auto"
-    """Where accelerate places the models: auto, cpu, cuda, ..."""
     seed: int = 0
     """Seed of the data's order."""
 
@@ -102,7 +98,7 @@ def measure_tokenizer_evaluation(config: TokenizerEvaluationConfig) -> Tokenizer
     readings: list[Reading] = []
     inputs: dict[str, str] = {}
     for source, label, tokenizer in zip(config.models, _labels(config.models), own, strict=True):
-        model = TracedModel(load_model(source, tokenizer, config.dtype, config.device_map))
+        model = config.open_model(source, tokenizer)
         inputs |= fingerprint(source, getattr(model.model._module.config, "_commit_hash", None))
         readings.append(_read(label, model, tokenizer, texts))
         for other, other_tokenizer in others.items():

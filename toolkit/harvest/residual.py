@@ -3,7 +3,7 @@
 import queue
 import threading
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,20 @@ from toolkit.harvest.tokens import TokenStream
 from toolkit.models.pair import ModelPair
 
 AHEAD = 2
+
+
+@runtime_checkable
+class ActivationSource(Protocol):
+    """Chunks of raw activations in an order of their own, from a place that `state_dict` names."""
+
+    stopwatch: Stopwatch
+
+    def __iter__(self) -> Iterator[Float[Tensor, "token stream d_model"]]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """Where the source stands, as JSON; `mask` holds the counts of kept and dropped tokens."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
 
 
 class ActivationStream:
@@ -29,10 +43,12 @@ class ActivationStream:
 
     def __iter__(self) -> Iterator[Float[Tensor, "token stream d_model"]]:
         for batch in self.stopwatch.waiting("tokenizing", self._tokens):
-            with self.stopwatch.stage("reading activations"):
-                residual = self._pair.residual(batch.input_ids, batch.attention_mask)
             with self.stopwatch.stage("masks"):
-                chunk = residual[self.mask.select(batch, residual)]
+                positions = self.mask.tokens(batch)
+            with self.stopwatch.stage("reading activations"):
+                read = self._pair.selected(batch.input_ids, batch.attention_mask, positions)
+            with self.stopwatch.stage("masks"):
+                chunk = read[self.mask.norms(read)]
             yield chunk
 
     def state_dict(self) -> dict[str, Any]:
@@ -58,7 +74,7 @@ class Prefetch:
     out do not count as read. Use it as a context manager, or `close` it: the models are free for others only then.
     """
 
-    def __init__(self, stream: ActivationStream) -> None:
+    def __init__(self, stream: ActivationSource) -> None:
         self._stream = stream
         self._state = stream.state_dict()
         self._queue: queue.Queue[_Item] = queue.Queue(maxsize=AHEAD)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
@@ -142,6 +142,21 @@ class ModelPair:
             for stream in model.residual(input_ids, attention_mask, layers)
         ]
         return torch.stack(streams, dim=2)
+
+    def selected(
+        self,
+        input_ids: Int[Tensor, "row position"],
+        attention_mask: Int[Tensor, "row position"],
+        positions: Bool[Tensor, "row position"],
+    ) -> Float[Tensor, "token stream d_model"]:
+        """Read the residual streams of both models where `positions` is true, row after row, one pass a model.
+
+        Raises `ValueError` as `residual` does.
+        """
+        self.check_ids(input_ids, attention_mask)
+        models = (self.base, self.distilled)
+        parts = [model.selected(input_ids, attention_mask, positions, self.layers) for model in models]
+        return torch.cat([part.to(self.device) for part in parts], dim=1)
 
     def read(self, text: Text, layers: Sequence[int] | None = None) -> Float[Tensor, "token stream d_model"]:
         """Read the residual streams of both models on one text or several, one after the other.

@@ -6,7 +6,7 @@ from typing import overload
 
 import nnsight
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from nnsight.modeling.transformers import TransformersModel
 from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedTokenizerBase
@@ -71,6 +71,20 @@ class TracedModel:
             sites.extend([decoder[layer].input for layer in after])
             tracer.stop()
         return [sites[ascending.index(layer)] for layer in layers]
+
+    def selected(
+        self,
+        input_ids: Int[Tensor, "row position"],
+        attention_mask: Int[Tensor, "row position"],
+        positions: Bool[Tensor, "row position"],
+        layers: Sequence[int],
+    ) -> Float[Tensor, "token layer d_model"]:
+        """Read the residual stream at the input of each of `layers` where `positions` is true, row after row.
+
+        Raises `ValueError` as `residual` does.
+        """
+        sites = self.residual(input_ids, attention_mask, layers)
+        return torch.stack([site[positions.to(site.device)] for site in sites], dim=1)
 
     def logits(
         self,

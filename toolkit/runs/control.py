@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.models.loading import fingerprint, load_config, load_model
+from toolkit.models.loading import fingerprint, load_config
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import CHECKOUT, PRESETS
 from toolkit.models.tracing import TracedModel
@@ -37,7 +37,7 @@ def open_control(config: ControlConfig, pair: ModelPair) -> dict[str, TracedMode
     source = control_source(config.control, pair)
     if source is None:
         return {}
-    control = TracedModel(load_model(source, pair.tokenizer, config.dtype, config.device_map))
+    control = config.open_model(source, pair.tokenizer)
     ours, theirs = ((m.n_layers, m.d_model) for m in (pair.base, control))
     if ours != theirs:
         raise ValueError(

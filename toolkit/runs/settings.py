@@ -11,13 +11,14 @@ import tyro
 from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.export import require_exportable
 from toolkit.harvest.documents import EMBEDDED, PAPER_MIX
+from toolkit.runs.models import NOT_OF_THE_RESULT, ModelsChoice
 
-PLACE_FIELDS = ("out", "resume", "overwrite", "remote", "export")
+PLACE_FIELDS = ("out", "resume", "overwrite", "export", *NOT_OF_THE_RESULT)
 COUNTS = ("row_length", "forward_tokens", "held_out_tokens", "buffer_tokens", "checkpoint_steps", "keep_checkpoints")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
+class RunConfig(ModelsChoice):
     """Train a crosscoder on a base model and the model distilled from it, evaluate it, and report.
 
     Without arguments: the embedded pair, in under three minutes on two cores. With --pair or --base and --distilled the
@@ -32,21 +33,9 @@ class RunConfig:
     """Replace the run in --out."""
     export: Literal["dictionary_learning"] | None = None
     """Write the crosscoder in another library's format too, into a folder of that name in --out."""
-    remote: bool = False
-    """Read the models on NDIF instead of this machine. Not there yet."""
 
-    pair: str | None = None
-    """Models by name: organism, qwen-1.5b, qwen-7b, qwen-14b, deepscaler-1.5b or llama-8b."""
-    base: str | None = None
-    """Base model instead of --pair's: a local folder or a hub repository."""
-    distilled: str | None = None
-    """Distilled model instead of --pair's: a local folder or a hub repository."""
     layers: tuple[int, ...] = ()
     """Read the residual stream at the input of these decoder layers; default: the pair's, else the middle one."""
-    dtype: str = "auto"
-    """The models' weights: auto (as saved on a GPU, fp32 on a CPU), float32, bfloat16 or float16."""
-    device_map: str = "auto"
-    """Where accelerate places the models: auto, cpu, cuda, ..."""
 
     data: str = EMBEDDED
     """organism, reasoning+general (OpenThoughts-114k with RedPajama-1T-Sample), a hub dataset, or local
@@ -91,8 +80,6 @@ class RunConfig:
             raise ValueError(f"--mix {self.mix}: give two probabilities that add up to 1")
         if self.export:
             require_exportable(self.training.sparsity)
-        if self.remote:
-            raise ValueError("--remote is not there yet: models on NDIF come in a later version; run without it")
 
     def settings(self) -> dict[str, Any]:
         """What decides the result: all fields but where the run lies and how it starts."""

@@ -18,26 +18,17 @@ from toolkit.latents.coded_batches import CodedBatch, coded_batches, first_token
 from toolkit.latents.firing import FiringCounts
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import CHECKOUT
+from toolkit.runs.models import ModelsChoice
 from toolkit.runs.settings import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
 from toolkit.runs.streams import open_mask, open_tokens
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelsConfig:
+class ModelsConfig(ModelsChoice):
     """Which models to examine, and where to write what is found."""
 
     out: Path = Path("runs/findings")
     """Folder for the page, its figures and the JSON of results."""
-    pair: str | None = None
-    """Models by name: organism, qwen-1.5b, ...; default: the crosscoder's, or organism where none is asked for."""
-    base: str | None = None
-    """Base model instead of --pair's: a local folder or a hub repository."""
-    distilled: str | None = None
-    """Distilled model instead of --pair's: a local folder or a hub repository."""
-    dtype: str = "auto"
-    """The models' weights: auto (as saved on a GPU, fp32 on a CPU), float32, bfloat16 or float16."""
-    device_map: str = "auto"
-    """Where accelerate places the models: auto, cpu, cuda, ..."""
     seed: int = 0
     """Seed of every draw: positions, controls, resamples."""
 
@@ -85,10 +76,7 @@ class Subject:
         crosscoder = Crosscoder.from_pretrained(config.run)
         _check_layers(crosscoder, config.layer)
         run = _run_settings(config, crosscoder.config)
-        pair = ModelPair.from_pretrained(
-            run.pair, base=run.base, distilled=run.distilled, dtype=run.dtype, device_map=run.device_map
-        )
-        pair = replace(pair, layers=crosscoder.config.layers)
+        pair = run.open_pair(crosscoder.config.layers)
         check_match(pair, crosscoder, other_models=config.other_models)
         corpus = open_corpus(run.data, text_field=run.text_field, mix=run.mix, seed=run.seed)
         crosscoder = crosscoder.to(pair.device)
@@ -130,10 +118,8 @@ class Subject:
 
 def open_models(config: ModelsConfig) -> ModelPair:
     """The pair alone, for questions that need no crosscoder; default: the embedded one."""
-    pair = config.pair if config.base or config.distilled or config.pair else EMBEDDED
-    return ModelPair.from_pretrained(
-        pair, base=config.base, distilled=config.distilled, dtype=config.dtype, device_map=config.device_map
-    )
+    named = config.base or config.distilled or config.pair
+    return (config if named else replace(config, pair=EMBEDDED)).open_pair()
 
 
 def _check_layers(crosscoder: Crosscoder, asked: int | None) -> None:
@@ -195,8 +181,7 @@ def _run_settings(config: FindingsConfig, crosscoder: CrosscoderConfig) -> RunCo
         run,
         data=config.data or run.data,
         text_field=config.text_field if config.data else run.text_field,
-        dtype=config.dtype,
-        device_map=config.device_map,
+        **config.access(),
     )
 
 

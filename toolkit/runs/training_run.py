@@ -11,7 +11,7 @@ from torch import Tensor
 from toolkit.dictionaries.initialisation import initialise
 from toolkit.dictionaries.training import CrosscoderTrainer, NonFiniteError, StepMetrics, describe, train
 from toolkit.harvest.buffer import ShuffleBuffer
-from toolkit.harvest.residual import ActivationStream, Prefetch
+from toolkit.harvest.residual import ActivationSource, Prefetch
 from toolkit.harvest.stopwatch import Stopwatch
 from toolkit.models.pair import ModelPair
 from toolkit.runs.folder import Checkpoint, RunFolder
@@ -34,7 +34,7 @@ class TrainingRun:
         Interrupted: a signal came; a checkpoint was saved.
     """
 
-    def __init__(self, config: RunConfig, pair: ModelPair, stream: ActivationStream, folder: RunFolder) -> None:
+    def __init__(self, config: RunConfig, pair: ModelPair, stream: ActivationSource, folder: RunFolder) -> None:
         self.config, self.folder, self._stream = config, folder, stream
         self.stopwatch = Stopwatch()
         self._before = 0.0

@@ -1,0 +1,86 @@
+"""Which models a recipe reads, and where they run: this machine, piece by piece, or NDIF."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from transformers import PreTrainedTokenizerBase
+
+from toolkit.models.loading import load_model
+from toolkit.models.pair import ModelPair
+from toolkit.models.tracing import TracedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelAccess:
+    """Where models run, and how."""
+
+    dtype: str = "auto"
+    """The models' weights: auto (as saved on a GPU, fp32 on a CPU), float32, bfloat16 or float16."""
+    device_map: str = "auto"
+    """Where accelerate places the models: auto, cpu, cuda, ..."""
+    max_memory: str | None = None
+    """Weights of each model that may stay on a device, as 2GB; the rest is read from the disk at every pass."""
+    offload_folder: Path | None = None
+    """Folder for weights that the disk holds in another form than the models need."""
+    remote: bool = False
+    """Run the models on NDIF instead of this machine; NDIF_API_KEY holds the key, NDIF_HOST another server."""
+    jobs: int = 4
+    """Jobs in flight at once on NDIF."""
+    wire: Literal["fp32", "bf16", "int8"] = "bf16"
+    """Type in which NDIF sends activations back; int8 has a scale per token."""
+    deadline: float = 600.0
+    """Seconds after which a job on NDIF is given up and sent again."""
+
+    def access(self) -> dict[str, Any]:
+        """These settings alone, for another config that reads models alike."""
+        return {each.name: getattr(self, each.name) for each in fields(ModelAccess)}
+
+    def open_model(self, source: str, tokenizer: PreTrainedTokenizerBase) -> TracedModel:
+        """Load one model, whole; raises `ValueError` as `ModelPair.from_pretrained`."""
+        return TracedModel(load_model(source, tokenizer, self.dtype, self.device_map))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelsChoice(ModelAccess):
+    """Which two models, and where they run."""
+
+    pair: str | None = None
+    """Models by name: organism, qwen-1.5b, qwen-7b, qwen-14b, deepscaler-1.5b or llama-8b; default: the crosscoder's,
+    or organism where none is asked for."""
+    base: str | None = None
+    """Base model instead of --pair's: a local folder or a hub repository."""
+    distilled: str | None = None
+    """Distilled model instead of --pair's: a local folder or a hub repository."""
+
+    base_device: str | None = None
+    """Device of the base model alone, such as cuda:0."""
+    distilled_device: str | None = None
+    """Device of the distilled model alone, such as cuda:1."""
+    sequential: bool = False
+    """Keep one model in memory at a time: it reads a block of text, then the other model does."""
+
+    def open_pair(self, layers: Sequence[int] | None = None, *, depth: int | None = None) -> ModelPair:
+        """Load the pair, as deep as `depth` if that is given; raises `ValueError` as `ModelPair.from_pretrained`."""
+        return ModelPair.from_pretrained(
+            self.pair,
+            base=self.base,
+            distilled=self.distilled,
+            layers=layers,
+            dtype=self.dtype,
+            device_map=self.device_map,
+        )
+
+
+NOT_OF_THE_RESULT = (
+    "base_device",
+    "distilled_device",
+    "max_memory",
+    "offload_folder",
+    "sequential",
+    "remote",
+    "jobs",
+    "deadline",
+)
+"""Settings that say where and how models run, but not what comes out."""
