@@ -129,6 +129,6 @@ def test_weights_that_are_no_numbers_stop_the_run(refuse: Refuse, save_organism_
 
 
 def test_a_process_of_its_own_exits_alike(start: Callable[[list[str]], "subprocess.Popen[str]"]) -> None:
-    process = start(["--k", "65"])
-    assert "k = 65" in process.communicate(timeout=120)[1]
+    process = start(["--resume", "--overwrite"])
+    assert "--resume and --overwrite exclude each other" in process.communicate(timeout=120)[1]
     assert process.returncode == 2
