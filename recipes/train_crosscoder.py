@@ -12,47 +12,73 @@ sparsity rule, BatchTopK, which makes fewer latents look exclusive that are not;
 import sys
 
 from toolkit.artifacts import provenance
+from toolkit.dictionaries.collectives import Ranks
 from toolkit.dictionaries.export import export_dictionary_learning
-from toolkit.harvest.documents import open_corpus
+from toolkit.harvest.documents import Corpus, open_corpus
+from toolkit.models.pair import ModelPair
 from toolkit.reports.console import RunConsole
 from toolkit.reports.page import write_report
 from toolkit.runs.command_line import run_main
 from toolkit.runs.evaluation import evaluate_crosscoder, stream_names
 from toolkit.runs.folder import RunFolder
+from toolkit.runs.ranks import on_own_device, open_ranks, share_out
+from toolkit.runs.remote_use import forecast, remote_record, traffic
 from toolkit.runs.settings import RunConfig, parse_command_line
-from toolkit.runs.streams import open_activations
+from toolkit.runs.streams import open_training
 from toolkit.runs.summary import describe_pair, headlines, planted_table, run_header, run_report
 from toolkit.runs.training_run import TrainingRun
 
 
 def main(config: RunConfig) -> None:
     """Text and two models in; a trained, evaluated, reloadable crosscoder and a report out."""
-    console = RunConsole()
-    folder = RunFolder.open(
-        config.out,
-        config.settings(),
-        resume=config.resume,
-        overwrite=config.overwrite,
-        keep=config.keep_checkpoints,
-    )
-    with console.stage("loading models"):
-        pair = config.open_pair(config.layers or None)
-    corpus = open_corpus(config.data, text_field=config.text_field, mix=config.mix, seed=config.seed)
-    origin = provenance(seed=config.seed, data=corpus.origin, inputs=pair.fingerprints())
-    folder.begin(config.settings(), origin, resume=config.resume)
-    console.header(f"Crosscoder on {describe_pair(config)}", run_header(config, pair))
+    with open_ranks() as ranks:
+        config = share_out(config, ranks)
+        console = RunConsole(quiet=not ranks.is_first)
+        folder = RunFolder.open(
+            config.out,
+            config.settings(),
+            resume=config.resume,
+            overwrite=config.overwrite,
+            keep=config.keep_checkpoints,
+        )
+        with console.stage("loading models"):
+            pair = on_own_device(config, ranks).open_pair(config.layers or None)
+        corpus = open_corpus(config.data, text_field=config.text_field, mix=config.mix, seed=config.seed)
+        ranks.wait()  # until all have looked into the folder
+        if ranks.is_first:
+            origin = provenance(seed=config.seed, data=corpus.origin, inputs=pair.fingerprints())
+            folder.begin(config.settings(), origin | remote_record(pair), resume=config.resume)
+        console.header(f"Crosscoder on {describe_pair(config)}", run_header(config, pair))
+        run = train(config, pair, corpus, folder, console, ranks)
+    if ranks.is_first:
+        report(config, pair, corpus, folder, console, run)
 
-    activations = open_activations(config, pair, corpus.train)
-    with TrainingRun(config, pair, activations, folder) as run:
+
+def train(
+    config: RunConfig, pair: ModelPair, corpus: Corpus, folder: RunFolder, console: RunConsole, ranks: Ranks
+) -> TrainingRun:
+    """Train to the end, with progress; every rank reads its shards of the text."""
+    with TrainingRun(config, pair, open_training(config, pair, corpus, ranks), folder, ranks=ranks) as run:
         start = run.trainer.tokens_seen
+        if config.remote:
+            reading = run.reading_seconds["reading activations"]
+            console.note(forecast(pair, config.training.tokens - start, reading))
         with console.progress(
             "training", config.training.tokens, streams=stream_names(pair), start_tokens=start
         ) as tick:
-            for step in run.steps():
-                tick(step.tokens, fve=step.fve, l0=step.l0, dead_share=step.dead_share)
+            for [step] in run.steps():
+                received = traffic(pair).received
+                tick(step.tokens, fve=step.fve, l0=step.l0, dead_share=step.dead_share, received=received)
     if run.trainer.tokens_seen < config.training.steps * config.training.batch_tokens:
         console.warn(run.data_ended())
-    crosscoder = run.trainer.crosscoder()
+    return run
+
+
+def report(
+    config: RunConfig, pair: ModelPair, corpus: Corpus, folder: RunFolder, console: RunConsole, run: TrainingRun
+) -> None:
+    """Save the crosscoder, evaluate it, and say what came out."""
+    crosscoder = run.crosscoder()
     crosscoder.save_pretrained(folder.path)
     if config.export:
         console.note(f"export: {export_dictionary_learning(crosscoder, folder.path / config.export)}")
@@ -60,7 +86,8 @@ def main(config: RunConfig) -> None:
     with console.stage("evaluation"):
         evaluation = evaluate_crosscoder(config, pair, corpus, crosscoder)
     seconds = run.seconds_by_stage() | console.seconds
-    folder.write_json("metrics.json", evaluation.metrics(pair) | run.metrics() | {"seconds_by_stage": seconds})
+    measured = evaluation.metrics(pair) | run.metrics() | remote_record(pair)
+    folder.write_json("metrics.json", measured | {"seconds_by_stage": seconds})
     page = write_report(folder.path, run_report(config, pair, evaluation, folder, masks=run.masks, seconds=seconds))
 
     console.headline(headlines(evaluation, pair))

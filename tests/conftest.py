@@ -13,7 +13,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
-# nnsight mounts `.save` on `object`, which breaks beartype if it is imported later.
+# nnsight mounts `.save` on `object`, which breaks these if they are imported later.
+import anyio._backends._asyncio  # noqa: F401
 import beartype  # noqa: F401
 import pytest
 import torch
@@ -243,3 +244,34 @@ def small_disk() -> Callable[[], AbstractContextManager[None]]:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
     return limited
+
+
+@pytest.fixture(scope="session")
+def ndif_server(organism_folders: tuple[str, str], folders: tuple[Path, Path]) -> Iterator[Any]:
+    """A server of NDIF's kind on loopback that hosts the tiny models."""
+    from ndif_server import NdifServer
+
+    server = NdifServer([*organism_folders, *map(str, folders)])
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def ndif(ndif_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """That server, without faults, as the one that models are opened on."""
+    from ndif_server import KEY
+
+    monkeypatch.setenv("NDIF_HOST", ndif_server.url)
+    monkeypatch.setenv("NDIF_API_KEY", KEY)
+    ndif_server.faults.clear()
+    return ndif_server
+
+
+@pytest.fixture
+def ndif_tiny_pair(ndif: Any, folders: tuple[Path, Path]):
+    """The tiny pair on that server; what it sends back is exact."""
+    from toolkit.models.pair import ModelPair  # not before the import hook
+    from toolkit.models.remote import Remote
+
+    base, distilled = map(str, folders)
+    return ModelPair.from_pretrained(base=base, distilled=distilled, layers=[2], remote=Remote(wire="fp32"))

@@ -104,8 +104,10 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_tensors(path: Path, expected: str) -> dict[str, Tensor]:
+def read_tensors(path: Path, expected: str, rows: Callable[[str, int], slice] | None = None) -> dict[str, Tensor]:
     """Read a safetensors file; `expected` says in an error what the file should have held.
+
+    `rows` says, by name and number of rows, which rows of a tensor are read; by default all.
 
     Raises:
         ValueError: the file is missing, not safetensors, or cut short.
@@ -114,11 +116,16 @@ def read_tensors(path: Path, expected: str) -> dict[str, Tensor]:
         raise ValueError(f"{path} does not exist: expected {expected}")
     try:
         with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return {name: _read_rows(file, name, rows) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(
             f"{path} is corrupt, cut short, or no safetensors file ({error}): expected {expected}"
         ) from error
+
+
+def _read_rows(file: Any, name: str, rows: Callable[[str, int], slice] | None) -> Tensor:
+    shape = file.get_slice(name).get_shape()
+    return file.get_slice(name)[rows(name, shape[0])] if rows and shape else file.get_tensor(name)
 
 
 def _commit() -> str | None:

@@ -8,7 +8,8 @@ from safetensors.torch import load_file, save_file
 from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.initialisation import initialise
 from toolkit.dictionaries.metrics import evaluate
-from toolkit.dictionaries.training import CrosscoderTrainer, NonFiniteError, train
+from toolkit.dictionaries.non_finite import NonFiniteError
+from toolkit.dictionaries.training import CrosscoderTrainer, train
 
 RULES = ["l1", "topk", "batchtopk", "jumprelu"]
 

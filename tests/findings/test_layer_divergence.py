@@ -107,3 +107,11 @@ def test_text_without_two_documents_is_refused(tiny_pair, run, tmp_path):
             measure_layer_divergence(LayerDivergenceConfig(), tiny_pair, run, corpus)
     with pytest.raises(ValueError, match="--tokens 0"):
         LayerDivergenceConfig(tokens=0)
+
+
+def test_on_ndif_the_layers_part_alike(tiny_pair, ndif_tiny_pair, corpus, run):
+    config = LayerDivergenceConfig(tokens=300)
+    here, there = (measure_layer_divergence(config, pair, run, corpus) for pair in (tiny_pair, ndif_tiny_pair))
+    for name, curves in here.curves.items():
+        torch.testing.assert_close(there.curves[name].mean, curves.mean, rtol=1e-5, atol=1e-7)
+        assert torch.equal(there.curves[name].farthest, curves.farthest)

@@ -1,5 +1,6 @@
 import itertools
 import json
+import time
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,9 @@ from transformers import AutoModelForCausalLM
 from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.residual import ActivationStream, Prefetch
 from toolkit.harvest.tokens import TokenStream
+from toolkit.models.connection import RemoteJobError, Traffic
+from toolkit.models.pair import ModelPair
+from toolkit.models.remote import Remote
 
 
 @pytest.fixture
@@ -95,3 +99,101 @@ def test_closing_ends_the_thread_though_nobody_read(make_stream):
     ahead = Prefetch(make_stream())
     ahead.close()
     assert not ahead._thread.is_alive()
+
+
+@pytest.fixture
+def make_remote_stream(ndif, folders, make_documents) -> Callable[..., ActivationStream]:
+    """The same activations, from models on NDIF."""
+
+    def make(**settings: object) -> ActivationStream:
+        options = {"wire": "fp32", "deadline": 2.0, "jobs": 6} | settings
+        pair = ModelPair.from_pretrained(
+            base=str(folders[0]), distilled=str(folders[1]), layers=[2], remote=Remote(**options)
+        )
+        tokens = TokenStream(make_documents(30), pair.tokenizer, row_length=12, batch_tokens=48, seed=0)
+        mask = TokenMask(special_ids=frozenset({5}), keep_position_0=False, outlier_factor=1.2)
+        return ActivationStream(pair, tokens, mask)
+
+    return make
+
+
+FAULTS = ["late", "", "500", "late", "drop", "truncated", "hang", "late"]
+
+
+@pytest.mark.parametrize("faults", [[], FAULTS])
+def test_jobs_give_the_same_chunks_once_and_in_order(make_stream, make_remote_stream, ndif, faults):
+    remote, local = make_remote_stream(deadline=0.5), make_stream()
+    ndif.faults.extend(faults)
+    assert equal(list(remote), list(local))
+    assert not ndif.faults
+    assert remote.state_dict() == local.state_dict()
+
+
+def test_batches_under_way_do_not_count_as_read(make_stream, make_remote_stream, ndif):
+    remote, local = make_remote_stream(jobs=8), make_stream()
+    whole = list(make_stream())
+    opened = len(ndif.payloads)
+    chunks, expected = iter(remote), iter(local)
+    for _ in range(2):
+        assert torch.equal(next(chunks), next(expected))
+        assert remote.state_dict() == local.state_dict()
+    assert len(ndif.payloads) - opened > 2 * 2
+    state = json.loads(json.dumps(remote.state_dict()))
+    resumed = make_remote_stream(jobs=2)
+    resumed.load_state_dict(state)
+    assert equal(list(resumed), whole[2:])
+    assert equal(list(chunks), whole[2:])
+
+
+def test_a_job_that_fails_for_good_is_an_error_in_its_place_and_names_its_batch(make_stream, make_remote_stream, ndif):
+    remote, whole = make_remote_stream(attempts=1, jobs=8), list(make_stream())
+    ndif.faults.extend([""] * 4 + ["evicted"])
+    chunks = []
+    with Prefetch(remote) as ahead:
+        with pytest.raises(RemoteJobError, match=r"batch \d+ of window 0 of the text: .* failed 1 times") as failed:
+            chunks.extend(ahead)  # it takes in what came before the error
+        state = ahead.state_dict()
+    number = int(str(failed.value).split()[1])
+    assert equal(chunks, whole[: number - 1])
+    resumed = make_remote_stream()
+    resumed.load_state_dict(state)
+    assert equal(list(resumed), whole[number - 1 :])
+
+
+def test_closing_does_not_wait_for_the_deadline(make_remote_stream, ndif):
+    remote = make_remote_stream(deadline=60.0)
+    opened = len(ndif.payloads)
+    ndif.faults.extend(["hang"] * 6)
+    ahead = Prefetch(remote)
+    while len(ndif.payloads) < opened + 6:
+        time.sleep(0.01)
+    started = time.perf_counter()
+    ahead.close()
+    assert time.perf_counter() - started < 2
+    assert not ahead._thread.is_alive()
+
+
+@pytest.mark.parametrize(("wire", "largest"), [("bf16", 1e-5), ("int8", 1e-3)])
+def test_narrow_wires_tell_their_error(make_stream, make_remote_stream, wire, largest):
+    remote = make_remote_stream(wire=wire)
+    ids, mask = torch.arange(24).view(2, 12), torch.ones(2, 12, dtype=torch.long)
+    exact = make_stream()._pair.selected(ids, mask, mask.bool())
+    read = remote._pair.selected(ids, mask, mask.bool()).float()
+    traffic: Traffic = remote._pair.base.connection.traffic + remote._pair.distilled.connection.traffic
+    assert traffic.wire_error == pytest.approx(float((read - exact).square().sum() / exact.square().sum()), rel=1e-3)
+    assert 0 < traffic.wire_error < largest
+
+
+@pytest.mark.parametrize("block", [1, 100, 10**6])
+def test_models_by_turns_give_the_same_chunks_and_places(make_stream, folders, make_documents, monkeypatch, block):
+    monkeypatch.setattr("toolkit.models.pair.BLOCK_TOKENS", block)
+    pair = ModelPair.from_pretrained(
+        base=str(folders[0]), distilled=str(folders[1]), layers=[2], device_map="cpu", depth=2, sequential=True
+    )
+    tokens = TokenStream(make_documents(30), pair.tokenizer, row_length=12, batch_tokens=48, seed=0)
+    mask = TokenMask(special_ids=frozenset({5}), keep_position_0=False, outlier_factor=1.2)
+    by_turns, together = ActivationStream(pair, tokens, mask), make_stream()
+    for ours, theirs in zip(by_turns, together, strict=True):
+        assert torch.equal(ours, theirs)
+        assert by_turns.state_dict() == together.state_dict()
+    assert by_turns.state_dict() == together.state_dict()

@@ -76,22 +76,22 @@ def test_the_seed_decides_the_order_and_nothing_else(make_stream):
     assert lengths != sorted(lengths, reverse=True)
 
 
-@pytest.mark.parametrize(("files", "world_size"), [(1, 2), (4, 2), (3, 2), (1, 3)])
-def test_ranks_share_the_documents_out(make_stream, files, world_size):
-    parts = [rows(list(make_stream(90, files, rank=rank, world_size=world_size))) for rank in range(world_size)]
+@pytest.mark.parametrize(("files", "shards"), [(1, 2), (4, 2), (3, 2), (1, 3)])
+def test_shards_share_the_documents_out(make_stream, files, shards):
+    parts = [rows(list(make_stream(90, files, shard=shard, shards=shards))) for shard in range(shards)]
     assert sum(map(Counter, parts), Counter()) == Counter(rows(list(make_stream(90))))
-    assert {len(part) for part in parts} == {90 // world_size}
+    assert {len(part) for part in parts} == {90 // shards}
 
 
-def test_no_rank_reads_what_is_held_out(tmp_path, tokenizer):
+def test_no_shard_reads_what_is_held_out(tmp_path, tokenizer):
     for name, first in (("a", "w1"), ("b", "w2")):
         lines = [json.dumps({"text": f"{first} w{i // 40} w{i % 40}"}) + "\n" for i in range(90)]
         (tmp_path / f"{name}.jsonl").write_text("".join(lines))
     corpus = open_corpus(str(tmp_path), text_field="text", mix=(0.5, 0.5), seed=0)
     options = {"row_length": 16, "batch_tokens": 64, "seed": 0}
     held_out = rows(list(TokenStream(corpus.held_out, tokenizer, **options)))
-    for rank in range(2):
-        train = rows(list(TokenStream(corpus.train, tokenizer, rank=rank, world_size=2, **options)))
+    for shard in range(2):
+        train = rows(list(TokenStream(corpus.train, tokenizer, shard=shard, shards=2, **options)))
         assert len(train) > 80
         assert not set(train) & set(held_out)
 
@@ -99,7 +99,7 @@ def test_no_rank_reads_what_is_held_out(tmp_path, tokenizer):
 @pytest.mark.parametrize("done", [0, 1, 5, 14, "all"])
 def test_a_resumed_stream_goes_on_with_the_very_next_batch(make_stream, monkeypatch, done):
     monkeypatch.setattr("toolkit.harvest.tokens.WINDOW_DOCUMENTS", 30)  # several windows, and mid-window stops
-    options = {"files": 2, "rank": 1, "world_size": 2}
+    options = {"files": 2, "shard": 1, "shards": 2}
     whole = list(make_stream(240, **options))
     done = len(whole) if done == "all" else done
     stream = make_stream(240, **options)

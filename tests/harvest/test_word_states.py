@@ -47,3 +47,10 @@ def test_the_prefix_is_what_begins_every_text_or_a_newline(make_tokenizer, organ
 def test_a_prefix_of_several_tokens_is_refused(make_tokenizer):
     with pytest.raises(ValueError, match=r"'w1 w2' is 2 tokens"):
         prefix_token(make_tokenizer(), "w1 w2")
+
+
+def test_on_ndif_the_states_are_the_same(tiny_pair, ndif_tiny_pair):
+    rows = word_rows(torch.tensor([7, 3, 9]), prefix=5)
+    here, there = (word_states(pair.distilled, rows, [3, 0]) for pair in (tiny_pair, ndif_tiny_pair))
+    for ours, theirs in zip(here, there, strict=True):
+        torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=1e-6)

@@ -141,3 +141,28 @@ def test_attention_windows_shorter_than_the_text(save_model, crosscoder, targets
 def test_a_layer_that_the_crosscoder_does_not_read_is_refused(tiny_pair, crosscoder, targets):
     with pytest.raises(ValueError, match="no stream of 'base' at layer 1"):
         ablation_effects(tiny_pair, crosscoder, targets, ARMS, Method(layer=1))
+
+
+@pytest.mark.parametrize("spliced", [False, True])
+@pytest.mark.parametrize("positions", ["predict", "prefix"])
+def test_on_ndif_the_effects_are_the_same_in_one_job_a_model_and_batch(
+    tiny_pair, ndif_tiny_pair, ndif, crosscoder, targets, positions: Positions, spliced: bool
+):
+    method = Method(positions=positions, spliced=spliced)
+    before = len(ndif.jobs_done)
+    effects = ablation_effects(ndif_tiny_pair, crosscoder, targets, ARMS, method)
+    expected = ablation_effects(tiny_pair, crosscoder, targets, ARMS, method)
+    torch.testing.assert_close(stacked(effects), stacked(expected), rtol=1e-5, atol=1e-5)
+    assert len(ndif.jobs_done) - before == 2 * 2  # a read and a measurement
+    torch.testing.assert_close(
+        predicting_codes(ndif_tiny_pair, crosscoder, targets), predicting_codes(tiny_pair, crosscoder, targets)
+    )
+
+
+def test_a_job_holds_no_crosscoder_and_its_answer_no_logits(ndif_tiny_pair, ndif, random_crosscoder, targets):
+    large = random_crosscoder(n_latents=20_000)  # 5 MB of decoder rows
+    arms = [torch.arange(10_000)] * 20
+    received = ndif_tiny_pair.base.connection.traffic.received
+    ablation_effects(ndif_tiny_pair, large, targets, arms, Method())
+    assert max(map(len, list(ndif.payloads)[-4:])) < 200_000
+    assert ndif_tiny_pair.base.connection.traffic.received - received < 21 * 3 * 50 * 4

@@ -78,3 +78,9 @@ def test_impossible_values_are_refused(tiny_pair, crosscoder):
         SetLatent(tiny_pair, crosscoder, latent=1, value=math.nan)
     with pytest.raises(ValueError, match="latent 12 does not exist"):
         SetLatent(tiny_pair, crosscoder, latent=12, value=0.0)
+
+
+def test_models_on_ndif_are_refused(ndif_tiny_pair, crosscoder):
+    clamp = SetLatent(ndif_tiny_pair, crosscoder, latent=2, value=0.0)
+    with pytest.raises(ValueError, match="such as SetLatent"):
+        ndif_tiny_pair.distilled.generate_ids([[5, 6]], edit=clamp, sampling=Sampling(new_tokens=8))

@@ -119,3 +119,15 @@ def test_text_without_predictions_is_refused(tiny_pair, identity):
     for batches in ([], [nothing]):
         with pytest.raises(ValueError, match="no prediction was measured"):
             splice_effects(tiny_pair, identity, batches, mask(), mean=torch.zeros(2, 32))
+
+
+def test_on_ndif_the_effects_are_the_same(tiny_pair, ndif_tiny_pair, ndif, identity, tokens, mean):
+    identity.W_dec.mul_(0.5)
+    before = len(ndif.jobs_done)
+    effects = splice_effects(ndif_tiny_pair, identity, [tokens, tokens], mask(), mean=mean)
+    assert len(ndif.jobs_done) - before == 2 * 2 * 2  # for each model and batch a read and a measurement
+    for effect, expected in zip(
+        effects, splice_effects(tiny_pair, identity, [tokens, tokens], mask(), mean=mean), strict=True
+    ):
+        for name in ("kl", "kl_mean", "loss_recovered", "n"):
+            assert getattr(effect, name) == pytest.approx(getattr(expected, name), rel=1e-5)

@@ -12,6 +12,8 @@ from toolkit.interventions.steering import Answers, Writing, answer_under
 from toolkit.models.chat import CLOSING, thinking_prompt
 from toolkit.models.generation import Sampling
 from toolkit.models.loading import load_model, load_tokenizer
+from toolkit.models.placement import Placement
+from toolkit.models.remote import Remote
 from toolkit.models.tokenizers import encode
 from toolkit.models.tracing import TracedModel
 
@@ -24,7 +26,9 @@ WRITING = Writing(layer=1, hesitation_ids=frozenset(range(0, 2000, 3)), new_toke
 
 @pytest.fixture(scope="module")
 def model(organism_folders) -> TracedModel:
-    return TracedModel(load_model(organism_folders[1], load_tokenizer(organism_folders[1]), "auto", "cpu"))
+    return TracedModel(
+        load_model(organism_folders[1], load_tokenizer(organism_folders[1]), Placement(device_map="cpu"))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +78,15 @@ def test_batches_do_not_matter(model, shifts, monkeypatch):
     parts = answer_under(model, QUESTIONS, shifts, WRITING)
     assert parts.texts == whole.texts
     assert torch.equal(parts.hesitation, whole.hesitation)
+
+
+def test_on_ndif_the_answers_are_the_same(model, shifts, ndif, organism_folders):
+    hosted = TracedModel.open_remote(organism_folders[1], model.tokenizer, Remote())
+    here, there = (answer_under(each, QUESTIONS, shifts, WRITING) for each in (model, hosted))
+    assert there.texts == here.texts
+    for name in ("length", "log_length", "hesitation", "finished"):
+        assert torch.equal(getattr(there, name), getattr(here, name))
+    assert len(ndif.jobs_done) > 0
 
 
 def test_seeds_differ_by_question_sample_and_study():

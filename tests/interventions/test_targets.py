@@ -115,3 +115,9 @@ def test_batches_hold_every_prefix_once_padded_on_the_left(tiny_pair, batches, b
         places += where.tolist()
     assert sorted(places) == list(range(len(targets.prefixes)))
     assert (len(targets.batches(budget)) == 1) == (budget == 10_000)
+
+
+def test_on_ndif_the_same_positions_do(tiny_pair, ndif_tiny_pair, batches):
+    here, there = (search(pair, batches, (0.015, 0.03)).draw(100, generator()) for pair in (tiny_pair, ndif_tiny_pair))
+    for name in (OTHER, "wait", "but"):
+        assert drawn(there[name]) == drawn(here[name])

@@ -1,5 +1,7 @@
 """Edits: a function, its operands and its positions."""
 
+from dataclasses import replace
+
 import torch
 
 from toolkit.models.edits import Edit
@@ -21,4 +23,7 @@ def test_rows_take_their_own_operands_and_positions_along():
     two = Edit(layer=0, function=lambda r, a, b: r + a + b, operands=edit.operands, positions=where)
     chosen = torch.tensor([2, 0])
     residual = torch.zeros(3, 3, 2)
+    tokens = replace(two, function=lambda r, a: r + a, operands=(torch.arange(6.0).view(3, 2),))
+    torch.testing.assert_close(tokens.rows(chosen)(residual[chosen]), tokens(residual)[chosen])
+    assert tokens(residual)[torch.eye(3, dtype=torch.bool)].flatten().tolist() == list(range(6))
     torch.testing.assert_close(two.rows(chosen)(residual[chosen]), two(residual)[chosen])

@@ -1,11 +1,12 @@
 """Generation against transformers' own, and against full passes without a cache and with a plain hook."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import chain, pairwise
 from pathlib import Path
 
 import pytest
 import torch
+from ndif_server import KEY, NdifServer
 from torch import Tensor
 from transformers import AutoModelForCausalLM, DynamicCache, Gemma2Config, PreTrainedModel
 
@@ -13,6 +14,8 @@ from toolkit.models.edits import Edit
 from toolkit.models.generation import Sampling, Step, continue_rows
 from toolkit.models.layers import layers_path
 from toolkit.models.loading import load_model, load_tokenizer
+from toolkit.models.placement import Placement
+from toolkit.models.remote import Remote
 from toolkit.models.tracing import TracedModel
 
 PROMPTS = [[5, 9, 2, 31, 17, 8], [3], [12, 12, 30], [22, 1, 7, 19]]
@@ -33,7 +36,7 @@ def varied(folder: Path, to: Path) -> Path:
 
 
 def trace(folder: Path) -> TracedModel:
-    return TracedModel(load_model(str(folder), load_tokenizer(str(folder)), "auto", "cpu"))
+    return TracedModel(load_model(str(folder), load_tokenizer(str(folder)), Placement(device_map="cpu")))
 
 
 @pytest.fixture(scope="module")
@@ -236,3 +239,60 @@ def test_what_cannot_be_generated_is_said(model: TracedModel) -> None:
             Sampling(temperature=bad)
     with pytest.raises(ValueError, match="new_tokens 0: must be at least 1"):
         Sampling(new_tokens=0)
+
+
+@pytest.fixture(scope="module")
+def any_server(any_varied: Path) -> Iterator[NdifServer]:
+    server = NdifServer([str(any_varied)])
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def any_hosted(any_server: NdifServer, any_varied: Path, monkeypatch: pytest.MonkeyPatch) -> TracedModel:
+    """The same model, on a server."""
+    monkeypatch.setenv("NDIF_HOST", any_server.url)
+    monkeypatch.setenv("NDIF_API_KEY", KEY)
+    return TracedModel.open_remote(str(any_varied), load_tokenizer(str(any_varied)), Remote())
+
+
+@pytest.mark.parametrize(("temperature", "edit_prompt"), [(0.0, True), (1.5, False)])
+def test_on_ndif_answers_are_the_same_token_for_token_in_one_job(
+    any_model: TracedModel,
+    any_hosted: TracedModel,
+    any_server: NdifServer,
+    monkeypatch: pytest.MonkeyPatch,
+    temperature: float,
+    edit_prompt: bool,
+) -> None:
+    sampling = Sampling(new_tokens=NEW, temperature=temperature, edit_prompt=edit_prompt, seeds=(7, 8, 7, 9))
+    edit = _add(20 * torch.randn(4, 1, any_model.d_model, generator=torch.Generator().manual_seed(3)))
+    whole = any_model.generate_ids(PROMPTS, edit=edit, sampling=sampling)
+    end = whole[0][3]
+    for ends in ([END], [END, end], sorted({row[4] for row in whole})):  # the last: all rows end before the limit
+        for each in (any_model, any_hosted):
+            monkeypatch.setattr(each.model._module.generation_config, "eos_token_id", ends)
+        before = len(any_server.jobs_done)
+        expected = any_model.generate_ids(PROMPTS, edit=edit, sampling=sampling)
+        assert any_hosted.generate_ids(PROMPTS, edit=edit, sampling=sampling) == expected
+        assert len(any_server.jobs_done) == before + 1
+    assert max(map(len, expected)) < NEW
+    plain = Sampling(new_tokens=3, temperature=temperature)
+    assert any_hosted.generate_ids(PROMPTS, sampling=plain) == any_model.generate_ids(PROMPTS, sampling=plain)
+
+
+def test_what_the_checkpoint_says_of_generation_is_overruled_on_ndif(
+    any_model: TracedModel, any_hosted: TracedModel, any_server: NdifServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (served,) = any_server.models.values()
+    for name, value in {"do_sample": True, "temperature": 9.0, "repetition_penalty": 9.0, "max_length": 3}.items():
+        monkeypatch.setattr(served._module.generation_config, name, value)
+    sampling = Sampling(new_tokens=NEW)
+    assert any_hosted.generate_ids(PROMPTS, sampling=sampling) == any_model.generate_ids(PROMPTS, sampling=sampling)
+
+
+def test_an_edit_made_at_each_step_is_refused_on_ndif(any_hosted: TracedModel) -> None:
+    with pytest.raises(ValueError, match=r"made anew at each step, such as SetLatent.* without remote"):
+        any_hosted.generate_ids(PROMPTS, edit=lambda step: _add(torch.zeros(1)), sampling=Sampling(new_tokens=NEW))
+    with pytest.raises(ValueError, match="2 seeds for 4 prompts"):
+        any_hosted.generate_ids(PROMPTS, sampling=Sampling(new_tokens=NEW, seeds=(1, 2)))

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from toolkit.models.loading import load_config, load_model, load_tokenizer
+from toolkit.models.placement import Placement
+
+ON_CPU = Placement(device_map="cpu")
 
 
 @pytest.fixture
@@ -61,7 +64,7 @@ def test_truncated_weights(copied: Path) -> None:
     weights = copied / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"cannot load the weights of the model in '.*model'"):
-        load_model(str(copied), load_tokenizer(str(copied)), "auto", "cpu")
+        load_model(str(copied), load_tokenizer(str(copied)), ON_CPU)
 
 
 def test_a_folder_without_a_tokenizer(copied: Path) -> None:

@@ -25,3 +25,9 @@ def test_a_row_beyond_the_context_and_an_id_without_embedding(tiny_pair):
         row_losses(tiny_pair.base, [[1] * 65])
     with pytest.raises(ValueError, match="token id 50 is out of range: the model has 50 embeddings"):
         row_losses(tiny_pair.base, [[1, 50]])
+
+
+def test_on_ndif_the_losses_are_the_same(tiny_pair, ndif_tiny_pair):
+    torch.testing.assert_close(
+        row_losses(ndif_tiny_pair.base, ROWS), row_losses(tiny_pair.base, ROWS), rtol=1e-6, atol=1e-6
+    )

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, DynamicCache
 from toolkit.models.edits import Edit
 from toolkit.models.layers import layers_path
 from toolkit.models.loading import load_model, load_tokenizer
+from toolkit.models.placement import Placement
 from toolkit.models.tracing import TracedModel
 
 Batch = tuple[Tensor, Tensor]
@@ -19,7 +20,7 @@ FINAL_MODULES = {"model.norm", "transformer.ln_f", "gpt_neox.final_layer_norm", 
 
 
 def trace(folder: Path) -> TracedModel:
-    return TracedModel(load_model(str(folder), load_tokenizer(str(folder)), "auto", "cpu"))
+    return TracedModel(load_model(str(folder), load_tokenizer(str(folder)), Placement(device_map="cpu")))
 
 
 @pytest.fixture(scope="module")

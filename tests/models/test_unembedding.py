@@ -6,7 +6,7 @@ import torch
 from toolkit.models.layers import layers_path
 from toolkit.models.pair import ModelPair
 from toolkit.models.tracing import TracedModel
-from toolkit.models.unembedding import direction_logits
+from toolkit.models.unembedding import direction_logits, direction_tokens
 
 
 @pytest.fixture
@@ -48,3 +48,24 @@ def test_the_stream_before_the_final_norm_gives_the_models_own_logits(tiny_pair:
         expected = module(input_ids=ids).logits[0]
     handle.remove()
     torch.testing.assert_close(direction_logits(tiny_pair.base, seen[0]), expected, atol=1e-4, rtol=1e-3)
+
+
+def test_on_ndif_directions_say_the_same(tiny_pair: ModelPair, ndif_tiny_pair: ModelPair) -> None:
+    directions = torch.randn(5, 32, generator=torch.Generator().manual_seed(2))
+    here, there = (direction_logits(pair.base, directions) for pair in (tiny_pair, ndif_tiny_pair))
+    torch.testing.assert_close(there, here, rtol=1e-5, atol=1e-5)
+    how = {"vocabulary": 42, "tokens": 3, "together": 2}
+    here, there = (direction_tokens(pair.distilled, directions, **how) for pair in (tiny_pair, ndif_tiny_pair))
+    for ours, theirs in zip(here, there, strict=True):
+        torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=1e-5)
+
+
+def test_the_tokens_at_either_end(tiny_pair: ModelPair) -> None:
+    directions = torch.randn(5, 32, generator=torch.Generator().manual_seed(2))
+    logits = direction_logits(tiny_pair.base, directions)[:, :42]
+    up, promoted, down, suppressed = direction_tokens(tiny_pair.base, directions, vocabulary=42, tokens=3, together=2)
+    order = logits.argsort(dim=1, descending=True)
+    assert torch.equal(promoted, order[:, :3])
+    assert torch.equal(suppressed, order.flip(1)[:, :3])
+    torch.testing.assert_close(up, logits.gather(1, promoted))
+    torch.testing.assert_close(down, logits.gather(1, suppressed))

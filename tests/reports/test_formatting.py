@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from toolkit.reports.formatting import compact, duration, estimate, interval, number, percent
+from toolkit.reports.formatting import compact, duration, estimate, interval, number, percent, size
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,11 @@ def test_percent_has_one_decimal() -> None:
 )
 def test_a_value_ends_where_its_interval_begins_to_doubt_it(given: tuple, texts: tuple[str, str]) -> None:
     assert estimate(*given) == texts
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "written"),
+    [(0, "0 B"), (950, "950 B"), (18_240, "18.2 kB"), (1_240_000_000, "1.24 GB"), (4 * 10**14, "400 TB")],
+)
+def test_sizes(n_bytes: int, written: str) -> None:
+    assert size(n_bytes) == written

@@ -25,6 +25,13 @@ def test_lines_tell_share_speed_time_left_and_measures(clock: list[float]) -> No
     )
 
 
+def test_bytes_received_are_told(clock: list[float]) -> None:
+    progress = Progress("training", 1_000_000, ("base", "distilled"))
+    clock[0] += 10
+    progress(200_000, fve=(0.948, 0.9441), l0=13.94, dead_share=0.121, received=1_240_000_000)
+    assert progress.lines().endswith("L0 13.9   dead 12.1 %   1.24 GB received")
+
+
 def test_speed_of_a_resumed_run_counts_what_it_did_itself(clock: list[float]) -> None:
     progress = Progress("training", 1_000_000, (), start_tokens=900_000)
     clock[0] += 10
@@ -54,7 +61,7 @@ def test_a_listener_hears_of_every_step() -> None:
 def test_it_fits_eighty_columns(clock: list[float]) -> None:
     progress = Progress("harvest and train", 400_000_000, ("base", "distilled"))
     clock[0] += 10_000
-    progress(123_456_789, fve=(0.948, 0.944), l0=113.9, dead_share=0.12)
+    progress(123_456_789, fve=(0.948, 0.944), l0=113.9, dead_share=0.12, received=123_400_000_000)
     console = Console(file=io.StringIO(), width=80)
     console.print(progress)
     assert len(console.file.getvalue().splitlines()) == 2

@@ -9,7 +9,7 @@ from toolkit.harvest.documents import Corpus, open_corpus
 from toolkit.models.pair import ModelPair
 from toolkit.runs.folder import RunFolder
 from toolkit.runs.settings import RunConfig, parse_command_line
-from toolkit.runs.streams import open_activations
+from toolkit.runs.streams import open_training
 from toolkit.runs.training_run import TrainingRun
 
 
@@ -32,6 +32,6 @@ def open_run(corpus: Corpus) -> Callable[..., TrainingRun]:
     def open_(config: RunConfig, pair: ModelPair) -> TrainingRun:
         folder = RunFolder.open(config.out, config.settings(), resume=config.resume, overwrite=False)
         folder.write_json("config.json", {"run": config.settings()})
-        return TrainingRun(config, pair, open_activations(config, pair, corpus.train), folder)
+        return TrainingRun(config, pair, open_training(config, pair, corpus), folder)
 
     return open_

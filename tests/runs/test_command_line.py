@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from toolkit.artifacts import DiskFullError
-from toolkit.dictionaries.training import NonFiniteError
+from toolkit.dictionaries.non_finite import NonFiniteError
 from toolkit.runs.command_line import Again, run_main, run_recipe
 from toolkit.runs.interrupts import Interrupted
 

@@ -1,12 +1,24 @@
 import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from transformers import PreTrainedTokenizerFast
 
 from toolkit.harvest.documents import Corpus
 from toolkit.models.pair import ModelPair
 from toolkit.runs.settings import RunConfig
-from toolkit.runs.streams import fitting_tokens, open_activations, open_mask, open_tokens
+from toolkit.runs.streams import (
+    cache_identity,
+    fitting_tokens,
+    open_activations,
+    open_mask,
+    open_tokens,
+    open_training,
+    tokenizer_hash,
+)
 
 
 def test_settings_reach_the_stream(config: RunConfig, pair: ModelPair, corpus: Corpus) -> None:
@@ -54,3 +66,50 @@ def test_tokens_are_dropped_by_name(config: RunConfig, pair: ModelPair, corpus: 
 def test_a_token_that_is_none_is_refused(config: RunConfig, pair: ModelPair) -> None:
     with pytest.raises(ValueError, match=r"--drop-tokens \['<thonk>'\]: not in the tokenizer's vocabulary"):
         open_mask(dataclasses.replace(config, drop_tokens=("<thonk>",)), pair)
+
+
+def test_training_text_comes_by_way_of_the_cache_where_one_is_named(
+    config: RunConfig, pair: ModelPair, corpus: Corpus, tmp_path: Path
+) -> None:
+    streamed = list(open_training(config, pair, corpus)[0])
+    cached = dataclasses.replace(config, cache=tmp_path / "cache")
+    for _ in range(2):
+        read = list(open_training(cached, pair, corpus)[0])
+        assert all(torch.equal(a, b) for a, b in zip(read, streamed, strict=True))
+    held_out = next(iter(open_activations(cached, pair, corpus.held_out)))
+    assert not torch.equal(held_out[:10], streamed[0][:10])
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("row_length", {"row_length": 32}),
+        ("forward_tokens", {"forward_tokens": 256}),
+        ("keep_position_0", {"keep_position_0": True}),
+        ("drop_tokens", {"drop_tokens": ("special",)}),
+        ("outlier_factor", {"outlier_factor": 2.0}),
+        ("seed", {"seed": 1}),
+        ("text_field", {"text_field": "body"}),
+        ("type", {"cache_dtype": "int8"}),
+        ("dtype", {"dtype": "bfloat16"}),
+    ],
+)
+def test_a_cache_is_told_by_what_decides_its_content(
+    config: RunConfig, pair: ModelPair, corpus: Corpus, name: str, change: dict[str, Any]
+) -> None:
+    one, other = (cache_identity(each, pair, corpus.origin) for each in (config, dataclasses.replace(config, **change)))
+    assert [each for each in one if one[each] != other[each]] == [name]
+
+
+def test_a_cache_serves_runs_that_differ_in_how_they_train(config: RunConfig, pair: ModelPair, corpus: Corpus) -> None:
+    training = dataclasses.replace(config.training, n_latents=32, k=4, lr=0.1)
+    other = dataclasses.replace(config, training=training, buffer_tokens=512, checkpoint_steps=3, held_out_tokens=1024)
+    assert cache_identity(other, pair, corpus.origin) == cache_identity(config, pair, corpus.origin)
+
+
+def test_a_tokenizer_is_told_by_its_rules_not_by_how_it_was_used(
+    make_tokenizer: Callable[..., PreTrainedTokenizerFast],
+) -> None:
+    one, same, other = make_tokenizer(), make_tokenizer(), make_tokenizer(adds_bos=True)
+    same(["w1 w2", "w3"], padding=True, truncation=True, max_length=1)
+    assert tokenizer_hash(one) == tokenizer_hash(same) != tokenizer_hash(other)

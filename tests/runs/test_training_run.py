@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from toolkit.dictionaries.training import NonFiniteError
+from toolkit.dictionaries.non_finite import NonFiniteError
 from toolkit.models.pair import ModelPair
 from toolkit.runs.interrupts import Interrupted
 from toolkit.runs.settings import RunConfig
@@ -21,7 +21,7 @@ def end_state(run: TrainingRun) -> tuple[dict[str, torch.Tensor], list[dict[str,
 
 def at_step(run: TrainingRun, number: int, act: Callable[[], object]) -> None:
     """Run on, and act once when step `number` is done."""
-    for step in run.steps():
+    for [step] in run.steps():
         if step.step == number:
             act()
 
@@ -39,7 +39,7 @@ def test_a_signal_saves_and_the_run_goes_on_exactly(
     with open_run(config, pair) as run, pytest.raises(Interrupted, match="saved at step 10"):
         at_step(run, 10, lambda: signal.raise_signal(number))
     with open_run(dataclasses.replace(config, resume=True), pair) as run:
-        assert [step.step for step in run.steps()] == list(range(11, 41))
+        assert [step.step for [step] in run.steps()] == list(range(11, 41))
     resumed_weights, resumed_records = end_state(run)
     assert resumed_records == records
     assert all(torch.equal(weights[name], resumed_weights[name]) for name in weights)
@@ -54,7 +54,7 @@ def test_a_run_goes_on_from_each_kept_checkpoint(open_run: OpenRun, config: RunC
     with (config.out / "metrics.jsonl").open("a") as file:
         file.write('{"step": 41, "tok')  # a line cut short by a kill
     with open_run(dataclasses.replace(config, resume=True), pair) as run:
-        assert [step.step for step in run.steps()] == [36, 37, 38, 39, 40]
+        assert [step.step for [step] in run.steps()] == [36, 37, 38, 39, 40]
     again, records_again = end_state(run)
     assert records_again == records
     assert all(torch.equal(weights[name], again[name]) for name in weights)

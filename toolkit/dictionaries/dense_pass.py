@@ -21,7 +21,7 @@ def l1_pass(
     """
     norms = stream_norms.sum(dim=1)
     codes = _pre_activations(x, weights, dtype, workspace).relu_()
-    error, error_gradient = _decode(x, codes, weights, dtype)
+    error, error_gradient = _decode(x, codes, weights, dtype, workspace)
     code_gradient = _multiply(error_gradient, weights.W_dec.t(), dtype, workspace, "code_gradient")
     code_gradient += norms * (coefficient / len(x))
     torch.ops.aten.threshold_backward(code_gradient, codes, 0, grad_input=code_gradient)
@@ -53,7 +53,7 @@ def jumprelu_pass(
     distance = codes * norms - threshold
     passes = distance > 0
     codes *= passes
-    error, error_gradient = _decode(x, codes, weights, dtype)
+    error, error_gradient = _decode(x, codes, weights, dtype, workspace)
     code_gradient = _multiply(error_gradient, weights.W_dec.t(), dtype, workspace, "code_gradient")
     # The decoder sees score / norm, hence θ / norm just above the threshold and 0 just below it.
     window = (distance.abs_() < bandwidth / 2).to(x.dtype)
@@ -76,9 +76,12 @@ def _pre_activations(x: Tensor, weights: Weights, dtype: torch.dtype, workspace:
     return codes
 
 
-def _decode(x: Tensor, codes: Tensor, weights: Weights, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    error = codes.to(dtype) @ weights.W_dec.to(dtype)
-    error = error.to(x.dtype).add_(weights.b_dec - x)
+def _decode(
+    x: Tensor, codes: Tensor, weights: Weights, dtype: torch.dtype, workspace: Workspace
+) -> tuple[Tensor, Tensor]:
+    decoded = (codes.to(dtype) @ weights.W_dec.to(dtype)).to(x.dtype)
+    workspace.split.latents.sum_(decoded)
+    error = decoded.add_(weights.b_dec - x)
     return error, error * (2 / len(x))
 
 

@@ -27,14 +27,21 @@ class Partition:
         start = self.n_shared + model * self.n_exclusive
         return slice(start, start + self.n_exclusive)
 
-    def project_(self, decoder: Float[Tensor, "latent width"]) -> None:
-        """Project decoder rows, or their gradient, onto the partition in place; width is stream × d_model."""
+    def project_(self, decoder: Float[Tensor, "latent width"], first: int = 0) -> None:
+        """Project decoder rows, or their gradient, onto the partition in place; width is stream × d_model.
+
+        first: the latent of the first row, where `decoder` holds a part of the rows.
+        """
         rows = decoder.view(len(decoder), self.n_models, -1)  # streams are model-major
         if self.n_shared:
-            shared = rows[: self.n_shared]
+            shared = rows[_within(slice(0, self.n_shared), first)]
             shared.copy_(shared.mean(dim=1, keepdim=True).expand_as(shared))
         if self.n_exclusive:
             for model in range(self.n_models):
-                owned = rows[self.owned(model)]
+                owned = rows[_within(self.owned(model), first)]
                 owned[:, :model] = 0
                 owned[:, model + 1 :] = 0
+
+
+def _within(latents: slice, first: int) -> slice:
+    return slice(max(0, latents.start - first), max(0, latents.stop - first))

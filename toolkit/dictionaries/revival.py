@@ -7,19 +7,26 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from toolkit.dictionaries.collectives import ALONE, Ranks
 from toolkit.dictionaries.weights import Pass, Weights
 
 MOST_AT_ONCE = 512  # dead latents taken in one step, in turn: bounds the cost at a few per cent of a step
 KEPT_PER_TOKEN = 64  # dead latents that reconstruct the error of one token
 
 
-def choose_dead(silent_tokens: Int[Tensor, " latent"], dead_after: int, step: int) -> Int[Tensor, " dead"]:
-    """Return dead latents, at most 512 of them: another stretch of the list each step."""
-    dead = (silent_tokens >= dead_after).nonzero().squeeze(1)
-    if len(dead) <= MOST_AT_ONCE:
-        return dead
-    turn = torch.arange(MOST_AT_ONCE, device=dead.device) + step * MOST_AT_ONCE
-    return dead[turn % len(dead)]
+def choose_dead(
+    silent_tokens: Int[Tensor, " latent"], dead_after: int, step: int, latents: Ranks = ALONE, first: int = 0
+) -> Int[Tensor, " dead"]:
+    """Return dead latents, at most 512 of all ranks: another stretch of the list each step.
+
+    `first` is the place of this rank's first latent among all; what is returned counts from it.
+    """
+    dead = latents.gathered((silent_tokens >= dead_after).nonzero().squeeze(1) + first)
+    if len(dead) > MOST_AT_ONCE:
+        turn = torch.arange(MOST_AT_ONCE, device=dead.device) + step * MOST_AT_ONCE
+        dead = dead[turn % len(dead)]
+    own = dead - first
+    return own[(own >= 0) & (own < len(silent_tokens))]
 
 
 def auxk_loss(x: Float[Tensor, "token width"], error: Float[Tensor, "token width"], rows: Weights) -> Float[Tensor, ""]:
@@ -55,25 +62,31 @@ def add_revival(
     dead: Int[Tensor, " dead"],
     coefficient: float,
     norms: Float[Tensor, " dead"] | None = None,
+    latents: Ranks = ALONE,
 ) -> Float[Tensor, ""]:
     """Add the gradient of coefficient × revival loss to the dead rows of `found.gradients`; return the loss.
 
-    The loss is the pre-activation one where decoder `norms` are given, else AuxK.
+    The loss is the pre-activation one where decoder `norms` are given, else AuxK. Where ranks share out the latents,
+    each computes it of all their dead latents, for these reconstruct the error together, and keeps its own rows.
     """
-    if len(dead) == 0:
+    place = latents.place_of(dead)
+    rows = Weights(
+        W_enc=latents.gathered(weights.W_enc[dead]),
+        b_enc=latents.gathered(weights.b_enc[dead]),
+        W_dec=latents.gathered(weights.W_dec[dead]),
+        b_dec=weights.b_dec,
+        log_threshold=None if weights.log_threshold is None else latents.gathered(weights.log_threshold[dead]),
+    )
+    if len(rows.b_enc) == 0:
         return x.new_zeros(())
+    moved = [rows.W_enc.requires_grad_(), rows.b_enc.requires_grad_(), rows.W_dec.requires_grad_()]
     with torch.enable_grad():
-        rows = Weights(
-            W_enc=weights.W_enc[dead].requires_grad_(),
-            b_enc=weights.b_enc[dead].requires_grad_(),
-            W_dec=weights.W_dec[dead].requires_grad_(),
-            b_dec=weights.b_dec,
-            log_threshold=None if weights.log_threshold is None else weights.log_threshold[dead],
-        )
-        loss = auxk_loss(x, found.error, rows) if norms is None else preactivation_loss(x, norms, rows)
-        moved = (rows.W_enc, rows.b_enc, rows.W_dec)
+        if norms is None:
+            loss = auxk_loss(x, found.error, rows)
+        else:
+            loss = preactivation_loss(x, latents.gathered(norms), rows)
         by_row = torch.autograd.grad(coefficient * loss, moved, allow_unused=True, materialize_grads=True)
     gradients = (found.gradients.W_enc, found.gradients.b_enc, found.gradients.W_dec)
     for gradient, dead_rows in zip(gradients, by_row, strict=True):
-        gradient.index_add_(0, dead, dead_rows)
+        gradient.index_add_(0, dead, dead_rows[place])
     return loss.detach()

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from toolkit.dictionaries.collectives import Ranks
 from toolkit.dictionaries.sparse_codes import SparsePattern
 from toolkit.dictionaries.sparsity import batchtopk_candidates, batchtopk_cut, topk_positions
 from toolkit.dictionaries.weights import Pass, Weights, Workspace
@@ -30,7 +31,10 @@ def sparse_pass(
     """
     pattern, codes, cut = _select(x, weights, norms, k, last_cut, dtype, workspace)
     by_token, order = pattern.transposed()
-    error = torch.addmm(weights.b_dec - x, by_token.matrix(codes[order]), weights.W_dec)
+    latents = workspace.split.latents
+    start = weights.b_dec - x if latents.is_first else torch.zeros_like(x)
+    error = torch.addmm(start, by_token.matrix(codes[order]), weights.W_dec)
+    latents.sum_(error)
     error_gradient = error * (2 / len(x))
     code_gradient = pattern.sampled_product(weights.W_dec, error_gradient)
     gradients = Weights(
@@ -59,17 +63,32 @@ def _select(
 ) -> tuple[SparsePattern, Tensor, Tensor]:
     """Return which latents fire on which tokens, their codes (not norm-weighted), and the smallest kept score."""
     scores = _scores(x, weights, norms, dtype, workspace)
-    n_kept = k * len(x)
-    flat = topk_positions(scores, k) if last_cut is None else batchtopk_candidates(scores, n_kept, last_cut)
+    split = workspace.split
+    n_kept = k * split.tokens.total(len(x))
+    if last_cut is None:
+        flat = topk_positions(scores, min(k, len(scores)))
+    else:
+        flat = batchtopk_candidates(scores, n_kept, last_cut, split.ranks)
     pattern = SparsePattern.from_flat(flat, (len(norms), len(x)))
     if dtype == torch.float32:
         codes = scores.view(-1)[flat] / norms[pattern.rows]
     else:
         codes = pattern.sampled_product(weights.W_enc, x) + weights.b_enc[pattern.rows]
     candidate_scores = codes * norms[pattern.rows]
-    cut = x.new_zeros(()) if last_cut is None else batchtopk_cut(candidate_scores, n_kept)
-    kept = ((candidate_scores >= cut) & (candidate_scores > 0)).nonzero().squeeze(1)
+    if last_cut is None:
+        cut, floor = x.new_zeros(()), _cuts_by_token(candidate_scores, pattern, k, split.latents)
+    else:
+        cut = floor = batchtopk_cut(split.ranks.gathered(candidate_scores), n_kept)
+    kept = ((candidate_scores >= floor) & (candidate_scores > 0)).nonzero().squeeze(1)
     return pattern.restricted(kept), codes[kept], cut
+
+
+def _cuts_by_token(scores: Tensor, pattern: SparsePattern, k: int, latents: Ranks) -> Tensor:
+    """For each candidate, the k-th largest score of its token on all ranks, each with as many candidates a token."""
+    if latents.size == 1:
+        return scores.new_zeros(())
+    by_latent = scores[torch.argsort(pattern.columns, stable=True)].view(pattern.shape[1], -1).t()
+    return latents.gathered(by_latent).topk(k, dim=0).values[-1][pattern.columns]
 
 
 def _scores(x: Tensor, weights: Weights, norms: Tensor, dtype: torch.dtype, workspace: Workspace) -> Tensor:

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from toolkit.dictionaries.collectives import ALONE, Ranks
+
 MARGINS = (0.98, 0.9, 0.6, 0.0)  # of the last cut; the first leaves about a tenth more than are kept
 STRIDE = 61  # of the sample that estimates a first cut; prime, so that it meets all tokens and latents
 
@@ -26,24 +28,24 @@ def positions_above(scores: Float[Tensor, "latent token"], floor: float) -> Int[
 
 
 def batchtopk_candidates(
-    scores: Float[Tensor, "latent token"], n_kept: int, last_cut: float
+    scores: Float[Tensor, "latent token"], n_kept: int, last_cut: float, ranks: Ranks = ALONE
 ) -> Int[Tensor, " nonzero"]:
-    """Return flat positions that hold the `n_kept` largest positive scores of the batch, and somewhat more.
+    """Return flat positions that hold the `n_kept` largest positive scores of all ranks' batch, and somewhat more.
 
     Scores a little below the last batch's cut nearly always suffice; where they do not, the margin grows until
     they do or all positive scores are in. The margin thus costs time only, never exactness. A `last_cut` of 0
     stands for a first batch: its cut is estimated from a sample of the scores.
     """
-    cut = last_cut or _sampled_cut(scores, n_kept)
+    cut = last_cut or _sampled_cut(scores, n_kept, ranks)
     for margin in MARGINS:
         candidates = positions_above(scores, margin * cut)
-        if len(candidates) >= n_kept:
+        if ranks.total(len(candidates)) >= n_kept:
             break
     return candidates
 
 
-def _sampled_cut(scores: Tensor, n_kept: int) -> float:
-    sample = scores.view(-1)[::STRIDE].float()
+def _sampled_cut(scores: Tensor, n_kept: int, ranks: Ranks) -> float:
+    sample = ranks.gathered(scores.view(-1)[::STRIDE].float())
     return max(0.0, sample.topk(max(1, n_kept // STRIDE)).values[-1].item())
 
 

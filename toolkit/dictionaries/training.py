@@ -10,9 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from toolkit.dictionaries import schedules
+from toolkit.dictionaries.collectives import WHOLE, Split
 from toolkit.dictionaries.configs import CrosscoderConfig, TrainingConfig
 from toolkit.dictionaries.crosscoder import Crosscoder, fold
 from toolkit.dictionaries.dense_pass import jumprelu_pass, l1_pass
+from toolkit.dictionaries.non_finite import NonFiniteError, describe
 from toolkit.dictionaries.partition import Partition
 from toolkit.dictionaries.revival import add_revival, choose_dead
 from toolkit.dictionaries.sparse_pass import sparse_pass
@@ -20,6 +22,12 @@ from toolkit.dictionaries.weights import EPSILON, Pass, Weights, Workspace
 
 Activations = Float[Tensor, "token stream d_model"]
 MOMENTS = ("exp_avg", "exp_avg_sq")
+ROWS = ("W_enc", "b_enc", "W_dec", "log_threshold", "silent_tokens")
+
+
+def has_latent_rows(name: str) -> bool:
+    """Whether a tensor of a trainer's state has a row for each latent; a path before its name does not matter."""
+    return name.rpartition("/")[2].removeprefix("exp_avg.").removeprefix("exp_avg_sq.") in ROWS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,26 +60,14 @@ class StepMetrics:
     """Norm of the whole gradient before clipping."""
 
 
-class NonFiniteError(RuntimeError):
-    """Raised instead of an update that would put NaN or infinity into the weights.
-
-    `step` is the step that failed; `statistics` has one line per stream of the batch.
-    """
-
-    def __init__(self, step: int, statistics: tuple[str, ...]) -> None:
-        self.step = step
-        self.statistics = statistics
-        lines = "\n  ".join(statistics)
-        super().__init__(
-            f"step {step} met NaN or infinity; the weights are as before it. The batch, raw, per stream:\n  {lines}"
-        )
-
-
 class CrosscoderTrainer:
     """Trains one crosscoder on raw activations [token, stream, d_model]; streams are model-major.
 
     `state` is what `initialise` made, or what `state_dict` returned earlier, perhaps by way of a safetensors
     file; the trainer updates its tensors in place. `models`, `layers` and `sources` are as in `CrosscoderConfig`.
+
+    `split` says what several processes share out. Each is given its own tokens of a batch and takes the same steps as
+    one process with all of them. Where latents are shared out, `state` holds this rank's rows alone.
     """
 
     def __init__(
@@ -82,8 +78,10 @@ class CrosscoderTrainer:
         models: tuple[str, ...],
         layers: tuple[int, ...],
         sources: tuple[str, ...] = (),
+        split: Split = WHOLE,
     ) -> None:
-        self.training = training
+        self.training, self._split = training, split
+        self._first_latent = split.latents.share_of(training.n_latents).start
         self.config = CrosscoderConfig(
             d_model=state["b_dec"].numel() // (len(models) * len(layers)),
             models=models,
@@ -103,7 +101,7 @@ class CrosscoderTrainer:
         self._threshold, self._last_cut = state["threshold"].item(), state["last_cut"].item()
         self.steps_done, self.tokens_seen = int(state["step"]), int(state["tokens"])
         self._partition = Partition(n_models=len(models), n_shared=training.n_shared, n_exclusive=training.n_exclusive)
-        self._workspace = Workspace()
+        self._workspace = Workspace(split)
         self._dtype = torch.bfloat16 if training.precision == "bf16" else torch.float32
 
     @torch.no_grad()
@@ -114,15 +112,19 @@ class CrosscoderTrainer:
         has changed, for a batch that leads to NaN or infinity.
         """
         self._check_shape(x)
+        x = self._split.latents.gathered(x)
+        n_tokens = self._split.tokens.total(len(x))
         scaled = (x.float() * self._scale[:, None]).flatten(1)
         stream_norms = self._weights.decoder_norms(self.config.n_streams)
         found = self._run_pass(scaled, stream_norms)
         aux_loss = self._revive(scaled, found, stream_norms.sum(dim=1))
-        self._partition.project_(found.gradients.W_dec)
-        silent_tokens = torch.where(found.fired > 0, 0, self._silent_tokens + len(x))
-        metrics, cut = self._measure(scaled, found, aux_loss, silent_tokens)
+        spread = self._spread(scaled, found.error, n_tokens)
+        self._add_up(found, aux_loss, spread, len(x) / n_tokens)
+        self._partition.project_(found.gradients.W_dec, self._first_latent)
+        silent_tokens = torch.where(found.fired > 0, 0, self._silent_tokens + n_tokens)
+        metrics, cut = self._measure(found, aux_loss, spread, silent_tokens, n_tokens)
         if not math.isfinite(metrics.loss + metrics.grad_norm):
-            raise NonFiniteError(metrics.step, describe(x))
+            raise NonFiniteError(metrics.step, describe(self._split.tokens.gathered(x)))
         self._update(found.gradients, metrics)
         self._silent_tokens = silent_tokens
         self._follow_threshold(cut)
@@ -130,7 +132,10 @@ class CrosscoderTrainer:
         return metrics
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return all that an exact continuation needs, as tensors that share memory with the trainer."""
+        """Return all that an exact continuation needs, as tensors that share memory with the trainer.
+
+        Where latents are shared out, tensors for which `has_latent_rows` holds have this rank's rows alone.
+        """
         weights = self._weights.named()
         moments = {
             f"{moment}.{name}": self._optimiser.state[weight][moment]
@@ -148,6 +153,7 @@ class CrosscoderTrainer:
 
     def crosscoder(self) -> Crosscoder:
         """Return the dictionary as it stands, folded to take raw activations; it shares no memory."""
+        assert self._split.latents.size == 1, "no rank has all rows: read them from a checkpoint"
         threshold = None
         if self.training.sparsity == "batchtopk":
             # Until k is reached there is no running mean; the last batch's cut is then the best guess.
@@ -183,39 +189,66 @@ class CrosscoderTrainer:
     def _revive(self, x: Tensor, found: Pass, norms: Tensor) -> Tensor:
         if self.training.aux_coefficient == 0:
             return x.new_zeros(())
-        dead = choose_dead(self._silent_tokens, self.training.dead_after_tokens, self.steps_done)
+        latents = self._split.latents
+        dead = choose_dead(
+            self._silent_tokens, self.training.dead_after_tokens, self.steps_done, latents, self._first_latent
+        )
         dead_norms = norms[dead] if self.training.sparsity in ("l1", "jumprelu") else None
-        return add_revival(x, found, self._weights, dead, self.training.aux_coefficient, dead_norms)
+        return add_revival(x, found, self._weights, dead, self.training.aux_coefficient, dead_norms, latents)
 
-    def _measure(self, x: Tensor, found: Pass, aux_loss: Tensor, silent_tokens: Tensor) -> tuple[StepMetrics, float]:
+    def _spread(self, x: Tensor, error: Tensor, n_tokens: int) -> Float[Tensor, "two stream"]:
+        """Squared errors, and squared distances from the whole batch's mean, summed over this rank's tokens."""
+        mean = x.sum(dim=0)
+        self._split.tokens.sum_(mean)
+        return torch.stack([_squared_norms(each, self.config.n_streams) for each in (error, x - mean / n_tokens)])
+
+    def _add_up(self, found: Pass, aux_loss: Tensor, spread: Tensor, share: float) -> None:
+        """Make sums over this rank's tokens, and means over this `share` of all, those of the whole batch, in place."""
+        if self._split.tokens.size == 1:
+            return
+        means = [*found.gradients.named().values(), found.sparsity_loss, aux_loss]
+        for mean in means:
+            mean *= share
+        self._split.tokens.sum_(*means, found.fired, spread)
+
+    def _measure(
+        self, found: Pass, aux_loss: Tensor, spread: Tensor, silent_tokens: Tensor, n_tokens: int
+    ) -> tuple[StepMetrics, float]:
         """Gather every figure in one tensor, so that an accelerator is waited for once."""
         n_streams = self.config.n_streams
-        squared_error = _squared_norms(found.error, n_streams)
-        variance = _squared_norms(x - x.mean(dim=0), n_streams)
-        grad_norm = torch.nn.utils.get_total_norm(found.gradients.named().values())
-        dead_share = (silent_tokens >= self.training.dead_after_tokens).float().mean()
-        l0 = found.fired.sum() / len(x)
-        figures = torch.stack([found.sparsity_loss, aux_loss, l0, dead_share, grad_norm, found.cut])
-        gathered = torch.cat([squared_error / len(x), 1 - squared_error / variance, figures]).tolist()
+        squared_error, variance = spread
+        dead = (silent_tokens >= self.training.dead_after_tokens).sum()
+        over_latents = torch.stack([found.sparsity_loss, found.fired.sum() / n_tokens, dead / self.training.n_latents])
+        self._split.latents.sum_(over_latents)
+        figures = torch.stack([aux_loss, self._gradient_norm(found.gradients), found.cut])
+        gathered = torch.cat([squared_error / n_tokens, 1 - squared_error / variance, over_latents, figures]).tolist()
         reconstruction = sum(gathered[:n_streams])
-        sparsity_loss, aux, l0_value, dead, norm, cut = gathered[2 * n_streams :]
+        sparsity_loss, l0, dead_share, aux, norm, cut = gathered[2 * n_streams :]
         coefficient = self._coefficient()
         weight = 0.0 if self.training.sparsity in ("topk", "batchtopk") else coefficient
         metrics = StepMetrics(
             step=self.steps_done + 1,
-            tokens=self.tokens_seen + len(x),
+            tokens=self.tokens_seen + n_tokens,
             loss=reconstruction + weight * sparsity_loss + self.training.aux_coefficient * aux,
             reconstruction=reconstruction,
             sparsity_loss=sparsity_loss,
             aux_loss=aux,
             fve=tuple(gathered[n_streams : 2 * n_streams]),
-            l0=l0_value,
-            dead_share=dead,
+            l0=l0,
+            dead_share=dead_share,
             lr=schedules.learning_rate(self.training, self.steps_done),
             coefficient=coefficient,
             grad_norm=norm,
         )
         return metrics, cut
+
+    def _gradient_norm(self, gradients: Weights) -> Tensor:
+        if self._split.latents.size == 1:
+            return torch.nn.utils.get_total_norm(gradients.named().values())
+        own_rows = torch.nn.utils.get_total_norm([g for name, g in gradients.named().items() if has_latent_rows(name)])
+        squared = own_rows.square()
+        self._split.latents.sum_(squared)
+        return (squared + gradients.b_dec.square().sum()).sqrt()
 
     def _update(self, gradients: Weights, metrics: StepMetrics) -> None:
         shrink = min(1.0, self.training.clip / max(metrics.grad_norm, EPSILON))
@@ -237,17 +270,6 @@ def train(trainer: CrosscoderTrainer, batches: Iterable[Float[Tensor, "_ stream 
     """Yield the metrics of one step per batch, until the planned steps are done or the batches end."""
     for x in islice(batches, trainer.training.steps - trainer.steps_done):  # takes no batch that it does not use
         yield trainer.step(x)
-
-
-def describe(x: Activations) -> tuple[str, ...]:
-    """Return one line per stream: mean, largest magnitude and share of values that are not finite."""
-    lines = []
-    for stream, values in enumerate(x.float().unbind(dim=1)):
-        finite = values[values.isfinite()]
-        mean, largest = (finite.mean(), finite.abs().max()) if len(finite) else (math.nan, math.nan)
-        share = 1 - len(finite) / values.numel()
-        lines.append(f"stream {stream}: mean {mean:.4g}, max |x| {largest:.4g}, not finite {share:.2%}")
-    return tuple(lines)
 
 
 def _squared_norms(values: Tensor, n_streams: int) -> Float[Tensor, " stream"]:

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from toolkit.dictionaries.collectives import WHOLE, Split
+
 EPSILON = 1e-12  # below it a decoder row has no direction
 
 
@@ -29,7 +31,7 @@ class Weights(NamedTuple):
 
 
 class Pass(NamedTuple):
-    """What one forward and backward pass found."""
+    """What one forward and backward pass found: of this process's tokens and latents, where they are shared out."""
 
     gradients: Weights
     error: Float[Tensor, "token width"]
@@ -43,9 +45,13 @@ class Pass(NamedTuple):
 
 
 class Workspace:
-    """Large buffers kept between steps: fresh memory costs a CPU one page fault per 4 kB."""
+    """Large buffers kept between steps, for fresh memory costs a CPU one page fault per 4 kB; and who does the rest.
 
-    def __init__(self) -> None:
+    split: what other processes take of the batch or of the latents.
+    """
+
+    def __init__(self, split: Split = WHOLE) -> None:
+        self.split = split
         self._buffers: dict[str, Tensor] = {}
 
     def empty(self, name: str, shape: Sequence[int], like: Tensor, dtype: torch.dtype) -> Tensor:

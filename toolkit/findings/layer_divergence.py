@@ -141,8 +141,8 @@ def _document_sums(
 
 
 def _read(model: TracedModel, batch: TokenBatch, selected: Tensor) -> list[Tensor]:
-    sites = model.residual(batch.input_ids, batch.attention_mask, range(model.n_layers))
-    return [site[selected.to(site.device)].cpu() for site in sites]
+    read = model.selected(batch.input_ids, batch.attention_mask, selected, range(model.n_layers))
+    return list(read.cpu().unbind(dim=1))
 
 
 def _curves(sums: Tensor, counts: Tensor, generator: torch.Generator) -> Curves:

@@ -22,6 +22,7 @@ from toolkit.models.scoring import row_losses
 from toolkit.models.tracing import TracedModel
 from toolkit.reports.data_figures import estimates_by_name
 from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Headline, Table
+from toolkit.runs.models import ModelAccess
 
 TRIO = tuple(str(CHECKOUT / "artifacts" / "organism" / name) for name in ("base", "distilled", "control"))
 TEXT_SEPARATOR = "<|endoftext|>"
@@ -99,7 +100,7 @@ def measure_tokenizer_evaluation(config: TokenizerEvaluationConfig) -> Tokenizer
     inputs: dict[str, str] = {}
     for source, label, tokenizer in zip(config.models, _labels(config.models), own, strict=True):
         model = config.open_model(source, tokenizer)
-        inputs |= fingerprint(source, getattr(model.model._module.config, "_commit_hash", None))
+        inputs |= fingerprint(source, remote=config.remote)
         readings.append(_read(label, model, tokenizer, texts))
         for other, other_tokenizer in others.items():
             readings.append(_read(f"{label}, tokenizer of {Path(other).name}", model, other_tokenizer, texts))

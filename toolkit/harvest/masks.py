@@ -29,16 +29,20 @@ class TokenMask:
         self._medians: list[list[float]] = []
         self.counts: Counter[str] = Counter(padding=0, position_0=0, special=0, outlier_norm=0, kept=0)
 
-    def tokens(self, batch: TokenBatch) -> Bool[Tensor, "row position"]:
-        """Tokens that may count, judged by their ids and positions."""
+    def judge(self, batch: TokenBatch) -> tuple[Bool[Tensor, "row position"], Counter[str]]:
+        """Tokens that may count, judged by their ids and positions, and how many do not, by reason; counts nothing."""
         real = batch.attention_mask.bool()
         first = torch.zeros_like(real)
         first[:, 0] = not self._keep_position_0
         special = torch.isin(batch.input_ids, self._special_ids)
-        self.counts["padding"] += int((~real).sum())
-        self.counts["position_0"] += int((real & first).sum())
-        self.counts["special"] += int((real & ~first & special).sum())
-        return real & ~first & ~special
+        dropped = {"padding": ~real, "position_0": real & first, "special": real & ~first & special}
+        return real & ~first & ~special, Counter({reason: int(those.sum()) for reason, those in dropped.items()})
+
+    def tokens(self, batch: TokenBatch) -> Bool[Tensor, "row position"]:
+        """Tokens that may count, as `judge` finds them; the others are counted."""
+        chosen, dropped = self.judge(batch)
+        self.counts.update(dropped)
+        return chosen
 
     def norms(self, activations: Float[Tensor, "token stream d_model"]) -> Bool[Tensor, " token"]:
         """Tokens whose norm is at most `outlier_factor` times the running median in every stream."""

@@ -2,6 +2,7 @@
 
 import queue
 import threading
+from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -12,7 +13,9 @@ from torch import Tensor
 from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.stopwatch import Stopwatch
 from toolkit.harvest.tokens import TokenStream
+from toolkit.models.connection import RemoteJobError
 from toolkit.models.pair import ModelPair
+from toolkit.models.residency import Rows
 
 AHEAD = 2
 
@@ -30,35 +33,70 @@ class ActivationSource(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state`."""
 
+    def close(self) -> None:
+        """End an iteration in another thread soon."""
+
 
 class ActivationStream:
     """Chunks [token, stream, d_model] of the pair's residual streams, in raw units.
 
-    `state_dict` names the next batch of ids; a stream that loads it goes on with that very batch.
+    `state_dict` names the batch of ids after the last chunk handed out, whatever was read ahead; a stream that loads it
+    goes on with that very batch. An error of a job on NDIF comes in the place of its chunk, and names the batch.
     """
 
     def __init__(self, pair: ModelPair, tokens: TokenStream, mask: TokenMask) -> None:
         self._pair, self._tokens, self.mask = pair, tokens, mask
         self.stopwatch = Stopwatch()
+        self._stop = threading.Event()
+        self._place = tokens.state_dict()
+        self._under_way: deque[_Asked] = deque()
 
     def __iter__(self) -> Iterator[Float[Tensor, "token stream d_model"]]:
-        for batch in self.stopwatch.waiting("tokenizing", self._tokens):
+        self._tokens.load_state_dict(self._place)
+        self._under_way.clear()
+        self._stop.clear()
+        reads = self._pair.selected_each(self._ask(), self._stop)
+        for read in self.stopwatch.waiting("reading activations", self._naming_the_batch(reads)):
+            asked = self._under_way.popleft()
             with self.stopwatch.stage("masks"):
-                positions = self.mask.tokens(batch)
-            with self.stopwatch.stage("reading activations"):
-                read = self._pair.selected(batch.input_ids, batch.attention_mask, positions)
-            with self.stopwatch.stage("masks"):
+                self.mask.counts.update(asked.dropped)
                 chunk = read[self.mask.norms(read)]
+            self._place = asked.next_place
             yield chunk
+        self._place = self._tokens.state_dict()
+
+    def _ask(self) -> Iterator[Rows]:
+        """Batches to be read, with what is needed once they were."""
+        for batch in self.stopwatch.waiting("tokenizing", self._tokens, within="reading activations"):
+            with self.stopwatch.stage("masks", within="reading activations"):
+                positions, dropped = self.mask.judge(batch)
+            self._under_way.append(_Asked(self._tokens.state_dict(), dropped))
+            yield batch.input_ids, batch.attention_mask, positions
+
+    def _naming_the_batch(self, reads: Iterator[Tensor]) -> Iterator[Tensor]:
+        try:
+            yield from reads
+        except RemoteJobError as error:
+            place = self._under_way[0].next_place
+            raise RemoteJobError(f"batch {place['batch']} of window {place['window']} of the text: {error}") from error
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream stands, as JSON."""
-        return {"tokens": self._tokens.state_dict(), "mask": self.mask.state_dict()}
+        return {"tokens": self._place, "mask": self.mask.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state`."""
-        self._tokens.load_state_dict(state["tokens"])
+        self._place = state["tokens"]
         self.mask.load_state_dict(state["mask"])
+
+    def close(self) -> None:
+        """End an iteration in another thread with `CancelledError`, rather than wait for jobs on NDIF."""
+        self._stop.set()
+
+
+class _Asked(NamedTuple):
+    next_place: dict[str, Any]
+    dropped: Counter[str]
 
 
 class _Item(NamedTuple):
@@ -118,6 +156,7 @@ class Prefetch:
     def close(self) -> None:
         """Stop reading ahead and wait until the models are free."""
         self._closed.set()
+        self._stream.close()
         self._thread.join()
 
     def __enter__(self) -> "Prefetch":

@@ -16,19 +16,22 @@ class Stopwatch:
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the time spent inside to `name`."""
+    def stage(self, name: str, *, within: str | None = None) -> Iterator[None]:
+        """Add the time spent inside to `name`, and take it off the stage that it is `within`."""
         started = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[name] += time.perf_counter() - started
+            spent = time.perf_counter() - started
+            self.seconds[name] += spent
+            if within is not None:
+                self.seconds[within] -= spent
 
-    def waiting(self, name: str, items: Iterable[T]) -> Iterator[T]:
-        """Pass items on, and add the time spent waiting for them to `name`."""
+    def waiting(self, name: str, items: Iterable[T], *, within: str | None = None) -> Iterator[T]:
+        """Pass items on, and add the time spent waiting for them to `name`, as `stage` does."""
         iterator = iter(items)
         while True:
-            with self.stage(name):
+            with self.stage(name, within=within):
                 item = next(iterator, None)
             if item is None:
                 return

@@ -6,6 +6,7 @@ like length share a batch, which keeps padding below a tenth.
 """
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -33,7 +34,8 @@ class TokenStream:
     """Batches of at most `batch_tokens` tokens, padding included, in an order that `seed` decides.
 
     Documents come in windows of 1,024, are cut to `row_length` tokens, sorted by length into batches, and the window's
-    batches are shuffled. `state_dict` names the next batch; a stream that loads it goes on with that very batch.
+    batches are shuffled. With several `shards`, this one has every `shards`-th document. `state_dict` names the next
+    batch; a stream that loads it goes on with that very batch.
     """
 
     def __init__(
@@ -44,16 +46,17 @@ class TokenStream:
         row_length: int,
         batch_tokens: int,
         seed: int,
-        rank: int = 0,
-        world_size: int = 1,
+        shard: int = 0,
+        shards: int = 1,
     ) -> None:
         if row_length < 2:
             raise ValueError(f"--row-length {row_length}: position 0 is masked, so a row needs at least 2 tokens")
         if batch_tokens < row_length:
             raise ValueError(f"--forward-tokens {batch_tokens} is less than --row-length {row_length}: raise the first")
-        if world_size > 1:
+        if shards > 1:
             # Not split_dataset_by_node: it deals out files, and a held-out split that counts would count in each anew.
-            documents = documents.filter(lambda _, index: index % world_size == rank, with_indices=True)
+            # A copy, for views of one dataset count in one place, and other shards may be read beside this one.
+            documents = deepcopy(documents).filter(lambda _, index: index % shards == shard, with_indices=True)
         # A view with a place of its own: `documents` itself stands where its last reader left it.
         self._documents, self._tokenizer = documents.select_columns(["text"]), tokenizer
         self._row_length, self._batch_tokens, self._seed = row_length, batch_tokens, seed

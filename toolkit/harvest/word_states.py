@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from jaxtyping import Float, Int
-from torch import Tensor, cat, full_like, ones_like
+from torch import Tensor, cat, full_like, ones_like, zeros_like
 from transformers import PreTrainedTokenizerBase
 
 from toolkit.models.tracing import TracedModel
@@ -40,5 +40,7 @@ def word_states(
 
     Layer 0 gives the input embeddings.
     """
-    parts = [model.residual(part, ones_like(part), layers) for part in rows.split(WORDS_TOGETHER)]
-    return [cat([site[:, -1] for site in sites]) for sites in zip(*parts, strict=True)]
+    last = zeros_like(rows).bool()
+    last[:, -1] = True
+    parts = zip(rows.split(WORDS_TOGETHER), last.split(WORDS_TOGETHER), strict=True)
+    return list(cat([model.selected(part, ones_like(part), at, layers) for part, at in parts]).unbind(dim=1))

@@ -7,7 +7,6 @@ from typing import Literal
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from transformers import DynamicCache
 
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.harvest.tokens import TokenBatch
@@ -15,7 +14,7 @@ from toolkit.interventions.edits import latents_part, splice, stream_index, subt
 from toolkit.interventions.targets import Targets
 from toolkit.models.edits import Edit
 from toolkit.models.pair import ModelPair
-from toolkit.models.tracing import TracedModel
+from toolkit.models.reductions import target_at_end
 
 Positions = Literal["predict", "prefix", "all"]
 """predict: only where the word is predicted; prefix: every token up to there but the first; all: the first too."""
@@ -55,9 +54,10 @@ class Effects:
 def predicting_codes(pair: ModelPair, crosscoder: Crosscoder, targets: Targets) -> Float[Tensor, "target latent"]:
     """Codes at the position that predicts each target."""
     codes = torch.empty(len(targets.prefixes), crosscoder.config.n_latents)
-    for where, batch in targets.batches(BATCH_TOKENS):
-        residual = pair.residual(batch.input_ids, batch.attention_mask)
-        codes[where] = crosscoder.encode(residual[:, -1].to(crosscoder.b_dec)).cpu()
+    batches = targets.batches(BATCH_TOKENS)
+    rows = ((batch.input_ids, batch.attention_mask, _positions(batch, "predict")) for _, batch in batches)
+    for (where, _), read in zip(batches, pair.selected_each(rows), strict=True):
+        codes[where] = crosscoder.encode(read.to(crosscoder.b_dec)).cpu()
     return codes
 
 
@@ -75,18 +75,25 @@ def ablation_effects(
     the comparison have the reconstruction in place of x, so that its error is not counted as an effect.
     """
     measured = torch.empty(3, len(arms) + 1, 2, len(targets.prefixes))
-    for where, batch in targets.batches(BATCH_TOKENS):
-        target_ids = targets.target_ids[where]
-        positions = _positions(batch, method.positions)
-        residual = pair.residual(batch.input_ids, batch.attention_mask)
-        codes = crosscoder.encode(residual[positions.to(residual.device)].to(crosscoder.b_dec))
-        for index, name in enumerate(pair.names):
-            model = pair.base if name == "base" else pair.distilled
-            stream = stream_index(crosscoder, name, method.layer)
-            edits = [None if not method.spliced else _edit(crosscoder, codes, None, stream, positions, method)]
-            edits += [_edit(crosscoder, codes, arm, stream, positions, method) for arm in arms]
-            for arm, logits in enumerate(_last_logits(model, batch, edits, method)):
-                measured[:, arm, index, where] = _of_target(logits, target_ids)
+    batches = [(*each, _positions(each[1], method.positions)) for each in targets.batches(BATCH_TOKENS)]
+    rows = ((batch.input_ids, batch.attention_mask, positions) for _, batch, positions in batches)
+    reads = list(pair.selected_each(rows))
+    for index, (name, model) in enumerate(zip(pair.names, (pair.base, pair.distilled), strict=True)):
+        stream = stream_index(crosscoder, name, method.layer)
+        for (where, batch, positions), read in zip(batches, reads, strict=True):
+            codes = crosscoder.encode(read.to(crosscoder.b_dec))
+            unedited = _edit(crosscoder, codes, None, stream, positions, method) if method.spliced else None
+            edits = [unedited, *(_edit(crosscoder, codes, arm, stream, positions, method) for arm in arms)]
+            before_last = batch.input_ids.shape[1] - 1 if method.positions == "predict" else 0
+            measured[:, :, index, where] = model.measure(
+                batch.input_ids,
+                batch.attention_mask,
+                edits,
+                target_at_end,
+                (targets.target_ids[where],),
+                last=1,
+                unchanged=before_last,
+            ).transpose(0, 1)
     change = measured[:, 1:] - measured[:, :1]
     return Effects(logit=change[0], log_probability=change[1], rank=change[2])
 
@@ -113,39 +120,3 @@ def _edit(
         return subtract(layer, part, positions)
     reconstruction = codes @ crosscoder.W_dec[:, stream] + crosscoder.b_dec[stream]
     return splice(layer, reconstruction - part, positions)
-
-
-def _last_logits(
-    model: TracedModel, batch: TokenBatch, edits: Sequence[Edit | None], method: Method
-) -> list[Float[Tensor, "row vocab"]]:
-    """The last position's logits under each edit."""
-    ids, mask = batch.input_ids, batch.attention_mask
-    past = DynamicCache(config=model.model._module.config)
-    # A sliding window forgets what taking a token back would need.
-    if method.positions != "predict" or ids.shape[1] == 1 or any(past.is_sliding):
-        return [model.logits(ids, mask, edit=edit, last=1)[:, 0] for edit in edits]
-    # Nothing before the last position changes: it is computed once for all arms.
-    model.logits(ids[:, :-1], mask[:, :-1], last=1, past=past)
-    logits = []
-    for edit in edits:
-        last_edit = edit and _at_last(edit)
-        logits.append(model.logits(ids[:, -1:], mask, edit=last_edit, last=1, past=past)[:, 0])
-        past.crop(-1)
-    return logits
-
-
-def _at_last(edit: Edit) -> Edit:
-    return Edit(
-        layer=edit.layer,
-        function=edit.function,
-        operands=tuple(operand[:, -1:] for operand in edit.operands),
-        positions=None if edit.positions is None else edit.positions[:, -1:],
-    )
-
-
-def _of_target(logits: Tensor, target_ids: Tensor) -> Float[Tensor, "3 row"]:
-    """Logit, log-probability and rank of each row's target."""
-    logits, target_ids = logits.float().cpu(), target_ids[:, None]
-    logit = logits.gather(1, target_ids)
-    above = (logits > logit).sum(dim=1)
-    return torch.stack([logit[:, 0], logit[:, 0] - logits.logsumexp(dim=1), above.float()])

@@ -15,7 +15,7 @@ from toolkit.interventions.ablation import Effects, Method, ablation_effects, pr
 from toolkit.interventions.matching import check_match
 from toolkit.interventions.targets import OTHER, Targets, TargetSearch
 from toolkit.latents.categories import Category, categories, load_lexicon
-from toolkit.latents.coded_batches import coded_batch
+from toolkit.latents.coded_batches import coded_batches
 from toolkit.latents.firing import FiringCounts, Place
 from toolkit.latents.selection import Rule, matched_latents, random_latents, select_latents
 from toolkit.models.pair import ModelPair
@@ -172,13 +172,14 @@ def _read(
 ) -> tuple[FiringCounts, dict[str, Targets]]:
     counts = FiringCounts(lexicon, crosscoder.config.n_latents)
     search = TargetSearch(lexicon, settings.undecided)
-    for batch in batches:
-        choosing = TokenBatch(batch.input_ids[::2], batch.attention_mask[::2])
-        coded = coded_batch(pair, crosscoder, choosing, mask)
+    batches = list(batches)
+    choosing = (TokenBatch(batch.input_ids[::2], batch.attention_mask[::2]) for batch in batches)
+    for coded in coded_batches(pair, crosscoder, choosing, mask):
         counts.add(coded.input_ids, coded.selected, coded.codes)
-        testing = TokenBatch(batch.input_ids[1::2], batch.attention_mask[1::2])
-        if len(testing.input_ids):
-            search.add(pair, testing, mask.tokens(testing))
+    testing = (TokenBatch(batch.input_ids[1::2], batch.attention_mask[1::2]) for batch in batches)
+    for rows in testing:
+        if len(rows.input_ids):
+            search.add(pair, rows, mask.tokens(rows))
     return counts, search.draw(settings.targets, torch.Generator().manual_seed(settings.seed))
 
 

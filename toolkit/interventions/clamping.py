@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from transformers import Cache, DynamicCache
+from transformers import Cache
 
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.interventions.edits import check_latents, stream_index, subtract
@@ -47,7 +47,7 @@ class SetLatent:
         models = (self.pair.base, self.pair.distilled)
         new = step.input_ids.shape[1]
         if step.attention_mask.shape[1] == new:  # nothing was read before: a generation begins
-            self._past = [DynamicCache(config=model.model._module.config) for model in models]
+            self._past = [model.empty_cache() for model in models]
         streams = []
         for model, past in zip(models, self._past, strict=True):
             if past.get_seq_length() and len(step.kept) < len(past.layers[0].keys):

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.models.edits import Edit
+from toolkit.models.server_side import replacement
 
 
 def stream_index(crosscoder: Crosscoder, model: str = "distilled", layer: int | None = None) -> int:
@@ -82,8 +83,8 @@ def shift(layer: int, vectors: Float[Tensor, "_ d_model"]) -> Edit:
 
 
 def splice(layer: int, values: Float[Tensor, "token d_model"], positions: Bool[Tensor, "row position"]) -> Edit:
-    """Put `values` in place of the stream where `positions` is true, rows one after the other."""
-    return Edit(layer=layer, function=_second, operands=(_spread(values, positions),), positions=positions)
+    """Put `values` in place of the stream where `positions` is true, rows one after the other; or one for all."""
+    return Edit(layer=layer, function=replacement, operands=(values,), positions=positions)
 
 
 def subtract(layer: int, values: Float[Tensor, "token d_model"], positions: Bool[Tensor, "row position"]) -> Edit:
@@ -91,7 +92,7 @@ def subtract(layer: int, values: Float[Tensor, "token d_model"], positions: Bool
 
     With values Σ f_k W_dec,k this ablates latents and preserves the crosscoder's error.
     """
-    return Edit(layer=layer, function=torch.sub, operands=(_spread(values, positions),))
+    return Edit(layer=layer, function=torch.sub, operands=(values,), positions=positions)
 
 
 def latents_part(
@@ -99,14 +100,3 @@ def latents_part(
 ) -> Float[Tensor, "token d_model"]:
     """What some latents write to one stream: Σ f_k W_dec,k over the chosen ones."""
     return codes[:, latents] @ crosscoder.W_dec[latents, stream]
-
-
-def _second(_: Tensor, values: Tensor) -> Tensor:
-    return values
-
-
-def _spread(values: Tensor, positions: Tensor) -> Tensor:
-    """[token, d_model] to [row, position, d_model], zero where no token is chosen."""
-    dense = values.new_zeros(*positions.shape, values.shape[-1])
-    dense[positions.to(values.device)] = values
-    return dense

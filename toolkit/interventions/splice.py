@@ -2,17 +2,20 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.tokens import TokenBatch
 from toolkit.interventions.edits import splice
+from toolkit.latents.coded_batches import read_batches
 from toolkit.models.pair import ModelPair
+from toolkit.models.reductions import divergence_and_loss
+from toolkit.models.tracing import TracedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,17 @@ class SpliceEffect:
     n: int
 
 
+class _Read(NamedTuple):
+    batch: TokenBatch
+    selected: Bool[Tensor, "row position"]
+    rebuilt: Float[Tensor, "token stream d_model"]
+
+    @property
+    def predicts(self) -> Bool[Tensor, "row position"]:
+        """Selected positions that another token follows."""
+        return self.selected[:, :-1] & self.batch.attention_mask[:, 1:].bool()
+
+
 @torch.no_grad()
 def splice_effects(
     pair: ModelPair,
@@ -44,50 +58,41 @@ def splice_effects(
 ) -> list[SpliceEffect]:
     """Effects at every model and layer, one spliced at a time, on predictions from the tokens that `mask` keeps.
 
-    `mean` is the mean of raw activations, the control.
+    `mean` is the mean of raw activations, the control. The reconstructions of all batches are held at once: activations
+    are read first, then each model runs by itself.
     """
-    models = dict(zip(pair.names, (pair.base, pair.distilled), strict=True))
-    sites = [(name, layer) for name in models for layer in pair.layers]
-    totals = torch.zeros(len(sites), 6, dtype=torch.float64)
-    for batch in batches:
-        residual = pair.residual(batch.input_ids, batch.attention_mask)
-        selected = mask.select(batch, residual)
-        activations = residual[selected].float()
-        reconstructed = crosscoder(activations)
-        clean = {name: model.logits(batch.input_ids, batch.attention_mask) for name, model in models.items()}
-        for index, (name, layer) in enumerate(sites):
-            edited = [
-                models[name].logits(
-                    batch.input_ids, batch.attention_mask, edit=splice(layer, values[:, index], selected)
-                )
-                for values in (reconstructed, mean.to(activations).expand_as(activations))
-            ]
-            totals[index] += _sums(batch, selected, clean[name], *edited)
-    return [_effect(name, layer, row) for (name, layer), row in zip(sites, totals, strict=True)]
-
-
-def _sums(batch: TokenBatch, selected: Tensor, clean: Tensor, spliced: Tensor, mean: Tensor) -> Tensor:
-    """Sums over predictions: both KLs, the three cross-entropies, and their number; [6] in float64."""
-    predicts = (selected[:, :-1] & batch.attention_mask[:, 1:].bool().to(selected.device)).to(clean.device)
-    target = batch.input_ids[:, 1:].to(clean.device)[predicts]
-    logits = [each[:, :-1][predicts].float() for each in (clean, spliced, mean)]
-    log_p, log_spliced, log_mean = (each.log_softmax(dim=-1) for each in logits)
-    p = log_p.exp()
-    kls = [(p * (log_p - log_q)).sum() for log_q in (log_spliced, log_mean)]
-    losses = [cross_entropy(each, target, reduction="sum") for each in logits]
-    return torch.stack([*kls, *losses, predicts.sum()]).double().cpu()
-
-
-def _effect(name: str, layer: int, sums: Tensor) -> SpliceEffect:
-    n = float(sums[5])
+    reads = [
+        _Read(batch, selected, crosscoder(activations.float()))
+        for batch, selected, activations in read_batches(pair, batches, mask)
+    ]
+    n = sum(int(read.predicts.sum()) for read in reads)
     if n == 0:
         raise ValueError("no prediction was measured: the held-out text has no two ordinary tokens in a row")
-    kl, kl_mean, loss, loss_spliced, loss_mean = (sums[:5] / n).unbind()
+    models = zip(pair.names, (pair.base, pair.distilled), strict=True)
+    sites = [(name, model, layer) for name, model in models for layer in pair.layers]
+    effects = []
+    for stream, (name, model, layer) in enumerate(sites):
+        sums = torch.stack([_sums(model, layer, read, stream, mean[stream]) for read in reads]).sum(dim=0)
+        effects.append(_effect(name, layer, sums / n, n))
+    return effects
+
+
+def _sums(
+    model: TracedModel, layer: int, read: _Read, stream: int, mean: Float[Tensor, " d_model"]
+) -> Float[Tensor, "3 2"]:
+    """KL from the untouched model and cross-entropy, untouched, spliced and with the mean, summed over predictions."""
+    edits = [None, *(splice(layer, values, read.selected) for values in (read.rebuilt[:, stream], mean[None]))]
+    ids = read.batch.input_ids
+    return model.measure(ids, read.batch.attention_mask, edits, divergence_and_loss, (ids, read.predicts))
+
+
+def _effect(name: str, layer: int, means: Float[Tensor, "3 2"], n: int) -> SpliceEffect:
+    (_, loss), (kl, loss_spliced), (kl_mean, loss_mean) = means.unbind()
     return SpliceEffect(
         model=name,
         layer=layer,
         kl=float(kl),
         kl_mean=float(kl_mean),
         loss_recovered=float((loss_mean - loss_spliced) / (loss_mean - loss)),  # NaN where the mean costs nothing
-        n=int(n),
+        n=n,
     )

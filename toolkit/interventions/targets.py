@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from toolkit.harvest.tokens import TokenBatch
 from toolkit.latents.categories import Category
 from toolkit.models.pair import ModelPair
+from toolkit.models.reductions import next_log_probability
 
 OTHER = "other words"
 
@@ -64,9 +65,8 @@ class TargetSearch:
         ids = batch.input_ids
         may = selected[:, :-1] & selected[:, 1:]
         if self.undecided != (0.0, 1.0):
-            scores = pair.distilled.logits(ids, batch.attention_mask)[:, :-1]
-            of_target = scores.gather(2, ids[:, 1:, None].to(scores.device))[..., 0].float()
-            probability = (of_target - scores.float().logsumexp(dim=-1)).exp().cpu()
+            found = pair.distilled.measure(ids, batch.attention_mask, [None], next_log_probability, (ids,))
+            probability = found[0].exp()
             may = may & (probability >= self.undecided[0]) & (probability <= self.undecided[1])
         anywhere = torch.zeros_like(may)
         for name, token_ids in self.ids.items():

@@ -1,5 +1,6 @@
 """Batches of ids with the pair's activations and the crosscoder's codes on the tokens that count."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.tokens import TokenBatch
 from toolkit.models.pair import ModelPair
+from toolkit.models.residency import Rows
 
 
 @dataclass(frozen=True)
@@ -24,20 +26,36 @@ class CodedBatch:
     codes: Float[Tensor, "token latent"]
 
 
+def read_batches(
+    pair: ModelPair, batches: Iterable[TokenBatch], mask: TokenMask
+) -> Iterator[tuple[TokenBatch, Bool[Tensor, "row position"], Float[Tensor, "token stream d_model"]]]:
+    """Each batch, the tokens of it that count, judged by ids, positions and norms, and the pair's activations there."""
+    asked: deque[tuple[TokenBatch, Tensor]] = deque()
+
+    def rows() -> Iterator[Rows]:
+        for batch in batches:
+            asked.append((batch, mask.tokens(batch)))
+            yield batch.input_ids, batch.attention_mask, asked[-1][1]
+
+    for activations in pair.selected_each(rows()):
+        batch, tokens = asked.popleft()
+        keep = mask.norms(activations)
+        yield batch, tokens.masked_scatter(tokens, keep.cpu()), activations[keep]
+
+
 @torch.no_grad()
-def coded_batch(pair: ModelPair, crosscoder: Crosscoder, batch: TokenBatch, mask: TokenMask) -> CodedBatch:
-    """Read and encode one batch, in raw units, on the crosscoder's device."""
-    residual = pair.residual(batch.input_ids, batch.attention_mask)
-    selected = mask.select(batch, residual)
-    x = residual[selected].to(crosscoder.b_dec)
-    return CodedBatch(batch.input_ids, batch.attention_mask, selected.cpu(), x, crosscoder.encode(x))
-
-
 def coded_batches(
     pair: ModelPair, crosscoder: Crosscoder, batches: Iterable[TokenBatch], mask: TokenMask
 ) -> Iterator[CodedBatch]:
-    """Read and encode batch after batch."""
-    return (coded_batch(pair, crosscoder, batch, mask) for batch in batches)
+    """Read and encode batch after batch, in raw units, on the crosscoder's device."""
+    for batch, selected, activations in read_batches(pair, batches, mask):
+        x = activations.to(crosscoder.b_dec)
+        yield CodedBatch(batch.input_ids, batch.attention_mask, selected, x, crosscoder.encode(x))
+
+
+def coded_batch(pair: ModelPair, crosscoder: Crosscoder, batch: TokenBatch, mask: TokenMask) -> CodedBatch:
+    """Read and encode one batch."""
+    return next(coded_batches(pair, crosscoder, [batch], mask))
 
 
 def first_tokens(batches: Iterable[CodedBatch], wanted: int) -> Iterator[CodedBatch]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.models.pair import ModelPair
 from toolkit.models.scoring import LARGEST_LOGITS
-from toolkit.models.unembedding import direction_logits
+from toolkit.models.unembedding import direction_tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +39,10 @@ def logit_lens(
     chunk = max(1, LARGEST_LOGITS // pair.vocab_size)
     lenses = {}
     for index, (name, model) in enumerate(zip(pair.names, (pair.base, pair.distilled), strict=True)):
-        parts = []
-        for directions, weight in zip(last[:, index].split(chunk), share[:, index].split(chunk), strict=True):
-            logits = direction_logits(model, directions)[:, : len(pair.tokenizer)] * weight[:, None]
-            parts.append((*logits.topk(tokens), *logits.topk(tokens, largest=False)))
-        up, promoted, down, suppressed = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
+        up, promoted, down, suppressed = direction_tokens(
+            model, last[:, index], vocabulary=len(pair.tokenizer), tokens=tokens, together=chunk
+        )
+        weight = share[:, index, None].cpu()
+        up, down = up * weight, down * weight
         lenses[name] = TokenLens(promoted=promoted, promoted_logits=up, suppressed=suppressed, suppressed_logits=down)
     return lenses

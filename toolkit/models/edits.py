@@ -3,40 +3,64 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, cat
+
+from toolkit.models.server_side import edited
+
+PlainEdit = tuple[int, Callable[..., Tensor], tuple[Tensor, ...], Tensor | None]
+"""Layer, function, operands and positions, for a server that knows no `Edit`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Edit:
     """Changes the residual stream at the input of decoder layer `layer`, and nothing else.
 
-    The function sees the stream [row, position, d_model] and then each of `operands`; it depends on these alone, so
-    that an edit can run wherever the model runs.
+    The function sees the stream [row, position, d_model], or its lines [token, d_model] at `positions` where those are
+    given, and then each of `operands`; it depends on these alone, so that an edit can run wherever the model runs.
     """
 
     layer: int
     """The site: transformers' `hidden_states[layer]`."""
-    function: Callable[..., Float[Tensor, "row position d_model"]]
+    function: Callable[..., Float[Tensor, "*place d_model"]]
     """(residual, *operands) to the changed residual."""
-    operands: tuple[Float[Tensor, "_ _ d_model"], ...] = ()
-    """What the function needs beside the stream: one entry a row, or one for all."""
+    operands: tuple[Float[Tensor, "_ _ d_model"] | Float[Tensor, "token d_model"], ...] = ()
+    """What the function needs beside the stream: one entry a row, or one for all; or one line for each of `positions`,
+    rows one after the other."""
     positions: Bool[Tensor, "row position"] | None = None
     """Where it applies; everywhere if None."""
 
     def __call__(self, residual: Float[Tensor, "row position d_model"]) -> Float[Tensor, "row position d_model"]:
         """Return the changed stream, in the type of the one given."""
-        operands = [operand.to(residual) for operand in self.operands]
-        changed = self.function(residual, *operands).to(residual)
-        if self.positions is None:
-            return changed
-        return torch.where(self.positions.to(residual.device)[..., None], changed, residual)
+        return edited(residual, self.plain())
+
+    def plain(self) -> PlainEdit:
+        """The edit as a tuple, which can be sent to where a model runs."""
+        return self.layer, self.function, self.operands, self.positions
 
     def rows(self, chosen: Int[Tensor, " chosen"]) -> "Edit":
         """The same edit for some of the rows, in the order given."""
         return replace(
             self,
-            operands=tuple(o if len(o) == 1 else o[chosen.to(o.device)] for o in self.operands),
+            operands=tuple(self._of_rows(operand, chosen.to(operand.device)) for operand in self.operands),
             positions=None if self.positions is None else self.positions[chosen.to(self.positions.device)],
         )
+
+    def after(self, position: int) -> "Edit":
+        """The same edit of a text whose tokens before `position` are left out; it must not change those."""
+        assert self.positions is not None, "it changes what is left out"
+        assert not self.positions[:, :position].any(), "it changes what is left out"
+        return replace(
+            self,
+            operands=tuple(o if o.ndim == 2 or o.shape[1] == 1 else o[:, position:] for o in self.operands),
+            positions=self.positions[:, position:],
+        )
+
+    def _of_rows(self, operand: Tensor, chosen: Tensor) -> Tensor:
+        if len(operand) == 1:
+            return operand
+        if operand.ndim == 3:
+            return operand[chosen]
+        assert self.positions is not None
+        of_row = operand.split(self.positions.sum(dim=1).tolist())
+        return cat([of_row[row] for row in chosen.tolist()])

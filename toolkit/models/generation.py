@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import Cache
+from transformers import Cache, GenerationConfig
 
 from toolkit.models.edits import Edit
+from toolkit.models.server_side import scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,51 +73,86 @@ def continue_rows(
     Raises `ValueError` for an edit of chosen positions (those of a text that is yet to be written have no number), and
     for seeds that are not one a prompt.
     """
-    if len(sampling.seeds) not in (0, len(prompts)):
-        raise ValueError(f"{len(sampling.seeds)} seeds for {len(prompts)} prompts: give one a prompt, or none")
-    if isinstance(edit, Edit) and edit.positions is not None:
-        raise ValueError("an edit of chosen positions cannot steer a generation: give one that applies everywhere")
-    step, chance = _first_step(prompts), _Chance(sampling, len(prompts))
+    step, seeds = _first_step(prompts), _seeds(prompts, edit, sampling)
+    generators = {seed: torch.Generator().manual_seed(seed) for seed in seeds.tolist()}
     answers: list[list[int]] = [[] for _ in prompts]
     for number in range(sampling.new_tokens):
         now = edit.rows(step.rows) if isinstance(edit, Edit) else edit and edit(step)
         if number == 0 and not sampling.edit_prompt:
             now = None
-        scores = logits(step.input_ids, step.attention_mask, edit=now, last=1, past=cache)[:, -1]
-        tokens = chance.draw(scores, step.rows).cpu()
+        here = logits(step.input_ids, step.attention_mask, edit=now, last=1, past=cache)[:, -1]
+        tokens = scores(here, sampling.temperature, generators, seeds[step.rows]).argmax(dim=-1).cpu()
         for row, token in zip(step.rows.tolist(), tokens.tolist(), strict=True):
             answers[row].append(token)
         going_on = (~torch.isin(tokens, end_ids)).nonzero()[:, 0]
         if len(going_on) == 0:
             break
         if len(going_on) < len(tokens):
-            cache.batch_select_indices(going_on.to(scores.device))
+            cache.batch_select_indices(going_on.to(here.device))
         step = step.after(tokens, going_on)
     return answers
 
 
+def check_prompts(prompts: Sequence[Sequence[int]], sampling: Sampling, context: int) -> None:
+    """Raise `ValueError` for no prompt, an empty one, or one that with the new tokens exceeds the model's context."""
+    if not prompts or not all(prompts):
+        raise ValueError("no prompt, or one without tokens: give each prompt at least one token")
+    longest = max(map(len, prompts))
+    if longest + sampling.new_tokens > context:
+        raise ValueError(
+            f"a prompt of {longest} tokens and {sampling.new_tokens} new ones exceed the model's context of"
+            f" {context} tokens: shorten the prompt or ask for fewer new tokens"
+        )
+
+
+def job_of(
+    prompts: Sequence[Sequence[int]], *, end_ids: Int[Tensor, " end"], edit: EditSource | None, sampling: Sampling
+) -> tuple[Any, ...]:
+    """What `server_side.generated` needs beside the model, for the answers of `continue_rows` in one job.
+
+    Raises `ValueError` as that does, and for an edit that is made anew at each step.
+    """
+    if not isinstance(edit, Edit | None):
+        raise ValueError(
+            "an edit that is made anew at each step, such as SetLatent, reads both models, and a job on NDIF has one:"
+            " load the pair without remote, or steer with an edit that stays the same"
+        )
+    step, seeds = _first_step(prompts), _seeds(prompts, edit, sampling)
+    # The checkpoint's own settings may draw tokens or punish repetition: whatever is named here overrules them.
+    config = GenerationConfig(
+        max_new_tokens=sampling.new_tokens,
+        do_sample=False,
+        num_beams=1,
+        repetition_penalty=1.0,
+        no_repeat_ngram_size=0,
+        eos_token_id=end_ids.tolist(),
+        pad_token_id=0,
+    )
+    inputs = {"input_ids": step.input_ids, "attention_mask": step.attention_mask, "generation_config": config}
+    plain = edit and edit.plain()
+    return inputs, plain, sampling.edit_prompt, sampling.new_tokens, sampling.temperature, seeds, end_ids
+
+
+def until_end(written: Int[Tensor, "row step"], end_ids: Int[Tensor, " end"]) -> list[list[int]]:
+    """Each row up to and with the first of `end_ids`."""
+    ends = torch.isin(written, end_ids).long()
+    lengths = torch.where(ends.any(dim=1), ends.argmax(dim=1) + 1, written.shape[1])
+    return [row[:length] for row, length in zip(written.tolist(), lengths.tolist(), strict=True)]
+
+
+def _seeds(prompts: Sequence[Sequence[int]], edit: EditSource | None, sampling: Sampling) -> Int[Tensor, " prompt"]:
+    """The seed of each prompt; raises `ValueError` for what `continue_rows` refuses."""
+    if len(sampling.seeds) not in (0, len(prompts)):
+        raise ValueError(f"{len(sampling.seeds)} seeds for {len(prompts)} prompts: give one a prompt, or none")
+    if isinstance(edit, Edit) and edit.positions is not None:
+        raise ValueError("an edit of chosen positions cannot steer a generation: give one that applies everywhere")
+    return torch.tensor(sampling.seeds or tuple(range(len(prompts))))
+
+
 def _first_step(prompts: Sequence[Sequence[int]]) -> Step:
+    """The step that reads the prompts, padded on the left."""
     longest = max(map(len, prompts))
     ids = torch.tensor([[0] * (longest - len(row)) + list(row) for row in prompts])
     mask = (torch.arange(longest) >= torch.tensor([longest - len(row) for row in prompts])[:, None]).long()
     rows = torch.arange(len(prompts))
     return Step(ids, mask, rows, rows)
-
-
-class _Chance:
-    """Draws tokens by the Gumbel-max rule: the noise depends on a row's seed and step alone, not on its batch."""
-
-    def __init__(self, sampling: Sampling, n_rows: int) -> None:
-        seeds = sampling.seeds or tuple(range(n_rows))
-        self.temperature = sampling.temperature
-        self.generators = {seed: torch.Generator().manual_seed(seed) for seed in seeds}
-        self.seed_of_row = torch.tensor(seeds)
-
-    def draw(self, logits: Float[Tensor, "live vocab"], rows: Int[Tensor, " live"]) -> Int[Tensor, " live"]:
-        if self.temperature == 0:
-            return logits.argmax(dim=-1)
-        seeds, which = self.seed_of_row[rows].unique(return_inverse=True)
-        # On the CPU whatever the model runs on: a seed means the same on every machine.
-        waits = [torch.empty(logits.shape[1]).exponential_(generator=self.generators[s]) for s in seeds.tolist()]
-        gumbel = -torch.stack(waits).log()[which].to(logits.device)
-        return (logits.float() / self.temperature + gumbel).argmax(dim=-1)

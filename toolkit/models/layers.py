@@ -1,8 +1,10 @@
 """Where each architecture keeps its decoder layers."""
 
+import copy
 from collections.abc import Sequence
 
 from torch import nn
+from transformers import PreTrainedConfig
 
 _PATHS = {
     "Qwen2ForCausalLM": "model.layers",
@@ -13,7 +15,17 @@ _PATHS = {
     "Gemma3ForConditionalGeneration": "model.language_model.layers",
     "GPT2LMHeadModel": "transformer.h",
     "GPTNeoXForCausalLM": "gpt_neox.layers",
+    # Without a head, as a harvest reads them:
+    "Qwen2Model": "layers",
+    "Qwen3Model": "layers",
+    "LlamaModel": "layers",
+    "Gemma2Model": "layers",
+    "Gemma3TextModel": "layers",
+    "Gemma3Model": "language_model.layers",
+    "GPT2Model": "h",
+    "GPTNeoXModel": "layers",
 }
+_FINAL_NORMS = ("norm", "ln_f", "final_layer_norm")
 
 
 def layers_path(model: nn.Module) -> str:
@@ -28,6 +40,26 @@ def layers_path(model: nn.Module) -> str:
             "A new class needs one line in toolkit/models/layers.py."
         )
     return _PATHS[name]
+
+
+def final_norm_path(model: nn.Module) -> str:
+    """Return the dotted path to the norm behind the last decoder layer; raises `ValueError` as `layers_path`."""
+    parent = layers_path(model).rpartition(".")[0]
+    decoder = model.get_submodule(parent)
+    name = next(name for name in _FINAL_NORMS if hasattr(decoder, name))
+    return f"{parent}.{name}".removeprefix(".")
+
+
+def truncated(config: PreTrainedConfig, depth: int) -> PreTrainedConfig:
+    """Return the config of the same model with its first `depth` decoder layers only."""
+    config = copy.deepcopy(config)
+    text = config.get_text_config()
+    whole = text.num_hidden_layers
+    for name, value in list(vars(text).items()):
+        if isinstance(value, list) and len(value) == whole:  # one entry a layer, as in layer_types
+            setattr(text, name, value[:depth])
+    text.num_hidden_layers = depth
+    return config
 
 
 def check_layers(layers: Sequence[int], n_layers: int) -> None:

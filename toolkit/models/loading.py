@@ -1,16 +1,31 @@
 """From a folder or a hub name to a config, a tokenizer and weights, or an error that says what to do."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import torch
 from huggingface_hub import constants
 from nnsight.modeling.transformers import TransformersModel
 from safetensors import SafetensorError
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+from transformers.utils import logging
 
-from toolkit.artifacts import sha256
+from toolkit.artifacts import DiskFullError, explaining_a_full_disk, sha256
+from toolkit.models.layers import truncated
+from toolkit.models.placement import Placement
+
+LONG_TO_READ = 2**30
 
 Loaded = TypeVar("Loaded")
 
@@ -29,25 +44,53 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
 
 
 def load_model(
-    source: str, tokenizer: PreTrainedTokenizerBase, dtype: str | torch.dtype, device_map: str
+    source: str,
+    tokenizer: PreTrainedTokenizerBase,
+    placement: Placement = Placement(),  # noqa: B008 - frozen
+    *,
+    depth: int | None = None,
+    shown: bool = True,
 ) -> TransformersModel:
-    """Load the weights at `source` behind nnsight; raises `ValueError` if that cannot be done."""
-    if dtype == "auto" and not torch.cuda.is_available():
-        dtype = torch.float32  # half precision saves a CPU nothing but accuracy
-    options = {"tokenizer": tokenizer, "dtype": dtype, "device_map": device_map, "dispatch": True}
-    return _load(source, "weights", lambda: TransformersModel(source, task="text-generation", **options))
+    """Load the weights at `source` behind nnsight, without a head and only the first `depth` layers if that is given.
+
+    Shows progress where there is much to read, if it may be `shown`. Weights beyond `placement.max_memory` stay on the
+    disk, but never the embedding.
+    Raises `ValueError` if that cannot be done, `DiskFullError` for an offload folder without room.
+    """
+    task, loader = ("text-generation", AutoModelForCausalLM) if depth is None else ("feature-extraction", AutoModel)
+
+    def load() -> tuple[PreTrainedModel, dict[str, Any]]:
+        options = placement.options()
+        if depth is not None:
+            options["config"] = truncated(AutoConfig.from_pretrained(source), depth)
+        with _explaining_a_full_folder(placement.offload_folder):
+            return loader.from_pretrained(source, output_loading_info=True, **options)
+
+    with _reporting(source, shown=shown, truncated=depth is not None):
+        module, info = _load(source, "weights", load)
+    _check_weights(source, module, set(info["missing_keys"]), placement.max_memory)
+    return TransformersModel(module, task=task, tokenizer=tokenizer)
 
 
-def fingerprint(source: str, commit: str | None) -> dict[str, str]:
-    """Sha256 of each weights file in a local folder; for a hub repository its commit, which fixes them."""
-    if Path(source).is_dir():
-        return {str(path): sha256(path) for path in sorted(Path(source).glob("*.safetensors"))}
-    return {source: f"commit {commit}"}
+def fingerprint(source: str, *, remote: bool = False) -> dict[str, str]:
+    """Sha256 of each weights file in a local folder; for a hub repository its commit, which fixes them.
+
+    Of a `remote` model no weights are here: then the commit, or the sha256 of the local config.
+    """
+    if not Path(source).is_dir():
+        said = f"commit {getattr(load_config(source), '_commit_hash', None)}"
+        return {source: f"remote, {said}" if remote else said}
+    if remote:
+        config = Path(source) / "config.json"
+        return {str(config): f"remote, sha256 of the config here {sha256(config)}"}
+    return {str(path): sha256(path) for path in sorted(Path(source).glob("*.safetensors"))}
 
 
 def _load(source: str, part: str, loader: Callable[[], Loaded]) -> Loaded:
     try:
         return loader()
+    except DiskFullError:
+        raise
     except (OSError, ValueError, SafetensorError) as error:
         if Path(source).exists():
             raise ValueError(f"cannot load the {part} of the model in {source!r}: {error}") from error
@@ -57,6 +100,48 @@ def _load(source: str, part: str, loader: Callable[[], Loaded]) -> Loaded:
             f"{offline}. Connect to the network, or download the model elsewhere and give the path of its "
             f"folder. The hub said: {error}"
         ) from error
+
+
+@contextmanager
+def _reporting(source: str, *, shown: bool, truncated: bool) -> Iterator[None]:
+    """Show transformers' bar where there is much to read; that a truncated model lacks layers is no news."""
+    files = Path(source).glob("*.safetensors") if Path(source).is_dir() else []
+    long = sum(file.stat().st_size for file in files) > LONG_TO_READ or not Path(source).is_dir()
+    before, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    _switch_bar(shown and (before or (long and sys.stderr.isatty())))
+    if truncated:
+        logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        _switch_bar(before)
+
+
+def _switch_bar(on: bool) -> None:
+    (logging.enable_progress_bar if on else logging.disable_progress_bar)()
+
+
+def _explaining_a_full_folder(folder: Path | None) -> AbstractContextManager[None]:
+    if folder is None:
+        return nullcontext()
+    return explaining_a_full_disk(folder, lambda: ": free some space, or name another --offload-folder")
+
+
+def _check_weights(source: str, module: PreTrainedModel, missing: set[str], max_memory: str | None) -> None:
+    """Raise `ValueError` for weights that no file held, and for an embedding that is not in memory."""
+    if missing:
+        raise ValueError(
+            f"the weights in {source!r} lack {len(missing)} tensors, such as {min(missing)}: its config.json describes"
+            " another model, or its files are incomplete. Copy it again"
+        )
+    embedding: Tensor = module.get_input_embeddings().weight
+    if embedding.device.type == "meta":
+        gigabytes = embedding.numel() * embedding.itemsize / 1e9
+        raise ValueError(
+            f"max_memory {max_memory} leaves no room for the embedding of {source!r}, which takes {gigabytes:.2g} GB"
+            " and stays in memory: raise it to that and the size of a layer at least"
+        )
 
 
 def _check_folder(source: str) -> None:

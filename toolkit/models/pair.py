@@ -1,19 +1,29 @@
 """A base model and the model distilled from it, read as one tensor."""
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from threading import Event
 from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from toolkit.models.layers import check_layers
-from toolkit.models.loading import fingerprint, load_config, load_model, load_tokenizer
+from toolkit.models.agreement import check_embeddings, check_nothing_local, check_same_shape, check_sites
+from toolkit.models.fitting import FittingRows
+from toolkit.models.in_flight import in_background, in_flight
+from toolkit.models.loading import fingerprint, load_config, load_tokenizer
+from toolkit.models.opening import open_model
+from toolkit.models.placement import Placement
 from toolkit.models.presets import CHECKOUT, find_pair
+from toolkit.models.remote import Remote
+from toolkit.models.residency import BLOCK_TOKENS, Rows, Seat, SeatedModel, blocks
 from toolkit.models.tokenizers import Clashes, Text, as_rows, check_same_tokens, describe_clashes
 from toolkit.models.tracing import TracedModel
 
@@ -40,6 +50,8 @@ class ModelPair:
     """Where each model came from: a local folder or a hub name."""
     clashes: Literal["refuse", "allow"] = "refuse"
     """Whether a clashing id in the text is an error, or is read by each model in its own way."""
+    fitting: FittingRows = field(default_factory=FittingRows)
+    """What running out of memory has taught about the size of a forward pass."""
 
     @classmethod
     def from_pretrained(
@@ -49,33 +61,52 @@ class ModelPair:
         base: str | None = None,
         distilled: str | None = None,
         layers: Sequence[int] | None = None,
+        depth: int | None = None,
         dtype: str | torch.dtype = "auto",
         device_map: str = "auto",
+        base_device: str | None = None,
+        distilled_device: str | None = None,
+        max_memory: str | None = None,
+        offload_folder: Path | None = None,
+        sequential: bool = False,
+        remote: Remote | None = None,
         clashes: Literal["refuse", "allow"] = "refuse",
     ) -> "ModelPair":
         """Load a pair by the name of a preset, or by a local folder or hub name for each model.
 
-        `layers` defaults to the preset's, else to the middle of the model; `dtype` and `device_map` are
-        transformers'. Warns of ids that mean different things to the two models.
+        `layers` defaults to the preset's, else to the middle of the model. With `depth` only the embedding and the
+        layers before that site are read and kept: enough to read sites up to it, and nothing else. `dtype`,
+        `device_map`, `max_memory` (of each model on each device, as "2GB") and `offload_folder` are transformers';
+        `base_device` and `distilled_device` stand for `device_map` of one model. `sequential` keeps the weights of one
+        model in memory at a time. With `remote` the models are on NDIF, and no weights are loaded.
+        Warns of ids that mean different things to the two models.
         Raises `ValueError`, before any weights are loaded, for an unknown preset, a model that cannot be
-        found or read, models of different width, depth or vocabulary, and a layer out of range.
+        found or read, models of different width, depth or vocabulary, a layer out of range, and for settings of this
+        machine's memory beside `remote`.
         """
         sources = find_pair(preset, base, distilled)
         configs = [load_config(source) for source in (sources.base, sources.distilled)]
-        depth = _check_same_shape(*configs)
-        layers = tuple(layers or sources.layers or (depth // 2,))
-        check_layers(layers, depth)
+        n_layers = check_same_shape(*configs)
+        layers = tuple(layers or sources.layers or (n_layers // 2,))
+        check_sites(layers, depth, n_layers)
         base_tokenizer, tokenizer = load_tokenizer(sources.base), load_tokenizer(sources.distilled)
         clashing_ids = check_same_tokens(base_tokenizer, tokenizer)
-        _check_embeddings(*configs, n_tokens=len(tokenizer))
+        check_embeddings(*configs, n_tokens=len(tokenizer))
         if clashing_ids:
             warnings.warn(
                 f"{len(clashing_ids)} ids mean different things to the two models: {describe_clashes(clashing_ids)}",
                 stacklevel=2,
             )
+        placement = Placement(dtype=dtype, device_map=device_map, max_memory=max_memory, offload_folder=offload_folder)
+        if remote is not None:
+            check_nothing_local(placement, base_device, distilled_device, sequential)
+        seat = Seat() if sequential else None
+        opening = partial(open_model, tokenizer=tokenizer, depth=depth, seat=seat, remote=remote)
+        # The base model last: where one stays in memory, it is the first to be read.
+        opened = opening(sources.distilled, placement=placement.on(distilled_device))
         return cls(
-            base=TracedModel(load_model(sources.base, tokenizer, dtype, device_map)),
-            distilled=TracedModel(load_model(sources.distilled, tokenizer, dtype, device_map)),
+            base=opening(sources.base, placement=placement.on(base_device)),
+            distilled=opened,
             tokenizer=tokenizer,
             layers=layers,
             clashing_ids=clashing_ids,
@@ -84,12 +115,14 @@ class ModelPair:
         )
 
     def fingerprints(self) -> dict[str, str]:
-        """Sha256 of every weights file of a local model, the commit of a model from the hub."""
-        commits = (getattr(model.model._module.config, "_commit_hash", None) for model in (self.base, self.distilled))
+        """Sha256 of every weights file of a local model, the commit of a model from the hub.
+
+        For models on NDIF, whose files are not here, the commit, or the sha256 of a local folder's config.
+        """
         return {
-            k: v
-            for source, commit in zip(self.sources, commits, strict=True)
-            for k, v in fingerprint(source, commit).items()
+            name: value
+            for source in self.sources
+            for name, value in fingerprint(source, remote=self.base.connection is not None).items()
         }
 
     @property
@@ -136,11 +169,8 @@ class ModelPair:
         """
         self.check_ids(input_ids, attention_mask)
         layers = layers or self.layers
-        streams = [
-            stream.to(self.device)
-            for model in (self.base, self.distilled)
-            for stream in model.residual(input_ids, attention_mask, layers)
-        ]
+        models = (self.base, self.distilled)
+        streams = [site for model in models for site in self._sites(model, input_ids, attention_mask, layers)]
         return torch.stack(streams, dim=2)
 
     def selected(
@@ -154,9 +184,48 @@ class ModelPair:
         Raises `ValueError` as `residual` does.
         """
         self.check_ids(input_ids, attention_mask)
-        models = (self.base, self.distilled)
-        parts = [model.selected(input_ids, attention_mask, positions, self.layers) for model in models]
-        return torch.cat([part.to(self.device) for part in parts], dim=1)
+        return self._both((input_ids, attention_mask, positions))
+
+    def selected_each(
+        self, batches: Iterable[Rows], stop: Event | None = None
+    ) -> Iterator[Float[Tensor, "token stream d_model"]]:
+        """Read batch after batch as `selected` does, in order, taking batches from the iterator as they are needed.
+
+        On NDIF the batches that follow are on their way already, `Remote.jobs` jobs at once, and `stop` ends the
+        waiting for them with `CancelledError`. Of a pair loaded with `sequential` they are needed in blocks of at least
+        `BLOCK_TOKENS` tokens: one model reads a block, then the other does; what the first has read is held in the
+        models' own type.
+        """
+        if self.base.connection is not None:
+            at_once = max(1, self.base.connection.remote.jobs // 2)
+            yield from in_flight(lambda rows: self.selected(*rows), batches, at_once, stop)
+            return
+        by_turns = isinstance(self.base, SeatedModel)
+        for block in blocks(batches, BLOCK_TOKENS if by_turns else 0):
+            for input_ids, attention_mask, _ in block:
+                self.check_ids(input_ids, attention_mask)
+            first, second = (self.base, self.distilled)
+            if isinstance(second, SeatedModel) and second.in_memory:  # as after the block before: saves a reading
+                first, second = second, first
+            held = deque(self._chosen(first, rows) for rows in block)
+            for rows in block:
+                parts = {first: held.popleft(), second: self._chosen(second, rows)}
+                yield torch.cat([parts[self.base], parts[self.distilled]], dim=1)
+
+    def _sites(self, model: TracedModel, input_ids: Tensor, mask: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        passes = self.fitting.run(lambda ids, mask: model.residual(ids, mask, layers), input_ids, mask)
+        return [_joined(site).to(self.device) for site in zip(*passes, strict=True)]
+
+    def _both(self, rows: Rows) -> Tensor:
+        if self.base.connection is None:
+            return torch.cat([self._chosen(model, rows) for model in (self.base, self.distilled)], dim=1)
+        first = in_background(partial(self._chosen, self.base, rows))
+        second = self._chosen(self.distilled, rows)
+        return torch.cat([first.result(), second], dim=1)
+
+    def _chosen(self, model: TracedModel, rows: Rows) -> Tensor:
+        passes = self.fitting.run(lambda ids, mask, chosen: model.selected(ids, mask, chosen, self.layers), *rows)
+        return _joined(passes).to(self.device)
 
     def read(self, text: Text, layers: Sequence[int] | None = None) -> Float[Tensor, "token stream d_model"]:
         """Read the residual streams of both models on one text or several, one after the other.
@@ -200,23 +269,6 @@ class ModelPair:
             )
 
 
-def _check_same_shape(base: PreTrainedConfig, distilled: PreTrainedConfig) -> int:
-    """Return the depth that both models have."""
-    for noun, field in (("width (d_model)", "hidden_size"), ("depth (decoder layers)", "num_hidden_layers")):
-        ours, theirs = getattr(base, field), getattr(distilled, field)
-        if ours != theirs:
-            raise ValueError(
-                f"the models differ in {noun}: base has {ours}, distilled {theirs}. "
-                "Choose two models of one architecture and size."
-            )
-    depth: int = base.num_hidden_layers
-    return depth
-
-
-def _check_embeddings(base: PreTrainedConfig, distilled: PreTrainedConfig, *, n_tokens: int) -> None:
-    if n_tokens > min(base.vocab_size, distilled.vocab_size):
-        raise ValueError(
-            f"the models differ in vocabulary: the tokenizer has {n_tokens} tokens, but base has "
-            f"{base.vocab_size} embeddings and distilled {distilled.vocab_size}. "
-            "Choose models that both hold every token."
-        )
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """One tensor of several rows' results; without a copy where memory sufficed for one pass."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
+from toolkit.models.reductions import next_log_probability
 from toolkit.models.tracing import TracedModel
 
 LARGEST_LOGITS = 2**26
@@ -35,9 +35,8 @@ def row_losses(model: TracedModel, rows: Sequence[Sequence[int]]) -> Float[Tenso
 def _batch_losses(model: TracedModel, rows: list[Tensor]) -> Float[Tensor, " row"]:
     input_ids = pad_sequence(rows, batch_first=True)
     mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
-    logits = model.logits(input_ids, mask)[:, :-1].float().cpu()
-    losses = cross_entropy(logits.flatten(0, 1), input_ids[:, 1:].flatten(), reduction="none").view(len(rows), -1)
-    return (losses.double() * mask[:, 1:]).sum(dim=1)
+    (found,) = model.measure(input_ids, mask, [None], next_log_probability, (input_ids,))
+    return -(found.double() * mask[:, 1:]).sum(dim=1)
 
 
 def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:

@@ -1,20 +1,33 @@
 """One model behind nnsight: read its residual stream, take its logits, generate; each under an edit if one is given."""
 
 import threading
-from collections.abc import Sequence
-from typing import overload
+from collections.abc import Callable, Sequence
+from typing import Any, overload
 
 import nnsight
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from nnsight.modeling.transformers import TransformersModel
 from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedTokenizerBase
 
+from toolkit.models.connection import WRITING, Connection, RemoteTrace
 from toolkit.models.edits import Edit
-from toolkit.models.generation import GREEDY, EditSource, Sampling, continue_rows
-from toolkit.models.layers import check_layers, layers_path
+from toolkit.models.generation import (
+    GREEDY,
+    EditSource,
+    Sampling,
+    check_prompts,
+    continue_rows,
+    job_of,
+    until_end,
+)
+from toolkit.models.layers import check_layers, final_norm_path, layers_path
+from toolkit.models.reductions import Reduction
+from toolkit.models.remote import Remote, load_remote_model
+from toolkit.models.server_side import edited, generated, logits_under, measured
 from toolkit.models.tokenizers import as_rows
+from toolkit.models.wire import pack, unpack
 
 
 class TracedModel:
@@ -25,16 +38,55 @@ class TracedModel:
     time on a model, so a second caller waits for the first.
     """
 
-    def __init__(self, model: TransformersModel):
-        self.model = model
-        self._layers = model.get(layers_path(model._module))
-        self._lock = threading.Lock()
+    def __init__(
+        self, model: TransformersModel, *, n_layers: int | None = None, connection: Connection | None = None
+    ) -> None:
+        """Take a loaded model; `n_layers` is the depth of the whole where only its first layers were loaded.
+
+        With a `connection` the model needs no weights: its traces become jobs, and no caller waits for another.
+        """
+        self.model, self.connection = model, connection
+        self._lock = threading.Lock() if connection is None else WRITING
         config = model._module.config.get_text_config()
         self.d_model: int = config.hidden_size
-        self.n_layers: int = config.num_hidden_layers
+        self.depth: int | None = None if n_layers is None else config.num_hidden_layers
+        self.n_layers: int = n_layers or config.num_hidden_layers
         self.vocab_size: int = config.vocab_size
         self.context: int = config.max_position_embeddings
         self.device: torch.device = model._module.device
+        if connection is not None:
+            self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    @classmethod
+    def open_remote(cls, source: str, tokenizer: PreTrainedTokenizerBase, remote: Remote) -> "TracedModel":
+        """Open the model at `source` on NDIF: a hub repository, or a folder that the server reads too.
+
+        A first job of one token shows that the server takes the key and has the model.
+        Raises `ValueError` where it does not, and as `Connection` does.
+        """
+        connection = Connection(source, remote)
+        connection.hosted()
+        model = cls(load_remote_model(source, tokenizer), connection=connection)
+        one = torch.ones(1, 1, dtype=torch.long)
+        model.residual(one, one, [0])
+        return model
+
+    @property
+    def _layers(self) -> Any:
+        """The modules whose inputs are the sites: decoder layers, and behind the last that was loaded, the norm."""
+        module = self.model._module
+        layers = self.model.get(layers_path(module))
+        if self.depth is None:
+            return layers
+        return [*(layers[layer] for layer in range(self.depth)), self.model.get(final_norm_path(module))]
+
+    def check_loaded(self, layers: Sequence[int] = (), *, whole: bool = False) -> None:
+        """Raise `ValueError` for what lies behind the layers that were loaded."""
+        if self.depth is not None and (whole or max(layers, default=0) > self.depth):
+            raise ValueError(
+                f"only the first {self.depth} of {self.n_layers} layers were loaded, to read sites up to {self.depth}:"
+                " for later sites, logits and generation load the whole model, without depth="
+            )
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -57,19 +109,24 @@ class TracedModel:
         `input_ids` are the tokens that follow it, while `attention_mask` covers all.
         Raises `ValueError` for no layer, or one outside [0, n_layers).
         """
-        check_layers([*layers, *([edit.layer] if edit else [])] if layers else layers, self.n_layers)
+        sites_named = [*layers, *([edit.layer] if edit else [])] if layers else layers
+        check_layers(sites_named, self.n_layers)
+        self.check_loaded(sites_named)
         model, decoder = self.model, self._layers
         inputs = self._inputs(input_ids, attention_mask, past)
         ascending = sorted(set(layers))  # nnsight serves sites in the order they run
-        edited = -1 if edit is None else edit.layer
-        before = [layer for layer in ascending if layer < edited]
-        after = [layer for layer in ascending if layer >= edited]
-        with self._lock, torch.no_grad(), model.trace(**inputs) as tracer:
+        changed = -1 if edit is None else edit.layer
+        plain = edit and edit.plain()
+        before = [layer for layer in ascending if layer < changed]
+        after = [layer for layer in ascending if layer >= changed]
+        with self._lock, torch.no_grad(), model.trace(**inputs, **self._where()) as tracer:
             sites = nnsight.save([decoder[layer].input for layer in before])
-            if edit is not None and after:
-                decoder[edited].input = edit(decoder[edited].input)
+            if plain is not None and after:
+                decoder[changed].input = edited(decoder[changed].input, plain)
             sites.extend([decoder[layer].input for layer in after])
             tracer.stop()
+        if self.connection is not None:
+            sites = [site.to(self.device) for site in sites]
         return [sites[ascending.index(layer)] for layer in layers]
 
     def selected(
@@ -81,10 +138,26 @@ class TracedModel:
     ) -> Float[Tensor, "token layer d_model"]:
         """Read the residual stream at the input of each of `layers` where `positions` is true, row after row.
 
-        Raises `ValueError` as `residual` does.
+        From NDIF they come in the wire's type (int8 as float32). Raises `ValueError` as `residual` does.
         """
-        sites = self.residual(input_ids, attention_mask, layers)
-        return torch.stack([site[positions.to(site.device)] for site in sites], dim=1)
+        check_layers(layers, self.n_layers)
+        self.check_loaded(layers)
+        model, decoder = self.model, self._layers
+        inputs = self._inputs(input_ids, attention_mask, None)
+        ascending = sorted(set(layers))
+        order = [ascending.index(layer) for layer in layers]
+        wire = self.connection and self.connection.remote.wire
+        with self._lock, torch.no_grad(), model.trace(**inputs, **self._where()) as tracer:
+            sites = [decoder[layer].input for layer in ascending]
+            device = sites[-1].device
+            chosen = [site[positions.to(site.device)].to(device) for site in sites]
+            packed = nnsight.save(pack(torch.stack([chosen[number] for number in order], dim=1), wire))
+            tracer.stop()
+        if self.connection is None:
+            return packed[0]
+        values, scales, sums = packed
+        self.connection.count_error(*sums.tolist())
+        return unpack(values.to(self.device), scales.to(self.device))
 
     def logits(
         self,
@@ -101,16 +174,67 @@ class TracedModel:
         With `past`, `input_ids` are the tokens that follow it, while `attention_mask` covers all.
         Raises `ValueError` for an edit of a layer outside [0, n_layers).
         """
+        self.check_loaded(whole=True)
         if edit is not None:
             check_layers([edit.layer], self.n_layers)
-        model, decoder = self.model, self._layers
         inputs = self._inputs(input_ids, attention_mask, past) | {"logits_to_keep": last}
-        with self._lock, torch.no_grad(), model.trace(**inputs):
-            if edit is not None:
-                decoder[edit.layer].input = edit(decoder[edit.layer].input)
-            output = nnsight.save(model.output)  # lm_head.output would lack Gemma 2's soft cap
-        logits: Tensor = output.logits
+        logits: Tensor = self.run(logits_under, inputs, edit and edit.plain())
         return logits
+
+    def measure(
+        self,
+        input_ids: Int[Tensor, "row position"],
+        attention_mask: Int[Tensor, "row position"],
+        edits: Sequence[Edit | None],
+        function: Reduction,
+        operands: tuple[Tensor, ...] = (),
+        *,
+        last: int = 0,
+        unchanged: int = 0,
+    ) -> Shaped[Tensor, "edit ..."]:
+        """Run the model under each of `edits` (None: as it is) and keep what `function` makes of the logits.
+
+        `function` sees the logits [row, asked, vocab] of the first edit, those of one edit, and `operands`; it runs
+        where the model does, all edits in one job, so take it from `toolkit.models.reductions`. `last` is as in
+        `logits`. No edit may change anything before position `unchanged`: it is then computed once for all.
+        Raises `ValueError` for an edit of a layer outside [0, n_layers).
+        """
+        self.check_loaded(whole=True)
+        check_layers([0, *(edit.layer for edit in edits if edit is not None)], self.n_layers)
+        past = self._shared_past(input_ids[:, :unchanged], attention_mask[:, :unchanged])
+        before = 0 if past is None else unchanged
+        inputs = self._inputs(input_ids[:, before:], attention_mask, past) | {"logits_to_keep": last}
+        plain = [edit and (edit.after(before) if before else edit).plain() for edit in edits]
+        found: Tensor = self.run(measured, inputs, plain, function, operands)
+        return found
+
+    def _shared_past(self, input_ids: Tensor, attention_mask: Tensor) -> Cache | None:
+        """A cache of these tokens, if there are any and they can stay one under several continuations."""
+        if not input_ids.shape[1] or self.connection is not None:
+            return None
+        past = self.empty_cache()
+        if any(past.is_sliding):  # a window forgets what taking tokens back would need
+            return None
+        self.logits(input_ids, attention_mask, last=1, past=past)
+        return past
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call one of `server_side`'s functions where the model runs, on NDIF in one job.
+
+        It is given the model and its decoder layers, both behind nnsight, then `arguments`.
+        """
+        self.check_loaded(whole=True)
+        model, decoder = self.model, self._layers
+        if self.connection is None:
+            with self._lock:
+                return function(model, decoder, *arguments)
+        with self._lock, model.session(**self._where()):
+            found = nnsight.save(function(model, decoder, *arguments))
+        return found  # noqa: RET504
+
+    def empty_cache(self) -> Cache:
+        """An empty cache of keys and values, as `past` takes it."""
+        return DynamicCache(config=self.model._module.config)
 
     @overload
     def generate(self, prompt: str, *, edit: EditSource | None = ..., sampling: Sampling = ...) -> str: ...
@@ -139,16 +263,14 @@ class TracedModel:
         Raises `ValueError` for no prompt, for one that with the new tokens is longer than the model's context, for
         seeds that are not one a prompt, and for an edit of chosen positions.
         """
-        if not prompts or not all(prompts):
-            raise ValueError("no prompt, or one without tokens: give each prompt at least one token")
-        longest = max(map(len, prompts))
-        if longest + sampling.new_tokens > self.context:
-            raise ValueError(
-                f"a prompt of {longest} tokens and {sampling.new_tokens} new ones exceed the model's context of"
-                f" {self.context} tokens: shorten the prompt or ask for fewer new tokens"
-            )
-        cache = DynamicCache(config=self.model._module.config)
-        return continue_rows(self.logits, prompts, cache, end_ids=self.end_ids, edit=edit, sampling=sampling)
+        self.check_loaded(whole=True)
+        check_prompts(prompts, sampling, self.context)
+        end_ids = self.end_ids
+        if self.connection is None:
+            cache = self.empty_cache()
+            return continue_rows(self.logits, prompts, cache, end_ids=end_ids, edit=edit, sampling=sampling)
+        job = job_of(prompts, end_ids=end_ids, edit=edit, sampling=sampling)
+        return until_end(self.run(generated, *job), end_ids)
 
     @property
     def end_ids(self) -> Int[Tensor, " end"]:
@@ -158,9 +280,18 @@ class TracedModel:
         return torch.tensor(sorted(token_id for token_id in ids if token_id is not None))
 
     def _inputs(self, input_ids: Tensor, attention_mask: Tensor, past: Cache | None) -> dict[str, object]:
-        mask = attention_mask.to(self.device)  # without one nnsight attends to padding
-        inputs = {"input_ids": input_ids.to(self.device), "attention_mask": mask, "use_cache": past is not None}
+        if self.connection is not None and past is not None:
+            raise ValueError("a cache of keys and values cannot stay on NDIF: give whole texts, without past")
+        device = self.device if self.connection is None else torch.device("cpu")
+        mask = attention_mask.to(device)  # without one nnsight attends to padding
+        inputs = {"input_ids": input_ids.to(device), "attention_mask": mask, "use_cache": past is not None}
         if past is not None or not mask[:, 0].all():  # else transformers counts from 0, which is right
             positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
             inputs |= {"past_key_values": past, "position_ids": positions[:, -input_ids.shape[1] :]}
         return inputs
+
+    def _where(self) -> dict[str, RemoteTrace]:
+        """What tells a trace to run as a job, if it is to."""
+        if self.connection is None:
+            return {}
+        return {"backend": RemoteTrace(self.model.to_model_key(), self.connection)}

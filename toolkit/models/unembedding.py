@@ -1,13 +1,15 @@
 """The logit lens: what a direction of the residual stream says through the final norm and the unembedding."""
 
+from collections.abc import Callable
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from toolkit.models.layers import layers_path
+from toolkit.models.layers import final_norm_path
+from toolkit.models.reductions import extremes, whole
+from toolkit.models.server_side import unembedded
 from toolkit.models.tracing import TracedModel
-
-FINAL_NORMS = ("norm", "ln_f", "final_layer_norm")
 
 
 @torch.no_grad()
@@ -21,15 +23,40 @@ def direction_logits(
     any kind and offloaded weights are as they are in a forward pass; a soft cap on the logits is left out.
     Source: nostalgebraist 2020.
     """
+    (logits,) = _unembed(model, directions, len(directions), whole)
+    return logits.to(directions.device)
+
+
+@torch.no_grad()
+def direction_tokens(
+    model: TracedModel,
+    directions: Float[Tensor, "direction d_model"],
+    *,
+    vocabulary: int,
+    tokens: int,
+    together: int,
+) -> tuple[
+    Float[Tensor, "direction token"],
+    Int[Tensor, "direction token"],
+    Float[Tensor, "direction token"],
+    Int[Tensor, "direction token"],
+]:
+    """Return the largest of `direction_logits` with their ids, and the smallest with theirs, of the first `vocabulary`.
+
+    Whole logits of `together` directions are held at a time, where the model runs.
+    """
+    up, promoted, down, suppressed = _unembed(model, directions, together, extremes, vocabulary, tokens)
+    return up, promoted, down, suppressed
+
+
+def _unembed(
+    model: TracedModel, directions: Tensor, together: int, function: Callable[..., list[Tensor]], *operands: int
+) -> list[Tensor]:
+    """What `function` makes of the logits, in one job."""
+    model.check_loaded(whole=True)
     module = model.model._module
-    norm, head = _final_norm(module), module.get_output_embeddings()
-    parameter = next(model.model._module.parameters())
-    unit = nn.functional.normalize(directions.float(), dim=1) * directions.shape[1] ** 0.5
-    streams = torch.cat([unit, torch.zeros_like(unit[:1])]).to(model.device, parameter.dtype)
-    logits = head(norm(streams)).float()
-    return (logits[:-1] - logits[-1]).to(directions.device)  # the last is the stream 0: the biases
-
-
-def _final_norm(module: nn.Module) -> nn.Module:
-    decoder = module.get_submodule(layers_path(module).rpartition(".")[0])
-    return next(getattr(decoder, name) for name in FINAL_NORMS if hasattr(decoder, name))
+    head = next(name for name, each in module.named_modules() if each is module.get_output_embeddings())
+    norm, head = model.model.get(final_norm_path(module)), model.model.get(head)
+    streams = nn.functional.normalize(directions.float(), dim=1) * directions.shape[1] ** 0.5
+    kept: list[Tensor] = model.run(unembedded, norm, head, streams.cpu(), together, function, operands)
+    return kept

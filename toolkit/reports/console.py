@@ -28,10 +28,11 @@ class RunConsole:
 
     console: where to write; a new one on stdout by default.
     every_seconds: time between progress lines where the output is no terminal.
+    quiet: whether to say nothing, for another process does.
     """
 
-    def __init__(self, console: Console | None = None, every_seconds: float = 10.0) -> None:
-        self.console = console or Console(highlight=False)
+    def __init__(self, console: Console | None = None, every_seconds: float = 10.0, *, quiet: bool = False) -> None:
+        self.console = console or Console(highlight=False, quiet=quiet)
         self.every_seconds = every_seconds
         self._stopwatch = Stopwatch()
 

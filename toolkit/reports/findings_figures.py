@@ -210,6 +210,33 @@ def nu_histogram(
     return figure
 
 
+@dataclass(frozen=True, kw_only=True)
+class SweepPoint:
+    """One crosscoder of a sweep."""
+
+    n_latents: int
+    l0: float
+    """Latents firing a token."""
+    fve: tuple[float, ...]
+    """Fraction of variance explained, per stream."""
+
+
+def fve_by_l0(points: Sequence[SweepPoint], streams: Sequence[str]) -> Figure:
+    """Draw the variance explained by the latents that fire, a panel a stream, a line for each number of latents."""
+    figure, panels = stacked(len(streams), 1.6)
+    sizes = sorted({point.n_latents for point in points})
+    for index, (axes, stream) in enumerate(zip(panels, streams, strict=True)):
+        quiet(axes, stream)
+        for number_of, size in enumerate(sizes):
+            line = sorted((point.l0, point.fve[index]) for point in points if point.n_latents == size)
+            colour = STREAM_COLOURS[number_of % len(STREAM_COLOURS)]
+            axes.plot(*zip(*line, strict=True), color=colour, marker=".", linewidth=1.1, label=f"{size:,} latents")
+        axes.set_ylabel("FVE")
+    _legend(panels[0])
+    panels[-1].set_xlabel("L0: latents firing a token")
+    return figure
+
+
 def _line(axes: Axes, x: Sequence[float | int], estimates: Sequence[Estimate], **style: Any) -> None:
     axes.plot(x, [estimate.value for estimate in estimates], linewidth=1.1, markersize=3.5, **style)
     bounded = [(place, e.low, e.high) for place, e in zip(x, estimates, strict=True) if e.low is not None]

@@ -37,6 +37,14 @@ def compact(count: float | int) -> str:
     return f"{count:.0f}"
 
 
+def size(n_bytes: int) -> str:
+    """Write bytes in powers of 1000: 950 B, 18.2 kB, 1.24 GB, 400 TB."""
+    for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if n_bytes >= 0.9995 * unit:
+            return f"{n_bytes / unit:#.3g}".rstrip(".") + f" {name}"
+    return f"{n_bytes} B"
+
+
 def percent(share: float) -> str:
     """Write a share of one as a percentage with one decimal."""
     return f"{share * 100:.1f} %"

@@ -8,7 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from toolkit.reports.formatting import compact, duration, number, percent
+from toolkit.reports.formatting import compact, duration, number, percent, size
 
 
 class Progress:
@@ -41,14 +41,16 @@ class Progress:
         fve: Sequence[float] = (),
         l0: float | None = None,
         dead_share: float | None = None,
+        received: int = 0,
     ) -> None:
-        """Take in that `tokens` are done in all, and what the last step measured."""
+        """Take in that `tokens` are done in all, what the last step measured, and the bytes received from NDIF."""
         self.tokens = tokens
         named = ", ".join(f"{name} {number(value)}" for name, value in zip(self.streams, fve, strict=False))
         measured = (
             f"FVE {named}" if named else "",
             f"L0 {number(l0)}" if l0 is not None else "",
             f"dead {percent(dead_share)}" if dead_share is not None else "",
+            f"{size(received)} received" if received else "",
         )
         self.state = "   ".join(filter(None, measured))
         if self.notify is not None:

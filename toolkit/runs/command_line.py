@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from transformers.utils import logging
 
-from toolkit.dictionaries.training import NonFiniteError
+from toolkit.dictionaries.non_finite import NonFiniteError
 from toolkit.runs.interrupts import Interrupted
 
 Config = TypeVar("Config")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.models.loading import fingerprint, load_config
+from toolkit.models.loading import fingerprint
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import CHECKOUT, PRESETS
 from toolkit.models.tracing import TracedModel
@@ -52,5 +52,4 @@ def controlled_origin(config: ControlConfig, pair: ModelPair, data: Mapping[str,
     source = control_source(config.control, pair)
     if source is None:
         return models_origin(config, pair, data)
-    commit = getattr(load_config(source), "_commit_hash", None)
-    return models_origin(config, pair, data, fingerprint(source, commit))
+    return models_origin(config, pair, data, fingerprint(source, remote=config.remote))

@@ -3,9 +3,9 @@
 import errno
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ from toolkit.artifacts import (
     read_tensors,
     replace_text,
 )
+from toolkit.dictionaries.collectives import ALONE, Ranks
+from toolkit.harvest.feed import ShardState
+from toolkit.runs.shared_tensors import write_shared
 
 RUN_FILES = (
     "config.json",
@@ -35,11 +38,15 @@ RUN_FOLDERS = ("checkpoints", "figures", "dictionary_learning")
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Everything a run needs to go on: tensors by name and a JSON state."""
+    """Everything a run needs to go on: tensors by name, a JSON state, and where each shard of the text stands.
+
+    Of several processes each has the shards that it reads, and perhaps only a part of the tensors' rows.
+    """
 
     step: int
     tensors: dict[str, Tensor]
     state: dict[str, Any]
+    shards: dict[int, ShardState] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,25 +154,35 @@ class RunFolder:
             with self._explaining_a_full_disk():
                 replace_text(path, "".join(line for line in complete if json.loads(line)["step"] <= step))
 
-    def save_checkpoint(self, checkpoint: Checkpoint) -> Path:
-        """Write a checkpoint in one move, then drop all but the last `keep`."""
+    def save_checkpoint(
+        self, checkpoint: Checkpoint, ranks: Ranks = ALONE, has_rows: Callable[[str], bool] | None = None
+    ) -> Path:
+        """Write a checkpoint in one move, all ranks together, then drop all but the last `keep`.
+
+        `has_rows`: of which tensors each rank holds its rows alone; by default all ranks' are the same.
+        """
         final = self.path / "checkpoints" / f"step-{checkpoint.step:09d}"
         temporary = final.with_suffix(".tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
         try:
             with self._explaining_a_full_disk():
-                temporary.mkdir(parents=True)
-                save_file(checkpoint.tensors, temporary / "tensors.safetensors")
-                (temporary / "state.json").write_text(json.dumps(checkpoint.state), encoding="utf-8")
-                for file in temporary.iterdir():
-                    flush(file)
-                shutil.rmtree(final, ignore_errors=True)
-                temporary.rename(final)
-                flush(final.parent)
+                if ranks.is_first:
+                    shutil.rmtree(temporary, ignore_errors=True)
+                    temporary.mkdir(parents=True)
+                ranks.wait()
+                _write_part(temporary, checkpoint, ranks, has_rows)
+                ranks.wait()
+                if ranks.is_first:
+                    for file in temporary.iterdir():
+                        flush(file)
+                    shutil.rmtree(final, ignore_errors=True)
+                    temporary.rename(final)
+                    flush(final.parent)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-        for old in self.checkpoints()[: -self.keep]:
-            shutil.rmtree(old)
+            if ranks.is_first:
+                shutil.rmtree(temporary, ignore_errors=True)
+        if ranks.is_first:
+            for old in self.checkpoints()[: -self.keep]:
+                shutil.rmtree(old)
         return final
 
     def checkpoints(self) -> list[Path]:
@@ -176,19 +193,25 @@ class RunFolder:
         """The newest whole checkpoint."""
         return next(reversed(self.checkpoints()), None)
 
-    def load_checkpoint(self) -> Checkpoint | None:
-        """Read the newest whole checkpoint; None where there is none yet."""
+    def load_checkpoint(
+        self, shards: Iterable[int] = (), rows: Callable[[str, int], slice] | None = None
+    ) -> Checkpoint | None:
+        """Read the newest whole checkpoint, of the shards of the text only these; None where there is none yet.
+
+        `rows` says, by name and number of rows, which rows of a tensor are read; by default all.
+        """
         path = self.last_checkpoint()
         if path is None:
             return None
         try:
-            tensors = read_tensors(path / "tensors.safetensors", "a checkpoint's tensors")
+            tensors = read_tensors(path / "tensors.safetensors", "a checkpoint's tensors", rows)
             state = read_json_object(path / "state.json")
+            held = {shard: _read_shard(path / _shard_name(shard)) for shard in shards}
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"checkpoint {path} cannot be read ({error}): remove it to go on from the one before"
             ) from error
-        return Checkpoint(step=int(path.name.removeprefix("step-")), tensors=tensors, state=state)
+        return Checkpoint(step=int(path.name.removeprefix("step-")), tensors=tensors, state=state, shards=held)
 
     def require_space(self, checkpoint_bytes: int) -> None:
         """Refuse at once a run whose checkpoints will not fit.
@@ -212,3 +235,25 @@ class RunFolder:
         last = self.last_checkpoint()
         kept = f"; the last checkpoint is whole: {last}" if last else ""
         return f"{kept}: free some space, then --resume"
+
+
+def _write_part(folder: Path, checkpoint: Checkpoint, ranks: Ranks, has_rows: Callable[[str], bool] | None) -> None:
+    """Write what this rank has of a checkpoint."""
+    for shard, held in checkpoint.shards.items():
+        save_file(held.tensors, folder / f"{_shard_name(shard)}.safetensors")
+        (folder / f"{_shard_name(shard)}.json").write_text(json.dumps(held.state), encoding="utf-8")
+    if has_rows is not None:
+        write_shared(folder / "tensors.safetensors", checkpoint.tensors, has_rows, ranks)
+    elif ranks.is_first:
+        save_file(checkpoint.tensors, folder / "tensors.safetensors")
+    if ranks.is_first:
+        (folder / "state.json").write_text(json.dumps(checkpoint.state), encoding="utf-8")
+
+
+def _shard_name(shard: int) -> str:
+    return f"shard-{shard:05d}"
+
+
+def _read_shard(path: Path) -> ShardState:
+    tensors = read_tensors(path.with_suffix(".safetensors"), "the shuffle buffer of a shard of the text")
+    return ShardState(tensors, read_json_object(path.with_suffix(".json")))

@@ -14,15 +14,20 @@ class Interrupted(Exception):  # noqa: N818
 
 
 class InterruptGuard:
-    """While entered, the first SIGINT or SIGTERM is noted; a second one kills as usual."""
+    """While entered, the first SIGINT or SIGTERM is noted; a second one kills as usual.
 
-    def __init__(self) -> None:
+    launched: whether a launcher started this process. It passes on signals that have come already, so all are noted.
+    """
+
+    def __init__(self, *, launched: bool = False) -> None:
         self.received: int | None = None
+        self._launched = launched
         self._previous: dict[int, signal._HANDLER] = {}
 
     def _note(self, number: int, _: FrameType | None) -> None:
         self.received = number
-        signal.signal(number, self._previous[number])
+        if not self._launched:
+            signal.signal(number, self._previous[number])
 
     def __enter__(self) -> "InterruptGuard":
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 from transformers import PreTrainedTokenizerBase
 
-from toolkit.models.loading import load_model
+from toolkit.models.opening import open_model
 from toolkit.models.pair import ModelPair
+from toolkit.models.placement import Placement
+from toolkit.models.remote import Remote
 from toolkit.models.tracing import TracedModel
 
 
@@ -33,13 +35,31 @@ class ModelAccess:
     deadline: float = 600.0
     """Seconds after which a job on NDIF is given up and sent again."""
 
+    def __post_init__(self) -> None:
+        self.placement()
+        self.how_remote()
+
     def access(self) -> dict[str, Any]:
         """These settings alone, for another config that reads models alike."""
         return {each.name: getattr(self, each.name) for each in fields(ModelAccess)}
 
+    def placement(self) -> Placement:
+        """Where the models lie on this machine; raises `ValueError` for a --max-memory that is no size."""
+        return Placement(
+            dtype=self.dtype,
+            device_map=self.device_map,
+            max_memory=self.max_memory,
+            offload_folder=self.offload_folder,
+        )
+
+    def how_remote(self) -> Remote | None:
+        """How jobs are sent, with --remote; raises `ValueError` for values out of range whether or not they are."""
+        remote = Remote(jobs=self.jobs, wire=self.wire, deadline=self.deadline)
+        return remote if self.remote else None
+
     def open_model(self, source: str, tokenizer: PreTrainedTokenizerBase) -> TracedModel:
         """Load one model, whole; raises `ValueError` as `ModelPair.from_pretrained`."""
-        return TracedModel(load_model(source, tokenizer, self.dtype, self.device_map))
+        return open_model(source, tokenizer, self.placement(), remote=self.how_remote())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +90,13 @@ class ModelsChoice(ModelAccess):
             layers=layers,
             dtype=self.dtype,
             device_map=self.device_map,
+            depth=depth,
+            base_device=self.base_device,
+            distilled_device=self.distilled_device,
+            max_memory=self.max_memory,
+            offload_folder=self.offload_folder,
+            sequential=self.sequential,
+            remote=self.how_remote(),
         )
 
 

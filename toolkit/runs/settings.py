@@ -4,16 +4,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import tyro
 
 from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.export import require_exportable
+from toolkit.harvest.cache_types import CacheType
 from toolkit.harvest.documents import EMBEDDED, PAPER_MIX
 from toolkit.runs.models import NOT_OF_THE_RESULT, ModelsChoice
 
-PLACE_FIELDS = ("out", "resume", "overwrite", "export", *NOT_OF_THE_RESULT)
+PLACE_FIELDS = ("out", "resume", "overwrite", "export", "cache", "shard", *NOT_OF_THE_RESULT)
 COUNTS = ("row_length", "forward_tokens", "held_out_tokens", "buffer_tokens", "checkpoint_steps", "keep_checkpoints")
 
 
@@ -61,6 +62,17 @@ class RunConfig(ModelsChoice):
     """Activations in the shuffle buffer."""
     buffer_dtype: Literal["fp32", "bf16"] = "fp32"
     """Type of the activations in the shuffle buffer."""
+    cache: Path | None = None
+    """Folder of activations: those it holds are read, those it lacks are harvested and stored there for later runs."""
+    cache_dtype: CacheType | None = None
+    """Type of the activations in --cache; int8 has a scale per vector. By default --buffer-dtype: changes no weight."""
+
+    shards: int | None = None
+    """Parts of the text, each shuffled by itself, that a batch takes equally from and processes share out; decides the
+    weights, which the number of processes does not. Default: one for each process that starts the run."""
+    shard: Literal["tokens", "latents"] = "tokens"
+    """What processes of one run share out when training: a batch's tokens, or the dictionary, which one device may then
+    be too small for."""
 
     seed: int = 0
     """Seed of data order, shuffling and initial weights."""
@@ -73,6 +85,9 @@ class RunConfig(ModelsChoice):
     """How the crosscoder is trained."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shards is not None and self.shards < 1:
+            raise ValueError(f"--shards {self.shards}: must be at least 1")
         for name in COUNTS:
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least 1")
@@ -83,8 +98,16 @@ class RunConfig(ModelsChoice):
 
     def settings(self) -> dict[str, Any]:
         """What decides the result: all fields but where the run lies and how it starts."""
-        return {name: value for name, value in asdict(self).items() if name not in PLACE_FIELDS}
+        values = {name: value for name, value in asdict(self).items() if name not in PLACE_FIELDS}
+        return values | {"cache_dtype": self.stored_dtype if self.cache else None}
 
+    @property
+    def stored_dtype(self) -> CacheType:
+        """Type of the activations in the cache."""
+        return self.cache_dtype or self.buffer_dtype
+
+
+Config = TypeVar("Config", bound=RunConfig)
 
 EMBEDDED_DEFAULTS = RunConfig(
     pair="organism",
@@ -115,14 +138,19 @@ PAPER_DEFAULTS = RunConfig(
 )
 
 
-def parse_command_line(arguments: Sequence[str]) -> RunConfig:
-    """The settings that a command line asks for; which models it names decides the defaults."""
+def parse_command_line(arguments: Sequence[str], kind: type[Config] = RunConfig) -> Config:  # type: ignore[assignment]
+    """The settings that a command line asks for.
+
+    Which models it names decides the defaults, but for those that a `kind` of settings of its own declares.
+    """
     named = {argument.split("=")[0] for argument in arguments}
     embedded = not named & {"--base", "--distilled"} and _value_of(arguments, "--pair", "organism") == "organism"
+    defaults = EMBEDDED_DEFAULTS if embedded else PAPER_DEFAULTS
+    own = () if kind is RunConfig else kind.__annotations__
     return tyro.cli(
-        RunConfig,
+        kind,
         args=arguments,
-        default=EMBEDDED_DEFAULTS if embedded else PAPER_DEFAULTS,
+        default=kind(**{name: value for name, value in vars(defaults).items() if name not in own}),
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
 

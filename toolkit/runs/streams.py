@@ -1,24 +1,42 @@
-"""Token streams and masks as a run's settings ask for them."""
+"""Token streams, masks and activations as a run's settings ask for them."""
+
+import hashlib
+import json
+from typing import Any
 
 from datasets import IterableDataset
+from transformers import PreTrainedTokenizerBase
 
+from toolkit.dictionaries.collectives import ALONE, Ranks
+from toolkit.harvest.cache import CachedActivations
+from toolkit.harvest.cache_folder import CacheFolder
+from toolkit.harvest.cache_types import bytes_a_token
+from toolkit.harvest.documents import Corpus
 from toolkit.harvest.masks import TokenMask
-from toolkit.harvest.residual import ActivationStream
+from toolkit.harvest.residual import ActivationSource, ActivationStream
 from toolkit.harvest.tokens import TokenStream
 from toolkit.models.pair import ModelPair
 from toolkit.runs.settings import RunConfig
 
 
 def open_tokens(
-    config: RunConfig, pair: ModelPair, documents: IterableDataset, *, batch_tokens: int | None = None
+    config: RunConfig,
+    pair: ModelPair,
+    documents: IterableDataset,
+    *,
+    batch_tokens: int | None = None,
+    shard: int = 0,
+    shards: int = 1,
 ) -> TokenStream:
-    """Batches of the documents' ids."""
+    """Batches of the documents' ids, or of one shard of them."""
     return TokenStream(
         documents,
         pair.tokenizer,
         row_length=config.row_length,
         batch_tokens=batch_tokens or config.forward_tokens,
         seed=config.seed,
+        shard=shard,
+        shards=shards,
     )
 
 
@@ -48,6 +66,78 @@ def _dropped_ids(config: RunConfig, pair: ModelPair) -> frozenset[int]:
     return frozenset([*special, *(vocabulary[name] for name in named)])
 
 
-def open_activations(config: RunConfig, pair: ModelPair, documents: IterableDataset) -> ActivationStream:
-    """The documents' activations in both models."""
-    return ActivationStream(pair, open_tokens(config, pair, documents), open_mask(config, pair))
+def open_activations(
+    config: RunConfig, pair: ModelPair, documents: IterableDataset, *, shard: int = 0, shards: int = 1
+) -> ActivationStream:
+    """The activations in both models of the documents, or of one shard of them."""
+    tokens = open_tokens(config, pair, documents, shard=shard, shards=shards)
+    return ActivationStream(pair, tokens, open_mask(config, pair))
+
+
+def open_training(
+    config: RunConfig, pair: ModelPair, corpus: Corpus, ranks: Ranks = ALONE
+) -> dict[int, ActivationSource]:
+    """The activations of this rank's shards of the training text, by way of the cache where the settings name one.
+
+    Raises as `open_cache` does.
+    """
+    shards = config.shards or 1
+    own = range(ranks.rank, shards, ranks.size)
+    if config.cache:
+        return {shard: open_cache(config, pair, corpus, shard=shard) for shard in own}
+    return {shard: open_activations(config, pair, corpus.train, shard=shard, shards=shards) for shard in own}
+
+
+def open_cache(
+    config: RunConfig, pair: ModelPair, corpus: Corpus, *, shard: int = 0, whole: bool = True
+) -> CachedActivations:
+    """The training text's activations by way of the cache in `config.cache`; it need not be `whole` to be mended.
+
+    With several shards of the text, each has a folder of its own in there.
+
+    Raises:
+        ValueError: the folder holds other things, activations of other models, sites, text or masks, or not all that
+        its index says.
+        DiskFullError: the disk has no room for what will be stored.
+    """
+    assert config.cache is not None, "a cache has a folder"
+    shards = config.shards or 1
+    place = config.cache / f"shard-{shard}-of-{shards}" if shards > 1 else config.cache
+    folder = CacheFolder(place, cache_identity(config, pair, corpus.origin) | {"shard": [shard, shards]})
+    if whole:
+        folder.require_whole()
+    n_streams = len(pair.names) * len(pair.layers)
+    folder.require_space(config.training.tokens // shards, bytes_a_token(folder.type, n_streams, pair.d_model))
+    return CachedActivations(
+        open_activations(config, pair, corpus.train, shard=shard, shards=shards), folder, pair.device
+    )
+
+
+def cache_identity(config: RunConfig, pair: ModelPair, origin: dict[str, Any]) -> dict[str, Any]:
+    """All that decides which activations come, in which order, with which bits; `origin` is the text's."""
+    return {
+        "models": list(pair.origins),
+        "weights": list(pair.fingerprints().values()),
+        "dtype": "the server's" if config.remote else str(config.placement().options()["dtype"]).removeprefix("torch."),
+        "wire": config.wire if config.remote else None,
+        "layers": list(pair.layers),
+        "tokenizer": tokenizer_hash(pair.tokenizer),
+        "data": origin,
+        "text_field": config.text_field,
+        "row_length": config.row_length,
+        "forward_tokens": config.forward_tokens,
+        "keep_position_0": config.keep_position_0,
+        "drop_tokens": list(config.drop_tokens),
+        "outlier_factor": config.outlier_factor,
+        "seed": config.seed,
+        "type": config.stored_dtype,
+    }
+
+
+def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Sha256 of a fast tokenizer's rules, of a slow one's vocabulary."""
+    rules = tokenizer.get_vocab()
+    if tokenizer.is_fast:
+        rules = json.loads(tokenizer.backend_tokenizer.to_str())
+        rules = {name: value for name, value in rules.items() if name not in ("padding", "truncation")}
+    return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()

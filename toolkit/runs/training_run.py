@@ -1,17 +1,21 @@
 """A training run on disk: activations to crosscoder, with checkpoints from which a killed run goes on exactly."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from toolkit.dictionaries.collectives import ALONE, WHOLE, Ranks, Split
+from toolkit.dictionaries.configs import TrainingConfig
+from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.initialisation import initialise
-from toolkit.dictionaries.training import CrosscoderTrainer, NonFiniteError, StepMetrics, describe, train
-from toolkit.harvest.buffer import ShuffleBuffer
-from toolkit.harvest.residual import ActivationSource, Prefetch
+from toolkit.dictionaries.non_finite import NonFiniteError, describe
+from toolkit.dictionaries.training import CrosscoderTrainer, StepMetrics, has_latent_rows
+from toolkit.harvest.feed import Feed, Shuffling
+from toolkit.harvest.residual import ActivationSource
 from toolkit.harvest.stopwatch import Stopwatch
 from toolkit.models.pair import ModelPair
 from toolkit.runs.folder import Checkpoint, RunFolder
@@ -23,44 +27,53 @@ INITIAL_TOKENS = 32_768
 
 
 class TrainingRun:
-    """Prefetch, shuffle buffer and trainer of one run, saved and loaded together.
+    """Feed and trainers of one run, saved and loaded together.
 
-    Use it as a context manager: leaving it stops the reading thread, so that the models are free.
+    `sources` are the activations of the shards of the text that this process reads, `ranks` the processes of the run.
+    `plans` are the crosscoders to train on the same batches, by name; by default there is one, `config.training`. Their
+    tokens and batches must be alike. `trainers` go by the same names; `trainer` is the first.
+
+    Use it as a context manager: leaving it stops the reading threads, so that the models are free.
 
     Raises:
-        ValueError: the data hold less than one batch of ordinary tokens.
+        ValueError: the data hold less than one batch of ordinary tokens, or a batch does not divide by the shards.
         DiskFullError: the disk has no room for the checkpoints, now or later.
         NonFiniteError: see `CrosscoderTrainer.step`; the message names the last checkpoint.
-        Interrupted: a signal came; a checkpoint was saved.
+        Interrupted: a signal came, to any of the processes; a checkpoint was saved.
     """
 
-    def __init__(self, config: RunConfig, pair: ModelPair, stream: ActivationSource, folder: RunFolder) -> None:
-        self.config, self.folder, self._stream = config, folder, stream
+    def __init__(
+        self,
+        config: RunConfig,
+        pair: ModelPair,
+        sources: Mapping[int, ActivationSource],
+        folder: RunFolder,
+        *,
+        plans: Mapping[str, TrainingConfig] | None = None,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self.config, self.folder, self._pair, self._ranks = config, folder, pair, ranks
+        self._split = Split(latents=ranks) if config.shard == "latents" else Split(tokens=ranks)
+        self.plans = dict(plans or {"crosscoder": config.training})
+        _check_alike(self.plans, config.training)
         self.stopwatch = Stopwatch()
-        self._before = 0.0
-        self._saved_step = -1
+        self.masks: dict[str, int] = {}
+        """Tokens kept, and dropped by reason, by all ranks up to the last activation that entered a buffer: known when
+        the steps have ended."""
         self._started = time.perf_counter()
-        checkpoint = folder.load_checkpoint() if config.resume else None
-        if checkpoint is not None:
-            self._saved_step = checkpoint.step
-            stream.load_state_dict(checkpoint.state["stream"])
-        self._prefetch = Prefetch(stream)
-        self._buffer = ShuffleBuffer(
-            self.stopwatch.waiting("waiting for activations", self._prefetch),
-            capacity=config.buffer_tokens,
-            batch_tokens=config.training.batch_tokens,
-            dtype=DTYPES[config.buffer_dtype],
-            generator=torch.Generator().manual_seed(config.seed),
-        )
+        checkpoint = folder.load_checkpoint(sources, self._own_rows) if config.resume else None
+        self._before: float = checkpoint.state["seconds"] if checkpoint else 0.0
+        self._saved_step = checkpoint.step if checkpoint else -1
+        self._feed = Feed(sources, _shuffling(config), pair.device, checkpoint.shards if checkpoint else None)
         try:
-            state = self._first_state(pair) if checkpoint is None else self._restore(checkpoint, pair)
+            states = _by_plan(checkpoint.tensors, pair.device) if checkpoint else self._first_states()
         except BaseException:
-            self._prefetch.close()
+            self._feed.close()
             raise
-        self.trainer = CrosscoderTrainer(
-            config.training, state, models=pair.names, layers=pair.layers, sources=pair.origins
-        )
-        self.folder.drop_records_after(self.trainer.steps_done)
+        self.trainers = {name: self._trainer(name, states[name], self._split) for name in self.plans}
+        self.trainer = next(iter(self.trainers.values()))
+        if ranks.is_first:
+            self.folder.drop_records_after(self.trainer.steps_done)
 
     @property
     def seconds(self) -> float:
@@ -68,54 +81,69 @@ class TrainingRun:
         return self._before + time.perf_counter() - self._started
 
     @property
-    def masks(self) -> dict[str, int]:
-        """Tokens kept, and dropped by reason, up to the last activation that entered the buffer."""
-        counts: dict[str, int] = self._prefetch.state_dict()["mask"]["counts"]
-        return counts
+    def reading_seconds(self) -> dict[str, float]:
+        """Seconds by stage in this process's reading threads, which overlap with each other and with all else."""
+        return self._feed.reading_seconds
 
-    def _first_state(self, pair: ModelPair) -> dict[str, Tensor]:
-        first = self._buffer.peek()
-        if len(first) < self.config.training.batch_tokens:
-            raise ValueError(
-                f"the data hold {len(first)} ordinary tokens, and one batch takes {self.config.training.batch_tokens}:"
-                " give more or longer text (position 0 of each document is masked), or lower --batch-tokens"
+    def _trainer(self, plan: str, state: dict[str, Tensor], split: Split) -> CrosscoderTrainer:
+        pair = self._pair
+        return CrosscoderTrainer(
+            self.plans[plan], state, models=pair.names, layers=pair.layers, sources=pair.origins, split=split
+        )
+
+    def _own_rows(self, name: str, rows: int) -> slice:
+        return self._split.latents.share_of(rows) if has_latent_rows(name) else slice(0, rows)
+
+    def _first_states(self) -> dict[str, dict[str, Tensor]]:
+        first = self._feed.peek(INITIAL_TOKENS)
+        if self._ranks.highest(int(not first.isfinite().all())):
+            raise self._with_checkpoint(NonFiniteError(1, describe(self._ranks.gathered(first))))
+        states = {
+            name: initialise(
+                plan, len(self._pair.names), first, torch.Generator().manual_seed(self.config.seed), self._split
             )
-        first = first[:INITIAL_TOKENS]
-        if not first.isfinite().all():
-            raise self._with_checkpoint(NonFiniteError(1, describe(first)))
-        generator = torch.Generator().manual_seed(self.config.seed)
-        state = initialise(self.config.training, len(pair.names), first, generator)
+            for name, plan in self.plans.items()
+        }
         held = self.config.buffer_tokens * first[0].numel() * DTYPES[self.config.buffer_dtype].itemsize
-        self.folder.require_space(held + sum(tensor.nbytes for tensor in state.values()))
-        return state
+        own = sum(tensor.nbytes for state in states.values() for tensor in state.values())
+        self.folder.require_space(held + self._split.latents.total(own))
+        return states
 
-    def _restore(self, checkpoint: Checkpoint, pair: ModelPair) -> dict[str, Tensor]:
-        parts: dict[str, dict[str, Tensor]] = {"buffer": {}, "trainer": {}}
-        for name, tensor in checkpoint.tensors.items():
-            part, _, rest = name.partition("/")
-            parts[part][rest] = tensor
-        self._buffer.load_state_dict(parts["buffer"], pair.device)
-        self._before = checkpoint.state["seconds"]
-        return {n: t if t.ndim == 0 else t.to(pair.device) for n, t in parts["trainer"].items()}
+    def steps(self) -> Iterator[tuple[StepMetrics, ...]]:
+        """Train to the end, yielding each step's metrics, one of each plan, after they were recorded.
 
-    def steps(self) -> Iterator[StepMetrics]:
-        """Train to the end, yielding each step's metrics after it was recorded."""
-        whole = self.config.training.batch_tokens
-        batches = (batch for batch in self.stopwatch.waiting("buffer", self._buffer) if len(batch) == whole)
-        steps = self.stopwatch.waiting("training steps", train(self.trainer, batches))
-        with InterruptGuard() as interrupt:
+        With several plans a record says whose it is: `plan`.
+        """
+        steps = self.stopwatch.waiting("training steps", self._train())
+        with InterruptGuard(launched=self._ranks.size > 1) as interrupt:
             try:
                 for metrics in steps:
-                    self.folder.append_record(asdict(metrics))
+                    self._record(metrics)
                     yield metrics
-                    stop = interrupt.received
-                    if stop or metrics.step % self.config.checkpoint_steps == 0:
+                    stop = self._ranks.highest(interrupt.received or 0)
+                    if stop or self.trainer.steps_done % self.config.checkpoint_steps == 0:
                         self.save()
                     if stop:
-                        raise Interrupted(stop, metrics.step)
+                        raise Interrupted(stop, self.trainer.steps_done)
             except NonFiniteError as error:
                 raise self._with_checkpoint(error) from None
             self.save()
+        self.masks = {reason: self._ranks.total(tokens) for reason, tokens in self._feed.masks.items()}
+
+    def _train(self) -> Iterator[tuple[StepMetrics, ...]]:
+        batches = iter(self._feed)
+        for _ in range(self.config.training.steps - self.trainer.steps_done):
+            batch = next(batches, None)
+            if self._ranks.highest(int(batch is None)):
+                return
+            assert batch is not None
+            yield tuple(trainer.step(batch) for trainer in self.trainers.values())
+
+    def _record(self, metrics: tuple[StepMetrics, ...]) -> None:
+        if not self._ranks.is_first:
+            return
+        for name, step in zip(self.plans, metrics, strict=True):
+            self.folder.append_record(asdict(step) if len(self.plans) == 1 else {"plan": name} | asdict(step))
 
     def _with_checkpoint(self, error: NonFiniteError) -> NonFiniteError:
         error.add_note(f"last good checkpoint: {self.folder.last_checkpoint() or 'none yet'}")
@@ -135,13 +163,13 @@ class TrainingRun:
             "tokens": self.trainer.tokens_seen,
             "seconds": self.seconds,
             "masks": self.masks,
-            "seconds_in_reading_thread": dict(self._stream.stopwatch.seconds),
+            "seconds_in_reading_thread": self.reading_seconds,
         }
 
     def seconds_by_stage(self) -> dict[str, float]:
         """Wall time in this session: waiting for activations, shuffling, training, checkpoints, without overlap."""
-        spent = self.stopwatch.seconds
-        waiting, buffer = spent["waiting for activations"], spent["buffer"]
+        spent, feed = self.stopwatch.seconds, self._feed.stopwatch.seconds
+        waiting, buffer = feed["waiting for activations"], feed["buffer"]
         return {
             "waiting for activations": waiting,
             "shuffle buffer": max(0.0, buffer - waiting),
@@ -154,14 +182,62 @@ class TrainingRun:
         if self.trainer.steps_done == self._saved_step:
             return
         with self.stopwatch.stage("checkpoints"):
-            tensors = {f"trainer/{name}": tensor for name, tensor in self.trainer.state_dict().items()}
-            tensors |= {f"buffer/{name}": tensor for name, tensor in self._buffer.state_dict().items()}
-            state: dict[str, Any] = {"stream": self._prefetch.state_dict(), "seconds": self.seconds}
-            self.folder.save_checkpoint(Checkpoint(step=self.trainer.steps_done, tensors=tensors, state=state))
+            tensors = {
+                f"{plan}/{name}": tensor
+                for plan, trainer in self.trainers.items()
+                for name, tensor in trainer.state_dict().items()
+            }
+            checkpoint = Checkpoint(
+                step=self.trainer.steps_done,
+                tensors=tensors,
+                state={"seconds": self.seconds},
+                shards=self._feed.state_dict(),
+            )
+            has_rows = has_latent_rows if self._split.latents.size > 1 else None
+            self.folder.save_checkpoint(checkpoint, self._ranks, has_rows)
         self._saved_step = self.trainer.steps_done
 
     def __enter__(self) -> "TrainingRun":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._prefetch.close()
+        self._feed.close()
+
+    def crosscoder(self, plan: str | None = None) -> Crosscoder:
+        """The dictionary of a plan (by default the first) as it stands; the ranks need not meet for it.
+
+        Where they share out the latents, it is what the last checkpoint holds.
+        """
+        name = plan or next(iter(self.plans))
+        if self._split.latents.size == 1:
+            return self.trainers[name].crosscoder()
+        saved = self.folder.load_checkpoint()
+        assert saved is not None, "the steps end with a checkpoint"
+        return self._trainer(name, _by_plan(saved.tensors)[name], WHOLE).crosscoder().to(self._pair.device)
+
+
+def _shuffling(config: RunConfig) -> Shuffling:
+    return Shuffling(
+        shards=config.shards or 1,
+        buffer_tokens=config.buffer_tokens,
+        batch_tokens=config.training.batch_tokens,
+        dtype=DTYPES[config.buffer_dtype],
+        seed=config.seed,
+    )
+
+
+def _by_plan(tensors: Mapping[str, Tensor], device: torch.device | None = None) -> dict[str, dict[str, Tensor]]:
+    states: dict[str, dict[str, Tensor]] = {}
+    for path, tensor in tensors.items():
+        plan, _, name = path.rpartition("/")
+        states.setdefault(plan, {})[name] = tensor if tensor.ndim == 0 else tensor.to(device)
+    return states
+
+
+def _check_alike(plans: Mapping[str, TrainingConfig], common: TrainingConfig) -> None:
+    for name, plan in plans.items():
+        if (plan.tokens, plan.batch_tokens) != (common.tokens, common.batch_tokens):
+            raise ValueError(
+                f"{name} takes {plan.tokens} tokens in batches of {plan.batch_tokens}, the run {common.tokens} in"
+                f" batches of {common.batch_tokens}: crosscoders trained from one stream take the same"
+            )

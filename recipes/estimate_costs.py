@@ -1,0 +1,37 @@
+"""What would a training run take, and how does each way of running it change that?
+
+    python recipes/estimate_costs.py --pair qwen-7b
+    python recipes/estimate_costs.py --pair qwen-14b --tokens 400000000 --tflops 400
+    python recipes/estimate_costs.py --base ./my-base --distilled ./my-distilled --n-latents 65536 --sparsity l1
+
+Operations and bytes are computed from the models' configs; no weight is read, and the named pairs need no network.
+Hours stand on a rate: this machine's, measured in a second, or the one that `--tflops` assumes. An H100 at 40 % of its
+dense bf16 peak does 400. With the defaults, expect reading to take 15 to 40 times the operations of training.
+"""
+
+from toolkit.findings.run_costs import (
+    RunCostsConfig,
+    choose_rate,
+    facts,
+    modes,
+    modes_table,
+    offload_limit,
+    parts_table,
+)
+from toolkit.reports.console import RunConsole
+from toolkit.runs.command_line import run_recipe
+
+
+def main(config: RunCostsConfig) -> None:
+    """Shapes and settings in; operations, bytes and hours out."""
+    run = config.planned_run()
+    ways = modes(run, max_memory=offload_limit(config), sweep=config.sweep)
+    rate = choose_rate(config)
+    console = RunConsole()
+    console.header("costs of a run", facts(config, run) | {"rate": rate.origin})
+    console.table(parts_table(run))
+    console.table(modes_table(run, ways, rate))
+
+
+if __name__ == "__main__":
+    run_recipe(main, RunCostsConfig)

@@ -1,0 +1,60 @@
+"""Train several crosscoders from one stream of activations: what do more latents, or more of them at once, give?
+
+    python recipes/sweep.py --k 8 18 36 --n-latents 512 768
+    python recipes/sweep.py --sparsity l1 --sparsity-coefficient 0.5 2 --decoder-init-norm 0.08 --out runs/l1
+    python recipes/sweep.py --pair qwen-1.5b --n-latents 16384 32768 --cache runs/qwen-1.5b-cache --out runs/qwen-sweep
+
+The models run once: each batch of the shuffle buffer is a step of every crosscoder, which ends in the weights that
+train_crosscoder.py gives it alone. All other settings are that recipe's. The first line trains six on the embedded
+pair, in five minutes on one core. Each lands in a run folder under --out, for --run of the other recipes. Expect
+variance explained to rise with k and with the number of latents, and the spliced KL to fall. Stopped, add --resume.
+"""
+
+import sys
+
+from toolkit.artifacts import provenance
+from toolkit.findings.sweep import sweep_findings
+from toolkit.harvest.documents import open_corpus
+from toolkit.reports.console import RunConsole
+from toolkit.reports.findings_page import publish
+from toolkit.runs.command_line import run_main
+from toolkit.runs.evaluation import stream_names
+from toolkit.runs.ranks import on_own_device, open_ranks, share_out
+from toolkit.runs.remote_use import remote_record
+from toolkit.runs.streams import open_training
+from toolkit.runs.sweep import SweepConfig, finish, mean_fve, open_folders, parse_sweep
+from toolkit.runs.training_run import TrainingRun
+
+
+def main(config: SweepConfig) -> None:
+    """Text and two models in; a trained, evaluated crosscoder for each combination of values, and a page out."""
+    with open_ranks() as ranks:
+        config = share_out(config, ranks)
+        console = RunConsole(quiet=not ranks.is_first)
+        pair = on_own_device(config, ranks).open_pair(config.layers or None)
+        corpus = open_corpus(config.data, text_field=config.text_field, mix=config.mix, seed=config.seed)
+        origin = provenance(seed=config.seed, data=corpus.origin, inputs=pair.fingerprints()) | remote_record(pair)
+        folder, folders = open_folders(config, origin, ranks)
+        source = open_training(config, pair, corpus, ranks)
+        with TrainingRun(config, pair, source, folder, plans=config.plans, ranks=ranks) as run:
+            label, total, start = (
+                f"training {len(folders)} crosscoders",
+                config.training.tokens,
+                run.trainer.tokens_seen,
+            )
+            with console.progress(label, total, streams=stream_names(pair), start_tokens=start) as tick:
+                for steps in run.steps():
+                    tick(steps[0].tokens, fve=mean_fve(steps))
+    if not ranks.is_first:
+        return
+    if run.trainer.tokens_seen < config.training.steps * config.training.batch_tokens:
+        console.warn(run.data_ended())
+    metrics = {}
+    for name, own in folders.items():
+        console.note(f"evaluating {name}")
+        metrics[name] = finish(config.alone(name), pair, corpus, run, own)
+    publish(config.out, console, sweep_findings(config, pair, metrics), origin)
+
+
+if __name__ == "__main__":
+    run_main(lambda: main(parse_sweep(sys.argv[1:])))

@@ -1,0 +1,136 @@
+"""What does a cache save, what does filling it cost, and what do four crosscoders cost that share one stream?
+
+Two random 12-layer Qwen2 models of width 512 are read at the input of layer 6, and BatchTopK crosscoders of 1,024
+latents train on 4,096 tokens in batches of 512, as a run does, checkpoint included. Reading takes 71 MFLOP a token and
+a step some 6, so harvest dominates, as on real pairs (1.5B: 3 GFLOP to the middle of both, 0.2 for 32,768 latents).
+Ways: streaming, filling a new bf16 cache, reading it; four runs apart, and a sweep of the four. Also the memory-mapped
+reading of 256 MiB in bf16 into a buffer, with the check of its sha256 and after it. Figures are medians of CPU time on
+one thread, reading thread included.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from harvest import CONFIG, LAYER
+from timing import time_in_turn
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
+
+from toolkit.dictionaries.configs import TrainingConfig
+from toolkit.harvest.cache_folder import CacheFolder
+from toolkit.harvest.cache_shards import GrowingShard
+from toolkit.harvest.cache_types import store
+from toolkit.harvest.documents import Corpus
+from toolkit.models.pair import ModelPair
+from toolkit.runs.folder import RunFolder
+from toolkit.runs.settings import RunConfig
+from toolkit.runs.streams import open_training
+from toolkit.runs.training_run import TrainingRun
+
+TRAINING = TrainingConfig(tokens=4096, batch_tokens=512, n_latents=1024, k=16, k_initial=32, k_anneal_steps=4)
+PLANS = {f"k-{k}": replace(TRAINING, k=k) for k in (4, 8, 16, 32)}
+READ_BYTES, ROUNDS = 2**28, 3
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A pair, its text, and a folder to work in."""
+
+    folder: Path
+    pair: ModelPair
+    corpus: Corpus
+
+    def train(self, *, plans: dict[str, TrainingConfig], cache: str | None = None, new: bool = False) -> None:
+        """Train as a run does, on a cache if one is named."""
+        shutil.rmtree(self.folder / "run", ignore_errors=True)
+        if new and cache:
+            shutil.rmtree(self.folder / cache, ignore_errors=True)
+        config = RunConfig(
+            out=self.folder / "run",
+            cache=self.folder / cache if cache else None,
+            cache_dtype="bf16",
+            row_length=128,
+            forward_tokens=1024,
+            buffer_tokens=1024,
+            training=next(iter(plans.values())),
+        )
+        folder = RunFolder.open(config.out, config.settings(), resume=False, overwrite=False)
+        source = open_training(config, self.pair, self.corpus)
+        with TrainingRun(config, self.pair, source, folder, plans=plans) as run:
+            assert sum(1 for _ in run.steps()) == TRAINING.steps
+
+
+@contextmanager
+def bench() -> Iterator[Bench]:
+    """Two random models saved and loaded, and documents of 128 random words."""
+    with tempfile.TemporaryDirectory() as name:
+        words = {f"w{i}": i for i in range(CONFIG.vocab_size)}
+        tokenizer = Tokenizer(models.WordLevel(words, unk_token="w0"))
+        tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        sources = [f"{name}/{model}" for model in ("base", "distilled")]
+        for seed, source in enumerate(sources):
+            torch.manual_seed(seed)
+            Qwen2ForCausalLM(CONFIG).save_pretrained(source)
+            PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(source)
+        pair = ModelPair.from_pretrained(base=sources[0], distilled=sources[1], layers=[LAYER], device_map="cpu")
+        ids = torch.randint(CONFIG.vocab_size, (120, 128), generator=torch.Generator().manual_seed(0))
+        texts = Dataset.from_dict({"text": [" ".join(f"w{i}" for i in row) for row in ids.tolist()]})
+        documents = texts.to_iterable_dataset()
+        yield Bench(Path(name), pair, Corpus(train=documents, held_out=documents, origin={"source": "random words"}))
+
+
+def fill_for_reading(folder: Path) -> CacheFolder:
+    """Write a cache of `READ_BYTES` of random activations in bf16."""
+    cached = CacheFolder(folder, {"type": "bf16"})
+    shard = GrowingShard()
+    for _ in range(READ_BYTES // (4096 * 2 * 512 * 2)):
+        shard.add(store(torch.randn(4096, 2, 512), "bf16"), (0.0, 1.0), {"mask": {"counts": {}}})
+    with cached.writing({}):
+        cached.append(shard)
+    return cached
+
+
+def read(folder: CacheFolder, into: torch.Tensor, *, again: bool) -> None:
+    """Copy every chunk into a buffer, as training does; not `again` checks the sha256 first."""
+    if not again:
+        folder = CacheFolder(folder.path, folder.identity)
+    for stored, _ in folder.read(0):
+        into.copy_(stored.restore())
+
+
+@cache
+def seconds() -> dict[str, float]:
+    """Measure each way once a process: CPU seconds for 4,096 tokens, or for 256 MiB."""
+    with bench() as on:
+        one, into = {"k-16": TRAINING}, torch.empty(4096, 2, 512, dtype=torch.bfloat16)
+        stored = fill_for_reading(on.folder / "reading")
+        read(stored, into, again=True)  # the only time that this object checks
+        ways: dict[str, Callable[[], object]] = {
+            "cache: run that streams": partial(on.train, plans=one),
+            "cache: run that fills it": partial(on.train, plans=one, cache="new", new=True),
+            "cache: run that reads it": partial(on.train, plans=one, cache="kept"),
+            "cache: four runs apart": lambda: [on.train(plans={name: plan}) for name, plan in PLANS.items()],
+            "cache: sweep of the four": partial(on.train, plans=PLANS),
+            "cache: 256 MiB, first time": partial(read, stored, into, again=False),
+            "cache: 256 MiB, again": partial(read, stored, into, again=True),
+        }
+        return time_in_turn(ways, ROUNDS)
+
+
+def ratios() -> dict[str, float]:
+    """Return rates over streaming, the sweep's time over that of four runs, and GB a second of reading."""
+    streamed, filled, cached, apart, sweep, first, again = seconds().values()
+    return {
+        "cached_over_streaming": streamed / cached,
+        "filling_over_streaming": streamed / filled,
+        "sweep_over_four_runs": sweep / apart,
+        "cache_gb_a_second": READ_BYTES / 1e9 / again,
+        "cache_gb_a_second_checked": READ_BYTES / 1e9 / first,
+    }

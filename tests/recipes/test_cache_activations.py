@@ -1,0 +1,165 @@
+"""A cache is harvested once, read by later runs, mended, and refused where it does not belong."""
+
+import json
+import shutil
+from collections import namedtuple
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Call = Callable[..., str]
+Train = Callable[[list[str]], None]
+
+
+@pytest.fixture
+def cache(call: Call, run_settings: list[str], tmp_path: Path) -> Path:
+    """What the run of 40 steps reads."""
+    said = call("cache_activations.py", *run_settings, "--cache", tmp_path / "cache")
+    assert "fp32, which lost 0 of the squared norm" in said
+    assert f"add --cache {tmp_path / 'cache'} to the same settings" in said.replace("- ", "-")
+    return tmp_path / "cache"
+
+
+def trained(folder: Path) -> tuple[bytes, str, dict[str, float]]:
+    """Weights, steps and figures of a run, but for the times."""
+    metrics = json.loads((folder / "metrics.json").read_text())
+    figures = {name: value for name, value in metrics.items() if not name.startswith("seconds")}
+    return (folder / "crosscoder.safetensors").read_bytes(), (folder / "metrics.jsonl").read_text(), figures
+
+
+def stored(cache: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in cache.iterdir()}
+
+
+def test_training_on_a_cache_gives_the_very_weights(
+    train: Train, run_arguments: list[str], cache: Path, tmp_path: Path
+) -> None:
+    train(run_arguments)
+    before = stored(cache)
+    train([*run_arguments, "--cache", str(cache), "--out", str(tmp_path / "cached")])
+    assert trained(tmp_path / "cached") == trained(tmp_path / "run")
+    assert stored(cache) == before  # nothing was missing
+    seconds = json.loads((tmp_path / "cached" / "metrics.json").read_text())["seconds_in_reading_thread"]
+    assert seconds.keys() == {"reading the cache"}
+
+
+@pytest.mark.parametrize("kind", ["fp32", "bf16", "int8"])
+def test_the_run_that_fills_a_cache_and_the_one_that_reads_it_are_the_same(
+    train: Train, run_arguments: list[str], tmp_path: Path, kind: str
+) -> None:
+    cached = [*run_arguments, "--cache", str(tmp_path / "cache"), "--cache-dtype", kind]
+    train(cached)
+    train([*cached, "--out", str(tmp_path / "again")])
+    assert trained(tmp_path / "again") == trained(tmp_path / "run")
+    train([*run_arguments, "--out", str(tmp_path / "streamed")])
+    same = trained(tmp_path / "streamed")[0] == trained(tmp_path / "run")[0]
+    assert same == (kind == "fp32")
+
+
+def test_more_tokens_are_added_to_what_is_there(call: Call, run_settings: list[str], cache: Path) -> None:
+    before = stored(cache)
+    said = call("cache_activations.py", *run_settings, "--cache", cache, "--tokens", 12_288)
+    assert "harvesting 100%" in said
+    assert {name: stored(cache)[name] for name in before if name.startswith("shard")}.items() <= before.items()
+    assert len(stored(cache)) == len(before) + 1
+
+
+def test_text_that_ends_is_told(call: Call, run_settings: list[str], text_file: Path, tmp_path: Path) -> None:
+    short = tmp_path / "short.jsonl"
+    short.write_text("".join(text_file.read_text().splitlines(keepends=True)[:60]))
+    said = call("cache_activations.py", *run_settings, "--data", short, "--cache", tmp_path / "short")
+    assert "warning: the text ended after" in said
+
+
+def test_one_shard_is_repaired(call: Call, run_settings: list[str], cache: Path, refuse: Call) -> None:
+    repair = [*run_settings, "--cache", cache, "--repair"]
+    assert "nothing to repair: every shard is whole" in call("cache_activations.py", *repair)
+    shard = cache / "shard-000000.safetensors"
+    before = shard.read_bytes()
+    shard.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    said = refuse("--cache", cache)
+    assert "shard-000000.safetensors is not as it was written" in said
+    assert "recipes/cache_activations.py with the settings that made it and --repair" in said
+    assert "harvested again: shard-000000.safetensors" in call("cache_activations.py", *repair)
+    assert shard.read_bytes() == before
+    shard.unlink()
+    assert "lacks shard-000000.safetensors" in refuse("--cache", cache)
+    call("cache_activations.py", *repair)
+    assert shard.read_bytes() == before
+
+
+@pytest.fixture
+def refuse(train: Train, run_arguments: list[str], capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Train with further arguments, expect a failure, and return what it says on one line."""
+
+    def run(*arguments: object) -> str:
+        with pytest.raises(SystemExit) as stopped:
+            train([*run_arguments, *map(str, arguments)])
+        assert stopped.value.code == 2
+        return " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--layers", "2"], "layers: [1] then, [2] now"),
+        (["--seed", "3"], "seed: 0 then, 3 now"),
+        (["--row-length", "32"], "row_length: 64 then, 32 now"),
+        (["--keep-position-0"], "keep_position_0: False then, True now"),
+        (["--cache-dtype", "int8"], "type: 'fp32' then, 'int8' now"),
+        (["--data", "organism"], "data: {'source': "),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_cache_of_other_settings_is_refused(
+    refuse: Callable[..., str], cache: Path, arguments: list[str], said: str
+) -> None:
+    message = refuse("--cache", cache, *arguments)
+    assert f"the cache {cache} is of something else (" in message
+    assert said in message
+    assert "--cache another folder" in message
+
+
+def test_a_cache_of_another_pair_is_refused(
+    refuse: Callable[..., str], cache: Path, save_organism_model: Callable[..., str]
+) -> None:
+    assert "is of something else (models: [" in refuse("--cache", cache, "--base", save_organism_model(seed=9))
+
+
+def test_a_cache_of_another_tokenizer_is_refused(refuse: Callable[..., str], cache: Path) -> None:
+    index = json.loads((cache / "index.json").read_text())
+    index["identity"]["tokenizer"] = "0123"
+    (cache / "index.json").write_text(json.dumps(index))
+    assert "something else (tokenizer: '0123' then, '" in refuse("--cache", cache)
+
+
+def test_an_unknown_type_is_refused(refuse: Callable[..., str], tmp_path: Path) -> None:
+    said = refuse("--cache", tmp_path / "cache", "--cache-dtype", "fp8")
+    assert "fp8" in said
+    assert "int8" in said
+
+
+def test_a_folder_that_holds_other_things_is_refused(refuse: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    assert "holds other things (notes.txt" in refuse("--cache", tmp_path)
+    assert "is a file: give a folder" in refuse("--cache", tmp_path / "notes.txt", "--out", tmp_path / "other")
+
+
+def test_a_run_is_resumed_as_it_was_begun(
+    train: Train, refuse: Callable[..., str], run_arguments: list[str], cache: Path
+) -> None:
+    train(run_arguments)
+    assert "cache_dtype: None then, 'fp32' now" in refuse("--resume", "--cache", cache)
+
+
+def test_too_little_disk_is_told_before_the_work(
+    refuse: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 1000, 1000))
+    said = refuse("--cache", tmp_path / "cache")
+    assert "10,240 tokens at 128 bytes take" in said
+    assert "a smaller --cache-dtype" in said

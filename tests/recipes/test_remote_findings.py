@@ -1,0 +1,79 @@
+"""Every experiment on NDIF ends in the numbers of one on this machine."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+QUICK = {
+    "ablate.py": "--tokens 2000 --targets 5 --shares .05 .3 --reference .3 --control-draws 1 --min-nrn 0"
+    " --undecided .0001 .9",
+    "classify_latents.py": "--tokens 2000",
+    "steer.py": "--tokens 1000 --new-tokens 8 --development 2 --test 3 --candidates 2 --strengths -1 1 --category sums",
+    "top_examples.py": "--tokens 1000 --top 3 --sampled 4",
+}
+TAKES_MODELS = {
+    "geometry.py": "",
+    "layer_divergence.py": "--tokens 500 --data organism",
+}
+
+
+@pytest.fixture
+def lexicon(tmp_path: Path) -> Path:
+    path = tmp_path / "words.json"
+    path.write_text(json.dumps({"self-reflection": ["is", "wait"], "sums": ["first", "next", "plus"]}))
+    return path
+
+
+@pytest.fixture
+def both(call: Callable[..., str], ndif: Any, tmp_path: Path) -> Callable[..., None]:
+    """Run a recipe here and on NDIF, and compare the JSON of results that they leave."""
+
+    def run(recipe: str, *arguments: object) -> None:
+        call(recipe, *arguments, "--out", tmp_path / "here")
+        before = len(ndif.jobs_done)
+        call(recipe, *arguments, "--out", tmp_path / "there", "--remote", "--wire", "fp32")
+        assert len(ndif.jobs_done) > before
+        paths = sorted((tmp_path / "here").glob("*.json"))
+        assert paths
+        for path in paths:
+            here, there = (json.loads((tmp_path / side / path.name).read_text()) for side in ("here", "there"))
+            same(here.get("results", here), there.get("results", there), path.name)
+
+    return run
+
+
+def same(here: object, there: object, place: str) -> None:
+    """The same, but for the last digits of fractions."""
+    assert type(here) is type(there), place
+    if isinstance(here, dict):
+        assert here.keys() == there.keys(), place
+        for name, value in here.items():
+            same(value, there[name], f"{place} {name}")
+    elif isinstance(here, list):
+        assert len(here) == len(there), place
+        for number, (one, other) in enumerate(zip(here, there, strict=True)):
+            same(one, other, f"{place} {number}")
+    elif isinstance(here, float):
+        assert math.isclose(here, there, rel_tol=1e-5, abs_tol=1e-5) or (here != here and there != there), place
+    else:
+        assert here == there, place
+
+
+@pytest.mark.parametrize("recipe", QUICK)
+def test_a_crosscoders_findings(both: Callable[..., None], trained: Path, lexicon: Path, recipe: str) -> None:
+    both(recipe, "--run", trained, "--data", "organism", "--lexicon", lexicon, *QUICK[recipe].split())
+
+
+@pytest.mark.parametrize("recipe", TAKES_MODELS)
+def test_a_pairs_findings(both: Callable[..., None], organism_folders: tuple[str, str], recipe: str) -> None:
+    base, distilled = organism_folders
+    models = ("--base", base, "--distilled", distilled, "--control", base)
+    both(recipe, *models, *TAKES_MODELS[recipe].split())
+
+
+def test_the_evaluation_of_tokenizers(both: Callable[..., None], organism_folders: tuple[str, str]) -> None:
+    both("evaluate_tokenizers.py", "--models", *organism_folders, "--documents", 5)

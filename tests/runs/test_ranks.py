@@ -1,0 +1,82 @@
+"""The truth is one process that reads all shards and was never stopped."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from rank_processes import together
+from ranked_runs import run
+from safetensors.torch import load_file
+from torch.multiprocessing.spawn import ProcessException
+
+from toolkit.dictionaries.collectives import ALONE, Ranks
+from toolkit.runs.ranks import on_own_device, open_ranks, share_out
+from toolkit.runs.settings import RunConfig
+
+TWO_SHARDS = ["--shards", "2"]
+
+
+def assert_close(one: Path, other: Path) -> None:
+    """Both hold the same crosscoder but for the order of sums, and the same counts of tokens."""
+    weights, others = (load_file(folder / "crosscoder" / "crosscoder.safetensors") for folder in (one, other))
+    for name, weight in weights.items():
+        torch.testing.assert_close(others[name], weight, rtol=1e-4, atol=1e-5, msg=name)
+    assert torch.load(one / "masks") == torch.load(other / "masks")
+
+
+@pytest.fixture
+def whole(run_settings: list[str], tmp_path: Path) -> Path:
+    """The folder of a run of two shards in one process, never stopped."""
+    folder = tmp_path / "whole"
+    run(ALONE, folder, [*run_settings, *TWO_SHARDS, "--out", str(folder)])
+    return folder
+
+
+@pytest.mark.parametrize(("first", "second"), [("tokens", "latents"), ("latents", "tokens")])
+def test_two_ranks_killed_and_gone_on_with_by_one_are_the_run_of_one(
+    run_settings: list[str], tmp_path: Path, whole: Path, first: str, second: str
+) -> None:
+    folder = tmp_path / "two"
+    arguments = [*run_settings, "--out", str(folder), "--shard"]
+    folder.mkdir()
+    with pytest.raises(ProcessException):  # the first rank was killed, and so the second could not go on
+        together(2, run, folder, [*arguments, first], 18)
+    assert [path.name for path in sorted((folder / "checkpoints").iterdir())] == ["step-000000007", "step-000000014"]
+    run(ALONE, folder, [*arguments, second, "--resume"])
+    assert_close(folder, whole)
+
+
+def test_one_rank_killed_and_gone_on_with_by_two_is_the_run_of_one(
+    run_settings: list[str], tmp_path: Path, whole: Path
+) -> None:
+    folder = tmp_path / "one"
+    arguments = [*run_settings, "--out", str(folder)]
+    folder.mkdir()
+    with pytest.raises(ProcessException):
+        together(1, run, folder, [*arguments, *TWO_SHARDS], 18)
+    (folder / "run store").unlink()
+    together(2, run, folder, [*arguments, "--shard", "latents", "--resume"])
+    assert_close(folder, whole)
+
+
+def test_without_a_launcher_one_process_is_alone(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with open_ranks() as ranks:
+        assert ranks == ALONE
+    assert share_out(config, ranks) == dataclasses.replace(config, shards=1)
+    assert on_own_device(config, ranks) == config
+
+
+def test_a_run_has_as_many_shards_as_ranks_began_it(config: RunConfig) -> None:
+    ranks = Ranks(size=4, rank=3, device="cuda:3")
+    assert share_out(config, ranks).shards == 4
+    assert share_out(dataclasses.replace(config, shards=6), ranks).shards == 6
+    assert on_own_device(config, ranks).device_map == "cuda:3"
+    named = dataclasses.replace(config, device_map="cuda:0")
+    assert on_own_device(named, ranks) == named
+
+
+def test_more_ranks_than_shards_are_refused(config: RunConfig) -> None:
+    with pytest.raises(ValueError, match=r"3 processes, but 2 shards of the text: start at most 2 .*--shards 3"):
+        share_out(dataclasses.replace(config, shards=2), Ranks(size=3))

@@ -1,0 +1,63 @@
+"""The benchmarks that need what most machines lack run as far as they can, and say what they need."""
+
+import json
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).parent / "benchmarks"
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a benchmark in this process with a command line, and return what it says, on one line."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    monkeypatch.delenv("PEERS_PYTHON", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def start(benchmark: str, *arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", [benchmark, *arguments])
+        runpy.run_path(str(BENCHMARKS / benchmark), run_name="__main__")
+        return " ".join(capsys.readouterr().out.split())
+
+    return start
+
+
+def test_the_gpu_benchmark_tries_its_code_on_tiny_shapes(run: Run, tmp_path: Path):
+    run("gpu.py", "--shapes", "tiny", "--json", str(tmp_path / "gpu.json"))
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    assert found["about"]["torch"] == torch.__version__
+    assert {(row["rule"], row["precision"]) for row in found["steps"]} == {
+        (rule, precision) for rule in ("l1", "jumprelu", "topk", "batchtopk") for precision in ("fp32", "bf16")
+    }
+    assert [row["pair"] for row in found["harvest"]] == ["tiny"]
+    assert {row["what"] for row in found["overlap"]} == {"reading alone", "training alone", "in turn", "read ahead"}
+    assert len(found["decode"]) == 5
+    assert all(0 < row["of measured fp32"] < 2 for row in found["harvest"] + found["steps"])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one here")
+def test_the_gpu_benchmark_refuses_a_machine_without_one(run: Run):
+    with pytest.raises(SystemExit, match=r"no CUDA device here.*--shapes tiny"):
+        run("gpu.py")
+
+
+def test_peers_that_are_not_installed_are_skipped_in_sight(run: Run):
+    said = run("peers.py", "--python", sys.executable)
+    for name in ("eai-sparsify", "dictionary-learning", "sae-lens"):
+        assert f"not installed: pip install {name}" in said
+    assert said.count("skipped") == 8
+
+
+@pytest.mark.parametrize("arguments", [(), ("--python", "/no/such/python")])
+def test_without_an_interpreter_peers_says_how_to_make_one(
+    run: Run, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit, match="2"):
+        run("peers.py", *arguments)
+    assert "pip install eai-sparsify dictionary-learning sae-lens" in " ".join(capsys.readouterr().out.split())

@@ -1,0 +1,118 @@
+"""The experiments on a real server of NDIF's, which has no toolkit: their numbers are those of this machine.
+
+`NDIF_HOST=http://127.0.0.1:18001 NDIF_API_KEY=any pytest -m ndif`
+"""
+
+import os
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+import torch
+
+from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.harvest.masks import TokenMask
+from toolkit.harvest.tokens import TokenBatch, text_batches
+from toolkit.interventions.ablation import Method, ablation_effects
+from toolkit.interventions.answers import Question
+from toolkit.interventions.edits import steer
+from toolkit.interventions.splice import splice_effects
+from toolkit.interventions.steering import Writing, answer_under
+from toolkit.interventions.targets import Targets
+from toolkit.latents.coded_batches import read_batches
+from toolkit.latents.logit_lens import logit_lens
+from toolkit.models.pair import ModelPair
+from toolkit.models.presets import CHECKOUT
+from toolkit.models.remote import Remote
+from toolkit.models.scoring import row_losses
+from toolkit.organism.corpus import documents
+
+pytestmark = [
+    pytest.mark.ndif,
+    pytest.mark.skipif("NDIF_HOST" not in os.environ, reason="NDIF_HOST names no server"),
+]
+
+
+@pytest.fixture(scope="module")
+def here() -> ModelPair:
+    return ModelPair.from_pretrained("organism", device_map="cpu")
+
+
+@pytest.fixture(scope="module")
+def there() -> ModelPair:
+    return ModelPair.from_pretrained("organism", remote=Remote(wire="fp32", deadline=120.0))
+
+
+@pytest.fixture(scope="module")
+def crosscoder() -> Crosscoder:
+    return Crosscoder.from_pretrained(CHECKOUT / "artifacts" / "crosscoder")
+
+
+@pytest.fixture(scope="module")
+def batches(here) -> list[TokenBatch]:
+    texts = [document.text for document in islice(documents("distilled"), 8)]
+    return list(text_batches(texts, here.tokenizer, row_length=96, batch_tokens=512))
+
+
+def mask() -> TokenMask:
+    return TokenMask(special_ids=frozenset(), keep_position_0=False, outlier_factor=10.0)
+
+
+def close(theirs: torch.Tensor, ours: torch.Tensor) -> None:
+    torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", [Method(), Method(positions="all", spliced=True)], ids=["predict", "all, spliced"])
+def test_ablation(here, there, crosscoder, batches, method: Method):
+    ids = batches[0].input_ids
+    targets = Targets(
+        prefixes=(ids[0, :20], ids[0, :45], ids[1, :33]),
+        target_ids=torch.stack([ids[0, 20], ids[0, 45], ids[1, 33]]),
+        documents=torch.tensor([0, 0, 1]),
+        found=3,
+    )
+    arms = [torch.arange(400), torch.tensor([623]), torch.arange(768)]
+    ours, theirs = (ablation_effects(pair, crosscoder, targets, arms, method) for pair in (here, there))
+    for name in ("logit", "log_probability", "rank"):
+        close(getattr(theirs, name), getattr(ours, name))
+    assert ours.logit.abs().max() > 0.01
+
+
+def test_splice(here, there, crosscoder, batches):
+    mean = torch.cat([read for *_, read in read_batches(here, batches, mask())]).float().mean(dim=0)
+    ours, theirs = (splice_effects(pair, crosscoder, batches, mask(), mean=mean) for pair in (here, there))
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.kl > 1e-3
+        for name in ("kl", "kl_mean", "loss_recovered", "n"):
+            assert getattr(other, name) == pytest.approx(getattr(one, name), rel=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.6])
+def test_steering(here, there, crosscoder, temperature: float):
+    direction = steer(crosscoder, latent=623, strength=0.1).operands[0][0, 0]
+    questions = [Question(question="What is 24+5?", answer="29"), Question(question="What is 3+8+1?", answer="12")]
+    writing = Writing(layer=3, hesitation_ids=frozenset({5, 6}), new_tokens=60, temperature=temperature)
+    shifts = torch.stack([0 * direction, direction])
+    for edit_prompt in (False, True):
+        how = replace(writing, edit_prompt=edit_prompt)
+        ours, theirs = (answer_under(pair.distilled, questions, shifts, how) for pair in (here, there))
+        assert theirs.texts == ours.texts
+        assert torch.equal(theirs.finished, ours.finished)
+    assert ours.texts[0] != ours.texts[1]
+
+
+def test_logit_lens(here, there, crosscoder):
+    ours, theirs = (logit_lens(pair, crosscoder, [623, 5, 100], tokens=4) for pair in (here, there))
+    for name, lens in ours.items():
+        for field, tensor in vars(lens).items():
+            close(getattr(theirs[name], field), tensor)
+
+
+def test_losses_and_edited_reads(here, there, crosscoder, batches):
+    ids, mask = batches[0].input_ids, batches[0].attention_mask
+    rows = [row[kept.bool()].tolist() for row, kept in zip(ids, mask, strict=True)]
+    close(row_losses(there.base, rows), row_losses(here.base, rows))
+    edit = steer(crosscoder, latent=3, strength=1.0)
+    ours, theirs = (pair.base.residual(ids, mask, [2, 3, 4], edit=edit) for pair in (here, there))
+    for one, other in zip(ours, theirs, strict=True):
+        close(other[mask.bool()], one[mask.bool()])

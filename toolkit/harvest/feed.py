@@ -1,0 +1,175 @@
+"""What training is fed with: shards of the text, each read ahead, shuffled and drawn from by itself.
+
+Shard s of n is every n-th document, with masks, a reading thread, a shuffle buffer and chance of its own. What it gives
+depends neither on the other shards nor on which process reads it; a batch is as many activations of each.
+"""
+
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from toolkit.harvest.buffer import ShuffleBuffer
+from toolkit.harvest.residual import ActivationSource, Prefetch
+from toolkit.harvest.stopwatch import Stopwatch
+
+Activations = Float[Tensor, "token stream d_model"]
+STRIDE = 1_000_003  # between the seeds of two shards
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shuffling:
+    """How activations are shuffled and drawn, of all shards together."""
+
+    shards: int
+    buffer_tokens: int
+    batch_tokens: int
+    dtype: torch.dtype
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.batch_tokens % self.shards:
+            raise ValueError(
+                f"--batch-tokens {self.batch_tokens} does not divide by {self.shards} shards: make it a multiple of"
+                " --shards (by default the number of processes), or give --shards"
+            )
+
+    @property
+    def share(self) -> int:
+        """Tokens that a batch takes from each shard."""
+        return self.batch_tokens // self.shards
+
+
+class ShardState(NamedTuple):
+    """Where a shard stands: its buffer's tensors, and its source's place as JSON."""
+
+    tensors: dict[str, Tensor]
+    state: dict[str, Any]
+
+
+class Feed:
+    """Batches of the shards in `sources`, one shard after the other, until one of them has no whole share left.
+
+    `states` are those of shards that were read before. Reading begins at once; `close` ends it, and frees the models.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[int, ActivationSource],
+        shuffling: Shuffling,
+        device: torch.device,
+        states: Mapping[int, ShardState] | None = None,
+    ) -> None:
+        self._shuffling, self._sources = shuffling, sources
+        self.stopwatch = Stopwatch()
+        for shard, before in (states or {}).items():
+            sources[shard].load_state_dict(before.state)
+        turn = threading.Lock()
+        self._ahead = {shard: Prefetch(_Reader(source, turn, device)) for shard, source in sources.items()}
+        self._buffers = {shard: self._buffer(shard) for shard in sources}
+        for shard, before in (states or {}).items():
+            self._buffers[shard].load_state_dict(before.tensors, device)
+
+    def _buffer(self, shard: int) -> ShuffleBuffer:
+        shuffling = self._shuffling
+        return ShuffleBuffer(
+            self.stopwatch.waiting("waiting for activations", _taken_over(self._ahead[shard])),
+            capacity=shuffling.buffer_tokens // shuffling.shards,
+            batch_tokens=shuffling.share,
+            dtype=shuffling.dtype,
+            generator=torch.Generator().manual_seed(shuffling.seed + shard * STRIDE),
+        )
+
+    def __iter__(self) -> Iterator[Activations]:
+        drawn = zip(*self._buffers.values(), strict=False)
+        with self.stopwatch.stage("buffer"):
+            parts = next(drawn, None)
+        while parts is not None and all(len(part) == self._shuffling.share for part in parts):
+            yield torch.cat(parts) if len(parts) > 1 else parts[0]
+            with self.stopwatch.stage("buffer"):
+                parts = next(drawn, None)
+
+    def peek(self, tokens: int) -> Activations:
+        """The first activations of the shards, without taking them: of all shards at most `tokens`.
+
+        Raises ValueError where a shard has less than its share of a batch.
+        """
+        looks = [
+            buffer.peek()[: max(self._shuffling.share, tokens // self._shuffling.shards)]
+            for buffer in self._buffers.values()
+        ]
+        for shard, look in zip(self._buffers, looks, strict=True):
+            if len(look) < self._shuffling.share:
+                raise ValueError(self._too_little(shard, len(look)))
+        return torch.cat(looks) if len(looks) > 1 else looks[0]
+
+    def _too_little(self, shard: int, held: int) -> str:
+        shards = self._shuffling.shards
+        data = "the data hold" if shards == 1 else f"shard {shard} of {shards} of the data holds"
+        return (
+            f"{data} {held} ordinary tokens, and one batch takes {self._shuffling.share}: give more or longer text"
+            " (position 0 of each document is masked), or lower --batch-tokens"
+        )
+
+    @property
+    def masks(self) -> dict[str, int]:
+        """Tokens kept, and dropped by reason, up to the last activation that entered a buffer."""
+        counts: Counter[str] = Counter()
+        for ahead in self._ahead.values():
+            counts.update(ahead.state_dict()["mask"]["counts"])
+        return dict(counts)
+
+    @property
+    def reading_seconds(self) -> dict[str, float]:
+        """Seconds by stage in the reading threads, which overlap with each other and with all else; 0 if none."""
+        seconds: defaultdict[str, float] = defaultdict(float)
+        for source in self._sources.values():
+            for stage, spent in source.stopwatch.seconds.items():
+                seconds[stage] += spent
+        return seconds
+
+    def state_dict(self) -> dict[int, ShardState]:
+        """Where each shard stands."""
+        return {
+            shard: ShardState(buffer.state_dict(), self._ahead[shard].state_dict())
+            for shard, buffer in self._buffers.items()
+        }
+
+    def close(self) -> None:
+        """Stop reading ahead and wait until the models are free."""
+        for ahead in self._ahead.values():
+            ahead.close()
+
+
+class _Reader:
+    """A source read in turns with others, for a model runs one pass at a time; on a GPU beside the training's work."""
+
+    def __init__(self, source: ActivationSource, turn: threading.Lock, device: torch.device) -> None:
+        self._source, self._turn, self._device = source, turn, device
+        self.stopwatch = source.stopwatch
+        self.state_dict, self.load_state_dict, self.close = source.state_dict, source.load_state_dict, source.close
+
+    def __iter__(self) -> Iterator[Activations]:
+        stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
+        chunks = iter(self._source)
+        while True:
+            with self._turn, nullcontext() if stream is None else torch.cuda.stream(stream):
+                chunk = next(chunks, None)
+            if chunk is None:
+                return
+            if stream is not None:
+                stream.synchronize()
+            yield chunk
+
+
+def _taken_over(chunks: Prefetch) -> Iterator[Activations]:
+    for chunk in chunks:
+        if chunk.is_cuda:  # its memory is the reader's stream's: not to be reused before this one is done with it
+            chunk.record_stream(torch.cuda.current_stream(chunk.device))
+        yield chunk

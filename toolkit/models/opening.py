@@ -1,0 +1,33 @@
+"""Opens one model: whole or its first layers, for good or by turns, on this machine or on NDIF."""
+
+from functools import partial
+
+from transformers import PreTrainedTokenizerBase
+
+from toolkit.models.loading import load_config, load_model
+from toolkit.models.placement import Placement
+from toolkit.models.remote import Remote
+from toolkit.models.residency import Seat, SeatedModel
+from toolkit.models.tracing import TracedModel
+
+
+def open_model(
+    source: str,
+    tokenizer: PreTrainedTokenizerBase,
+    placement: Placement,
+    *,
+    depth: int | None = None,
+    seat: Seat | None = None,
+    remote: Remote | None = None,
+) -> TracedModel:
+    """Open the model at `source`, a local folder or a hub name.
+
+    With `depth` only what lies before that site is loaded; with a `seat` the weights are in memory only while the model
+    has it; with `remote` no weights are loaded, and `placement` and `depth` mean nothing.
+    Raises `ValueError` as `load_model` does.
+    """
+    if remote is not None:
+        return TracedModel.open_remote(source, tokenizer, remote)
+    n_layers = None if depth is None else load_config(source).num_hidden_layers
+    load = partial(load_model, source, tokenizer, placement, depth=depth)
+    return TracedModel(load(), n_layers=n_layers) if seat is None else SeatedModel(load, seat, n_layers=n_layers)

@@ -1,0 +1,55 @@
+"""What is kept of whole logits where the model runs: functions for `TracedModel.measure`, sent along with a job.
+
+Each sees the logits [row, position, vocab] of the first edit of a call and of one edit, then its operands. As in
+`server_side` they name torch alone, and no type checker may wrap them.
+"""
+
+from collections.abc import Callable
+from typing import no_type_check
+
+import nnsight
+import torch
+
+nnsight.register(__name__)
+
+Reduction = Callable[..., torch.Tensor]
+"""(logits of the first edit, logits, *operands) to what is kept."""
+
+
+@no_type_check
+def target_at_end(first, logits, target_ids):
+    """Logit, log-probability and rank of each row's target after its last position; [3, row]."""
+    logits, target_ids = logits[:, -1].float(), target_ids[:, None]
+    logit = logits.gather(1, target_ids)
+    above = (logits > logit).sum(dim=1)
+    return torch.stack([logit[:, 0], logit[:, 0] - logits.logsumexp(dim=1), above.float()])
+
+
+@no_type_check
+def divergence_and_loss(first, logits, input_ids, predicts):
+    """KL(first ‖ this) and cross-entropy, summed over the positions that predict; [2] in float64."""
+    target = input_ids[:, 1:][predicts][:, None]
+    log_p, log_q = (each[:, :-1][predicts].float().log_softmax(dim=-1) for each in (first, logits))
+    kl = (log_p.exp() * (log_p - log_q)).sum()
+    return torch.stack([kl, -log_q.gather(1, target).sum()]).double()
+
+
+@no_type_check
+def next_log_probability(first, logits, input_ids):
+    """Log-probability of each token but a row's first; [row, position − 1]."""
+    logits = logits[:, :-1]
+    of_next = logits.gather(2, input_ids[:, 1:, None])[..., 0].float()
+    return of_next - logits.float().logsumexp(dim=-1)
+
+
+@no_type_check
+def whole(logits):
+    """All of them."""
+    return [logits]
+
+
+@no_type_check
+def extremes(logits, vocabulary, tokens):
+    """The largest of the first `vocabulary` logits with their ids, and the smallest with theirs."""
+    up, down = (logits[:, :vocabulary].topk(tokens, largest=largest) for largest in (True, False))
+    return [up.values, up.indices, down.values, down.indices]

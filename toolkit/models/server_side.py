@@ -1,0 +1,105 @@
+"""Functions that a job runs where the model is: sent along as source, for a server that knows no toolkit.
+
+They name torch alone, and no type checker may wrap them: its code would have to travel too.
+"""
+
+from typing import no_type_check
+
+import nnsight
+import torch
+
+nnsight.register(__name__)
+
+
+@no_type_check
+def edited(residual, edit):
+    """The stream under a plain edit: layer, function, operands, positions."""
+    _, function, operands, positions = edit
+    operands = [operand.to(residual) for operand in operands]
+    if positions is None:
+        return function(residual, *operands).to(residual)
+    positions = positions.to(residual.device)
+    at = [o if o.ndim == 2 else o.expand(len(residual), *residual.shape[1:])[positions] for o in operands]
+    changed = residual.clone()
+    changed[positions] = function(residual[positions], *at).to(residual)
+    return changed
+
+
+@no_type_check
+def replacement(residual, values):
+    """The values, whatever the stream is."""
+    return values
+
+
+@no_type_check
+def logits_under(model, decoder, inputs, edit):
+    """The model's logits in one pass, under a plain edit if one is given."""
+    with torch.no_grad(), model.trace(**inputs):
+        if edit is not None:
+            decoder[edit[0]].input = edited(decoder[edit[0]].input, edit)
+        output = nnsight.save(model.output)  # lm_head.output would lack Gemma 2's soft cap
+    return output.logits
+
+
+@no_type_check
+def measured(model, decoder, inputs, edits, function, operands):
+    """function(logits of the first edit, logits, *operands) for each edit, one pass an edit."""
+    found, first = [], None
+    past, width = inputs.get("past_key_values"), inputs["input_ids"].shape[1]
+    for edit in edits:
+        logits = logits_under(model, decoder, inputs, edit)
+        if past is not None:
+            past.crop(-width)
+        first = logits if first is None else first
+        found.append(function(first, logits, *[each.to(logits.device) for each in operands]).cpu())
+    return torch.stack(found)
+
+
+@no_type_check
+def unembedded(model, decoder, norm, head, streams, together, function, operands):
+    """What `function` keeps of the streams' logits less those of the stream 0, `together` streams at a time."""
+    one, kept = torch.ones(1, 1, dtype=torch.long), []
+    with torch.no_grad(), model.trace(input_ids=one, attention_mask=one, use_cache=False) as tracer:
+        like = decoder[0].input
+        for part in streams.split(together):
+            both = torch.cat([part, torch.zeros_like(part[:1])]).to(like)
+            logits = head(norm(both)).float()
+            kept.append(function(logits[:-1] - logits[-1], *operands))
+        tracer.stop()
+    return [torch.cat(column).cpu() for column in zip(*kept, strict=True)]
+
+
+@no_type_check
+def scores(logits, temperature, generators, seeds):
+    """[row, vocab] whose argmax is the next token: drawn by the Gumbel-max rule, or the likeliest at temperature 0.
+
+    The noise depends on a row's seed and the number of draws before, not on the batch. It is made on the CPU whatever
+    the model runs on: a seed means the same on every machine.
+    """
+    if temperature == 0:
+        return logits
+    different, which = seeds.unique(return_inverse=True)
+    waits = [torch.empty(logits.shape[1]).exponential_(generator=generators[seed]) for seed in different.tolist()]
+    return logits.float() / temperature - torch.stack(waits).log()[which].to(logits.device)
+
+
+@no_type_check
+def generated(model, decoder, inputs, edit, edit_prompt, new_tokens, temperature, seeds, end_ids):
+    """[row, step] tokens that continue each row; those after an end id mean nothing."""
+    generators = {seed: torch.Generator().manual_seed(seed) for seed in seeds.tolist()}
+    written, ended = [], torch.zeros(len(seeds), dtype=torch.bool)
+    with torch.no_grad(), model.generate(**inputs) as tracer:
+        for step in tracer.iter[:new_tokens]:
+            if edit is not None and (step > 0 or edit_prompt):
+                decoder[edit[0]].input = edited(decoder[edit[0]].input, edit)
+            output = model.output
+            next_scores = scores(output.logits[:, -1], temperature, generators, seeds)
+            if temperature > 0:
+                output.logits = next_scores[:, None]
+                model.output = output
+            tokens = next_scores.argmax(dim=-1).cpu()
+            written.append(tokens)
+            ended |= torch.isin(tokens, end_ids)
+            if ended.all():
+                break
+    return torch.stack(written, dim=1)

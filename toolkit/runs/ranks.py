@@ -1,0 +1,93 @@
+"""The processes that a launcher (accelerate launch, torchrun) started for one run, and the device of each."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+from torch import distributed
+
+from toolkit.artifacts import read_json_object
+from toolkit.dictionaries.collectives import ALONE, Ranks
+from toolkit.runs.settings import RunConfig
+
+PATIENCE = timedelta(hours=2)  # with which ranks wait for one that loads models or writes a checkpoint
+
+Config = TypeVar("Config", bound=RunConfig)
+
+
+@contextmanager
+def open_ranks() -> Iterator[Ranks]:
+    """Join the processes of this run inside the block, or be alone where no launcher started more than one.
+
+    When one fails, it alone says why; the others end in silence. After the block they need not wait for each other.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield ALONE
+        return
+    device = _own_device()
+    distributed.init_process_group("nccl" if device != "cpu" else "gloo", timeout=PATIENCE)
+    ranks = Ranks(size=size, rank=distributed.get_rank(), device=device)
+    try:
+        yield ranks
+    except BaseException:
+        if _is_first_to_fail():
+            raise
+        sys.exit(1)
+    distributed.destroy_process_group()
+
+
+def _own_device() -> str:
+    if not torch.cuda.is_available() or os.environ.get("ACCELERATE_USE_CPU") == "True":
+        return "cpu"
+    local = int(os.environ["LOCAL_RANK"])
+    if local >= torch.cuda.device_count():
+        raise ValueError(
+            f"process {local + 1} of this machine, which has {torch.cuda.device_count()} GPUs: start as many processes"
+            " as GPUs (--num_processes), or add --cpu to accelerate launch"
+        )
+    torch.cuda.set_device(local)
+    return f"cuda:{local}"
+
+
+def _is_first_to_fail() -> bool:
+    try:
+        return bool(distributed.distributed_c10d._get_default_store().add("failures", 1) == 1)
+    except RuntimeError:  # whoever kept the store is gone, so it failed before
+        return False
+
+
+def share_out(config: Config, ranks: Ranks) -> Config:
+    """The settings with shards of the text for all ranks.
+
+    They are those of the run to resume; a new run has as many as ranks, if the settings do not say.
+
+    Raises:
+        ValueError: there are more ranks than shards.
+    """
+    shards = config.shards or _shards_before(config) or ranks.size
+    if ranks.size > shards:
+        raise ValueError(
+            f"{ranks.size} processes, but {shards} {'shard' if shards == 1 else 'shards'} of the text: start at most"
+            f" {shards} processes (--num_processes), or begin another run with --shards {ranks.size} or more"
+        )
+    return replace(config, shards=shards)
+
+
+def on_own_device(config: Config, ranks: Ranks) -> Config:
+    """The settings by which this rank loads models: onto its own device, unless they name one."""
+    own = ranks.size > 1 and config.device_map == "auto"
+    return replace(config, device_map=ranks.device) if own else config
+
+
+def _shards_before(config: RunConfig) -> int | None:
+    settings = config.out / "config.json"
+    if not (config.resume and settings.exists()):
+        return None
+    shards: int | None = read_json_object(settings).get("run", {}).get("shards")
+    return shards

@@ -1,0 +1,138 @@
+"""Several crosscoders trained from one stream of activations, each of them as if it were trained alone."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from itertools import product
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import tyro
+
+from toolkit.artifacts import replace_text
+from toolkit.dictionaries.collectives import Ranks
+from toolkit.dictionaries.configs import TrainingConfig
+from toolkit.dictionaries.export import export_dictionary_learning
+from toolkit.dictionaries.training import StepMetrics
+from toolkit.harvest.documents import Corpus
+from toolkit.models.pair import ModelPair
+from toolkit.reports.page import write_report
+from toolkit.runs.evaluation import evaluate_crosscoder
+from toolkit.runs.folder import RunFolder
+from toolkit.runs.settings import RunConfig, parse_command_line
+from toolkit.runs.summary import run_report
+from toolkit.runs.training_run import TrainingRun
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweptValues:
+    """What the crosscoders of a sweep differ in: each combination of values is one of them."""
+
+    n_latents: tuple[int, ...] = ()
+    k: tuple[int, ...] = ()
+    sparsity_coefficient: tuple[float, ...] = ()
+
+    def plans(self, training: TrainingConfig) -> dict[str, TrainingConfig]:
+        """One plan a combination, by name; all else is as in `training`.
+
+        Raises ValueError for no value, a value given twice, values that the sparsity rule does not heed, and ones that
+        are impossible together.
+        """
+        swept = {name: values for name, values in asdict(self).items() if values}
+        if not swept:
+            raise ValueError("a sweep has values to combine: give --n-latents, --k or --sparsity-coefficient several")
+        unheeded = "sparsity_coefficient" if training.sparsity in ("topk", "batchtopk") else "k"
+        if unheeded in swept:
+            raise ValueError(f"{_option(unheeded)}: --sparsity {training.sparsity} does not heed it; leave it out")
+        for name, values in swept.items():
+            if len(set(values)) < len(values):
+                raise ValueError(f"{_option(name)} {' '.join(map(str, values))}: give each value once")
+        combinations = (dict(zip(swept, values, strict=True)) for values in product(*swept.values()))
+        return {_name(values): replace(training, **values) for values in combinations}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepConfig(RunConfig):
+    """Train several crosscoders from one stream of activations.
+
+    --n-latents, --k (topk, batchtopk) and --sparsity-coefficient (l1, jumprelu) take several values here; each
+    combination is one crosscoder.
+    """
+
+    out: Path = Path("runs/sweep")
+    """Folder of the sweep: its page, and a run folder for each crosscoder."""
+    swept: tyro.conf.Suppress[SweptValues] = SweptValues()
+    """What the crosscoders differ in."""
+
+    @property
+    def plans(self) -> dict[str, TrainingConfig]:
+        """The crosscoders to train, by name."""
+        return self.swept.plans(self.training)
+
+    def alone(self, name: str) -> RunConfig:
+        """The settings with which one of them is trained alone."""
+        common = {each.name: getattr(self, each.name) for each in fields(RunConfig)}
+        return RunConfig(**common | {"out": self.out / name, "training": self.plans[name]})
+
+
+def parse_sweep(arguments: Sequence[str]) -> SweepConfig:
+    """The settings that a command line asks for; raises ValueError as `SweptValues.plans` does."""
+    swept, others = tyro.cli(SweptValues, args=arguments, return_unknown_args=True, add_help=False)
+    config = replace(parse_command_line(others, SweepConfig), swept=swept)
+    assert config.plans, "a sweep trains something"
+    return config
+
+
+def open_folders(
+    config: SweepConfig, origin: Mapping[str, Any], ranks: Ranks
+) -> tuple[RunFolder, dict[str, RunFolder]]:
+    """The sweep's folder and each crosscoder's run folder, ready for the sweep or for going on with it.
+
+    Raises ValueError as `RunFolder.open` and `begin` do.
+    """
+    choice = {"resume": config.resume, "overwrite": config.overwrite}
+    configs: list[RunConfig] = [config, *map(config.alone, config.plans)]
+    folders = [RunFolder.open(each.out, each.settings(), keep=each.keep_checkpoints, **choice) for each in configs]
+    ranks.wait()  # until all have looked into them
+    if ranks.is_first:
+        for folder, each in zip(folders, configs, strict=True):
+            folder.begin(each.settings(), origin, resume=config.resume)
+    return folders[0], dict(zip(config.plans, folders[1:], strict=True))
+
+
+def finish(config: RunConfig, pair: ModelPair, corpus: Corpus, run: TrainingRun, folder: RunFolder) -> dict[str, Any]:
+    """Save and evaluate one crosscoder of a sweep, named as its folder, unless that was done; return its metrics."""
+    if (folder.path / "metrics.json").exists():
+        return folder.read_json("metrics.json")
+    name = folder.path.name
+    _keep_records(run.folder, folder, name)
+    crosscoder = run.crosscoder(name)
+    crosscoder.save_pretrained(folder.path)
+    if config.export:
+        export_dictionary_learning(crosscoder, folder.path / config.export)
+    evaluation = evaluate_crosscoder(config, pair, corpus, crosscoder)
+    seconds = run.seconds_by_stage()
+    write_report(folder.path, run_report(config, pair, evaluation, folder, masks=run.masks, seconds=seconds))
+    metrics = evaluation.metrics(pair) | run.metrics() | {"seconds_by_stage": seconds}
+    folder.write_json("metrics.json", metrics)
+    return metrics
+
+
+def mean_fve(steps: Sequence[StepMetrics]) -> tuple[float, ...]:
+    """Variance explained in one step, per stream, as the mean over crosscoders."""
+    return tuple(fmean(values) for values in zip(*(step.fve for step in steps), strict=True))
+
+
+def _keep_records(sweep: RunFolder, folder: RunFolder, name: str) -> None:
+    """Write the steps of one crosscoder as if it had been alone."""
+    own = [record for record in sweep.records() if record.pop("plan", name) == name]
+    replace_text(folder.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in own))
+
+
+def _name(values: Mapping[str, int | float]) -> str:
+    return "_".join(f"{name.replace('_', '-')}-{value}" for name, value in values.items())
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
