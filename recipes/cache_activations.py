@@ -17,7 +17,7 @@ import sys
 
 from toolkit.harvest.documents import open_corpus
 from toolkit.reports.console import RunConsole
-from toolkit.runs.caching import CacheConfig, describe, fill, mend, open_to_site
+from toolkit.runs.caching import CacheConfig, describe, fill, mend
 from toolkit.runs.command_line import run_main
 from toolkit.runs.settings import parse_command_line
 from toolkit.runs.streams import open_cache
@@ -28,7 +28,7 @@ def main(config: CacheConfig) -> None:
     """Text and two models in; a folder of their activations out."""
     console = RunConsole()
     with console.stage("loading models"):
-        pair = open_to_site(config)
+        pair = config.open_to_site(config.layers)
     corpus = open_corpus(config.data, text_field=config.text_field, mix=config.mix, seed=config.seed)
     header = run_header(config, pair)
     console.header(

@@ -31,7 +31,7 @@ def main(config: SweepConfig) -> None:
     with open_ranks() as ranks:
         config = share_out(config, ranks)
         console = RunConsole(quiet=not ranks.is_first)
-        pair = on_own_device(config, ranks).open_pair(config.layers or None)
+        pair = on_own_device(config, ranks).open_to_site(config.layers)
         corpus = open_corpus(config.data, text_field=config.text_field, mix=config.mix, seed=config.seed)
         origin = provenance(seed=config.seed, data=corpus.origin, inputs=pair.fingerprints()) | remote_record(pair)
         folder, folders = open_folders(config, origin, ranks)
@@ -49,7 +49,7 @@ def main(config: SweepConfig) -> None:
         return
     if run.trainer.tokens_seen < config.training.steps * config.training.batch_tokens:
         console.warn(run.data_ended())
-    metrics = {}
+    pair, metrics = config.open_whole(pair), {}
     for name, own in folders.items():
         console.note(f"evaluating {name}")
         metrics[name] = finish(config.alone(name), pair, corpus, run, own)

@@ -42,7 +42,7 @@ def main(config: RunConfig) -> None:
             keep=config.keep_checkpoints,
         )
         with console.stage("loading models"):
-            pair = on_own_device(config, ranks).open_pair(config.layers or None)
+            pair = on_own_device(config, ranks).open_to_site(config.layers)
         corpus = open_corpus(config.data, text_field=config.text_field, mix=config.mix, seed=config.seed)
         ranks.wait()  # until all have looked into the folder
         if ranks.is_first:
@@ -78,6 +78,8 @@ def report(
     config: RunConfig, pair: ModelPair, corpus: Corpus, folder: RunFolder, console: RunConsole, run: TrainingRun
 ) -> None:
     """Save the crosscoder, evaluate it, and say what came out."""
+    with console.stage("loading models"):
+        pair = config.open_whole(pair)
     crosscoder = run.crosscoder()
     crosscoder.save_pretrained(folder.path)
     if config.export:

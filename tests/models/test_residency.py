@@ -117,3 +117,14 @@ def test_the_first_layers_and_limits_go_by_turns_too(folders: Folders, batches: 
     expected = load(folders).selected(*batches[0])
     for options in ({"depth": 2}, {"max_memory": "60KB"}, {"depth": 2, "max_memory": "60KB"}):
         assert torch.equal(load(folders, sequential=True, **options).selected(*batches[0]), expected)
+
+
+def test_weights_that_were_let_go_take_no_memory(folders: Folders) -> None:
+    pair, by_turns = load(folders), load(folders, sequential=True)
+    seated = weakref.ref(next(by_turns.base.model._module.parameters()))
+    for each in (pair, by_turns):
+        each.let_go()
+    assert all(weight.is_meta for model in (pair.base, pair.distilled) for weight in model.model._module.parameters())
+    gc.collect()
+    assert seated() is None
+    assert (pair.d_model, pair.layers, pair.n_layers) == (by_turns.d_model, by_turns.layers, by_turns.n_layers)

@@ -9,7 +9,7 @@ import torch
 from toolkit.harvest import cache_shards
 from toolkit.harvest.documents import Corpus
 from toolkit.models.pair import ModelPair
-from toolkit.runs.caching import CacheConfig, describe, fill, mend, open_to_site
+from toolkit.runs.caching import CacheConfig, describe, fill, mend
 from toolkit.runs.interrupts import Interrupted
 from toolkit.runs.settings import RunConfig, parse_command_line
 from toolkit.runs.streams import open_activations, open_cache
@@ -47,7 +47,7 @@ def test_defaults_are_those_of_training() -> None:
 
 
 def test_the_pair_is_as_deep_as_the_site(cache_config: CacheConfig, pair: ModelPair, corpus: Corpus) -> None:
-    shallow = open_to_site(cache_config)
+    shallow = cache_config.open_to_site(cache_config.layers)
     assert shallow.layers == pair.layers
     whole = next(iter(open_activations(cache_config, pair, corpus.train)))
     assert torch.equal(next(iter(open_activations(cache_config, shallow, corpus.train))), whole)

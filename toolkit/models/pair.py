@@ -23,7 +23,7 @@ from toolkit.models.opening import open_model
 from toolkit.models.placement import Placement
 from toolkit.models.presets import CHECKOUT, find_pair
 from toolkit.models.remote import Remote
-from toolkit.models.residency import BLOCK_TOKENS, Rows, Seat, SeatedModel, blocks
+from toolkit.models.residency import BLOCK_TOKENS, Rows, Seat, SeatedModel, blocks, let_go
 from toolkit.models.tokenizers import Clashes, Text, as_rows, check_same_tokens, describe_clashes
 from toolkit.models.tracing import TracedModel
 
@@ -211,6 +211,11 @@ class ModelPair:
             for rows in block:
                 parts = {first: held.popleft(), second: self._chosen(second, rows)}
                 yield torch.cat([parts[self.base], parts[self.distilled]], dim=1)
+
+    def let_go(self) -> None:
+        """Free the memory of all weights: the pair still says what it is, but cannot be read any more."""
+        for model in (self.base, self.distilled):
+            let_go(model)
 
     def _sites(self, model: TracedModel, input_ids: Tensor, mask: Tensor, layers: Sequence[int]) -> list[Tensor]:
         passes = self.fitting.run(lambda ids, mask: model.residual(ids, mask, layers), input_ids, mask)

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
+from accelerate.hooks import remove_hook_from_submodules
 from accelerate.utils.memory import clear_device_cache
 from jaxtyping import Bool, Int
 from nnsight.modeling.transformers import TransformersModel
@@ -39,6 +40,12 @@ class Seat:
                 self._model, self._holder = load(), holder
             return self._model
 
+    def clear(self) -> None:
+        """Let go what it holds."""
+        with self._lock:
+            self._holder = self._model = None
+            clear_device_cache(garbage_collection=True)
+
 
 class SeatedModel(TracedModel):
     """A model whose weights are in memory only while it has the seat; using it takes the seat.
@@ -56,6 +63,10 @@ class SeatedModel(TracedModel):
         """Whether its weights are in memory now."""
         return self._seat.holds(self)
 
+    def leave(self) -> None:
+        """Leave the seat empty."""
+        self._seat.clear()
+
     @property
     def model(self) -> TransformersModel:
         """The model behind nnsight, its weights in memory."""
@@ -64,6 +75,17 @@ class SeatedModel(TracedModel):
     @model.setter
     def model(self, model: TransformersModel) -> None:
         assert self._seat.holds(self)
+
+
+def let_go(model: TracedModel) -> None:
+    """Free the memory of a model's weights; it cannot run any more."""
+    if isinstance(model, SeatedModel):
+        model.leave()
+    elif model.connection is None:
+        module = model.model._module
+        remove_hook_from_submodules(module)
+        module.to_empty(device="meta")
+        clear_device_cache(garbage_collection=True)
 
 
 def blocks(batches: Iterable[Rows], tokens: int) -> Iterator[list[Rows]]:

@@ -10,9 +10,6 @@ import torch
 from toolkit.harvest.cache import CachedActivations
 from toolkit.harvest.cache_folder import CacheFolder
 from toolkit.harvest.residual import AHEAD
-from toolkit.models.loading import load_config
-from toolkit.models.pair import ModelPair
-from toolkit.models.presets import find_pair
 from toolkit.reports.formatting import compact
 from toolkit.runs.interrupts import Interrupted, InterruptGuard
 from toolkit.runs.settings import RunConfig
@@ -33,13 +30,6 @@ class CacheConfig(RunConfig):
     def tokens_read(self) -> int:
         """Tokens that training reads of each shard of the text: its own, those left in its buffer, those read ahead."""
         return (self.training.tokens + self.buffer_tokens) // (self.shards or 1) + (AHEAD + 1) * self.forward_tokens
-
-
-def open_to_site(config: RunConfig) -> ModelPair:
-    """The pair, of which only the layers before the last site are loaded."""
-    sources = find_pair(config.pair, config.base, config.distilled)
-    layers = config.layers or sources.layers or (load_config(sources.base).num_hidden_layers // 2,)
-    return config.open_pair(layers, depth=max(layers))
 
 
 def fill(config: CacheConfig, activations: CachedActivations) -> Iterator[int]:

@@ -7,9 +7,11 @@ from typing import Any, Literal
 
 from transformers import PreTrainedTokenizerBase
 
+from toolkit.models.loading import load_config
 from toolkit.models.opening import open_model
 from toolkit.models.pair import ModelPair
 from toolkit.models.placement import Placement
+from toolkit.models.presets import find_pair
 from toolkit.models.remote import Remote
 from toolkit.models.tracing import TracedModel
 
@@ -98,6 +100,19 @@ class ModelsChoice(ModelAccess):
             sequential=self.sequential,
             remote=self.how_remote(),
         )
+
+    def open_to_site(self, layers: Sequence[int] | None = None) -> ModelPair:
+        """Load no more than reading needs: the embeddings and the layers before the last site."""
+        sources = find_pair(self.pair, self.base, self.distilled)
+        layers = layers or sources.layers or (load_config(sources.base).num_hidden_layers // 2,)
+        return self.open_pair(layers, depth=max(layers))
+
+    def open_whole(self, read: ModelPair) -> ModelPair:
+        """Load all of a pair that was opened to its site, in place of it: `read` lets its weights go."""
+        if self.remote:
+            return read
+        read.let_go()
+        return self.open_pair(read.layers)
 
 
 NOT_OF_THE_RESULT = (
