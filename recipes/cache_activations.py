@@ -10,15 +10,19 @@ that it ends in without a cache. `train_crosscoder.py --cache FOLDER` alone fill
 
 Expect the type to lose nothing (fp32), a share of 0.000002 of the squared norm (bf16), or of 0.0001 (int8). Only the
 layers before the site are loaded. Stopped at any moment, it goes on when it is called again; a kill loses the last
-minute at most. A shard that is missing or corrupt is named, and --repair harvests it alone.
+minute at most. A shard that is missing or corrupt is named, and --repair harvests it alone. Processes that accelerate
+launch or torchrun starts share out the text's --shards.
 """
 
 import sys
 
+from toolkit.harvest.cache_types import bytes_a_token
 from toolkit.harvest.documents import open_corpus
 from toolkit.reports.console import RunConsole
 from toolkit.runs.caching import CacheConfig, describe, fill, mend
 from toolkit.runs.command_line import run_main
+from toolkit.runs.ranks import on_own_device, open_ranks, share_out
+from toolkit.runs.remote_use import forecast, traffic
 from toolkit.runs.settings import parse_command_line
 from toolkit.runs.streams import open_cache
 from toolkit.runs.summary import describe_pair, run_header
@@ -26,25 +30,35 @@ from toolkit.runs.summary import describe_pair, run_header
 
 def main(config: CacheConfig) -> None:
     """Text and two models in; a folder of their activations out."""
-    console = RunConsole()
-    with console.stage("loading models"):
-        pair = config.open_to_site(config.layers)
-    corpus = open_corpus(config.data, text_field=config.text_field, mix=config.mix, seed=config.seed)
-    header = run_header(config, pair)
-    console.header(
-        f"Activations of {describe_pair(config)}",
-        {name: header[name] for name in ("models", "site", "device", "data")} | {"cache": str(config.cache)},
-    )
-    whole = not config.repair
-    caches = [open_cache(config, pair, corpus, shard=shard, whole=whole) for shard in range(config.shards or 1)]
-    if config.repair:
-        mended = [name for cache in caches for name in mend(cache)]
-        console.note(f"harvested again: {', '.join(mended)}" if mended else "nothing to repair: every shard is whole")
-        return
+    with open_ranks() as ranks:
+        if config.repair and ranks.size > 1:
+            raise ValueError(f"--repair takes one process, and these are {ranks.size}: start it without a launcher")
+        config, console = share_out(config, ranks), RunConsole(quiet=not ranks.is_first)
+        with console.stage("loading models"):
+            pair = on_own_device(config, ranks).open_to_site(config.layers)
+        corpus = open_corpus(config.data, text_field=config.text_field, mix=config.mix, seed=config.seed)
+        header = run_header(config, pair)
+        console.header(
+            f"Activations of {describe_pair(config)}",
+            {name: header[name] for name in ("models", "site", "device", "data")} | {"cache": str(config.cache)},
+        )
+        shards = range(config.shards or 1)
+        caches = [open_cache(config, pair, corpus, shard=shard, whole=not config.repair) for shard in shards]
+        if config.repair:
+            mended = ", ".join(name for cache in caches for name in mend(cache))
+            console.note(f"harvested again: {mended}" if mended else "nothing to repair: every shard is whole")
+            return
+        if config.remote:
+            console.note(forecast(pair, len(shards) * config.tokens_read, 0.0))
+        token_bytes = bytes_a_token(config.stored_dtype, len(pair.names) * len(pair.layers), pair.d_model)
+        for cache in caches[ranks.rank :: ranks.size]:
+            with console.progress("harvesting", config.tokens_read, start_tokens=cache.folder.tokens) as tick:
+                for tokens in fill(config, cache, launched=ranks.size > 1):
+                    done = min(tokens, config.tokens_read)
+                    tick(done, received=traffic(pair).received, stored=tokens * token_bytes)
+        ranks.wait()
     for cache in caches:
-        with console.progress("harvesting", config.tokens_read, start_tokens=cache.folder.tokens) as tick:
-            for tokens in fill(config, cache):
-                tick(min(tokens, config.tokens_read))
+        cache.folder.reload()
         if cache.folder.tokens < config.tokens_read:
             console.warn(f"the text ended after {cache.folder.tokens:,} of {config.tokens_read:,} tokens")
     console.header("Cache", describe([cache.folder for cache in caches]))

@@ -15,9 +15,9 @@ from toolkit.findings.run_costs import (
     facts,
     modes,
     modes_table,
-    offload_limit,
     parts_table,
 )
+from toolkit.models.placement import size_in_bytes
 from toolkit.reports.console import RunConsole
 from toolkit.runs.command_line import run_recipe
 
@@ -25,7 +25,7 @@ from toolkit.runs.command_line import run_recipe
 def main(config: RunCostsConfig) -> None:
     """Shapes and settings in; operations, bytes and hours out."""
     run = config.planned_run()
-    ways = modes(run, max_memory=offload_limit(config), sweep=config.sweep)
+    ways = modes(run, max_memory=size_in_bytes(config.max_memory), sweep=config.sweep)
     rate = choose_rate(config)
     console = RunConsole()
     console.header("costs of a run", facts(config, run) | {"rate": rate.origin})

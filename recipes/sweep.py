@@ -20,7 +20,7 @@ from toolkit.reports.findings_page import publish
 from toolkit.runs.command_line import run_main
 from toolkit.runs.evaluation import stream_names
 from toolkit.runs.ranks import on_own_device, open_ranks, share_out
-from toolkit.runs.remote_use import remote_record
+from toolkit.runs.remote_use import forecast, remote_record, traffic
 from toolkit.runs.streams import open_training
 from toolkit.runs.sweep import SweepConfig, finish, mean_fve, open_folders, parse_sweep
 from toolkit.runs.training_run import TrainingRun
@@ -35,16 +35,15 @@ def main(config: SweepConfig) -> None:
         corpus = open_corpus(config.data, text_field=config.text_field, mix=config.mix, seed=config.seed)
         origin = provenance(seed=config.seed, data=corpus.origin, inputs=pair.fingerprints()) | remote_record(pair)
         folder, folders = open_folders(config, origin, ranks)
-        source = open_training(config, pair, corpus, ranks)
-        with TrainingRun(config, pair, source, folder, plans=config.plans, ranks=ranks) as run:
-            label, total, start = (
-                f"training {len(folders)} crosscoders",
-                config.training.tokens,
-                run.trainer.tokens_seen,
-            )
+        sources = open_training(config, pair, corpus, ranks)
+        with TrainingRun(config, pair, sources, folder, plans=config.plans, ranks=ranks) as run:
+            total, start = config.training.tokens, run.trainer.tokens_seen
+            if config.remote:
+                console.note(forecast(pair, total - start, run.reading_seconds["reading activations"]))
+            label = f"training {len(folders)} crosscoders"
             with console.progress(label, total, streams=stream_names(pair), start_tokens=start) as tick:
                 for steps in run.steps():
-                    tick(steps[0].tokens, fve=mean_fve(steps))
+                    tick(steps[0].tokens, fve=mean_fve(steps), received=traffic(pair).received)
     if not ranks.is_first:
         return
     if run.trainer.tokens_seen < config.training.steps * config.training.batch_tokens:

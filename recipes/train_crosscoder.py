@@ -4,6 +4,8 @@ Without arguments: the embedded pair, in under three minutes on two cores. On mo
 
     python recipes/train_crosscoder.py --pair qwen-1.5b --out runs/qwen-1.5b
     python recipes/train_crosscoder.py --base ./my-base --distilled ./my-distilled --data 'texts/*.jsonl.gz'
+    accelerate launch recipes/train_crosscoder.py --pair qwen-1.5b                # a process on each GPU
+    accelerate launch --multi_gpu --num_processes 2 recipes/train_crosscoder.py   # two, on the CPU where there is none
 
 Expect most latents to be shared (NRN near 0.5), and few in either tail. Differs from Baek & Tegmark 2025 in its default
 sparsity rule, BatchTopK, which makes fewer latents look exclusive that are not; `--sparsity l1` is theirs.
@@ -60,8 +62,8 @@ def train(
     """Train to the end, with progress; every rank reads its shards of the text."""
     with TrainingRun(config, pair, open_training(config, pair, corpus, ranks), folder, ranks=ranks) as run:
         start = run.trainer.tokens_seen
-        if config.remote:
-            reading = run.reading_seconds["reading activations"]
+        reading = run.reading_seconds["reading activations"]
+        if config.remote and (reading or not config.cache):  # with a cache, nothing may be to come
             console.note(forecast(pair, config.training.tokens - start, reading))
         with console.progress(
             "training", config.training.tokens, streams=stream_names(pair), start_tokens=start

@@ -230,6 +230,17 @@ def identity():
     return crosscoder
 
 
+@pytest.fixture(scope="session")
+def select() -> Callable[..., torch.Tensor]:
+    """Tokens of a batch that a mask keeps, judged by ids, positions and norms."""
+
+    def run(mask: Any, batch: Any, residual: torch.Tensor) -> torch.Tensor:
+        selected = mask.tokens(batch)
+        return selected.masked_scatter(selected, mask.norms(residual[selected]))
+
+    return run
+
+
 @pytest.fixture
 def small_disk() -> Callable[[], AbstractContextManager[None]]:
     """Inside, no file can grow beyond 4 KiB, for want of a disk that can be filled; pytest's own log is a file too."""

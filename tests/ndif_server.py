@@ -30,7 +30,6 @@ from nnsight.tracing.tracer import _saves, dec, inc
 from transformers import PreTrainedTokenizerFast
 
 KEY = "the-key-of-the-tests"
-FAULTS = ("401", "500", "drop", "hang", "lost", "evicted", "truncated", "late")
 
 
 class StrangerUnpickler(CustomCloudUnpickler):
@@ -45,9 +44,9 @@ class StrangerUnpickler(CustomCloudUnpickler):
 class NdifServer:
     """Hosts the models in `folders`; `faults` are used up by the next jobs, one each ("" for none).
 
-    401, 500: the answer to the job. drop: the socket closes while the job is asked for. hang: it never ends. lost: it
-    is forgotten. evicted: it fails for no fault of its own. truncated: half of its result comes. late: it is done
-    after the job that follows it.
+    400, 401, 500: the answer to the job. moved: it should go elsewhere. drop: the socket closes while the job is asked
+    for. hang: it never ends. lost: it is forgotten. evicted: it fails for no fault of its own. truncated: half of its
+    result comes. late: it is done after the job that follows it.
     """
 
     def __init__(self, folders: Sequence[str], port: int = 0) -> None:
@@ -102,8 +101,10 @@ class NdifServer:
             fault = self.faults.popleft() if self.faults else ""
             if ndif_api_key != KEY or fault == "401":
                 raise HTTPException(401, f"Invalid API key {ndif_api_key!r}.")
-            if fault == "500":
-                raise HTTPException(500, "Internal server error.")
+            if fault in ("400", "500"):
+                raise HTTPException(int(fault), "There was an error.")
+            if fault == "moved":
+                return Response(status_code=307, headers={"location": f"{self.url}/elsewhere"})
             envelope, payload, job = RequestModel.model_validate_json(data), await blob.read(), uuid.uuid4().hex
             self.payloads.append(payload)
             received = ResponseModel(id=job, status=Status.RECEIVED)

@@ -1,6 +1,11 @@
-"""Several processes that train together on one machine, as a launcher would start them."""
+"""Several processes on one machine, as a launcher would start them."""
 
+import os
+import runpy
+import socket
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +19,51 @@ from toolkit.dictionaries.training import CrosscoderTrainer, train
 
 LENGTHS = (3, 0, 5)  # of what the ranks gather
 
+multiprocessing.set_forkserver_preload(["toolkit.runs.sweep", "toolkit.runs.streams"])
+
+
+def start(size: int, work: Callable[..., None], *arguments: Any) -> multiprocessing.ProcessContext:
+    """Begin `work(*arguments)` in `size` processes, in the environment that torchrun gives them; imports are made once.
+
+    `join` of what is returned raises ProcessException where one of them ends with an error.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    about = (size, port, work, arguments)
+    return multiprocessing.start_processes(_enter, about, nprocs=size, join=False, start_method="forkserver")
+
+
+def launch(size: int, work: Callable[..., None], *arguments: Any) -> None:
+    """Do all of what `start` begins."""
+    context = start(size, work, *arguments)
+    while not context.join():
+        pass
+
+
+def _enter(rank: int, size: int, port: int, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    torch.set_num_threads(1)
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in place.items()})
+    work(*arguments)
+
 
 def together(size: int, work: Callable[..., None], folder: Path, *arguments: Any) -> None:
     """Run `work(ranks, folder, *arguments)` in `size` processes that can exchange tensors."""
-    multiprocessing.spawn(_enter, (size, work, folder, arguments), nprocs=size)
+    launch(size, _join, work, folder, arguments)
 
 
-def _enter(rank: int, size: int, work: Callable[..., None], folder: Path, arguments: tuple[Any, ...]) -> None:
-    torch.set_num_threads(1)
-    store = f"file://{folder / f'{work.__name__} store'}"
-    distributed.init_process_group("gloo", store, rank=rank, world_size=size)
-    work(Ranks(size=size, rank=rank), folder, *arguments)
+def _join(work: Callable[..., None], folder: Path, arguments: tuple[Any, ...]) -> None:
+    distributed.init_process_group("gloo")
+    work(Ranks(size=distributed.get_world_size(), rank=distributed.get_rank()), folder, *arguments)
     distributed.destroy_process_group()
+
+
+def call_recipe(recipe: Path, arguments: list[str], said: Path) -> None:
+    """Run a recipe with a command line; what this process says goes to the file `said` and its rank."""
+    sys.argv = [recipe.name, *arguments]
+    with Path(f"{said}-{os.environ['RANK']}").open("w") as file, redirect_stdout(file), redirect_stderr(file):
+        runpy.run_path(str(recipe), run_name="__main__")
 
 
 def train_all(ranks: Ranks, folder: Path, plans: dict[str, TrainingConfig], batches: list[Tensor]) -> None:

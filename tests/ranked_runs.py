@@ -1,6 +1,9 @@
-"""What processes do that `rank_processes.together` starts: whole runs, and files written together."""
+"""What processes do that `rank_processes` starts: whole runs, and files written together."""
 
 import os
+from collections.abc import Generator
+from contextlib import redirect_stderr
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -8,8 +11,10 @@ from torch import Tensor
 
 from toolkit.dictionaries.collectives import Ranks
 from toolkit.harvest.documents import open_corpus
+from toolkit.harvest.residual import ActivationStream
+from toolkit.runs.command_line import run_main
 from toolkit.runs.folder import RunFolder
-from toolkit.runs.ranks import share_out
+from toolkit.runs.ranks import open_ranks, share_out
 from toolkit.runs.settings import parse_command_line
 from toolkit.runs.shared_tensors import write_shared
 from toolkit.runs.streams import open_training
@@ -22,7 +27,9 @@ def write_file(ranks: Ranks, folder: Path, tensors: dict[str, Tensor]) -> None:
     write_shared(folder / "shared.safetensors", own, lambda name: name.startswith("rows"), ranks)
 
 
-def run(ranks: Ranks, folder: Path, arguments: list[str], last_step: int | None = None) -> None:
+def run(
+    ranks: Ranks, folder: Path, arguments: list[str], last_step: int | None = None, broken_rank: int | None = None
+) -> None:
     """Train as the recipe does, as its command line asks; the first rank is killed after `last_step`."""
     config = share_out(parse_command_line(arguments), ranks)
     pair = config.open_pair()
@@ -31,10 +38,33 @@ def run(ranks: Ranks, folder: Path, arguments: list[str], last_step: int | None 
     ranks.wait()
     if ranks.is_first:
         opened.write_json("config.json", {"run": config.settings()})
-    with TrainingRun(config, pair, open_training(config, pair, corpus, ranks), opened, ranks=ranks) as training:
+    sources = open_training(config, pair, corpus, ranks)
+    if ranks.rank == broken_rank:
+        for source in sources.values():
+            source.__class__ = Broken
+    with TrainingRun(config, pair, sources, opened, ranks=ranks) as training:
         for [step] in training.steps():
             if ranks.is_first and step.step == last_step:
                 os._exit(9)
     if ranks.is_first:
         training.crosscoder().save_pretrained(folder / "crosscoder")
         torch.save(training.masks, folder / "masks")
+
+
+class Broken(ActivationStream):
+    """One that cannot read on after some chunks."""
+
+    def __iter__(self) -> Generator[Tensor, None, None]:
+        yield from islice(super().__iter__(), 8)
+        raise ValueError("the text cannot be read on")
+
+
+def run_that_breaks(folder: Path, arguments: list[str], broken_rank: int) -> None:
+    """Train as a recipe that a launcher started, until one rank cannot read on; what this one says is in a file."""
+    with (folder / f"said-{os.environ['RANK']}").open("w") as file, redirect_stderr(file):
+        run_main(lambda: _join_and_break(folder, arguments, broken_rank))
+
+
+def _join_and_break(folder: Path, arguments: list[str], broken_rank: int) -> None:
+    with open_ranks() as ranks:
+        run(ranks, folder, arguments, broken_rank=broken_rank)

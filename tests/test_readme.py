@@ -36,15 +36,23 @@ def test_python_lines_on_findings_run(monkeypatch):
     assert chosen < matched - 0.5
 
 
-def test_tree_names_every_module():
-    tree = re.search(r"## The tree\n\n```text\n(.*?)```", README, re.DOTALL).group(1)
-    modules = [p for folder in ("toolkit", "recipes") for p in (ROOT / folder).rglob("*.py") if p.name != "__init__.py"]
-    missing = [str(p.relative_to(ROOT)) for p in modules if not re.search(rf"\b{re.escape(p.name)}\b", tree)]
-    assert modules
-    assert not missing
+def tree() -> set[str]:
+    """Paths of all Python files that the tree names, each under the folders that it is indented under."""
+    files: set[str] = set()
+    folders: list[tuple[int, str]] = []
+    drawn = re.search(r"## The tree\n\n```text\n(.*?)```", README, re.DOTALL).group(1)
+    for indent, name in re.findall(r"^( *)(\S+)", drawn, re.MULTILINE):
+        folders = [(depth, folder) for depth, folder in folders if depth < len(indent)]
+        if name.endswith("/"):
+            folders.append((len(indent), name))
+        elif name.endswith(".py"):
+            files.add("".join(folder for _, folder in folders) + name)
+    return files
 
 
-def test_tree_names_nothing_that_is_not_there():
-    tree = re.search(r"## The tree\n\n```text\n(.*?)```", README, re.DOTALL).group(1)
-    there = {p.name for p in ROOT.rglob("*.py")}
-    assert not [name for name in re.findall(r"[\w]+\.py", tree) if name not in there]
+def test_the_tree_names_every_module_in_its_folder_and_nothing_else():
+    modules = {
+        str(path.relative_to(ROOT)) for folder in ("toolkit", "recipes") for path in (ROOT / folder).rglob("*.py")
+    }
+    packages = {name for name in modules if name.endswith("__init__.py")}
+    assert tree() - packages == modules - packages

@@ -149,10 +149,11 @@ def seconds() -> dict[str, float]:
 def ratios() -> dict[str, float]:
     """Our time over each peer's, by names like batchtopk_over_sae_lens; empty without PEERS_PYTHON."""
     both, _ = measured(os.environ.get("PEERS_PYTHON"))
-    return {_ratio_name(work): our / their for work, (our, their) in both.items()}
+    return {ratio_name(work): our / their for work, (our, their) in both.items()}
 
 
-def _ratio_name(work: str) -> str:
+def ratio_name(work: str) -> str:
+    """The name of our time over a peer's."""
     return f"{rule_of(work)}_over_{work.split(': ')[0]}"
 
 
@@ -178,7 +179,7 @@ def main() -> None:
     console.print(f"{SHAPE}, one thread, fp32 (buffer: bf16), medians of CPU time, ours on torch {torch.__version__}")
     console.print(table)
     if arguments.json:
-        found = {_ratio_name(work): our / their for work, (our, their) in both.items()}
+        found = {ratio_name(work): our / their for work, (our, their) in both.items()}
         arguments.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 

@@ -1,7 +1,9 @@
 """Every speed that this project claims, both sides timed in one run: python tests/benchmarks/run.py --json FILE
 
-Names of modules, as in `run.py steering ablation`, time those alone. Close other programs first. All is timed on one
-thread. It exits with 1 where a figure is beyond its limit.
+Names of modules, as in `run.py steering ablation`, time those alone. Close other programs first. Each side has one
+thread, and its figure is CPU time; of `remote` and `ranks`, where a second process works, wall time. Peers are timed
+where PEERS_PYTHON names an interpreter that has them: see peers.py. It exits with 1 where a figure is beyond its limit.
+Memory on a small machine (small_machine.py) and speed on a GPU (gpu.py) are measured apart.
 """
 
 import argparse
@@ -11,16 +13,22 @@ import sys
 from pathlib import Path
 
 import ablation
+import cache
 import harvest
 import latent_scaling
+import peers
+import ranks
+import remote
 import steering
 import top_examples
 import torch
 import training_step
+from peer_side import WORKS
 from rich.console import Console
 from rich.table import Table
 
-TIMED = {each.__name__: each for each in (training_step, harvest, latent_scaling, top_examples, steering, ablation)}
+MODULES = (training_step, harvest, latent_scaling, top_examples, steering, ablation, cache, remote, ranks, peers)
+TIMED = {each.__name__: each for each in MODULES}
 LIMITS = {
     "l1_over_floor": ("at most", 1.15),
     "batchtopk_over_l1_floor": ("at most", 0.35),
@@ -31,7 +39,11 @@ LIMITS = {
     "top_examples_over_harvest": ("at least", 0.7),
     "steering_arms_over_one_generation": ("at most", 1.5),
     "ablation_seconds": ("at most", 60),
-}
+    "cached_over_streaming": ("at least", 1.5),
+    "sweep_over_four_runs": ("at most", 0.5),
+    "remote_over_local": ("at least", 0.5),
+    "two_ranks_over_one": ("at least", 1.6),
+} | {peers.ratio_name(work): ("at most", 1.0) for work in WORKS}
 
 
 def main() -> None:
@@ -46,9 +58,7 @@ def main() -> None:
     measured = {name: spent for module in timed for name, spent in module.seconds().items()}
     ratios = {name: value for module in timed for name, value in module.ratios().items()}
     console = Console()
-    console.print(
-        f"torch {torch.__version__}, {platform.machine()}, one thread; medians of CPU time, sides interleaved"
-    )
+    console.print(f"torch {torch.__version__}, {platform.machine()}, one thread a side, sides take turns")
     console.print(_table("step, batch or study", "time", {name: _time(s) for name, s in measured.items()}))
     out = [name for name, value in ratios.items() if not _within(*LIMITS[name], value)]
     wanted = {
@@ -58,6 +68,8 @@ def main() -> None:
     console.print(_table("ratio, or seconds where it says so", "value (wanted)", wanted))
     if not torch.cuda.is_available():
         console.print("no GPU here: nothing was timed on one")
+    if peers in timed and not peers.seconds():
+        console.print("no PEERS_PYTHON: no peer was timed")
     if arguments.json:
         arguments.json.write_text(json.dumps(ratios, indent=2) + "\n", encoding="utf-8")
     sys.exit(1 if out else 0)

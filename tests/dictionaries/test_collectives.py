@@ -40,10 +40,16 @@ def of_rank(tmp_path_factory: pytest.TempPathFactory, batches: list[Tensor]) -> 
     return lambda name: [torch.load(folder / f"{name}-{rank}", weights_only=False) for rank in range(SIZE)]
 
 
+@pytest.fixture(scope="module")
+def alone(batches: list[Tensor]) -> dict[str, tuple]:
+    """What one process finds with each rule."""
+    return {rule: trained(plan, batches, WHOLE) for rule, plan in PLANS.items()}
+
+
 @pytest.mark.parametrize("by", ["tokens", "latents"])
 @pytest.mark.parametrize("rule", RULES)
-def test_two_ranks_take_the_steps_of_one(of_rank, batches, rule, by):
-    metrics, state = trained(PLANS[rule], batches, WHOLE)
+def test_two_ranks_take_the_steps_of_one(of_rank, alone, rule, by):
+    metrics, state = alone[rule]
     assert any(step.aux_loss > 0 for step in metrics)  # revival was at work
     (first_metrics, first), (second_metrics, second) = of_rank(f"{rule}-{by}")
     assert first_metrics == second_metrics

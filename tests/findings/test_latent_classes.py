@@ -56,12 +56,12 @@ def findings(config, subject, result) -> Findings:
 
 
 @pytest.fixture(scope="module")
-def by_hand(subject) -> tuple[torch.Tensor, torch.Tensor]:
+def by_hand(subject, select) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids and activations of the same tokens, read batch by batch."""
     mask, ids, activations = open_mask(subject.config, subject.pair), [], []
     for batch in open_tokens(subject.config, subject.pair, subject.corpus.held_out):
         residual = subject.pair.residual(batch.input_ids, batch.attention_mask)
-        selected = mask.select(batch, residual)
+        selected = select(mask, batch, residual)
         ids.append(batch.input_ids[selected])
         activations.append(residual[selected])
         if sum(map(len, ids)) >= TOKENS:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.findings.run_costs import GIGA, Mode, RunCostsConfig, choose_rate, modes, modes_table, offload_limit
+from toolkit.findings.run_costs import GIGA, Mode, RunCostsConfig, choose_rate, modes, modes_table
+from toolkit.models.placement import size_in_bytes
 from toolkit.models.residency import BLOCK_TOKENS
 from toolkit.reports.findings import Table
 from toolkit.reports.formatting import number
@@ -116,7 +117,7 @@ def modes_of_7b() -> str:
     """How each mode changes the paper's run on the pair of 7B."""
     config = RunCostsConfig(pair="qwen-7b", tflops=400.0)
     run = config.planned_run()
-    ways = modes(run, max_memory=offload_limit(config), sweep=config.sweep)
+    ways = modes(run, max_memory=size_in_bytes(config.max_memory), sweep=config.sweep)
     table: Table = modes_table(run, ways, choose_rate(config))
     rows = [[str(row[0]), *(number(cell) for cell in row[1:])] for row in table.rows]
     return markdown([f"7B, {table.columns[0]}", *table.columns[1:]], rows)
@@ -134,7 +135,7 @@ def test_the_readme_tells_these_costs():
     [
         ({"tflops": 0.0}, "--tflops 0.0: give a rate above 0"),
         ({"row_length": 0}, "--row-length 0: must be at least 1"),
-        ({"max_memory": "much"}, "--max-memory 'much' is no size"),
+        ({"max_memory": "much"}, "max_memory 'much' is no size"),
         ({"pair": "qwen"}, "no pair is called 'qwen'"),
         ({"layers": (28,)}, "layer 28 is out of range"),
         ({"k": 0}, "k = 0 must be greater than 0"),
@@ -143,7 +144,7 @@ def test_the_readme_tells_these_costs():
 def test_bad_settings_are_refused(settings: dict, message: str):
     def plan() -> tuple[PlannedRun, int]:
         config = RunCostsConfig(**({"pair": "qwen-7b"} | settings))
-        return config.planned_run(), offload_limit(config)
+        return config.planned_run(), size_in_bytes(config.max_memory)
 
     with pytest.raises(ValueError, match=re.escape(message)):
         plan()

@@ -137,8 +137,3 @@ def test_a_resumed_buffer_serves_the_same_batches_bit_for_bit(batches, dtype):
     expected, found = list(served), list(resumed)
     assert len(expected) == len(found) == 15 - batches
     assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
-
-
-def test_a_buffer_smaller_than_a_batch_is_refused():
-    with pytest.raises(ValueError, match="--buffer-tokens 8 is less than one batch of 16"):
-        make(iter([]), capacity=8)

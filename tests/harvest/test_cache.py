@@ -5,6 +5,7 @@ import shutil
 import pytest
 import torch
 
+from toolkit.artifacts import DiskFullError
 from toolkit.harvest import cache_shards
 from toolkit.harvest.cache import CachedActivations
 from toolkit.harvest.cache_folder import CacheFolder
@@ -123,6 +124,15 @@ def test_reading_ahead_stores_all_that_was_read_when_it_is_closed(cached, live):
     folder = cached().folder
     assert 1 <= folder.chunks <= 5
     assert equal(list(cached()), list(live()))
+
+
+def test_a_disk_without_room_for_what_was_read_last_is_told(cached, monkeypatch, small_disk):
+    monkeypatch.setattr(cache_shards, "SHARD_BYTES", 10**9)
+    ahead = Prefetch(cached())
+    next(iter(ahead))
+    with small_disk(), pytest.raises(DiskFullError, match="0 tokens are in the cache: free some space"):
+        ahead.close()
+    assert not ahead._thread.is_alive()
 
 
 def test_two_runs_read_at_once_and_one_writes(cached, live):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from toolkit.artifacts import DiskFullError
 from toolkit.harvest.feed import Feed, ShardState, Shuffling
 from toolkit.harvest.stopwatch import Stopwatch
 
@@ -43,6 +44,16 @@ class Numbers:
 
     def close(self) -> None:
         pass
+
+
+class Storing(Numbers):
+    """Finds the disk full when it stores what it read last."""
+
+    def __iter__(self) -> Iterator[Tensor]:
+        try:
+            yield from super().__iter__()
+        finally:
+            raise DiskFullError(28, f"no room for shard {self.shard}")
 
 
 def shuffling(shards: int, **changes: int) -> Shuffling:
@@ -101,6 +112,33 @@ def test_shards_go_on_in_another_process_as_they_would_have(done):
         one.close()
 
 
+class Failing(Numbers):
+    """One that cannot go on after some chunks."""
+
+    def __iter__(self) -> Iterator[Tensor]:
+        yield from islice(super().__iter__(), 20)
+        raise ConnectionError("gone")
+
+
+def test_what_one_shard_cannot_read_costs_no_shard_anything():
+    feed = Feed({0: Numbers(0, 2), 1: Failing(1, 2)}, shuffling(2), CPU)
+    batches = []
+
+    def draw_on() -> None:
+        while True:
+            feed.fill()
+            batches.extend(served(feed, 1))
+
+    with pytest.raises(ConnectionError, match="gone"):
+        draw_on()
+    resumed = open_feed([0, 1], 2, feed.state_dict())
+    whole = open_feed([0, 1], 2)
+    assert batches
+    assert batches + served(resumed) == served(whole)
+    for each in (feed, resumed, whole):
+        each.close()
+
+
 def test_looking_takes_nothing_and_shows_the_first_of_each_shard():
     feed = open_feed([0, 1], 2)
     assert feed.peek(20)[:, 0, 0].tolist() == [*range(0, 20, 2), *range(1, 20, 2)]
@@ -127,11 +165,25 @@ def test_models_are_read_by_one_shard_at_a_time():
     assert not [thread for thread in threading.enumerate() if thread.name == "harvest"]
 
 
+def test_all_shards_are_closed_before_an_error_is_told():
+    feed = Feed({shard: Storing(shard, 2) for shard in (0, 1)}, shuffling(2), CPU)
+    feed.peek(10)
+    with pytest.raises(DiskFullError, match="no room for shard"):
+        feed.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "harvest"]
+
+
 def test_a_shard_without_a_batch_of_text_is_named():
     feed = Feed({1: Numbers(1, 2, chunks=0)}, shuffling(2), CPU)
     with pytest.raises(ValueError, match="shard 1 of 2 of the data holds 0 ordinary tokens, and one batch takes 6"):
         feed.peek(10)
     feed.close()
+
+
+def test_a_buffer_that_holds_no_batch_is_refused_whatever_the_shards():
+    with pytest.raises(ValueError, match="--buffer-tokens 8 is less than one batch of 12: raise it"):
+        shuffling(2, buffer_tokens=8)
+    assert shuffling(2, buffer_tokens=12).share == 6
 
 
 def test_a_batch_that_does_not_divide_is_refused():

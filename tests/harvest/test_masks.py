@@ -33,13 +33,13 @@ def test_each_exclusion_can_be_turned_off():
     assert make(keep_position_0=True).tokens(BATCH)[:, 0].tolist() == [False, True]
 
 
-def test_every_token_is_counted_under_one_reason():
+def test_every_token_is_counted_under_one_reason(select):
     mask = make()
     residual = torch.ones(2, 5, 2, 4)
     residual[0, 4, 1] *= 11  # an outlier in the second stream
     residual[0, 0] *= 500  # the sink at position 0, left out as such
     residual[1, 4] *= math.nan  # padding: no matter what
-    selected = mask.select(BATCH, residual)
+    selected = select(mask, BATCH, residual)
     assert selected.tolist() == [[False, True, True, False, False], [False, False, True, False, False]]
     assert mask.counts == {"padding": 2, "position_0": 2, "special": 2, "outlier_norm": 1, "kept": 3}
     assert mask.counts.total() == BATCH.input_ids.numel()
@@ -71,9 +71,9 @@ def test_a_nan_passes_and_does_not_blind_the_filter():
     assert mask.norms(of_norms([1.0], [50.0], [1.0])).tolist() == [True, False, True]
 
 
-def test_a_batch_without_ordinary_tokens_selects_none():
+def test_a_batch_without_ordinary_tokens_selects_none(select):
     mask = make(frozenset(range(10)))
-    assert not mask.select(BATCH, torch.ones(2, 5, 2, 4)).any()
+    assert not select(mask, BATCH, torch.ones(2, 5, 2, 4)).any()
     assert mask.counts["kept"] == 0
 
 

@@ -32,7 +32,9 @@ def equal(one: list[Tensor], other: list[Tensor]) -> bool:
     return len(one) == len(other) and all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_chunks_are_the_models_hidden_states_of_the_tokens_that_count(tiny_pair, folders, make_documents, make_stream):
+def test_chunks_are_the_models_hidden_states_of_the_tokens_that_count(
+    tiny_pair, folders, make_documents, make_stream, select
+):
     models = [AutoModelForCausalLM.from_pretrained(folder).eval() for folder in folders]
     tokens = TokenStream(make_documents(30), tiny_pair.tokenizer, row_length=12, batch_tokens=48, seed=0)
     mask = TokenMask(special_ids=frozenset({5}), keep_position_0=False, outlier_factor=1.2)
@@ -43,7 +45,7 @@ def test_chunks_are_the_models_hidden_states_of_the_tokens_that_count(tiny_pair,
         with torch.no_grad():
             states = [model(**inputs, output_hidden_states=True).hidden_states[2] for model in models]
         residual = torch.stack(states, dim=2)
-        assert torch.equal(chunk, residual[mask.select(batch, residual)])
+        assert torch.equal(chunk, residual[select(mask, batch, residual)])
         kept += len(chunk)
     assert stream.mask.counts == mask.counts
     assert stream.mask.counts["kept"] == kept

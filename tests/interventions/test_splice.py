@@ -22,10 +22,10 @@ def tokens(batch) -> TokenBatch:
 
 
 @pytest.fixture
-def mean(tiny_pair, tokens) -> Tensor:
+def mean(tiny_pair, tokens, select) -> Tensor:
     """The mean of the tokens that the mask keeps."""
     residual = tiny_pair.residual(tokens.input_ids, tokens.attention_mask)
-    return residual[mask().select(tokens, residual)].mean(dim=0)
+    return residual[select(mask(), tokens, residual)].mean(dim=0)
 
 
 @pytest.fixture
@@ -77,10 +77,10 @@ def naive(folder, layer: int, tokens: TokenBatch, kept: Tensor, replacement: Ten
     return kl / n, rise / n, n
 
 
-def test_effects_against_a_hook_and_a_loop(tiny_pair, folders, identity, tokens, mean):
+def test_effects_against_a_hook_and_a_loop(tiny_pair, folders, identity, tokens, mean, select):
     identity.W_dec.mul_(0.5)
     residual = tiny_pair.residual(tokens.input_ids, tokens.attention_mask)
-    kept = mask().select(tokens, residual)
+    kept = select(mask(), tokens, residual)
     activations = residual[kept]
     for index, (effect, folder) in enumerate(
         zip(splice_effects(tiny_pair, identity, [tokens], mask(), mean=mean), folders, strict=True)

@@ -12,6 +12,7 @@ from toolkit.interventions.steering import Answers, Writing, answer_under
 from toolkit.models.chat import CLOSING, thinking_prompt
 from toolkit.models.generation import Sampling
 from toolkit.models.loading import load_model, load_tokenizer
+from toolkit.models.opening import open_remote
 from toolkit.models.placement import Placement
 from toolkit.models.remote import Remote
 from toolkit.models.tokenizers import encode
@@ -81,7 +82,7 @@ def test_batches_do_not_matter(model, shifts, monkeypatch):
 
 
 def test_on_ndif_the_answers_are_the_same(model, shifts, ndif, organism_folders):
-    hosted = TracedModel.open_remote(organism_folders[1], model.tokenizer, Remote())
+    hosted = open_remote(organism_folders[1], model.tokenizer, Remote())
     here, there = (answer_under(each, QUESTIONS, shifts, WRITING) for each in (model, hosted))
     assert there.texts == here.texts
     for name in ("length", "log_length", "hesitation", "finished"):

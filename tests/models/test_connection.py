@@ -13,6 +13,7 @@ from torch import Tensor
 
 from toolkit.models.connection import RemoteJobError
 from toolkit.models.loading import load_model, load_tokenizer
+from toolkit.models.opening import open_remote
 from toolkit.models.remote import Remote
 from toolkit.models.tracing import TracedModel
 
@@ -32,7 +33,7 @@ def open_model(ndif: NdifServer, folders: tuple[Path, Path]) -> Callable[..., Tr
 
     def make(**settings: object) -> TracedModel:
         options = {"wire": "fp32", "deadline": 2.0} | settings
-        return TracedModel.open_remote(source, load_tokenizer(source), Remote(**options))
+        return open_remote(source, load_tokenizer(source), Remote(**options))
 
     return make
 
@@ -134,9 +135,46 @@ def test_no_key_is_an_error_with_its_remedy(open_model, monkeypatch: pytest.Monk
         open_model()
 
 
+def test_a_key_with_a_line_break_is_taken_without_it(open_model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NDIF_API_KEY", f"{KEY}\n")
+    open_model()
+
+
+@pytest.mark.parametrize("key", ["a-secret\nkey", "a-secret-kéy"])
+def test_a_key_that_cannot_be_one_is_not_shown(open_model, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("NDIF_API_KEY", key)
+    with pytest.raises(ValueError, match="holds characters that no key has: copy it again") as refused:
+        open_model()
+    assert "secret" not in str(refused.value)
+
+
+def test_the_key_does_not_follow_to_another_server(open_model, batch: Batch, ndif: NdifServer) -> None:
+    model = open_model()
+    ndif.faults.append("moved")
+    with pytest.raises(ValueError, match=r"refused a job of .* bytes with 307"):
+        model.residual(*batch, [2])
+
+
+@pytest.mark.parametrize(
+    ("upload", "remedy"), [(10, r"no more than 1 MB: lower --forward-tokens"), (10**6, "check NDIF_HOST")]
+)
+def test_a_job_that_is_refused_says_how_large_it_was(
+    open_model, batch: Batch, ndif: NdifServer, monkeypatch: pytest.MonkeyPatch, upload: int, remedy: str
+) -> None:
+    monkeypatch.setattr("toolkit.models.connection.UPLOAD", upload)
+    model = open_model()
+    ndif.faults.append("400")
+    with pytest.raises(ValueError, match=rf"refused a job of [\d,]+ bytes with 400: .*an error.*{remedy}"):
+        model.residual(*batch, [2])
+
+
 @pytest.mark.parametrize(
     ("host", "complaint"),
-    [("http://127.0.0.1:9", "no NDIF server at 127.0.0.1"), ("127.0.0.1:9", "must start with http:// or https://")],
+    [
+        ("http://127.0.0.1:9", "no NDIF server at 127.0.0.1"),
+        ("127.0.0.1:9", "NDIF_HOST '127.0.0.1:9': must start with http:// or https://"),
+        ("me:secret@127.0.0.1:9", "NDIF_HOST '127.0.0.1:9': must start with"),
+    ],
 )
 def test_an_unknown_host_is_named(open_model, monkeypatch: pytest.MonkeyPatch, host: str, complaint: str) -> None:
     monkeypatch.setenv("NDIF_HOST", host)
@@ -149,7 +187,7 @@ def test_a_model_that_is_not_hosted_is_said_and_what_is(
 ) -> None:
     source = save_organism_model(seed=7)
     with pytest.raises(ValueError, match="does not host") as unknown:
-        TracedModel.open_remote(source, load_tokenizer(source), Remote(deadline=2.0))
+        open_remote(source, load_tokenizer(source), Remote(deadline=2.0))
     assert str(folders[0]) in str(unknown.value)
 
 

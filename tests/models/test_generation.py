@@ -10,10 +10,12 @@ from ndif_server import KEY, NdifServer
 from torch import Tensor
 from transformers import AutoModelForCausalLM, DynamicCache, Gemma2Config, PreTrainedModel
 
+from toolkit.models import generation
 from toolkit.models.edits import Edit
 from toolkit.models.generation import Sampling, Step, continue_rows
 from toolkit.models.layers import layers_path
 from toolkit.models.loading import load_model, load_tokenizer
+from toolkit.models.opening import open_remote
 from toolkit.models.placement import Placement
 from toolkit.models.remote import Remote
 from toolkit.models.tracing import TracedModel
@@ -188,9 +190,8 @@ def test_a_seed_means_the_same_in_every_batch_and_arm(model: TracedModel, monkey
 
 def test_without_seeds_a_row_s_number_is_its_seed(model: TracedModel) -> None:
     numbered = Sampling(new_tokens=NEW, temperature=1.0, seeds=(0, 1, 2, 3))
-    assert model.generate_ids(PROMPTS, sampling=Sampling(new_tokens=NEW, temperature=1.0)) == model.generate_ids(
-        PROMPTS, sampling=numbered
-    )
+    by_default = Sampling(new_tokens=NEW, temperature=1.0)
+    assert model.generate_ids(PROMPTS, sampling=by_default) == model.generate_ids(PROMPTS, sampling=numbered)
 
 
 @pytest.mark.parametrize("by", ["seed", "step"])
@@ -224,14 +225,12 @@ def test_what_cannot_be_generated_is_said(model: TracedModel) -> None:
         model.generate_ids([[1] * 60, [2]], sampling=Sampling(new_tokens=NEW))
     with pytest.raises(ValueError, match="2 seeds for 4 prompts"):
         model.generate_ids(PROMPTS, sampling=Sampling(new_tokens=NEW, seeds=(1, 2)))
-    where = torch.ones(4, 1, dtype=torch.bool)
-    edit = Edit(layer=2, function=torch.clone, positions=where)
+    edit = Edit(layer=2, function=torch.clone, positions=torch.ones(4, 1, dtype=torch.bool))
     with pytest.raises(ValueError, match="edit of chosen positions cannot steer"):
         model.generate_ids(PROMPTS, edit=edit, sampling=Sampling(new_tokens=NEW))
+    beyond, prompted = Edit(layer=4, function=torch.clone), Sampling(new_tokens=NEW, edit_prompt=True)
     with pytest.raises(ValueError, match="layer 4 is out of range"):
-        model.generate_ids(
-            PROMPTS, edit=Edit(layer=4, function=torch.clone), sampling=Sampling(new_tokens=NEW, edit_prompt=True)
-        )
+        model.generate_ids(PROMPTS, edit=beyond, sampling=prompted)
     with pytest.raises(ValueError, match="a text without tokens"):
         model.generate("")
     for bad in (-0.1, float("nan"), float("inf")):
@@ -253,7 +252,7 @@ def any_hosted(any_server: NdifServer, any_varied: Path, monkeypatch: pytest.Mon
     """The same model, on a server."""
     monkeypatch.setenv("NDIF_HOST", any_server.url)
     monkeypatch.setenv("NDIF_API_KEY", KEY)
-    return TracedModel.open_remote(str(any_varied), load_tokenizer(str(any_varied)), Remote())
+    return open_remote(str(any_varied), load_tokenizer(str(any_varied)), Remote())
 
 
 @pytest.mark.parametrize(("temperature", "edit_prompt"), [(0.0, True), (1.5, False)])
@@ -268,8 +267,7 @@ def test_on_ndif_answers_are_the_same_token_for_token_in_one_job(
     sampling = Sampling(new_tokens=NEW, temperature=temperature, edit_prompt=edit_prompt, seeds=(7, 8, 7, 9))
     edit = _add(20 * torch.randn(4, 1, any_model.d_model, generator=torch.Generator().manual_seed(3)))
     whole = any_model.generate_ids(PROMPTS, edit=edit, sampling=sampling)
-    end = whole[0][3]
-    for ends in ([END], [END, end], sorted({row[4] for row in whole})):  # the last: all rows end before the limit
+    for ends in ([END], [END, whole[0][3]], sorted({row[4] for row in whole})):  # the last: all end before the limit
         for each in (any_model, any_hosted):
             monkeypatch.setattr(each.model._module.generation_config, "eos_token_id", ends)
         before = len(any_server.jobs_done)
@@ -279,6 +277,10 @@ def test_on_ndif_answers_are_the_same_token_for_token_in_one_job(
     assert max(map(len, expected)) < NEW
     plain = Sampling(new_tokens=3, temperature=temperature)
     assert any_hosted.generate_ids(PROMPTS, sampling=plain) == any_model.generate_ids(PROMPTS, sampling=plain)
+    monkeypatch.setattr(generation, "UPLOAD", 2 * any_model.d_model * 4)  # two rows a job
+    apart, here = (each.generate_ids(PROMPTS, edit=edit, sampling=plain) for each in (any_hosted, any_model))
+    assert apart == here
+    assert len(any_server.jobs_done) == before + 4
 
 
 def test_what_the_checkpoint_says_of_generation_is_overruled_on_ndif(

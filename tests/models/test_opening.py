@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -15,6 +16,7 @@ from toolkit.artifacts import DiskFullError
 from toolkit.models.edits import Edit
 from toolkit.models.generation import Sampling
 from toolkit.models.loading import load_tokenizer
+from toolkit.models.measuring import measure
 from toolkit.models.opening import open_model
 from toolkit.models.placement import Placement
 from toolkit.models.reductions import target_at_end
@@ -83,7 +85,7 @@ def test_what_lies_behind_the_layers_that_were_loaded_is_refused(folders: tuple[
         lambda: part.selected(*batch, batch[1].bool(), [1, 3]),
         lambda: part.residual(*batch, [2], edit=Edit(layer=3, function=shift)),
         lambda: part.logits(*batch),
-        lambda: part.measure(*batch, [None], target_at_end, (batch[0][:, 0],)),
+        lambda: measure(part, *batch, [None], target_at_end, (batch[0][:, 0],)),
         lambda: part.generate("w1 w2"),
         lambda: direction_logits(part, torch.ones(1, 32)),
     ):
@@ -156,6 +158,27 @@ def test_no_offload_folder_where_one_is_needed(pickled: Path) -> None:
 def test_a_limit_below_the_embedding_is_refused(folders: tuple[Path, Path]) -> None:
     with pytest.raises(ValueError, match=r"max_memory 4KB leaves no room for the embedding.*6.4e-06 GB"):
         opened(folders[0], Placement(max_memory="4KB"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="its memory counts too")
+def test_weights_for_which_there_is_no_room_are_told_of(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, batch: Batch
+) -> None:
+    whole, free = opened(folders[0]), psutil.virtual_memory()
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free._replace(available=60_000))
+    with pytest.warns(UserWarning, match=r"no room for all weights of .* as float32: .* from the disk .*--sequential"):
+        part = opened(folders[0], Placement())
+    assert torch.equal(part.logits(*batch), whole.logits(*batch))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free._replace(available=4_000))
+    with pytest.raises(ValueError, match=r"what is free leaves no room for the embedding.*6.4e-06 GB"):
+        opened(folders[0], Placement())
+
+
+def test_weights_left_on_the_disk_are_no_news_to_who_asked(
+    folders: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    opened(folders[0], Placement(max_memory="60KB"))
+    assert not caplog.records
 
 
 def test_weights_that_no_file_holds_are_named(folders: tuple[Path, Path], tmp_path: Path) -> None:

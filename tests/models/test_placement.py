@@ -32,6 +32,7 @@ def test_a_cpu_computes_in_single_precision_unless_told(monkeypatch: pytest.Monk
     for gpu, wanted in ((False, torch.float32), (True, "auto")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
         assert Placement().options()["dtype"] == wanted
+        assert Placement(device_map="cpu").options()["dtype"] == torch.float32
         assert Placement(dtype="bfloat16").options()["dtype"] == "bfloat16"
 
 

@@ -20,7 +20,7 @@ def ids() -> Tensor:
 def test_a_target_after_the_last_position(logits: Tensor) -> None:
     first, other = logits
     targets = torch.tensor([5, 0])
-    logit, log_probability, rank = target_at_end(first, other, targets)
+    logit, log_probability, rank = target_at_end(first, other, targets).unbind(dim=1)
     for row, target in enumerate(targets.tolist()):
         end = other[row, -1]
         assert logit[row] == end[target]
@@ -28,16 +28,16 @@ def test_a_target_after_the_last_position(logits: Tensor) -> None:
         assert rank[row] == sorted(end.tolist(), reverse=True).index(float(end[target]))
 
 
-def test_divergence_and_loss_are_sums_over_what_predicts(logits: Tensor, ids: Tensor) -> None:
+def test_divergence_and_loss_are_sums_over_what_predicts_in_a_row(logits: Tensor, ids: Tensor) -> None:
     first, other = logits
     predicts = torch.tensor([[True, False], [True, True]])
-    kl, loss = 0.0, 0.0
+    expected = torch.zeros(2, 2, dtype=torch.float64)
     for row, position in predicts.nonzero().tolist():
         p, q = first[row, position].double().softmax(dim=0), other[row, position].double().softmax(dim=0)
-        kl += float((p * (p / q).log()).sum())
-        loss -= float(q[ids[row, position + 1]].log())
-    assert divergence_and_loss(first, other, ids, predicts).tolist() == pytest.approx([kl, loss], rel=1e-5)
-    assert divergence_and_loss(first, first, ids, predicts)[0] == pytest.approx(0, abs=1e-6)
+        expected[row] += torch.stack([(p * (p / q).log()).sum(), -q[ids[row, position + 1]].log()])
+    torch.testing.assert_close(divergence_and_loss(first, other, ids, predicts), expected, rtol=1e-5, atol=0)
+    same = divergence_and_loss(first, first, ids, predicts)
+    torch.testing.assert_close(same[:, 0], torch.zeros(2, dtype=torch.float64), rtol=0, atol=1e-6)
 
 
 def test_the_probability_of_what_comes_next(logits: Tensor, ids: Tensor) -> None:

@@ -23,6 +23,12 @@ def load(folders: Folders, **options: object) -> ModelPair:
     )
 
 
+@pytest.fixture(scope="module")
+def together(folders: Folders) -> ModelPair:
+    """Both models in memory."""
+    return load(folders)
+
+
 @pytest.fixture
 def batches() -> list[Batch]:
     generator = torch.Generator().manual_seed(0)
@@ -51,8 +57,10 @@ def count_loads(pair: ModelPair) -> list[str]:
     return loads
 
 
-def test_reads_and_edits_by_turns_equal_those_together(folders: Folders, batches: list[Batch]) -> None:
-    together, by_turns = load(folders), load(folders, sequential=True)
+def test_reads_and_edits_by_turns_equal_those_together(
+    folders: Folders, together: ModelPair, batches: list[Batch]
+) -> None:
+    by_turns = load(folders, sequential=True)
     ids, mask, positions = batches[0]
     assert torch.equal(by_turns.residual(ids, mask), together.residual(ids, mask))
     assert torch.equal(by_turns.selected(ids, mask, positions), together.selected(ids, mask, positions))
@@ -75,17 +83,19 @@ def test_weights_of_both_are_never_in_memory_together(folders: Folders, batches:
 
 
 def test_blocks_are_read_in_order_with_one_reading_of_weights_each(
-    folders: Folders, batches: list[Batch], small_blocks: int
+    folders: Folders, together: ModelPair, batches: list[Batch], small_blocks: int
 ) -> None:
     pair = load(folders, sequential=True)
     loads = count_loads(pair)
-    expected = [load(folders).selected(*each) for each in batches]
+    expected = [together.selected(*each) for each in batches]
     for ours, theirs in zip(pair.selected_each(batches), expected, strict=True):
         assert torch.equal(ours, theirs)
     assert loads == ["distilled", "base", "distilled"]  # three blocks, the base model in memory at first
 
 
-def test_no_batch_is_taken_before_it_is_needed(folders: Folders, batches: list[Batch], small_blocks: int) -> None:
+def test_no_batch_is_taken_before_it_is_needed(
+    folders: Folders, together: ModelPair, batches: list[Batch], small_blocks: int
+) -> None:
     taken = 0
 
     def counted() -> Iterator[Batch]:
@@ -94,10 +104,9 @@ def test_no_batch_is_taken_before_it_is_needed(folders: Folders, batches: list[B
             taken += 1
             yield batch
 
-    for sequential, wanted in ((False, [1, 2, 3, 4, 5]), (True, [2, 2, 4, 4, 5])):
+    for pair, wanted in ((together, [1, 2, 3, 4, 5]), (load(folders, sequential=True), [2, 2, 4, 4, 5])):
         taken = 0
-        seen = [taken for _ in load(folders, sequential=sequential).selected_each(counted())]
-        assert seen == wanted
+        assert [taken for _ in pair.selected_each(counted())] == wanted
 
 
 def test_a_block_with_no_token_chosen(folders: Folders, batches: list[Batch]) -> None:
@@ -113,10 +122,11 @@ def test_ids_are_checked_before_a_block_is_read(folders: Folders, batches: list[
         list(load(folders, sequential=True).selected_each([batches[0], (ids + 50 - ids.max(), mask, positions)]))
 
 
-def test_the_first_layers_and_limits_go_by_turns_too(folders: Folders, batches: list[Batch]) -> None:
-    expected = load(folders).selected(*batches[0])
-    for options in ({"depth": 2}, {"max_memory": "60KB"}, {"depth": 2, "max_memory": "60KB"}):
-        assert torch.equal(load(folders, sequential=True, **options).selected(*batches[0]), expected)
+def test_the_first_layers_and_limits_go_by_turns_too(
+    folders: Folders, together: ModelPair, batches: list[Batch]
+) -> None:
+    small = load(folders, sequential=True, depth=2, max_memory="60KB")
+    assert torch.equal(small.selected(*batches[0]), together.selected(*batches[0]))
 
 
 def test_weights_that_were_let_go_take_no_memory(folders: Folders) -> None:

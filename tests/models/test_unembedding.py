@@ -2,7 +2,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from ndif_server import NdifServer
 
+from toolkit.models import unembedding
 from toolkit.models.layers import layers_path
 from toolkit.models.pair import ModelPair
 from toolkit.models.tracing import TracedModel
@@ -50,7 +52,17 @@ def test_the_stream_before_the_final_norm_gives_the_models_own_logits(tiny_pair:
     torch.testing.assert_close(direction_logits(tiny_pair.base, seen[0]), expected, atol=1e-4, rtol=1e-3)
 
 
-def test_on_ndif_directions_say_the_same(tiny_pair: ModelPair, ndif_tiny_pair: ModelPair) -> None:
+@pytest.mark.parametrize(("upload", "jobs"), [(10**6, 1), (2 * 32 * 4, 3)])
+def test_on_ndif_directions_say_the_same(
+    tiny_pair: ModelPair,
+    ndif_tiny_pair: ModelPair,
+    ndif: NdifServer,
+    monkeypatch: pytest.MonkeyPatch,
+    upload: int,
+    jobs: int,
+) -> None:
+    monkeypatch.setattr(unembedding, "UPLOAD", upload)
+    before = len(ndif.jobs_done)
     directions = torch.randn(5, 32, generator=torch.Generator().manual_seed(2))
     here, there = (direction_logits(pair.base, directions) for pair in (tiny_pair, ndif_tiny_pair))
     torch.testing.assert_close(there, here, rtol=1e-5, atol=1e-5)
@@ -58,6 +70,7 @@ def test_on_ndif_directions_say_the_same(tiny_pair: ModelPair, ndif_tiny_pair: M
     here, there = (direction_tokens(pair.distilled, directions, **how) for pair in (tiny_pair, ndif_tiny_pair))
     for ours, theirs in zip(here, there, strict=True):
         torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=1e-5)
+    assert len(ndif.jobs_done) - before == 2 * jobs
 
 
 def test_the_tokens_at_either_end(tiny_pair: ModelPair) -> None:

@@ -1,6 +1,8 @@
 """A cache is harvested once, read by later runs, mended, and refused where it does not belong."""
 
 import json
+import re
+import runpy
 import shutil
 from collections import namedtuple
 from collections.abc import Callable
@@ -8,20 +10,30 @@ from pathlib import Path
 
 import pytest
 
+from toolkit.runs.caching import CacheConfig
+from toolkit.runs.settings import parse_command_line
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "cache_activations.py"
 Call = Callable[..., str]
 Train = Callable[[list[str]], None]
 
 
+@pytest.fixture(scope="module")
+def filled(run_settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the run of 40 steps reads, as the recipe stores it."""
+    folder = tmp_path_factory.mktemp("filled") / "cache"
+    recipe = runpy.run_path(str(RECIPE))
+    recipe["main"](parse_command_line([*run_settings, "--cache", str(folder)], CacheConfig))
+    return folder
+
+
 @pytest.fixture
-def cache(call: Call, run_settings: list[str], tmp_path: Path) -> Path:
-    """What the run of 40 steps reads."""
-    said = call("cache_activations.py", *run_settings, "--cache", tmp_path / "cache")
-    assert "fp32, which lost 0 of the squared norm" in said
-    assert f"add --cache {tmp_path / 'cache'} to the same settings" in said.replace("- ", "-")
-    return tmp_path / "cache"
+def cache(filled: Path, tmp_path: Path) -> Path:
+    """A copy of that."""
+    return Path(shutil.copytree(filled, tmp_path / "cache"))
 
 
-def trained(folder: Path) -> tuple[bytes, str, dict[str, float]]:
+def results(folder: Path) -> tuple[bytes, str, dict[str, float]]:
     """Weights, steps and figures of a run, but for the times."""
     metrics = json.loads((folder / "metrics.json").read_text())
     figures = {name: value for name, value in metrics.items() if not name.startswith("seconds")}
@@ -32,29 +44,33 @@ def stored(cache: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in cache.iterdir()}
 
 
+def test_it_says_what_was_stored_and_what_for(call: Call, run_settings: list[str], tmp_path: Path) -> None:
+    said = call("cache_activations.py", *run_settings, "--cache", tmp_path / "cache")
+    assert re.search(r"harvesting 100%.* 1[.\d]+ MB stored", said)
+    assert "fp32, which lost 0 of the squared norm" in said
+    assert f"add --cache {tmp_path / 'cache'} to the same settings" in said.replace("- ", "-")
+
+
 def test_training_on_a_cache_gives_the_very_weights(
-    train: Train, run_arguments: list[str], cache: Path, tmp_path: Path
+    train: Train, run_arguments: list[str], trained: Path, cache: Path, tmp_path: Path
 ) -> None:
-    train(run_arguments)
     before = stored(cache)
-    train([*run_arguments, "--cache", str(cache), "--out", str(tmp_path / "cached")])
-    assert trained(tmp_path / "cached") == trained(tmp_path / "run")
+    train([*run_arguments, "--cache", str(cache)])
+    assert results(tmp_path / "run") == results(trained)
     assert stored(cache) == before  # nothing was missing
-    seconds = json.loads((tmp_path / "cached" / "metrics.json").read_text())["seconds_in_reading_thread"]
+    seconds = json.loads((tmp_path / "run" / "metrics.json").read_text())["seconds_in_reading_thread"]
     assert seconds.keys() == {"reading the cache"}
 
 
 @pytest.mark.parametrize("kind", ["fp32", "bf16", "int8"])
 def test_the_run_that_fills_a_cache_and_the_one_that_reads_it_are_the_same(
-    train: Train, run_arguments: list[str], tmp_path: Path, kind: str
+    train: Train, run_arguments: list[str], trained: Path, tmp_path: Path, kind: str
 ) -> None:
     cached = [*run_arguments, "--cache", str(tmp_path / "cache"), "--cache-dtype", kind]
     train(cached)
     train([*cached, "--out", str(tmp_path / "again")])
-    assert trained(tmp_path / "again") == trained(tmp_path / "run")
-    train([*run_arguments, "--out", str(tmp_path / "streamed")])
-    same = trained(tmp_path / "streamed")[0] == trained(tmp_path / "run")[0]
-    assert same == (kind == "fp32")
+    assert results(tmp_path / "again") == results(tmp_path / "run")
+    assert (results(tmp_path / "run")[0] == results(trained)[0]) == (kind == "fp32")
 
 
 def test_more_tokens_are_added_to_what_is_there(call: Call, run_settings: list[str], cache: Path) -> None:
@@ -110,7 +126,7 @@ def refuse(train: Train, run_arguments: list[str], capsys: pytest.CaptureFixture
         (["--row-length", "32"], "row_length: 64 then, 32 now"),
         (["--keep-position-0"], "keep_position_0: False then, True now"),
         (["--cache-dtype", "int8"], "type: 'fp32' then, 'int8' now"),
-        (["--data", "organism"], "data: {'source': "),
+        (["--data", "organism"], "data: {'files': ["),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -136,6 +152,15 @@ def test_a_cache_of_another_tokenizer_is_refused(refuse: Callable[..., str], cac
     assert "something else (tokenizer: '0123' then, '" in refuse("--cache", cache)
 
 
+def test_the_same_text_at_another_path_is_the_same(
+    call: Call, run_settings: list[str], cache: Path, text_file: Path, tmp_path: Path
+) -> None:
+    moved = shutil.copy(text_file, tmp_path / "moved.jsonl")
+    before = stored(cache)
+    call("cache_activations.py", *run_settings, "--cache", cache, "--data", moved)
+    assert stored(cache) == before
+
+
 def test_an_unknown_type_is_refused(refuse: Callable[..., str], tmp_path: Path) -> None:
     said = refuse("--cache", tmp_path / "cache", "--cache-dtype", "fp8")
     assert "fp8" in said
@@ -149,9 +174,9 @@ def test_a_folder_that_holds_other_things_is_refused(refuse: Callable[..., str],
 
 
 def test_a_run_is_resumed_as_it_was_begun(
-    train: Train, refuse: Callable[..., str], run_arguments: list[str], cache: Path
+    trained: Path, refuse: Callable[..., str], cache: Path, tmp_path: Path
 ) -> None:
-    train(run_arguments)
+    shutil.copytree(trained, tmp_path / "run")
     assert "cache_dtype: None then, 'fp32' now" in refuse("--resume", "--cache", cache)
 
 

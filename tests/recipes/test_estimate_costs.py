@@ -29,7 +29,7 @@ def test_ones_own_pair_at_the_rate_of_this_machine(call: Call, organism_folders:
         (["--pair", "qwen"], ["no pair is called 'qwen'", "qwen-1.5b"]),
         (["--base", "a/b/c"], ["the name of a pair, or both base= and distilled="]),
         (["--tflops", "-1"], ["--tflops -1.0", "such as 400"]),
-        (["--max-memory", "much"], ["--max-memory 'much'", "2GB"]),
+        (["--max-memory", "much"], ["max_memory 'much'", "2GB"]),
         (["--tokens", "5"], ["tokens = 5 is less than one batch of 2048"]),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,40 +10,99 @@ from pathlib import Path
 
 import pytest
 import torch
+from rank_processes import call_recipe, launch
 from safetensors.torch import load_file
+from torch.multiprocessing.spawn import ProcessException
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "train_crosscoder.py"
+RECIPES = Path(__file__).parents[2] / "recipes"
+Call = Callable[..., str]
 Train = Callable[[list[str]], None]
 ACCELERATE = "import sys; from accelerate.commands.accelerate_cli import main; sys.exit(main())"
+SHARDS = ["--shards", "2"]
 
 
-def launch(arguments: list[str]) -> "subprocess.CompletedProcess[str]":
-    """Start the recipe in two processes; without a GPU, accelerate takes --multi_gpu to mean several processes."""
-    command = [sys.executable, "-c", ACCELERATE, "launch", "--multi_gpu", "--num_processes", "2", str(RECIPE)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run([*command, *arguments], capture_output=True, text=True, env=environment)
+def in_two(recipe: str, folder: Path, *arguments: object) -> list[str]:
+    """Start a recipe in two processes; what each of them says."""
+    launch(2, call_recipe, RECIPES / recipe, [str(each) for each in arguments], folder / "said")
+    return [(folder / f"said-{rank}").read_text() for rank in range(2)]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("shard", ["tokens", "latents"])
-def test_two_processes_train_the_crosscoder_of_one(
-    train: Train, run_settings: list[str], tmp_path: Path, shard: str
-) -> None:
-    train([*run_settings, "--shards", "2", "--out", str(tmp_path / "one")])
-    done = launch([*run_settings, "--shard", shard, "--out", str(tmp_path / "two")])
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Crosscoder on") == 1  # one of them speaks
-    one, two = (load_file(tmp_path / name / "crosscoder.safetensors") for name in ("one", "two"))
-    for name, weight in one.items():
-        torch.testing.assert_close(two[name], weight, rtol=1e-4, atol=1e-5, msg=name)
-    metrics = [json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("one", "two")]
+def accelerate(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    """Call accelerate launch."""
+    command = [sys.executable, "-c", ACCELERATE, "launch", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+
+def assert_close(one: Path, two: Path) -> None:
+    """Both run folders hold the same crosscoder but for the order of sums, of the same tokens, and a report."""
+    weights, others = (load_file(folder / "crosscoder.safetensors") for folder in (one, two))
+    for name, weight in weights.items():
+        torch.testing.assert_close(others[name], weight, rtol=1e-4, atol=1e-5, msg=name)
+    metrics = [json.loads((folder / "metrics.json").read_text()) for folder in (one, two)]
     assert metrics[0]["masks"] == metrics[1]["masks"]
-    assert (tmp_path / "two" / "report.html").exists()
+    assert (two / "report.html").exists()
+
+
+@pytest.fixture(scope="module")
+def one(train: Train, run_settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of two shards in one process."""
+    folder = tmp_path_factory.mktemp("one") / "run"
+    train([*run_settings, *SHARDS, "--out", str(folder)])
+    return folder
+
+
+def test_two_processes_train_the_crosscoder_of_one_and_fill_a_cache_for_it(
+    run_settings: list[str], one: Path, tmp_path: Path
+) -> None:
+    arguments = [*run_settings, "--cache", tmp_path / "cache"]
+    first, second = in_two("train_crosscoder.py", tmp_path, *arguments, "--out", tmp_path / "tokens")
+    assert "Crosscoder on" in first
+    assert second == ""  # one of them speaks
+    assert_close(one, tmp_path / "tokens")
+    in_two("train_crosscoder.py", tmp_path, *arguments, "--out", tmp_path / "latents", "--shard", "latents")
+    assert_close(one, tmp_path / "latents")
+    seconds = json.loads((tmp_path / "latents" / "metrics.json").read_text())["seconds_in_reading_thread"]
+    assert seconds.keys() == {"reading the cache"}
+
+
+def test_two_processes_sweep_as_one_trains(run_settings: list[str], one: Path, tmp_path: Path) -> None:
+    assert run_settings[run_settings.index("--k") + 1] == "8"
+    swept = ["--k", "4", "8", "--n-latents", "64", "--out", tmp_path / "sweep"]
+    first, second = in_two("sweep.py", tmp_path, *run_settings, *swept)
+    assert "training 2 crosscoders 100%" in first
+    assert second == ""
+    assert_close(one, tmp_path / "sweep" / "n-latents-64_k-8")
+    assert (tmp_path / "sweep" / "sweep.html").exists()
+
+
+def test_two_processes_fill_the_cache_of_one(call: Call, run_settings: list[str], tmp_path: Path) -> None:
+    said = call("cache_activations.py", *run_settings, *SHARDS, "--cache", tmp_path / "one")
+    first, second = in_two("cache_activations.py", tmp_path, *run_settings, "--cache", tmp_path / "two")
+    assert second == ""
+    [stored] = re.findall(r"tokens ([\d,]+) size", said)
+    assert re.search(rf"tokens +{stored} +│\n│ size", first)
+    for path in (tmp_path / "one").rglob("*.*"):
+        assert (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes() == path.read_bytes()
+    with pytest.raises(ProcessException):
+        in_two("cache_activations.py", tmp_path, *run_settings, "--cache", tmp_path / "two", "--repair")
+    assert "--repair takes one process" in "".join(path.read_text() for path in tmp_path.glob("said-*"))
+
+
+def test_more_processes_than_shards_are_told_once(run_settings: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ProcessException):
+        in_two("train_crosscoder.py", tmp_path, *run_settings, "--shards", 1, "--out", tmp_path / "run")
+    said = "".join(path.read_text() for path in tmp_path.glob("said-*"))
+    assert said.count("2 processes, but 1 shard of the text: start at most 1 processes") == 1
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
-def test_more_processes_than_shards_are_told_once(run_settings: list[str], tmp_path: Path) -> None:
-    done = launch([*run_settings, "--shards", "1", "--out", str(tmp_path / "run")])
+def test_accelerate_starts_two_processes(run_settings: list[str], one: Path, tmp_path: Path) -> None:
+    arguments = ["--num_processes", 2, RECIPES / "train_crosscoder.py", *run_settings, "--out", tmp_path / "two"]
+    done = accelerate("--multi_gpu", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Crosscoder on") == 1
+    assert_close(one, tmp_path / "two")
+    done = accelerate("--cpu", *arguments)
     assert done.returncode != 0
-    assert done.stderr.count("2 processes, but 1 shard of the text: start at most 1 processes") == 1
-    assert not (tmp_path / "run").exists()
+    assert "asked for several processes and started one" in done.stderr

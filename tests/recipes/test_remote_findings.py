@@ -17,7 +17,7 @@ QUICK = {
 }
 TAKES_MODELS = {
     "geometry.py": "",
-    "layer_divergence.py": "--tokens 500 --data organism",
+    "layer_divergence.py": "--tokens 500",
 }
 
 
@@ -64,15 +64,20 @@ def same(here: object, there: object, place: str) -> None:
 
 
 @pytest.mark.parametrize("recipe", QUICK)
-def test_a_crosscoders_findings(both: Callable[..., None], trained: Path, lexicon: Path, recipe: str) -> None:
-    both(recipe, "--run", trained, "--data", "organism", "--lexicon", lexicon, *QUICK[recipe].split())
+def test_a_crosscoders_findings(
+    both: Callable[..., None], trained: Path, text_file: Path, lexicon: Path, recipe: str
+) -> None:
+    both(recipe, "--run", trained, "--data", text_file, "--lexicon", lexicon, *QUICK[recipe].split())
 
 
 @pytest.mark.parametrize("recipe", TAKES_MODELS)
-def test_a_pairs_findings(both: Callable[..., None], organism_folders: tuple[str, str], recipe: str) -> None:
+def test_a_pairs_findings(
+    both: Callable[..., None], organism_folders: tuple[str, str], text_file: Path, recipe: str
+) -> None:
     base, distilled = organism_folders
     models = ("--base", base, "--distilled", distilled, "--control", base)
-    both(recipe, *models, *TAKES_MODELS[recipe].split())
+    text = ("--data", text_file) if recipe == "layer_divergence.py" else ()
+    both(recipe, *models, *text, *TAKES_MODELS[recipe].split())
 
 
 def test_the_evaluation_of_tokenizers(both: Callable[..., None], organism_folders: tuple[str, str]) -> None:

@@ -1,11 +1,13 @@
 import signal
 import sys
+import warnings
 from dataclasses import dataclass
 
 import pytest
 
 from toolkit.artifacts import DiskFullError
 from toolkit.dictionaries.non_finite import NonFiniteError
+from toolkit.models.connection import RemoteJobError
 from toolkit.runs.command_line import Again, run_main, run_recipe
 from toolkit.runs.interrupts import Interrupted
 
@@ -16,11 +18,18 @@ def not_finite() -> NonFiniteError:
     return error
 
 
+def failed_job() -> RemoteJobError:
+    error = RemoteJobError("a job failed 5 times")
+    error.add_note("saved at step 4")
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "code", "parts"),
     [
         (ValueError("k = [9] is too much"), 2, ["error: k = [9] is too much"]),
         (DiskFullError(28, "no room"), 2, ["error:", "no room"]),
+        (failed_job(), 1, ["error: a job failed 5 times\nsaved at step 4\nGo on with: ", " --resume\n"]),
         (not_finite(), 1, ["step 3 met NaN", "stream 0: mean nan", "last good checkpoint: here"]),
         (Interrupted(signal.SIGINT, step=4), 130, ["stopped by SIGINT, saved at step 4"]),
         (KeyboardInterrupt(), 130, ["stopped by SIGINT"]),
@@ -108,6 +117,14 @@ def test_a_stopped_recipe_says_what_the_next_call_does(
 def test_mistakes_of_our_own_keep_their_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
         run_main(lambda: print(1 / 0))
+
+
+def test_a_warning_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # and put back
+    run_main(lambda: None)
+    assert warnings.formatwarning("a pass has fewer rows", UserWarning, "fitting.py", 51) == (
+        "warning: a pass has fewer rows\n"
+    )
 
 
 def test_success_is_silent(capsys: pytest.CaptureFixture[str]) -> None:

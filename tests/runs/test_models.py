@@ -81,10 +81,11 @@ def test_on_ndif_no_weights_are_loaded(choice: ModelsChoice, ndif: object) -> No
         {"offload_folder": Path("away")},
         {"base_device": "cpu"},
         {"distilled_device": "cpu"},
+        {"dtype": "float32"},
     ],
 )
-def test_memory_of_this_machine_and_ndif_do_not_go_together(choice: ModelsChoice, local: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=rf"{next(iter(local))}.*this machine's memory, unused by models on NDIF"):
+def test_models_on_this_machine_and_on_ndif_do_not_go_together(choice: ModelsChoice, local: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=rf"{next(iter(local))}.*models on this machine, unused by those on NDIF"):
         replace(choice, remote=True, **local).open_pair([1])
 
 

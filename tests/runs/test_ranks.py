@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from rank_processes import together
-from ranked_runs import run
+from rank_processes import launch, together
+from ranked_runs import run, run_that_breaks
 from safetensors.torch import load_file
 from torch.multiprocessing.spawn import ProcessException
 
@@ -25,10 +25,10 @@ def assert_close(one: Path, other: Path) -> None:
     assert torch.load(one / "masks") == torch.load(other / "masks")
 
 
-@pytest.fixture
-def whole(run_settings: list[str], tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def whole(run_settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of two shards in one process, never stopped."""
-    folder = tmp_path / "whole"
+    folder = tmp_path_factory.mktemp("ranks") / "whole"
     run(ALONE, folder, [*run_settings, *TWO_SHARDS, "--out", str(folder)])
     return folder
 
@@ -55,9 +55,22 @@ def test_one_rank_killed_and_gone_on_with_by_two_is_the_run_of_one(
     folder.mkdir()
     with pytest.raises(ProcessException):
         together(1, run, folder, [*arguments, *TWO_SHARDS], 18)
-    (folder / "run store").unlink()
     together(2, run, folder, [*arguments, "--shard", "latents", "--resume"])
     assert_close(folder, whole)
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+def test_where_one_rank_cannot_read_on_all_save_and_it_alone_says_why(
+    run_settings: list[str], tmp_path: Path, whole: Path, broken: int
+) -> None:
+    arguments = [*run_settings, *TWO_SHARDS, "--out", str(tmp_path / "run")]
+    with pytest.raises(ProcessException):
+        launch(2, run_that_breaks, tmp_path, arguments, broken)
+    said = [(tmp_path / f"said-{rank}").read_text() for rank in range(2)]
+    assert "the text cannot be read on" in said[broken]
+    assert said[1 - broken] == ""
+    run(ALONE, tmp_path, [*arguments, "--resume"])
+    assert_close(tmp_path, whole)
 
 
 def test_without_a_launcher_one_process_is_alone(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,6 +79,17 @@ def test_without_a_launcher_one_process_is_alone(config: RunConfig, monkeypatch:
         assert ranks == ALONE
     assert share_out(config, ranks) == dataclasses.replace(config, shards=1)
     assert on_own_device(config, ranks) == config
+
+
+def test_one_process_in_place_of_several_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_PORT": "29500"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with pytest.raises(ValueError, match=r"asked for several processes and started one, .*--multi_gpu"), open_ranks():
+        pass
+    monkeypatch.setenv("WORLD_SIZE", "1")  # as torchrun says where one is what was asked for
+    with open_ranks() as ranks:
+        assert ranks == ALONE
 
 
 def test_a_run_has_as_many_shards_as_ranks_began_it(config: RunConfig) -> None:

@@ -4,6 +4,7 @@ from ndif_server import KEY, NdifServer
 
 from toolkit.models.pair import ModelPair
 from toolkit.models.remote import Remote
+from toolkit.reports.formatting import size
 from toolkit.runs.remote_use import forecast, remote_record, traffic
 
 
@@ -43,4 +44,4 @@ def test_the_time_is_that_of_the_first_batches(open_remote) -> None:
     pair = open_remote(wire="fp32")
     received = traffic(pair).received
     tokens = 3600 * received // (2 * 32 * 4)  # as many bytes as came in 2 seconds, 3600 times
-    assert forecast(pair, tokens, 2.0).endswith(", in 2:00:00 at the rate of the first batches")
+    assert forecast(pair, tokens, 2.0).endswith(f", in 2:00:00 at the rate of the first {size(received)}")

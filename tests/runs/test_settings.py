@@ -62,6 +62,11 @@ def test_settings_are_json_and_leave_out_the_place() -> None:
     assert json.loads(json.dumps(settings))["layers"] == [3]
 
 
+def test_the_wire_is_a_setting_of_runs_on_ndif_alone() -> None:
+    assert "wire" not in RunConfig(wire="int8").settings()
+    assert RunConfig(wire="int8", remote=True).settings()["wire"] == "int8"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

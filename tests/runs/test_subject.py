@@ -13,6 +13,7 @@ from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.latents.firing import FiringCounts
 from toolkit.models.pair import ModelPair
+from toolkit.models.residency import SeatedModel
 from toolkit.runs.settings import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
 from toolkit.runs.streams import open_activations
 from toolkit.runs.subject import FindingsConfig, ModelsConfig, Subject, check_alive, models_origin, open_models
@@ -71,8 +72,11 @@ def test_what_the_user_names_comes_first(save: Save, config: RunConfig, organism
     assert next(iter(subject.corpus.held_out))["text"] == "Other text."
     assert (subject.config.data, subject.config.text_field) == (str(other), "body")
     assert subject.config.row_length == config.row_length
-    named = Subject.open(wanted(folder, base=organism_folders[0], distilled=organism_folders[1], dtype="bfloat16"))
+    how = {"dtype": "bfloat16", "sequential": True, "distilled_device": "cpu"}
+    named = Subject.open(wanted(folder, base=organism_folders[0], distilled=organism_folders[1], **how))
     assert named.pair.distilled.model._module.dtype == torch.bfloat16
+    assert isinstance(named.pair.distilled, SeatedModel)
+    assert named.config.distilled_device == "cpu"
 
 
 def test_a_crosscoder_without_a_run_names_its_models(save: Save, text_file: Path, organism_folders):

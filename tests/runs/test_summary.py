@@ -54,6 +54,8 @@ def test_the_pair_is_named_as_it_was_asked_for(config: RunConfig, organism_folde
 def test_the_header_says_what_runs_on_what(config: RunConfig, pair: ModelPair) -> None:
     header = run_header(config, pair)
     assert header["site"] == "input of layer 1 of 3, width 16"
+    assert header["device"] == "cpu, 1 threads; models in float32"
+    assert run_header(dataclasses.replace(config, remote=True), pair)["device"].endswith("models on NDIF")
     assert header["training"].startswith("10,240 tokens in 40 steps of 256")
     assert header["buffer"].startswith("1,024 activations")
     assert header["crosscoder"] == "64 latents, batchtopk, k 8"

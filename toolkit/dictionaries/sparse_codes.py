@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -34,9 +35,15 @@ class SparsePattern:
         """Return the pattern of these nonzeros alone."""
         return SparsePattern(self.rows[kept], self.columns[kept], self.shape)
 
+    @cached_property
+    def starts(self) -> Int[Tensor, " start"]:
+        """Where each row's nonzeros start, and where the last one's end; a GPU is not waited for."""
+        every_row = torch.arange(self.shape[0] + 1, dtype=self.rows.dtype, device=self.rows.device)
+        return torch.searchsorted(self.rows, every_row, out_int32=True)
+
     def matrix(self, values: Float[Tensor, " nonzero"]) -> Tensor:
         """Return the CSR matrix with these values."""
-        return _csr(self.rows, self.columns, values, self.shape)
+        return torch.sparse_csr_tensor(self.starts, self.columns, values, self.shape, check_invariants=False)
 
     def transposed(self) -> tuple["SparsePattern", Int[Tensor, " nonzero"]]:
         """Return the transposed pattern and the order in which it takes this pattern's values."""
@@ -49,9 +56,3 @@ class SparsePattern:
         """Return left[row] · right[column] for each coordinate, computing no other entry."""
         zeros = self.matrix(torch.zeros(len(self.rows), dtype=left.dtype, device=left.device))
         return torch.sparse.sampled_addmm(zeros, left, right.t(), beta=0.0).values()
-
-
-def _csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
-    starts = torch.zeros(shape[0] + 1, dtype=torch.int32, device=rows.device)
-    starts[1:] = torch.bincount(rows, minlength=shape[0]).cumsum(0)
-    return torch.sparse_csr_tensor(starts, columns, values, shape, check_invariants=False)

@@ -43,8 +43,7 @@ def sparse_pass(
         W_dec=_sparse_product(pattern.matrix(codes), error_gradient, workspace, "W_dec_gradient"),
         b_dec=error_gradient.sum(dim=0),
     )
-    fired = torch.bincount(pattern.rows, minlength=len(norms))
-    return Pass(gradients, error, fired, sparsity_loss=x.new_zeros(()), cut=cut)
+    return Pass(gradients, error, pattern.starts.diff().long(), sparsity_loss=x.new_zeros(()), cut=cut)
 
 
 def _sparse_product(sparse: Tensor, dense: Tensor, workspace: Workspace, name: str) -> Tensor:

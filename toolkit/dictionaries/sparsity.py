@@ -60,8 +60,8 @@ def batchtopk_cut(candidate_scores: Float[Tensor, " nonzero"], n_kept: int) -> F
 def topk_positions(scores: Float[Tensor, "latent token"], k: int) -> Int[Tensor, " nonzero"]:
     """Return ascending flat positions of the k largest scores of each token."""
     n_tokens = scores.shape[1]
-    latents = scores.topk(k, dim=0).indices
-    return (latents * n_tokens + torch.arange(n_tokens, device=scores.device)).flatten().sort().values
+    latents = scores.t().contiguous().topk(k, dim=1).indices  # a GPU is slow along a dimension that is not the last
+    return (latents * n_tokens + torch.arange(n_tokens, device=scores.device)[:, None]).flatten().sort().values
 
 
 def topk_mask(scores: Float[Tensor, "token latent"], k: int) -> Bool[Tensor, "token latent"]:

@@ -34,8 +34,8 @@ class AblationConfig(AblationSettings, FindingsConfig):
     positions: Positions = "predict"
     """Where latents are taken out: at the predicting position, in the whole prefix (the paper), or all of it."""
     paper: bool = False
-    """The paper's protocol (quantile on the word's token, whole prefix, all occurrences, reconstruction spliced in),
-    measured against the reconstruction without ablation."""
+    """The paper's protocol: quantile on the word's token, whole prefix, all occurrences, reconstruction spliced in.
+    It measures against the reconstruction without ablation."""
     method: Annotated[Method, tyro.conf.Suppress] = field(default_factory=Method)
     """Follows from positions, paper and layer."""
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from accelerate.utils.modeling import convert_file_size_to_int
 
 from toolkit.dictionaries.configs import Sparsity, TrainingConfig
 from toolkit.harvest.cache_types import CacheType
@@ -18,6 +17,7 @@ from toolkit.reports.findings import Cell, Table
 from toolkit.reports.formatting import compact
 from toolkit.runs.costs import PlannedRun, gradient_bytes, trainer_bytes
 from toolkit.runs.matrix_rate import matrix_rate
+from toolkit.runs.models import PairChoice
 
 GIGA, PETA, HOUR = 1e9, 1e15, 3600
 KEPT_CHECKPOINTS = 3  # two, and one being written
@@ -25,15 +25,11 @@ TORCH_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunCostsConfig:
+class RunCostsConfig(PairChoice):
     """What a training run would take in operations, bytes and hours, and how each way of running it changes that."""
 
     pair: str | None = None
     """Models by name: organism, qwen-1.5b, qwen-7b, qwen-14b, deepscaler-1.5b or llama-8b; default: qwen-1.5b."""
-    base: str | None = None
-    """Base model instead of --pair's: a local folder or a hub repository; only its config is read."""
-    distilled: str | None = None
-    """Distilled model instead of --pair's: a local folder or a hub repository."""
     layers: tuple[int, ...] = ()
     """Sites: inputs of these decoder layers; default: the pair's, else the middle one."""
 
@@ -194,8 +190,8 @@ def modes_table(run: PlannedRun, found: Sequence[Mode], rate: Rate) -> Table:
         rows=rows,
         note="Computed for this machine, not a server: operations of matrix products (attention whole), and bytes."
         f" Hours of one device, {rate.origin}; they count nothing else, neither memory's speed, nor bytes moved, nor"
-        " waiting. Weights: in memory at once, in bf16. Moved: weights and activations from a disk or over a network."
-        " Disk: weights, cache and checkpoints.",
+        " waiting. Weights: in memory at once, in bf16; float32, a CPU's default, takes twice that. Moved: weights and"
+        " activations from a disk or over a network. Disk: weights, cache and checkpoints.",
     )
 
 
@@ -230,11 +226,3 @@ def facts(config: RunCostsConfig, run: PlannedRun) -> dict[str, str]:
         "training": f"{compact(run.tokens)} tokens, {config.sparsity}, {compact(config.n_latents)} latents of"
         f" {run.n_streams} × {run.models[0].d_model}, products in {config.precision}",
     }
-
-
-def offload_limit(config: RunCostsConfig) -> int:
-    """`--max-memory` in bytes; raises `ValueError` for what is no size."""
-    try:
-        return int(convert_file_size_to_int(config.max_memory))
-    except ValueError as error:
-        raise ValueError(f"--max-memory {config.max_memory!r} is no size: give one such as 2GB or 500MB") from error

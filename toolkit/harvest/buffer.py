@@ -26,8 +26,7 @@ class ShuffleBuffer:
         dtype: torch.dtype,
         generator: torch.Generator,
     ) -> None:
-        if capacity < batch_tokens:
-            raise ValueError(f"--buffer-tokens {capacity} is less than one batch of {batch_tokens}: raise it")
+        assert capacity >= batch_tokens
         self._source, self._capacity, self._batch_tokens = source, capacity, batch_tokens
         self._dtype, self._generator = dtype, generator
         self._storage: Tensor | None = None
@@ -41,12 +40,13 @@ class ShuffleBuffer:
 
     def __iter__(self) -> Iterator[Activations]:
         while True:
-            self._fill()
+            self.fill()
             if self._storage is None or not self._filled:
                 return
             yield self._draw(self._storage)
 
-    def _fill(self) -> None:
+    def fill(self) -> None:
+        """Take from the source what there is room for."""
         while self._filled < self._capacity:
             if self._pending is None:
                 chunk = next(self._source, None)
@@ -78,7 +78,7 @@ class ShuffleBuffer:
 
     def peek(self) -> Activations:
         """What the filled buffer holds, without taking it: the first activations of the source."""
-        self._fill()
+        self.fill()
         return torch.empty(0, 0, 0) if self._storage is None else self._storage[: self._filled]
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -75,8 +75,9 @@ class CacheFolder:
     def _check_empty(self) -> None:
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"--cache {self.path} is a file: give a folder")
-        others = sorted(each.name for each in self.path.iterdir()) if self.path.exists() else []
-        if others and others != [LOCK]:
+        names = sorted(each.name for each in self.path.iterdir()) if self.path.exists() else []
+        others = [name for name in names if name != LOCK and not name.endswith(".tmp")]  # those a kill may leave
+        if others:
             raise ValueError(
                 f"--cache {self.path} holds other things ({', '.join(others[:3])}) and no {INDEX}: give a folder"
                 " that is empty or not there yet"

@@ -6,8 +6,8 @@ depends neither on the other shards nor on which process reads it; a batch is as
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -34,6 +34,10 @@ class Shuffling:
     seed: int
 
     def __post_init__(self) -> None:
+        if self.buffer_tokens < self.batch_tokens:
+            raise ValueError(
+                f"--buffer-tokens {self.buffer_tokens} is less than one batch of {self.batch_tokens}: raise it"
+            )
         if self.batch_tokens % self.shards:
             raise ValueError(
                 f"--batch-tokens {self.batch_tokens} does not divide by {self.shards} shards: make it a multiple of"
@@ -95,6 +99,12 @@ class Feed:
             with self.stopwatch.stage("buffer"):
                 parts = next(drawn, None)
 
+    def fill(self) -> None:
+        """Read on until the next batch can be drawn; where that fails, nothing was taken from any shard."""
+        with self.stopwatch.stage("buffer"):
+            for buffer in self._buffers.values():
+                buffer.fill()
+
     def peek(self, tokens: int) -> Activations:
         """The first activations of the shards, without taking them: of all shards at most `tokens`.
 
@@ -142,9 +152,10 @@ class Feed:
         }
 
     def close(self) -> None:
-        """Stop reading ahead and wait until the models are free."""
-        for ahead in self._ahead.values():
-            ahead.close()
+        """Stop reading ahead and wait until the models are free; raises DiskFullError as `Prefetch.close` does."""
+        with ExitStack() as all_of_them:
+            for ahead in self._ahead.values():
+                all_of_them.callback(ahead.close)
 
 
 class _Reader:
@@ -155,17 +166,17 @@ class _Reader:
         self.stopwatch = source.stopwatch
         self.state_dict, self.load_state_dict, self.close = source.state_dict, source.load_state_dict, source.close
 
-    def __iter__(self) -> Iterator[Activations]:
+    def __iter__(self) -> Generator[Activations, None, None]:
         stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
-        chunks = iter(self._source)
-        while True:
-            with self._turn, nullcontext() if stream is None else torch.cuda.stream(stream):
-                chunk = next(chunks, None)
-            if chunk is None:
-                return
-            if stream is not None:
-                stream.synchronize()
-            yield chunk
+        with closing(iter(self._source)) as chunks:
+            while True:
+                with self._turn, nullcontext() if stream is None else torch.cuda.stream(stream):
+                    chunk = next(chunks, None)
+                if chunk is None:
+                    return
+                if stream is not None:
+                    stream.synchronize()
+                yield chunk
 
 
 def _taken_over(chunks: Prefetch) -> Iterator[Activations]:

@@ -58,13 +58,6 @@ class TokenMask:
         self.counts["outlier_norm"] += len(keep) - kept
         return keep
 
-    def select(
-        self, batch: TokenBatch, residual: Float[Tensor, "row position stream d_model"]
-    ) -> Bool[Tensor, "row position"]:
-        """Tokens that count, judged by ids, positions and norms."""
-        selected = self.tokens(batch).to(residual.device)
-        return selected.masked_scatter(selected, self.norms(residual[selected]))
-
     def state_dict(self) -> dict[str, Any]:
         """The running medians and the counts, as JSON."""
         return {"medians": self._medians, "counts": dict(self.counts)}

@@ -3,13 +3,15 @@
 import queue
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from toolkit.artifacts import DiskFullError
 from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.stopwatch import Stopwatch
 from toolkit.harvest.tokens import TokenStream
@@ -26,7 +28,7 @@ class ActivationSource(Protocol):
 
     stopwatch: Stopwatch
 
-    def __iter__(self) -> Iterator[Float[Tensor, "token stream d_model"]]: ...
+    def __iter__(self) -> Generator[Float[Tensor, "token stream d_model"], None, None]: ...
     def state_dict(self) -> dict[str, Any]:
         """Where the source stands, as JSON; `mask` holds the counts of kept and dropped tokens."""
 
@@ -51,7 +53,7 @@ class ActivationStream:
         self._place = tokens.state_dict()
         self._under_way: deque[_Asked] = deque()
 
-    def __iter__(self) -> Iterator[Float[Tensor, "token stream d_model"]]:
+    def __iter__(self) -> Generator[Float[Tensor, "token stream d_model"], None, None]:
         self._tokens.load_state_dict(self._place)
         self._under_way.clear()
         self._stop.clear()
@@ -117,18 +119,21 @@ class Prefetch:
         self._state = stream.state_dict()
         self._queue: queue.Queue[_Item] = queue.Queue(maxsize=AHEAD)
         self._closed = threading.Event()
+        self._not_stored: DiskFullError | None = None
         self._thread = threading.Thread(target=self._run, name="harvest", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         try:
-            with torch.no_grad():
-                for chunk in self._stream:
+            with torch.no_grad(), closing(iter(self._stream)) as chunks:
+                for chunk in chunks:
                     self._put(_Item(chunk, self._stream.state_dict()))
                     if self._closed.is_set():
                         return
             self._put(_Item(None, self._stream.state_dict()))
         except BaseException as error:  # handed to the consumer, which raises it
+            if self._closed.is_set() and isinstance(error, DiskFullError):
+                self._not_stored = error
             self._put(_Item(None, {}, error))
 
     def _put(self, item: _Item) -> None:
@@ -154,10 +159,15 @@ class Prefetch:
         return self._state
 
     def close(self) -> None:
-        """Stop reading ahead and wait until the models are free."""
+        """Stop reading ahead and wait until the models are free.
+
+        Raises DiskFullError where what was read last could not be stored.
+        """
         self._closed.set()
         self._stream.close()
         self._thread.join()
+        if self._not_stored is not None:
+            raise self._not_stored
 
     def __enter__(self) -> "Prefetch":
         return self

@@ -13,6 +13,7 @@ from toolkit.harvest.tokens import TokenBatch
 from toolkit.interventions.edits import latents_part, splice, stream_index, subtract
 from toolkit.interventions.targets import Targets
 from toolkit.models.edits import Edit
+from toolkit.models.measuring import measure
 from toolkit.models.pair import ModelPair
 from toolkit.models.reductions import target_at_end
 
@@ -85,7 +86,8 @@ def ablation_effects(
             unedited = _edit(crosscoder, codes, None, stream, positions, method) if method.spliced else None
             edits = [unedited, *(_edit(crosscoder, codes, arm, stream, positions, method) for arm in arms)]
             before_last = batch.input_ids.shape[1] - 1 if method.positions == "predict" else 0
-            measured[:, :, index, where] = model.measure(
+            measured[:, :, index, where] = measure(
+                model,
                 batch.input_ids,
                 batch.attention_mask,
                 edits,
@@ -93,7 +95,7 @@ def ablation_effects(
                 (targets.target_ids[where],),
                 last=1,
                 unchanged=before_last,
-            ).transpose(0, 1)
+            ).permute(2, 0, 1)
     change = measured[:, 1:] - measured[:, :1]
     return Effects(logit=change[0], log_probability=change[1], rank=change[2])
 

@@ -13,6 +13,7 @@ from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.tokens import TokenBatch
 from toolkit.interventions.edits import splice
 from toolkit.latents.coded_batches import read_batches
+from toolkit.models.measuring import measure
 from toolkit.models.pair import ModelPair
 from toolkit.models.reductions import divergence_and_loss
 from toolkit.models.tracing import TracedModel
@@ -83,7 +84,8 @@ def _sums(
     """KL from the untouched model and cross-entropy, untouched, spliced and with the mean, summed over predictions."""
     edits = [None, *(splice(layer, values, read.selected) for values in (read.rebuilt[:, stream], mean[None]))]
     ids = read.batch.input_ids
-    return model.measure(ids, read.batch.attention_mask, edits, divergence_and_loss, (ids, read.predicts))
+    of_rows = measure(model, ids, read.batch.attention_mask, edits, divergence_and_loss, (ids, read.predicts))
+    return of_rows.sum(dim=1)
 
 
 def _effect(name: str, layer: int, means: Float[Tensor, "3 2"], n: int) -> SpliceEffect:

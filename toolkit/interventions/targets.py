@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from toolkit.harvest.tokens import TokenBatch
 from toolkit.latents.categories import Category
+from toolkit.models.measuring import measure
 from toolkit.models.pair import ModelPair
 from toolkit.models.reductions import next_log_probability
 
@@ -65,7 +66,7 @@ class TargetSearch:
         ids = batch.input_ids
         may = selected[:, :-1] & selected[:, 1:]
         if self.undecided != (0.0, 1.0):
-            found = pair.distilled.measure(ids, batch.attention_mask, [None], next_log_probability, (ids,))
+            found = measure(pair.distilled, ids, batch.attention_mask, [None], next_log_probability, (ids,))
             probability = found[0].exp()
             may = may & (probability >= self.undecided[0]) & (probability <= self.undecided[1])
         anywhere = torch.zeros_like(may)

@@ -1,6 +1,6 @@
 """Batches of ids with the pair's activations and the crosscoder's codes on the tokens that count."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -29,16 +29,21 @@ class CodedBatch:
 def read_batches(
     pair: ModelPair, batches: Iterable[TokenBatch], mask: TokenMask
 ) -> Iterator[tuple[TokenBatch, Bool[Tensor, "row position"], Float[Tensor, "token stream d_model"]]]:
-    """Each batch, the tokens of it that count, judged by ids, positions and norms, and the pair's activations there."""
-    asked: deque[tuple[TokenBatch, Tensor]] = deque()
+    """Each batch, the tokens of it that count, judged by ids, positions and norms, and the pair's activations there.
+
+    Batches may be taken ahead of what was given; the mask stands where the last one given ends.
+    """
+    asked: deque[tuple[TokenBatch, Tensor, Counter[str]]] = deque()
 
     def rows() -> Iterator[Rows]:
         for batch in batches:
-            asked.append((batch, mask.tokens(batch)))
-            yield batch.input_ids, batch.attention_mask, asked[-1][1]
+            tokens, dropped = mask.judge(batch)
+            asked.append((batch, tokens, dropped))
+            yield batch.input_ids, batch.attention_mask, tokens
 
     for activations in pair.selected_each(rows()):
-        batch, tokens = asked.popleft()
+        batch, tokens, dropped = asked.popleft()
+        mask.counts.update(dropped)
         keep = mask.norms(activations)
         yield batch, tokens.masked_scatter(tokens, keep.cpu()), activations[keep]
 
@@ -51,11 +56,6 @@ def coded_batches(
     for batch, selected, activations in read_batches(pair, batches, mask):
         x = activations.to(crosscoder.b_dec)
         yield CodedBatch(batch.input_ids, batch.attention_mask, selected, x, crosscoder.encode(x))
-
-
-def coded_batch(pair: ModelPair, crosscoder: Crosscoder, batch: TokenBatch, mask: TokenMask) -> CodedBatch:
-    """Read and encode one batch."""
-    return next(coded_batches(pair, crosscoder, [batch], mask))
 
 
 def first_tokens(batches: Iterable[CodedBatch], wanted: int) -> Iterator[CodedBatch]:

@@ -1,12 +1,14 @@
 """One pass over text for examples: read, encoded, collected, counted, and saved as it goes."""
 
 import time
+from collections import deque
 from collections.abc import Iterator
+from typing import Any
 
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.harvest.masks import TokenMask
-from toolkit.harvest.tokens import TokenStream
-from toolkit.latents.coded_batches import coded_batch
+from toolkit.harvest.tokens import TokenBatch, TokenStream
+from toolkit.latents.coded_batches import coded_batches
 from toolkit.latents.example_store import ExampleStore
 from toolkit.latents.examples import TopExamples
 from toolkit.latents.firing import FiringCounts
@@ -35,14 +37,16 @@ class ExamplePass:
     ) -> None:
         self._pair, self._crosscoder, self._tokens, self._mask, self._store = pair, crosscoder, tokens, mask, store
         self.examples, self.firing = examples, firing
+        self._next_places: deque[dict[str, Any]] = deque()
         self._restore()
+        self._place = tokens.state_dict()
 
     def read(self, wanted: int) -> Iterator[int]:
         """Read until `wanted` tokens were seen or the text ends; yields how many were, batch by batch."""
         saved = time.perf_counter()
-        batches = iter(self._tokens)
-        while self.firing.tokens < wanted and (batch := next(batches, None)) is not None:
-            coded = coded_batch(self._pair, self._crosscoder, batch, self._mask)
+        batches = coded_batches(self._pair, self._crosscoder, self._batches(), self._mask)
+        while self.firing.tokens < wanted and (coded := next(batches, None)) is not None:
+            self._place = self._next_places.popleft()
             self.examples.add(coded.input_ids, coded.attention_mask, coded.selected, coded.codes)
             self.firing.add(coded.input_ids, coded.selected, coded.codes)
             if time.perf_counter() - saved > SAVE_SECONDS:
@@ -51,8 +55,14 @@ class ExamplePass:
             yield self.firing.tokens
         self._save()
 
+    def _batches(self) -> Iterator[TokenBatch]:
+        """The text's batches, which are taken ahead of those that were read, and where each ends."""
+        for batch in self._tokens:
+            self._next_places.append(self._tokens.state_dict())
+            yield batch
+
     def _save(self) -> None:
-        progress = {"stream": self._tokens.state_dict(), "mask": self._mask.state_dict()}
+        progress = {"stream": self._place, "mask": self._mask.state_dict()}
         self._store.save(self.examples, progress, self.firing.state_dict())
 
     def _restore(self) -> None:

@@ -11,8 +11,9 @@ from toolkit.models.placement import Placement
 def check_nothing_local(
     placement: Placement, base_device: str | None, distilled_device: str | None, sequential: bool
 ) -> None:
-    """Raise `ValueError` for settings of this machine's memory, which models elsewhere do not use."""
+    """Raise `ValueError` for settings of models on this machine, which models elsewhere do not use."""
     named = {
+        "dtype": placement.dtype != "auto",
         "max_memory": placement.max_memory,
         "offload_folder": placement.offload_folder,
         "base_device": base_device,
@@ -21,7 +22,7 @@ def check_nothing_local(
     }
     if local := [name for name, value in named.items() if value]:
         raise ValueError(
-            f"{', '.join(local)}: about this machine's memory, unused by models on NDIF. Leave it out, or remote"
+            f"{', '.join(local)}: about models on this machine, unused by those on NDIF. Leave it out, or remote"
         )
 
 

@@ -4,10 +4,12 @@ Non-blocking jobs over plain HTTP: nnsight's websocket has no deadline, and does
 """
 
 import io
+import sys
 import threading
 import time
 import weakref
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +20,7 @@ from nnsight.schema.request import RequestModel
 from nnsight.schema.response import ResponseModel, Status
 
 from toolkit.models.remote import KEY_PAGE, Remote, find_host, find_key
+from toolkit.models.uploads import UPLOAD
 
 WRITING = threading.Lock()
 """Held while a trace is made into a job, by whoever traces: Python 3.11 cannot parse source in two threads at once
@@ -77,7 +80,6 @@ class Connection:
         self._client = httpx.Client(
             timeout=httpx.Timeout(min(remote.deadline, 60.0), connect=min(remote.deadline, 10.0)),
             limits=httpx.Limits(max_connections=None),
-            follow_redirects=True,
         )
         weakref.finalize(self, self._client.close)
 
@@ -97,9 +99,10 @@ class Connection:
             raise ValueError(
                 f"no NDIF server at {self.host_name}: {self._said(error)}. Check NDIF_HOST and the network"
             ) from None
-        if answer.status_code != 200:
+        try:
+            return sorted({each["repo_id"] for each in answer.json()["deployments"].values()})
+        except (ValueError, LookupError, TypeError, AttributeError):  # another answer than NDIF's
             return None
-        return sorted({each.get("repo_id", "?") for each in answer.json().get("deployments", {}).values()})
 
     def run(self, envelope: RequestModel, payload: bytes) -> dict[str, Any]:
         """Send a job until it is done, and return what it saved."""
@@ -123,7 +126,7 @@ class Connection:
     def _attempt(self, envelope: RequestModel, payload: bytes) -> dict[str, Any]:
         ends = time.monotonic() + self.remote.deadline
         url = self._wait(self._submit(envelope, payload), ends)
-        answer = self._client.get(url)  # without the key: it is not for an object store
+        answer = self._client.get(url, follow_redirects=True)  # without the key: it is not for an object store
         content = answer.content
         self._count(received=len(content))
         if answer.status_code != 200:
@@ -137,8 +140,9 @@ class Connection:
 
     def _submit(self, envelope: RequestModel, payload: bytes) -> str:
         files = {"blob": ("request", payload, "application/octet-stream")}
+        about = {"nnsight-version": version("nnsight"), "python-version": sys.version}
         answer = self._client.post(
-            f"{self.host}/request", data={"data": envelope.metadata()}, files=files, headers=self._headers
+            f"{self.host}/request", data={"data": envelope.metadata()}, files=files, headers=self._headers | about
         )
         self._count(sent=len(payload))
         if answer.status_code == 200:
@@ -150,7 +154,11 @@ class Connection:
             raise ValueError(
                 f"{self.host_name} refuses the key in NDIF_API_KEY (or nnsight's config): {said}. Get one at {KEY_PAGE}"
             )
-        raise ValueError(f"{self.host_name} does not take jobs as NDIF does: it answered {said}. Check NDIF_HOST")
+        if len(payload) > UPLOAD:
+            remedy = "Some servers take no more than 1 MB: lower --forward-tokens or --row-length"
+        else:
+            remedy = "NDIF takes such jobs: check NDIF_HOST"
+        raise ValueError(f"{self.host_name} refused a job of {len(payload):,} bytes with {said}. {remedy}")
 
     def _wait(self, job: str, ends: float) -> str:
         """Return the address of the job's result."""

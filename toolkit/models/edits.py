@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, cat
+from torch import Tensor
 
 from toolkit.models.server_side import edited
 
@@ -38,6 +39,15 @@ class Edit:
         """The edit as a tuple, which can be sent to where a model runs."""
         return self.layer, self.function, self.operands, self.positions
 
+    def row_bytes(self, rows: int) -> Int[Tensor, " row"]:
+        """Bytes that the edit has for each of so many rows, beside what it has for all."""
+        own = torch.full((rows,), 0 if self.positions is None else self.positions.shape[1])
+        for operand in self.operands:
+            if len(operand) > 1:
+                lines = 1 if operand.ndim == 3 or self.positions is None else self.positions.sum(dim=1).cpu()
+                own += operand[0].nbytes * lines
+        return own
+
     def rows(self, chosen: Int[Tensor, " chosen"]) -> "Edit":
         """The same edit for some of the rows, in the order given."""
         return replace(
@@ -63,4 +73,4 @@ class Edit:
             return operand[chosen]
         assert self.positions is not None
         of_row = operand.split(self.positions.sum(dim=1).tolist())
-        return cat([of_row[row] for row in chosen.tolist()])
+        return torch.cat([of_row[row] for row in chosen.tolist()])

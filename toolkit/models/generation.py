@@ -11,6 +11,7 @@ from transformers import Cache, GenerationConfig
 
 from toolkit.models.edits import Edit
 from toolkit.models.server_side import scores
+from toolkit.models.uploads import UPLOAD, stretches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +106,10 @@ def check_prompts(prompts: Sequence[Sequence[int]], sampling: Sampling, context:
         )
 
 
-def job_of(
+def jobs_of(
     prompts: Sequence[Sequence[int]], *, end_ids: Int[Tensor, " end"], edit: EditSource | None, sampling: Sampling
-) -> tuple[Any, ...]:
-    """What `server_side.generated` needs beside the model, for the answers of `continue_rows` in one job.
+) -> list[tuple[Any, ...]]:
+    """What `server_side.generated` needs beside the model, for the answers of `continue_rows`, job by job.
 
     Raises `ValueError` as that does, and for an edit that is made anew at each step.
     """
@@ -117,7 +118,7 @@ def job_of(
             "an edit that is made anew at each step, such as SetLatent, reads both models, and a job on NDIF has one:"
             " load the pair without remote, or steer with an edit that stays the same"
         )
-    step, seeds = _first_step(prompts), _seeds(prompts, edit, sampling)
+    seeds = _seeds(prompts, edit, sampling)
     # The checkpoint's own settings may draw tokens or punish repetition: whatever is named here overrules them.
     config = GenerationConfig(
         max_new_tokens=sampling.new_tokens,
@@ -128,9 +129,15 @@ def job_of(
         eos_token_id=end_ids.tolist(),
         pad_token_id=0,
     )
-    inputs = {"input_ids": step.input_ids, "attention_mask": step.attention_mask, "generation_config": config}
-    plain = edit and edit.plain()
-    return inputs, plain, sampling.edit_prompt, sampling.new_tokens, sampling.temperature, seeds, end_ids
+    how = sampling.edit_prompt, sampling.new_tokens, sampling.temperature
+    sizes = edit.row_bytes(len(prompts)).tolist() if edit else [0] * len(prompts)
+    jobs = []
+    for some in stretches(sizes, UPLOAD):
+        step = _first_step(prompts[some])
+        inputs = {"input_ids": step.input_ids, "attention_mask": step.attention_mask, "generation_config": config}
+        plain = edit and edit.rows(torch.arange(len(prompts))[some]).plain()
+        jobs.append((inputs, plain, *how, seeds[some], end_ids))
+    return jobs
 
 
 def until_end(written: Int[Tensor, "row step"], end_ids: Int[Tensor, " end"]) -> list[list[int]]:

@@ -1,6 +1,8 @@
 """From a folder or a hub name to a config, a tokenizer and weights, or an error that says what to do."""
 
+import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -19,7 +21,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
-from transformers.utils import logging
+from transformers.utils import logging as transformers_logging
 
 from toolkit.artifacts import DiskFullError, explaining_a_full_disk, sha256
 from toolkit.models.layers import truncated
@@ -54,7 +56,7 @@ def load_model(
     """Load the weights at `source` behind nnsight, without a head and only the first `depth` layers if that is given.
 
     Shows progress where there is much to read, if it may be `shown`. Weights beyond `placement.max_memory` stay on the
-    disk, but never the embedding.
+    disk, but never the embedding; without that limit those for which there is no room, of which it warns.
     Raises `ValueError` if that cannot be done, `DiskFullError` for an offload folder without room.
     """
     task, loader = ("text-generation", AutoModelForCausalLM) if depth is None else ("feature-extraction", AutoModel)
@@ -69,6 +71,8 @@ def load_model(
     with _reporting(source, shown=shown, truncated=depth is not None):
         module, info = _load(source, "weights", load)
     _check_weights(source, module, set(info["missing_keys"]), placement.max_memory)
+    if placement.max_memory is None:
+        _warn_of_slow_weights(source, module)
     return TransformersModel(module, task=task, tokenizer=tokenizer)
 
 
@@ -104,28 +108,47 @@ def _load(source: str, part: str, loader: Callable[[], Loaded]) -> Loaded:
 
 @contextmanager
 def _reporting(source: str, *, shown: bool, truncated: bool) -> Iterator[None]:
-    """Show transformers' bar where there is much to read; that a truncated model lacks layers is no news."""
+    """Show transformers' bar on a terminal where there is much to read, and nothing that is no news.
+
+    That a truncated model lacks layers is no news, nor that weights stay on the disk where a limit was set.
+    """
     files = Path(source).glob("*.safetensors") if Path(source).is_dir() else []
     long = sum(file.stat().st_size for file in files) > LONG_TO_READ or not Path(source).is_dir()
-    before, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    _switch_bar(shown and (before or (long and sys.stderr.isatty())))
+    before, level = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
+    dispatching = logging.getLogger("accelerate.big_modeling")
+    _switch_bar(shown and before and long and sys.stderr.isatty())
+    dispatching.disabled = True
     if truncated:
-        logging.set_verbosity_error()
+        transformers_logging.set_verbosity_error()
     try:
         yield
     finally:
-        logging.set_verbosity(level)
+        dispatching.disabled = False
+        transformers_logging.set_verbosity(level)
         _switch_bar(before)
 
 
 def _switch_bar(on: bool) -> None:
-    (logging.enable_progress_bar if on else logging.disable_progress_bar)()
+    (transformers_logging.enable_progress_bar if on else transformers_logging.disable_progress_bar)()
 
 
 def _explaining_a_full_folder(folder: Path | None) -> AbstractContextManager[None]:
     if folder is None:
         return nullcontext()
     return explaining_a_full_disk(folder, lambda: ": free some space, or name another --offload-folder")
+
+
+def _warn_of_slow_weights(source: str, module: PreTrainedModel) -> None:
+    """Warn of weights that lie where no pass reads them fast, though nobody set a limit."""
+    places = {str(place) for place in getattr(module, "hf_device_map", {}).values()}
+    slow = places & {"disk"} or (places & {"cpu"} if len(places) > 1 else set())
+    if slow:
+        kind = str(module.dtype).removeprefix("torch.")
+        warnings.warn(
+            f"no room for all weights of {source!r} as {kind}: the rest is read from the {min(slow)} at every pass,"
+            " which is slow. bfloat16 takes half of float32 (--dtype), one model at a time half of two (--sequential)",
+            stacklevel=3,
+        )
 
 
 def _check_weights(source: str, module: PreTrainedModel, missing: set[str], max_memory: str | None) -> None:
@@ -138,9 +161,10 @@ def _check_weights(source: str, module: PreTrainedModel, missing: set[str], max_
     embedding: Tensor = module.get_input_embeddings().weight
     if embedding.device.type == "meta":
         gigabytes = embedding.numel() * embedding.itemsize / 1e9
+        limit = "what is free" if max_memory is None else f"max_memory {max_memory}"
         raise ValueError(
-            f"max_memory {max_memory} leaves no room for the embedding of {source!r}, which takes {gigabytes:.2g} GB"
-            " and stays in memory: raise it to that and the size of a layer at least"
+            f"{limit} leaves no room for the embedding of {source!r}, which takes {gigabytes:.2g} GB and stays in"
+            " memory: raise it to that and the size of a layer at least"
         )
 
 

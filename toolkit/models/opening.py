@@ -2,11 +2,13 @@
 
 from functools import partial
 
+import torch
 from transformers import PreTrainedTokenizerBase
 
+from toolkit.models.connection import Connection
 from toolkit.models.loading import load_config, load_model
 from toolkit.models.placement import Placement
-from toolkit.models.remote import Remote
+from toolkit.models.remote import Remote, load_remote_model
 from toolkit.models.residency import Seat, SeatedModel
 from toolkit.models.tracing import TracedModel
 
@@ -27,7 +29,21 @@ def open_model(
     Raises `ValueError` as `load_model` does.
     """
     if remote is not None:
-        return TracedModel.open_remote(source, tokenizer, remote)
+        return open_remote(source, tokenizer, remote)
     n_layers = None if depth is None else load_config(source).num_hidden_layers
     load = partial(load_model, source, tokenizer, placement, depth=depth)
     return TracedModel(load(), n_layers=n_layers) if seat is None else SeatedModel(load, seat, n_layers=n_layers)
+
+
+def open_remote(source: str, tokenizer: PreTrainedTokenizerBase, remote: Remote) -> TracedModel:
+    """Open the model at `source` on NDIF: a hub repository, or a folder that the server reads too.
+
+    A first job of one token shows that the server takes the key and has the model.
+    Raises `ValueError` where it does not, and as `Connection` does.
+    """
+    connection = Connection(source, remote)
+    connection.hosted()  # says which hosts cannot be reached, before the model is looked for
+    model = TracedModel(load_remote_model(source, tokenizer), connection=connection)
+    one = torch.ones(1, 1, dtype=torch.long)
+    model.residual(one, one, [0])
+    return model

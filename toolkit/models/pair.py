@@ -3,7 +3,7 @@
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -75,14 +75,15 @@ class ModelPair:
         """Load a pair by the name of a preset, or by a local folder or hub name for each model.
 
         `layers` defaults to the preset's, else to the middle of the model. With `depth` only the embedding and the
-        layers before that site are read and kept: enough to read sites up to it, and nothing else. `dtype`,
-        `device_map`, `max_memory` (of each model on each device, as "2GB") and `offload_folder` are transformers';
-        `base_device` and `distilled_device` stand for `device_map` of one model. `sequential` keeps the weights of one
-        model in memory at a time. With `remote` the models are on NDIF, and no weights are loaded.
+        layers before that site are read and kept: enough to read sites up to it, and nothing else. `dtype` auto is as
+        saved on a GPU and float32 on a CPU, where bfloat16 takes half the memory. `dtype`, `device_map`, `max_memory`
+        (of each model on each device, as "2GB") and `offload_folder` are transformers'; `base_device` and
+        `distilled_device` stand for `device_map` of one model. `sequential` keeps the weights of one model in memory at
+        a time. With `remote` the models are on NDIF, and no weights are loaded: `depth` means nothing then.
         Warns of ids that mean different things to the two models.
         Raises `ValueError`, before any weights are loaded, for an unknown preset, a model that cannot be
-        found or read, models of different width, depth or vocabulary, a layer out of range, and for settings of this
-        machine's memory beside `remote`.
+        found or read, models of different width, depth or vocabulary, a layer out of range, and for settings of models
+        on this machine beside `remote`; for a key, a host or a model that NDIF does not take.
         """
         sources = find_pair(preset, base, distilled)
         configs = [load_config(source) for source in (sources.base, sources.distilled)]
@@ -242,7 +243,8 @@ class ModelPair:
         rows = [torch.tensor(row) for row in as_rows(self.tokenizer, text)]
         input_ids = pad_sequence(rows, batch_first=True)
         attention_mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
-        return self.residual(input_ids, attention_mask, layers)[attention_mask.bool().to(self.device)]
+        pair = replace(self, layers=tuple(layers or self.layers))
+        return pair.selected(input_ids, attention_mask, attention_mask.bool())
 
     def check_ids(
         self, input_ids: Int[Tensor, "row position"], attention_mask: Int[Tensor, "row past_and_position"]

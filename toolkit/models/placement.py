@@ -13,17 +13,17 @@ class Placement:
     """How one model is placed on this machine; raises `ValueError` for a `max_memory` that is no size."""
 
     dtype: str | torch.dtype = "auto"
-    """Type of the weights: auto (as saved on a GPU, fp32 on a CPU), or transformers' name of one."""
+    """Type of the weights: auto (as saved on a GPU, float32 on a CPU), or transformers' name of one."""
     device_map: str = "auto"
     """Where accelerate places the weights: auto, cpu, cuda, cuda:1, ..."""
     max_memory: str | None = None
     """Weights that may stay on each device, as 2GB; the rest is read from the disk when it is needed."""
     offload_folder: Path | None = None
-    """Folder for weights that the disk holds in another form than the model needs."""
+    """Folder for a copy of that rest, where the model's own files cannot be read in place."""
 
     def __post_init__(self) -> None:
-        if self.max_memory is not None and _bytes(self.max_memory) < 1:
-            raise ValueError(f"max_memory {self.max_memory!r} is no size above 0: give one such as 2GB or 500MiB")
+        if self.max_memory is not None:
+            size_in_bytes(self.max_memory)
 
     def on(self, device: str | None) -> "Placement":
         """The same on another device, if one is named."""
@@ -32,12 +32,15 @@ class Placement:
     def options(self) -> dict[str, Any]:
         """Keywords of transformers' `from_pretrained`."""
         dtype = self.dtype
-        if dtype == "auto" and not torch.cuda.is_available():
-            dtype = torch.float32  # half precision saves a CPU nothing but accuracy
+        if dtype == "auto" and (self.device_map == "cpu" or not torch.cuda.is_available()):
+            dtype = torch.float32  # half precision loses accuracy, and not every CPU is fast at it
         options: dict[str, Any] = {"dtype": dtype, "device_map": self.device_map}
         if self.max_memory is not None:
             # A device by name would hold all of the model; only a map that accelerate infers heeds limits.
-            options |= {"device_map": "auto", "max_memory": dict.fromkeys(self._devices(), _bytes(self.max_memory))}
+            options |= {
+                "device_map": "auto",
+                "max_memory": dict.fromkeys(self._devices(), size_in_bytes(self.max_memory)),
+            }
         return options | {"offload_folder": self.offload_folder and str(self.offload_folder)}
 
     def _devices(self) -> list[int | str]:
@@ -49,8 +52,12 @@ class Placement:
         return [torch.device(self.device_map).index or 0, "cpu"]
 
 
-def _bytes(size: str) -> int:
+def size_in_bytes(max_memory: str) -> int:
+    """Bytes of a size such as 2GB; raises `ValueError` for what is no size above 0."""
     try:
-        return convert_file_size_to_int(size)
+        size = int(convert_file_size_to_int(max_memory))
     except ValueError:
-        return 0
+        size = 0
+    if size < 1:
+        raise ValueError(f"max_memory {max_memory!r} is no size above 0: give one such as 2GB or 500MiB")
+    return size

@@ -1,7 +1,8 @@
 """What is kept of whole logits where the model runs: functions for `TracedModel.measure`, sent along with a job.
 
-Each sees the logits [row, position, vocab] of the first edit of a call and of one edit, then its operands. As in
-`server_side` they name torch alone, and no type checker may wrap them.
+Each sees the logits [row, position, vocab] of the first edit of a call and of one edit, then its operands, which have
+one entry a row; what it keeps of a row depends on that row alone. As in `server_side` they name torch alone, and no
+type checker may wrap them.
 """
 
 from collections.abc import Callable
@@ -13,25 +14,26 @@ import torch
 nnsight.register(__name__)
 
 Reduction = Callable[..., torch.Tensor]
-"""(logits of the first edit, logits, *operands) to what is kept."""
+"""(logits of the first edit, logits, *operands) to what is kept, [row, ...]."""
 
 
 @no_type_check
 def target_at_end(first, logits, target_ids):
-    """Logit, log-probability and rank of each row's target after its last position; [3, row]."""
+    """Logit, log-probability and rank of each row's target after its last position; [row, 3]."""
     logits, target_ids = logits[:, -1].float(), target_ids[:, None]
     logit = logits.gather(1, target_ids)
     above = (logits > logit).sum(dim=1)
-    return torch.stack([logit[:, 0], logit[:, 0] - logits.logsumexp(dim=1), above.float()])
+    return torch.stack([logit[:, 0], logit[:, 0] - logits.logsumexp(dim=1), above.float()], dim=1)
 
 
 @no_type_check
 def divergence_and_loss(first, logits, input_ids, predicts):
-    """KL(first ‖ this) and cross-entropy, summed over the positions that predict; [2] in float64."""
+    """KL(first ‖ this) and cross-entropy, summed over each row's positions that predict; [row, 2] in float64."""
     target = input_ids[:, 1:][predicts][:, None]
     log_p, log_q = (each[:, :-1][predicts].float().log_softmax(dim=-1) for each in (first, logits))
-    kl = (log_p.exp() * (log_p - log_q)).sum()
-    return torch.stack([kl, -log_q.gather(1, target).sum()]).double()
+    kl = (log_p.exp() * (log_p - log_q)).sum(dim=1)
+    found = torch.stack([kl, -log_q.gather(1, target)[:, 0]], dim=1).double()
+    return found.new_zeros(len(predicts), 2).index_add_(0, predicts.nonzero()[:, 0], found)
 
 
 @no_type_check

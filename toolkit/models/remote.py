@@ -40,18 +40,21 @@ def find_host() -> str:
     """Return NDIF's address: `NDIF_HOST`, else nnsight's config; raises `ValueError` for one without http(s)."""
     host = (os.environ.get("NDIF_HOST") or CONFIG.API.HOST).rstrip("/")
     if not host.startswith(("http://", "https://")):
-        raise ValueError(f"NDIF_HOST {host!r}: must start with http:// or https://, as https://api.ndif.us does")
+        named = host.rpartition("@")[2]  # what stands before it may be a password
+        raise ValueError(f"NDIF_HOST {named!r}: must start with http:// or https://, as https://api.ndif.us does")
     return host
 
 
 def find_key() -> str:
     """Return the key for NDIF: `NDIF_API_KEY`, else nnsight's config; raises `ValueError` where there is none."""
-    key = os.environ.get("NDIF_API_KEY") or CONFIG.API.APIKEY
+    key = (os.environ.get("NDIF_API_KEY") or CONFIG.API.APIKEY or "").strip()
     if not key:
         raise ValueError(
             f"--remote needs a key for NDIF: get one at {KEY_PAGE}, then `export NDIF_API_KEY=...`, or keep it in"
             " nnsight's own config with `nnsight login`"
         )
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError(f"the key for NDIF holds characters that no key has: copy it again from {KEY_PAGE}")
     return key
 
 

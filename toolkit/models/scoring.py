@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from toolkit.models.measuring import measure
 from toolkit.models.reductions import next_log_probability
 from toolkit.models.tracing import TracedModel
 
@@ -35,7 +36,7 @@ def row_losses(model: TracedModel, rows: Sequence[Sequence[int]]) -> Float[Tenso
 def _batch_losses(model: TracedModel, rows: list[Tensor]) -> Float[Tensor, " row"]:
     input_ids = pad_sequence(rows, batch_first=True)
     mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
-    (found,) = model.measure(input_ids, mask, [None], next_log_probability, (input_ids,))
+    (found,) = measure(model, input_ids, mask, [None], next_log_probability, (input_ids,))
     return -(found.double() * mask[:, 1:]).sum(dim=1)
 
 

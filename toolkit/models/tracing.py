@@ -1,12 +1,12 @@
 """One model behind nnsight: read its residual stream, take its logits, generate; each under an edit if one is given."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, overload
 
 import nnsight
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 from nnsight.modeling.transformers import TransformersModel
 from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedTokenizerBase
@@ -19,13 +19,12 @@ from toolkit.models.generation import (
     Sampling,
     check_prompts,
     continue_rows,
-    job_of,
+    jobs_of,
     until_end,
 )
+from toolkit.models.in_flight import in_flight
 from toolkit.models.layers import check_layers, final_norm_path, layers_path
-from toolkit.models.reductions import Reduction
-from toolkit.models.remote import Remote, load_remote_model
-from toolkit.models.server_side import edited, generated, logits_under, measured
+from toolkit.models.server_side import edited, generated, logits_under
 from toolkit.models.tokenizers import as_rows
 from toolkit.models.wire import pack, unpack
 
@@ -56,20 +55,6 @@ class TracedModel:
         self.device: torch.device = model._module.device
         if connection is not None:
             self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-    @classmethod
-    def open_remote(cls, source: str, tokenizer: PreTrainedTokenizerBase, remote: Remote) -> "TracedModel":
-        """Open the model at `source` on NDIF: a hub repository, or a folder that the server reads too.
-
-        A first job of one token shows that the server takes the key and has the model.
-        Raises `ValueError` where it does not, and as `Connection` does.
-        """
-        connection = Connection(source, remote)
-        connection.hosted()
-        model = cls(load_remote_model(source, tokenizer), connection=connection)
-        one = torch.ones(1, 1, dtype=torch.long)
-        model.residual(one, one, [0])
-        return model
 
     @property
     def _layers(self) -> Any:
@@ -113,7 +98,7 @@ class TracedModel:
         check_layers(sites_named, self.n_layers)
         self.check_loaded(sites_named)
         model, decoder = self.model, self._layers
-        inputs = self._inputs(input_ids, attention_mask, past)
+        inputs = self.inputs(input_ids, attention_mask, past)
         ascending = sorted(set(layers))  # nnsight serves sites in the order they run
         changed = -1 if edit is None else edit.layer
         plain = edit and edit.plain()
@@ -143,7 +128,7 @@ class TracedModel:
         check_layers(layers, self.n_layers)
         self.check_loaded(layers)
         model, decoder = self.model, self._layers
-        inputs = self._inputs(input_ids, attention_mask, None)
+        inputs = self.inputs(input_ids, attention_mask, None)
         ascending = sorted(set(layers))
         order = [ascending.index(layer) for layer in layers]
         wire = self.connection and self.connection.remote.wire
@@ -177,46 +162,9 @@ class TracedModel:
         self.check_loaded(whole=True)
         if edit is not None:
             check_layers([edit.layer], self.n_layers)
-        inputs = self._inputs(input_ids, attention_mask, past) | {"logits_to_keep": last}
+        inputs = self.inputs(input_ids, attention_mask, past) | {"logits_to_keep": last}
         logits: Tensor = self.run(logits_under, inputs, edit and edit.plain())
         return logits
-
-    def measure(
-        self,
-        input_ids: Int[Tensor, "row position"],
-        attention_mask: Int[Tensor, "row position"],
-        edits: Sequence[Edit | None],
-        function: Reduction,
-        operands: tuple[Tensor, ...] = (),
-        *,
-        last: int = 0,
-        unchanged: int = 0,
-    ) -> Shaped[Tensor, "edit ..."]:
-        """Run the model under each of `edits` (None: as it is) and keep what `function` makes of the logits.
-
-        `function` sees the logits [row, asked, vocab] of the first edit, those of one edit, and `operands`; it runs
-        where the model does, all edits in one job, so take it from `toolkit.models.reductions`. `last` is as in
-        `logits`. No edit may change anything before position `unchanged`: it is then computed once for all.
-        Raises `ValueError` for an edit of a layer outside [0, n_layers).
-        """
-        self.check_loaded(whole=True)
-        check_layers([0, *(edit.layer for edit in edits if edit is not None)], self.n_layers)
-        past = self._shared_past(input_ids[:, :unchanged], attention_mask[:, :unchanged])
-        before = 0 if past is None else unchanged
-        inputs = self._inputs(input_ids[:, before:], attention_mask, past) | {"logits_to_keep": last}
-        plain = [edit and (edit.after(before) if before else edit).plain() for edit in edits]
-        found: Tensor = self.run(measured, inputs, plain, function, operands)
-        return found
-
-    def _shared_past(self, input_ids: Tensor, attention_mask: Tensor) -> Cache | None:
-        """A cache of these tokens, if there are any and they can stay one under several continuations."""
-        if not input_ids.shape[1] or self.connection is not None:
-            return None
-        past = self.empty_cache()
-        if any(past.is_sliding):  # a window forgets what taking tokens back would need
-            return None
-        self.logits(input_ids, attention_mask, last=1, past=past)
-        return past
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call one of `server_side`'s functions where the model runs, on NDIF in one job.
@@ -231,6 +179,12 @@ class TracedModel:
         with self._lock, model.session(**self._where()):
             found = nnsight.save(function(model, decoder, *arguments))
         return found  # noqa: RET504
+
+    def run_each(self, function: Callable[..., Any], jobs: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
+        """`run` on several lists of arguments, on NDIF `Remote.jobs` of them at once; results in order."""
+        if self.connection is None:
+            return (self.run(function, *arguments) for arguments in jobs)
+        return in_flight(lambda arguments: self.run(function, *arguments), jobs, self.connection.remote.jobs)
 
     def empty_cache(self) -> Cache:
         """An empty cache of keys and values, as `past` takes it."""
@@ -269,8 +223,8 @@ class TracedModel:
         if self.connection is None:
             cache = self.empty_cache()
             return continue_rows(self.logits, prompts, cache, end_ids=end_ids, edit=edit, sampling=sampling)
-        job = job_of(prompts, end_ids=end_ids, edit=edit, sampling=sampling)
-        return until_end(self.run(generated, *job), end_ids)
+        jobs = jobs_of(prompts, end_ids=end_ids, edit=edit, sampling=sampling)
+        return [row for written in self.run_each(generated, jobs) for row in until_end(written, end_ids)]
 
     @property
     def end_ids(self) -> Int[Tensor, " end"]:
@@ -279,7 +233,8 @@ class TracedModel:
         ids = {self.tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
         return torch.tensor(sorted(token_id for token_id in ids if token_id is not None))
 
-    def _inputs(self, input_ids: Tensor, attention_mask: Tensor, past: Cache | None) -> dict[str, object]:
+    def inputs(self, input_ids: Tensor, attention_mask: Tensor, past: Cache | None) -> dict[str, object]:
+        """What a pass takes; raises `ValueError` for a `past` on NDIF."""
         if self.connection is not None and past is not None:
             raise ValueError("a cache of keys and values cannot stay on NDIF: give whole texts, without past")
         device = self.device if self.connection is None else torch.device("cpu")

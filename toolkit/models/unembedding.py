@@ -10,6 +10,7 @@ from toolkit.models.layers import final_norm_path
 from toolkit.models.reductions import extremes, whole
 from toolkit.models.server_side import unembedded
 from toolkit.models.tracing import TracedModel
+from toolkit.models.uploads import UPLOAD
 
 
 @torch.no_grad()
@@ -52,11 +53,13 @@ def direction_tokens(
 def _unembed(
     model: TracedModel, directions: Tensor, together: int, function: Callable[..., list[Tensor]], *operands: int
 ) -> list[Tensor]:
-    """What `function` makes of the logits, in one job."""
+    """What `function` makes of the logits."""
     model.check_loaded(whole=True)
     module = model.model._module
     head = next(name for name, each in module.named_modules() if each is module.get_output_embeddings())
     norm, head = model.model.get(final_norm_path(module)), model.model.get(head)
     streams = nn.functional.normalize(directions.float(), dim=1) * directions.shape[1] ** 0.5
-    kept: list[Tensor] = model.run(unembedded, norm, head, streams.cpu(), together, function, operands)
-    return kept
+    here = model.connection is None
+    parts = streams.cpu().split(len(streams) if here else max(1, UPLOAD // (streams.shape[1] * 4)))
+    found = model.run_each(unembedded, [(norm, head, part, together, function, operands) for part in parts])
+    return [torch.cat(column) for column in zip(*found, strict=True)]

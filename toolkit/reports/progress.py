@@ -42,8 +42,9 @@ class Progress:
         l0: float | None = None,
         dead_share: float | None = None,
         received: int = 0,
+        stored: int = 0,
     ) -> None:
-        """Take in that `tokens` are done in all, what the last step measured, and the bytes received from NDIF."""
+        """Take in that `tokens` are done in all, what the last step measured, and bytes from NDIF and in a cache."""
         self.tokens = tokens
         named = ", ".join(f"{name} {number(value)}" for name, value in zip(self.streams, fve, strict=False))
         measured = (
@@ -51,6 +52,7 @@ class Progress:
             f"L0 {number(l0)}" if l0 is not None else "",
             f"dead {percent(dead_share)}" if dead_share is not None else "",
             f"{size(received)} received" if received else "",
+            f"{size(stored)} stored" if stored else "",
         )
         self.state = "   ".join(filter(None, measured))
         if self.notify is not None:

@@ -2,15 +2,16 @@
 
 import shlex
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Literal, TypeVar
 
 import tyro
 from rich.console import Console
 from rich.markup import escape
-from transformers.utils import logging
 
 from toolkit.dictionaries.non_finite import NonFiniteError
+from toolkit.models.connection import RemoteJobError
 from toolkit.runs.interrupts import Interrupted
 
 Config = TypeVar("Config")
@@ -25,11 +26,13 @@ def run_recipe(main: Callable[[Config], None], config: type[Config], *, again: A
 
 
 def run_main(main: Callable[[], None], *, again: Again = "resume") -> None:
-    """Exit with 0 for success, 2 for bad input, 1 for training that failed, 128 + signal for an interruption.
+    """Exit with 0 for success, 2 for bad input, 1 for training or a job on NDIF that failed, 128 + signal for an
+    interruption.
 
-    Under `python -X dev` errors keep their tracebacks.
+    Under `python -X dev` errors keep their tracebacks, and warnings their place in the code.
     """
-    logging.disable_progress_bar()  # of weights being loaded; downloads keep theirs
+    if not sys.flags.dev_mode:
+        warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         main()
     except Interrupted as stop:
@@ -39,13 +42,21 @@ def run_main(main: Callable[[], None], *, again: Again = "resume") -> None:
         _say("yellow", f"stopped by SIGINT. {_next_command(again)}")
         sys.exit(130)
     except NonFiniteError as error:
-        _say("red", "\n".join([str(error), *getattr(error, "__notes__", [])]))
+        _say("red", _with_notes(error))
+        sys.exit(1)
+    except RemoteJobError as error:
+        _say("red", f"error: {_with_notes(error)}")
+        _say("yellow", _next_command(again))
         sys.exit(1)
     except (ValueError, OSError) as error:
         if sys.flags.dev_mode:
             raise
-        _say("red", f"error: {error}")
+        _say("red", f"error: {_with_notes(error)}")
         sys.exit(2)
+
+
+def _with_notes(error: BaseException) -> str:
+    return "\n".join([str(error), *getattr(error, "__notes__", [])])
 
 
 def _next_command(again: Again) -> str:

@@ -17,17 +17,31 @@ from toolkit.models.tracing import TracedModel
 
 
 @dataclass(frozen=True, kw_only=True)
+class PairChoice:
+    """Which two models."""
+
+    pair: str | None = None
+    """Models by name: organism, qwen-1.5b, qwen-7b, qwen-14b, deepscaler-1.5b or llama-8b.
+    Default: those of the crosscoder that is examined, else organism."""
+    base: str | None = None
+    """Base model instead of --pair's: a local folder or a hub repository."""
+    distilled: str | None = None
+    """Distilled model instead of --pair's: a local folder or a hub repository."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelAccess:
     """Where models run, and how."""
 
     dtype: str = "auto"
-    """The models' weights: auto (as saved on a GPU, fp32 on a CPU), float32, bfloat16 or float16."""
+    """Type of the models' weights: auto (as saved on a GPU, float32 on a CPU), float32, bfloat16 or float16.
+    On a CPU bfloat16 takes half the memory of auto."""
     device_map: str = "auto"
-    """Where accelerate places the models: auto, cpu, cuda, ..."""
+    """Where the models are placed: auto, cpu, cuda, cuda:1, ..."""
     max_memory: str | None = None
     """Weights of each model that may stay on a device, as 2GB; the rest is read from the disk at every pass."""
     offload_folder: Path | None = None
-    """Folder for weights that the disk holds in another form than the models need."""
+    """Folder for a copy of that rest; needed only where the models' own files are no .safetensors, or hold experts."""
     remote: bool = False
     """Run the models on NDIF instead of this machine; NDIF_API_KEY holds the key, NDIF_HOST another server."""
     jobs: int = 4
@@ -40,10 +54,6 @@ class ModelAccess:
     def __post_init__(self) -> None:
         self.placement()
         self.how_remote()
-
-    def access(self) -> dict[str, Any]:
-        """These settings alone, for another config that reads models alike."""
-        return {each.name: getattr(self, each.name) for each in fields(ModelAccess)}
 
     def placement(self) -> Placement:
         """Where the models lie on this machine; raises `ValueError` for a --max-memory that is no size."""
@@ -65,23 +75,20 @@ class ModelAccess:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelsChoice(ModelAccess):
+class ModelsChoice(ModelAccess, PairChoice):
     """Which two models, and where they run."""
-
-    pair: str | None = None
-    """Models by name: organism, qwen-1.5b, qwen-7b, qwen-14b, deepscaler-1.5b or llama-8b; default: the crosscoder's,
-    or organism where none is asked for."""
-    base: str | None = None
-    """Base model instead of --pair's: a local folder or a hub repository."""
-    distilled: str | None = None
-    """Distilled model instead of --pair's: a local folder or a hub repository."""
 
     base_device: str | None = None
     """Device of the base model alone, such as cuda:0."""
     distilled_device: str | None = None
     """Device of the distilled model alone, such as cuda:1."""
     sequential: bool = False
-    """Keep one model in memory at a time: it reads a block of text, then the other model does."""
+    """Keep one model in memory at a time: it reads 131,072 tokens, then the other model does."""
+
+    def access(self) -> dict[str, Any]:
+        """Where the models run, without which they are: for another config that reads models alike."""
+        which = {each.name for each in fields(PairChoice)}
+        return {each.name: getattr(self, each.name) for each in fields(ModelsChoice) if each.name not in which}
 
     def open_pair(self, layers: Sequence[int] | None = None, *, depth: int | None = None) -> ModelPair:
         """Load the pair, as deep as `depth` if that is given; raises `ValueError` as `ModelPair.from_pretrained`."""
@@ -116,6 +123,7 @@ class ModelsChoice(ModelAccess):
 
 
 NOT_OF_THE_RESULT = (
+    "device_map",
     "base_device",
     "distilled_device",
     "max_memory",

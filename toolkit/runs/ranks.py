@@ -28,6 +28,7 @@ def open_ranks() -> Iterator[Ranks]:
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
+        _check_that_one_was_asked_for()
         yield ALONE
         return
     device = _own_device()
@@ -42,14 +43,23 @@ def open_ranks() -> Iterator[Ranks]:
     distributed.destroy_process_group()
 
 
+def _check_that_one_was_asked_for() -> None:
+    """Accelerate starts one process in place of several, but tells it where to meet the others."""
+    if "WORLD_SIZE" not in os.environ and {"ACCELERATE_MIXED_PRECISION", "MASTER_PORT"} <= os.environ.keys():
+        raise ValueError(
+            "accelerate launch was asked for several processes and started one, for want of as many GPUs: add"
+            " --multi_gpu, which takes CPUs where there is no GPU, in place of --cpu; or ask for one (--num_processes)"
+        )
+
+
 def _own_device() -> str:
-    if not torch.cuda.is_available() or os.environ.get("ACCELERATE_USE_CPU") == "True":
+    if not torch.cuda.is_available():
         return "cpu"
     local = int(os.environ["LOCAL_RANK"])
     if local >= torch.cuda.device_count():
         raise ValueError(
             f"process {local + 1} of this machine, which has {torch.cuda.device_count()} GPUs: start as many processes"
-            " as GPUs (--num_processes), or add --cpu to accelerate launch"
+            " as GPUs (--num_processes), or hide the GPUs (CUDA_VISIBLE_DEVICES=) to run on CPUs"
         )
     torch.cuda.set_device(local)
     return f"cuda:{local}"

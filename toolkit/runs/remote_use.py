@@ -29,7 +29,10 @@ def remote_record(pair: ModelPair) -> dict[str, Any]:
 
 
 def forecast(pair: ModelPair, tokens: int, seconds_reading: float) -> str:
-    """One line before a long run: the bytes of `tokens`, and their time at the rate of what was read so far."""
+    """One line before a long run: the bytes of `tokens` to come, and their time at the rate of what came so far.
+
+    What came so far filled the buffer, and was read ahead: it is not among what is to come.
+    """
     connection = _connections(pair)[0]
     wire, streams = connection.remote.wire, len(pair.names) * len(pair.layers)
     coming = tokens * streams * (pair.d_model * BYTES[wire] + (SCALE_BYTES if wire == "int8" else 0))
@@ -38,7 +41,8 @@ def forecast(pair: ModelPair, tokens: int, seconds_reading: float) -> str:
         f" {wire} are {size(coming)} to receive"
     )
     if seconds_reading > 0:
-        line += f", in {duration(coming * seconds_reading / traffic(pair).received)} at the rate of the first batches"
+        received = traffic(pair).received
+        line += f", in {duration(coming * seconds_reading / received)} at the rate of the first {size(received)}"
     return line
 
 

@@ -39,8 +39,8 @@ class RunConfig(ModelsChoice):
     """Read the residual stream at the input of these decoder layers; default: the pair's, else the middle one."""
 
     data: str = EMBEDDED
-    """organism, reasoning+general (OpenThoughts-114k with RedPajama-1T-Sample), a hub dataset, or local
-    .txt, .jsonl(.gz) or .parquet files."""
+    """organism, reasoning+general (OpenThoughts-114k with RedPajama-1T-Sample), a hub dataset, or local files:
+    .txt, .jsonl(.gz) or .parquet."""
     text_field: str = "text"
     """Field of a record that holds its text; without it, its messages are read."""
     mix: tuple[float, float] = (0.5, 0.5)
@@ -65,14 +65,16 @@ class RunConfig(ModelsChoice):
     cache: Path | None = None
     """Folder of activations: those it holds are read, those it lacks are harvested and stored there for later runs."""
     cache_dtype: CacheType | None = None
-    """Type of the activations in --cache; int8 has a scale per vector. By default --buffer-dtype: changes no weight."""
+    """Type of the activations in --cache; int8 has a scale per vector.
+    Default: --buffer-dtype, which changes no result."""
 
     shards: int | None = None
-    """Parts of the text, each shuffled by itself, that a batch takes equally from and processes share out; decides the
-    weights, which the number of processes does not. Default: one for each process that starts the run."""
+    """Parts that the text is split into, each shuffled by itself; a batch takes equally from all.
+    Processes of one run share them out: their number changes no weight, the number of parts does.
+    Default: as many as processes."""
     shard: Literal["tokens", "latents"] = "tokens"
-    """What processes of one run share out when training: a batch's tokens, or the dictionary, which one device may then
-    be too small for."""
+    """What processes of one run share out when they train: the tokens of a batch, or the latents.
+    The latter is for a dictionary that is too large for one device."""
 
     seed: int = 0
     """Seed of data order, shuffling and initial weights."""
@@ -97,8 +99,9 @@ class RunConfig(ModelsChoice):
             require_exportable(self.training.sparsity)
 
     def settings(self) -> dict[str, Any]:
-        """What decides the result: all fields but where the run lies and how it starts."""
-        values = {name: value for name, value in asdict(self).items() if name not in PLACE_FIELDS}
+        """What decides the result: all fields but where the run lies, where it runs and how it starts."""
+        left_out = PLACE_FIELDS if self.remote else (*PLACE_FIELDS, "wire")
+        values = {name: value for name, value in asdict(self).items() if name not in left_out}
         return values | {"cache_dtype": self.stored_dtype if self.cache else None}
 
     @property

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 from datasets import IterableDataset
@@ -9,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from toolkit.dictionaries.collectives import ALONE, Ranks
 from toolkit.harvest.cache import CachedActivations
-from toolkit.harvest.cache_folder import CacheFolder
+from toolkit.harvest.cache_folder import INDEX, CacheFolder
 from toolkit.harvest.cache_types import bytes_a_token
 from toolkit.harvest.documents import Corpus
 from toolkit.harvest.masks import TokenMask
@@ -96,12 +97,13 @@ def open_cache(
     With several shards of the text, each has a folder of its own in there.
 
     Raises:
-        ValueError: the folder holds other things, activations of other models, sites, text or masks, or not all that
-        its index says.
+        ValueError: the folder holds other things, activations of other models, sites, text, shards of it or masks, or
+        not all that its index says.
         DiskFullError: the disk has no room for what will be stored.
     """
     assert config.cache is not None, "a cache has a folder"
     shards = config.shards or 1
+    _check_shards(config.cache, shards)
     place = config.cache / f"shard-{shard}-of-{shards}" if shards > 1 else config.cache
     folder = CacheFolder(place, cache_identity(config, pair, corpus.origin) | {"shard": [shard, shards]})
     if whole:
@@ -113,8 +115,19 @@ def open_cache(
     )
 
 
+def _check_shards(cache: Path, shards: int) -> None:
+    """Refuse a cache of the text in other shards, of which nothing could be read."""
+    there = {int(path.name.rpartition("-of-")[2]) for path in cache.glob("shard-*-of-*")}
+    for others in there.union([1] if (cache / INDEX).exists() else []) - {shards}:
+        raise ValueError(
+            f"the cache {cache} is of the text in {others} shards, and {shards} are read here: add --shards {others}"
+            " (by default as many as processes), or give --cache another folder"
+        )
+
+
 def cache_identity(config: RunConfig, pair: ModelPair, origin: dict[str, Any]) -> dict[str, Any]:
     """All that decides which activations come, in which order, with which bits; `origin` is the text's."""
+    files = origin.get("files")
     return {
         "models": list(pair.origins),
         "weights": list(pair.fingerprints().values()),
@@ -122,7 +135,7 @@ def cache_identity(config: RunConfig, pair: ModelPair, origin: dict[str, Any]) -
         "wire": config.wire if config.remote else None,
         "layers": list(pair.layers),
         "tokenizer": tokenizer_hash(pair.tokenizer),
-        "data": origin,
+        "data": {"files": list(files.values())} if files else origin,  # the same text at another path is the same
         "text_field": config.text_field,
         "row_length": config.row_length,
         "forward_tokens": config.forward_tokens,

@@ -145,12 +145,14 @@ def load_expression(config: RunConfig) -> str:
 def run_header(config: RunConfig, pair: ModelPair) -> dict[str, str]:
     """What runs on what."""
     training = config.training
-    places = {str(pair.base.device), str(pair.distilled.device)}
+    places = ", ".join(sorted({str(pair.base.device), str(pair.distilled.device)}))
+    dtype = str(config.placement().options()["dtype"]).removeprefix("torch.")
+    weights = "as saved" if dtype == "auto" else f"in {dtype}"
     stored = config.buffer_tokens * len(stream_names(pair)) * pair.d_model * (2 if config.buffer_dtype == "bf16" else 4)
     return {
         "models": f"{' → '.join(pair.origins)}",
         "site": f"input of layer {_layers(pair)} of {pair.n_layers}, width {pair.d_model}",
-        "device": f"{', '.join(sorted(places))}, {torch.get_num_threads()} threads",
+        "device": f"{places}, {torch.get_num_threads()} threads; models {'on NDIF' if config.remote else weights}",
         "data": f"{config.data}, one document a row of at most {config.row_length} tokens",
         "crosscoder": f"{training.n_latents} latents, {training.sparsity}"
         + (f", k {training.k}" if "topk" in training.sparsity else f", λ {training.sparsity_coefficient:g}"),

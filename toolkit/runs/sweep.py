@@ -1,7 +1,8 @@
 """Several crosscoders trained from one stream of activations, each of them as if it were trained alone."""
 
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from pathlib import Path
@@ -30,8 +31,11 @@ class SweptValues:
     """What the crosscoders of a sweep differ in: each combination of values is one of them."""
 
     n_latents: tuple[int, ...] = ()
+    """Latents in the dictionary."""
     k: tuple[int, ...] = ()
+    """Latents kept per token, on average for batchtopk."""
     sparsity_coefficient: tuple[float, ...] = ()
+    """Weight λ of the l1 or jumprelu penalty."""
 
     def plans(self, training: TrainingConfig) -> dict[str, TrainingConfig]:
         """One plan a combination, by name; all else is as in `training`.
@@ -48,8 +52,7 @@ class SweptValues:
         for name, values in swept.items():
             if len(set(values)) < len(values):
                 raise ValueError(f"{_option(name)} {' '.join(map(str, values))}: give each value once")
-        combinations = (dict(zip(swept, values, strict=True)) for values in product(*swept.values()))
-        return {_name(values): replace(training, **values) for values in combinations}
+        return {_name(values): replace(training, **values) for values in _combinations(swept)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +92,8 @@ def open_folders(
 ) -> tuple[RunFolder, dict[str, RunFolder]]:
     """The sweep's folder and each crosscoder's run folder, ready for the sweep or for going on with it.
 
+    Where a sweep is replaced, crosscoders that only the old one had go with it.
+
     Raises ValueError as `RunFolder.open` and `begin` do.
     """
     choice = {"resume": config.resume, "overwrite": config.overwrite}
@@ -96,6 +101,9 @@ def open_folders(
     folders = [RunFolder.open(each.out, each.settings(), keep=each.keep_checkpoints, **choice) for each in configs]
     ranks.wait()  # until all have looked into them
     if ranks.is_first:
+        if config.overwrite:
+            for name in _names_before(folders[0]) - config.plans.keys():
+                shutil.rmtree(config.out / name, ignore_errors=True)
         for folder, each in zip(folders, configs, strict=True):
             folder.begin(each.settings(), origin, resume=config.resume)
     return folders[0], dict(zip(config.plans, folders[1:], strict=True))
@@ -128,6 +136,19 @@ def _keep_records(sweep: RunFolder, folder: RunFolder, name: str) -> None:
     """Write the steps of one crosscoder as if it had been alone."""
     own = [record for record in sweep.records() if record.pop("plan", name) == name]
     replace_text(folder.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in own))
+
+
+def _names_before(folder: RunFolder) -> set[str]:
+    """The crosscoders of the sweep that the folder holds, by name; none where it holds no sweep."""
+    if not (folder.path / "config.json").exists():
+        return set()
+    swept = folder.read_json("config.json").get("run", {}).get("swept", {})
+    return {_name(values) for values in _combinations(swept)}
+
+
+def _combinations(swept: Mapping[str, Iterable[Any]]) -> list[dict[str, Any]]:
+    given = {name: values for name, values in swept.items() if values}
+    return [dict(zip(given, values, strict=True)) for values in product(*given.values())] if given else []
 
 
 def _name(values: Mapping[str, int | float]) -> str:

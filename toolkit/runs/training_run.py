@@ -40,6 +40,7 @@ class TrainingRun:
         DiskFullError: the disk has no room for the checkpoints, now or later.
         NonFiniteError: see `CrosscoderTrainer.step`; the message names the last checkpoint.
         Interrupted: a signal came, to any of the processes; a checkpoint was saved.
+        Exception: whatever ended the reading of activations; a checkpoint was saved.
     """
 
     def __init__(
@@ -133,11 +134,26 @@ class TrainingRun:
     def _train(self) -> Iterator[tuple[StepMetrics, ...]]:
         batches = iter(self._feed)
         for _ in range(self.config.training.steps - self.trainer.steps_done):
+            self._fill()
             batch = next(batches, None)
             if self._ranks.highest(int(batch is None)):
                 return
             assert batch is not None
             yield tuple(trainer.step(batch) for trainer in self.trainers.values())
+
+    def _fill(self) -> None:
+        """Read what the next step takes; where a rank cannot, all save first."""
+        failure: Exception | None = None
+        try:
+            self._feed.fill()
+        except Exception as error:  # raised below
+            failure = error
+        if self._ranks.highest(int(failure is not None)):
+            self.save()
+            while failure is None:
+                self._ranks.wait()  # fails once a process that could not read has said why, and is gone
+            failure.add_note(f"saved at step {self.trainer.steps_done}")
+            raise failure
 
     def _record(self, metrics: tuple[StepMetrics, ...]) -> None:
         if not self._ranks.is_first:
