@@ -39,7 +39,7 @@ def main(config: SweepConfig) -> None:
         with TrainingRun(config, pair, sources, folder, plans=config.plans, ranks=ranks) as run:
             total, start = config.training.tokens, run.trainer.tokens_seen
             if config.remote:
-                console.note(forecast(pair, total - start, run.reading_seconds["reading activations"]))
+                console.note(forecast(pair, total - start, run.reading_seconds["reading activations"], ranks.size))
             label = f"training {len(folders)} crosscoders"
             with console.progress(label, total, streams=stream_names(pair), start_tokens=start) as tick:
                 for steps in run.steps():

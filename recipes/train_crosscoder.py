@@ -64,7 +64,7 @@ def train(
         start = run.trainer.tokens_seen
         reading = run.reading_seconds["reading activations"]
         if config.remote and (reading or not config.cache):  # with a cache, nothing may be to come
-            console.note(forecast(pair, config.training.tokens - start, reading))
+            console.note(forecast(pair, config.training.tokens - start, reading, ranks.size))
         with console.progress(
             "training", config.training.tokens, streams=stream_names(pair), start_tokens=start
         ) as tick:

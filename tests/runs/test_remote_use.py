@@ -45,3 +45,4 @@ def test_the_time_is_that_of_the_first_batches(open_remote) -> None:
     received = traffic(pair).received
     tokens = 3600 * received // (2 * 32 * 4)  # as many bytes as came in 2 seconds, 3600 times
     assert forecast(pair, tokens, 2.0).endswith(f", in 2:00:00 at the rate of the first {size(received)}")
+    assert ", in 1:00:00 at" in forecast(pair, tokens, 2.0, processes=2)

@@ -28,10 +28,11 @@ def remote_record(pair: ModelPair) -> dict[str, Any]:
     return {"remote": where | numbers}
 
 
-def forecast(pair: ModelPair, tokens: int, seconds_reading: float) -> str:
+def forecast(pair: ModelPair, tokens: int, seconds_reading: float, processes: int = 1) -> str:
     """One line before a long run: the bytes of `tokens` to come, and their time at the rate of what came so far.
 
-    What came so far filled the buffer, and was read ahead: it is not among what is to come.
+    What came so far filled the buffer, and was read ahead: it is not among what is to come. Each of the `processes` of
+    the run reads its part at this process's rate.
     """
     connection = _connections(pair)[0]
     wire, streams = connection.remote.wire, len(pair.names) * len(pair.layers)
@@ -42,7 +43,8 @@ def forecast(pair: ModelPair, tokens: int, seconds_reading: float) -> str:
     )
     if seconds_reading > 0:
         received = traffic(pair).received
-        line += f", in {duration(coming * seconds_reading / received)} at the rate of the first {size(received)}"
+        seconds = coming / processes * seconds_reading / received
+        line += f", in {duration(seconds)} at the rate of the first {size(received)}"
     return line
 
 

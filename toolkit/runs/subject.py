@@ -76,7 +76,7 @@ class Subject:
         crosscoder = Crosscoder.from_pretrained(config.run)
         _check_layers(crosscoder, config.layer)
         run = _run_settings(config, crosscoder.config)
-        pair = run.open_pair(crosscoder.config.layers)
+        pair = replace(run.open_pair(), layers=crosscoder.config.layers)
         check_match(pair, crosscoder, other_models=config.other_models)
         corpus = open_corpus(run.data, text_field=run.text_field, mix=run.mix, seed=run.seed)
         crosscoder = crosscoder.to(pair.device)
