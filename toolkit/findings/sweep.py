@@ -64,6 +64,8 @@ def _table(config: SweepConfig, streams: tuple[str, ...], metrics: Metrics) -> T
         ]
         for name, each in metrics.items()
     ]
+    any_one = next(iter(metrics.values()))
+    control = ", ".join(f"{number(any_one[f'kl_mean_ablated_{stream}'])} ({stream})" for stream in streams)
     return Table(
         title="Each crosscoder on held-out tokens",
         columns=(
@@ -75,9 +77,9 @@ def _table(config: SweepConfig, streams: tuple[str, ...], metrics: Metrics) -> T
             *(f"KL {stream}" for stream in streams),
         ),
         rows=rows,
-        note=f"n = {next(iter(metrics.values()))['held_out_tokens']:,} tokens. KL: nats a token when the reconstruction"
-        " is put in. NRN: 0 base only, 1 distilled only, with its 95 % interval over alive latents. Each is a run"
-        f" folder in {config.out}, for --run of other recipes.",
+        note=f"n = {any_one['held_out_tokens']:,} tokens. KL: nats a token when the reconstruction is put in; the mean"
+        f" activation in its place, the control, costs {control}. NRN: 0 base only, 1 distilled only, with its 95 %"
+        f" interval over alive latents. Each is a run folder in {config.out}, for --run of other recipes.",
     )
 
 
