@@ -124,7 +124,7 @@ FAULTS = ["late", "", "500", "late", "drop", "truncated", "hang", "late"]
 
 @pytest.mark.parametrize("faults", [[], FAULTS])
 def test_jobs_give_the_same_chunks_once_and_in_order(make_stream, make_remote_stream, ndif, faults):
-    remote, local = make_remote_stream(deadline=0.5), make_stream()
+    remote, local = make_remote_stream(deadline=2.0), make_stream()
     ndif.faults.extend(faults)
     assert equal(list(remote), list(local))
     assert not ndif.faults

@@ -66,7 +66,7 @@ def test_no_weights_are_loaded(open_model) -> None:
 def test_a_fault_costs_an_attempt_and_nothing_else(
     open_model, local: TracedModel, batch: Batch, ndif: NdifServer, fault: str, jobs: int, retries: int
 ) -> None:
-    model = open_model(deadline=0.5)
+    model = open_model(deadline=2.0)
     done = len(ndif.jobs_done)
     ndif.faults.append(fault)
     (site,) = model.residual(*batch, [2])
@@ -94,7 +94,7 @@ def test_a_job_outlives_a_restart_of_the_server(open_model, local: TracedModel, 
 def test_a_job_that_fails_for_good_says_which_model_and_how_it_ended(
     open_model, batch: Batch, ndif: NdifServer
 ) -> None:
-    model = open_model(deadline=0.2, attempts=3)
+    model = open_model(deadline=2.0, attempts=3)
     ndif.faults.extend(["500", "hang", "truncated"])
     with pytest.raises(
         RemoteJobError, match=r"failed 3 times on 127.0.0.1; the last time: the result .* is damaged"
@@ -201,7 +201,7 @@ def test_bytes_are_counted(open_model, batch: Batch, ndif: NdifServer) -> None:
 
 
 def test_jobs_of_several_threads_are_in_flight_at_once(open_model, batch: Batch, ndif: NdifServer) -> None:
-    model = open_model(deadline=0.5)
+    model = open_model(deadline=2.0)
     ndif.faults.extend(["hang"] * 6)
     started = time.perf_counter()
     threads = [threading.Thread(target=lambda: model.residual(*batch, [2])) for _ in range(6)]
@@ -209,7 +209,7 @@ def test_jobs_of_several_threads_are_in_flight_at_once(open_model, batch: Batch,
         thread.start()
     for thread in threads:
         thread.join()
-    assert time.perf_counter() - started < 3 * 0.5
+    assert time.perf_counter() - started < 3 * 2.0
 
 
 def test_the_server_of_the_tests_refuses_what_it_cannot_know(ndif: NdifServer) -> None:

@@ -38,7 +38,7 @@ def here(train: Train, settings: list[str], tmp_path_factory: pytest.TempPathFac
 @pytest.fixture
 def arguments(settings: list[str], tmp_path: Path) -> list[str]:
     """The same on NDIF, with short deadlines."""
-    return [*settings, "--out", str(tmp_path / "run"), "--remote", "--wire", "fp32", "--jobs", "4", "--deadline", "1"]
+    return [*settings, "--out", str(tmp_path / "run"), "--remote", "--wire", "fp32", "--jobs", "4", "--deadline", "2"]
 
 
 def assert_same(folder: Path, other: Path) -> None:
