@@ -158,8 +158,8 @@ class NdifServer:
         if envelope.compress:
             content = zstandard.ZstdCompressor().compress(content)
         self.results[job] = content[: len(content) // 2] if fault == "truncated" else content
+        self.jobs_done.append(job)  # before anyone can know that it is
         self.answers[job] = ResponseModel(id=job, status=Status.COMPLETED, data=f"{self.url}/result/{job}")
-        self.jobs_done.append(job)
         with self.finished:
             self.finished.notify_all()
 
