@@ -1,5 +1,6 @@
 import itertools
 import json
+import threading
 import time
 from collections.abc import Callable
 
@@ -164,7 +165,7 @@ def test_a_job_that_fails_for_good_is_an_error_in_its_place_and_names_its_batch(
 
 def test_closing_does_not_wait_for_the_deadline(make_remote_stream, ndif):
     remote = make_remote_stream(deadline=60.0)
-    opened = len(ndif.payloads)
+    opened, before = len(ndif.payloads), set(threading.enumerate())
     ndif.faults.extend(["hang"] * 6)
     ahead = Prefetch(remote)
     while len(ndif.payloads) < opened + 6:
@@ -173,6 +174,9 @@ def test_closing_does_not_wait_for_the_deadline(make_remote_stream, ndif):
     ahead.close()
     assert time.perf_counter() - started < 2
     assert not ahead._thread.is_alive()
+    for job in set(threading.enumerate()) - before:
+        job.join(timeout=10)
+        assert not job.is_alive(), "a job that nobody waits for would be sent again"
 
 
 @pytest.mark.parametrize(("wire", "largest"), [("bf16", 1e-5), ("int8", 1e-3)])

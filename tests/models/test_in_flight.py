@@ -1,10 +1,11 @@
 import threading
 from concurrent.futures import CancelledError
 from itertools import count, islice
+from queue import Queue
 
 import pytest
 
-from toolkit.models.in_flight import in_background, in_flight
+from toolkit.models.in_flight import in_background, in_flight, still_wanted
 
 
 def test_results_come_in_the_order_of_the_items_though_the_first_is_done_last() -> None:
@@ -42,3 +43,28 @@ def test_stopping_does_not_wait_for_what_is_under_way() -> None:
     with pytest.raises(CancelledError):
         results.result(timeout=5)
     never.set()
+
+
+def test_what_is_under_way_when_the_iteration_ends_is_no_longer_wanted() -> None:
+    left, answers = threading.Event(), Queue[bool]()
+
+    def ask() -> None:
+        left.wait(5)
+        answers.put(still_wanted())
+
+    def work(item: int) -> int:
+        if item:
+            in_background(ask)
+            ask()
+        return item
+
+    results = in_flight(work, range(2), at_once=2)
+    assert next(results) == 0
+    results.close()
+    left.set()
+    assert [answers.get(timeout=5), answers.get(timeout=5)] == [False, False], "its own, and what it began"
+    assert still_wanted(), "the caller's is"
+
+
+def test_what_was_awaited_was_wanted() -> None:
+    assert all(in_flight(lambda _: still_wanted(), range(5), at_once=2))

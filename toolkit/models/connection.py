@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import weakref
+from concurrent.futures import CancelledError
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
@@ -19,6 +20,7 @@ from nnsight.intervention.backends.remote import RemoteBackend
 from nnsight.schema.request import RequestModel
 from nnsight.schema.response import ResponseModel, Status
 
+from toolkit.models.in_flight import still_wanted
 from toolkit.models.remote import KEY_PAGE, Remote, find_host, find_key
 from toolkit.models.uploads import UPLOAD
 
@@ -70,6 +72,7 @@ class Connection:
         ValueError: no key, a key or an address that the server refuses, a model that it does not hold.
         RemoteJobError: a job failed `remote.attempts` times.
         RuntimeError: the job's own code failed on the server.
+        CancelledError: nobody waits for the job any more; it is not sent again.
     """
 
     def __init__(self, source: str, remote: Remote) -> None:
@@ -111,6 +114,7 @@ class Connection:
             if attempt:
                 self._count(retries=1)
                 time.sleep(self.remote.deadline / 200 * 3 ** (attempt - 1))
+            _check_wanted()
             try:
                 return self._attempt(envelope, payload)
             except (httpx.TransportError, _TryAgainError) as error:
@@ -165,6 +169,7 @@ class Connection:
         pause, missed, last = FIRST_POLL, 0, "it was never heard of"
         while time.monotonic() < ends:
             time.sleep(pause)
+            _check_wanted()
             pause = min(SLOWEST_POLL, pause * SLOWER)
             try:
                 answer = self._client.get(f"{self.host}/response/{job}", headers=self._headers)
@@ -232,6 +237,11 @@ class RemoteTrace(RemoteBackend):
             WRITING.acquire()
         self._push(saved, tracer)
         return saved
+
+
+def _check_wanted() -> None:
+    if not still_wanted():
+        raise CancelledError
 
 
 def _parse(answer: httpx.Response) -> ResponseModel:

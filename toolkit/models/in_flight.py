@@ -4,19 +4,31 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, wait
+from contextvars import ContextVar
 from functools import partial
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 LOOK_UP = 0.1
+_ENDED: ContextVar[tuple[threading.Event, ...]] = ContextVar("_ENDED", default=())
 
 
-def in_background(work: Callable[[], Result]) -> "Future[Result]":
-    """Do work in a thread of its own, which ends with the program whatever it waits for."""
+def still_wanted() -> bool:
+    """Whether anyone may yet ask for the result of the work that this thread does for `in_flight`."""
+    return not any(ended.is_set() for ended in _ENDED.get())
+
+
+def in_background(work: Callable[[], Result], *ended: threading.Event) -> "Future[Result]":
+    """Do work in a thread of its own, which ends with the program whatever it waits for.
+
+    The work is wanted as long as the caller's is, and none of `ended` is set.
+    """
     future: Future[Result] = Future()
+    all_ended = (*_ENDED.get(), *ended)
 
     def run() -> None:
+        _ENDED.set(all_ended)
         try:
             future.set_result(work())
         except BaseException as error:  # handed to the one who waits
@@ -31,15 +43,20 @@ def in_flight(
 ) -> Iterator[Result]:
     """Yield the results of `work` in the order of the items, `at_once` of them under way while the first is awaited.
 
-    An error comes where its result would have. Raises `CancelledError` once `stop` is set, without waiting on.
+    An error comes where its result would have. Raises `CancelledError` once `stop` is set, without waiting on. What is
+    under way when the iteration ends is no longer wanted.
     """
     under_way: deque[Future[Result]] = deque()
-    for item in items:
-        under_way.append(in_background(partial(work, item)))
-        if len(under_way) == at_once:
+    ended = threading.Event()
+    try:
+        for item in items:
+            under_way.append(in_background(partial(work, item), ended))
+            if len(under_way) == at_once:
+                yield _awaited(under_way.popleft(), stop)
+        while under_way:
             yield _awaited(under_way.popleft(), stop)
-    while under_way:
-        yield _awaited(under_way.popleft(), stop)
+    finally:
+        ended.set()
 
 
 def _awaited(future: "Future[Result]", stop: threading.Event | None) -> Result:
