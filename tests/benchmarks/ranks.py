@@ -16,18 +16,11 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from harvest import CONFIG, VOCAB
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
-STEPS, BATCH, ROW, VOCAB = 12, 2048, 256, 8192
-CONFIG = Qwen2Config(
-    hidden_size=512,
-    intermediate_size=1408,
-    num_hidden_layers=12,
-    num_attention_heads=8,
-    num_key_value_heads=4,
-    vocab_size=VOCAB,
-)
+STEPS, BATCH, ROW = 12, 2048, 256
 ROUNDS = 3
 
 

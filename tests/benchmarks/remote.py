@@ -18,22 +18,15 @@ from statistics import median
 
 import pytest
 import torch
+from harvest import CONFIG, LAYER, VOCAB
 from tokenizers import Tokenizer, models
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
 from toolkit.models.pair import ModelPair
 from toolkit.models.remote import Remote
 
-SHAPE, LAYER, VOCAB, ROUNDS, BATCHES, JOBS = (8, 256), 6, 8192, 3, 6, 4
+SHAPE, ROUNDS, BATCHES, JOBS = (8, 256), 3, 6, 4
 SERVER = Path(__file__).parents[1] / "ndif_server.py"
-CONFIG = Qwen2Config(
-    hidden_size=512,
-    intermediate_size=1408,
-    num_hidden_layers=12,
-    num_attention_heads=8,
-    num_key_value_heads=4,
-    vocab_size=VOCAB,
-)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Recipes as a user starts them: in a process of their own, or in this one."""
 
 import importlib.util
+import json
 import os
 import runpy
 import subprocess
@@ -79,3 +80,11 @@ def trained(
     folder = tmp_path_factory.mktemp("trained") / "run"
     train([*run_settings, "--out", str(folder)])
     return folder
+
+
+@pytest.fixture
+def lexicon(tmp_path: Path) -> Path:
+    """Words that are frequent in the organism's text; few words come before the second category's."""
+    path = tmp_path / "words.json"
+    path.write_text(json.dumps({"self-reflection": ["is", "wait"], "sums": ["first", "next", "plus"]}))
+    return path

@@ -38,14 +38,6 @@ def examine(call: Call, trained: Path, lexicon: Path, tmp_path: Path) -> Call:
 
 
 @pytest.fixture
-def lexicon(tmp_path: Path) -> Path:
-    """Words that are frequent in the organism's text; few words come before the second category's."""
-    path = tmp_path / "words.json"
-    path.write_text(json.dumps({"self-reflection": ["is", "wait"], "sums": ["first", "next", "plus"]}))
-    return path
-
-
-@pytest.fixture
 def dead(trained: Path, tmp_path: Path) -> Path:
     """The tiny run's crosscoder, latent 5 of which never fires."""
     folder = tmp_path / "with a dead latent"

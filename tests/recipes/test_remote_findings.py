@@ -22,13 +22,6 @@ TAKES_MODELS = {
 
 
 @pytest.fixture
-def lexicon(tmp_path: Path) -> Path:
-    path = tmp_path / "words.json"
-    path.write_text(json.dumps({"self-reflection": ["is", "wait"], "sums": ["first", "next", "plus"]}))
-    return path
-
-
-@pytest.fixture
 def both(call: Callable[..., str], ndif: Any, tmp_path: Path) -> Callable[..., None]:
     """Run a recipe here and on NDIF, and compare the JSON of results that they leave."""
 

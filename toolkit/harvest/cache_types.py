@@ -52,5 +52,5 @@ def squared_norms(activations: Float[Tensor, "token stream d_model"], stored: St
 
 
 def bytes_a_token(kind: CacheType, n_streams: int, d_model: int) -> int:
-    """Bytes that one token's activations take on the disk."""
+    """Bytes that one token's activations take, on the disk or over the wire."""
     return n_streams * (d_model * DTYPES[kind].itemsize + (4 if kind == "int8" else 0))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -12,7 +12,7 @@ from toolkit.models.opening import open_model
 from toolkit.models.pair import ModelPair
 from toolkit.models.placement import Placement
 from toolkit.models.presets import find_pair
-from toolkit.models.remote import Remote
+from toolkit.models.remote import Remote, Wire
 from toolkit.models.tracing import TracedModel
 
 
@@ -46,7 +46,7 @@ class ModelAccess:
     """Run the models on NDIF instead of this machine; NDIF_API_KEY holds the key, NDIF_HOST another server."""
     jobs: int = 4
     """Jobs in flight at once on NDIF."""
-    wire: Literal["fp32", "bf16", "int8"] = "bf16"
+    wire: Wire = "bf16"
     """Type in which NDIF sends activations back; int8 has a scale per token."""
     deadline: float = 600.0
     """Seconds after which a job on NDIF is given up and sent again."""

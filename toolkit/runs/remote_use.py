@@ -2,12 +2,10 @@
 
 from typing import Any
 
+from toolkit.harvest.cache_types import bytes_a_token
 from toolkit.models.connection import Connection, Traffic
 from toolkit.models.pair import ModelPair
 from toolkit.reports.formatting import compact, duration, size
-
-BYTES = {"fp32": 4, "bf16": 2, "int8": 1}
-SCALE_BYTES = 4
 
 
 def traffic(pair: ModelPair) -> Traffic:
@@ -36,7 +34,7 @@ def forecast(pair: ModelPair, tokens: int, seconds_reading: float, processes: in
     """
     connection = _connections(pair)[0]
     wire, streams = connection.remote.wire, len(pair.names) * len(pair.layers)
-    coming = tokens * streams * (pair.d_model * BYTES[wire] + (SCALE_BYTES if wire == "int8" else 0))
+    coming = tokens * bytes_a_token(wire, streams, pair.d_model)
     line = (
         f"NDIF at {connection.host_name}: {compact(tokens)} tokens × {streams} streams × {pair.d_model} numbers as"
         f" {wire} are {size(coming)} to receive"
