@@ -65,14 +65,15 @@ class ShuffleBuffer:
     def _draw(self, storage: Tensor) -> Tensor:
         """A batch of random rows; rows from the end move into the places they leave."""
         size = min(self._batch_tokens, self._filled)
-        chosen = torch.randperm(self._filled, generator=self._generator)[:size]
+        # int32 gives the order that int64 does, and a million places fit the processor's cache
+        chosen = torch.randperm(self._filled, generator=self._generator, dtype=torch.int32)[:size].long()
         left = self._filled - size
         stays = torch.ones(size, dtype=torch.bool)
         stays[chosen[chosen >= left] - left] = False
         movers = stays.nonzero().squeeze(1) + left
         holes = chosen[chosen < left]
-        batch = storage[chosen.to(storage.device)]
-        storage[holes.to(storage.device)] = storage[movers.to(storage.device)]
+        batch = storage.index_select(0, chosen.to(storage.device))
+        storage.index_copy_(0, holes.to(storage.device), storage.index_select(0, movers.to(storage.device)))
         self._filled = left
         return batch
 
