@@ -20,7 +20,7 @@ from toolkit.harvest.cache_types import bytes_a_token
 from toolkit.harvest.documents import open_corpus
 from toolkit.reports.console import RunConsole
 from toolkit.runs.caching import CacheConfig, describe, fill, mend
-from toolkit.runs.command_line import run_main
+from toolkit.runs.command_line import led, run_main
 from toolkit.runs.ranks import on_own_device, open_ranks, share_out
 from toolkit.runs.remote_use import forecast, traffic
 from toolkit.runs.settings import parse_command_line
@@ -30,7 +30,7 @@ from toolkit.runs.summary import describe_pair, run_header
 
 def main(config: CacheConfig) -> None:
     """Text and two models in; a folder of their activations out."""
-    with open_ranks() as ranks:
+    with open_ranks(alone=config.tensor_parallel) as ranks:
         if config.repair and ranks.size > 1:
             raise ValueError(f"--repair takes one process, and these are {ranks.size}: start it without a launcher")
         config, console = share_out(config, ranks), RunConsole(quiet=not ranks.is_first)
@@ -53,7 +53,7 @@ def main(config: CacheConfig) -> None:
         token_bytes = bytes_a_token(config.stored_dtype, len(pair.names) * len(pair.layers), pair.d_model)
         for cache in caches[ranks.rank :: ranks.size]:
             with console.progress("harvesting", config.tokens_read, start_tokens=cache.folder.tokens) as tick:
-                for tokens in fill(config, cache, launched=ranks.size > 1):
+                for tokens in fill(config, cache):
                     done = min(tokens, config.tokens_read)
                     tick(done, received=traffic(pair).received, stored=tokens * token_bytes)
         ranks.wait()
@@ -66,4 +66,4 @@ def main(config: CacheConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_main(lambda: main(parse_command_line(sys.argv[1:], CacheConfig)), again="continue")
+    run_main(lambda: led(main, parse_command_line(sys.argv[1:], CacheConfig)), again="continue")

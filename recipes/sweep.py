@@ -17,7 +17,7 @@ from toolkit.findings.sweep import sweep_findings
 from toolkit.harvest.documents import open_corpus
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings_page import publish
-from toolkit.runs.command_line import run_main
+from toolkit.runs.command_line import led, run_main
 from toolkit.runs.evaluation import stream_names
 from toolkit.runs.ranks import on_own_device, open_ranks, share_out
 from toolkit.runs.remote_use import forecast, remote_record, traffic
@@ -28,7 +28,7 @@ from toolkit.runs.training_run import TrainingRun
 
 def main(config: SweepConfig) -> None:
     """Text and two models in; a trained, evaluated crosscoder for each combination of values, and a page out."""
-    with open_ranks() as ranks:
+    with open_ranks(alone=config.tensor_parallel) as ranks:
         config = share_out(config, ranks)
         console = RunConsole(quiet=not ranks.is_first)
         pair = on_own_device(config, ranks).open_to_site(config.layers)
@@ -56,4 +56,4 @@ def main(config: SweepConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_main(lambda: main(parse_sweep(sys.argv[1:])))
+    run_main(lambda: led(main, parse_sweep(sys.argv[1:])))

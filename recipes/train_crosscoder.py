@@ -20,7 +20,7 @@ from toolkit.harvest.documents import Corpus, open_corpus
 from toolkit.models.pair import ModelPair
 from toolkit.reports.console import RunConsole
 from toolkit.reports.page import write_report
-from toolkit.runs.command_line import run_main
+from toolkit.runs.command_line import led, run_main
 from toolkit.runs.evaluation import evaluate_crosscoder, stream_names
 from toolkit.runs.folder import RunFolder
 from toolkit.runs.ranks import on_own_device, open_ranks, share_out
@@ -33,7 +33,7 @@ from toolkit.runs.training_run import TrainingRun
 
 def main(config: RunConfig) -> None:
     """Text and two models in; a trained, evaluated, reloadable crosscoder and a report out."""
-    with open_ranks() as ranks:
+    with open_ranks(alone=config.tensor_parallel) as ranks:
         config = share_out(config, ranks)
         console = RunConsole(quiet=not ranks.is_first)
         folder = RunFolder.open(
@@ -103,4 +103,4 @@ def report(
 
 
 if __name__ == "__main__":
-    run_main(lambda: main(parse_command_line(sys.argv[1:])))
+    run_main(lambda: led(main, parse_command_line(sys.argv[1:])))

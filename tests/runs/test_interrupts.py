@@ -24,11 +24,14 @@ def test_the_first_signal_is_noted_and_the_second_acts_as_before(number: signal.
 
 
 @SIGNALS
-def test_under_a_launcher_which_repeats_signals_all_are_noted(number: signal.Signals) -> None:
+def test_under_a_launcher_which_repeats_signals_all_are_noted(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
     reached: list[int] = []
     before = signal.signal(number, lambda received, _: reached.append(received))
     try:
-        with InterruptGuard(launched=True) as guard:
+        with InterruptGuard() as guard:
             os.kill(os.getpid(), number)
             os.kill(os.getpid(), number)
             assert (guard.received, reached) == (number, [])

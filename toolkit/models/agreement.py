@@ -1,6 +1,7 @@
 """Do two models, and the settings they are opened with, belong together?"""
 
 from collections.abc import Sequence
+from typing import Any
 
 from transformers import PreTrainedConfig
 
@@ -8,22 +9,28 @@ from toolkit.models.layers import check_layers
 from toolkit.models.placement import Placement
 
 
-def check_nothing_local(
-    placement: Placement, base_device: str | None, distilled_device: str | None, sequential: bool
+def check_places(
+    placement: Placement, base_device: str | None, distilled_device: str | None, sequential: bool, *, remote: bool
 ) -> None:
-    """Raise `ValueError` for settings of models on this machine, which models elsewhere do not use."""
-    named = {
-        "dtype": placement.dtype != "auto",
+    """Raise `ValueError` for settings that models elsewhere, or split over processes, do not use."""
+    of_whole_models = {
         "max_memory": placement.max_memory,
         "offload_folder": placement.offload_folder,
         "base_device": base_device,
         "distilled_device": distilled_device,
         "sequential": sequential,
     }
-    if local := [name for name, value in named.items() if value]:
-        raise ValueError(
-            f"{', '.join(local)}: about models on this machine, unused by those on NDIF. Leave it out, or remote"
-        )
+    if remote:
+        local = {"dtype": placement.dtype != "auto", "tensor_parallel": placement.tensor_parallel} | of_whole_models
+        _check_unused(local, "models on this machine", "those on NDIF", "remote")
+    elif placement.tensor_parallel:
+        named = {"device_map": placement.device_map != "auto"} | of_whole_models
+        _check_unused(named, "whole models", "those whose layers are split", "tensor_parallel")
+
+
+def _check_unused(settings: dict[str, Any], about: str, others: str, instead: str) -> None:
+    if named := [name for name, value in settings.items() if value]:
+        raise ValueError(f"{', '.join(named)}: about {about}, unused by {others}. Leave it out, or {instead}")
 
 
 def check_same_shape(base: PreTrainedConfig, distilled: PreTrainedConfig) -> int:

@@ -115,8 +115,9 @@ def jobs_of(
     """
     if not isinstance(edit, Edit | None):
         raise ValueError(
-            "an edit that is made anew at each step, such as SetLatent, reads both models, and a job on NDIF has one:"
-            " load the pair without remote, or steer with an edit that stays the same"
+            "an edit that is made anew at each step, such as SetLatent, reads both models while one generates, which is"
+            " a job of its own on NDIF and with split layers: load the pair without remote and tensor_parallel, or"
+            " steer with an edit that stays the same"
         )
     seeds = _seeds(prompts, edit, sampling)
     # The checkpoint's own settings may draw tokens or punish repetition: whatever is named here overrules them.

@@ -5,13 +5,15 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
 from huggingface_hub import constants
+from nnsight.modeling.tp import check_tp_request
 from nnsight.modeling.transformers import TransformersModel
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, distributed
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -59,6 +61,8 @@ def load_model(
     disk, but never the embedding; without that limit those for which there is no room, of which it warns.
     Raises `ValueError` if that cannot be done, `DiskFullError` for an offload folder without room.
     """
+    if placement.tensor_parallel:
+        check_tp_request(load_config(source), distributed.get_world_size())
     task, loader = ("text-generation", AutoModelForCausalLM) if depth is None else ("feature-extraction", AutoModel)
 
     def load() -> tuple[PreTrainedModel, dict[str, Any]]:
@@ -73,7 +77,13 @@ def load_model(
     _check_weights(source, module, set(info["missing_keys"]), placement.max_memory)
     if placement.max_memory is None:
         _warn_of_slow_weights(source, module)
-    return TransformersModel(module, task=task, tokenizer=tokenizer)
+    try:
+        return TransformersModel(module, task=task, tokenizer=tokenizer)
+    except ImportError as error:  # nnsight looks for the plan of a split model where that transformers has it
+        raise ValueError(
+            f"nnsight {version('nnsight')} cannot trace layers that transformers {version('transformers')} has split"
+            f" ({error}): install another, as `pip install 'transformers>=5.19,<5.23'`, or leave out tensor_parallel"
+        ) from error
 
 
 def fingerprint(source: str, *, remote: bool = False) -> dict[str, str]:

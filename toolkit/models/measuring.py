@@ -48,7 +48,7 @@ def measure(
 
 def _shared_past(model: TracedModel, input_ids: Tensor, attention_mask: Tensor) -> Cache | None:
     """A cache of these tokens, if there are any and they can stay one under several continuations."""
-    if not input_ids.shape[1]:
+    if not input_ids.shape[1] or not model.keeps_caches:
         return None
     past = model.empty_cache()
     if any(past.is_sliding):  # a window forgets what taking tokens back would need

@@ -10,6 +10,7 @@ from toolkit.models.loading import load_config, load_model
 from toolkit.models.placement import Placement
 from toolkit.models.remote import Remote, load_remote_model
 from toolkit.models.residency import Seat, SeatedModel
+from toolkit.models.tensor_parallel import SplitModel
 from toolkit.models.tracing import TracedModel
 
 
@@ -25,13 +26,16 @@ def open_model(
     """Open the model at `source`, a local folder or a hub name.
 
     With `depth` only what lies before that site is loaded; with a `seat` the weights are in memory only while the model
-    has it; with `remote` no weights are loaded, and `placement` and `depth` mean nothing.
+    has it; a `placement` that splits layers needs `tensor_parallel.leading`; with `remote` no weights are loaded, and
+    `placement` and `depth` mean nothing.
     Raises `ValueError` as `load_model` does.
     """
     if remote is not None:
         return open_remote(source, tokenizer, remote)
     n_layers = None if depth is None else load_config(source).num_hidden_layers
     load = partial(load_model, source, tokenizer, placement, depth=depth)
+    if placement.tensor_parallel:
+        return SplitModel(load, n_layers=n_layers)
     return TracedModel(load(), n_layers=n_layers) if seat is None else SeatedModel(load, seat, n_layers=n_layers)
 
 

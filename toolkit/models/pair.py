@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
-from toolkit.models.agreement import check_embeddings, check_nothing_local, check_same_shape, check_sites
+from toolkit.models.agreement import check_embeddings, check_places, check_same_shape, check_sites
 from toolkit.models.fitting import FittingRows
 from toolkit.models.in_flight import in_background, in_flight
 from toolkit.models.loading import fingerprint, load_config, load_tokenizer
@@ -69,6 +69,7 @@ class ModelPair:
         max_memory: str | None = None,
         offload_folder: Path | None = None,
         sequential: bool = False,
+        tensor_parallel: bool = False,
         remote: Remote | None = None,
         clashes: Literal["refuse", "allow"] = "refuse",
     ) -> "ModelPair":
@@ -79,11 +80,13 @@ class ModelPair:
         saved on a GPU and float32 on a CPU, where bfloat16 takes half the memory. `dtype`, `device_map`, `max_memory`
         (of each model on each device, as "2GB") and `offload_folder` are transformers'; `base_device` and
         `distilled_device` stand for `device_map` of one model. `sequential` keeps the weights of one model in memory at
-        a time. With `remote` the models are on NDIF, and no weights are loaded: `depth` means nothing then.
-        Warns of ids that mean different things to the two models.
-        Raises `ValueError`, before any weights are loaded, for an unknown preset, a model that cannot be
-        found or read, models of different width, depth or vocabulary, a layer out of range, and for settings of models
-        on this machine beside `remote`; for a key, a host or a model that NDIF does not take.
+        a time. `tensor_parallel` splits each layer over processes, inside `tensor_parallel.leading`. With `remote` the
+        models are on NDIF, and no weights are loaded: `depth` means nothing then. Warns of ids that mean different
+        things to the two models.
+        Raises `ValueError`, before any weights are loaded, for an unknown preset, a model that cannot be found or read,
+        models of different width, depth or vocabulary, a layer out of range, and for settings of models on this machine
+        beside `remote`, or of whole models beside `tensor_parallel`; for a key, a host or a model that NDIF does not
+        take.
         """
         sources = find_pair(preset, base, distilled)
         configs = [load_config(source) for source in (sources.base, sources.distilled)]
@@ -98,9 +101,14 @@ class ModelPair:
                 f"{len(clashing_ids)} ids mean different things to the two models: {describe_clashes(clashing_ids)}",
                 stacklevel=2,
             )
-        placement = Placement(dtype=dtype, device_map=device_map, max_memory=max_memory, offload_folder=offload_folder)
-        if remote is not None:
-            check_nothing_local(placement, base_device, distilled_device, sequential)
+        placement = Placement(
+            dtype=dtype,
+            device_map=device_map,
+            max_memory=max_memory,
+            offload_folder=offload_folder,
+            tensor_parallel=tensor_parallel,
+        )
+        check_places(placement, base_device, distilled_device, sequential, remote=remote is not None)
         seat = Seat() if sequential else None
         opening = partial(open_model, tokenizer=tokenizer, depth=depth, seat=seat, remote=remote)
         # The base model last: where one stays in memory, it is the first to be read.

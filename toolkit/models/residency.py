@@ -10,6 +10,7 @@ from jaxtyping import Bool, Int
 from nnsight.modeling.transformers import TransformersModel
 from torch import Tensor
 
+from toolkit.models.tensor_parallel import SplitModel
 from toolkit.models.tracing import TracedModel
 
 BLOCK_TOKENS = 131_072
@@ -79,7 +80,7 @@ class SeatedModel(TracedModel):
 
 def let_go(model: TracedModel) -> None:
     """Free the memory of a model's weights; it cannot run any more."""
-    if isinstance(model, SeatedModel):
+    if isinstance(model, SeatedModel | SplitModel):
         model.leave()
     elif model.connection is None:
         module = model.model._module

@@ -57,7 +57,11 @@ def measured(model, decoder, inputs, edits, function, operands):
 
 @no_type_check
 def unembedded(model, decoder, norm, head, streams, together, function, operands):
-    """What `function` keeps of the streams' logits less those of the stream 0, `together` streams at a time."""
+    """What `function` keeps of the streams' logits less those of the stream 0, `together` streams at a time.
+
+    `norm` and `head` are the paths of the last two modules.
+    """
+    norm, head = model.get(norm), model.get(head)
     one, kept = torch.ones(1, 1, dtype=torch.long), []
     with torch.no_grad(), model.trace(input_ids=one, attention_mask=one, use_cache=False) as tracer:
         like = decoder[0].input

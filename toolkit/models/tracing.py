@@ -74,6 +74,11 @@ class TracedModel:
             )
 
     @property
+    def keeps_caches(self) -> bool:
+        """Whether a cache of keys and values can stay with it between two calls."""
+        return self.connection is None
+
+    @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The tokenizer that the model was loaded with."""
         return self.model.tokenizer
@@ -220,7 +225,7 @@ class TracedModel:
         self.check_loaded(whole=True)
         check_prompts(prompts, sampling, self.context)
         end_ids = self.end_ids
-        if self.connection is None:
+        if self.keeps_caches:
             cache = self.empty_cache()
             return continue_rows(self.logits, prompts, cache, end_ids=end_ids, edit=edit, sampling=sampling)
         jobs = jobs_of(prompts, end_ids=end_ids, edit=edit, sampling=sampling)
@@ -234,9 +239,11 @@ class TracedModel:
         return torch.tensor(sorted(token_id for token_id in ids if token_id is not None))
 
     def inputs(self, input_ids: Tensor, attention_mask: Tensor, past: Cache | None) -> dict[str, object]:
-        """What a pass takes; raises `ValueError` for a `past` on NDIF."""
-        if self.connection is not None and past is not None:
-            raise ValueError("a cache of keys and values cannot stay on NDIF: give whole texts, without past")
+        """What a pass takes; raises `ValueError` for a `past` that cannot stay with the model."""
+        if past is not None and not self.keeps_caches:
+            raise ValueError(
+                "a cache of keys and values stays neither on NDIF nor with split layers: give whole texts, without past"
+            )
         device = self.device if self.connection is None else torch.device("cpu")
         mask = attention_mask.to(device)  # without one nnsight attends to padding
         inputs = {"input_ids": input_ids.to(device), "attention_mask": mask, "use_cache": past is not None}

@@ -57,7 +57,7 @@ def _unembed(
     model.check_loaded(whole=True)
     module = model.model._module
     head = next(name for name, each in module.named_modules() if each is module.get_output_embeddings())
-    norm, head = model.model.get(final_norm_path(module)), model.model.get(head)
+    norm = final_norm_path(module)
     streams = nn.functional.normalize(directions.float(), dim=1) * directions.shape[1] ** 0.5
     here = model.connection is None
     parts = streams.cpu().split(len(streams) if here else max(1, UPLOAD // (streams.shape[1] * 4)))

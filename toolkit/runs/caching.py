@@ -35,17 +35,17 @@ class CacheConfig(RunConfig):
         return (self.training.tokens + self.buffer_tokens) // (self.shards or 1) + (AHEAD + 1) * self.forward_tokens
 
 
-def fill(config: CacheConfig, activations: CachedActivations, *, launched: bool = False) -> Iterator[int]:
+def fill(config: CacheConfig, activations: CachedActivations) -> Iterator[int]:
     """Harvest one shard of the text until its cache holds `config.tokens_read` tokens; yields the tokens it holds.
 
-    It ends early where the text does. `launched` is as in `InterruptGuard`.
+    It ends early where the text does.
 
     Raises:
         Interrupted: a signal came; all that was harvested is stored, and its step is the number of forward passes.
     """
     activations.skip_stored()
     tokens = activations.folder.tokens
-    with InterruptGuard(launched=launched) as interrupt, torch.no_grad(), closing(iter(activations)) as chunks:
+    with InterruptGuard() as interrupt, torch.no_grad(), closing(iter(activations)) as chunks:
         while tokens < config.tokens_read and (chunk := next(chunks, None)) is not None:
             tokens += len(chunk)
             yield tokens

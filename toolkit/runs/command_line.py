@@ -4,6 +4,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Literal, TypeVar
 
 import tyro
@@ -12,7 +13,9 @@ from rich.markup import escape
 
 from toolkit.dictionaries.non_finite import NonFiniteError
 from toolkit.models.connection import RemoteJobError
+from toolkit.models.tensor_parallel import leading
 from toolkit.runs.interrupts import Interrupted
+from toolkit.runs.models import ModelAccess
 
 Config = TypeVar("Config")
 Again = Literal["resume", "continue", "restart"]
@@ -22,7 +25,14 @@ Again = Literal["resume", "continue", "restart"]
 def run_recipe(main: Callable[[Config], None], config: type[Config], *, again: Again = "restart") -> None:
     """Parse the command line, and run `main` on its settings as `run_main` does."""
     options = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
-    run_main(lambda: main(tyro.cli(config, config=options)), again=again)
+    run_main(lambda: led(main, tyro.cli(config, config=options)), again=again)
+
+
+def led(main: Callable[[Config], None], config: Config) -> None:
+    """Run `main`, with the other processes at its service where the settings split layers over them."""
+    split = isinstance(config, ModelAccess) and config.tensor_parallel
+    with leading() if split else nullcontext():
+        main(config)
 
 
 def run_main(main: Callable[[], None], *, again: Again = "resume") -> None:

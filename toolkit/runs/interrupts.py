@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM end a run at the next step, not in the middle of one."""
 
+import os
 import signal
 from types import FrameType
 
@@ -16,12 +17,12 @@ class Interrupted(Exception):  # noqa: N818
 class InterruptGuard:
     """While entered, the first SIGINT or SIGTERM is noted; a second one kills as usual.
 
-    launched: whether a launcher started this process. It passes on signals that have come already, so all are noted.
+    Where a launcher started several processes all are noted: it passes on signals that have come already.
     """
 
-    def __init__(self, *, launched: bool = False) -> None:
+    def __init__(self) -> None:
         self.received: int | None = None
-        self._launched = launched
+        self._launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
         self._previous: dict[int, signal._HANDLER] = {}
 
     def _note(self, number: int, _: FrameType | None) -> None:

@@ -42,6 +42,8 @@ class ModelAccess:
     """Weights of each model that may stay on a device, as 2GB; the rest is read from the disk at every pass."""
     offload_folder: Path | None = None
     """Folder for a copy of that rest; needed only where the models' own files are no .safetensors, or hold experts."""
+    tensor_parallel: bool = False
+    """Split each layer over the processes that torchrun started, one a GPU; the first of them runs the recipe."""
     remote: bool = False
     """Run the models on NDIF instead of this machine; NDIF_API_KEY holds the key, NDIF_HOST another server."""
     jobs: int = 4
@@ -62,6 +64,7 @@ class ModelAccess:
             device_map=self.device_map,
             max_memory=self.max_memory,
             offload_folder=self.offload_folder,
+            tensor_parallel=self.tensor_parallel,
         )
 
     def how_remote(self) -> Remote | None:
@@ -105,6 +108,7 @@ class ModelsChoice(ModelAccess, PairChoice):
             max_memory=self.max_memory,
             offload_folder=self.offload_folder,
             sequential=self.sequential,
+            tensor_parallel=self.tensor_parallel,
             remote=self.how_remote(),
         )
 
@@ -129,6 +133,7 @@ NOT_OF_THE_RESULT = (
     "max_memory",
     "offload_folder",
     "sequential",
+    "tensor_parallel",
     "remote",
     "jobs",
     "deadline",

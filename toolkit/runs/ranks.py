@@ -8,11 +8,11 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TypeVar
 
-import torch
 from torch import distributed
 
 from toolkit.artifacts import read_json_object
 from toolkit.dictionaries.collectives import ALONE, Ranks
+from toolkit.models.placement import own_device
 from toolkit.runs.settings import RunConfig
 
 PATIENCE = timedelta(hours=2)  # with which ranks wait for one that loads models or writes a checkpoint
@@ -21,17 +21,21 @@ Config = TypeVar("Config", bound=RunConfig)
 
 
 @contextmanager
-def open_ranks() -> Iterator[Ranks]:
+def open_ranks(*, alone: bool = False) -> Iterator[Ranks]:
     """Join the processes of this run inside the block, or be alone where no launcher started more than one.
 
+    It is `alone` too where the others hold parts of its models (`models.tensor_parallel`).
     When one fails, it alone says why; the others end in silence. After the block they need not wait for each other.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
+    if alone:
+        yield ALONE
+        return
     if size == 1:
         _check_that_one_was_asked_for()
         yield ALONE
         return
-    device = _own_device()
+    device = own_device()
     distributed.init_process_group("nccl" if device != "cpu" else "gloo", timeout=PATIENCE)
     ranks = Ranks(size=size, rank=distributed.get_rank(), device=device)
     try:
@@ -50,19 +54,6 @@ def _check_that_one_was_asked_for() -> None:
             "accelerate launch was asked for several processes and started one, for want of as many GPUs: add"
             " --multi_gpu, which takes CPUs where there is no GPU, in place of --cpu; or ask for one (--num_processes)"
         )
-
-
-def _own_device() -> str:
-    if not torch.cuda.is_available():
-        return "cpu"
-    local = int(os.environ["LOCAL_RANK"])
-    if local >= torch.cuda.device_count():
-        raise ValueError(
-            f"process {local + 1} of this machine, which has {torch.cuda.device_count()} GPUs: start as many processes"
-            " as GPUs (--num_processes), or hide the GPUs (CUDA_VISIBLE_DEVICES=) to run on CPUs"
-        )
-    torch.cuda.set_device(local)
-    return f"cuda:{local}"
 
 
 def _is_first_to_fail() -> bool:

@@ -116,7 +116,7 @@ class TrainingRun:
         With several plans a record says whose it is: `plan`.
         """
         steps = self.stopwatch.waiting("training steps", self._train())
-        with InterruptGuard(launched=self._ranks.size > 1) as interrupt:
+        with InterruptGuard() as interrupt:
             try:
                 for metrics in steps:
                     self._record(metrics)
