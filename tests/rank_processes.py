@@ -17,6 +17,7 @@ from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.initialisation import initialise
 from toolkit.dictionaries.training import CrosscoderTrainer, train
 
+RECIPES = Path(__file__).parents[1] / "recipes"
 LENGTHS = (3, 0, 5)  # of what the ranks gather
 
 multiprocessing.set_forkserver_preload(["toolkit.runs.sweep", "toolkit.runs.streams"])
@@ -64,6 +65,12 @@ def call_recipe(recipe: Path, arguments: list[str], said: Path) -> None:
     sys.argv = [recipe.name, *arguments]
     with Path(f"{said}-{os.environ['RANK']}").open("w") as file, redirect_stdout(file), redirect_stderr(file):
         runpy.run_path(str(recipe), run_name="__main__")
+
+
+def in_two(recipe: str, folder: Path, *arguments: object) -> list[str]:
+    """Start a recipe in two processes; what each of them says."""
+    launch(2, call_recipe, RECIPES / recipe, [str(each) for each in arguments], folder / "said")
+    return [(folder / f"said-{rank}").read_text() for rank in range(2)]
 
 
 def train_all(ranks: Ranks, folder: Path, plans: dict[str, TrainingConfig], batches: list[Tensor]) -> None:

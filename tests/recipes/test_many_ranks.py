@@ -9,9 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
-from rank_processes import call_recipe, launch
-from safetensors.torch import load_file
+from comparing import assert_close
+from rank_processes import in_two
 from torch.multiprocessing.spawn import ProcessException
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -21,26 +20,10 @@ ACCELERATE = "import sys; from accelerate.commands.accelerate_cli import main; s
 SHARDS = ["--shards", "2"]
 
 
-def in_two(recipe: str, folder: Path, *arguments: object) -> list[str]:
-    """Start a recipe in two processes; what each of them says."""
-    launch(2, call_recipe, RECIPES / recipe, [str(each) for each in arguments], folder / "said")
-    return [(folder / f"said-{rank}").read_text() for rank in range(2)]
-
-
 def accelerate(*arguments: object) -> "subprocess.CompletedProcess[str]":
     """Call accelerate launch."""
     command = [sys.executable, "-c", ACCELERATE, "launch", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-
-
-def assert_close(one: Path, two: Path) -> None:
-    """Both run folders hold the same crosscoder but for the order of sums, of the same tokens, and a report."""
-    weights, others = (load_file(folder / "crosscoder.safetensors") for folder in (one, two))
-    for name, weight in weights.items():
-        torch.testing.assert_close(others[name], weight, rtol=1e-4, atol=1e-5, msg=name)
-    metrics = [json.loads((folder / "metrics.json").read_text()) for folder in (one, two)]
-    assert metrics[0]["masks"] == metrics[1]["masks"]
-    assert (two / "report.html").exists()
 
 
 @pytest.fixture(scope="module")

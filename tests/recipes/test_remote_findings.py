@@ -1,12 +1,12 @@
 """Every experiment on NDIF ends in the numbers of one on this machine."""
 
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from comparing import same
 
 QUICK = {
     "ablate.py": "--tokens 2000 --targets 5 --shares .05 .3 --reference .3 --control-draws 1 --min-nrn 0"
@@ -37,23 +37,6 @@ def both(call: Callable[..., str], ndif: Any, tmp_path: Path) -> Callable[..., N
             same(here.get("results", here), there.get("results", there), path.name)
 
     return run
-
-
-def same(here: object, there: object, place: str) -> None:
-    """The same, but for the last digits of fractions."""
-    assert type(here) is type(there), place
-    if isinstance(here, dict):
-        assert here.keys() == there.keys(), place
-        for name, value in here.items():
-            same(value, there[name], f"{place} {name}")
-    elif isinstance(here, list):
-        assert len(here) == len(there), place
-        for number, (one, other) in enumerate(zip(here, there, strict=True)):
-            same(one, other, f"{place} {number}")
-    elif isinstance(here, float):
-        assert math.isclose(here, there, rel_tol=1e-5, abs_tol=1e-5) or (here != here and there != there), place
-    else:
-        assert here == there, place
 
 
 @pytest.mark.parametrize("recipe", QUICK)
