@@ -40,17 +40,24 @@ SHAPES = {
            "vocab_size": 152_064},
 }  # fmt: skip
 LAYERS, SITE, ROW_LENGTH, WORDS = 28, 14, 256, 4096
-WAYS: dict[str, dict[str, Any]] = {
-    "whole models": {},
-    "half": {"depth": SITE},
-    "whole, --max-memory 2GB": {"max_memory": "2GB"},
-    "half, --max-memory 1GB": {"depth": SITE, "max_memory": "1GB"},
-    "half, --sequential": {"depth": SITE, "sequential": True},
-    "half, --sequential, --max-memory 1GB": {"depth": SITE, "sequential": True, "max_memory": "1GB"},
-    "half, float32": {"depth": SITE, "dtype": "float32"},
-    "half, float32, --max-memory 2GB": {"depth": SITE, "dtype": "float32", "max_memory": "2GB"},
-}
 LIMIT = ("1.5b", "half", 5e9)
+
+
+def ways(shape: str) -> dict[str, dict[str, Any]]:
+    """What is measured: settings of the pair, by name."""
+    little, more = {"1.5b": ("1GB", "2GB"), "7b": ("4GB", "8GB")}[shape]
+    half: dict[str, Any] = {"depth": SITE}
+    by_turns: dict[str, Any] = half | {"sequential": True}
+    return {
+        "whole models": {},
+        "half": half,
+        f"whole, --max-memory {more}": {"max_memory": more},
+        f"half, --max-memory {little}": half | {"max_memory": little},
+        "half, --sequential": by_turns,
+        f"half, --sequential, --max-memory {little}": by_turns | {"max_memory": little},
+        "half, float32": half | {"dtype": "float32"},
+        f"half, float32, --max-memory {more}": half | {"dtype": "float32", "max_memory": more},
+    }
 
 
 def write_checkpoint(folder: Path, shape: str, seed: int, *, tied: bool) -> None:
@@ -90,12 +97,12 @@ def texts(tokens: int) -> Iterator[str]:
         yield " ".join(f"w{i}" for i in torch.randint(1, WORDS, (ROW_LENGTH,), generator=generator).tolist())
 
 
-def measure(folder: Path, way: str, tokens: int, batch_tokens: int) -> dict[str, Any]:
+def measure(folder: Path, settings: dict[str, Any], tokens: int, batch_tokens: int) -> dict[str, Any]:
     """Harvest in this process, which must be a fresh one."""
     before, started = _io(), time.perf_counter()
     pair = ModelPair.from_pretrained(
         base=str(folder / "base"), distilled=str(folder / "distilled"), layers=[SITE], device_map="cpu",
-        **({"dtype": "bfloat16"} | WAYS[way]),
+        **({"dtype": "bfloat16"} | settings),
     )  # fmt: skip
     opened = time.perf_counter()
     after_opening = _io()
@@ -136,9 +143,10 @@ def forget(folder: Path) -> None:
 def measure_all(folder: Path, arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Every way in turn, each in a process of its own."""
     measured = {}
-    for way in arguments.ways or WAYS:
+    settings = ways(arguments.shape)
+    for way in arguments.ways or settings:
         forget(folder)
-        command = [sys.executable, __file__, "--measure", way, "--folder", str(folder)]
+        command = [sys.executable, __file__, "--measure", json.dumps(settings[way]), "--folder", str(folder)]
         command += ["--tokens", str(arguments.tokens), "--batch-tokens", str(arguments.batch_tokens)]
         said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         measured[way] = json.loads(said.splitlines()[-1])
@@ -149,7 +157,7 @@ def measure_all(folder: Path, arguments: argparse.Namespace) -> dict[str, dict[s
 def show(measured: dict[str, dict[str, Any]], shape: str) -> bool:
     """Print a table; return whether all is as it must be."""
     table = Table("way", "peak GB", "GB read", "of it to open", "s to open", "tokens/s", "same bits", box=None)
-    same = {way: _same(way, measured) for way in measured}
+    same = {way: _same(way, measured, ways(shape)) for way in measured}
     for way, each in measured.items():
         sizes = [f"{each[name] / 1e9:.2f}" for name in ("peak_bytes", "bytes_read", "bytes_read_to_open")]
         rates = [f"{each[name]:.1f}" for name in ("seconds_to_open", "tokens_per_second")]
@@ -160,9 +168,9 @@ def show(measured: dict[str, dict[str, Any]], shape: str) -> bool:
     return within and all(same.values())
 
 
-def _same(way: str, measured: dict[str, dict[str, Any]]) -> bool:
+def _same(way: str, measured: dict[str, dict[str, Any]], settings: dict[str, dict[str, Any]]) -> bool:
     """Whether the activations are those of the first way that has its type."""
-    first = next(other for other in measured if WAYS[other].get("dtype") == WAYS[way].get("dtype"))
+    first = next(other for other in measured if settings[other].get("dtype") == settings[way].get("dtype"))
     return bool(measured[way]["sha256"] == measured[first]["sha256"])
 
 
@@ -173,13 +181,19 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to put the checkpoints: 7 GB for 1.5b, 31 GB for 7b")
     parser.add_argument("--tokens", type=int, default=4096, help="tokens to read with both models")
     parser.add_argument("--batch-tokens", type=int, default=1024, help="tokens of a forward pass")
-    parser.add_argument("--ways", nargs="*", choices=WAYS, help="what to measure; default: all")
+    names = list(dict.fromkeys(way for shape in SHAPES for way in ways(shape)))
+    parser.add_argument("--ways", nargs="*", choices=names, help="what to measure of that shape; default: all")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
-        print(json.dumps(measure(arguments.folder, arguments.measure, arguments.tokens, arguments.batch_tokens)))
+        settings = json.loads(arguments.measure)
+        print(json.dumps(measure(arguments.folder, settings, arguments.tokens, arguments.batch_tokens)))
         return
+    if strange := set(arguments.ways or ()) - ways(arguments.shape).keys():
+        parser.error(
+            f"--ways {sorted(strange)}: not of the {arguments.shape} shape, which has {list(ways(arguments.shape))}"
+        )
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         for seed, (role, tied) in enumerate({"base": True, "distilled": False}.items()):
             (Path(name) / role).mkdir()

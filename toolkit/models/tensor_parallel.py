@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -31,8 +31,8 @@ class Order(NamedTuple):
 
     number: int
     method: str
-    arguments: tuple[Any, ...] = ()
-    keywords: Mapping[str, Any] | None = None
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
 
 
 class _Group:
@@ -42,7 +42,7 @@ class _Group:
         self.device = own_device()
         backend = "gloo" if self.device == "cpu" else "cpu:gloo,cuda:nccl"
         distributed.init_process_group(backend)
-        self.size, self.rank = distributed.get_world_size(), distributed.get_rank()
+        self.rank = distributed.get_rank()
         self._speech = distributed.new_group(backend="gloo", timeout=PATIENCE)
         self.opened = 0
 
@@ -102,7 +102,7 @@ def _follow(group: _Group) -> None:
                 del models[order.number]
                 clear_device_cache(garbage_collection=True)
             else:
-                getattr(models[order.number], order.method)(*order.arguments, **(order.keywords or {}))
+                getattr(models[order.number], order.method)(*order.arguments, **order.keywords)
         except ValueError:  # the first process has the same one, and says it
             continue
 
@@ -129,7 +129,7 @@ class SplitModel(TracedModel):
         self._group, self._number = _group, _group.opened
         _group.opened += 1
         with TURN:
-            _group.tell(Order(self._number, "open", (load, n_layers)))
+            _group.tell(Order(self._number, "open", (load, n_layers), {}))
             super().__init__(load(), n_layers=n_layers)
 
     @property
@@ -140,13 +140,13 @@ class SplitModel(TracedModel):
     def leave(self) -> None:
         """Free the memory of its weights in all processes; it cannot run any more."""
         with TURN:
-            self._group.tell(Order(self._number, "leave"))
+            self._group.tell(Order(self._number, "leave", (), {}))
         self.model._module.to_empty(device="meta")
         clear_device_cache(garbage_collection=True)
 
     def _do(self, order: Order) -> Any:
         with TURN:
             self._group.tell(order)
-            return getattr(TracedModel, order.method)(self, *order.arguments, **(order.keywords or {}))
+            return getattr(TracedModel, order.method)(self, *order.arguments, **order.keywords)
 
     residual, selected, run = _together("residual"), _together("selected"), _together("run")
