@@ -33,7 +33,7 @@ def test_every_setting_reaches_the_pair(choice: ModelsChoice, monkeypatch: pytes
     settings = {
         "dtype": "bfloat16", "device_map": "cuda", "base_device": "cuda:0", "distilled_device": "cuda:1",
         "max_memory": "3GB", "offload_folder": tmp_path, "sequential": True, "remote": True, "jobs": 7,
-        "wire": "int8", "deadline": 3.0,
+        "wire": "int8", "deadline": 3.0, "tensor_parallel": True,
     }  # fmt: skip
     asked: dict[str, Any] = {}
     opened = choice.open_pair([1])
