@@ -1,5 +1,7 @@
 """What is asked of two models whose layers are whole, or split over the processes that `rank_processes` starts."""
 
+import gc
+import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from toolkit.models.measuring import measure
 from toolkit.models.pair import ModelPair
 from toolkit.models.reductions import next_log_probability
 from toolkit.models.tensor_parallel import leading
+from toolkit.models.tracing import TracedModel
 from toolkit.models.unembedding import direction_logits
 
 needs_traceable_parts = pytest.mark.skipif(
@@ -33,9 +36,10 @@ def answers(folders: tuple[Path, Path], batch: tuple[Tensor, Tensor], *, split: 
     with pytest.raises(ValueError, match="layer 99"):
         pair.base.residual(ids, mask, [99])
     if split:
-        with pytest.raises(ValueError, match="without past"):
-            pair.base.logits(ids, mask, past=pair.base.empty_cache())
-    edit = Edit(layer=1, function=torch.add, operands=(torch.ones(1, 1, pair.d_model),))
+        for read in (pair.base.logits, lambda *rows, past: pair.base.residual(*rows, [2], past=past)):
+            with pytest.raises(ValueError, match="without past"):
+                read(ids, mask, past=pair.base.empty_cache())
+    edit = Edit(layer=1, function=lambda stream, one: stream + one, operands=(torch.ones(1, 1, pair.d_model),))
     sampling = Sampling(new_tokens=6, temperature=1.0, seeds=(1, 2))
     return found | {
         "residual": pair.residual(ids, mask),
@@ -45,6 +49,41 @@ def answers(folders: tuple[Path, Path], batch: tuple[Tensor, Tensor], *, split: 
         "words": direction_logits(pair.base, torch.eye(pair.d_model)[:3]),
         "written": pair.distilled.generate_ids([[5, 6, 7], [8]], edit=edit, sampling=sampling),
     }
+
+
+def count_models(_: object, __: object, folder: Path) -> None:
+    """Leave in a file how many models this process has in memory."""
+    gc.collect()
+    models = sum(isinstance(each, TracedModel) for each in gc.get_objects())
+    (folder / f"models-{os.environ['RANK']}").write_text(str(models))
+
+
+def let_go_of_some(folders: tuple[Path, Path], folder: Path) -> None:
+    """Open three pairs, let go of one, forget another, and count the models that are left."""
+    sources = {"base": str(folders[0]), "distilled": str(folders[1])}
+    with leading():
+        let_go, forgotten, kept = (ModelPair.from_pretrained(**sources, tensor_parallel=True) for _ in range(3))
+        let_go.let_go()
+        del let_go, forgotten
+        gc.collect()
+        kept.base.run(count_models, folder)
+
+
+def fail_alone(folders: tuple[Path, Path], batch: tuple[Tensor, Tensor], file: Path) -> None:
+    """Let the first process fail in the middle of a pass; it leaves what it hears of that, and of the next pass."""
+    with leading(), file.open("w") as said:
+        pair = ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), tensor_parallel=True)
+        pair.base.model._module.model.layers[1].mlp.register_forward_pre_hook(_fail)
+        for _ in range(2):
+            try:
+                pair.base.residual(*batch, [2])
+            except (RuntimeError, ValueError) as error:
+                print(error, file=said)
+        raise KeyboardInterrupt
+
+
+def _fail(*_: object) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory.")
 
 
 def ask_split_models(folders: tuple[Path, Path], batch: tuple[Tensor, Tensor], file: Path) -> None:

@@ -1,5 +1,6 @@
 """Layers that are split over two processes answer as whole ones do."""
 
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,14 @@ from typing import Any
 import pytest
 import torch
 from rank_processes import launch
-from split_models import answers, ask_split_models, needs_traceable_parts
+from split_models import answers, ask_split_models, fail_alone, let_go_of_some, needs_traceable_parts
 from torch import Tensor
+from torch.multiprocessing.spawn import ProcessException
 
 from toolkit.models import loading
 from toolkit.models.loading import load_model, load_tokenizer
 from toolkit.models.pair import ModelPair
+from toolkit.models.placement import Placement
 from toolkit.models.remote import Remote
 from toolkit.models.tensor_parallel import leading
 
@@ -31,8 +34,27 @@ def test_split_layers_answer_as_whole_ones(folders: tuple[Path, Path], batch: Ba
         torch.testing.assert_close(split[name], values, rtol=1e-5, atol=1e-5, msg=lambda said, name=name: name + said)
 
 
+@needs_traceable_parts
+def test_all_processes_let_go_of_what_the_first_does_not_need(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    launch(2, let_go_of_some, folders, tmp_path)
+    assert [(tmp_path / f"models-{rank}").read_text() for rank in range(2)] == ["2", "2"]
+
+
+@needs_traceable_parts
+def test_a_failure_in_the_middle_of_a_pass_is_said_and_ends_the_others(
+    folders: tuple[Path, Path], batch: Batch, tmp_path: Path
+) -> None:
+    started = time.perf_counter()
+    with pytest.raises(ProcessException):
+        launch(2, fail_alone, folders, batch, tmp_path / "said")
+    assert time.perf_counter() - started < 60
+    first, second = (tmp_path / "said").read_text().splitlines()
+    assert "out of memory, and a pass over split layers cannot be halved: lower --forward-tokens" in first
+    assert second == "the other processes wait in the middle of a pass over split layers that has failed"
+
+
 def test_one_process_has_no_others_to_split_layers_over() -> None:
-    with pytest.raises(ValueError, match="this is one: start them with `torchrun --nproc-per-node 2"), leading():
+    with pytest.raises(ValueError, match="this is one: start them with `torchrun --nproc-per-node 2 -- "), leading():
         pytest.fail("it leads nobody")
 
 
@@ -63,6 +85,8 @@ def test_a_transformers_whose_parts_cannot_be_traced_is_named(
         raise ImportError("cannot import name '_get_parameter_plan'")
 
     monkeypatch.setattr(loading, "TransformersModel", fail)
+    with pytest.raises(ImportError):
+        load_model(str(folders[0]), load_tokenizer(str(folders[0])))
     said = rf"transformers {version('transformers')} has split \(cannot import .*pip install 'transformers>=5.19,<5.23'"
     with pytest.raises(ValueError, match=said):
-        load_model(str(folders[0]), load_tokenizer(str(folders[0])))
+        load_model(str(folders[0]), load_tokenizer(str(folders[0])), Placement(tensor_parallel=True))

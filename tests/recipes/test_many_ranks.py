@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 from comparing import assert_close
-from rank_processes import in_two
+from rank_processes import RECIPES, in_two
 from torch.multiprocessing.spawn import ProcessException
 
-RECIPES = Path(__file__).parents[2] / "recipes"
 Call = Callable[..., str]
 Train = Callable[[list[str]], None]
 ACCELERATE = "import sys; from accelerate.commands.accelerate_cli import main; sys.exit(main())"

@@ -43,11 +43,11 @@ def test_models_that_cannot_be_split_are_told_once(run_settings: list[str], tmp_
     with pytest.raises(ProcessException):
         in_two("train_crosscoder.py", tmp_path, *run_settings, "--tensor-parallel", "--out", tmp_path / "run")
     said = "".join(path.read_text() for path in tmp_path.glob("said-*"))
-    assert said.count("cannot be split") == 1
+    assert said.count("cannot be split (too few heads, or no plan), and these are 2 processes") == 1
 
 
 def test_one_process_is_told_how_to_start_several(
     run_settings: list[str], call: Callable[..., str], tmp_path: Path
 ) -> None:
     said = call("train_crosscoder.py", *run_settings, "--tensor-parallel", "--out", tmp_path / "run", code=2)
-    assert "this is one: start them with `torchrun --nproc-per-node 2" in said
+    assert "this is one: start them with `torchrun --nproc-per-node 2 -- " in said

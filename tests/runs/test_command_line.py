@@ -114,6 +114,22 @@ def test_a_stopped_recipe_says_what_the_next_call_does(
     assert capsys.readouterr().err == f"stopped by SIGINT. {advice}"
 
 
+def test_a_stopped_recipe_of_split_layers_is_started_with_its_launcher(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py", "--tensor-parallel"])
+    monkeypatch.setenv("WORLD_SIZE", "4")
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit):
+        run_main(stop)
+    assert capsys.readouterr().err.endswith(
+        "Go on with: torchrun --nproc-per-node 4 -- train.py --tensor-parallel --resume\n"
+    )
+
+
 def test_mistakes_of_our_own_keep_their_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
         run_main(lambda: print(1 / 0))

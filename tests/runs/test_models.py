@@ -33,7 +33,7 @@ def test_every_setting_reaches_the_pair(choice: ModelsChoice, monkeypatch: pytes
     settings = {
         "dtype": "bfloat16", "device_map": "cuda", "base_device": "cuda:0", "distilled_device": "cuda:1",
         "max_memory": "3GB", "offload_folder": tmp_path, "sequential": True, "remote": True, "jobs": 7,
-        "wire": "int8", "deadline": 3.0, "tensor_parallel": True,
+        "wire": "int8", "deadline": 3.0,
     }  # fmt: skip
     asked: dict[str, Any] = {}
     opened = choice.open_pair([1])
@@ -43,7 +43,22 @@ def test_every_setting_reaches_the_pair(choice: ModelsChoice, monkeypatch: pytes
     assert asked == {
         "base": choice.base, "distilled": choice.distilled, "layers": [2, 3], "depth": 3,
         **{name: value for name, value in settings.items() if name not in ("remote", "jobs", "wire", "deadline")},
+        "tensor_parallel": False,
     }  # fmt: skip
+    replace(choice, device_map="auto", tensor_parallel=True).open_pair([1])
+    assert asked["tensor_parallel"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"remote": True}, "tensor_parallel: about models on this machine, unused by those on NDIF"),
+        ({"max_memory": "3GB"}, "max_memory: about whole models, unused by those whose layers are split"),
+    ],
+)
+def test_what_cannot_go_with_split_layers_is_refused_before_anything(settings: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        ModelAccess(tensor_parallel=True, **settings)
 
 
 def test_a_pair_opened_for_a_small_machine(choice: ModelsChoice, small: dict[str, Any]) -> None:

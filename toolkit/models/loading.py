@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from huggingface_hub import constants
-from nnsight.modeling.tp import check_tp_request
+from nnsight.modeling.tp import max_tp_size
 from nnsight.modeling.transformers import TransformersModel
 from safetensors import SafetensorError
-from torch import Tensor, distributed
+from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -28,6 +28,7 @@ from transformers.utils import logging as transformers_logging
 from toolkit.artifacts import DiskFullError, explaining_a_full_disk, sha256
 from toolkit.models.layers import truncated
 from toolkit.models.placement import Placement
+from toolkit.models.processes import n_processes
 
 LONG_TO_READ = 2**30
 
@@ -62,7 +63,7 @@ def load_model(
     Raises `ValueError` if that cannot be done, `DiskFullError` for an offload folder without room.
     """
     if placement.tensor_parallel:
-        check_tp_request(load_config(source), distributed.get_world_size())
+        _check_divisible(source, n_processes())
     task, loader = ("text-generation", AutoModelForCausalLM) if depth is None else ("feature-extraction", AutoModel)
 
     def load() -> tuple[PreTrainedModel, dict[str, Any]]:
@@ -80,10 +81,23 @@ def load_model(
     try:
         return TransformersModel(module, task=task, tokenizer=tokenizer)
     except ImportError as error:  # nnsight looks for the plan of a split model where that transformers has it
+        if not placement.tensor_parallel:
+            raise
         raise ValueError(
             f"nnsight {version('nnsight')} cannot trace layers that transformers {version('transformers')} has split"
             f" ({error}): install another, as `pip install 'transformers>=5.19,<5.23'`, or leave out tensor_parallel"
         ) from error
+
+
+def _check_divisible(source: str, n: int) -> None:
+    """Refuse a number of processes over which a model cannot be split: each would silently load all of it."""
+    most = max_tp_size(load_config(source))
+    if most is None or most % n:
+        able = f"can be split in {most} or a divisor of that" if most else "cannot be split (too few heads, or no plan)"
+        raise ValueError(
+            f"the layers of {source!r} {able}, and these are {n} processes: start others (--nproc-per-node), or leave"
+            " out tensor_parallel"
+        )
 
 
 def fingerprint(source: str, *, remote: bool = False) -> dict[str, str]:

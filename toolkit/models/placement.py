@@ -1,14 +1,14 @@
 """Where a model's weights lie while it runs here: devices, types, and what is left on the disk."""
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import convert_file_size_to_int
-from torch import distributed
 from transformers.distributed import DistributedConfig
+
+from toolkit.models.processes import n_processes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Placement:
         if dtype == "auto" and (self.device_map == "cpu" or not torch.cuda.is_available()):
             dtype = torch.float32  # half precision loses accuracy, and not every CPU is fast at it
         if self.tensor_parallel:
-            return {"dtype": dtype, "distributed_config": DistributedConfig(tp_size=distributed.get_world_size())}
+            return {"dtype": dtype, "distributed_config": DistributedConfig(tp_size=n_processes())}
         options: dict[str, Any] = {"dtype": dtype, "device_map": self.device_map}
         if self.max_memory is not None:
             # A device by name would hold all of the model; only a map that accelerate infers heeds limits.
@@ -57,20 +57,6 @@ class Placement:
         if self.device_map in ("auto", "balanced", "balanced_low_0", "sequential"):
             return [*range(torch.cuda.device_count()), "cpu"]
         return [torch.device(self.device_map).index or 0, "cpu"]
-
-
-def own_device() -> str:
-    """The device of this process among those of its machine that a launcher started."""
-    if not torch.cuda.is_available():
-        return "cpu"
-    local = int(os.environ["LOCAL_RANK"])
-    if local >= torch.cuda.device_count():
-        raise ValueError(
-            f"process {local + 1} of this machine, which has {torch.cuda.device_count()} GPUs: start as many processes"
-            " as GPUs (--num_processes), or hide the GPUs (CUDA_VISIBLE_DEVICES=) to run on CPUs"
-        )
-    torch.cuda.set_device(local)
-    return f"cuda:{local}"
 
 
 def size_in_bytes(max_memory: str) -> int:

@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from toolkit.dictionaries.non_finite import NonFiniteError
 from toolkit.models.connection import RemoteJobError
+from toolkit.models.processes import n_processes
 from toolkit.models.tensor_parallel import leading
 from toolkit.runs.interrupts import Interrupted
 from toolkit.runs.models import ModelAccess
@@ -74,7 +75,9 @@ def _next_command(again: Again) -> str:
     if again == "resume":
         arguments = [*(each for each in arguments if each not in ("--overwrite", "--resume")), "--resume"]
     verb = "Begin again" if again == "restart" else "Go on"
-    return f"{verb} with: {shlex.join(['python', *arguments])}"
+    split = "--tensor-parallel" in arguments
+    start = ["torchrun", "--nproc-per-node", str(n_processes()), "--"] if split else ["python"]
+    return f"{verb} with: {shlex.join([*start, *arguments])}"
 
 
 def _say(style: str, text: str) -> None:

@@ -1,8 +1,9 @@
 """Ctrl-C and SIGTERM end a run at the next step, not in the middle of one."""
 
-import os
 import signal
 from types import FrameType
+
+from toolkit.models.processes import n_processes
 
 
 class Interrupted(Exception):  # noqa: N818
@@ -22,7 +23,7 @@ class InterruptGuard:
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self._launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
+        self._launched = n_processes() > 1
         self._previous: dict[int, signal._HANDLER] = {}
 
     def _note(self, number: int, _: FrameType | None) -> None:

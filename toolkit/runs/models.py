@@ -7,6 +7,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from toolkit.models.agreement import check_places
 from toolkit.models.loading import load_config
 from toolkit.models.opening import open_model
 from toolkit.models.pair import ModelPair
@@ -54,6 +55,8 @@ class ModelAccess:
     """Seconds after which a job on NDIF is given up and sent again."""
 
     def __post_init__(self) -> None:
+        if self.tensor_parallel:
+            check_places(self.placement(), None, None, False, remote=self.remote)
         self.placement()
         self.how_remote()
 

@@ -12,7 +12,7 @@ from torch import distributed
 
 from toolkit.artifacts import read_json_object
 from toolkit.dictionaries.collectives import ALONE, Ranks
-from toolkit.models.placement import own_device
+from toolkit.models.processes import is_first_to_fail, n_processes, own_device
 from toolkit.runs.settings import RunConfig
 
 PATIENCE = timedelta(hours=2)  # with which ranks wait for one that loads models or writes a checkpoint
@@ -27,10 +27,7 @@ def open_ranks(*, alone: bool = False) -> Iterator[Ranks]:
     It is `alone` too where the others hold parts of its models (`models.tensor_parallel`).
     When one fails, it alone says why; the others end in silence. After the block they need not wait for each other.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if alone:
-        yield ALONE
-        return
+    size = 1 if alone else n_processes()
     if size == 1:
         _check_that_one_was_asked_for()
         yield ALONE
@@ -41,7 +38,7 @@ def open_ranks(*, alone: bool = False) -> Iterator[Ranks]:
     try:
         yield ranks
     except BaseException:
-        if _is_first_to_fail():
+        if is_first_to_fail():
             raise
         sys.exit(1)
     distributed.destroy_process_group()
@@ -54,13 +51,6 @@ def _check_that_one_was_asked_for() -> None:
             "accelerate launch was asked for several processes and started one, for want of as many GPUs: add"
             " --multi_gpu, which takes CPUs where there is no GPU, in place of --cpu; or ask for one (--num_processes)"
         )
-
-
-def _is_first_to_fail() -> bool:
-    try:
-        return bool(distributed.distributed_c10d._get_default_store().add("failures", 1) == 1)
-    except RuntimeError:  # whoever kept the store is gone, so it failed before
-        return False
 
 
 def share_out(config: Config, ranks: Ranks) -> Config:

@@ -1,0 +1,33 @@
+"""What a process knows of those that a launcher started with it: how many, whose device is which, who failed first."""
+
+import os
+
+import torch
+from torch import distributed
+
+
+def n_processes() -> int:
+    """Processes that the launcher started, this one included."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def own_device() -> str:
+    """The device of this process among those of its machine; raises `ValueError` where they are too few."""
+    if not torch.cuda.is_available():
+        return "cpu"
+    local = int(os.environ["LOCAL_RANK"])
+    if local >= torch.cuda.device_count():
+        raise ValueError(
+            f"process {local + 1} of this machine, which has {torch.cuda.device_count()} GPUs: start as many processes"
+            " as GPUs (--nproc-per-node, --num_processes), or hide the GPUs (CUDA_VISIBLE_DEVICES=) to run on CPUs"
+        )
+    torch.cuda.set_device(local)
+    return f"cuda:{local}"
+
+
+def is_first_to_fail() -> bool:
+    """Whether this process, which has failed, is the first of a group to do so: it alone says why."""
+    try:
+        return bool(distributed.distributed_c10d._get_default_store().add("failures", 1) == 1)
+    except RuntimeError:  # whoever kept the store is gone, so it failed before
+        return False
