@@ -26,6 +26,7 @@ def test_training_and_ablation_end_as_with_whole_layers(
     call("train_crosscoder.py", *settings, "--out", whole)
     first, second = in_two("train_crosscoder.py", tmp_path, *settings, "--tensor-parallel", "--out", split)
     assert "Crosscoder on" in first
+    assert "each layer split over 2 processes" in " ".join(first.replace("│", " ").split())
     assert second == ""
     assert_close(whole, split)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from toolkit.latents.behaviours import BehaviourLatent
 from toolkit.latents.classification import LatentClasses
 from toolkit.models.pair import ModelPair
+from toolkit.models.processes import n_processes
 from toolkit.reports.findings import Estimate, Headline, Table
 from toolkit.reports.run_report import RunReport
 from toolkit.runs.evaluation import Evaluation, stream_names
@@ -148,6 +149,8 @@ def run_header(config: RunConfig, pair: ModelPair) -> dict[str, str]:
     places = ", ".join(sorted({str(pair.base.device), str(pair.distilled.device)}))
     dtype = str(config.placement().options()["dtype"]).removeprefix("torch.")
     weights = "as saved" if dtype == "auto" else f"in {dtype}"
+    if config.tensor_parallel:
+        weights += f", each layer split over {n_processes()} processes"
     stored = config.buffer_tokens * len(stream_names(pair)) * pair.d_model * (2 if config.buffer_dtype == "bf16" else 4)
     return {
         "models": f"{' → '.join(pair.origins)}",
