@@ -4,10 +4,12 @@ import gc
 import os
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from nnsight.modeling.transformers import TransformersModel
 from packaging.version import Version
 from torch import Tensor
 
@@ -16,7 +18,7 @@ from toolkit.models.generation import Sampling
 from toolkit.models.measuring import measure
 from toolkit.models.pair import ModelPair
 from toolkit.models.reductions import next_log_probability
-from toolkit.models.tensor_parallel import leading
+from toolkit.models.tensor_parallel import SplitModel, leading
 from toolkit.models.tracing import TracedModel
 from toolkit.models.unembedding import direction_logits
 
@@ -67,6 +69,22 @@ def let_go_of_some(folders: tuple[Path, Path], folder: Path) -> None:
         del let_go, forgotten
         gc.collect()
         kept.base.run(count_models, folder)
+
+
+def load_on_the_first_alone(folder: Path, said: Path) -> None:
+    """Leave what the first process hears when the other cannot load its part; then it opens another model."""
+    with leading():
+        try:
+            SplitModel(_refuse_elsewhere)
+        except ValueError as error:
+            said.write_text(str(error))
+        ModelPair.from_pretrained(base=str(folder), distilled=str(folder), tensor_parallel=True)
+
+
+def _refuse_elsewhere(**_: object) -> TransformersModel:
+    if os.environ["RANK"] == "0":
+        return SimpleNamespace()
+    raise ValueError("no such folder here")
 
 
 def fail_alone(folders: tuple[Path, Path], batch: tuple[Tensor, Tensor], file: Path) -> None:

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 import torch
 from rank_processes import launch
-from split_models import answers, ask_split_models, fail_alone, let_go_of_some, needs_traceable_parts
+from split_models import (
+    answers,
+    ask_split_models,
+    fail_alone,
+    let_go_of_some,
+    load_on_the_first_alone,
+    needs_traceable_parts,
+)
 from torch import Tensor
 from torch.multiprocessing.spawn import ProcessException
 
@@ -38,6 +45,12 @@ def test_split_layers_answer_as_whole_ones(folders: tuple[Path, Path], batch: Ba
 def test_all_processes_let_go_of_what_the_first_does_not_need(folders: tuple[Path, Path], tmp_path: Path) -> None:
     launch(2, let_go_of_some, folders, tmp_path)
     assert [(tmp_path / f"models-{rank}").read_text() for rank in range(2)] == ["2", "2"]
+
+
+@needs_traceable_parts
+def test_a_part_that_cannot_be_loaded_is_said_by_the_first_process(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    launch(2, load_on_the_first_alone, folders[0], tmp_path / "said")
+    assert (tmp_path / "said").read_text() == "process 1: no such folder here"
 
 
 @needs_traceable_parts
