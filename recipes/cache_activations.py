@@ -30,7 +30,7 @@ from toolkit.runs.summary import describe_pair, run_header
 
 def main(config: CacheConfig) -> None:
     """Text and two models in; a folder of their activations out."""
-    with open_ranks(alone=config.tensor_parallel) as ranks:
+    with open_ranks() as ranks:
         if config.repair and ranks.size > 1:
             raise ValueError(f"--repair takes one process, and these are {ranks.size}: start it without a launcher")
         config, console = share_out(config, ranks), RunConsole(quiet=not ranks.is_first)

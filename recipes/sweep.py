@@ -28,7 +28,7 @@ from toolkit.runs.training_run import TrainingRun
 
 def main(config: SweepConfig) -> None:
     """Text and two models in; a trained, evaluated crosscoder for each combination of values, and a page out."""
-    with open_ranks(alone=config.tensor_parallel) as ranks:
+    with open_ranks() as ranks:
         config = share_out(config, ranks)
         console = RunConsole(quiet=not ranks.is_first)
         pair = on_own_device(config, ranks).open_to_site(config.layers)

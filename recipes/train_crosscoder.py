@@ -33,7 +33,7 @@ from toolkit.runs.training_run import TrainingRun
 
 def main(config: RunConfig) -> None:
     """Text and two models in; a trained, evaluated, reloadable crosscoder and a report out."""
-    with open_ranks(alone=config.tensor_parallel) as ranks:
+    with open_ranks() as ranks:
         config = share_out(config, ranks)
         console = RunConsole(quiet=not ranks.is_first)
         folder = RunFolder.open(

@@ -107,6 +107,11 @@ class _Group:
 _group: _Group | None = None
 
 
+def is_leading() -> bool:
+    """Whether the other processes are at this one's service, inside of `leading`."""
+    return _group is not None
+
+
 @contextmanager
 def leading() -> Iterator[None]:
     """Run the block in the first of the processes that torchrun started, which alone goes on after it.

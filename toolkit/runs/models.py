@@ -55,9 +55,9 @@ class ModelAccess:
     """Seconds after which a job on NDIF is given up and sent again."""
 
     def __post_init__(self) -> None:
+        placement = self.placement()
         if self.tensor_parallel:
-            check_places(self.placement(), None, None, False, remote=self.remote)
-        self.placement()
+            check_places(placement, None, None, False, remote=self.remote)
         self.how_remote()
 
     def placement(self) -> Placement:

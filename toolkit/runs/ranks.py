@@ -13,6 +13,7 @@ from torch import distributed
 from toolkit.artifacts import read_json_object
 from toolkit.dictionaries.collectives import ALONE, Ranks
 from toolkit.models.processes import is_first_to_fail, n_processes, own_device
+from toolkit.models.tensor_parallel import is_leading
 from toolkit.runs.settings import RunConfig
 
 PATIENCE = timedelta(hours=2)  # with which ranks wait for one that loads models or writes a checkpoint
@@ -21,13 +22,13 @@ Config = TypeVar("Config", bound=RunConfig)
 
 
 @contextmanager
-def open_ranks(*, alone: bool = False) -> Iterator[Ranks]:
+def open_ranks() -> Iterator[Ranks]:
     """Join the processes of this run inside the block, or be alone where no launcher started more than one.
 
-    It is `alone` too where the others hold parts of its models (`models.tensor_parallel`).
+    It is alone too where the others hold parts of its models.
     When one fails, it alone says why; the others end in silence. After the block they need not wait for each other.
     """
-    size = 1 if alone else n_processes()
+    size = 1 if is_leading() else n_processes()
     if size == 1:
         _check_that_one_was_asked_for()
         yield ALONE
