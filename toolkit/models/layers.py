@@ -1,6 +1,7 @@
-"""Where each architecture keeps its decoder layers."""
+"""What differs between architectures: where the decoder layers and the last norm are, and what the cache is called."""
 
 import copy
+import inspect
 from collections.abc import Sequence
 
 from torch import nn
@@ -48,6 +49,11 @@ def final_norm_path(model: nn.Module) -> str:
     decoder = model.get_submodule(parent)
     name = next(name for name in _FINAL_NORMS if hasattr(decoder, name))
     return f"{parent}.{name}".removeprefix(".")
+
+
+def cache_name(model: nn.Module) -> str:
+    """Return the keyword that takes the model's cache of keys and values: transformers 5.24 renamed it."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 def truncated(config: PreTrainedConfig, depth: int) -> PreTrainedConfig:

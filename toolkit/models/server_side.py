@@ -45,7 +45,7 @@ def logits_under(model, decoder, inputs, edit):
 def measured(model, decoder, inputs, edits, function, operands):
     """function(logits of the first edit, logits, *operands) for each edit, one pass an edit."""
     found, first = [], None
-    past, width = inputs.get("past_key_values"), inputs["input_ids"].shape[1]
+    past, width = inputs.get("cache", inputs.get("past_key_values")), inputs["input_ids"].shape[1]
     for edit in edits:
         logits = logits_under(model, decoder, inputs, edit)
         if past is not None:

@@ -23,7 +23,7 @@ from toolkit.models.generation import (
     until_end,
 )
 from toolkit.models.in_flight import in_flight
-from toolkit.models.layers import check_layers, final_norm_path, layers_path
+from toolkit.models.layers import cache_name, check_layers, final_norm_path, layers_path
 from toolkit.models.server_side import edited, generated, logits_under
 from toolkit.models.tokenizers import as_rows
 from toolkit.models.wire import pack, unpack
@@ -249,8 +249,8 @@ class TracedModel:
         inputs = {"input_ids": input_ids.to(device), "attention_mask": mask, "use_cache": past is not None}
         if past is not None or not mask[:, 0].all():  # else transformers counts from 0, which is right
             positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-            inputs |= {"past_key_values": past, "position_ids": positions[:, -input_ids.shape[1] :]}
-        return inputs
+            inputs["position_ids"] = positions[:, -input_ids.shape[1] :]
+        return inputs if past is None else inputs | {cache_name(self.model._module): past}
 
     def _where(self) -> dict[str, RemoteTrace]:
         """What tells a trace to run as a job, if it is to."""
