@@ -21,6 +21,7 @@ from toolkit.artifacts import provenance
 from toolkit.organism.build import MODELS, build_model, publish
 from toolkit.organism.evaluation import evaluate
 from toolkit.runs.command_line import run_recipe
+from toolkit.terminal_text import harmless_console
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class Config:
 
 def main(config: Config) -> None:
     """Train, measure, publish."""
-    console = Console()
+    console = harmless_console(Console())
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for name in MODELS:
         console.print(f"training {name}: see {config.work / name / 'training' / 'log.jsonl'}")

@@ -143,6 +143,20 @@ def test_a_warning_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def test_what_others_wrote_cannot_reach_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # and put back
+
+    def fail() -> None:
+        raise ValueError("the server said \x1b]0;owned\x07\x1b[2Jno")
+
+    with pytest.raises(SystemExit):
+        run_main(fail)
+    assert capsys.readouterr().err == "error: the server said no\n"
+    assert warnings.formatwarning("model \x1b[31mx", UserWarning, "fitting.py", 51) == "warning: model x\n"
+
+
 def test_success_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
     run_main(lambda: None)
     assert capsys.readouterr() == ("", "")

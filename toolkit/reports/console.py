@@ -21,6 +21,7 @@ from toolkit.reports.findings import Findings, Headline, written
 from toolkit.reports.findings import Table as FindingsTable
 from toolkit.reports.formatting import duration, number, percent
 from toolkit.reports.progress import Progress
+from toolkit.terminal_text import Harmless, harmless_console
 
 
 class RunConsole:
@@ -32,7 +33,7 @@ class RunConsole:
     """
 
     def __init__(self, console: Console | None = None, every_seconds: float = 10.0, *, quiet: bool = False) -> None:
-        self.console = console or Console(highlight=False, quiet=quiet)
+        self.console = harmless_console(console or Console(highlight=False, quiet=quiet))
         self.every_seconds = every_seconds
         self._stopwatch = Stopwatch()
 
@@ -76,7 +77,7 @@ class RunConsole:
         """
         if self.console.is_terminal:
             progress = Progress(label, total_tokens, streams, start_tokens)
-            with Live(progress, console=self.console, refresh_per_second=4):
+            with Live(Harmless(progress), console=self.console, refresh_per_second=4):
                 yield progress
         else:
             progress = Progress(label, total_tokens, streams, start_tokens, notify=self._say_now_and_then())

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.reports.markup import document, pairs, section
+from toolkit.terminal_text import harmless
 
 SHARD = 64  # latents a file
 INLINE_BYTES = 4_000_000
@@ -172,7 +173,8 @@ def _short(value: float) -> float | None:
 
 def _script_safe(content: Any) -> str:
     """JSON that cannot end the script element that it stands in."""
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return harmless(text).replace("<", "\\u003c")
 
 
 def _render(about: BrowserFacts, data: str, shards: Sequence[str]) -> str:

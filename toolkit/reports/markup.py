@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from toolkit.reports.findings import Cell, Headline, Table, written
 from toolkit.reports.svg import inline_svg
 from toolkit.reports.theme import style_sheet
+from toolkit.terminal_text import harmless
 
 ONE_LINE = 40  # longer texts are folded
 ROOM = 120  # characters across a table; intervals go under their values where that is too little
@@ -19,7 +20,7 @@ def document(title: str, subtitle: str, *content: str, style: str = "") -> str:
     style: CSS beyond the common one.
     """
     body = "\n".join(filter(None, content))
-    return f"""<!doctype html>
+    page = f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -35,6 +36,7 @@ def document(title: str, subtitle: str, *content: str, style: str = "") -> str:
 </body>
 </html>
 """
+    return harmless(page)
 
 
 def section(title: str, *content: str) -> str:

@@ -17,6 +17,7 @@ from toolkit.models.processes import n_processes
 from toolkit.models.tensor_parallel import leading
 from toolkit.runs.interrupts import Interrupted
 from toolkit.runs.models import ModelAccess
+from toolkit.terminal_text import harmless, harmless_console
 
 Config = TypeVar("Config")
 Again = Literal["resume", "continue", "restart"]
@@ -43,7 +44,7 @@ def run_main(main: Callable[[], None], *, again: Again = "resume") -> None:
     Under `python -X dev` errors keep their tracebacks, and warnings their place in the code.
     """
     if not sys.flags.dev_mode:
-        warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+        warnings.formatwarning = lambda message, *_, **__: f"warning: {harmless(str(message))}\n"
     try:
         main()
     except Interrupted as stop:
@@ -81,4 +82,5 @@ def _next_command(again: Again) -> str:
 
 
 def _say(style: str, text: str) -> None:
-    Console(stderr=True).print(f"[{style}]{escape(text)}[/{style}]", highlight=False, soft_wrap=True)
+    console = harmless_console(Console(stderr=True))
+    console.print(f"[{style}]{escape(text)}[/{style}]", highlight=False, soft_wrap=True)
