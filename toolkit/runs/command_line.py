@@ -17,7 +17,7 @@ from toolkit.models.processes import n_processes
 from toolkit.models.tensor_parallel import leading
 from toolkit.runs.interrupts import Interrupted
 from toolkit.runs.models import ModelAccess
-from toolkit.terminal_text import harmless, harmless_console
+from toolkit.terminal_text import harmless
 
 Config = TypeVar("Config")
 Again = Literal["resume", "continue", "restart"]
@@ -82,5 +82,4 @@ def _next_command(again: Again) -> str:
 
 
 def _say(style: str, text: str) -> None:
-    console = harmless_console(Console(stderr=True))
-    console.print(f"[{style}]{escape(text)}[/{style}]", highlight=False, soft_wrap=True)
+    Console(stderr=True).print(f"[{style}]{escape(harmless(text))}[/{style}]", highlight=False, soft_wrap=True)
