@@ -22,7 +22,7 @@ from toolkit.runs.evaluation import stream_names
 from toolkit.runs.ranks import on_own_device, open_ranks, share_out
 from toolkit.runs.remote_use import forecast, remote_record, traffic
 from toolkit.runs.streams import open_training
-from toolkit.runs.sweep import SweepConfig, finish, mean_fve, open_folders, parse_sweep
+from toolkit.runs.sweep import SweepConfig, evaluate_saved, mean_fve, open_folders, parse_sweep, save_crosscoders
 from toolkit.runs.training_run import TrainingRun
 
 
@@ -48,11 +48,19 @@ def main(config: SweepConfig) -> None:
         return
     if run.trainer.tokens_seen < config.training.steps * config.training.batch_tokens:
         console.warn(run.data_ended())
-    pair, metrics = config.open_whole(pair), {}
+    save_crosscoders(config, run, folders)
+    with folder.evaluating():
+        pair = config.open_whole(pair)
+    found = {}
     for name, own in folders.items():
         console.note(f"evaluating {name}")
-        metrics[name] = finish(config.alone(name), pair, corpus, run, own)
-    publish(config.out, console, sweep_findings(config, pair, metrics), origin)
+        found[name] = evaluate_saved(config.alone(name), pair, corpus, run, own)
+    metrics = {name: each for name, each in found.items() if not isinstance(each, Exception)}
+    if metrics:
+        publish(config.out, console, sweep_findings(config, pair, metrics), origin)
+    for failure in found.values():
+        if isinstance(failure, Exception):
+            raise failure
 
 
 if __name__ == "__main__":

@@ -80,19 +80,20 @@ def report(
     config: RunConfig, pair: ModelPair, corpus: Corpus, folder: RunFolder, console: RunConsole, run: TrainingRun
 ) -> None:
     """Save the crosscoder, evaluate it, and say what came out."""
-    with console.stage("loading models"):
-        pair = config.open_whole(pair)
     crosscoder = run.crosscoder()
     crosscoder.save_pretrained(folder.path)
     if config.export:
         console.note(f"export: {export_dictionary_learning(crosscoder, folder.path / config.export)}")
 
-    with console.stage("evaluation"):
-        evaluation = evaluate_crosscoder(config, pair, corpus, crosscoder)
-    seconds = run.seconds_by_stage() | console.seconds
-    measured = evaluation.metrics(pair) | run.metrics() | remote_record(pair)
-    folder.write_json("metrics.json", measured | {"seconds_by_stage": seconds})
-    page = write_report(folder.path, run_report(config, pair, evaluation, folder, masks=run.masks, seconds=seconds))
+    with folder.evaluating():
+        with console.stage("loading models"):
+            pair = config.open_whole(pair)
+        with console.stage("evaluation"):
+            evaluation = evaluate_crosscoder(config, pair, corpus, crosscoder)
+        seconds = run.seconds_by_stage() | console.seconds
+        measured = evaluation.metrics(pair) | run.metrics() | remote_record(pair)
+        folder.write_json("metrics.json", measured | {"seconds_by_stage": seconds})
+        page = write_report(folder.path, run_report(config, pair, evaluation, folder, masks=run.masks, seconds=seconds))
 
     console.headline(headlines(evaluation, pair))
     if planted := planted_table(evaluation):

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from typing import Literal, TypeVar
 
 import tyro
+from accelerate.utils.memory import should_reduce_batch_size
 from rich.console import Console
 from rich.markup import escape
 
@@ -38,8 +39,8 @@ def led(main: Callable[[Config], None], config: Config) -> None:
 
 
 def run_main(main: Callable[[], None], *, again: Again = "resume") -> None:
-    """Exit with 0 for success, 2 for bad input, 1 for training or a job on NDIF that failed, 128 + signal for an
-    interruption.
+    """Exit with 0 for success, 2 for bad input, 1 for training that failed, a job on NDIF that did, or want of memory,
+    128 + signal for an interruption.
 
     Under `python -X dev` errors keep their tracebacks, and warnings their place in the code.
     """
@@ -50,14 +51,20 @@ def run_main(main: Callable[[], None], *, again: Again = "resume") -> None:
     except Interrupted as stop:
         _say("yellow", f"{stop}. {_next_command(again)}")
         sys.exit(stop.exit_code)
-    except KeyboardInterrupt:
-        _say("yellow", f"stopped by SIGINT. {_next_command(again)}")
+    except KeyboardInterrupt as stop:
+        _say("yellow", f"{_with_notes(stop, 'stopped by SIGINT')}. {_next_command(again)}")
         sys.exit(130)
     except NonFiniteError as error:
         _say("red", _with_notes(error))
         sys.exit(1)
     except RemoteJobError as error:
         _say("red", f"error: {_with_notes(error)}")
+        _say("yellow", _next_command(again))
+        sys.exit(1)
+    except (RuntimeError, MemoryError) as error:
+        if not (isinstance(error, MemoryError) or should_reduce_batch_size(error)):
+            raise
+        _say("red", f"error: out of memory ({_with_notes(error)})")
         _say("yellow", _next_command(again))
         sys.exit(1)
     except (ValueError, OSError) as error:
@@ -67,8 +74,8 @@ def run_main(main: Callable[[], None], *, again: Again = "resume") -> None:
         sys.exit(2)
 
 
-def _with_notes(error: BaseException) -> str:
-    return "\n".join([str(error), *getattr(error, "__notes__", [])])
+def _with_notes(error: BaseException, said: str | None = None) -> str:
+    return "\n".join([said or str(error), *getattr(error, "__notes__", [])])
 
 
 def _next_command(again: Again) -> str:

@@ -3,8 +3,8 @@
 import errno
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -227,6 +227,17 @@ class RunFolder:
                 f"{self.path} has {free / 1e9:.2f} GB free, but {self.keep} checkpoints and one being written take"
                 f" {needed / 1e9:.2f} GB: free some space, give --out on another disk, or lower --keep-checkpoints",
             )
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Say with whatever ends the block that the crosscoder is saved, and how it is evaluated again."""
+        try:
+            yield
+        except BaseException as error:
+            error.add_note(
+                f"the crosscoder is saved whole in {self.path}: with --resume it is evaluated without training"
+            )
+            raise
 
     def _explaining_a_full_disk(self) -> AbstractContextManager[None]:
         return explaining_a_full_disk(self.path, self._how_to_go_on)

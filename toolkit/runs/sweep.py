@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from pathlib import Path
 from statistics import fmean
+from traceback import clear_frames
 from typing import Any
 
 import tyro
@@ -14,6 +15,7 @@ import tyro
 from toolkit.artifacts import replace_text
 from toolkit.dictionaries.collectives import Ranks
 from toolkit.dictionaries.configs import TrainingConfig
+from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.export import export_dictionary_learning
 from toolkit.dictionaries.training import StepMetrics
 from toolkit.harvest.documents import Corpus
@@ -109,33 +111,50 @@ def open_folders(
     return folders[0], dict(zip(config.plans, folders[1:], strict=True))
 
 
-def finish(config: RunConfig, pair: ModelPair, corpus: Corpus, run: TrainingRun, folder: RunFolder) -> dict[str, Any]:
-    """Save and evaluate one crosscoder of a sweep, named as its folder, unless that was done; return its metrics."""
+def save_crosscoders(config: SweepConfig, run: TrainingRun, folders: Mapping[str, RunFolder]) -> None:
+    """Save each crosscoder that is not evaluated yet, and its steps as if it had been alone."""
+    records = run.folder.records()
+    for name, folder in folders.items():
+        if (folder.path / "metrics.json").exists():
+            continue
+        own = [{key: value for key, value in each.items() if key != "plan"} for each in records if _is_of(each, name)]
+        replace_text(folder.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in own))
+        crosscoder = run.crosscoder(name)
+        crosscoder.save_pretrained(folder.path)
+        if config.export:
+            export_dictionary_learning(crosscoder, folder.path / config.export)
+
+
+def evaluate_saved(
+    config: RunConfig, pair: ModelPair, corpus: Corpus, run: TrainingRun, folder: RunFolder
+) -> dict[str, Any] | Exception:
+    """The metrics of a saved crosscoder, as evaluated before or now; or what keeps it from being evaluated.
+
+    That is returned, not raised: the other crosscoders of the sweep need not share it.
+    """
     if (folder.path / "metrics.json").exists():
         return folder.read_json("metrics.json")
-    name = folder.path.name
-    _keep_records(run.folder, folder, name)
-    crosscoder = run.crosscoder(name)
-    crosscoder.save_pretrained(folder.path)
-    if config.export:
-        export_dictionary_learning(crosscoder, folder.path / config.export)
-    evaluation = evaluate_crosscoder(config, pair, corpus, crosscoder)
-    seconds = run.seconds_by_stage()
-    write_report(folder.path, run_report(config, pair, evaluation, folder, masks=run.masks, seconds=seconds))
-    metrics = evaluation.metrics(pair) | run.metrics() | {"seconds_by_stage": seconds}
-    folder.write_json("metrics.json", metrics)
+    try:
+        with folder.evaluating():
+            crosscoder = Crosscoder.from_pretrained(folder.path).to(pair.device)
+            evaluation = evaluate_crosscoder(config, pair, corpus, crosscoder)
+            seconds = run.seconds_by_stage()
+            write_report(folder.path, run_report(config, pair, evaluation, folder, masks=run.masks, seconds=seconds))
+            metrics = evaluation.metrics(pair) | run.metrics() | {"seconds_by_stage": seconds}
+            folder.write_json("metrics.json", metrics)
+    except Exception as error:
+        clear_frames(error.__traceback__)  # they hold what the next evaluation may have no room for
+        return error
     return metrics
+
+
+def _is_of(record: Mapping[str, Any], name: str) -> bool:
+    return bool(record.get("plan", name) == name)
 
 
 def mean_fve(steps: Sequence[StepMetrics]) -> tuple[float, ...]:
     """Variance explained in one step, per stream, as the mean over crosscoders."""
     return tuple(fmean(values) for values in zip(*(step.fve for step in steps), strict=True))
-
-
-def _keep_records(sweep: RunFolder, folder: RunFolder, name: str) -> None:
-    """Write the steps of one crosscoder as if it had been alone."""
-    own = [record for record in sweep.records() if record.pop("plan", name) == name]
-    replace_text(folder.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in own))
 
 
 def _names_before(folder: RunFolder) -> set[str]:
