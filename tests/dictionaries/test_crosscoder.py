@@ -1,9 +1,13 @@
+import math
+import re
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
-from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.dictionaries import storage
+from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
 
 
 @pytest.fixture
@@ -41,9 +45,88 @@ def test_saved_and_loaded_again_it_is_the_same(crosscoder, tmp_path, sparsity):
     assert torch.equal(loaded(x), made(x))
 
 
-def test_activations_of_a_smaller_type_are_taken_as_they_are(crosscoder):
-    made, x = crosscoder("l1"), activations().bfloat16()
-    assert torch.equal(made.encode(x), made.encode(x.float()))
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_activations_of_any_type_are_taken_as_they_are(crosscoder, dtype):
+    made, x = crosscoder("l1"), activations().to(dtype)
+    codes = made.encode(x)
+    assert torch.equal(codes, made.encode(x.float()))
+    assert torch.equal(made.decode(codes.to(dtype)), made.decode(codes.to(dtype).float()))
+
+
+@pytest.mark.parametrize("sparsity", ["l1", "topk", "batchtopk", "jumprelu"])
+@pytest.mark.parametrize("lead", [(3, 3), (), (1, 9, 1), (0,), (2, 0)], ids=str)
+def test_tokens_may_stand_on_any_axes(crosscoder, sparsity, lead):
+    made = crosscoder(sparsity)
+    flat = activations()[: math.prod(lead)]
+    x = flat.view(*lead, 2, 4)
+    assert torch.equal(made.encode(x), made.encode(flat).view(*lead, 12))
+    assert torch.equal(made.decode(made.encode(x)), made.decode(made.encode(flat)).view(*lead, 2, 4))
+    assert torch.equal(made(x), made(flat).view(*lead, 2, 4))
+
+
+def test_arrays_and_lists_are_activations_too(crosscoder):
+    made, x = crosscoder("l1"), activations()
+    for values in (x.numpy(), x.double().numpy(), x.tolist()):
+        assert torch.equal(made.encode(values), made.encode(x))
+        assert torch.equal(made.decode(made.encode(values).numpy()), made(x))
+
+
+@pytest.mark.parametrize("shape", [(9, 3, 4), (9, 2, 5), (9, 4, 2), (9, 8), (4,), (), (2, 4, 9)], ids=str)
+def test_activations_of_another_shape_are_refused_by_shape(crosscoder, shape):
+    made = crosscoder("l1")
+    expected = (
+        f"activations of shape {shape}: this crosscoder takes [..., stream, d_model], and its last axes are (2, 4)"
+    )
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        made.encode(torch.zeros(shape).numpy())
+    if shape and shape[-1] != 12:
+        with pytest.raises(ValueError, match=re.escape(f"codes of shape {shape}: this crosscoder takes [..., latent]")):
+            made.decode(torch.zeros(shape))
+
+
+def test_what_is_no_tensor_at_all_is_named(crosscoder):
+    with pytest.raises(ValueError, match="activations are str: give a tensor or an array"):
+        crosscoder("l1").encode("Wait")
+
+
+def test_it_is_loaded_in_the_type_and_on_the_device_that_are_named(crosscoder, tmp_path):
+    made = crosscoder("batchtopk")
+    made.save_pretrained(tmp_path)
+    for dtype in ("bf16", torch.bfloat16):
+        loaded = Crosscoder.from_pretrained(str(tmp_path), dtype=dtype, device=torch.device("cpu"))
+        assert {tensor.dtype for tensor in loaded.buffers()} == {torch.bfloat16}
+        assert torch.equal(loaded.W_dec, made.W_dec.bfloat16())
+        assert loaded(activations()).dtype == torch.bfloat16
+    assert Crosscoder.from_pretrained(tmp_path).to(torch.float64)(activations()).dtype == torch.float64
+    with pytest.raises(ValueError, match="dtype 'int8' is no floating-point type"):
+        Crosscoder.from_pretrained(tmp_path, dtype="int8")
+    with pytest.raises(ValueError, match="device 'gpu': "):
+        Crosscoder.from_pretrained(tmp_path, device="gpu")
+
+
+@pytest.mark.parametrize("source", [None, 3, b"run", ""])
+def test_a_source_that_is_no_path_is_named(source):
+    with pytest.raises(ValueError, match=re.escape(f"source {source!r}: give a folder, a file or the name")):
+        storage.locate(source, None, [], [])
+
+
+def test_a_path_may_begin_at_home(crosscoder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    crosscoder("l1").save_pretrained(tmp_path / "run")
+    assert Crosscoder.from_pretrained("~/run").config == crosscoder("l1").config
+
+
+def test_latents_are_ints_in_the_order_given_or_refused():
+    assert check_latents(torch.tensor([5, 0, 5]), 6) == [5, 0, 5]
+    assert check_latents(np.int64(0), 6) == [0]
+    for latents, message in (
+        ([], "no latent is named"),
+        (-1, "latent -1 does not exist: the crosscoder has latents 0 to 5"),
+        (torch.tensor([0, 6]), "latent 6 does not exist"),
+        ([0, 1.0], "latent 1.0 is not a whole number"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check_latents(latents, 6)
 
 
 def test_decoder_norms_are_per_stream(crosscoder):

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -71,6 +72,17 @@ def test_ids_that_the_base_model_reads_as_others_are_refused(tiny_pair, crosscod
     assert generate([7, 6], 1, clashing_ids={generate([7, 6], 1)[0]: ("a", "b")})  # not read any more
     with pytest.raises(ValueError, match=rf"{written[0]} \(base 'a', distilled 'b'\)"):
         generate([5, 6], 2, clashing_ids={written[0]: ("a", "b")})
+
+
+def test_latents_and_values_come_as_notebooks_have_them(tiny_pair, crosscoder):
+    sampling = Sampling(new_tokens=4)
+    expected = tiny_pair.distilled.generate_ids(
+        [[5, 6]], edit=SetLatent(tiny_pair, crosscoder, latent=2, value=3.0), sampling=sampling
+    )
+    for latent in (torch.tensor(2), np.int64(2), [2, 2], torch.tensor([2])):
+        clamp = SetLatent(tiny_pair, crosscoder, latent=latent, value=torch.tensor(3))
+        assert clamp.latents == [2]
+        assert tiny_pair.distilled.generate_ids([[5, 6]], edit=clamp, sampling=sampling) == expected
 
 
 def test_impossible_values_are_refused(tiny_pair, crosscoder):

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -29,6 +30,18 @@ def test_several_latents_steer_along_the_sum_of_their_unit_rows(crosscoder):
     rows = torch.nn.functional.normalize(crosscoder.W_dec[[1, 2], 1], dim=1).sum(dim=0)
     moved = steer(crosscoder, latent=[1, 2], strength=1.0)(torch.zeros(1, 1, 4))[0, 0]
     torch.testing.assert_close(moved, mean_norm(crosscoder, 1) * rows / rows.norm())
+
+
+@pytest.mark.parametrize(
+    "latent", [0, np.int64(0), torch.tensor(0), [0], torch.tensor([0]), (0, 0), range(1)], ids=repr
+)
+@pytest.mark.parametrize("strength", [2, np.float32(2), torch.tensor(2.0)], ids=repr)
+def test_latents_and_strengths_come_as_notebooks_have_them(crosscoder, latent, strength):
+    residual = torch.zeros(1, 1, 4)
+    assert torch.equal(
+        steer(crosscoder, latent=latent, strength=strength, layer=np.int64(2))(residual),
+        steer(crosscoder, latent=0, strength=2.0)(residual),
+    )
 
 
 @pytest.mark.parametrize("strength", [math.nan, math.inf])

@@ -46,3 +46,9 @@ def test_latents_in_pieces_and_layers_beyond_the_last_change_nothing(
     several = random_crosscoder(n_latents=6, layers=(1, 2))
     several.W_dec[:, 1::2] = random_crosscoder(n_latents=6).W_dec
     assert torch.equal(logit_lens(tiny_pair, several, range(6), tokens=4)["base"].promoted, whole.promoted)
+
+
+def test_latents_that_do_not_exist_are_refused(tiny_pair: ModelPair, random_crosscoder) -> None:
+    for latent in (6, -1):
+        with pytest.raises(ValueError, match=f"latent {latent} does not exist: the crosscoder has latents 0 to 5"):
+            logit_lens(tiny_pair, random_crosscoder(n_latents=6), torch.tensor([0, latent]))

@@ -1,6 +1,6 @@
 """The crosscoder for use: raw activations in, codes out, and back; loaded and saved as on the hub."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -9,11 +9,15 @@ from huggingface_hub import HfApi
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from toolkit.arguments import Indices, as_dtype, as_indices
 from toolkit.dictionaries import formats, storage
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.folding import fold_weights
 from toolkit.dictionaries.sparsity import topk_mask
 from toolkit.dictionaries.weights import Weights
+
+Activations = Float[Tensor, "*place stream d_model"] | Iterable[object]
+"""A vector for each stream, at any number of places; an array or nested lists will do as well."""
 
 
 class Crosscoder(nn.Module):
@@ -37,24 +41,44 @@ class Crosscoder(nn.Module):
         for name, shape in storage.shapes(config).items():
             self.register_buffer(name, torch.zeros(shape))
 
-    def encode(self, x: Float[Tensor, "token stream d_model"]) -> Float[Tensor, "token latent"]:
-        """Return the codes of raw activations."""
-        flat = x.to(self.W_enc.dtype).flatten(1)
+    def encode(self, x: Activations) -> Float[Tensor, "*place latent"]:
+        """Return the codes of raw activations, of one token or of any number on any axes.
+
+        Raises `ValueError` for another shape.
+        """
+        x = self._taken(x, "activations", tuple(self.b_dec.shape), "stream, d_model")
+        flat = x.reshape(-1, self.b_dec.numel())
         codes = torch.relu(torch.addmm(self.b_enc, flat, self.W_enc.flatten(1).t()))
         if self.config.sparsity == "topk":
-            return codes * topk_mask(codes, self.config.k)
-        if self.config.sparsity in ("batchtopk", "jumprelu"):
-            return codes * (codes > self.threshold)
-        return codes
+            codes = codes * topk_mask(codes, self.config.k)
+        elif self.config.sparsity in ("batchtopk", "jumprelu"):
+            codes = codes * (codes > self.threshold)
+        return codes.view(*x.shape[:-2], len(self.b_enc))
 
-    def decode(self, codes: Float[Tensor, "token latent"]) -> Float[Tensor, "token stream d_model"]:
-        """Return the raw activations that codes stand for."""
-        flat = torch.addmm(self.b_dec.flatten(), codes, self.W_dec.flatten(1))
-        return flat.view(-1, *self.b_dec.shape)
+    def decode(
+        self, codes: Float[Tensor, "*place latent"] | Iterable[object]
+    ) -> Float[Tensor, "*place stream d_model"]:
+        """Return the raw activations that codes stand for; raises `ValueError` for another number of latents."""
+        codes = self._taken(codes, "codes", tuple(self.b_enc.shape), "latent")
+        flat = torch.addmm(self.b_dec.flatten(), codes.reshape(-1, len(self.b_enc)), self.W_dec.flatten(1))
+        return flat.view(*codes.shape[:-1], *self.b_dec.shape)
 
-    def forward(self, x: Float[Tensor, "token stream d_model"]) -> Float[Tensor, "token stream d_model"]:
-        """Return the reconstruction of raw activations."""
+    def forward(self, x: Activations) -> Float[Tensor, "*place stream d_model"]:
+        """Return the reconstruction of raw activations; raises `ValueError` as `encode`."""
         return self.decode(self.encode(x))
+
+    def _taken(self, values: object, noun: str, last: tuple[int, ...], axes: str) -> Tensor:
+        """The values as a tensor of the weights' type, whose last axes are these."""
+        try:
+            tensor = values if isinstance(values, Tensor) else torch.tensor(values)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"{noun} are {type(values).__name__}: give a tensor or an array") from error
+        if tensor.shape[-len(last) :] != last:
+            raise ValueError(
+                f"{noun} of shape {tuple(tensor.shape)}: this crosscoder takes [..., {axes}],"
+                f" and its last axes are {last}"
+            )
+        return tensor.to(self.b_dec.dtype)
 
     def decoder_norms(self) -> Float[Tensor, "latent stream"]:
         """Return the Euclidean norm of each decoder row per stream, in raw units."""
@@ -76,9 +100,13 @@ class Crosscoder(nn.Module):
         *,
         revision: str | None = None,
         scale: Sequence[float] | None = None,
-        layers: Sequence[int] | None = None,
+        layers: Indices | None = None,
+        dtype: str | torch.dtype = torch.float32,
+        device: str | int | torch.device = "cpu",
     ) -> "Crosscoder":
         """Load from a folder, a file or a hub repository (`owner/name`, or `owner/name/subfolder`).
+
+        `dtype` and `device` are those of the weights; activations are taken in any type.
 
         Besides its own files it reads the checkpoints of dictionary_learning (with crosscoder_learning and
         diffing-toolkit), crosscoder-model-diff-replication and crosscode, folded to take raw activations;
@@ -90,8 +118,10 @@ class Crosscoder(nn.Module):
         that are not a crosscoder's: each says what was expected and what was found. A pickle that holds more than
         tensors is refused.
         """
-        weights = (storage.WEIGHTS_FILE, *formats.WEIGHTS_FILES)
-        place = storage.locate(str(source), revision, weights, formats.SETTINGS_FILES)
+        weights, dtype = (storage.WEIGHTS_FILE, *formats.WEIGHTS_FILES), as_dtype(dtype)
+        if layers is not None:
+            layers = as_indices(layers, "layer")
+        place = storage.locate(source, revision, weights, formats.SETTINGS_FILES)
         checkpoint = formats.find_checkpoint(place)
         if checkpoint is not None:
             config, tensors = formats.load(checkpoint, scale, layers)
@@ -101,7 +131,10 @@ class Crosscoder(nn.Module):
             raise ValueError(f"{source} states its own scale and layers: leave out scale= and layers=")
         crosscoder = cls(config)
         crosscoder.load_state_dict(tensors)
-        return crosscoder
+        try:
+            return crosscoder.to(device=device, dtype=dtype)
+        except (RuntimeError, AssertionError) as error:  # torch has both for a device that is not there
+            raise ValueError(f"device {device!r}: {error}".splitlines()[0]) from error
 
     def push_to_hub(self, repo_id: str, *, private: bool | None = None, revision: str | None = None) -> str:
         """Upload to a hub repository, made if need be, and return the commit's address."""
@@ -123,3 +156,13 @@ def fold(config: CrosscoderConfig, weights: Weights, threshold: Tensor | None) -
     crosscoder = Crosscoder(config).to(weights.b_dec.device)
     crosscoder.load_state_dict(tensors if threshold is None else tensors | {"threshold": threshold})
     return crosscoder
+
+
+def check_latents(latents: Indices, n_latents: int) -> list[int]:
+    """Return one latent or several as ints; raises `ValueError` for none, or one that does not exist."""
+    found = list(as_indices(latents, "latent"))
+    if not found:
+        raise ValueError("no latent is named: give at least one")
+    if missing := [latent for latent in found if not 0 <= latent < n_latents]:
+        raise ValueError(f"latent {missing[0]} does not exist: the crosscoder has latents 0 to {n_latents - 1}")
+    return found

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields
+from os import PathLike
+from os.path import expanduser
 from pathlib import Path
 from typing import Any, cast
 
@@ -76,12 +78,15 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def locate(source: str, revision: str | None, weights: Sequence[str], settings: Sequence[str]) -> Path:
-    """Return a local path as it is, or the folder into which files of a hub repository were downloaded.
+def locate(source: object, revision: str | None, weights: Sequence[str], settings: Sequence[str]) -> Path:
+    """Return a local path, from home where it begins with ~, or the folder with downloaded files of a hub repository.
 
     Of a repository come `settings`, then the first of `weights` that it has. One that holds a language model is refused
     before its weights are taken.
     """
+    if not isinstance(source, str | PathLike) or not str(source):
+        raise ValueError(f"source {source!r:.60}: give a folder, a file or the name of a hub repository")
+    source = expanduser(source)
     if Path(source).exists():
         return Path(source)
     try:

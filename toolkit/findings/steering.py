@@ -7,8 +7,8 @@ from typing import Literal
 
 import torch
 
+from toolkit.dictionaries.crosscoder import check_latents
 from toolkit.interventions.answers import PROMPTS, Question, load_questions
-from toolkit.interventions.edits import check_latents
 from toolkit.interventions.steering import Writing
 from toolkit.interventions.steering_study import (
     Candidates,
@@ -141,7 +141,7 @@ def _groups(
     config: SteeringConfig, subject: Subject, counts: FiringCounts, aims: Mapping[str, Toward]
 ) -> dict[str, Candidates]:
     if config.latents:
-        check_latents(subject.crosscoder, config.latents)
+        check_latents(config.latents, subject.crosscoder.config.n_latents)
         check_alive(counts, config.latents)
         return {"named latents": Candidates(directions=(config.latents,), toward=config.toward)}
     names = [category.name for category in counts.categories]

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
+from toolkit.dictionaries.crosscoder import check_latents
 from toolkit.dictionaries.latent_scaling import LatentScaling, ScalingRatios
 from toolkit.findings.latent_records import LatentRecords, category_table, detail_tables
-from toolkit.interventions.edits import check_latents
 from toolkit.latents.categories import categories, load_lexicon
 from toolkit.latents.classification import classify
 from toolkit.latents.example_pass import ExamplePass
@@ -81,7 +81,7 @@ def _settings(config: TopExamplesConfig, subject: Subject) -> dict[str, Any]:
 def open_reading(config: TopExamplesConfig, subject: Subject, store: ExampleStore) -> ExamplePass:
     """The pass over the text, as far as the store stands; raises `ValueError` for latents that do not exist."""
     if config.latents:
-        check_latents(subject.crosscoder, config.latents)
+        check_latents(config.latents, subject.crosscoder.config.n_latents)
     n_latents = subject.crosscoder.config.n_latents
     examples = TopExamples(
         n_latents,

@@ -1,13 +1,14 @@
 """Holds latents at a value while a model writes: their activations depend on both models and on every new token."""
 
 import math
-from collections.abc import Sequence
+from typing import SupportsFloat
 
 import torch
 from transformers import Cache
 
-from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.interventions.edits import check_latents, stream_index, subtract
+from toolkit.arguments import Indices, as_number
+from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
+from toolkit.interventions.edits import stream_index, subtract
 from toolkit.models.edits import Edit
 from toolkit.models.generation import Step
 from toolkit.models.pair import ModelPair
@@ -27,12 +28,12 @@ class SetLatent:
         pair: ModelPair,
         crosscoder: Crosscoder,
         *,
-        latent: int | Sequence[int],
-        value: float,
+        latent: Indices,
+        value: SupportsFloat,
         model: str = "distilled",
     ) -> None:
-        self.latents = [latent] if isinstance(latent, int) else list(latent)
-        check_latents(crosscoder, self.latents)
+        self.latents = list(dict.fromkeys(check_latents(latent, crosscoder.config.n_latents)))
+        value = as_number(value, "value")
         if not math.isfinite(value):
             raise ValueError(f"value {value} is not finite: give 0 to ablate, or a code as encode returns them")
         self.pair, self.crosscoder, self.value = pair, crosscoder, value

@@ -2,17 +2,19 @@
 
 import math
 from collections.abc import Sequence
+from typing import SupportsFloat, SupportsIndex
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.arguments import Indices, as_index, as_number
+from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
 from toolkit.models.edits import Edit
 from toolkit.models.server_side import replacement
 
 
-def stream_index(crosscoder: Crosscoder, model: str = "distilled", layer: int | None = None) -> int:
+def stream_index(crosscoder: Crosscoder, model: str = "distilled", layer: SupportsIndex | None = None) -> int:
     """Place of a model's residual stream at `layer` (default: the crosscoder's only one) on the stream axis.
 
     Raises `ValueError` for a model or layer that the crosscoder was not trained on.
@@ -20,22 +22,13 @@ def stream_index(crosscoder: Crosscoder, model: str = "distilled", layer: int | 
     config = crosscoder.config
     if layer is None and len(config.layers) > 1:
         raise ValueError(f"the crosscoder reads layers {config.layers}: name the one to edit")
-    layer = config.layers[0] if layer is None else layer
+    layer = config.layers[0] if layer is None else as_index(layer, "layer")
     if model not in config.models or layer not in config.layers:
         raise ValueError(
             f"the crosscoder has no stream of {model!r} at layer {layer}: it was trained on {', '.join(config.models)}"
             f" at the input of layers {config.layers}"
         )
     return config.models.index(model) * len(config.layers) + config.layers.index(layer)
-
-
-def check_latents(crosscoder: Crosscoder, latents: Sequence[int]) -> None:
-    """Raise `ValueError` for no latent, or one that does not exist."""
-    n_latents = crosscoder.config.n_latents
-    if not latents:
-        raise ValueError("no latent is named: give at least one")
-    if missing := [k for k in latents if not 0 <= k < n_latents]:
-        raise ValueError(f"latent {missing[0]} does not exist: the crosscoder has latents 0 to {n_latents - 1}")
 
 
 def mean_norm(crosscoder: Crosscoder, stream: int) -> float:
@@ -57,10 +50,10 @@ def unit_row(crosscoder: Crosscoder, latents: Sequence[int], stream: int) -> Flo
 def steer(
     crosscoder: Crosscoder,
     *,
-    latent: int | Sequence[int],
-    strength: float,
+    latent: Indices,
+    strength: SupportsFloat,
     model: str = "distilled",
-    layer: int | None = None,
+    layer: SupportsIndex | None = None,
 ) -> Edit:
     """Add the latent's decoder row: x' = x + strength · mean‖x‖ · v, with v the row (or the sum of several) at unit
     length.
@@ -68,8 +61,8 @@ def steer(
     `strength` is in units of the mean norm of the residual stream; below zero it suppresses.
     Raises `ValueError` for a latent that does not exist and for a strength that is not finite.
     """
-    latents = [latent] if isinstance(latent, int) else list(latent)
-    check_latents(crosscoder, latents)
+    latents = list(dict.fromkeys(check_latents(latent, crosscoder.config.n_latents)))
+    strength = as_number(strength, "strength")
     if not math.isfinite(strength):
         raise ValueError(f"strength {strength} is not finite: give a number, ±.1 of the residual norm to begin with")
     stream = stream_index(crosscoder, model, layer)

@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
 from toolkit.interventions.answers import Question
-from toolkit.interventions.edits import check_latents, mean_norm, stream_index, unit_row
+from toolkit.interventions.edits import mean_norm, stream_index, unit_row
 from toolkit.interventions.steering import Answers, Writing, answer_under
 from toolkit.latents.firing import FiringCounts
 from toolkit.latents.selection import LEAST_FIRINGS, ranked_latents
@@ -111,7 +111,7 @@ def steering_study(
 ) -> SteeringStudy:
     """Pick each group's latent, and the random direction to beat, on `development`; compare them on `test`."""
     candidates = list(dict.fromkeys(direction for group in groups.values() for direction in group.directions))
-    check_latents(crosscoder, [latent for direction in candidates for latent in direction])
+    check_latents([latent for direction in candidates for latent in direction], crosscoder.config.n_latents)
     stream = stream_index(crosscoder, model_name, writing.layer)
     n_random = max(settings.random_directions, *(len(group.directions) for group in groups.values()))
     chance = torch.Generator().manual_seed(settings.seed)

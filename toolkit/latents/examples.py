@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import SupportsIndex
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from toolkit.dictionaries.crosscoder import check_latents
 from toolkit.latents.windows import NO_TOKEN, Firings, Window, best_nearby
 
 QUARTERS = ("lowest quarter", "second quarter", "third quarter", "highest quarter")
@@ -80,8 +82,9 @@ class KeptFirings:
             held[latents] = both[lines, order]
         self.changed[latents] = True
 
-    def of(self, latent: int) -> list[LatentExample]:
-        """The latent's examples, largest key first."""
+    def of(self, latent: SupportsIndex) -> list[LatentExample]:
+        """The latent's examples, largest key first; raises `ValueError` for a latent that does not exist."""
+        (latent,) = check_latents([latent], len(self.changed))
         filled = self.tensors["key"][latent].isfinite()
         columns = (self.tensors[name][latent][filled].tolist() for name in _FIELDS)
         return [self._example(*values) for values in zip(*columns, strict=True)]
@@ -156,11 +159,11 @@ class TopExamples:
                 self.sampled.offer(firings, chance, self.documents)
         self.documents += len(input_ids)
 
-    def strongest(self, latent: int) -> list[LatentExample]:
+    def strongest(self, latent: SupportsIndex) -> list[LatentExample]:
         """The latent's strongest firings, the strongest first."""
         return self.top.of(latent)
 
-    def quarters(self, latent: int) -> list[tuple[str, list[LatentExample]]]:
+    def quarters(self, latent: SupportsIndex) -> list[tuple[str, list[LatentExample]]]:
         """The latent's sampled firings, a quarter of them at a time, from the weakest to the strongest."""
         sample = sorted(self.sampled.of(latent), key=lambda example: example.score)
         cuts = [len(sample) * quarter // 4 for quarter in range(5)]

@@ -1,13 +1,13 @@
 """Which tokens a latent speaks for: its two decoder rows read by each model's unembedding."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.arguments import Indices
+from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
 from toolkit.models.pair import ModelPair
 from toolkit.models.scoring import LARGEST_LOGITS
 from toolkit.models.unembedding import direction_tokens
@@ -23,16 +23,14 @@ class TokenLens:
     suppressed_logits: Float[Tensor, "latent token"]
 
 
-def logit_lens(
-    pair: ModelPair, crosscoder: Crosscoder, latents: Sequence[int], *, tokens: int = 10
-) -> dict[str, TokenLens]:
+def logit_lens(pair: ModelPair, crosscoder: Crosscoder, latents: Indices, *, tokens: int = 10) -> dict[str, TokenLens]:
     """Return, by model, the `tokens` tokens at either end of each latent's direct effect on the logits.
 
     Unit: logits of a stream that is the latent alone, of length √d_model, shared between the models as their decoder
     norms are; so a model whose row is next to nothing promotes next to nothing. With several layers the last one's
     rows are read. Logits of at most 2²⁶ tokens are held at a time.
     """
-    rows = crosscoder.W_dec[torch.tensor(latents, device=crosscoder.W_dec.device)]
+    rows = crosscoder.W_dec[check_latents(latents, crosscoder.config.n_latents)]
     last = rows.unflatten(1, (len(pair.names), -1))[:, :, -1]  # [latent, model, d_model]
     norms = last.norm(dim=2)
     share = norms / norms.sum(dim=1, keepdim=True).clamp(min=torch.finfo(norms.dtype).tiny)

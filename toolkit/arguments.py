@@ -1,0 +1,56 @@
+"""Numbers and types as people pass them: Python's own, numpy's, in tensors, or by name; taken as such or refused."""
+
+import operator
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from numbers import Real
+from typing import Any, SupportsIndex
+
+import torch
+
+Indices = SupportsIndex | Iterable[Any]
+"""A whole number or several: ints, numpy's integers, tensors and arrays of integers."""
+
+SHORT_NAMES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "fp64": "float64"}
+
+
+def plain(value: object) -> Any:
+    """What a tensor, an array, a series or a number of numpy's holds, as Python's own numbers and lists."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def as_index(value: object, name: str) -> int:
+    """Return a whole number as an int; raises `ValueError` for all else, True, False and 3.0 among it."""
+    found = plain(value)
+    if not isinstance(found, bool):
+        with suppress(TypeError):
+            return operator.index(found)
+    raise ValueError(f"{name} {found!r:.60} is not a whole number: give an int")
+
+
+def as_indices(values: object, name: str) -> tuple[int, ...]:
+    """Return one whole number or several as ints; raises `ValueError` as `as_index`."""
+    found = plain(values)
+    if isinstance(found, str | bytes | Mapping) or not isinstance(found, Iterable):
+        return (as_index(found, name),)
+    return tuple(as_index(each, name) for each in found)
+
+
+def as_number(value: object, name: str) -> float:
+    """Return a number as a float, be it nan or infinite; raises `ValueError` for what is none."""
+    found = plain(value)
+    if isinstance(found, bool) or not isinstance(found, Real):
+        raise ValueError(f"{name} {found!r:.60} is not a number: give a float")
+    return float(found)
+
+
+def as_dtype(value: object) -> torch.dtype:
+    """Return a floating-point type by its name in torch, or in short: bf16, fp16, fp32, fp64.
+
+    Raises `ValueError` for what is none.
+    """
+    name = str(value).removeprefix("torch.")
+    found = getattr(torch, SHORT_NAMES.get(name, name), None)
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ValueError(f"dtype {value!r:.60} is no floating-point type: give float32, bfloat16 or float16")
+    return found
