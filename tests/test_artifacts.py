@@ -7,7 +7,18 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from toolkit.artifacts import DiskFullError, provenance, read_json_object, read_tensors, sha256, write_json
+from toolkit.artifacts import (
+    DiskFullError,
+    is_finite,
+    provenance,
+    read_json_object,
+    read_sealed,
+    read_section,
+    read_tensors,
+    sha256,
+    write_json,
+    write_sealed,
+)
 
 
 def test_json_is_written_in_one_move_and_read_back(tmp_path, small_disk):
@@ -23,12 +34,56 @@ def test_json_is_written_in_one_move_and_read_back(tmp_path, small_disk):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"{", "a.json is not JSON"), (b"\xff", "a.json is not JSON"), (b"[1]", "a.json holds list, expected a JSON obj")],
+    [
+        (b"{", "a.json is not JSON"),
+        (b"\xff", "a.json is not JSON"),
+        (b"[1]", "a.json holds list, expected a JSON obj"),
+        (b"[" * 9999, "a.json is not JSON"),
+        (b"1" * 9999, "a.json is not JSON"),
+    ],
 )
 def test_what_is_no_json_object_is_refused(tmp_path, content, message):
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(ValueError, match=message):
         read_json_object(tmp_path / "a.json")
+
+
+def test_a_section_is_an_object_or_refused(tmp_path):
+    write_json(tmp_path / "a.json", {"run": {"k": 1}, "other": [1]})
+    assert read_section(tmp_path / "a.json", "run") == {"k": 1}
+    assert read_section(tmp_path / "a.json", "none") == {}
+    with pytest.raises(ValueError, match=r'a.json holds list under "other", expected a JSON object'):
+        read_section(tmp_path / "a.json", "other")
+
+
+def test_any_other_content_than_was_sealed_is_refused(tmp_path):
+    path, content = tmp_path / "a.json", {"a": [1, 2.5, None], "b": {"c": "é", "d": True}}
+    write_sealed(path, content)
+    assert read_sealed(path) == content
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        try:
+            assert read_sealed(path) == content  # a space, perhaps
+        except ValueError as error:
+            assert "a.json is not" in str(error)  # noqa: PT017
+    path.write_text("{}")
+    with pytest.raises(ValueError, match=r"a.json is not as it was written: its sha256 differs"):
+        read_sealed(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_nan_and_infinity_are_found(tmp_path, dtype):
+    for value in (float("nan"), float("inf"), -float("inf")):
+        tensor = torch.ones(3, 5, dtype=dtype)
+        assert is_finite(tensor)
+        tensor[2, 4] = value
+        assert not is_finite(tensor)
+        save_file({"a": torch.ones(2), "b": tensor}, tmp_path / "a.safetensors")
+        with pytest.raises(ValueError, match=r"a.safetensors holds NaN or infinity in 1 of 2 tensors, such as b"):
+            read_tensors(tmp_path / "a.safetensors", "a row")
+    assert is_finite(torch.arange(3))
+    assert is_finite(torch.empty(0, dtype=dtype))
 
 
 def test_tensors_are_read_and_other_files_named(tmp_path):

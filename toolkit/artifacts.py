@@ -14,10 +14,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 PACKAGES = ("torch", "nnsight", "transformers", "accelerate", "datasets", "safetensors", "numpy")
+SEAL = "seal"
+MEASURABLE = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class DiskFullError(OSError):
@@ -42,10 +45,37 @@ def read_json_object(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # nested without end is no JSON of ours either
         raise ValueError(f"{path} is not JSON: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds {type(content).__name__}, expected a JSON object")
+    return content
+
+
+def read_section(path: Path, name: str) -> dict[str, Any]:
+    """Read the object under `name` in a JSON file, empty where there is none; raises as `read_json_object`."""
+    section = read_json_object(path).get(name, {})
+    if not isinstance(section, dict):
+        raise ValueError(f'{path} holds {type(section).__name__} under "{name}", expected a JSON object')
+    return section
+
+
+def digest(content: Any) -> str:
+    """Sha256 of a value as JSON says it; the order of keys does not matter."""
+    said = json.loads(json.dumps(content))
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file in one move, with the sha256 of its content for `read_sealed`."""
+    replace_text(path, json.dumps({**content, SEAL: digest(content)}) + "\n")
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Read what `write_sealed` wrote; raises as `read_json_object`, and ValueError for other content than then."""
+    content = read_json_object(path)
+    if content.pop(SEAL, None) != digest(content):
+        raise ValueError(f"{path} is not as it was written: its sha256 differs")
     return content
 
 
@@ -110,17 +140,35 @@ def read_tensors(path: Path, expected: str, rows: Callable[[str, int], slice] | 
     `rows` says, by name and number of rows, which rows of a tensor are read; by default all.
 
     Raises:
-        ValueError: the file is missing, not safetensors, or cut short.
+        ValueError: the file is missing, not safetensors, cut short, or holds NaN or infinity.
     """
     if not path.is_file():
         raise ValueError(f"{path} does not exist: expected {expected}")
     try:
         with safe_open(path, "pt") as file:
-            return {name: _read_rows(file, name, rows) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: _read_rows(file, name, rows) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(
             f"{path} is corrupt, cut short, or no safetensors file ({error}): expected {expected}"
         ) from error
+    check_finite(path, tensors)
+    return tensors
+
+
+def check_finite(path: Path | str, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ValueError for tensors that hold NaN or infinity; `path` is where they come from."""
+    if broken := [name for name, tensor in tensors.items() if not is_finite(tensor)]:
+        raise ValueError(
+            f"{path} holds NaN or infinity in {len(broken)} of {len(tensors)} tensors, such as {broken[0]}: make or"
+            " copy it again"
+        )
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether a tensor holds neither NaN nor infinity; takes no memory, and passes over types that have neither."""
+    if tensor.dtype not in MEASURABLE or tensor.numel() == 0:
+        return True
+    return bool(torch.stack(tensor.aminmax()).isfinite().all())
 
 
 def _read_rows(file: Any, name: str, rows: Callable[[str, int], slice] | None) -> Tensor:

@@ -95,7 +95,7 @@ def test_a_run_whose_jobs_fail_for_good_names_the_batch_saves_itself_and_goes_on
     failed = r"batch \d+ of window 0 of the text: a job for .* failed 5 times on 127.0.0.1; the last time: .*500"
     assert re.search(rf"{failed}.* saved at step \d+ Go on with: .* --resume$", said)
     folder = RunFolder(path=tmp_path / "run")
-    saved = folder.load_checkpoint()
+    saved = folder.checkpoints.load()
     assert saved is not None
     assert 0 < saved.step == len(folder.records()) < 12
     ndif.faults.clear()

@@ -83,3 +83,18 @@ def test_a_finished_run_is_only_evaluated_again(train: Train, run_arguments: lis
     again = json.loads((folder / "metrics.json").read_text())
     timed = {name for name in metrics if "seconds" in name}
     assert {k: v for k, v in again.items() if k not in timed} == {k: v for k, v in metrics.items() if k not in timed}
+
+
+def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
+    train: Train, run_arguments: list[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    train(run_arguments)
+    before = results(folder)
+    tensors = folder / "checkpoints" / "step-000000040" / "tensors.safetensors"
+    content = tensors.read_bytes()
+    tensors.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    with pytest.warns(UserWarning, match="a newer checkpoint is damaged .* going on from .*step-000000035"):
+        train([*run_arguments, "--resume"])
+    assert results(folder) == before
+    assert tensors.read_bytes() == content

@@ -159,7 +159,7 @@ def test_a_checkpoint_takes_its_file(
     with open_run(replace(config, buffer_dtype="bf16"), pair) as run:
         next(run.steps())
         run.save()
-        files = run.folder.last_checkpoint().glob("*.safetensors")
+        files = run.folder.checkpoints.newest_whole().glob("*.safetensors")
     tensors = [(name, tensor.nbytes) for file in files for name, tensor in load_file(file).items()]
     models = tuple(shape_of(folder) for folder in organism_folders)
     plan = PlannedRun(models=models, layers=pair.layers, training=config.training, buffer_tokens=config.buffer_tokens)

@@ -49,8 +49,8 @@ def test_a_run_goes_on_from_each_kept_checkpoint(open_run: OpenRun, config: RunC
     with open_run(config, pair) as run:
         list(run.steps())
     weights, records = end_state(run)
-    assert [path.name for path in run.folder.checkpoints()] == ["step-000000035", "step-000000040"]
-    run.folder.checkpoints()[-1].rename(config.out / "checkpoints" / "lost")
+    assert [path.name for path in run.folder.checkpoints.paths()] == ["step-000000035", "step-000000040"]
+    run.folder.checkpoints.paths()[-1].rename(config.out / "checkpoints" / "lost")
     with (config.out / "metrics.jsonl").open("a") as file:
         file.write('{"step": 41, "tok')  # a line cut short by a kill
     with open_run(dataclasses.replace(config, resume=True), pair) as run:

@@ -3,27 +3,16 @@
 import errno
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-from torch import Tensor
-
-from toolkit.artifacts import (
-    DiskFullError,
-    as_json,
-    explaining_a_full_disk,
-    flush,
-    read_json_object,
-    read_tensors,
-    replace_text,
-)
-from toolkit.dictionaries.collectives import ALONE, Ranks
-from toolkit.harvest.feed import ShardState
-from toolkit.runs.shared_tensors import write_shared
+from toolkit.artifacts import DiskFullError, as_json, digest, read_json_object, read_section, replace_text
+from toolkit.dictionaries.training import StepMetrics
+from toolkit.runs.checkpoints import Checkpoints
 
 RUN_FILES = (
     "config.json",
@@ -34,19 +23,8 @@ RUN_FILES = (
     "report.html",
 )
 RUN_FOLDERS = ("checkpoints", "figures", "dictionary_learning")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Checkpoint:
-    """Everything a run needs to go on: tensors by name, a JSON state, and where each shard of the text stands.
-
-    Of several processes each has the shards that it reads, and perhaps only a part of the tensors' rows.
-    """
-
-    step: int
-    tensors: dict[str, Tensor]
-    state: dict[str, Any]
-    shards: dict[int, ShardState] = field(default_factory=dict)
+INPUTS = ("sha256", "data")
+RECORD_FIELDS = {each.name for each in fields(StepMetrics)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +61,16 @@ class RunFolder:
         path.mkdir(parents=True, exist_ok=True)
         return folder
 
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """The run's checkpoints; whose run they are of is checked where `run` is given."""
+        return Checkpoints(folder=self.path / "checkpoints", keep=self.keep)
+
+    def identity(self) -> str:
+        """A word for the run that the folder's files describe: its settings, models and data."""
+        settings, origin = ("config.json", "provenance.json")
+        return digest([self._section(settings, "run"), *(self._section(origin, name) for name in INPUTS)])
+
     def begin(self, settings: Mapping[str, Any], origin: Mapping[str, Any], *, resume: bool) -> None:
         """Write down the run's settings and where it comes from; what another run left goes, unless it is resumed.
 
@@ -90,11 +78,11 @@ class RunFolder:
             ValueError: the run to resume had other models or data.
         """
         if resume and (self.path / "provenance.json").exists():
-            before = self.read_json("provenance.json")
-            for name in ("sha256", "data"):
-                if before[name] != json.loads(json.dumps(origin[name])):
+            for name in INPUTS:
+                before = self._section("provenance.json", name)
+                if before != json.loads(json.dumps(origin[name])):
                     raise ValueError(
-                        f"{self.path} was started with other inputs ({name}: {before[name]} then, {origin[name]} now):"
+                        f"{self.path} was started with other inputs ({name}: {before} then, {origin[name]} now):"
                         " give the same ones, or another --out"
                     )
         elif not resume:
@@ -117,7 +105,7 @@ class RunFolder:
                 shutil.rmtree(self.path / name)
 
     def _check_settings(self, settings: Mapping[str, Any]) -> None:
-        saved = self.read_json("config.json").get("run", {})
+        saved = self._section("config.json", "run")
         wanted = json.loads(json.dumps(settings))
         differing = sorted(k for k in saved.keys() | wanted.keys() if saved.get(k) != wanted.get(k))
         if differing:
@@ -128,8 +116,13 @@ class RunFolder:
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file in one move."""
-        with self._explaining_a_full_disk():
+        with self.checkpoints.explaining_a_full_disk():
             replace_text(self.path / name, as_json(content))
+
+    def _section(self, name: str, key: str) -> dict[str, Any]:
+        """The object under `key` in a JSON file of the run; empty where there is no such file."""
+        path = self.path / name
+        return read_section(path, key) if path.exists() else {}
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Read a JSON file of the run."""
@@ -137,81 +130,31 @@ class RunFolder:
 
     def append_record(self, record: Mapping[str, Any]) -> None:
         """Add one line to `metrics.jsonl`."""
-        with self._explaining_a_full_disk(), (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        with (
+            self.checkpoints.explaining_a_full_disk(),
+            (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file,
+        ):
             file.write(json.dumps(record) + "\n")
 
     def records(self) -> list[dict[str, Any]]:
-        """The lines of `metrics.jsonl`."""
+        """The steps in `metrics.jsonl`; warns of lines that are no record of a step, and leaves them out."""
         path = self.path / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        if not path.exists():
+            return []
+        lines = path.read_text(encoding="utf-8", errors="replace").removesuffix("\n").split("\n")
+        records = {number: record for number, line in enumerate(lines, 1) if (record := _record(line))}
+        # The last line alone may be half written, by a process that was killed.
+        if damaged := [str(number) for number in range(1, len(lines)) if number not in records]:
+            warnings.warn(f"{path} is damaged: left out line {', '.join(damaged)}", stacklevel=2)
+        return list(records.values())
 
     def drop_records_after(self, step: int) -> None:
-        """Forget the lines of steps that a resumed run will take again."""
+        """Forget the lines of steps that a resumed run will take again, and those that are damaged."""
         path = self.path / "metrics.jsonl"
         if path.exists():
-            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            complete = [line for line in lines if line.endswith("}\n")]
-            with self._explaining_a_full_disk():
-                replace_text(path, "".join(line for line in complete if json.loads(line)["step"] <= step))
-
-    def save_checkpoint(
-        self, checkpoint: Checkpoint, ranks: Ranks = ALONE, has_rows: Callable[[str], bool] | None = None
-    ) -> Path:
-        """Write a checkpoint in one move, all ranks together, then drop all but the last `keep`.
-
-        `has_rows`: of which tensors each rank holds its rows alone; by default all ranks' are the same.
-        """
-        final = self.path / "checkpoints" / f"step-{checkpoint.step:09d}"
-        temporary = final.with_suffix(".tmp")
-        try:
-            with self._explaining_a_full_disk():
-                if ranks.is_first:
-                    shutil.rmtree(temporary, ignore_errors=True)
-                    temporary.mkdir(parents=True)
-                ranks.wait()
-                _write_part(temporary, checkpoint, ranks, has_rows)
-                ranks.wait()
-                if ranks.is_first:
-                    for file in temporary.iterdir():
-                        flush(file)
-                    shutil.rmtree(final, ignore_errors=True)
-                    temporary.rename(final)
-                    flush(final.parent)
-        finally:
-            if ranks.is_first:
-                shutil.rmtree(temporary, ignore_errors=True)
-        if ranks.is_first:
-            for old in self.checkpoints()[: -self.keep]:
-                shutil.rmtree(old)
-        return final
-
-    def checkpoints(self) -> list[Path]:
-        """The folders of whole checkpoints, oldest first."""
-        return sorted(path for path in (self.path / "checkpoints").glob("step-*") if path.suffix != ".tmp")
-
-    def last_checkpoint(self) -> Path | None:
-        """The newest whole checkpoint."""
-        return next(reversed(self.checkpoints()), None)
-
-    def load_checkpoint(
-        self, shards: Iterable[int] = (), rows: Callable[[str, int], slice] | None = None
-    ) -> Checkpoint | None:
-        """Read the newest whole checkpoint, of the shards of the text only these; None where there is none yet.
-
-        `rows` says, by name and number of rows, which rows of a tensor are read; by default all.
-        """
-        path = self.last_checkpoint()
-        if path is None:
-            return None
-        try:
-            tensors = read_tensors(path / "tensors.safetensors", "a checkpoint's tensors", rows)
-            state = read_json_object(path / "state.json")
-            held = {shard: _read_shard(path / _shard_name(shard)) for shard in shards}
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"checkpoint {path} cannot be read ({error}): remove it to go on from the one before"
-            ) from error
-        return Checkpoint(step=int(path.name.removeprefix("step-")), tensors=tensors, state=state, shards=held)
+            kept = [record for record in self.records() if record["step"] <= step]
+            with self.checkpoints.explaining_a_full_disk():
+                replace_text(path, "".join(json.dumps(record) + "\n" for record in kept))
 
     def require_space(self, checkpoint_bytes: int) -> None:
         """Refuse at once a run whose checkpoints will not fit.
@@ -239,32 +182,11 @@ class RunFolder:
             )
             raise
 
-    def _explaining_a_full_disk(self) -> AbstractContextManager[None]:
-        return explaining_a_full_disk(self.path, self._how_to_go_on)
 
-    def _how_to_go_on(self) -> str:
-        last = self.last_checkpoint()
-        kept = f"; the last checkpoint is whole: {last}" if last else ""
-        return f"{kept}: free some space, then --resume"
-
-
-def _write_part(folder: Path, checkpoint: Checkpoint, ranks: Ranks, has_rows: Callable[[str], bool] | None) -> None:
-    """Write what this rank has of a checkpoint."""
-    for shard, held in checkpoint.shards.items():
-        save_file(held.tensors, folder / f"{_shard_name(shard)}.safetensors")
-        (folder / f"{_shard_name(shard)}.json").write_text(json.dumps(held.state), encoding="utf-8")
-    if has_rows is not None:
-        write_shared(folder / "tensors.safetensors", checkpoint.tensors, has_rows, ranks)
-    elif ranks.is_first:
-        save_file(checkpoint.tensors, folder / "tensors.safetensors")
-    if ranks.is_first:
-        (folder / "state.json").write_text(json.dumps(checkpoint.state), encoding="utf-8")
-
-
-def _shard_name(shard: int) -> str:
-    return f"shard-{shard:05d}"
-
-
-def _read_shard(path: Path) -> ShardState:
-    tensors = read_tensors(path.with_suffix(".safetensors"), "the shuffle buffer of a shard of the text")
-    return ShardState(tensors, read_json_object(path.with_suffix(".json")))
+def _record(line: str) -> dict[str, Any] | None:
+    """The record of a step that a line holds, or None where it is damaged."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and record.keys() >= RECORD_FIELDS else None

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from torch import distributed
 
-from toolkit.artifacts import read_json_object
+from toolkit.artifacts import read_section
 from toolkit.dictionaries.collectives import ALONE, Ranks
 from toolkit.models.processes import is_first_to_fail, n_processes, own_device
 from toolkit.models.tensor_parallel import is_leading
@@ -81,5 +81,5 @@ def _shards_before(config: RunConfig) -> int | None:
     settings = config.out / "config.json"
     if not (config.resume and settings.exists()):
         return None
-    shards: int | None = read_json_object(settings).get("run", {}).get("shards")
+    shards: int | None = read_section(settings, "run").get("shards")
     return shards

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import torch
 
-from toolkit.artifacts import provenance, read_json_object, sha256
+from toolkit.artifacts import provenance, read_section, sha256
 from toolkit.dictionaries.configs import CrosscoderConfig, TrainingConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.formats import find_checkpoint
@@ -187,14 +187,14 @@ def _run_settings(config: FindingsConfig, crosscoder: CrosscoderConfig) -> RunCo
 
 def _read_run(folder: Path) -> RunConfig | None:
     path = folder / "config.json"
-    saved: Mapping[str, Any] | None = read_json_object(path).get("run") if path.is_file() else None
-    if saved is None:
+    saved = read_section(path, "run") if path.is_file() else {}
+    if not saved:
         return None
     try:
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
         training = TrainingConfig(**cast(dict[str, Any], values.pop("training")))
         return RunConfig(training=training, **cast(dict[str, Any], values))
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, ValueError) as error:
         raise ValueError(f'{path}: its "run" section is not that of a run ({error}): remove the section') from error
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import tyro
 
-from toolkit.artifacts import replace_text
+from toolkit.artifacts import read_section, replace_text
 from toolkit.dictionaries.collectives import Ranks
 from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
@@ -161,7 +161,7 @@ def _names_before(folder: RunFolder) -> set[str]:
     """The crosscoders of the sweep that the folder holds, by name; none where it holds no sweep."""
     if not (folder.path / "config.json").exists():
         return set()
-    swept = folder.read_json("config.json").get("run", {}).get("swept", {})
+    swept = read_section(folder.path / "config.json", "run").get("swept", {})
     return {_name(values) for values in _combinations(swept)}
 
 

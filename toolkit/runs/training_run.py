@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -18,7 +18,8 @@ from toolkit.harvest.feed import Feed, Shuffling
 from toolkit.harvest.residual import ActivationSource
 from toolkit.harvest.stopwatch import Stopwatch
 from toolkit.models.pair import ModelPair
-from toolkit.runs.folder import Checkpoint, RunFolder
+from toolkit.runs.checkpoints import Checkpoint
+from toolkit.runs.folder import RunFolder
 from toolkit.runs.interrupts import Interrupted, InterruptGuard
 from toolkit.runs.settings import RunConfig
 
@@ -62,7 +63,8 @@ class TrainingRun:
         """Tokens kept, and dropped by reason, by all ranks up to the last activation that entered a buffer: known when
         the steps have ended."""
         self._started = time.perf_counter()
-        checkpoint = folder.load_checkpoint(sources, self._own_rows) if config.resume else None
+        self._checkpoints = replace(folder.checkpoints, run=folder.identity() if ranks.is_first else None)
+        checkpoint = self._checkpoints.load(sources, self._own_rows, ranks) if config.resume else None
         self._before: float = checkpoint.state["seconds"] if checkpoint else 0.0
         self._saved_step = checkpoint.step if checkpoint else -1
         self._feed = Feed(sources, _shuffling(config), pair.device, checkpoint.shards if checkpoint else None)
@@ -162,7 +164,7 @@ class TrainingRun:
             self.folder.append_record(asdict(step) if len(self.plans) == 1 else {"plan": name} | asdict(step))
 
     def _with_checkpoint(self, error: NonFiniteError) -> NonFiniteError:
-        error.add_note(f"last good checkpoint: {self.folder.last_checkpoint() or 'none yet'}")
+        error.add_note(f"last good checkpoint: {self._checkpoints.newest_whole() or 'none yet'}")
         return error
 
     def data_ended(self) -> str:
@@ -210,7 +212,7 @@ class TrainingRun:
                 shards=self._feed.state_dict(),
             )
             has_rows = has_latent_rows if self._split.latents.size > 1 else None
-            self.folder.save_checkpoint(checkpoint, self._ranks, has_rows)
+            self._checkpoints.save(checkpoint, self._ranks, has_rows)
         self._saved_step = self.trainer.steps_done
 
     def __enter__(self) -> "TrainingRun":
@@ -227,7 +229,7 @@ class TrainingRun:
         name = plan or next(iter(self.plans))
         if self._split.latents.size == 1:
             return self.trainers[name].crosscoder()
-        saved = self.folder.load_checkpoint()
+        saved = self._checkpoints.load()
         assert saved is not None, "the steps end with a checkpoint"
         return self._trainer(name, _by_plan(saved.tensors)[name], WHOLE).crosscoder().to(self._pair.device)
 
