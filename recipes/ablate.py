@@ -24,8 +24,9 @@ def main(config: AblationConfig) -> None:
     with console.stage("loading"):
         subject = Subject.open(config)
     with console.stage("ablation"):
-        study = measure_ablation(config, subject)
-    publish(config.out, console, ablation_findings(config, subject, study), subject.origin(config))
+        findings = ablation_findings(config, subject, measure_ablation(config, subject))
+        origin = subject.origin(config)
+    publish(config.out, console, findings, origin)
     console.times(console.seconds)
 
 

@@ -45,7 +45,8 @@ def main(config: CacheConfig) -> None:
         shards = range(config.shards or 1)
         caches = [open_cache(config, pair, corpus, shard=shard, whole=not config.repair) for shard in shards]
         if config.repair:
-            mended = ", ".join(name for cache in caches for name in mend(cache))
+            with console.stage("repair"):
+                mended = ", ".join(name for cache in caches for name in mend(cache))
             console.note(f"harvested again: {mended}" if mended else "nothing to repair: every shard is whole")
             return
         if config.remote:

@@ -21,9 +21,13 @@ from toolkit.runs.subject import Subject
 def main(config: LatentClassesConfig) -> None:
     """A trained crosscoder in; whose its latents are out."""
     console = RunConsole()
-    subject = Subject.open(config)
-    result = measure_latent_classes(config, subject)
-    publish(config.out, console, latent_classes_findings(config, subject, result), subject.origin(config))
+    with console.stage("loading"):
+        subject = Subject.open(config)
+    with console.stage("latent classes"):
+        findings = latent_classes_findings(config, subject, measure_latent_classes(config, subject))
+        origin = subject.origin(config)
+    publish(config.out, console, findings, origin)
+    console.times(console.seconds)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,9 @@ def main(config: RunCostsConfig) -> None:
     """Shapes and settings in; operations, bytes and hours out."""
     run = config.planned_run()
     ways = modes(run, max_memory=size_in_bytes(config.max_memory), sweep=config.sweep)
-    rate = choose_rate(config)
     console = RunConsole()
+    with console.stage("measuring the rate"):
+        rate = choose_rate(config)
     console.header("costs of a run", facts(config, run) | {"rate": rate.origin})
     console.table(parts_table(run))
     console.table(modes_table(run, ways, rate))

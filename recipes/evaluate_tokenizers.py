@@ -24,8 +24,9 @@ from toolkit.runs.command_line import run_recipe
 def main(config: TokenizerEvaluationConfig) -> None:
     """Models and texts in; bits per byte out."""
     console = RunConsole()
-    found = measure_tokenizer_evaluation(config)
-    findings = tokenizer_findings(config, found)
+    with console.stage("bits a byte"):
+        found = measure_tokenizer_evaluation(config)
+        findings = tokenizer_findings(config, found)
     origin = provenance(seed=config.seed, data=found.origin, inputs=found.inputs)
     publish(config.out, console, findings, origin)
 

@@ -26,8 +26,9 @@ def main(config: WordGeometryConfig) -> None:
         pair = open_models(config)
     with console.stage("word pairs"):
         found = measure_word_geometry(config, pair)
-    findings = word_geometry_findings(config, pair, found)
-    publish(config.out, console, findings, controlled_origin(config, pair, word_origins(found)))
+        findings = word_geometry_findings(config, pair, found)
+        origin = controlled_origin(config, pair, word_origins(found))
+    publish(config.out, console, findings, origin)
     console.times(console.seconds)
 
 

@@ -25,11 +25,15 @@ from toolkit.runs.subject import open_models
 def main(config: LayerDivergenceConfig) -> None:
     """Two models in; their distance at every layer out."""
     console = RunConsole()
-    pair = open_models(config)
-    run, corpus = open_text(config, pair)
-    found = measure_layer_divergence(config, pair, run, corpus)
-    findings = layer_divergence_findings(pair, run, found)
-    publish(config.out, console, findings, controlled_origin(config, pair, corpus.origin))
+    with console.stage("loading models"):
+        pair = open_models(config)
+        run, corpus = open_text(config, pair)
+    with console.stage("layer divergence"):
+        found = measure_layer_divergence(config, pair, run, corpus)
+        findings = layer_divergence_findings(pair, run, found)
+        origin = controlled_origin(config, pair, corpus.origin)
+    publish(config.out, console, findings, origin)
+    console.times(console.seconds)
 
 
 if __name__ == "__main__":

@@ -17,13 +17,16 @@ from toolkit.harvest.documents import local_files
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings_page import publish
 from toolkit.runs.command_line import run_recipe
+from toolkit.tracking import track
 
 
 def main(config: PrepareConfig) -> None:
     """Records in; text and what is known of it out."""
     console = RunConsole()
-    findings = prepared_findings(config, prepare(config))
-    inputs = {path: sha256(Path(path)) for path in local_files(config.data)}
+    with console.stage("text"):
+        findings = prepared_findings(config, prepare(config))
+        files = track(local_files(config.data), "hashing", "files")
+        inputs = {path: sha256(Path(path)) for path in files}
     origin = provenance(seed=config.seed, data={"source": config.data}, inputs=inputs)
     publish(config.out, console, findings, origin)
 

@@ -28,8 +28,7 @@ def main(config: ReproductionConfig) -> None:
     origin = controlled_origin(config, subject.pair, subject.corpus.origin)
     parts = {}
     for number, (name, find) in enumerate(asked.items(), start=1):
-        console.note(f"{number} of {len(asked)}: {name}")
-        with console.stage(name):
+        with console.stage(f"{number} of {len(asked)}: {name}"):
             parts[name] = find(subject)
         write_findings(config.out, parts[name], origin)
     results = reproduction_results(parts)

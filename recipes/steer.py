@@ -24,9 +24,10 @@ def main(config: SteeringConfig) -> None:
     console = RunConsole()
     with console.stage("loading"):
         subject = Subject.open(config)
-    with console.stage("answering"):
-        study = measure_steering(config, subject)
-    publish(config.out, console, steering_findings(config, subject, study), subject.origin(config))
+    with console.stage("steering"):
+        findings = steering_findings(config, subject, measure_steering(config, subject))
+        origin = subject.origin(config)
+    publish(config.out, console, findings, origin)
     console.times(console.seconds)
 
 

@@ -31,9 +31,11 @@ def main(config: SweepConfig) -> None:
     with open_ranks() as ranks:
         config = share_out(config, ranks)
         console = RunConsole(quiet=not ranks.is_first)
-        pair = on_own_device(config, ranks).open_to_site(config.layers)
+        with console.stage("loading models"):
+            pair = on_own_device(config, ranks).open_to_site(config.layers)
         corpus = open_corpus(config.data, text_field=config.text_field, mix=config.mix, seed=config.seed)
-        origin = provenance(seed=config.seed, data=corpus.origin, inputs=pair.fingerprints()) | remote_record(pair)
+        with console.stage("hashing models"):
+            origin = provenance(seed=config.seed, data=corpus.origin, inputs=pair.fingerprints()) | remote_record(pair)
         folder, folders = open_folders(config, origin, ranks)
         sources = open_training(config, pair, corpus, ranks)
         with TrainingRun(config, pair, sources, folder, plans=config.plans, ranks=ranks) as run:
@@ -49,12 +51,12 @@ def main(config: SweepConfig) -> None:
     if run.trainer.tokens_seen < config.training.steps * config.training.batch_tokens:
         console.warn(run.data_ended())
     save_crosscoders(config, run, folders)
-    with folder.evaluating():
+    with console.stage("loading models"), folder.evaluating():
         pair = config.open_whole(pair)
     found = {}
-    for name, own in folders.items():
-        console.note(f"evaluating {name}")
-        found[name] = evaluate_saved(config.alone(name), pair, corpus, run, own)
+    for number, (name, own) in enumerate(folders.items(), start=1):
+        with console.stage(f"{number} of {len(folders)}: evaluating {name}"):
+            found[name] = evaluate_saved(config.alone(name), pair, corpus, run, own)
     metrics = {name: each for name, each in found.items() if not isinstance(each, Exception)}
     if metrics:
         publish(config.out, console, sweep_findings(config, pair, metrics), origin)

@@ -17,9 +17,10 @@ strongest examples only; here each latent also shows a random sample of all its 
 from toolkit.findings.top_examples import (
     TopExamplesConfig,
     browser_facts,
-    measure_top_examples,
+    examine_latents,
     open_reading,
     open_store,
+    read_on,
     top_examples_findings,
 )
 from toolkit.reports.console import RunConsole
@@ -27,19 +28,25 @@ from toolkit.reports.findings_page import publish
 from toolkit.reports.latent_browser import write_browser
 from toolkit.runs.command_line import run_recipe
 from toolkit.runs.subject import Subject
+from toolkit.tracking import track
 
 
 def main(config: TopExamplesConfig) -> None:
     """A crosscoder in; its latents' examples, to be looked through, out."""
     console = RunConsole()
-    subject = Subject.open(config)
+    with console.stage("loading"):
+        subject = Subject.open(config)
     with open_store(config, subject) as store:
         reading = open_reading(config, subject, store)
         done = min(reading.firing.tokens, config.tokens)
         with console.progress("reading", config.tokens, start_tokens=done) as progress:
-            records = measure_top_examples(config, subject, reading, progress)
-    browser = write_browser(config.out, records.entries(), browser_facts(subject, records))
-    publish(config.out, console, top_examples_findings(config, subject, records), subject.origin(config))
+            read_on(config, reading, progress)
+        with console.stage("latents"):
+            records = examine_latents(config, subject, reading)
+            entries = track(records.entries(), "writing pages", "latents", total=len(records.latents))
+            browser = write_browser(config.out, entries, browser_facts(subject, records))
+            findings, origin = top_examples_findings(config, subject, records), subject.origin(config)
+    publish(config.out, console, findings, origin)
     console.note(f"latents to look through: {browser}")
 
 

@@ -48,7 +48,8 @@ def main(config: RunConfig) -> None:
         corpus = open_corpus(config.data, text_field=config.text_field, mix=config.mix, seed=config.seed)
         ranks.wait()  # until all have looked into the folder
         if ranks.is_first:
-            origin = provenance(seed=config.seed, data=corpus.origin, inputs=pair.fingerprints())
+            with console.stage("hashing models"):
+                origin = provenance(seed=config.seed, data=corpus.origin, inputs=pair.fingerprints())
             folder.begin(config.settings(), origin | remote_record(pair), resume=config.resume)
         console.header(f"Crosscoder on {describe_pair(config)}", run_header(config, pair))
         run = train(config, pair, corpus, folder, console, ranks)

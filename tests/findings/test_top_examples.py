@@ -12,9 +12,10 @@ from toolkit.findings.latent_records import LatentRecords
 from toolkit.findings.top_examples import (
     TopExamplesConfig,
     browser_facts,
-    measure_top_examples,
+    examine_latents,
     open_reading,
     open_store,
+    read_on,
     top_examples_findings,
 )
 from toolkit.geometry.decoder_norms import nrn
@@ -52,7 +53,9 @@ def measure(subject: Subject, tmp_path: Path) -> Measure:
         config = TopExamplesConfig(out=tmp_path / "out", tokens=600, top=3, sampled=4, **changes)
         said: list[int] = []
         with open_store(config, subject) as store:
-            records = measure_top_examples(config, subject, open_reading(config, subject, store), said.append)
+            reading = open_reading(config, subject, store)
+            read_on(config, reading, said.append)
+            records = examine_latents(config, subject, reading)
         assert said == sorted(said)
         assert said[-1] == 600
         return config, records
@@ -155,7 +158,7 @@ def test_another_crosscoder_does_not_go_on_with_the_file(subject: Subject, tmp_p
     config = TopExamplesConfig(out=tmp_path)
     with open_store(config, subject) as store:
         less = dataclasses.replace(config, tokens=100)
-        measure_top_examples(less, subject, open_reading(less, subject, store), print)
+        read_on(less, open_reading(less, subject, store), print)
     other = Crosscoder(subject.crosscoder.config)
     with pytest.raises(ValueError, match=r"begun with other settings .*crosscoder: "):
         open_store(config, dataclasses.replace(subject, crosscoder=other))

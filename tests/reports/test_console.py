@@ -1,4 +1,5 @@
 import io
+import re
 import time
 
 import pytest
@@ -7,6 +8,7 @@ from rich.console import Console
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings import Estimate, Findings, Table
 from toolkit.reports.run_report import RunReport
+from toolkit.tracking import is_watched, track
 
 
 @pytest.fixture
@@ -16,7 +18,7 @@ def out() -> io.StringIO:
 
 @pytest.fixture
 def console(out: io.StringIO) -> RunConsole:
-    return RunConsole(Console(file=out, width=80), every_seconds=0.0)
+    return RunConsole(Console(file=out, width=80), every_seconds=0.01)
 
 
 def rows(out: io.StringIO) -> list[str]:
@@ -40,13 +42,23 @@ def test_notes_and_warnings_are_no_markup(console: RunConsole, out: io.StringIO)
     assert rows(out) == ["kept [bold]", "warning: id 5 [x] differs"]
 
 
+def wait_for(text: str, out: io.StringIO) -> None:
+    """Until another thread has written it."""
+    for _ in range(500):
+        if text in out.getvalue():
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"{text!r} was not written: {out.getvalue()}")
+
+
 def test_progress_off_a_terminal_is_plain_lines(console: RunConsole, out: io.StringIO) -> None:
     with console.progress("training", 1000) as tick:
         tick(500, fve=(0.9, 0.8), l0=14.0, dead_share=0.05)
+        wait_for("training 50%", out)
         tick(1000)
     lines = rows(out)
-    assert lines[0].startswith("training 50% 500 of 1.00k tokens")
-    assert lines[1] == "FVE base 0.900, distilled 0.800 L0 14.0 dead 5.0 %"
+    said = next(index for index, line in enumerate(lines) if line.startswith("training 50% 500 of 1.00k tokens"))
+    assert lines[said + 1] == "FVE base 0.900, distilled 0.800 L0 14.0 dead 5.0 %"
     assert lines[-1].startswith("training 100%")
     assert "\x1b" not in out.getvalue()
 
@@ -64,6 +76,56 @@ def test_progress_on_a_terminal_ends_with_the_last_state(out: io.StringIO) -> No
         tick(1000, fve=(0.9, 0.8), l0=14.0, dead_share=0.05)
     assert "1.00k of 1.00k tokens" in out.getvalue()
     assert out.getvalue().count("FVE base 0.900, distilled 0.800") >= 1
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show short work too."""
+    monkeypatch.setattr("toolkit.reports.console.SOON", 0.0)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_stage_off_a_terminal_tells_how_far_it_is_and_what_it_took(console: RunConsole, out: io.StringIO) -> None:
+    with console.stage("ablation"):
+        for number in track([1, 2], "counting firings", "batches"):
+            if number == 2:
+                wait_for("ablation: counting firings 50%", out)
+    lines = rows(out)
+    assert any(line.startswith("ablation: counting firings 50% 1 of 2 batches") for line in lines)
+    assert re.fullmatch(r"ablation: counting firings 100% 2 of 2 batches .* took 0\.\d s", lines[-1])
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_stage_without_anything_to_count_tells_its_time(console: RunConsole, out: io.StringIO) -> None:
+    with console.stage("loading"):
+        wait_for("so far", out)
+    lines = rows(out)
+    assert re.fullmatch(r"loading 0\.\d s so far", lines[0])
+    assert re.fullmatch(r"loading took 0\.\d s", lines[-1])
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_stage_on_a_terminal_has_a_bar_with_count_and_time_left(out: io.StringIO) -> None:
+    terminal = RunConsole(Console(file=out, width=80, force_terminal=True, color_system=None))
+    with terminal.stage("ablation"):
+        for number in track([1, 2], "counting firings", "batches"):
+            if number == 2:
+                wait_for("1 of 2 batches", out)
+    assert "━" in out.getvalue()
+    assert " left" in out.getvalue()
+    assert re.search(r"2 of 2 batches .* took 0\.\d s", out.getvalue())
+
+
+def test_a_stage_of_less_than_a_second_says_nothing(console: RunConsole, out: io.StringIO) -> None:
+    with console.stage("ablation"):
+        list(track(range(3), "counting firings", "batches"))
+    assert out.getvalue() == ""
+
+
+def test_nobody_is_told_after_the_stage(console: RunConsole, out: io.StringIO) -> None:
+    with console.stage("ablation"):
+        assert is_watched()
+    assert not is_watched()
 
 
 def test_stages_add_up_also_when_they_fail(console: RunConsole) -> None:

@@ -23,6 +23,7 @@ from toolkit.runs.control import CONTROL, ControlConfig, is_embedded, open_contr
 from toolkit.runs.settings import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
 from toolkit.runs.streams import fitting_tokens, open_mask, open_tokens
 from toolkit.runs.subject import TextConfig
+from toolkit.tracking import track
 
 LEVEL = 0.99
 ENDS = {"mean": "value", "low": "low", "high": "high"}
@@ -86,7 +87,8 @@ def measure_layer_divergence(
     """
     generator = torch.Generator().manual_seed(config.seed)
     others = {DISTILLED: pair.distilled, **open_control(config, pair)}
-    batches = _batches(config, pair, run, corpus)
+    chosen = _batches(config, pair, run, corpus)
+    batches = track(chosen, "reading text", "tokens", total=config.tokens, size=lambda batch: int(batch[1].sum()))
     parts = [_document_sums(pair, others, *batch, generator) for batch in batches]
     if not parts:
         raise ValueError(f"{run.data} holds no document of two tokens: give text to compare the models on")

@@ -23,6 +23,7 @@ from toolkit.models.presets import find_pair
 from toolkit.models.tokenizers import Clashes, check_same_tokens, describe_clashes, encode
 from toolkit.reports.data_figures import length_bins, length_histogram
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table
+from toolkit.tracking import track
 
 SPLITS = ("train", "held_out")
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -111,7 +112,7 @@ def _write(config: PrepareConfig, paths: dict[str, Path], texts: Iterator[tuple[
     lengths: dict[str, list[int]] = {split: [] for split in SPLITS}
     with ExitStack() as stack:
         files = {split: stack.enter_context(path.open("w", encoding="utf-8")) for split, path in paths.items()}
-        for (question, text), length in texts:
+        for (question, text), length in track(texts, "laying out", "texts", total=config.documents):
             split = "held_out" if _draw(question, config.seed) < config.held_out else "train"
             files[split].write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
             lengths[split].append(length)

@@ -23,6 +23,7 @@ from toolkit.models.tracing import TracedModel
 from toolkit.reports.data_figures import estimates_by_name
 from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Headline, Table
 from toolkit.runs.models import ModelAccess
+from toolkit.tracking import track
 
 TRIO = tuple(str(CHECKOUT / "artifacts" / "organism" / name) for name in ("base", "distilled", "control"))
 TEXT_SEPARATOR = "<|endoftext|>"
@@ -98,12 +99,13 @@ def measure_tokenizer_evaluation(config: TokenizerEvaluationConfig) -> Tokenizer
     whole = "".join(texts).encode()
     readings: list[Reading] = []
     inputs: dict[str, str] = {}
-    for source, label, tokenizer in zip(config.models, _labels(config.models), own, strict=True):
+    asked = list(zip(config.models, _labels(config.models), own, strict=True))
+    for source, label, tokenizer in track(asked, "reading texts", "models"):
         model = config.open_model(source, tokenizer)
         inputs |= fingerprint(source, remote=config.remote)
-        readings.append(_read(label, model, tokenizer, texts))
-        for other, other_tokenizer in others.items():
-            readings.append(_read(f"{label}, tokenizer of {Path(other).name}", model, other_tokenizer, texts))
+        with_others = [(f"{label}, tokenizer of {Path(other).name}", each) for other, each in others.items()]
+        for name, each in track([(label, tokenizer), *with_others], "tokenizers", "tokenizers"):
+            readings.append(_read(name, model, each, texts))
     return TokenizerEvaluation(
         readings=readings,
         n_bytes=torch.tensor([float(len(text.encode())) for text in texts]),

@@ -103,15 +103,17 @@ def open_reading(config: TopExamplesConfig, subject: Subject, store: ExampleStor
     )
 
 
-def measure_top_examples(
-    config: TopExamplesConfig, subject: Subject, reading: ExamplePass, progress: Callable[[int], None]
-) -> LatentRecords:
-    """Read the text on, then compare decoder rows and read them by the logit lens.
-
-    `progress` is told the tokens read so far. Raises `ValueError` for latents asked for by index that never fired.
-    """
+def read_on(config: TopExamplesConfig, reading: ExamplePass, progress: Callable[[int], None]) -> None:
+    """Read the text on; `progress` is told the tokens read so far."""
     for tokens in reading.read(config.tokens):
         progress(min(tokens, config.tokens))
+
+
+def examine_latents(config: TopExamplesConfig, subject: Subject, reading: ExamplePass) -> LatentRecords:
+    """Compare decoder rows of what was read, and read them by the logit lens.
+
+    Raises `ValueError` for latents asked for by index that never fired.
+    """
     check_alive(reading.firing, config.latents)
     alive = tuple((reading.firing.fired > 0).nonzero()[:, 0].tolist())
     return _records(config, subject, reading, tuple(dict.fromkeys(config.latents)) or alive)

@@ -19,6 +19,7 @@ from toolkit.models.pair import ModelPair
 from toolkit.models.presets import CHECKOUT
 from toolkit.models.tracing import TracedModel
 from toolkit.runs.control import ControlConfig, is_embedded, open_control
+from toolkit.tracking import track
 
 DIMS = (2, 5, 10, 20)
 FEWEST_PAIRS = 8  # of fewer, too many resamples hold no four pairs to compare
@@ -88,7 +89,7 @@ def measure_word_geometry(config: WordGeometryConfig, pair: ModelPair) -> WordGe
     draws = {words.name: PairDraws.draw(len(words.pairs), generator) for words in kept}
     measured = {
         name: _measure_model(model, rows, draws, pair.layers[0], config.shared_components)
-        for name, model in models.items()
+        for name, model in track(models.items(), "measuring", "models")
     }
     return WordGeometry(
         given=given,
@@ -114,7 +115,7 @@ def _measure_model(
     sizes = [2 * of_class.weights.shape[1] for of_class in draws.values()]
     embeddings, states = word_states(model, rows, [0, layer])
     shared = Components.fit(states) if shared_components else None
-    by_class = zip(draws, embeddings.split(sizes), states.split(sizes), strict=True)
+    by_class = track([*zip(draws, embeddings.split(sizes), states.split(sizes), strict=True)], "classes", "classes")
     return {name: _measure_class(embedded, at_site, draws[name], shared) for name, embedded, at_site in by_class}
 
 
@@ -128,8 +129,9 @@ def _measure_class(
     components = shared or Components.fit(at_site)
     projected = {dims: components.project(at_site, dims) for dims in DIMS}
     of_embeddings = Components.fit(embedded).project(embedded, max(DIMS))
+    counted = track(projected.items(), "dimensions", "dimensions")
     return ModelGeometry(
-        by_dims={dims: parallelogram_loss(x[::2], x[1::2], draws) for dims, x in projected.items()},
+        by_dims={dims: parallelogram_loss(x[::2], x[1::2], draws) for dims, x in counted},
         variance_explained={dims: components.variance_explained(dims) for dims in DIMS},
         embedded=parallelogram_loss(of_embeddings[::2], of_embeddings[1::2], draws, scaled_losses),
     )

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from toolkit.geometry.pair_draws import PairDraws
+from toolkit.tracking import track
 
 LOSSES_AT_ONCE = 200_000
 PERCENTILES = torch.linspace(0, 1, 101, dtype=torch.float64)
@@ -130,7 +131,8 @@ def _shuffled(
     sums = torch.zeros(2, len(draws.weights))
     means: list[Tensor] = []
     quantiles: list[Tensor] = []
-    for partners in draws.partners.split(max(1, LOSSES_AT_ONCE // (n_blocks * size**2))):
+    together = max(1, LOSSES_AT_ONCE // (n_blocks * size**2))
+    for partners in track(draws.partners.split(together), "shuffles", "shuffles", total=len(draws.partners), size=len):
         own, given = draws.blocks.repeat(len(partners), 1), partners[:, draws.blocks].flatten(0, 1)
         losses = measure(first[own], second[given])
         counted = _of_four_pairs(own, given)

@@ -12,6 +12,7 @@ from toolkit.harvest.cache_folder import CacheFolder
 from toolkit.harvest.cache_shards import GrowingShard
 from toolkit.harvest.cache_types import StoredChunk, squared_norms, store
 from toolkit.harvest.residual import ActivationSource
+from toolkit.tracking import track
 
 Chunks = Generator[Float[Tensor, "token stream d_model"], None, None]
 
@@ -105,6 +106,7 @@ class CachedActivations:
         again = GrowingShard()
         with self.folder.writing(self._begin):
             self._live.load_state_dict(self.folder.start_of(number) or self._begin)
-            for chunk in islice(self._live, self.folder.shards[number].chunks):
+            chunks = self.folder.shards[number].chunks
+            for chunk in track(islice(self._live, chunks), "harvesting", "chunks", total=chunks):
                 self._add(chunk, again)
             self.folder.replace(number, again)

@@ -16,6 +16,7 @@ from toolkit.models.edits import Edit
 from toolkit.models.measuring import measure
 from toolkit.models.pair import ModelPair
 from toolkit.models.reductions import target_at_end
+from toolkit.tracking import track
 
 Positions = Literal["predict", "prefix", "all"]
 """predict: only where the word is predicted; prefix: every token up to there but the first; all: the first too."""
@@ -79,9 +80,10 @@ def ablation_effects(
     batches = [(*each, _positions(each[1], method.positions)) for each in targets.batches(BATCH_TOKENS)]
     rows = ((batch.input_ids, batch.attention_mask, positions) for _, batch, positions in batches)
     reads = list(pair.selected_each(rows))
-    for index, (name, model) in enumerate(zip(pair.names, (pair.base, pair.distilled), strict=True)):
+    models = list(zip(pair.names, (pair.base, pair.distilled), strict=True))
+    for index, (name, model) in enumerate(track(models, "models", "models")):
         stream = stream_index(crosscoder, name, method.layer)
-        for (where, batch, positions), read in zip(batches, reads, strict=True):
+        for (where, batch, positions), read in zip(track(batches, "batches", "batches"), reads, strict=True):
             codes = crosscoder.encode(read.to(crosscoder.b_dec))
             unedited = _edit(crosscoder, codes, None, stream, positions, method) if method.spliced else None
             edits = [unedited, *(_edit(crosscoder, codes, arm, stream, positions, method) for arm in arms)]

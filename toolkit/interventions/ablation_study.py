@@ -19,6 +19,7 @@ from toolkit.latents.coded_batches import coded_batches
 from toolkit.latents.firing import FiringCounts, Place
 from toolkit.latents.selection import Rule, matched_latents, random_latents, select_latents
 from toolkit.models.pair import ModelPair
+from toolkit.tracking import track
 
 ARMS = ("chosen", "random", "matched")
 
@@ -174,10 +175,11 @@ def _read(
     search = TargetSearch(lexicon, settings.undecided)
     batches = list(batches)
     choosing = (TokenBatch(batch.input_ids[::2], batch.attention_mask[::2]) for batch in batches)
-    for coded in coded_batches(pair, crosscoder, choosing, mask):
+    coded_each = coded_batches(pair, crosscoder, choosing, mask)
+    for coded in track(coded_each, "counting firings", "batches", total=len(batches)):
         counts.add(coded.input_ids, coded.selected, coded.codes)
     testing = (TokenBatch(batch.input_ids[1::2], batch.attention_mask[1::2]) for batch in batches)
-    for rows in testing:
+    for rows in track(testing, "looking for words", "batches", total=len(batches)):
         if len(rows.input_ids):
             search.add(pair, rows, mask.tokens(rows))
     return counts, search.draw(settings.targets, torch.Generator().manual_seed(settings.seed))

@@ -17,6 +17,7 @@ from toolkit.models.measuring import measure
 from toolkit.models.pair import ModelPair
 from toolkit.models.reductions import divergence_and_loss
 from toolkit.models.tracing import TracedModel
+from toolkit.tracking import track
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,9 @@ def splice_effects(
     """
     reads = [
         _Read(batch, selected, crosscoder(activations.float()))
-        for batch, selected, activations in read_batches(pair, batches, mask)
+        for batch, selected, activations in track(
+            read_batches(pair, batches, mask), "reading text to splice", "batches"
+        )
     ]
     n = sum(int(read.predicts.sum()) for read in reads)
     if n == 0:
@@ -72,8 +75,9 @@ def splice_effects(
     models = zip(pair.names, (pair.base, pair.distilled), strict=True)
     sites = [(name, model, layer) for name, model in models for layer in pair.layers]
     effects = []
-    for stream, (name, model, layer) in enumerate(sites):
-        sums = torch.stack([_sums(model, layer, read, stream, mean[stream]) for read in reads]).sum(dim=0)
+    for stream, (name, model, layer) in enumerate(track(sites, "splicing", "sites")):
+        batches_sums = [_sums(model, layer, read, stream, mean[stream]) for read in track(reads, "batches", "batches")]
+        sums = torch.stack(batches_sums).sum(dim=0)
         effects.append(_effect(name, layer, sums / n, n))
     return effects
 

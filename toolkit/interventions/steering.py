@@ -14,6 +14,7 @@ from toolkit.models.chat import closing_ids, thinking_prompt
 from toolkit.models.generation import Sampling
 from toolkit.models.tokenizers import encode
 from toolkit.models.tracing import TracedModel
+from toolkit.tracking import track
 
 ROWS = 256
 
@@ -91,7 +92,7 @@ def answer_under(
         for arm in range(len(shifts))
     ]
     written: list[list[int]] = []
-    for start in range(0, len(grid), ROWS):
+    for start in track(range(0, len(grid), ROWS), "answering", "batches"):
         rows = grid[start : start + ROWS]
         sampling = Sampling(
             new_tokens=writing.new_tokens,

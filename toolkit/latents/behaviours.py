@@ -18,6 +18,7 @@ from toolkit.latents.span_labels import LabelledDocument, LabelledDocuments, Lab
 from toolkit.models.pair import ModelPair
 from toolkit.organism.corpus import documents
 from toolkit.organism.documents import BEHAVIOURS
+from toolkit.tracking import track
 
 BATCH_TOKENS = 8192
 
@@ -70,7 +71,10 @@ def labelled_codes(
     chunks = [range(first, min(first + n_rows, len(ids))) for first in range(0, len(ids), n_rows)]
     batches = (TokenBatch(_padded(ids, rows, 0), (_padded(ids, rows, -1) >= 0).long()) for rows in chunks)
     parts: list[tuple[Tensor, ...]] = []
-    for coded, rows in zip(coded_batches(pair, crosscoder, batches, mask), chunks, strict=True):
+    counted = track(
+        coded_batches(pair, crosscoder, batches, mask), "reading labelled text", "batches", total=len(chunks)
+    )
+    for coded, rows in zip(counted, chunks, strict=True):
         here, width = coded.selected, coded.selected.shape[1]
         own = _padded(labels, rows, -1)
         before = _padded([labels[row - 1][:width] + [-1] * width for row in rows], range(len(rows)), -1)[:, :width]
@@ -115,7 +119,8 @@ def behaviour_latents(data: LabelledCodes, generator: torch.Generator) -> list[B
             " choose a latent and one to test it: give more labelled documents"
         )
     ranked = RankedCodes.of(data.codes.index_select(0, even.nonzero().squeeze(1)))
-    return [_best_latent(data, index, ranked, generator) for index in measurable]
+    counted = track(measurable, "finding labels", "labels")
+    return [_best_latent(data, index, ranked, generator) for index in counted]
 
 
 def _best_latent(data: LabelledCodes, index: int, ranked: RankedCodes, generator: torch.Generator) -> BehaviourLatent:

@@ -12,6 +12,7 @@ from transformers import Cache, GenerationConfig
 from toolkit.models.edits import Edit
 from toolkit.models.server_side import scores
 from toolkit.models.uploads import UPLOAD, stretches
+from toolkit.tracking import track
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,7 @@ def continue_rows(
     step, seeds = _first_step(prompts), _seeds(prompts, edit, sampling)
     generators = {seed: torch.Generator().manual_seed(seed) for seed in seeds.tolist()}
     answers: list[list[int]] = [[] for _ in prompts]
-    for number in range(sampling.new_tokens):
+    for number in track(range(sampling.new_tokens), "tokens", "tokens"):
         now = edit.rows(step.rows) if isinstance(edit, Edit) else edit and edit(step)
         if number == 0 and not sampling.edit_prompt:
             now = None

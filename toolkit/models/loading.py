@@ -29,6 +29,7 @@ from toolkit.artifacts import DiskFullError, explaining_a_full_disk, sha256
 from toolkit.models.layers import truncated
 from toolkit.models.placement import Placement
 from toolkit.models.processes import n_processes
+from toolkit.tracking import is_watched
 
 LONG_TO_READ = 2**30
 
@@ -140,7 +141,7 @@ def _reporting(source: str, *, shown: bool, truncated: bool) -> Iterator[None]:
     long = sum(file.stat().st_size for file in files) > LONG_TO_READ or not Path(source).is_dir()
     before, level = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     dispatching = logging.getLogger("accelerate.big_modeling")
-    _switch_bar(shown and before and long and sys.stderr.isatty())
+    _switch_bar(shown and before and long and sys.stderr.isatty() and not is_watched())
     dispatching.disabled = True
     if truncated:
         transformers_logging.set_verbosity_error()

@@ -14,6 +14,7 @@ from toolkit.models.reductions import Reduction
 from toolkit.models.server_side import measured
 from toolkit.models.tracing import TracedModel
 from toolkit.models.uploads import UPLOAD, stretches
+from toolkit.tracking import track
 
 
 def measure(
@@ -42,7 +43,9 @@ def measure(
     before = 0 if past is None else unchanged
     inputs = model.inputs(input_ids[:, before:], attention_mask, past) | {"logits_to_keep": last}
     plain = [edit and (edit.after(before) if before else edit).plain() for edit in edits]
-    found: Tensor = model.run(measured, inputs, plain, function, operands)
+    # Other processes, which hold parts of split layers, are sent a list.
+    counted = track(plain, "edits", "edits") if model.keeps_caches else plain
+    found: Tensor = model.run(measured, inputs, counted, function, operands)
     return found
 
 
@@ -73,7 +76,7 @@ def _in_jobs(
         return inputs, plain, function, tuple(each[rows] for each in operands)
 
     cut = parts(edits, (input_ids, attention_mask, *operands))
-    return joined(cut, list(model.run_each(measured, map(job, cut))))
+    return joined(cut, list(track(model.run_each(measured, map(job, cut)), "jobs", "jobs", total=len(cut))))
 
 
 class Part(NamedTuple):

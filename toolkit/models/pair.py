@@ -26,6 +26,7 @@ from toolkit.models.remote import Remote
 from toolkit.models.residency import BLOCK_TOKENS, Rows, Seat, SeatedModel, blocks, let_go
 from toolkit.models.tokenizers import Clashes, Text, as_rows, check_same_tokens, describe_clashes
 from toolkit.models.tracing import TracedModel
+from toolkit.tracking import track
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -216,7 +217,8 @@ class ModelPair:
             first, second = (self.base, self.distilled)
             if isinstance(second, SeatedModel) and second.in_memory:  # as after the block before: saves a reading
                 first, second = second, first
-            held = deque(self._chosen(first, rows) for rows in block)
+            reading = track(block, "batches with one model", "batches") if by_turns else block
+            held = deque(self._chosen(first, rows) for rows in reading)
             for rows in block:
                 parts = {first: held.popleft(), second: self._chosen(second, rows)}
                 yield torch.cat([parts[self.base], parts[self.distilled]], dim=1)

@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 from toolkit.models.measuring import measure
 from toolkit.models.reductions import next_log_probability
 from toolkit.models.tracing import TracedModel
+from toolkit.tracking import track
 
 LARGEST_LOGITS = 2**26
 BATCH_TOKENS = 8192
@@ -28,7 +29,8 @@ def row_losses(model: TracedModel, rows: Sequence[Sequence[int]]) -> Float[Tenso
     if highest >= model.vocab_size:
         raise ValueError(f"token id {highest} is out of range: the model has {model.vocab_size} embeddings")
     losses = torch.zeros(len(rows), dtype=torch.float64)
-    for places in _batches([len(row) for row in rows], min(BATCH_TOKENS, LARGEST_LOGITS // model.vocab_size)):
+    batches = [*_batches([len(row) for row in rows], min(BATCH_TOKENS, LARGEST_LOGITS // model.vocab_size))]
+    for places in track(batches, "batches", "batches"):
         losses[places] = _batch_losses(model, [torch.tensor(rows[place]) for place in places])
     return losses
 

@@ -27,6 +27,7 @@ from toolkit.models.layers import cache_name, check_layers, final_norm_path, lay
 from toolkit.models.server_side import edited, generated, logits_under
 from toolkit.models.tokenizers import as_rows
 from toolkit.models.wire import pack, unpack
+from toolkit.tracking import track
 
 
 class TracedModel:
@@ -229,7 +230,8 @@ class TracedModel:
             cache = self.empty_cache()
             return continue_rows(self.logits, prompts, cache, end_ids=end_ids, edit=edit, sampling=sampling)
         jobs = jobs_of(prompts, end_ids=end_ids, edit=edit, sampling=sampling)
-        return [row for written in self.run_each(generated, jobs) for row in until_end(written, end_ids)]
+        answered = track(self.run_each(generated, jobs), "jobs", "jobs", total=len(jobs))
+        return [row for written in answered for row in until_end(written, end_ids)]
 
     @property
     def end_ids(self) -> Int[Tensor, " end"]:

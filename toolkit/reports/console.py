@@ -3,12 +3,12 @@
 Where the output is no terminal (a log, a pipe), progress is plain lines now and then. All fits 80 columns.
 """
 
-import time
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.panel import Panel
@@ -20,8 +20,12 @@ from toolkit.reports.console_tables import findings_tables
 from toolkit.reports.findings import Findings, Headline, written
 from toolkit.reports.findings import Table as FindingsTable
 from toolkit.reports.formatting import duration, number, percent
-from toolkit.reports.progress import Progress
+from toolkit.reports.progress import Progress, StageProgress
 from toolkit.terminal_text import Harmless, harmless_console
+from toolkit.tracking import watched_by
+
+SOON = 1.0
+"""Seconds of a stage before anything is shown: what is done by then needs no word."""
 
 
 class RunConsole:
@@ -32,7 +36,7 @@ class RunConsole:
     quiet: whether to say nothing, for another process does.
     """
 
-    def __init__(self, console: Console | None = None, every_seconds: float = 10.0, *, quiet: bool = False) -> None:
+    def __init__(self, console: Console | None = None, every_seconds: float = 20.0, *, quiet: bool = False) -> None:
         self.console = harmless_console(console or Console(highlight=False, quiet=quiet))
         self.every_seconds = every_seconds
         self._stopwatch = Stopwatch()
@@ -59,9 +63,25 @@ class RunConsole:
         """Wall time by stage."""
         return dict(self._stopwatch.seconds)
 
-    def stage(self, name: str) -> AbstractContextManager[None]:
-        """Add the wall time of the block to `seconds[name]`, also when the block raises."""
-        return self._stopwatch.stage(name)
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Show how far the block is, and add its wall time to `seconds[name]`, also when it raises.
+
+        What it counts with `track` is shown with rate and time left, else how long it has taken; nothing for less than
+        a second.
+        """
+        told: list[Progress] = []
+
+        def tell(progress: Progress) -> None:
+            if progress.seconds >= SOON:
+                told.append(progress)
+                self._tell(progress)
+
+        stage = StageProgress(name, finished=tell)
+        with self._stopwatch.stage(name), watched_by(stage), self._showing(stage, stage.lines, after=SOON):
+            yield
+        if stage.seconds >= SOON and not told:
+            self.note(f"{name}  took {duration(stage.seconds)}")
 
     @contextmanager
     def progress(
@@ -75,25 +95,39 @@ class RunConsole:
 
         streams: the names of the FVE values. start_tokens: where a resumed run goes on.
         """
-        if self.console.is_terminal:
-            progress = Progress(label, total_tokens, streams, start_tokens)
-            with Live(Harmless(progress), console=self.console, refresh_per_second=4):
-                yield progress
-        else:
-            progress = Progress(label, total_tokens, streams, start_tokens, notify=self._say_now_and_then())
+        progress = Progress(label, total_tokens, streams, start_tokens)
+        with self._showing(progress, progress.lines, after=0.0):
             yield progress
+        self._tell(progress)
+
+    def _tell(self, progress: Progress) -> None:
+        """Leave the last state of a pass on the screen."""
+        if self.console.is_terminal:
+            self.console.print(progress)
+        else:
             self.note(progress.lines())
 
-    def _say_now_and_then(self) -> Callable[[Progress], None]:
-        said = time.perf_counter()
+    @contextmanager
+    def _showing(self, state: RenderableType, lines: Callable[[], str], *, after: float) -> Iterator[None]:
+        """Show a state that changes during the block: on a terminal in place, elsewhere as lines now and then."""
+        over = threading.Event()
 
-        def say(progress: Progress) -> None:
-            nonlocal said
-            if time.perf_counter() - said >= self.every_seconds:
-                said = time.perf_counter()
-                self.note(progress.lines())
+        def show() -> None:
+            if over.wait(after):
+                return
+            if self.console.is_terminal:
+                with Live(Harmless(state), console=self.console, refresh_per_second=4, transient=True):
+                    over.wait()
+            while not over.wait(self.every_seconds):
+                self.note(lines())
 
-        return say
+        thread = threading.Thread(target=show, name="progress", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def headline(self, rows: Sequence[Headline]) -> None:
         """Show the run's main numbers, each with its interval and what it was counted from."""

@@ -13,6 +13,7 @@ from toolkit.harvest.residual import AHEAD
 from toolkit.reports.formatting import compact
 from toolkit.runs.interrupts import Interrupted, InterruptGuard
 from toolkit.runs.settings import RunConfig
+from toolkit.tracking import track
 
 TINY = 1e-30
 
@@ -58,7 +59,7 @@ def mend(activations: CachedActivations) -> Iterator[str]:
 
     Raises ValueError where that gives other bits than before.
     """
-    for number, shard in enumerate(activations.folder.shards):
+    for number, shard in enumerate(track(activations.folder.shards, "checking", "shards")):
         if activations.folder.broken(number):
             with torch.no_grad():
                 activations.repair(number)

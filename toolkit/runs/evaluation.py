@@ -20,6 +20,7 @@ from toolkit.models.pair import ModelPair
 from toolkit.models.scoring import LARGEST_LOGITS
 from toolkit.runs.settings import RunConfig
 from toolkit.runs.streams import fitting_tokens, open_activations, open_mask, open_tokens
+from toolkit.tracking import track
 
 SPLICED_TOKENS = 16_384
 BEHAVIOUR_DOCUMENTS = 512
@@ -66,7 +67,8 @@ def _name(model: str, layer: int, pair: ModelPair) -> str:
 def evaluate_crosscoder(config: RunConfig, pair: ModelPair, corpus: Corpus, crosscoder: Crosscoder) -> Evaluation:
     """Measure on `held_out_tokens` tokens that training never saw."""
     stream = open_activations(config, pair, corpus.held_out)
-    dictionary = evaluate(crosscoder, _first_tokens(stream, config.held_out_tokens))
+    read = _first_tokens(stream, config.held_out_tokens)
+    dictionary = evaluate(crosscoder, track(read, "reading text", "tokens", total=config.held_out_tokens, size=len))
     alive = dictionary.firing_counts > 0
     if alive.sum() < 2:
         raise ValueError(

@@ -21,6 +21,7 @@ from toolkit.models.presets import CHECKOUT
 from toolkit.runs.models import ModelsChoice
 from toolkit.runs.settings import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
 from toolkit.runs.streams import open_mask, open_tokens
+from toolkit.tracking import track
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +110,8 @@ class Subject:
         """Held-out text from its beginning, read and encoded, in whole batches until `tokens` tokens were selected."""
         stream = open_tokens(self.config, self.pair, self.corpus.held_out, batch_tokens=batch_tokens)
         batches = coded_batches(self.pair, self.crosscoder, stream, open_mask(self.config, self.pair))
-        return first_tokens(batches, tokens)
+        wanted = first_tokens(batches, tokens)
+        return track(wanted, "reading text", "tokens", total=tokens, size=lambda batch: len(batch.codes))
 
     def generator(self, seed: int) -> torch.Generator:
         """A fresh source of chance on the CPU."""

@@ -1,0 +1,82 @@
+"""How far long work is, for whoever watches: code that works counts, and says nothing by itself."""
+
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+T = TypeVar("T")
+
+
+@dataclass(eq=False)
+class Pass:
+    """One loop over things to be done; a loop inside of it is a pass of its own."""
+
+    what: str
+    """What is done, in a few words: "reading text"."""
+    unit: str
+    """What is counted, in the plural: "tokens"."""
+    total: int | None
+    """How many there are, where that is known."""
+    done: int = 0
+    current: int = 0
+    """How many the thing that is worked on now stands for."""
+
+
+@runtime_checkable
+class Watcher(Protocol):
+    """Is told of passes as they begin and end, in the thread that works; in between it may look at their counts."""
+
+    def begin(self, work: Pass) -> None:
+        """A pass begins, within those that have begun and not ended."""
+
+    def end(self, work: Pass) -> None:
+        """A pass has come to its end, or was left before."""
+
+
+_watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)  # other threads have none
+
+
+@contextmanager
+def watched_by(watcher: Watcher) -> Iterator[None]:
+    """Tell `watcher` of the passes inside the block, in this thread."""
+    before = _watcher.set(watcher)
+    try:
+        yield
+    finally:
+        _watcher.reset(before)
+
+
+def is_watched() -> bool:
+    """Whether somebody shows how far the work is."""
+    return _watcher.get() is not None
+
+
+def one(_: Any) -> int:
+    """Each thing counts as one."""
+    return 1
+
+
+def track(
+    items: Iterable[T], what: str, unit: str, *, total: int | None = None, size: Callable[[T], int] = one
+) -> Iterator[T]:
+    """Pass the items on, and count those that are done for whoever watches; an item is done when the next is asked for.
+
+    `total` is by default the number of items, where they have one; `size` says for how many of it an item stands.
+    """
+    watcher = _watcher.get()
+    if watcher is None:
+        yield from items
+        return
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    work = Pass(what, unit, total)
+    watcher.begin(work)
+    try:
+        for item in items:
+            work.current = size(item)
+            yield item
+            work.done, work.current = work.done + work.current, 0
+    finally:
+        watcher.end(work)
