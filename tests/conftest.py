@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
@@ -35,6 +36,7 @@ from transformers import (
 )
 
 install_import_hook("toolkit", "beartype.beartype")
+sys.warnoptions.append("error")  # recipes hide no library's warning from the tests
 torch.set_num_threads(1)  # for tensors this small, more threads only wait for each other
 
 WORDS = [f"w{i}" for i in range(40)]

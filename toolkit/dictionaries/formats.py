@@ -21,6 +21,7 @@ from toolkit.dictionaries.peer_layouts import (
     read_crosscode,
     read_replication,
 )
+from toolkit.library_warnings import ToolkitWarning
 
 WEIGHTS_FILES = ("model.safetensors", "model_final.pt", "ae.pt", "cc_weights.pt", "model.pt")
 SETTINGS_FILES = ("config.json", "cfg.json", "model_cfg.yaml")
@@ -109,7 +110,7 @@ def _choose_scale(path: Path, layout: Layout, given: Sequence[float] | None) -> 
         return layout.scale, ()
     if given is None:
         note = "activations: taken as already scaled by √d / mean‖x‖ per model; the factors are not stored, give scale="
-        warnings.warn(f"{path}: {note}, or raw activations will give wrong codes", stacklevel=4)
+        warnings.warn(f"{path}: {note}, or raw activations will give wrong codes", ToolkitWarning, stacklevel=4)
         return torch.ones(n_streams), (note,)
     if len(given) != n_streams or not all(0 < factor < float("inf") for factor in given):
         raise ValueError(f"scale={tuple(given)}: give {n_streams} positive factors, one for each stream of {path}")

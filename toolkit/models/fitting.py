@@ -7,6 +7,8 @@ from typing import TypeVar
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from torch import Tensor
 
+from toolkit.library_warnings import ToolkitWarning
+
 T = TypeVar("T")
 
 
@@ -47,5 +49,6 @@ class FittingRows:
         warnings.warn(
             f"out of memory in a forward pass of {rows} rows of {length} tokens ({rows * length:,}): from now on a pass"
             f" has at most {rows // 2} such rows ({self.tokens:,} tokens); nothing else changes",
+            ToolkitWarning,
             stacklevel=3,
         )

@@ -26,6 +26,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from toolkit.artifacts import DiskFullError, explaining_a_full_disk, sha256
+from toolkit.library_warnings import ToolkitWarning
 from toolkit.models.layers import truncated
 from toolkit.models.placement import Placement
 from toolkit.models.processes import n_processes
@@ -172,6 +173,7 @@ def _warn_of_slow_weights(source: str, module: PreTrainedModel) -> None:
         warnings.warn(
             f"no room for all weights of {source!r} as {kind}: the rest is read from the {min(slow)} at every pass,"
             " which is slow. bfloat16 takes half of float32 (--dtype), one model at a time half of two (--sequential)",
+            ToolkitWarning,
             stacklevel=3,
         )
 

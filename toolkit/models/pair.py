@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
+from toolkit.library_warnings import ToolkitWarning
 from toolkit.models.agreement import check_embeddings, check_places, check_same_shape, check_sites
 from toolkit.models.fitting import FittingRows
 from toolkit.models.in_flight import in_background, in_flight
@@ -100,6 +101,7 @@ class ModelPair:
         if clashing_ids:
             warnings.warn(
                 f"{len(clashing_ids)} ids mean different things to the two models: {describe_clashes(clashing_ids)}",
+                ToolkitWarning,
                 stacklevel=2,
             )
         placement = Placement(

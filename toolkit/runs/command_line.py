@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from toolkit.dictionaries.non_finite import NonFiniteError
+from toolkit.library_warnings import hide_library_warnings
 from toolkit.models.connection import RemoteJobError
 from toolkit.models.processes import n_processes
 from toolkit.models.tensor_parallel import leading
@@ -44,6 +45,7 @@ def run_main(main: Callable[[], None], *, again: Again = "resume") -> None:
 
     Under `python -X dev` errors keep their tracebacks, and warnings their place in the code.
     """
+    hide_library_warnings()
     if not sys.flags.dev_mode:
         warnings.formatwarning = lambda message, *_, **__: f"warning: {harmless(str(message))}\n"
     try:
