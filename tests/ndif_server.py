@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
@@ -30,6 +30,7 @@ from nnsight.tracing.tracer import _saves, dec, inc
 from transformers import PreTrainedTokenizerFast
 
 KEY = "the-key-of-the-tests"
+Fault = str | dict[str, Any] | Callable[[dict[str, Any]], Any]
 
 
 class StrangerUnpickler(CustomCloudUnpickler):
@@ -46,7 +47,8 @@ class NdifServer:
 
     400, 401, 500: the answer to the job. moved: it should go elsewhere. drop: the socket closes while the job is asked
     for. hang: it never ends. lost: it is forgotten. evicted: it fails for no fault of its own. truncated: half of its
-    result comes. late: it is done after the job that follows it.
+    result comes. late: it is done after the job that follows it. A function: what it makes of the saved values is sent.
+    A dict: stands in the last word on the job, over what would.
     """
 
     def __init__(self, folders: Sequence[str], port: int = 0) -> None:
@@ -59,7 +61,7 @@ class NdifServer:
             model._module.requires_grad_(False)
             self.models[model.to_model_key()] = model
         self.workers = {key: ThreadPoolExecutor(1) for key in self.models}
-        self.faults: deque[str] = deque()
+        self.faults: deque[Fault] = deque()
         self.jobs_done: list[str] = []
         self.payloads: list[bytes] = []
         self.port = port
@@ -142,7 +144,7 @@ class NdifServer:
 
         return app
 
-    def _work(self, job: str, envelope: RequestModel, payload: bytes, fault: str) -> None:
+    def _work(self, job: str, envelope: RequestModel, payload: bytes, fault: Fault) -> None:
         if fault == "late":
             with self.finished:
                 self.finished.wait(0.2)
@@ -153,13 +155,14 @@ class NdifServer:
             self.answers[job] = ResponseModel(id=job, status=Status.ERROR, description=traceback)
             return
         buffer = io.BytesIO()
-        torch.save(saved, buffer)
+        torch.save(fault(saved) if callable(fault) else saved, buffer)
         content = buffer.getvalue()
         if envelope.compress:
             content = zstandard.ZstdCompressor().compress(content)
         self.results[job] = content[: len(content) // 2] if fault == "truncated" else content
         self.jobs_done.append(job)  # before anyone can know that it is
-        self.answers[job] = ResponseModel(id=job, status=Status.COMPLETED, data=f"{self.url}/result/{job}")
+        done = ResponseModel(id=job, status=Status.COMPLETED, data=f"{self.url}/result/{job}")
+        self.answers[job] = done.model_copy(update=fault if isinstance(fault, dict) else {})
         with self.finished:
             self.finished.notify_all()
 

@@ -12,9 +12,10 @@ from transformers import AutoModelForCausalLM
 from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.residual import ActivationStream, Prefetch
 from toolkit.harvest.tokens import TokenStream
-from toolkit.models.connection import RemoteJobError, Traffic
+from toolkit.models.connection import Traffic
 from toolkit.models.pair import ModelPair
 from toolkit.models.remote import Remote
+from toolkit.models.transport import RemoteJobError
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Jobs come back whole, once, whatever the server does; what cannot be helped is said at once, without the key."""
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -9,13 +10,16 @@ import httpx
 import pytest
 import torch
 from ndif_server import KEY, NdifServer
-from torch import Tensor
+from nnsight.schema.response import Status
+from torch import Tensor, nn
 
-from toolkit.models.connection import RemoteJobError
+from toolkit.models.connection import RemoteCodeError
+from toolkit.models.fitting import FittingRows
 from toolkit.models.loading import load_model, load_tokenizer
 from toolkit.models.opening import open_remote
 from toolkit.models.remote import Remote
 from toolkit.models.tracing import TracedModel
+from toolkit.models.transport import RemoteJobError
 
 Batch = tuple[Tensor, Tensor]
 
@@ -107,7 +111,7 @@ def test_a_job_that_fails_for_good_says_which_model_and_how_it_ended(
 def test_a_fault_in_the_jobs_own_code_is_not_tried_again(open_model, batch: Batch, ndif: NdifServer) -> None:
     model = open_model()
     sent = len(ndif.payloads)
-    with pytest.raises(RuntimeError, match="IndexError"):
+    with pytest.raises(RemoteCodeError, match="IndexError"):
         model.residual(batch[0] + 10_000, batch[1], [2])
     assert len(ndif.payloads) == sent + 1
 
@@ -172,8 +176,8 @@ def test_a_job_that_is_refused_says_how_large_it_was(
     ("host", "complaint"),
     [
         ("http://127.0.0.1:9", "no NDIF server at 127.0.0.1"),
-        ("127.0.0.1:9", "NDIF_HOST '127.0.0.1:9': must start with http:// or https://"),
-        ("me:secret@127.0.0.1:9", "NDIF_HOST '127.0.0.1:9': must start with"),
+        ("ndif.example", "no NDIF server at ndif.example"),
+        ("me:secret@127.0.0.1:9", "NDIF_HOST '127.0.0.1:9': must not hold"),
     ],
 )
 def test_an_unknown_host_is_named(open_model, monkeypatch: pytest.MonkeyPatch, host: str, complaint: str) -> None:
@@ -221,3 +225,127 @@ def test_the_server_of_the_tests_refuses_what_it_cannot_know(ndif: NdifServer) -
 def test_settings_that_cannot_be_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"--{next(iter(settings))} 0"):
         Remote(**settings)
+
+
+class Bomb:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Callable[..., None], tuple[str]]:
+        return os.mkdir, (str(self.folder),)
+
+
+def of_site(change: Callable[[Tensor], object]) -> Callable[[dict[str, object]], object]:
+    return lambda saved: {"sites": [change(saved["sites"][0])]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        (lambda saved: [1, 2], "a list in place of names and values"),
+        (lambda saved: {}, "no 'sites' among 0 names"),
+        (lambda saved: {"site": saved["sites"]}, "no 'sites' among 1 names"),
+        (lambda saved: {"sites": saved["sites"] * 2}, r"sites is a list of 2, not a list of 1"),
+        (lambda saved: {"sites": saved["sites"][0]}, r"sites is a float32 .*, not a list of 1"),
+        (lambda saved: {"sites": None}, "sites is a NoneType, not a list of 1"),
+        (of_site(lambda site: site[:, :5]), r"sites\[0\] is a float32 of shape \(3, 5, 32\) .*, not .*\(3, 12, 32\)"),
+        (of_site(lambda site: site.expand(2, 3, 12, 32)), "shape"),
+        (of_site(Tensor.long), r"int64 of shape"),
+        (of_site(lambda site: site.to("meta")), "on meta"),
+        (of_site(Tensor.to_sparse), "shape"),
+        (of_site(nn.Parameter), "Parameter of float32"),
+        (of_site(Tensor.tolist), "list of 3"),
+        (of_site(lambda site: "w" * 9), "is a str"),
+    ],
+)
+def test_an_answer_that_was_not_asked_for_is_refused_at_once(
+    open_model, batch: Batch, ndif: NdifServer, answer: Callable[..., object], complaint: str
+) -> None:
+    model = open_model(deadline=30.0)
+    ndif.faults.append(answer)
+    with pytest.raises(
+        RemoteJobError, match=f"127.0.0.1 answered a job for .* something else .*{complaint}"
+    ) as refused:
+        model.residual(*batch, [2])
+    assert "\n" not in str(refused.value)
+    assert model.connection.traffic.retries == 0
+
+
+def test_only_names_that_were_asked_for_reach_the_caller(
+    open_model, local: TracedModel, batch: Batch, ndif: NdifServer
+) -> None:
+    names = ("ascending", "self", "model", "layers", "edit", "torch", "tracer", "asked")
+    ndif.faults.extend(["", lambda saved: saved | dict.fromkeys(names, torch.zeros(1))])
+    (site,) = open_model().residual(*batch, [2])
+    assert torch.equal(site, local.residual(*batch, [2])[0])
+
+
+def test_a_pickle_in_an_answer_is_never_run(open_model, batch: Batch, ndif: NdifServer, tmp_path: Path) -> None:
+    model = open_model(deadline=2.0, attempts=2)
+    ndif.faults.extend([lambda saved: saved | {"more": Bomb(tmp_path / "made")}] * 2)
+    with pytest.raises(RemoteJobError, match="damaged"):
+        model.residual(*batch, [2])
+    assert not (tmp_path / "made").exists()
+
+
+def test_more_bytes_than_were_asked_for_are_refused(open_model, batch: Batch, ndif: NdifServer) -> None:
+    model = open_model()
+    ndif.faults.append(lambda saved: saved | {"more": torch.zeros(10**6)})
+    with pytest.raises(RemoteJobError, match=r"127.0.0.1 sends more than the [\d,]+ bytes that were asked for"):
+        model.residual(*batch, [2])
+
+
+@pytest.mark.parametrize(
+    "address", ["file:///etc/passwd", "ftp://127.0.0.1/x", "http://me:secret@127.0.0.1/x?signature", "/result", "//"]
+)
+def test_a_result_is_fetched_over_http_alone(open_model, batch: Batch, ndif: NdifServer, address: str) -> None:
+    model = open_model()
+    ndif.faults.append({"data": address})
+    with pytest.raises(RemoteJobError, match=r"127.0.0.1 says that a result is at .*, which is not asked") as refused:
+        model.residual(*batch, [2])
+    assert "secret" not in str(refused.value)
+    assert "signature" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "reply", [{"data": None}, {"data": 7}, {"data": {}}, {"id": "another"}, {"id": "../status"}], ids=str
+)
+def test_a_reply_that_is_none_costs_an_attempt(
+    open_model, local: TracedModel, batch: Batch, ndif: NdifServer, reply: dict[str, object]
+) -> None:
+    model = open_model(deadline=2.0)
+    ndif.faults.append(reply)
+    assert torch.equal(model.residual(*batch, [2])[0], local.residual(*batch, [2])[0])
+    assert model.connection.traffic.retries == 1
+
+
+def test_a_traceback_of_the_server_is_its_last_line_and_cannot_write_to_the_terminal(
+    open_model, batch: Batch, ndif: NdifServer
+) -> None:
+    model = open_model()
+    told = f"\x1b[2JTraceback (most recent call last):\n  File x\nKeyError: '\x1b]0;owned\x07{KEY}'\n"
+    ndif.faults.append({"status": Status.ERROR, "description": told})
+    with pytest.raises(RemoteCodeError, match=r"failed on 127.0.0.1: KeyError: '\(the key\)'$") as failed:
+        model.residual(*batch, [2])
+    assert failed.value.told == "Traceback (most recent call last):\n  File x\nKeyError: '(the key)'"
+
+
+def test_memory_that_runs_out_on_the_server_halves_the_pass(
+    open_model, local: TracedModel, batch: Batch, ndif: NdifServer
+) -> None:
+    told = "Traceback (most recent call last):\ntorch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB"
+    ndif.faults.extend(["", {"status": Status.ERROR, "description": told}])
+    model, fitting = open_model(), FittingRows()
+    with pytest.warns(UserWarning, match="at most 1 such rows"):
+        parts = fitting.run(lambda ids, mask: model.residual(ids, mask, [2])[0], *batch)
+    torch.testing.assert_close(torch.cat(parts), local.residual(*batch, [2])[0])
+
+
+def test_words_of_the_server_are_one_short_line(open_model, batch: Batch, ndif: NdifServer) -> None:
+    model = open_model(attempts=1)
+    ndif.faults.append({"status": Status.ERROR, "description": "\x1b[31mno\n" * 10_000})
+    with pytest.raises(RemoteJobError, match=r"the server said: no no no .* … .*no no$") as failed:
+        model.residual(*batch, [2])
+    assert len(str(failed.value)) < 600

@@ -190,7 +190,7 @@ def test_a_lexicon_of_no_use_is_refused(
     [
         ("How much is 1+1?", ["line 2 is not JSON"]),
         ('{"prompt": "1+1?"}', ["line 2 has no question"]),
-        (json.dumps({"question": "1 " * 600}), ["a prompt of", "exceeds the model's context of 512", "shorten"]),
+        (json.dumps({"question": "1 " * 600}), ["a prompt of", "exceed the model's context of 512", "shorten"]),
     ],
     ids=["no JSON", "no question", "too long"],
 )

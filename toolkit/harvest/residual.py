@@ -15,9 +15,9 @@ from toolkit.artifacts import DiskFullError
 from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.stopwatch import Stopwatch
 from toolkit.harvest.tokens import TokenStream
-from toolkit.models.connection import RemoteJobError
 from toolkit.models.pair import ModelPair
 from toolkit.models.residency import Rows
+from toolkit.models.transport import RemoteJobError
 
 AHEAD = 2
 

@@ -3,26 +3,29 @@
 Non-blocking jobs over plain HTTP: nnsight's websocket has no deadline, and does not outlive a restart of the server.
 """
 
-import io
 import sys
 import threading
 import time
-import weakref
+from collections.abc import Mapping
 from concurrent.futures import CancelledError
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
-import torch
 from nnsight.intervention.backends.remote import RemoteBackend
 from nnsight.schema.request import RequestModel
-from nnsight.schema.response import ResponseModel, Status
+from nnsight.schema.response import Status
 
+from toolkit.models.address import KEY_PAGE, find_host, find_key
+from toolkit.models.asked import Form, largest, read_answer
+from toolkit.models.hosting import hosted_models, listed, unreachable
 from toolkit.models.in_flight import still_wanted
-from toolkit.models.remote import KEY_PAGE, Remote, find_host, find_key
+from toolkit.models.remote import Remote
+from toolkit.models.replies import REPLY_BYTES, TryAgainError, read_reply
+from toolkit.models.transport import SLOWEST_CONNECTION, Answer, RemoteJobError, Transport
 from toolkit.models.uploads import UPLOAD
+from toolkit.terminal_text import harmless, one_line
 
 WRITING = threading.Lock()
 """Held while a trace is made into a job, by whoever traces: Python 3.11 cannot parse source in two threads at once
@@ -31,12 +34,13 @@ FIRST_POLL, SLOWEST_POLL, SLOWER = 0.01, 1.0, 1.25
 MISSED_POLLS = 4
 
 
-class RemoteJobError(ConnectionError):
-    """A job failed as often as it may; what was read before it is not lost."""
+class RemoteCodeError(RemoteJobError, RuntimeError):
+    """The job's own code failed on the server, as it would again."""
 
-
-class _TryAgainError(Exception):
-    """A job failed in a way that another attempt may not."""
+    def __init__(self, message: str, told: str) -> None:
+        super().__init__(message)
+        self.told = told
+        """The server's whole traceback."""
 
 
 @dataclass
@@ -69,27 +73,23 @@ class Connection:
     """One model on one server. Any thread may send jobs, at the same time as others.
 
     Raises:
-        ValueError: no key, a key or an address that the server refuses, a model that it does not hold.
-        RemoteJobError: a job failed `remote.attempts` times.
-        RuntimeError: the job's own code failed on the server.
+        ValueError: no key, a key or an address that is refused, a model that the server does not hold.
+        RemoteJobError: a job failed `remote.attempts` times, or what came back is not what was asked for.
+        RemoteCodeError: the job's own code failed on the server.
         CancelledError: nobody waits for the job any more; it is not sent again.
     """
 
     def __init__(self, source: str, remote: Remote) -> None:
         self.source, self.remote, self.traffic = source, remote, Traffic()
-        self.host = find_host()
+        self.host = find_host(remote.insecure_host)
         self._key = find_key()
         self._lock = threading.Lock()
-        self._client = httpx.Client(
-            timeout=httpx.Timeout(min(remote.deadline, 60.0), connect=min(remote.deadline, 10.0)),
-            limits=httpx.Limits(max_connections=None),
-        )
-        weakref.finalize(self, self._client.close)
+        self._transport = Transport(self.host)
 
     @property
     def host_name(self) -> str:
-        """The server's address without anything secret that the URL may hold."""
-        return urlsplit(self.host).hostname or self.host
+        """The server's name."""
+        return self._transport.name
 
     def hosted(self) -> list[str] | None:
         """Models that the server says it has; None where it does not say.
@@ -97,18 +97,12 @@ class Connection:
         Raises `ValueError` for a host that cannot be reached.
         """
         try:
-            answer = self._client.get(f"{self.host}/status")
+            return hosted_models(self._transport, min(self.remote.deadline, SLOWEST_CONNECTION))
         except httpx.TransportError as error:
-            raise ValueError(
-                f"no NDIF server at {self.host_name}: {self._said(error)}. Check NDIF_HOST and the network"
-            ) from None
-        try:
-            return sorted({each["repo_id"] for each in answer.json()["deployments"].values()})
-        except (ValueError, LookupError, TypeError, AttributeError):  # another answer than NDIF's
-            return None
+            raise unreachable(self.host_name, error) from None
 
-    def run(self, envelope: RequestModel, payload: bytes) -> dict[str, Any]:
-        """Send a job until it is done, and return what it saved."""
+    def run(self, envelope: RequestModel, payload: bytes, asked: Mapping[str, Form]) -> dict[str, Any]:
+        """Send a job until it is done, and return what was asked for of what it saved."""
         last = ""
         for attempt in range(self.remote.attempts):
             if attempt:
@@ -116,8 +110,8 @@ class Connection:
                 time.sleep(self.remote.deadline / 200 * 3 ** (attempt - 1))
             _check_wanted()
             try:
-                return self._attempt(envelope, payload)
-            except (httpx.TransportError, _TryAgainError) as error:
+                return self._attempt(envelope, payload, asked)
+            except (httpx.TransportError, TryAgainError) as error:
                 last = self._said(error)
         raise RemoteJobError(
             f"a job for {self.source} failed {self.remote.attempts} times on {self.host_name}; the last time: {last}"
@@ -127,86 +121,103 @@ class Connection:
         """Take in what the wire's type cost the activations of one job."""
         self._count(squared_error=squared_error, square=square)
 
-    def _attempt(self, envelope: RequestModel, payload: bytes) -> dict[str, Any]:
+    def _attempt(self, envelope: RequestModel, payload: bytes, asked: Mapping[str, Form]) -> dict[str, Any]:
         ends = time.monotonic() + self.remote.deadline
-        url = self._wait(self._submit(envelope, payload), ends)
-        answer = self._client.get(url, follow_redirects=True)  # without the key: it is not for an object store
-        content = answer.content
-        self._count(received=len(content))
-        if answer.status_code != 200:
-            raise _TryAgainError(f"the result could not be had: {answer.status_code}")
+        address = self._wait(self._submit(envelope, payload, ends), ends)
+        answer = self._transport.result(address, ends=ends, limit=largest(asked))
+        self._count(received=len(answer.content))
+        if answer.status != 200:
+            raise TryAgainError(f"the result could not be had: {answer.status}")
         try:
-            saved: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        except Exception as error:  # torch.load has no class of error for a damaged file
-            raise _TryAgainError(f"the result of {len(content):,} bytes is damaged: {error}") from error
+            saved = read_answer(answer.content, asked)
+        except OSError as error:
+            raise TryAgainError(str(error)) from error
+        except ValueError as error:
+            raise RemoteJobError(
+                f"{self.host_name} answered a job for {self.source} with something else than was asked for:"
+                f" {self._said(error)}. Check NDIF_HOST, and that the server and this nnsight are of one version"
+            ) from error
         self._count(jobs=1)
         return saved
 
-    def _submit(self, envelope: RequestModel, payload: bytes) -> str:
+    def _submit(self, envelope: RequestModel, payload: bytes, ends: float) -> str:
         files = {"blob": ("request", payload, "application/octet-stream")}
-        about = {"nnsight-version": version("nnsight"), "python-version": sys.version}
-        answer = self._client.post(
-            f"{self.host}/request", data={"data": envelope.metadata()}, files=files, headers=self._headers | about
-        )
+        headers = self._headers | {"nnsight-version": version("nnsight"), "python-version": sys.version}
+        body = {"data": {"data": envelope.metadata()}, "files": files}
+        answer = self._transport.ask("POST", "/request", ends=ends, limit=REPLY_BYTES, headers=headers, **body)
         self._count(sent=len(payload))
-        if answer.status_code == 200:
-            return _parse(answer).id
-        said = f"{answer.status_code}: {self._said(answer.text)}"
-        if answer.status_code >= 500 or answer.status_code in (408, 425, 429):
-            raise _TryAgainError(f"the server answered {said}")
-        if answer.status_code in (401, 403) or "API key" in said:
-            raise ValueError(
-                f"{self.host_name} refuses the key in NDIF_API_KEY (or nnsight's config): {said}. Get one at {KEY_PAGE}"
-            )
+        if answer.status == 200:
+            return read_reply(answer.text).job
+        self._check_refusal(answer)
         if len(payload) > UPLOAD:
             remedy = "Some servers take no more than 1 MB: lower --forward-tokens or --row-length"
         else:
             remedy = "NDIF takes such jobs: check NDIF_HOST"
-        raise ValueError(f"{self.host_name} refused a job of {len(payload):,} bytes with {said}. {remedy}")
+        raise ValueError(
+            f"{self.host_name} refused a job of {len(payload):,} bytes with {self._named(answer)}. {remedy}"
+        )
+
+    def _check_refusal(self, answer: Answer) -> None:
+        """Raise for a refusal that another try may mend, and for one of the key."""
+        said = self._named(answer)
+        if answer.status >= 500 or answer.status in (408, 425, 429):
+            raise TryAgainError(f"the server answered {said}")
+        if answer.status in (401, 403) or "API key" in said:
+            raise ValueError(
+                f"{self.host_name} refuses the key in NDIF_API_KEY (or nnsight's config): {said}. Get one at {KEY_PAGE}"
+            )
 
     def _wait(self, job: str, ends: float) -> str:
         """Return the address of the job's result."""
-        pause, missed, last = FIRST_POLL, 0, "it was never heard of"
+        pause, missed, last = FIRST_POLL, 0, ""
         while time.monotonic() < ends:
             time.sleep(pause)
             _check_wanted()
             pause = min(SLOWEST_POLL, pause * SLOWER)
             try:
-                answer = self._client.get(f"{self.host}/response/{job}", headers=self._headers)
+                answer = self._transport.ask(
+                    "GET", f"/response/{job}", ends=ends, limit=REPLY_BYTES, headers=self._headers
+                )
             except httpx.TransportError:
                 missed += 1
                 if missed == MISSED_POLLS:
                     raise
                 continue
-            if answer.status_code == 404 and not last.startswith("it was"):
-                raise _TryAgainError("the server forgot the job")
-            if answer.status_code != 200:
+            if answer.status == 404 and last:
+                raise TryAgainError("the server forgot the job")
+            if answer.status in (401, 403):
+                self._check_refusal(answer)
+            if answer.status != 200:
                 continue
-            missed, response = 0, _parse(answer)
-            if response.status == Status.COMPLETED and response.data:
-                return str(response.data)
-            if response.status == Status.ERROR:
-                self._raise_failure(response.description)
-            last = response.status.value
-        raise _TryAgainError(f"it was not done within {self.remote.deadline:g} seconds (last seen: {last})")
+            missed, reply = 0, read_reply(answer.text, job)
+            if reply.status == Status.COMPLETED:
+                return reply.address
+            if reply.status == Status.ERROR:
+                self._raise_failure(reply.description)
+            last = reply.status
+        seen = self._said(last) if last else "it was never heard of"
+        raise TryAgainError(f"it was not done within {self.remote.deadline:g} seconds (last seen: {seen})")
 
     def _raise_failure(self, description: str) -> None:
-        said = self._said(description)
-        if "Traceback (most recent call last)" in said:  # of the job's code; what the server rejects is a sentence
-            raise RuntimeError(f"a job for {self.source} failed on {self.host_name}:\n{said}")
-        hosted = self.hosted()
+        if "Traceback (most recent call last)" in description:  # of the job's code; a rejection is a sentence
+            told = harmless(description.replace(self._key, "(the key)")).strip()
+            last = self._said(told.splitlines()[-1])
+            raise RemoteCodeError(f"a job for {self.source} failed on {self.host_name}: {last}", told)
+        said, hosted = self._said(description), self.hosted()
         if hosted is not None and self.source not in hosted:
-            listed = ", ".join(hosted) or "no model at all"
-            raise ValueError(f"{self.host_name} does not host {self.source}: {said} It hosts {listed}")
-        raise _TryAgainError(f"the server said: {said}")
+            raise ValueError(f"{self.host_name} does not host {self.source}: {said} It hosts {listed(hosted)}")
+        raise TryAgainError(f"the server said: {said}")
 
     @property
     def _headers(self) -> dict[str, str]:
         return {"ndif-api-key": self._key}
 
+    def _named(self, answer: Answer) -> str:
+        return f"{answer.status}: {self._said(answer.text)}"
+
     def _said(self, what: object) -> str:
         text = str(what) or type(what).__name__
-        return text.replace(self._key, "(the key)").strip()
+        return one_line(text.replace(self._key, "(the key)"))
 
     def _count(self, **counts: int | float) -> None:
         with self._lock:
@@ -220,9 +231,10 @@ class RemoteTrace(RemoteBackend):
     Whoever traces holds `WRITING`.
     """
 
-    def __init__(self, model_key: str, connection: Connection) -> None:
+    def __init__(self, model_key: str, connection: Connection, asked: Mapping[str, Form]) -> None:
+        """`asked` is the form of each name that the trace saves; only those are written into the frame."""
         super().__init__(model_key, host=connection.host, api_key="kept in the connection")
-        self._connection = connection
+        self._connection, self._asked = connection, asked
 
     def __call__(self, tracer: Any = None) -> dict[str, Any]:
         """Send the trace, wait for its end, and return what it saved."""
@@ -232,7 +244,7 @@ class RemoteTrace(RemoteBackend):
         envelope = RequestModel(model_key=self.model_key, compress=False)
         WRITING.release()
         try:
-            saved = self._connection.run(envelope, payload)
+            saved = self._connection.run(envelope, payload, self._asked)
         finally:
             WRITING.acquire()
         self._push(saved, tracer)
@@ -242,10 +254,3 @@ class RemoteTrace(RemoteBackend):
 def _check_wanted() -> None:
     if not still_wanted():
         raise CancelledError
-
-
-def _parse(answer: httpx.Response) -> ResponseModel:
-    try:
-        return ResponseModel.model_validate_json(answer.text)
-    except ValueError as error:  # pydantic's is one
-        raise _TryAgainError("the server's answer cannot be read") from error

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import Cache, GenerationConfig
 
+from toolkit.models.asked import Asked, Job
 from toolkit.models.edits import Edit
-from toolkit.models.inputs import check_context
 from toolkit.models.server_side import scores
 from toolkit.models.uploads import UPLOAD, stretches
 from toolkit.tracking import track
@@ -97,19 +96,25 @@ def continue_rows(
 
 
 def check_prompts(prompts: Sequence[Sequence[int]], sampling: Sampling, context: int) -> None:
-    """Raise `ValueError` for a prompt that with the new tokens exceeds the model's context."""
+    """Raise `ValueError` for no prompt, an empty one, or one that with the new tokens exceeds the model's context."""
+    if not prompts or not all(prompts):
+        raise ValueError("no prompt, or one without tokens: give each prompt at least one token")
     longest = max(map(len, prompts))
-    check_context(
-        longest + sampling.new_tokens,
-        context,
-        f"a prompt of {longest:,} tokens with {sampling.new_tokens:,} new ones",
-        "shorten the prompt or ask for fewer new tokens",
-    )
+    if longest + sampling.new_tokens > context:
+        raise ValueError(
+            f"a prompt of {longest} tokens and {sampling.new_tokens} new ones exceed the model's context of"
+            f" {context} tokens: shorten the prompt or ask for fewer new tokens"
+        )
 
 
 def jobs_of(
-    prompts: Sequence[Sequence[int]], *, end_ids: Int[Tensor, " end"], edit: EditSource | None, sampling: Sampling
-) -> list[tuple[Any, ...]]:
+    prompts: Sequence[Sequence[int]],
+    *,
+    end_ids: Int[Tensor, " end"],
+    edit: EditSource | None,
+    sampling: Sampling,
+    vocab_size: int,
+) -> list[Job]:
     """What `server_side.generated` needs beside the model, for the answers of `continue_rows`, job by job.
 
     Raises `ValueError` as that does, and for an edit that is made anew at each step.
@@ -138,7 +143,9 @@ def jobs_of(
         step = _first_step(prompts[some])
         inputs = {"input_ids": step.input_ids, "attention_mask": step.attention_mask, "generation_config": config}
         plain = edit and edit.rows(torch.arange(len(prompts))[some]).plain()
-        jobs.append((inputs, plain, *how, seeds[some], end_ids))
+        steps = range(1, sampling.new_tokens + 1)
+        asked = Asked((len(step.input_ids), steps), (torch.int64,), below=vocab_size)
+        jobs.append(Job((inputs, plain, *how, seeds[some], end_ids), asked))
     return jobs
 
 

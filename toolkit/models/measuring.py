@@ -1,16 +1,17 @@
 """What is kept of a model's logits under several edits: here in one go, on NDIF in jobs that each send little."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 from transformers import Cache
 
+from toolkit.models.asked import Asked, Job
 from toolkit.models.edits import Edit
 from toolkit.models.layers import check_layers
-from toolkit.models.reductions import Reduction
+from toolkit.models.reductions import Reduction, kept
 from toolkit.models.server_side import measured
 from toolkit.models.tracing import TracedModel
 from toolkit.models.uploads import UPLOAD, stretches
@@ -69,11 +70,14 @@ def _in_jobs(
     operands: tuple[Tensor, ...],
     last: int,
 ) -> Tensor:
-    def job(part: Part) -> tuple[Any, ...]:
+    each_row, dtype = kept(function, min(last, input_ids.shape[1]) or input_ids.shape[1])
+
+    def job(part: Part) -> Job:
         some, rows = (edits[number] for number in part.edits.tolist()), part.rows
         inputs = model.inputs(input_ids[rows], attention_mask[rows], None) | {"logits_to_keep": last}
         plain = [edit and edit.rows(rows).plain() for edit in some]
-        return inputs, plain, function, tuple(each[rows] for each in operands)
+        asked = Asked((len(plain), len(rows), *each_row), (dtype,))
+        return Job((inputs, plain, function, tuple(each[rows] for each in operands)), asked)
 
     cut = parts(edits, (input_ids, attention_mask, *operands))
     return joined(cut, list(track(model.run_each(measured, map(job, cut)), "jobs", "jobs", total=len(cut))))

@@ -44,6 +44,24 @@ def next_log_probability(first, logits, input_ids):
     return of_next - logits.float().logsumexp(dim=-1)
 
 
+def kept(function: Reduction, positions: int) -> tuple[tuple[int, ...], torch.dtype]:
+    """Shape and type of what a reduction keeps of a row of that many positions.
+
+    Raises `ValueError` for a function that is none of these: nobody could say whether a server's answer is one to it.
+    """
+    known = {
+        target_at_end: ((3,), torch.float32),
+        divergence_and_loss: ((2,), torch.float64),
+        next_log_probability: ((positions - 1,), torch.float32),
+    }
+    if function not in known:
+        names = ", ".join(each.__name__ for each in known)
+        raise ValueError(
+            f"{getattr(function, '__name__', function)} is no reduction that NDIF can be asked for: {names}"
+        )
+    return known[function]
+
+
 @no_type_check
 def whole(logits):
     """All of them."""

@@ -11,6 +11,7 @@ from nnsight.modeling.transformers import TransformersModel
 from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedTokenizerBase
 
+from toolkit.models.asked import Asked, Form, Job
 from toolkit.models.connection import WRITING, Connection, RemoteTrace
 from toolkit.models.edits import Edit
 from toolkit.models.generation import (
@@ -23,10 +24,10 @@ from toolkit.models.generation import (
     until_end,
 )
 from toolkit.models.in_flight import in_flight
-from toolkit.models.inputs import Ids, Text, as_batch, as_mask, as_rows, check_context, check_range, is_single
 from toolkit.models.layers import cache_name, check_layers, final_norm_path, layers_path
 from toolkit.models.server_side import edited, generated, logits_under
-from toolkit.models.wire import pack, unpack
+from toolkit.models.tokenizers import as_rows
+from toolkit.models.wire import pack, packed_form, unpack
 from toolkit.tracking import track
 
 
@@ -86,8 +87,8 @@ class TracedModel:
 
     def residual(
         self,
-        input_ids: Ids,
-        attention_mask: Ids | None,
+        input_ids: Int[Tensor, "row position"],
+        attention_mask: Int[Tensor, "row past_and_position"],
         layers: Sequence[int],
         *,
         edit: Edit | None = None,
@@ -98,7 +99,7 @@ class TracedModel:
         The pass stops at the last site: later layers, the final norm and the LM head never run. Values at
         padded positions mean nothing. `edit` is applied first: its own site is read as edited. With `past`,
         `input_ids` are the tokens that follow it, while `attention_mask` covers all.
-        Raises `ValueError` for no layer, or one outside [0, n_layers), and as `inputs`.
+        Raises `ValueError` for no layer, or one outside [0, n_layers).
         """
         sites_named = [*layers, *([edit.layer] if edit else [])] if layers else layers
         check_layers(sites_named, self.n_layers)
@@ -110,7 +111,8 @@ class TracedModel:
         plain = edit and edit.plain()
         before = [layer for layer in ascending if layer < changed]
         after = [layer for layer in ascending if layer >= changed]
-        with self._lock, torch.no_grad(), model.trace(**inputs, **self._where()) as tracer:
+        asked = [Asked((*input_ids.shape, self.d_model))] * len(ascending)
+        with self._lock, torch.no_grad(), model.trace(**inputs, **self._where(sites=asked)) as tracer:
             sites = nnsight.save([decoder[layer].input for layer in before])
             if plain is not None and after:
                 decoder[changed].input = edited(decoder[changed].input, plain)
@@ -122,9 +124,9 @@ class TracedModel:
 
     def selected(
         self,
-        input_ids: Ids,
-        attention_mask: Ids | None,
-        positions: Bool[Tensor, "row position"] | Ids,
+        input_ids: Int[Tensor, "row position"],
+        attention_mask: Int[Tensor, "row position"],
+        positions: Bool[Tensor, "row position"],
         layers: Sequence[int],
     ) -> Float[Tensor, "token layer d_model"]:
         """Read the residual stream at the input of each of `layers` where `positions` is true, row after row.
@@ -135,14 +137,14 @@ class TracedModel:
         self.check_loaded(layers)
         model, decoder = self.model, self._layers
         inputs = self.inputs(input_ids, attention_mask, None)
-        chosen_ids = as_mask(positions, inputs["input_ids"], "positions").bool()
         ascending = sorted(set(layers))
         order = [ascending.index(layer) for layer in layers]
-        wire = self.connection and self.connection.remote.wire
-        with self._lock, torch.no_grad(), model.trace(**inputs, **self._where()) as tracer:
+        wire = None if self.connection is None else self.connection.remote.wire
+        asked = packed_form((int(positions.sum()), len(layers), self.d_model), wire)
+        with self._lock, torch.no_grad(), model.trace(**inputs, **self._where(packed=asked)) as tracer:
             sites = [decoder[layer].input for layer in ascending]
             device = sites[-1].device
-            chosen = [site[chosen_ids.to(site.device)].to(device) for site in sites]
+            chosen = [site[positions.to(site.device)].to(device) for site in sites]
             packed = nnsight.save(pack(torch.stack([chosen[number] for number in order], dim=1), wire))
             tracer.stop()
         if self.connection is None:
@@ -153,8 +155,8 @@ class TracedModel:
 
     def logits(
         self,
-        input_ids: Ids,
-        attention_mask: Ids | None = None,
+        input_ids: Int[Tensor, "row position"],
+        attention_mask: Int[Tensor, "row past_and_position"],
         *,
         edit: Edit | None = None,
         last: int = 0,
@@ -164,34 +166,37 @@ class TracedModel:
 
         `last` asks for the logits of the last positions only (0: of all); rows may be padded on either side.
         With `past`, `input_ids` are the tokens that follow it, while `attention_mask` covers all.
-        Raises `ValueError` for an edit of a layer outside [0, n_layers), and as `inputs`.
+        Raises `ValueError` for an edit of a layer outside [0, n_layers).
         """
         self.check_loaded(whole=True)
         if edit is not None:
             check_layers([edit.layer], self.n_layers)
         inputs = self.inputs(input_ids, attention_mask, past) | {"logits_to_keep": last}
-        logits: Tensor = self.run(logits_under, inputs, edit and edit.plain())
+        rows, positions = input_ids.shape
+        asked = Asked((rows, min(last, positions) or positions, self.vocab_size))
+        logits: Tensor = self.run(logits_under, inputs, edit and edit.plain(), asked=asked)
         return logits
 
-    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def run(self, function: Callable[..., Any], *arguments: Any, asked: Form = ()) -> Any:
         """Call one of `server_side`'s functions where the model runs, on NDIF in one job.
 
-        It is given the model and its decoder layers, both behind nnsight, then `arguments`.
+        It is given the model and its decoder layers, both behind nnsight, then `arguments`; `asked` is what it returns.
         """
         self.check_loaded(whole=True)
         model, decoder = self.model, self._layers
         if self.connection is None:
             with self._lock:
                 return function(model, decoder, *arguments)
-        with self._lock, model.session(**self._where()):
+        with self._lock, model.session(**self._where(found=asked)):
             found = nnsight.save(function(model, decoder, *arguments))
         return found  # noqa: RET504
 
-    def run_each(self, function: Callable[..., Any], jobs: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
+    def run_each(self, function: Callable[..., Any], jobs: Iterable[Job]) -> Iterator[Any]:
         """`run` on several lists of arguments, on NDIF `Remote.jobs` of them at once; results in order."""
         if self.connection is None:
-            return (self.run(function, *arguments) for arguments in jobs)
-        return in_flight(lambda arguments: self.run(function, *arguments), jobs, self.connection.remote.jobs)
+            return (self.run(function, *job.arguments) for job in jobs)
+        at_once = self.connection.remote.jobs
+        return in_flight(lambda job: self.run(function, *job.arguments, asked=job.asked), jobs, at_once)
 
     def empty_cache(self) -> Cache:
         """An empty cache of keys and values, as `past` takes it."""
@@ -201,51 +206,36 @@ class TracedModel:
     def generate(self, prompt: str, *, edit: EditSource | None = ..., sampling: Sampling = ...) -> str: ...
     @overload
     def generate(
-        self, prompt: Text, *, edit: EditSource | None = ..., sampling: Sampling = ..., attention_mask: Ids | None = ...
-    ) -> Any: ...
+        self, prompt: Sequence[str], *, edit: EditSource | None = ..., sampling: Sampling = ...
+    ) -> list[str]: ...
     def generate(
-        self,
-        prompt: Text,
-        *,
-        edit: EditSource | None = None,
-        sampling: Sampling = GREEDY,
-        attention_mask: Ids | None = None,
+        self, prompt: str | Sequence[str], *, edit: EditSource | None = None, sampling: Sampling = GREEDY
     ) -> str | list[str]:
         """Continue one prompt or several, in one batch, under `edit` if one is given; greedy unless told otherwise.
 
-        A prompt is a string, chat messages up to where the assistant writes, ids, or what a tokenizer returned.
-        Returns the new text with its special tokens, up to and with the end-of-text token: a string for a string or one
-        conversation, else a list. The edit applies at every generated position, and with `sampling.edit_prompt` at the
-        prompt's too.
+        Returns the new text with its special tokens, up to and with the end-of-text token. The edit applies at
+        every generated position, and with `sampling.edit_prompt` at the prompt's too.
         Raises `ValueError` as `generate_ids` does.
         """
-        rows = as_rows(self.tokenizer, prompt, attention_mask, answering=True)
-        texts: list[str] = self.tokenizer.batch_decode(self._continue(rows, edit, sampling))
-        return texts[0] if is_single(prompt) else texts
+        rows = self.generate_ids(as_rows(self.tokenizer, prompt), edit=edit, sampling=sampling)
+        texts: list[str] = self.tokenizer.batch_decode(rows)
+        return texts[0] if isinstance(prompt, str) else texts
 
     def generate_ids(
-        self,
-        prompts: Text,
-        *,
-        edit: EditSource | None = None,
-        sampling: Sampling = GREEDY,
-        attention_mask: Ids | None = None,
+        self, prompts: Sequence[Sequence[int]], *, edit: EditSource | None = None, sampling: Sampling = GREEDY
     ) -> list[list[int]]:
-        """Continue prompts as `generate` does, and return ids.
+        """Continue prompts given as ids; see `generate`.
 
         Raises `ValueError` for no prompt, for one that with the new tokens is longer than the model's context, for
         seeds that are not one a prompt, and for an edit of chosen positions.
         """
-        return self._continue(as_rows(self.tokenizer, prompts, attention_mask, answering=True), edit, sampling)
-
-    def _continue(self, prompts: list[list[int]], edit: EditSource | None, sampling: Sampling) -> list[list[int]]:
         self.check_loaded(whole=True)
         check_prompts(prompts, sampling, self.context)
         end_ids = self.end_ids
         if self.keeps_caches:
             cache = self.empty_cache()
             return continue_rows(self.logits, prompts, cache, end_ids=end_ids, edit=edit, sampling=sampling)
-        jobs = jobs_of(prompts, end_ids=end_ids, edit=edit, sampling=sampling)
+        jobs = jobs_of(prompts, end_ids=end_ids, edit=edit, sampling=sampling, vocab_size=self.vocab_size)
         answered = track(self.run_each(generated, jobs), "jobs", "jobs", total=len(jobs))
         return [row for written in answered for row in until_end(written, end_ids)]
 
@@ -256,30 +246,22 @@ class TracedModel:
         ids = {self.tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
         return torch.tensor(sorted(token_id for token_id in ids if token_id is not None))
 
-    def inputs(self, input_ids: Ids, attention_mask: Ids | None, past: Cache | None) -> dict[str, Any]:
-        """What a pass takes.
-
-        Raises `ValueError` for ids without an embedding, rows longer than the context, what is no ids and mask, and a
-        `past` that cannot stay with the model.
-        """
+    def inputs(self, input_ids: Tensor, attention_mask: Tensor, past: Cache | None) -> dict[str, object]:
+        """What a pass takes; raises `ValueError` for a `past` that cannot stay with the model."""
         if past is not None and not self.keeps_caches:
             raise ValueError(
                 "a cache of keys and values stays neither on NDIF nor with split layers: give whole texts, without past"
             )
-        # Without a mask nnsight attends to padding.
-        ids, mask = as_batch(self.tokenizer, input_ids, attention_mask, past=past is not None)
-        check_range(ids, self.vocab_size)
-        check_context(int(mask.sum(dim=1).max()), self.context)
         device = self.device if self.connection is None else torch.device("cpu")
-        ids, mask = ids.to(device), mask.to(device)
-        inputs = {"input_ids": ids, "attention_mask": mask, "use_cache": past is not None}
-        if past is not None or mask.shape[1] > self.context or not mask[:, 0].all():
-            # Else transformers counts from 0, padding included, which is right.
-            inputs["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        mask = attention_mask.to(device)  # without one nnsight attends to padding
+        inputs = {"input_ids": input_ids.to(device), "attention_mask": mask, "use_cache": past is not None}
+        if past is not None or not mask[:, 0].all():  # else transformers counts from 0, which is right
+            positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+            inputs["position_ids"] = positions[:, -input_ids.shape[1] :]
         return inputs if past is None else inputs | {cache_name(self.model._module): past}
 
-    def _where(self) -> dict[str, RemoteTrace]:
-        """What tells a trace to run as a job, if it is to."""
+    def _where(self, **asked: Form) -> dict[str, RemoteTrace]:
+        """What tells a trace to run as a job, if it is to; `asked` are the names that it saves, and their forms."""
         if self.connection is None:
             return {}
-        return {"backend": RemoteTrace(self.model.to_model_key(), self.connection)}
+        return {"backend": RemoteTrace(self.model.to_model_key(), self.connection, asked)}

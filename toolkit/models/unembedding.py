@@ -6,11 +6,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from toolkit.models.asked import Asked, Job
 from toolkit.models.layers import final_norm_path
 from toolkit.models.reductions import extremes, whole
 from toolkit.models.server_side import unembedded
 from toolkit.models.tracing import TracedModel
 from toolkit.models.uploads import UPLOAD
+
+_FLOAT = (torch.float32,)
 
 
 @torch.no_grad()
@@ -24,7 +27,7 @@ def direction_logits(
     any kind and offloaded weights are as they are in a forward pass; a soft cap on the logits is left out.
     Source: nostalgebraist 2020.
     """
-    (logits,) = _unembed(model, directions, len(directions), whole)
+    (logits,) = _unembed(model, directions, len(directions), lambda n: [Asked((n, model.vocab_size), _FLOAT)], whole)
     return logits.to(directions.device)
 
 
@@ -46,14 +49,23 @@ def direction_tokens(
 
     Whole logits of `together` directions are held at a time, where the model runs.
     """
-    up, promoted, down, suppressed = _unembed(model, directions, together, extremes, vocabulary, tokens)
+
+    def form(n: int) -> list[Asked]:
+        return [Asked((n, tokens), _FLOAT), Asked((n, tokens), (torch.int64,), below=vocabulary)] * 2
+
+    up, promoted, down, suppressed = _unembed(model, directions, together, form, extremes, vocabulary, tokens)
     return up, promoted, down, suppressed
 
 
 def _unembed(
-    model: TracedModel, directions: Tensor, together: int, function: Callable[..., list[Tensor]], *operands: int
+    model: TracedModel,
+    directions: Tensor,
+    together: int,
+    form: Callable[[int], list[Asked]],
+    function: Callable[..., list[Tensor]],
+    *operands: int,
 ) -> list[Tensor]:
-    """What `function` makes of the logits."""
+    """What `function` makes of the logits; `form` is that of a number of directions."""
     model.check_loaded(whole=True)
     module = model.model._module
     head = next(name for name, each in module.named_modules() if each is module.get_output_embeddings())
@@ -61,5 +73,6 @@ def _unembed(
     streams = nn.functional.normalize(directions.float(), dim=1) * directions.shape[1] ** 0.5
     here = model.connection is None
     parts = streams.cpu().split(len(streams) if here else max(1, UPLOAD // (streams.shape[1] * 4)))
-    found = model.run_each(unembedded, [(norm, head, part, together, function, operands) for part in parts])
+    jobs = [Job((norm, head, part, together, function, operands), form(len(part))) for part in parts]
+    found = model.run_each(unembedded, jobs)
     return [torch.cat(column) for column in zip(*found, strict=True)]

@@ -9,6 +9,8 @@ import nnsight
 import torch
 from torch import Tensor
 
+from toolkit.models.asked import Asked
+
 nnsight.register(__name__)
 
 
@@ -31,6 +33,15 @@ def pack(activations: Tensor, wire: str | None) -> list[Tensor]:
     # Of each token and layer in float32, of all in float64: exact enough, and a fifth of the time.
     sums = [torch.linalg.vector_norm(each, dim=-1).double().square().sum() for each in (error, exact)]
     return [values, scales, torch.stack(sums)]
+
+
+def packed_form(shape: tuple[int, int, int], wire: str | None) -> list[Asked]:
+    """What `pack` makes of activations [token, layer, d_model]."""
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.int8}.get(wire or "")
+    if dtype is None:
+        return [Asked(shape)]
+    scales = (*shape[:2], 1) if wire == "int8" else (0,)
+    return [Asked(shape, (dtype,)), Asked(scales, (torch.float32,)), Asked((2,), (torch.float64,))]
 
 
 @no_type_check

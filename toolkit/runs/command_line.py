@@ -14,9 +14,9 @@ from rich.markup import escape
 
 from toolkit.dictionaries.non_finite import NonFiniteError
 from toolkit.library_warnings import hide_library_warnings
-from toolkit.models.connection import RemoteJobError
 from toolkit.models.processes import n_processes
 from toolkit.models.tensor_parallel import leading
+from toolkit.models.transport import RemoteJobError
 from toolkit.runs.interrupts import Interrupted
 from toolkit.runs.models import ModelAccess
 from toolkit.terminal_text import harmless

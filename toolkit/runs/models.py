@@ -53,6 +53,8 @@ class ModelAccess:
     """Type in which NDIF sends activations back; int8 has a scale per token."""
     deadline: float = 600.0
     """Seconds after which a job on NDIF is given up and sent again."""
+    insecure_host: str | None = None
+    """Server of NDIF_HOST that may be sent the key over plain http, by name; only this machine's needs no such word."""
 
     def __post_init__(self) -> None:
         placement = self.placement()
@@ -72,7 +74,7 @@ class ModelAccess:
 
     def how_remote(self) -> Remote | None:
         """How jobs are sent, with --remote; raises `ValueError` for values out of range whether or not they are."""
-        remote = Remote(jobs=self.jobs, wire=self.wire, deadline=self.deadline)
+        remote = Remote(jobs=self.jobs, wire=self.wire, deadline=self.deadline, insecure_host=self.insecure_host)
         return remote if self.remote else None
 
     def open_model(self, source: str, tokenizer: PreTrainedTokenizerBase) -> TracedModel:
@@ -140,5 +142,6 @@ NOT_OF_THE_RESULT = (
     "remote",
     "jobs",
     "deadline",
+    "insecure_host",
 )
 """Settings that say where and how models run, but not what comes out."""
