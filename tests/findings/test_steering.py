@@ -12,6 +12,7 @@ from toolkit.findings.steering import (
     measure_steering,
     open_questions,
 )
+from toolkit.findings.steering_report import steering_findings
 from toolkit.interventions.answers import Question
 from toolkit.latents.categories import categories, load_lexicon
 
@@ -56,6 +57,18 @@ def test_a_dead_latent_and_an_unknown_category_are_refused(subject, tmp_path):
         measure_steering(ask(tmp_path / "q", 4, latents=(1, 5)), subject)
     with pytest.raises(ValueError, match=r"no category is called 'doubt': choose from self-reflection, "):
         measure_steering(ask(tmp_path / "q", 4, category="doubt"), subject)
+
+
+def test_a_category_without_candidates_is_left_out_and_the_others_go_on(subject, tmp_path):
+    lexicon = tmp_path / "words.json"
+    lexicon.write_text('{"sums": ["is", "first", "next", "plus"], "odd": ["antidisestablishment"]}')
+    config = ask(tmp_path / "q", 9, lexicon=lexicon, candidates=1, tokens=2000)
+    study = measure_steering(config, subject, {"odd": "longer", "sums": "longer"})
+    assert list(study.groups) == ["sums"]
+    assert "give other words with --lexicon" in study.left_out["odd"]
+    assert steering_findings(config, subject, study).tables[-1].rows == [["odd", study.left_out["odd"]]]
+    with pytest.raises(ValueError, match=r"category 'odd': none of .* is a single token"):
+        measure_steering(config, subject, {"odd": "longer"})
 
 
 def test_strengths_are_in_order():

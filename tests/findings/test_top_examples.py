@@ -102,7 +102,7 @@ def test_entries_show_the_text_and_its_lens(subject: Subject, measure: Measure) 
 def test_the_category_table_holds_what_the_counts_say(measure: Measure, subject: Subject) -> None:
     config, records = measure()
     findings = top_examples_findings(config, subject, records)
-    (table,) = findings.tables
+    table, *_ = findings.tables
     assert table.rows
     firing = records.firing
     names = [category.name for category in firing.categories]
@@ -118,7 +118,7 @@ def test_the_category_table_holds_what_the_counts_say(measure: Measure, subject:
 
 def test_latents_asked_for_by_index_are_shown_with_their_examples(measure: Measure, subject: Subject) -> None:
     config, records = measure(latents=(7, 2))
-    _, seven, two = top_examples_findings(config, subject, records).tables
+    _, _, seven, two, *_ = top_examples_findings(config, subject, records).tables
     assert seven.title.startswith("Latent 7: ")
     assert two.title.startswith("Latent 2: ")
     text, score = seven.rows[0]
@@ -151,7 +151,25 @@ def test_a_reading_goes_on_where_the_file_stands(measure: Measure, subject: Subj
 
 def test_a_dead_latent_is_named(measure: Measure) -> None:
     with pytest.raises(ValueError, match=rf"--latents: {DEAD} fired on none of 1,\d+ held-out tokens"):
-        measure(latents=(3, DEAD))
+        measure(latents=(DEAD,))
+
+
+def test_a_dead_latent_among_others_is_left_out_with_a_word(measure: Measure, subject: Subject) -> None:
+    config, records = measure(latents=(3, DEAD))
+    assert records.latents == (3,)
+    *_, left_out = top_examples_findings(config, subject, records).tables
+    [[latent, why]] = left_out.rows
+    assert (left_out.title, latent) == ("Left out", str(DEAD))
+    assert f"{DEAD} fired on none of" in why
+
+
+def test_a_category_without_latents_is_left_out_with_a_word(measure: Measure, subject: Subject, tmp_path: Path) -> None:
+    lexicon = tmp_path / "words.json"
+    lexicon.write_text('{"self-reflection": ["is"], "odd": ["antidisestablishment"]}')
+    config, records = measure(lexicon=lexicon)
+    table, left_out = top_examples_findings(config, subject, records).tables
+    assert {row[0].partition(",")[0] for row in table.rows} == {"self-reflection"}
+    assert [name for name, _ in left_out.rows] == ["odd"]
 
 
 def test_another_crosscoder_does_not_go_on_with_the_file(subject: Subject, tmp_path: Path) -> None:

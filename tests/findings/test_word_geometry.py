@@ -1,5 +1,6 @@
 import itertools
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,11 @@ def test_few_pairs_are_left_out_and_counted(pair, words):
         ("colours", 8, 9),
         ("few", 1, 1),
     ]
-    with pytest.raises(ValueError, match=r"no class has 8 pairs .*few: 1 of 1.*--spaced"):
+    assert list(found.classes) == ["colours"]
+    assert list(found.left_out) == ["few"]
+    why = r"few: of 1 of 1 pairs both words are one token of this tokenizer, and 8 are needed: .*--spaced"
+    assert re.match(why, found.left_out["few"])
+    with pytest.raises(ValueError, match=why):
         measure_word_geometry(WordGeometryConfig(words=(f"{words[0]}/few.csv",)), pair)
 
 

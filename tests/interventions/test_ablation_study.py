@@ -18,6 +18,7 @@ from toolkit.interventions.targets import OTHER
 from toolkit.latents.categories import Category
 from toolkit.latents.firing import FiringCounts
 from toolkit.latents.selection import matched_latents, random_latents, select_latents
+from toolkit.leaving_out import TooFewError
 from toolkit.models.pair import ModelPair
 
 WAIT = Category(name="wait", words=("w",), tokens=("w3", "w5"), token_ids=(3, 5))
@@ -131,6 +132,38 @@ def test_shares_that_choose_the_same_latents_cost_the_passes_of_their_controls_a
         return len(done)
 
     assert passes((0.4, 0.5)) == passes((0.4,)) + 2 * SETTINGS.control_draws
+
+
+def test_a_category_that_cannot_be_measured_is_left_out_and_the_others_are_as_without_it(
+    tiny_pair, crosscoder, batches, study
+):
+    odd = Category(name="odd", words=("odd",), tokens=(), token_ids=())
+    absent = Category(name="absent", words=("w50",), tokens=("w50",), token_ids=(50,))
+    found = ablation_study(tiny_pair, crosscoder, batches, mask(), [odd, WAIT, absent, BUT], SETTINGS)
+    assert [each.category for each in found.categories] == [WAIT, BUT]
+    assert found.off_target.keys() == study.off_target.keys()
+    for each, expected in zip(found.categories, study.categories, strict=True):
+        assert all(same(each.effects[key], effects) for key, effects in expected.effects.items())
+    assert "none of ' Odd', 'Odd', ' odd', 'odd' is a single token" in found.left_out["odd"]
+    assert "absent: 0 positions where its words" in found.left_out["absent"]
+    assert "at least two are needed: raise --tokens" in found.left_out["absent"]
+
+
+def test_no_latent_to_take_out_is_an_error_with_all_reasons(tiny_pair, crosscoder, batches):
+    with pytest.raises(TooFewError, match=r"no eligible latent fired often enough on 'wait'.*; no eligible .*'but'"):
+        ablation_study(tiny_pair, crosscoder, batches, mask(), [WAIT, BUT], replace(SETTINGS, min_nrn=1.0))
+
+
+def test_a_share_that_leaves_no_controls_is_said_before_anything_is_measured(tiny_pair, crosscoder, batches):
+    settings = replace(SETTINGS, shares=(0.2, 0.9), min_nrn=0.0, select="rate")
+    with pytest.raises(TooFewError, match=r"\d+ latents are chosen, and only \d+ other alive ones .* a smaller share"):
+        ablation_study(tiny_pair, crosscoder, batches, mask(), [WAIT, BUT], settings)
+
+
+def test_no_category_at_all_is_an_error_with_all_reasons(tiny_pair, crosscoder, batches):
+    settings = replace(SETTINGS, undecided=(0.9, 1.0))
+    with pytest.raises(TooFewError, match=r"wait: 0 positions .*; but: 0 positions .*"):
+        ablation_study(tiny_pair, crosscoder, batches, mask(), [WAIT, BUT], settings)
 
 
 def test_the_same_seed_finds_the_same(tiny_pair, crosscoder, batches, study):

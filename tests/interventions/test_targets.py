@@ -1,5 +1,8 @@
 """Targets against a loop over rows and positions, each probability from a pass over its prefix alone."""
 
+import re
+from collections.abc import Sequence
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -25,9 +28,11 @@ def batches() -> list[TokenBatch]:
     return made
 
 
-def search(pair, batches: list[TokenBatch], undecided: tuple[float, float]) -> TargetSearch:
+def search(
+    pair, batches: list[TokenBatch], undecided: tuple[float, float], categories: Sequence[Category] = (WAIT, BUT)
+) -> TargetSearch:
     mask = TokenMask(special_ids=frozenset({7}), keep_position_0=False, outlier_factor=10.0)
-    made = TargetSearch([WAIT, BUT], undecided)
+    made = TargetSearch(categories, undecided)
     for batch in batches:
         made.add(pair, batch, mask.tokens(batch))
     return made
@@ -63,7 +68,8 @@ def generator(seed: int = 0) -> torch.Generator:
 @pytest.mark.parametrize("undecided", [(0.0, 1.0), (0.0185, 0.0205)])
 def test_every_position_that_would_do_is_found(tiny_pair, folders, batches, undecided):
     expected = naive(folders[1], batches, *undecided)
-    found = search(tiny_pair, batches, undecided).draw(10_000, generator())
+    found, left_out = search(tiny_pair, batches, undecided).draw(10_000, generator())
+    assert left_out == {}
     assert list(found) == ["wait", "but", OTHER]
     for name, targets in found.items():
         assert targets.found == len(targets.prefixes) == len(expected[name])
@@ -78,7 +84,7 @@ def test_a_hundred_targets_are_a_hundred_different_ones(tiny_pair):
     every = TargetSearch([WAIT], (0.0, 1.0))
     batch = TokenBatch(ids, torch.ones_like(ids))
     every.add(tiny_pair, batch, batch.attention_mask.bool())
-    first, again, other = (every.draw(100, generator(seed)) for seed in (0, 0, 1))
+    first, again, other = (every.draw(100, generator(seed))[0] for seed in (0, 0, 1))
     for name in ("wait", OTHER):
         assert len(first[name].prefixes) == len(first[name].target_ids) == len(set(drawn(first[name]))) == 100
         assert drawn(first[name]) == drawn(again[name]) != drawn(other[name])
@@ -87,14 +93,25 @@ def test_a_hundred_targets_are_a_hundred_different_ones(tiny_pair):
 
 
 def test_fewer_targets_than_asked_for_are_all_used_and_counted(tiny_pair, batches):
-    found = search(tiny_pair, batches, (0.0, 1.0)).draw(1000, generator())
+    found, _ = search(tiny_pair, batches, (0.0, 1.0)).draw(1000, generator())
     for targets in found.values():
         assert len(targets.prefixes) == len(set(drawn(targets))) == targets.found < 1000
 
 
-def test_too_few_are_an_error_that_says_what_to_do(tiny_pair, batches):
-    with pytest.raises(ValueError, match=r"wait: 0 positions .* 0.9 to 1, .* raise --tokens or widen --undecided"):
-        search(tiny_pair, batches, (0.9, 1.0)).draw(10, generator())
+def test_too_few_are_left_out_with_what_to_do(tiny_pair, batches):
+    found, left_out = search(tiny_pair, batches, (0.9, 1.0)).draw(10, generator())
+    assert found == {}
+    assert list(left_out) == ["wait", "but", OTHER]
+    assert re.match(r"wait: 0 positions .* 0.9 to 1, .* raise --tokens or widen --undecided", left_out["wait"])
+
+
+def test_what_is_left_out_changes_no_draw_of_the_others(tiny_pair, batches):
+    odd = Category(name="odd", words=("odd",), tokens=(), token_ids=())
+    found, left_out = search(tiny_pair, batches, (0.0, 1.0), (WAIT, odd, BUT)).draw(100, generator())
+    expected, _ = search(tiny_pair, batches, (0.0, 1.0)).draw(100, generator())
+    assert re.match("category 'odd': none of .* is a single token", left_out["odd"])
+    assert found.keys() == expected.keys()
+    assert all(drawn(found[name]) == drawn(expected[name]) for name in found)
 
 
 @pytest.mark.parametrize("undecided", [(0.5, 0.5), (0.9, 0.1), (-0.1, 0.5), (0.2, 1.1), (float("nan"), 0.5)])
@@ -105,7 +122,7 @@ def test_probabilities_must_rise(undecided):
 
 @pytest.mark.parametrize("budget", [1, 60, 100, 10_000])
 def test_batches_hold_every_prefix_once_padded_on_the_left(tiny_pair, batches, budget):
-    targets = search(tiny_pair, batches, (0.0, 1.0)).draw(1000, generator())[OTHER]
+    targets = search(tiny_pair, batches, (0.0, 1.0)).draw(1000, generator())[0][OTHER]
     places = []
     for where, batch in targets.batches(budget):
         assert batch.input_ids.numel() <= budget or len(where) == 1
@@ -118,6 +135,8 @@ def test_batches_hold_every_prefix_once_padded_on_the_left(tiny_pair, batches, b
 
 
 def test_on_ndif_the_same_positions_do(tiny_pair, ndif_tiny_pair, batches):
-    here, there = (search(pair, batches, (0.015, 0.03)).draw(100, generator()) for pair in (tiny_pair, ndif_tiny_pair))
+    here, there = (
+        search(pair, batches, (0.015, 0.03)).draw(100, generator())[0] for pair in (tiny_pair, ndif_tiny_pair)
+    )
     for name in (OTHER, "wait", "but"):
         assert drawn(there[name]) == drawn(here[name])

@@ -1,10 +1,11 @@
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 
-from toolkit.latents.categories import categories, load_lexicon
+from toolkit.latents.categories import categories, load_lexicon, with_tokens
 from toolkit.models.loading import load_tokenizer
 
 PAPER = {
@@ -43,6 +44,11 @@ def test_a_category_without_single_tokens_is_named(make_tokenizer):
     tokenizer.unk_token = "w0"
     with pytest.raises(ValueError, match=r"category 'pause': none of ' Wait', 'Wait', ' wait', 'wait' is a single"):
         categories(tokenizer, {"pause": ("wait",)})
+    both = categories(tokenizer, {"pause": ("wait",), "word": ("w5",)})
+    assert [(each.name, each.tokens) for each in both] == [("pause", ()), ("word", ("w5",))]
+    found, left_out = with_tokens(both)
+    assert found == {"word": both[1]}
+    assert re.match("category 'pause': none of .* other words with --lexicon", left_out["pause"])
 
 
 def test_a_users_lexicon(tmp_path: Path):

@@ -91,6 +91,17 @@ def test_counts_go_on_from_a_saved_state(batches):
     assert all(torch.equal(rest.state_dict()[name], tensor) for name, tensor in whole.state_dict().items())
 
 
+def test_categories_whose_words_were_not_read_are_named_with_the_reason(batches):
+    odd = Category(name="odd", words=("odd",), tokens=(), token_ids=())
+    counts = FiringCounts([odd, WAIT, NONE], LATENTS)
+    for batch in batches:
+        counts.add(*batch)
+    seen, left_out = counts.seen()
+    assert seen == {"wait": 1}
+    assert "none of ' Odd', 'Odd', ' odd', 'odd' is a single token" in left_out["odd"]
+    assert left_out["none"].startswith(f"none: its words are on none of {counts.tokens} tokens: read more --tokens")
+
+
 def test_nothing_read_is_nothing_counted():
     counts = FiringCounts([WAIT], LATENTS)
     assert not counts.lift("token").any()

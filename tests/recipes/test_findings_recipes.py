@@ -173,7 +173,7 @@ def test_a_dead_latent_is_named(examine: Call, dead: Path) -> None:
         ("classify_latents.py", "{}", ["holds no categories"]),
         ("steer.py", "self-reflection: Wait", ["cannot be read as JSON", '{"category": ["word", …]}']),
         ("top_examples.py", '{"a": []}', ["category 'a'", "at least one word"]),
-        *((recipe, '{"a": ["is"], "b": ["Wait, no"]}', ["'b'", "single token", "--lexicon"]) for recipe in QUICK),
+        *((recipe, '{"b": ["Wait, no"]}', ["'b'", "single token", "--lexicon"]) for recipe in QUICK),
     ],
     ids=lambda value: value if isinstance(value, str) and value in QUICK else "",
 )
@@ -183,6 +183,14 @@ def test_a_lexicon_of_no_use_is_refused(
     lexicon.write_text(content)
     said = examine(recipe, code=2)
     assert [part for part in parts if part not in said] == []
+
+
+@pytest.mark.parametrize("recipe", ["ablate.py", "classify_latents.py", "top_examples.py"])
+def test_a_category_without_single_tokens_is_left_out_with_a_word(examine: Call, lexicon: Path, recipe: str) -> None:
+    lexicon.write_text('{"sums": ["first", "next", "plus"], "b": ["Wait, no"]}')
+    said = examine(recipe)
+    assert re.search(r"Left out category why ─+ b ", said)
+    assert "single token of this tokenizer; give other words with --lexicon" in said
 
 
 @pytest.mark.parametrize(

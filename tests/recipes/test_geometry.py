@@ -36,7 +36,7 @@ def test_in_the_embedded_pair_every_class_shares_a_step(call: Call, tmp_path: Pa
     ("text", "message"),
     [
         ("dog,dogs\ncat\n", "line 2: ('cat',): each row needs two words"),
-        ("dog,dogs\ncat,unheard-of\n", "no class has 8 pairs whose words are both one token"),
+        ("dog,dogs\ncat,unheard-of\n", "of 1 of 2 pairs both words are one token of this tokenizer, and 8 are needed"),
     ],
 )
 def test_bad_words_end_the_recipe_with_one_message(call: Call, tmp_path: Path, text: str, message: str):
@@ -44,5 +44,5 @@ def test_bad_words_end_the_recipe_with_one_message(call: Call, tmp_path: Path, t
     words.write_text(text)
     said = call("geometry.py", "--words", words, "--out", tmp_path / "out", code=2)
     assert message in said
-    assert str(words) in said or "words: 1 of 2" in said
+    assert str(words) in said or "words: of 1 of 2" in said
     assert not (tmp_path / "out").exists()

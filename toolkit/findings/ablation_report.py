@@ -11,7 +11,7 @@ from toolkit.interventions.ablation_study import ARMS, AblationSettings, Ablatio
 from toolkit.interventions.targets import OTHER, Targets
 from toolkit.latents.categories import Category
 from toolkit.latents.specificity import specific_latents
-from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Headline, Table
+from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Headline, Table, left_out_tables
 from toolkit.reports.findings_figures import effect_by_fraction, effect_matrix, logit_change_histogram
 from toolkit.reports.formatting import percent
 from toolkit.runs.subject import Subject
@@ -36,6 +36,7 @@ def ablation_results(study: AblationStudy, settings: AblationSettings) -> dict[s
             }
             for edited, measured in study.off_target
         },
+        "left_out": study.left_out,
     }
 
 
@@ -78,6 +79,7 @@ def ablation_findings(config: AblationConfig, subject: Subject, study: AblationS
             _matrix_table(study),
             *([_specific_table(study)] if len(study.categories) > 1 else []),
             _words_table(study),
+            *left_out_tables("category", study.left_out),
         ],
         charts=_charts(study, settings),
         results=ablation_results(study, settings) | {"settings": _protocol(settings)},
@@ -106,8 +108,7 @@ def _difference(each: CategoryAblation, share: float, control: str) -> Estimate:
 
 
 def _off_target(study: AblationStudy, edited: str, measured: str, model: int = 1) -> Estimate:
-    targets = {each.category.name: each.targets for each in study.categories} | {OTHER: study.other}
-    return mean(study.off_target[edited, measured].logit[model], targets[measured].documents)
+    return mean(study.off_target[edited, measured].logit[model], study.words[measured].documents)
 
 
 def _n_documents(targets: Targets) -> int:
@@ -209,7 +210,7 @@ def _share_table(study: AblationStudy, settings: AblationSettings) -> Table:
 
 def _matrix_table(study: AblationStudy) -> Table:
     names = [each.category.name for each in study.categories]
-    measured = [*names, OTHER]
+    measured = list(study.words)
     return Table(
         title="Off target: the same edit on other words, distilled",
         columns=("latents of", *(f"on {name}" for name in measured)),
@@ -285,8 +286,8 @@ def _charts(study: AblationStudy, settings: AblationSettings) -> list[Chart]:
             Chart(name=f"by_share_{name}", figure=effect_by_fraction(settings.shares, by_share, name), caption=caption)
         )
     names = [each.category.name for each in study.categories]
-    matrix = np.array([[_off_target(study, edited, on).value for on in [*names, OTHER]] for edited in names])
-    figure = effect_matrix(matrix, names, [*names, OTHER], "Change of logit, distilled")
+    matrix = np.array([[_off_target(study, edited, on).value for on in study.words] for edited in names])
+    figure = effect_matrix(matrix, names, list(study.words), "Change of logit, distilled")
     charts.append(Chart(name="off_target", figure=figure, caption="Rows: whose latents are out; columns: whose words."))
     return charts
 

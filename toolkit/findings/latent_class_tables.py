@@ -14,7 +14,7 @@ from toolkit.geometry.proportions import wilson
 from toolkit.latents.classification import TAGS, Tag
 from toolkit.latents.firing import Place
 from toolkit.latents.span_labels import LabelledDocuments
-from toolkit.reports.findings import Cell, Estimate, Table
+from toolkit.reports.findings import Cell, Estimate, Table, left_out_tables
 from toolkit.runs.summary import behaviour_table
 
 NRN_BINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -31,7 +31,10 @@ def latent_class_tables(result: LatentClassesResult) -> list[Table]:
         if latents:
             tables += [_listed_table(title, latents, result), _example_table(title, latents, result)]
     tables.append(category_table(result))
-    return [*tables, _label_table(result, result.labelled)] if result.labelled else tables
+    if result.labelled:
+        tables.append(_label_table(result, result.labelled))
+    _, left_out = result.firing.seen()
+    return [*tables, *left_out_tables("category", left_out)]
 
 
 def where_tagged(tags: Sequence[Tag], *wanted: Tag) -> Bool[Tensor, " latent"]:
@@ -122,11 +125,8 @@ def _example_table(title: str, latents: Sequence[int], result: LatentClassesResu
 
 def category_table(result: LatentClassesResult) -> Table:
     """The best latent of each category, on its tokens and before them."""
-    rows = [
-        row
-        for index in range(len(result.firing.categories))
-        for row in (_category_row(result, index, place) for place in PLACES)
-    ]
+    seen, _ = result.firing.seen()
+    rows = [row for index in seen.values() for row in (_category_row(result, index, place) for place in PLACES)]
     return Table(
         title="The latent with the largest lift for each category",
         columns=("category", "where", "n", "latent", "lift", "next", "P(fire|c)", "NRN"),

@@ -1,7 +1,7 @@
 """Latents that were read over a text: what the browser, the tables and the JSON show of them."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,8 @@ from toolkit.latents.classification import LatentClasses
 from toolkit.latents.examples import LatentExample, TopExamples
 from toolkit.latents.firing import FiringCounts, Place
 from toolkit.latents.logit_lens import TokenLens
-from toolkit.reports.findings import Estimate, Table
+from toolkit.leaving_out import TooFewError, measurable
+from toolkit.reports.findings import Cell, Estimate, Table, left_out_tables
 from toolkit.reports.formatting import percent
 from toolkit.reports.latent_browser import Example, LatentEntry, LatentStatistics
 
@@ -38,6 +39,8 @@ class LatentRecords:
     """By model."""
     pieces: list[str]
     """Every token as text."""
+    left_out: Mapping[int, str] = field(default_factory=dict)
+    """Why a latent that was asked for is not shown."""
 
     @cached_property
     def frequency(self) -> Float[Tensor, " latent"]:
@@ -104,30 +107,38 @@ class LatentRecords:
         )
 
 
-def category_table(records: LatentRecords) -> Table:
-    """For each category the latents whose lift is surely large: by the low end of its interval."""
-    firing = records.firing
-    rows = []
-    for index, category in enumerate(firing.categories):
-        n = int(firing.n["token"][index])
-        hits = {latent: int(firing.counts["token"][index, latent]) for latent in records.latents}
-        shares = {latent: wilson(count, n) for latent, count in hits.items() if count >= LEAST_FIRINGS}
-        lifts = {
-            latent: Estimate(*(bound / float(records.frequency[latent]) for bound in share))
-            for latent, share in shares.items()
-        }
-        best = sorted(lifts, key=lambda latent: lifts[latent].low or 0.0, reverse=True)[:LISTED]
-        for latent in best:
-            numbers = (shares[latent][0], float(records.frequency[latent]), float(records.classes.nrn[latent]))
-            rows.append((f"{category.name}, n {n:,}", str(latent), lifts[latent], *numbers))
-    return Table(
+def category_tables(records: LatentRecords) -> list[Table]:
+    """For each category the latents whose lift is surely large, and which categories have none."""
+    seen, left_out = records.firing.seen()
+    rows, without_latents = measurable(seen, lambda name: _category_rows(records, name, seen[name]))
+    table = Table(
         title="Latents that fire most on each category's tokens",
         columns=("category, tokens", "latent", "lift", "P(fire | it)", "P(fire)", "NRN"),
-        rows=rows,
+        rows=[row for of_category in rows.values() for row in of_category],
         note="Lift is P(fire | category) / P(fire), 1 by chance, with the 95 % Wilson interval of its numerator. That"
         " takes tokens as independent, and is somewhat narrow where those of one document are alike. Of"
         f" {len(records.latents):,} shown latents at most {LISTED} a category, by low ends, chosen on these tokens.",
     )
+    return [table, *left_out_tables("category", left_out | without_latents)]
+
+
+def _category_rows(records: LatentRecords, name: str, index: int) -> list[list[Cell]]:
+    """The best latents of a category, by the low end of the lift's interval; raises `TooFewError` where none fires."""
+    firing = records.firing
+    n = int(firing.n["token"][index])
+    hits = {latent: int(firing.counts["token"][index, latent]) for latent in records.latents}
+    shares = {latent: wilson(count, n) for latent, count in hits.items() if count >= LEAST_FIRINGS}
+    if not shares:
+        raise TooFewError(
+            f"{name}: none of the {len(records.latents):,} shown latents fired on {LEAST_FIRINGS} of its {n:,} tokens:"
+            " read more --tokens"
+        )
+    frequency, nrn = records.frequency, records.classes.nrn
+    lifts = {
+        latent: Estimate(*(bound / float(frequency[latent]) for bound in share)) for latent, share in shares.items()
+    }
+    best = sorted(lifts, key=lambda latent: lifts[latent].low or 0.0, reverse=True)[:LISTED]
+    return [[f"{name}, n {n:,}", str(k), lifts[k], shares[k][0], float(frequency[k]), float(nrn[k])] for k in best]
 
 
 def detail_tables(records: LatentRecords) -> list[Table]:

@@ -1,7 +1,7 @@
 """What do answers become when a latent is added to the residual stream, or taken from it?"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +20,7 @@ from toolkit.interventions.steering_study import (
 )
 from toolkit.latents.categories import Category, categories, load_lexicon
 from toolkit.latents.firing import FiringCounts
+from toolkit.leaving_out import check_any, measurable
 from toolkit.models.chat import thinking_prompt
 from toolkit.models.generation import Sampling
 from toolkit.models.pair import ModelPair
@@ -93,9 +94,10 @@ def measure_steering(
     lexicon = categories(subject.pair.tokenizer, load_lexicon(config.lexicon))
     writing = _writing(config, subject, lexicon)
     counts = count_firing(subject, lexicon, config.tokens)
-    groups = _groups(config, subject, counts, aims or {config.category: config.toward})
+    groups, left_out = _groups(config, subject, counts, aims or {config.category: config.toward})
+    check_any(groups, left_out)
     model = subject.pair.base if config.model == "base" else subject.pair.distilled
-    return steering_study(
+    study = steering_study(
         model,
         subject.crosscoder,
         groups,
@@ -105,6 +107,7 @@ def measure_steering(
         writing=writing,
         model_name=config.model,
     )
+    return replace(study, left_out=left_out)
 
 
 def check_prompts(pair: ModelPair, questions: Sequence[Question]) -> None:
@@ -139,21 +142,21 @@ def open_questions(config: SteeringConfig, subject: Subject) -> tuple[list[Quest
 
 def _groups(
     config: SteeringConfig, subject: Subject, counts: FiringCounts, aims: Mapping[str, Toward]
-) -> dict[str, Candidates]:
+) -> tuple[dict[str, Candidates], dict[str, str]]:
+    """Candidates by category, and by name why a category has none."""
     if config.latents:
         check_latents(config.latents, subject.crosscoder.config.n_latents)
         check_alive(counts, config.latents)
-        return {"named latents": Candidates(directions=(config.latents,), toward=config.toward)}
+        return {"named latents": Candidates(directions=(config.latents,), toward=config.toward)}, {}
     names = [category.name for category in counts.categories]
     if unknown := [name for name in aims if name not in names]:
         raise ValueError(f"no category is called {unknown[0]!r}: choose from {', '.join(names)}")
-    return {
-        name: Candidates(
-            directions=tuple((latent,) for latent in candidate_latents(counts, names.index(name), config.candidates)),
-            toward=toward,
-        )
-        for name, toward in aims.items()
-    }
+
+    def candidates(name: str) -> Candidates:
+        latents = candidate_latents(counts, names.index(name), config.candidates)
+        return Candidates(directions=tuple((latent,) for latent in latents), toward=aims[name])
+
+    return measurable(aims, candidates)
 
 
 def _writing(config: SteeringConfig, subject: Subject, lexicon: Sequence[Category]) -> Writing:
@@ -170,5 +173,5 @@ def _writing(config: SteeringConfig, subject: Subject, lexicon: Sequence[Categor
 
 def hesitation(subject: Subject, lexicon: Sequence[Category]) -> Category:
     """The lexicon's self-reflection words; the shipped ones where it has none."""
-    own = [category for category in lexicon if category.name == HESITATION]
+    own = [category for category in lexicon if category.name == HESITATION and category.token_ids]
     return (own or categories(subject.pair.tokenizer, {HESITATION: load_lexicon()[HESITATION]}))[0]

@@ -9,7 +9,7 @@ from typing import Any
 from toolkit.findings.estimates import mean
 from toolkit.findings.steering import SteeringConfig
 from toolkit.interventions.steering_study import Steered, SteeringStudy
-from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Headline, SideBySide, Table
+from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Headline, SideBySide, Table, left_out_tables
 from toolkit.reports.findings_figures import DosePanel, dose_response
 from toolkit.runs.subject import Subject
 
@@ -58,16 +58,20 @@ def steering_findings(config: SteeringConfig, subject: Subject, study: SteeringS
         facts=subject.facts() | _protocol(config, study),
         headline=[row for name in doses for row in _headline(name, study, doses[name])],
         tables=[
-            table
-            for name, steered in study.groups.items()
-            for table in (
-                _dose_table(name, steered, doses[name], _questions(config, study)),
-                _pick_table(name, steered, study),
-            )
+            *(
+                table
+                for name, steered in study.groups.items()
+                for table in (
+                    _dose_table(name, steered, doses[name], _questions(config, study)),
+                    _pick_table(name, steered, study),
+                )
+            ),
+            *left_out_tables("category", study.left_out),
         ],
         charts=[_chart(name, steered, doses[name]) for name, steered in study.groups.items()],
         texts=[text for name, steered in study.groups.items() for text in _texts(name, steered, study)],
-        results=steering_results(study, doses) | {"settings": _protocol(config, study)},
+        results=steering_results(study, doses)
+        | {"settings": _protocol(config, study), "left_out": dict(study.left_out)},
     )
 
 

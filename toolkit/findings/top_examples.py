@@ -1,7 +1,7 @@
 """What makes each latent fire, and what does it say? Examples, lenses and lifts, for a page to look through."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 
 from toolkit.dictionaries.crosscoder import check_latents
 from toolkit.dictionaries.latent_scaling import LatentScaling, ScalingRatios
-from toolkit.findings.latent_records import LatentRecords, category_table, detail_tables
+from toolkit.findings.latent_records import LatentRecords, category_tables, detail_tables
 from toolkit.latents.categories import categories, load_lexicon
 from toolkit.latents.classification import classify
 from toolkit.latents.example_pass import ExamplePass
@@ -19,7 +19,8 @@ from toolkit.latents.examples import TopExamples
 from toolkit.latents.firing import FiringCounts
 from toolkit.latents.logit_lens import logit_lens
 from toolkit.latents.windows import Window
-from toolkit.reports.findings import Findings, Headline
+from toolkit.leaving_out import check_any, measurable
+from toolkit.reports.findings import Findings, Headline, left_out_tables
 from toolkit.reports.latent_browser import BrowserFacts
 from toolkit.runs.streams import fitting_tokens, open_mask, open_tokens
 from toolkit.runs.subject import FindingsConfig, Subject, check_alive
@@ -112,11 +113,13 @@ def read_on(config: TopExamplesConfig, reading: ExamplePass, progress: Callable[
 def examine_latents(config: TopExamplesConfig, subject: Subject, reading: ExamplePass) -> LatentRecords:
     """Compare decoder rows of what was read, and read them by the logit lens.
 
-    Raises `ValueError` for latents asked for by index that never fired.
+    Latents asked for by index that never fired are left out; raises `TooFewError` where none of them fired.
     """
-    check_alive(reading.firing, config.latents)
-    alive = tuple((reading.firing.fired > 0).nonzero()[:, 0].tolist())
-    return _records(config, subject, reading, tuple(dict.fromkeys(config.latents)) or alive)
+    firing = reading.firing
+    asked = dict.fromkeys(config.latents or (firing.fired > 0).nonzero()[:, 0].tolist())
+    shown, left_out = measurable(asked, lambda latent: check_alive(firing, [latent]))
+    check_any(shown, left_out)
+    return replace(_records(config, subject, reading, tuple(shown)), left_out=left_out)
 
 
 def _batch_tokens(subject: Subject) -> int:
@@ -184,7 +187,11 @@ def top_examples_findings(config: TopExamplesConfig, subject: Subject, records: 
             ),
             mean_nrn_headline(classes),
         ],
-        tables=[category_table(records), *(detail_tables(records) if config.latents else [])],
+        tables=[
+            *category_tables(records),
+            *(detail_tables(records) if config.latents else []),
+            *left_out_tables("latent", records.left_out),
+        ],
         charts=(),
         results={
             "tokens": firing.tokens,

@@ -15,6 +15,7 @@ from toolkit.geometry.pair_draws import PairDraws
 from toolkit.geometry.parallelogram import ParallelogramLoss, parallelogram_loss, scaled_losses
 from toolkit.harvest.word_pairs import TokenPairs, load_word_pairs, single_tokens
 from toolkit.harvest.word_states import prefix_token, word_rows, word_states
+from toolkit.leaving_out import TooFewError, check_any, measurable
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import CHECKOUT
 from toolkit.models.tracing import TracedModel
@@ -69,18 +70,22 @@ class WordGeometry:
     """Class to model (base, distilled, perhaps control) to its geometry."""
     prefix: str | None
     """The token before each word, as text."""
+    left_out: Mapping[str, str]
+    """Why a class was not measured, by name."""
 
 
 def measure_word_geometry(config: WordGeometryConfig, pair: ModelPair) -> WordGeometry:
     """Read all words in each model and compare every two pairs of a class.
 
-    Raises `ValueError` where no class has eight pairs of single tokens, and as reading word pairs does.
+    A class without eight pairs of single tokens is left out. Raises `ValueError` where none is left, and as reading
+    word pairs does.
     """
     sources = config.words or ("embedded" if is_embedded(pair) else "everyday",)
     given = tuple(single_tokens(pair.tokenizer, words, spaced=config.spaced) for words in load_word_pairs(sources))
-    kept = [words for words in given if len(words.pairs) >= FEWEST_PAIRS]
-    if not kept:
-        raise ValueError(_too_few(given, config.spaced))
+    by_name = {words.name: words for words in given}
+    measured_words, left_out = measurable(by_name, lambda name: _enough(by_name[name], config.spaced))
+    check_any(measured_words, left_out)
+    kept = list(measured_words.values())
     prefix = None if config.paper else prefix_token(pair.tokenizer, config.prefix)
     rows = word_rows(torch.cat([words.ids.flatten() for words in kept]), prefix)
     pair.check_ids(rows, torch.ones_like(rows))
@@ -95,6 +100,7 @@ def measure_word_geometry(config: WordGeometryConfig, pair: ModelPair) -> WordGe
         given=given,
         classes={name: {model: of[name] for model, of in measured.items()} for name in draws},
         prefix=None if prefix is None else str(pair.tokenizer.decode([prefix])),
+        left_out=left_out,
     )
 
 
@@ -103,10 +109,15 @@ def word_origins(found: WordGeometry) -> dict[str, Any]:
     return {"words": {str(words.source).removeprefix(f"{CHECKOUT}/"): sha256(words.source) for words in found.given}}
 
 
-def _too_few(given: tuple[TokenPairs, ...], spaced: bool) -> str:
-    found = ", ".join(f"{words.name}: {len(words.pairs)} of {words.n_given}" for words in given)
-    remedy = "give other words" if spaced else "give other words, or --spaced to read them after a space"
-    return f"no class has {FEWEST_PAIRS} pairs whose words are both one token of this tokenizer ({found}): {remedy}"
+def _enough(words: TokenPairs, spaced: bool) -> TokenPairs:
+    """The words; raises `TooFewError` where fewer than eight pairs are single tokens."""
+    if len(words.pairs) < FEWEST_PAIRS:
+        remedy = "give other words" if spaced else "give other words, or --spaced to read them after a space"
+        raise TooFewError(
+            f"{words.name}: of {len(words.pairs)} of {words.n_given} pairs both words are one token of this tokenizer,"
+            f" and {FEWEST_PAIRS} are needed: {remedy}"
+        )
+    return words
 
 
 def _measure_model(

@@ -11,7 +11,7 @@ from toolkit.findings.word_geometry import DIMS, FEWEST_PAIRS, ModelGeometry, Wo
 from toolkit.geometry.bootstrap import interval
 from toolkit.geometry.parallelogram import ParallelogramLoss
 from toolkit.models.pair import ModelPair
-from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Headline, Table
+from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Headline, Table, left_out_tables
 from toolkit.reports.findings_figures import LossQuantiles, cdf_curves
 
 SHOWN_DIMS = max(DIMS)
@@ -33,6 +33,7 @@ def word_geometry_findings(config: WordGeometryConfig, pair: ModelPair, found: W
             _dims_table(found.classes),
             *_published_table(config, found.classes),
             _words_table(found),
+            *left_out_tables("class", found.left_out),
         ],
         charts=[_chart(found.classes)],
         results=_results(config, found),
@@ -227,6 +228,7 @@ def _results(config: WordGeometryConfig, found: WordGeometry) -> dict[str, Any]:
         "prefix": found.prefix,
         "spaced": config.spaced,
         "shared_components": config.shared_components,
+        "left_out": dict(found.left_out),
         "classes": {
             name: {
                 "models": {model: _geometry_results(geometry) for model, geometry in models.items()},

@@ -81,7 +81,7 @@ def ablation_effects(
     rows = ((batch.input_ids, batch.attention_mask, positions) for _, batch, positions in batches)
     reads = list(pair.selected_each(rows))
     models = list(zip(pair.names, (pair.base, pair.distilled), strict=True))
-    for index, (name, model) in enumerate(track(models, "models", "models")):
+    for index, (name, model) in enumerate(track(models, "editing models", "models")):
         stream = stream_index(crosscoder, name, method.layer)
         for (where, batch, positions), read in zip(track(batches, "batches", "batches"), reads, strict=True):
             codes = crosscoder.encode(read.to(crosscoder.b_dec))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from toolkit.dictionaries.crosscoder import Crosscoder
@@ -17,7 +17,8 @@ from toolkit.interventions.targets import OTHER, Targets, TargetSearch
 from toolkit.latents.categories import Category, categories, load_lexicon
 from toolkit.latents.coded_batches import coded_batches
 from toolkit.latents.firing import FiringCounts, Place
-from toolkit.latents.selection import Rule, matched_latents, random_latents, select_latents
+from toolkit.latents.selection import Rule, matched_latents, others, random_latents, select_latents
+from toolkit.leaving_out import check_any, measurable
 from toolkit.models.pair import ModelPair
 from toolkit.tracking import track
 
@@ -79,12 +80,20 @@ class AblationStudy:
     categories: list[CategoryAblation]
     off_target: dict[tuple[str, str], Effects]
     """(category whose latents are out, category of the words) at the reference share, [model, target]."""
-    other: Targets
-    """The words of no category."""
+    other: Targets | None
+    """The words of no category; None where they are too rare."""
+    left_out: dict[str, str]
+    """Why a category could not be measured, by name."""
     counts: FiringCounts
     """Firing on the half of the text that chose the latents."""
     alive: Bool[Tensor, " latent"]
     nrn: Float[Tensor, " latent"]
+
+    @property
+    def words(self) -> dict[str, Targets]:
+        """All words that were measured: each category's, and those of none."""
+        targets = {each.category.name: each.targets for each in self.categories}
+        return targets if self.other is None else targets | {OTHER: self.other}
 
 
 def ablate(
@@ -123,29 +132,32 @@ def ablation_study(
 ) -> AblationStudy:
     """Choose latents on the even rows of every batch, test them on the odd ones.
 
-    Raises `ValueError` for a category whose words are too rare in the text to choose latents or to test them.
+    A category whose words are too rare in the text to choose latents or to test them is left out, with the reason;
+    raises `TooFewError` where none is left.
     """
-    counts, targets = _read(pair, crosscoder, batches, mask, lexicon, settings)
+    counts, targets, left_out = _read(pair, crosscoder, batches, mask, lexicon, settings)
     alive, values = counts.fired > 0, nrn(rows_by_model(crosscoder.W_dec.cpu()))
     eligible = alive & (values > settings.min_nrn)
-    rule, place, shares = settings.select, settings.place, settings.shares
-    chosen = [
-        select_latents(counts, index, rule=rule, place=place, shares=shares, eligible=eligible)
-        for index in range(len(lexicon))
-    ]
-    reference = {c.name: [latents[settings.reference]] for c, latents in zip(lexicon, chosen, strict=True)}
+    by_name = {category.name: category for category in lexicon}
+    with_words = [name for name in by_name if name in targets]
+    chosen, without_latents = measurable(
+        with_words, lambda name: _chosen(counts, list(by_name).index(name), eligible, settings)
+    )
+    left_out |= without_latents
+    check_any(chosen, left_out)
+    reference = {name: [latents[settings.reference]] for name, latents in chosen.items()}
     measured: list[CategoryAblation] = []
     off_target: dict[tuple[str, str], Effects] = {}
-    for category, latents in zip(lexicon, chosen, strict=True):
-        words = targets[category.name]
+    for name, latents in track(chosen.items(), "taking latents out", "categories"):
+        words = targets[name]
         mean_code = predicting_codes(pair, crosscoder, words).mean(dim=0)
         draws = _draws(latents, alive, mean_code, settings)
         effects = _measure(pair, crosscoder, words, [*draws.values(), *reference.values()], settings.method)
         for edited, effect in zip(reference, effects[len(draws) :], strict=True):
-            off_target[edited, category.name] = effect
+            off_target[edited, name] = effect
         measured.append(
             CategoryAblation(
-                category=category,
+                category=by_name[name],
                 targets=words,
                 latents={share: each.tolist() for share, each in latents.items()},
                 effects=dict(zip(draws, effects, strict=False)),
@@ -155,11 +167,30 @@ def ablation_study(
                 },
             )
         )
-    elsewhere = _measure(pair, crosscoder, targets[OTHER], list(reference.values()), settings.method)
-    off_target |= {(edited, OTHER): effect for edited, effect in zip(reference, elsewhere, strict=True)}
+    other = targets.get(OTHER)
+    if other is not None:
+        elsewhere = _measure(pair, crosscoder, other, list(reference.values()), settings.method)
+        off_target |= {(edited, OTHER): effect for edited, effect in zip(reference, elsewhere, strict=True)}
     return AblationStudy(
-        categories=measured, off_target=off_target, other=targets[OTHER], counts=counts, alive=alive, nrn=values
+        categories=measured,
+        off_target=off_target,
+        other=other,
+        left_out=left_out,
+        counts=counts,
+        alive=alive,
+        nrn=values,
     )
+
+
+def _chosen(
+    counts: FiringCounts, category: int, eligible: Tensor, settings: AblationSettings
+) -> dict[float, Int[Tensor, " chosen"]]:
+    """The latents of one category at every share; raises `TooFewError` where there are none, or no controls."""
+    rule, place, shares = settings.select, settings.place, settings.shares
+    chosen = select_latents(counts, category, rule=rule, place=place, shares=shares, eligible=eligible)
+    for latents in chosen.values():
+        others(latents, counts.fired > 0)
+    return chosen
 
 
 @torch.no_grad()
@@ -170,7 +201,8 @@ def _read(
     mask: TokenMask,
     lexicon: Sequence[Category],
     settings: AblationSettings,
-) -> tuple[FiringCounts, dict[str, Targets]]:
+) -> tuple[FiringCounts, dict[str, Targets], dict[str, str]]:
+    """Firing on the even rows, words to predict on the odd ones, and by name why some words are left out."""
     counts = FiringCounts(lexicon, crosscoder.config.n_latents)
     search = TargetSearch(lexicon, settings.undecided)
     batches = list(batches)
@@ -182,7 +214,7 @@ def _read(
     for rows in track(testing, "looking for words", "batches", total=len(batches)):
         if len(rows.input_ids):
             search.add(pair, rows, mask.tokens(rows))
-    return counts, search.draw(settings.targets, torch.Generator().manual_seed(settings.seed))
+    return counts, *search.draw(settings.targets, torch.Generator().manual_seed(settings.seed))
 
 
 def _draws(

@@ -5,7 +5,7 @@ Both are picked by the same measure on the same development questions, and compa
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -18,6 +18,7 @@ from toolkit.interventions.edits import mean_norm, stream_index, unit_row
 from toolkit.interventions.steering import Answers, Writing, answer_under
 from toolkit.latents.firing import FiringCounts
 from toolkit.latents.selection import LEAST_FIRINGS, ranked_latents
+from toolkit.leaving_out import TooFewError
 from toolkit.models.tracing import TracedModel
 
 Toward = Literal["longer", "shorter"]
@@ -81,17 +82,20 @@ class SteeringStudy:
     strengths: tuple[float, ...]
     questions: tuple[Question, ...]
     development_questions: int
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Why a category that was asked for has no latent to steer with, by name."""
 
 
 def candidate_latents(counts: FiringCounts, category: int, n: int) -> tuple[int, ...]:
     """The `n` latents with the largest lift where the category's words are predicted, firing on a fifth of them.
 
-    Raises `ValueError` where there is none.
+    Raises `TooFewError` where there is none.
     """
+    counts.categories[category].check_tokens()
     often = counts.rate("predicting")[category] >= LEAST_RATE
     found = ranked_latents(counts, category, rule="lift", place="predicting", eligible=often)[:n]
     if not len(found):
-        raise ValueError(
+        raise TooFewError(
             f"no latent fires on {LEAST_RATE:.0%} of the positions that predict {counts.categories[category].name!r},"
             f" and on {LEAST_FIRINGS} of them: name some with --latents, or read more --tokens"
         )

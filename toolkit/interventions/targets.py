@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from toolkit.harvest.tokens import TokenBatch
 from toolkit.latents.categories import Category
+from toolkit.leaving_out import TooFewError, measurable
 from toolkit.models.measuring import measure
 from toolkit.models.pair import ModelPair
 from toolkit.models.reductions import next_log_probability
@@ -54,8 +55,8 @@ class TargetSearch:
         if not 0 <= low < high <= 1:
             raise ValueError(f"--undecided {low} {high}: give two rising probabilities, 0 1 for all occurrences")
         self.undecided = undecided
-        self.ids = {category.name: torch.tensor(category.token_ids) for category in categories}
-        self._found: dict[str, list[_Found]] = {name: [] for name in [*self.ids, OTHER]}
+        self._categories = {category.name: category for category in categories}
+        self._found: dict[str, list[_Found]] = {name: [] for name in [*self._categories, OTHER]}
         self._documents = 0
 
     def add(self, pair: ModelPair, batch: TokenBatch, selected: Bool[Tensor, "row position"]) -> None:
@@ -70,8 +71,8 @@ class TargetSearch:
             probability = found[0].exp()
             may = may & (probability >= self.undecided[0]) & (probability <= self.undecided[1])
         anywhere = torch.zeros_like(may)
-        for name, token_ids in self.ids.items():
-            of_category = torch.isin(ids[:, 1:], token_ids)
+        for name, category in self._categories.items():
+            of_category = torch.isin(ids[:, 1:], torch.tensor(category.token_ids, dtype=torch.long))
             anywhere |= of_category
             self._keep(name, ids, may & of_category)
         self._keep(OTHER, ids, may & ~anywhere)
@@ -82,17 +83,19 @@ class TargetSearch:
             _Found(self._documents + row, ids[row], position + 1) for row, position in where.nonzero().tolist()
         ]
 
-    def draw(self, wanted: int, generator: torch.Generator) -> dict[str, Targets]:
+    def draw(self, wanted: int, generator: torch.Generator) -> tuple[dict[str, Targets], dict[str, str]]:
         """Draw `wanted` positions of each category and of other words without replacement; all, where fewer were found.
 
-        Raises `ValueError` for a category with fewer than two.
+        Also returns, by name, why a category with fewer than two is left out.
         """
-        return {name: self._draw(name, wanted, generator) for name in self._found}
+        return measurable(self._found, lambda name: self._draw(name, wanted, generator))
 
     def _draw(self, name: str, wanted: int, generator: torch.Generator) -> Targets:
+        if name in self._categories:
+            self._categories[name].check_tokens()
         found = self._found[name]
         if len(found) < 2:
-            raise ValueError(
+            raise TooFewError(
                 f"{name}: {len(found)} positions where its words have a probability of {self.undecided[0]:g} to"
                 f" {self.undecided[1]:g}, and at least two are needed: raise --tokens or widen --undecided"
             )

@@ -1,18 +1,20 @@
 """Reasoning categories: the words that mark them, as single tokens of a tokenizer."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
+
+from toolkit.leaving_out import TooFewError, check_any, measurable
 
 LEXICON = Path(__file__).parents[1] / "data" / "categories.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Category:
-    """A category with every form of its words that is one token."""
+    """A category with every form of its words that is one token; it may have none."""
 
     name: str
     words: tuple[str, ...]
@@ -21,6 +23,15 @@ class Category:
     """The forms that are single tokens, a leading space shown."""
     token_ids: tuple[int, ...]
     """Their ids."""
+
+    def check_tokens(self) -> None:
+        """Raise `TooFewError` where no form of its words is a single token."""
+        if not self.token_ids:
+            forms = ", ".join(map(repr, _forms(self.words)))
+            raise TooFewError(
+                f"category {self.name!r}: none of {forms} is a single token of this tokenizer; give other words with"
+                " --lexicon"
+            )
 
 
 def load_lexicon(path: Path | None = None) -> dict[str, tuple[str, ...]]:
@@ -45,23 +56,35 @@ def load_lexicon(path: Path | None = None) -> dict[str, tuple[str, ...]]:
 def categories(tokenizer: PreTrainedTokenizerBase, lexicon: Mapping[str, tuple[str, ...]]) -> list[Category]:
     """Expand each word over a leading space and a capital or small first letter, and keep what is a single token.
 
-    "Wait," is two tokens in Qwen's vocabulary, " Wait" one. Raises `ValueError` for a category without any.
+    "Wait," is two tokens in Qwen's vocabulary, " Wait" one. Raises `TooFewError` where no category has any.
     """
-    return [_category(tokenizer, name, words) for name, words in lexicon.items()]
+    found = [_category(tokenizer, name, words) for name, words in lexicon.items()]
+    check_any(*with_tokens(found))
+    return found
+
+
+def with_tokens(given: Sequence[Category]) -> tuple[dict[str, Category], dict[str, str]]:
+    """The categories that have tokens, and why the others cannot be measured, by name."""
+    by_name = {category.name: category for category in given}
+
+    def check(name: str) -> Category:
+        by_name[name].check_tokens()
+        return by_name[name]
+
+    return measurable(by_name, check)
+
+
+def _forms(words: tuple[str, ...]) -> list[str]:
+    stems = dict.fromkeys(form for word in words for form in (word[0].upper() + word[1:], word[0].lower() + word[1:]))
+    return [space + stem for stem in stems for space in (" ", "")]
 
 
 def _category(tokenizer: PreTrainedTokenizerBase, name: str, words: tuple[str, ...]) -> Category:
-    stems = dict.fromkeys(form for word in words for form in (word[0].upper() + word[1:], word[0].lower() + word[1:]))
-    forms = [space + stem for stem in stems for space in (" ", "")]
+    forms = _forms(words)
     encoded = tokenizer(forms, add_special_tokens=False)["input_ids"]
     single = {
         ids[0]: form
         for form, ids in zip(forms, encoded, strict=True)
         if len(ids) == 1 and ids != [tokenizer.unk_token_id]
     }
-    if not single:
-        raise ValueError(
-            f"category {name!r}: none of {', '.join(map(repr, forms))} is a single token of this tokenizer;"
-            " give other words with --lexicon"
-        )
     return Category(name=name, words=words, tokens=tuple(single.values()), token_ids=tuple(single))

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from toolkit.latents.categories import Category
+from toolkit.leaving_out import TooFewError, measurable
 
 Place = Literal["predicting", "token"]
 """On the token itself, or on the one before it, where the model decides for it."""
@@ -39,7 +40,7 @@ class FiringCounts:
         self.fired += fires.sum(dim=0).cpu()
         self.mass += codes.sum(dim=0).cpu()
         for index, category in enumerate(self.categories):
-            of_category = torch.isin(input_ids, torch.tensor(category.token_ids)) & selected
+            of_category = torch.isin(input_ids, torch.tensor(category.token_ids, dtype=torch.long)) & selected
             before = torch.zeros_like(of_category)
             before[:, :-1] = of_category[:, 1:]
             places: dict[Place, Tensor] = {"token": of_category, "predicting": before}
@@ -47,6 +48,21 @@ class FiringCounts:
                 here = fires[where[selected].to(codes.device)]
                 self.counts[place][index] += here.sum(dim=0).cpu()
                 self.n[place][index] += len(here)
+
+    def seen(self) -> tuple[dict[str, int], dict[str, str]]:
+        """The number of each category whose words were read, by name, and by name why the others are left out."""
+        numbers = {category.name: index for index, category in enumerate(self.categories)}
+
+        def check(name: str) -> int:
+            self.categories[numbers[name]].check_tokens()
+            if not self.n["token"][numbers[name]]:
+                raise TooFewError(
+                    f"{name}: its words are on none of {self.tokens:,} tokens: read more --tokens, or give other words"
+                    " with --lexicon"
+                )
+            return numbers[name]
+
+        return measurable(numbers, check)
 
     def rate(self, place: Place) -> Float[Tensor, "category latent"]:
         """P(fire | category); 0 for a category without tokens."""

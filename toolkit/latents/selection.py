@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from toolkit.latents.firing import FiringCounts, Place
+from toolkit.leaving_out import TooFewError
 
 Rule = Literal["lift", "rate", "quantile"]
 """lift: the largest P(fire | category) / P(fire); rate: the largest P(fire | category); quantile: the paper's rule,
@@ -42,7 +43,7 @@ def select_latents(
     """Return by share that many of the alive latents for a category, the best first; perhaps fewer: only eligible ones.
 
     Source for `quantile`: Baek & Tegmark 2025, section 4.
-    Raises `ValueError` for a share outside (0, 1], and where no eligible latent fired on the category.
+    Raises `ValueError` for a share outside (0, 1], `TooFewError` where no eligible latent fired on the category.
     """
     if wrong := [share for share in shares if not 0 < share <= 1]:
         raise ValueError(f"share {wrong[0]} of the latents: must be above 0 and at most 1")
@@ -55,7 +56,7 @@ def select_latents(
         chosen = {share: ranked[: max(1, round(share * n_alive))] for share in shares}
     if not all(len(latents) for latents in chosen.values()):
         name, n = counts.categories[category].name, int(counts.n[place][category])
-        raise ValueError(
+        raise TooFewError(
             f"no eligible latent fired often enough on {name!r}, which has {n} tokens: read more text, or lower"
             " --min-nrn"
         )
@@ -69,8 +70,8 @@ def _quantile(values: Tensor, share: float) -> float:
 def random_latents(
     chosen: Int[Tensor, " chosen"], alive: Bool[Tensor, " latent"], generator: torch.Generator
 ) -> Int[Tensor, " control"]:
-    """As many alive latents that are not among the chosen, at random; raises `ValueError` where there are fewer."""
-    pool = _pool(chosen, alive)
+    """As many alive latents that are not among the chosen, at random; raises `TooFewError` where there are fewer."""
+    pool = others(chosen, alive)
     return pool[torch.randperm(len(pool), generator=generator)[: len(chosen)]]
 
 
@@ -82,10 +83,10 @@ def matched_latents(
 ) -> Int[Tensor, " control"]:
     """For each chosen latent another alive one whose mean code is close: one of the three nearest, at random.
 
-    The strongest choose first, as they have the fewest like them. Raises `ValueError` where there are fewer others.
+    The strongest choose first, as they have the fewest like them. Raises `TooFewError` where there are fewer others.
     """
     strength = mean_code.tolist()
-    pool = sorted((strength[latent], latent) for latent in _pool(chosen, alive).tolist())
+    pool = sorted((strength[latent], latent) for latent in others(chosen, alive).tolist())
     matched: list[int] = []
     for wanted in sorted((strength[latent] for latent in chosen.tolist()), reverse=True):
         place = bisect_left(pool, (wanted,))
@@ -96,11 +97,12 @@ def matched_latents(
     return torch.tensor(matched, dtype=torch.long)
 
 
-def _pool(chosen: Tensor, alive: Tensor) -> Tensor:
-    others = (alive & ~torch.isin(torch.arange(len(alive)), chosen)).nonzero()[:, 0]
-    if len(others) < len(chosen):
-        raise ValueError(
-            f"{len(chosen)} latents are chosen, and only {len(others)} other alive ones are left to control for them:"
+def others(chosen: Int[Tensor, " chosen"], alive: Bool[Tensor, " latent"]) -> Int[Tensor, " other"]:
+    """The alive latents that are not chosen; raises `TooFewError` where they are fewer than those that are."""
+    left = (alive & ~torch.isin(torch.arange(len(alive)), chosen)).nonzero()[:, 0]
+    if len(left) < len(chosen):
+        raise TooFewError(
+            f"{len(chosen)} latents are chosen, and only {len(left)} other alive ones are left to control for them:"
             " choose a smaller share"
         )
-    return others
+    return left

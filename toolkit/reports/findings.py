@@ -68,6 +68,12 @@ class Table:
         return all(isinstance(row[column], str | None) for row in self.rows)
 
 
+def left_out_tables(what: str, left_out: Mapping[str, str] | Mapping[int, str]) -> list[Table]:
+    """A table of what could not be measured, with the reasons; none where all could."""
+    rows = [[str(name), why] for name, why in left_out.items()]
+    return [Table(title="Left out", columns=(what, "why"), rows=rows)] if rows else []
+
+
 @dataclass(frozen=True, kw_only=True)
 class Chart:
     """A figure with its caption."""

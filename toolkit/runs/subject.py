@@ -16,6 +16,7 @@ from toolkit.harvest.documents import EMBEDDED, Corpus, open_corpus
 from toolkit.interventions.matching import check_match
 from toolkit.latents.coded_batches import CodedBatch, coded_batches, first_tokens
 from toolkit.latents.firing import FiringCounts
+from toolkit.leaving_out import TooFewError
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import CHECKOUT
 from toolkit.runs.models import ModelsChoice
@@ -137,9 +138,9 @@ def _check_layers(crosscoder: Crosscoder, asked: int | None) -> None:
 
 
 def check_alive(counts: FiringCounts, latents: Sequence[int]) -> None:
-    """Raise `ValueError` for a latent that was named and did not fire on the text that was counted."""
+    """Raise `TooFewError` for latents that were named and did not fire on the text that was counted."""
     if dead := [latent for latent in latents if counts.fired[latent] == 0]:
-        raise ValueError(
+        raise TooFewError(
             f"--latents: {', '.join(map(str, dead))} fired on none of {counts.tokens:,} held-out tokens, dead or rare:"
             " name latents that fire, such as those of classify_latents.py, or read more --tokens"
         )
