@@ -10,10 +10,10 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedConfig, Qwen2Config
 
 from toolkit.harvest.stopwatch import Stopwatch
-from toolkit.models.loading import load_tokenizer
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import PRESETS
 from toolkit.models.shapes import KNOWN
+from toolkit.models.tokenizer_files import load_tokenizer
 from toolkit.models.tracing import TracedModel
 
 

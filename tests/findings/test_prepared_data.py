@@ -8,7 +8,7 @@ import pytest
 
 from toolkit.findings.prepared_data import PrepareConfig, prepare, prepared_findings
 from toolkit.harvest.documents import open_corpus
-from toolkit.models.loading import load_tokenizer
+from toolkit.models.tokenizer_files import load_tokenizer
 from toolkit.organism.corpus import documents
 
 REPLIES = [document.text.partition("<｜Assistant｜>")[2] for document in islice(documents("thinking"), 60)]

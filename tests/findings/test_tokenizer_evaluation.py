@@ -12,7 +12,7 @@ from toolkit.findings.tokenizer_evaluation import (
     measure_tokenizer_evaluation,
     tokenizer_findings,
 )
-from toolkit.models.loading import load_tokenizer
+from toolkit.models.tokenizer_files import load_tokenizer
 from toolkit.reports.findings_page import write_results
 
 TEXTS = ["Wait, is 5+7=12 right?", "<｜begin▁of▁sentence｜>Ça va, thus — <think>fine</think>", "Therefore 12.", ""]

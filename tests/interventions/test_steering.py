@@ -11,10 +11,11 @@ from toolkit.interventions.edits import shift
 from toolkit.interventions.steering import Answers, Writing, answer_under
 from toolkit.models.chat import CLOSING, thinking_prompt
 from toolkit.models.generation import Sampling
-from toolkit.models.loading import load_model, load_tokenizer
+from toolkit.models.loading import load_model
 from toolkit.models.opening import open_remote
 from toolkit.models.placement import Placement
 from toolkit.models.remote import Remote
+from toolkit.models.tokenizer_files import load_tokenizer
 from toolkit.models.tokenizers import encode
 from toolkit.models.tracing import TracedModel
 

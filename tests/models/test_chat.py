@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.models.chat import chat_text, closing_ids, thinking_prompt
-from toolkit.models.loading import load_tokenizer
+from toolkit.models.tokenizer_files import load_tokenizer
 
 TURNS = [("user", "2+2?")]
 REPLY = "<think>\n  Okay… Wait </think>\n\n4\n"

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from toolkit.models.connection import RemoteCodeError
 from toolkit.models.fitting import FittingRows
-from toolkit.models.loading import load_model, load_tokenizer
+from toolkit.models.loading import load_model
 from toolkit.models.opening import open_remote
 from toolkit.models.remote import Remote
+from toolkit.models.tokenizer_files import load_tokenizer
 from toolkit.models.tracing import TracedModel
 from toolkit.models.transport import RemoteJobError
 

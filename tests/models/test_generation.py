@@ -14,10 +14,11 @@ from toolkit.models import generation
 from toolkit.models.edits import Edit
 from toolkit.models.generation import Sampling, Step, continue_rows
 from toolkit.models.layers import layers_path
-from toolkit.models.loading import load_model, load_tokenizer
+from toolkit.models.loading import load_model
 from toolkit.models.opening import open_remote
 from toolkit.models.placement import Placement
 from toolkit.models.remote import Remote
+from toolkit.models.tokenizer_files import load_tokenizer
 from toolkit.models.tracing import TracedModel
 
 PROMPTS = [[5, 9, 2, 31, 17, 8], [3], [12, 12, 30], [22, 1, 7, 19]]

@@ -5,9 +5,17 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, Gemma3Config, Gemma3ForConditionalGeneration
+from transformers import (
+    AutoModelForCausalLM,
+    BertConfig,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    MambaConfig,
+    PreTrainedConfig,
+    T5Config,
+)
 
-from toolkit.models.layers import check_layers, layers_path
+from toolkit.models.layers import check_known, check_layers, layers_path
 
 
 def test_the_path_leads_to_the_decoder_layers(any_folder: Path) -> None:
@@ -25,9 +33,17 @@ def test_the_text_half_of_a_multimodal_gemma() -> None:
     assert len(layers) == model.config.text_config.num_hidden_layers
 
 
-def test_an_unknown_class_is_named_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"Linear .*Qwen2ForCausalLM.*GPTNeoXForCausalLM"):
+def test_what_is_no_language_model_is_refused() -> None:
+    with pytest.raises(ValueError, match="Linear is no language model of transformers"):
         layers_path(nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize("kind", [BertConfig, MambaConfig, T5Config])
+def test_an_unknown_type_is_named_with_the_known_ones(kind: type[PreTrainedConfig]) -> None:
+    with pytest.raises(
+        ValueError, match=rf"model type '{kind.model_type}' are not known; .*gpt_neox.*qwen2, .*layers.py"
+    ):
+        check_known(kind())
 
 
 @pytest.mark.parametrize("layer", [-1, 4])

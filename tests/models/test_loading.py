@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.models.loading import load_config, load_model, load_tokenizer
+from toolkit.models.loading import load_config, load_model
 from toolkit.models.placement import Placement
+from toolkit.models.tokenizer_files import load_tokenizer
 
 ON_CPU = Placement(device_map="cpu")
 
@@ -70,5 +71,5 @@ def test_truncated_weights(copied: Path) -> None:
 def test_a_folder_without_a_tokenizer(copied: Path) -> None:
     for file in copied.glob("tokenizer*"):
         file.unlink()
-    with pytest.raises(ValueError, match=r"cannot load the tokenizer of the model in '.*model'"):
+    with pytest.raises(ValueError, match=r"the model in '.*model' has no tokenizer.json"):
         load_tokenizer(str(copied))

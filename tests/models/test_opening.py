@@ -15,11 +15,11 @@ from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3Tex
 from toolkit.artifacts import DiskFullError
 from toolkit.models.edits import Edit
 from toolkit.models.generation import Sampling
-from toolkit.models.loading import load_tokenizer
 from toolkit.models.measuring import measure
 from toolkit.models.opening import open_model
 from toolkit.models.placement import Placement
 from toolkit.models.reductions import target_at_end
+from toolkit.models.tokenizer_files import load_tokenizer
 from toolkit.models.tracing import TracedModel
 from toolkit.models.unembedding import direction_logits
 

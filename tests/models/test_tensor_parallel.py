@@ -20,11 +20,12 @@ from torch import Tensor
 from torch.multiprocessing.spawn import ProcessException
 
 from toolkit.models import loading
-from toolkit.models.loading import load_model, load_tokenizer
+from toolkit.models.loading import load_model
 from toolkit.models.pair import ModelPair
 from toolkit.models.placement import Placement
 from toolkit.models.remote import Remote
 from toolkit.models.tensor_parallel import leading
+from toolkit.models.tokenizer_files import load_tokenizer
 
 Batch = tuple[Tensor, Tensor]
 

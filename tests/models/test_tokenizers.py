@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from toolkit.models.loading import load_tokenizer
+from toolkit.models.tokenizer_files import load_tokenizer
 from toolkit.models.tokenizers import NO_TOKEN, as_rows, check_same_tokens, describe_clashes, encode
 
 MakeTokenizer = Callable[..., PreTrainedTokenizerFast]

@@ -11,8 +11,9 @@ from transformers import AutoModelForCausalLM, DynamicCache
 
 from toolkit.models.edits import Edit
 from toolkit.models.layers import layers_path
-from toolkit.models.loading import load_model, load_tokenizer
+from toolkit.models.loading import load_model
 from toolkit.models.placement import Placement
+from toolkit.models.tokenizer_files import load_tokenizer
 from toolkit.models.tracing import TracedModel
 
 Batch = tuple[Tensor, Tensor]

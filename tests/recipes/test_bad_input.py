@@ -46,6 +46,8 @@ def refuse(train: Train, run_arguments: list[str], capsys: pytest.CaptureFixture
         (["--resume", "--overwrite"], ["--resume and --overwrite exclude each other"]),
         (["--base", "/no/such/model"], ["/no/such/model", "does not exist"]),
         (["--base", "nobody/no-such-model"], ["nobody/no-such-model", "HF_HUB_OFFLINE", "path"]),
+        (["--device-map", "nowhere"], ["device 'nowhere' is none", "give auto, cpu, cuda"]),
+        (["--dtype", "bf17"], ["dtype 'bf17' is no type of weights", "bfloat16"]),
         (["--data", "/no/such.txt"], ["/no/such.txt", "no file", "give a path"]),
     ],
     ids=lambda value: " ".join(value[:2]) if value[0].startswith("--") else "",
@@ -65,6 +67,30 @@ def test_models_of_different_shape_are_refused(
     said = refuse("--distilled", save_organism_model(seed=3, **change))
     assert f"the models differ in {noun}" in said
     assert str(*change.values()) in said
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "pip install optimum"),
+        ({"model_type": "bert"}, "the decoder layers of model type 'bert' are not known"),
+        ({"model_type": "of-tomorrow"}, "of-tomorrow"),
+        ({"auto_map": {"AutoConfig": "own.Config"}, "model_type": "own"}, "trust_remote_code=True"),
+        ({"hidden_size": 20}, "embed_tokens.weight is ["),
+        ({"tie_word_embeddings": False}, "lack 1 tensors, such as lm_head.weight"),
+        ({"num_hidden_layers": "two"}, "num_hidden_layers"),
+        ({"num_attention_heads": 0}, "cannot load the weights"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_models_that_cannot_be_run_are_refused_in_one_line_before_training(
+    refuse: Refuse, save_organism_model: Callable[..., str], tmp_path: Path, config: dict[str, object], said: str
+) -> None:
+    folder = Path(save_organism_model(seed=3))
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | config))
+    assert said in refuse("--base", folder, "--distilled", folder)
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
 def test_too_little_text_is_refused(refuse: Refuse, tmp_path: Path) -> None:

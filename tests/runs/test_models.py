@@ -1,5 +1,6 @@
 """Settings of where models run reach the models, and change nothing that they say."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,8 @@ def test_every_setting_reaches_the_pair(choice: ModelsChoice, monkeypatch: pytes
     }  # fmt: skip
     asked: dict[str, Any] = {}
     opened = choice.open_pair([1])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(pair_module.ModelPair, "from_pretrained", lambda *names, **how: asked.update(how) or opened)
     assert replace(choice, **settings).open_pair([2, 3], depth=3) is opened
     assert asked.pop("remote") == Remote(jobs=7, wire="int8", deadline=3.0)
@@ -111,6 +114,8 @@ def test_models_on_this_machine_and_on_ndif_do_not_go_together(choice: ModelsCho
         ({"deadline": 0.0}, "--deadline 0.0"),
         ({"max_memory": "2 apples"}, "max_memory '2 apples' is no size"),
         ({"max_memory": "0GB"}, "max_memory '0GB' is no size above 0: give one such as 2GB"),
+        ({"device_map": "nowhere"}, "device 'nowhere' is none"),
+        ({"dtype": "int8"}, "dtype 'int8' is no type of weights"),
     ],
 )
 def test_values_out_of_range(settings: dict[str, Any], message: str) -> None:
@@ -135,6 +140,22 @@ def test_a_run_on_a_small_machine_ends_in_the_same_weights(
     ordinary, on_small = states
     assert ordinary.keys() == on_small.keys()
     assert all(torch.equal(on_small[name], tensor) for name, tensor in ordinary.items())
+
+
+@pytest.mark.parametrize("name", ["base_device", "distilled_device"])
+def test_each_models_own_device_is_checked(name: str) -> None:
+    with pytest.raises(ValueError, match="device 'nowhere' is none"):
+        ModelsChoice(**{name: "nowhere"})
+
+
+def test_what_is_loaded_after_training_is_checked_before(save_organism_model: Callable[..., str]) -> None:
+    folder = Path(save_organism_model(seed=5))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": False}))
+    choice = ModelsChoice(base=str(folder), distilled=str(folder), device_map="cpu")
+    assert choice.open_pair([1], depth=1).layers == (1,)
+    with pytest.raises(ValueError, match=r"lack 1 tensors, such as lm_head\.weight"):
+        choice.open_to_site([1])
 
 
 def test_where_models_run_is_no_part_of_a_result(config: RunConfig) -> None:

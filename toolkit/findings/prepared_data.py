@@ -18,8 +18,8 @@ from transformers import PreTrainedTokenizerBase
 from toolkit.harvest.documents import open_records
 from toolkit.harvest.reasoning_records import Part, ReasoningRecord, part_of, read_record, without_markers
 from toolkit.models.chat import chat_text
-from toolkit.models.loading import load_tokenizer
 from toolkit.models.presets import find_pair
+from toolkit.models.tokenizer_files import load_tokenizer
 from toolkit.models.tokenizers import Clashes, check_same_tokens, describe_clashes, encode
 from toolkit.reports.data_figures import length_bins, length_histogram
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table

@@ -16,9 +16,10 @@ from transformers import PreTrainedTokenizerBase
 from toolkit.findings.estimates import around
 from toolkit.geometry.ratios import ratio_of_sums
 from toolkit.harvest.documents import EMBEDDED, Corpus, open_corpus
-from toolkit.models.loading import fingerprint, load_tokenizer
+from toolkit.models.loading import fingerprint
 from toolkit.models.presets import CHECKOUT
 from toolkit.models.scoring import row_losses
+from toolkit.models.tokenizer_files import load_tokenizer
 from toolkit.models.tracing import TracedModel
 from toolkit.reports.data_figures import estimates_by_name
 from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Headline, Table

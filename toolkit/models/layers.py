@@ -5,42 +5,51 @@ import inspect
 from collections.abc import Sequence
 
 from torch import nn
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 
-_PATHS = {
-    "Qwen2ForCausalLM": "model.layers",
-    "Qwen3ForCausalLM": "model.layers",
-    "LlamaForCausalLM": "model.layers",
-    "Gemma2ForCausalLM": "model.layers",
-    "Gemma3ForCausalLM": "model.layers",
-    "Gemma3ForConditionalGeneration": "model.language_model.layers",
-    "GPT2LMHeadModel": "transformer.h",
-    "GPTNeoXForCausalLM": "gpt_neox.layers",
-    # Without a head, as a harvest reads them:
-    "Qwen2Model": "layers",
-    "Qwen3Model": "layers",
-    "LlamaModel": "layers",
-    "Gemma2Model": "layers",
-    "Gemma3TextModel": "layers",
-    "Gemma3Model": "language_model.layers",
-    "GPT2Model": "h",
-    "GPTNeoXModel": "layers",
+_MODEL_TYPES = {
+    "layers": """
+        afmoe apertus arcee bitnet cohere cohere2 cohere2_moe cwm deepseek_v2 deepseek_v3 diffllama doge dots1 ernie4_5
+        ernie4_5_moe exaone exaone4 exaone_moe flex_olmo gemma gemma2 gemma3_text glm glm4 glm4_moe
+        glm4_moe_lite gpt_neox gpt_oss granite granitemoe granitemoeshared helium hunyuan_v1_dense hunyuan_v1_moe
+        hy_v3 hyperclovax internlm3 iquestcoder jais2 llama mellum minimax_m2 ministral ministral3
+        mistral mixtral nemotron olmo olmo2 olmo3 olmoe persimmon phi phi3 phimoe qwen2 qwen2_moe qwen3
+        qwen3_moe seed_oss smollm3 solar_open stablelm starcoder2 vaultgemma youtu
+    """,
+    "h": "codegen falcon gpt2 gpt_bigcode gpt_neo gptj",
+    "decoder.layers": "opt",
+    "language_model.layers": "gemma3",
 }
-_FINAL_NORMS = ("norm", "ln_f", "final_layer_norm")
+"""Where a decoder keeps its layers -> the model types, as config.json has them, that keep them there.
+
+Left out are types whose streams are not one tensor, or whose first layers compute another thing in a shallower model
+(minicpm3 scales by its depth, nanochat runs its last norm first).
+"""
+
+_LAYERS = {model_type: path for path, types in _MODEL_TYPES.items() for model_type in types.split()}
+_FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm")
+
+
+def check_known(config: PreTrainedConfig) -> None:
+    """Raise `ValueError` for a model whose decoder layers are not known."""
+    if config.model_type not in _LAYERS:
+        known = ", ".join(sorted(_LAYERS))
+        raise ValueError(
+            f"the decoder layers of model type {config.model_type!r} are not known; known are {known}. "
+            "A new type needs one word in toolkit/models/layers.py"
+        )
 
 
 def layers_path(model: nn.Module) -> str:
-    """Return the dotted path from a language model of transformers to its list of decoder layers.
+    """Return the dotted path from a language model of transformers, with its head or without, to its decoder layers.
 
     Raises `ValueError` for a class whose layers are not known.
     """
-    name = type(model).__name__
-    if name not in _PATHS:
-        raise ValueError(
-            f"the decoder layers of {name} are not known; known are {', '.join(_PATHS)}. "
-            "A new class needs one line in toolkit/models/layers.py."
-        )
-    return _PATHS[name]
+    if not isinstance(model, PreTrainedModel):
+        raise ValueError(f"{type(model).__name__} is no language model of transformers: load one with it")
+    check_known(model.config)
+    decoder = next(name for name, module in model.named_modules() if module is model.base_model)
+    return f"{decoder}.{_LAYERS[model.config.model_type]}".removeprefix(".")
 
 
 def final_norm_path(model: nn.Module) -> str:

@@ -1,18 +1,15 @@
-"""From a folder or a hub name to a config, a tokenizer and weights, or an error that says what to do."""
+"""From a folder or a hub name to a config and a model in memory, or an error that says what to do."""
 
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
 
-from huggingface_hub import constants
 from nnsight.modeling.tp import max_tp_size
 from nnsight.modeling.transformers import TransformersModel
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
     AutoConfig,
@@ -21,33 +18,37 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    PreTrainedTokenizerFast,
 )
 from transformers.utils import logging as transformers_logging
 
-from toolkit.artifacts import DiskFullError, explaining_a_full_disk, sha256
+from toolkit.artifacts import explaining_a_full_disk, sha256
 from toolkit.library_warnings import ToolkitWarning
-from toolkit.models.layers import truncated
-from toolkit.models.placement import Placement
+from toolkit.models.layers import check_known, truncated
+from toolkit.models.model_files import MAIN, Hub, check_folder, explaining, find_file
+from toolkit.models.placement import MaxMemory, Placement
 from toolkit.models.processes import n_processes
+from toolkit.models.weight_files import check_fit
 from toolkit.tracking import is_watched
 
 LONG_TO_READ = 2**30
 
-Loaded = TypeVar("Loaded")
+
+def load_config(source: str, hub: Hub = MAIN) -> PreTrainedConfig:
+    """Read the text config of the model at `source`.
+
+    Raises `ValueError` if that cannot be done, and for a model whose decoder layers are not known.
+    """
+    return read_config(source, hub).get_text_config()
 
 
-def load_config(source: str) -> PreTrainedConfig:
-    """Read the text config of the model at `source`; raises `ValueError` if that cannot be done."""
-    _check_folder(source)
-    return _load(source, "config", lambda: AutoConfig.from_pretrained(source)).get_text_config()
-
-
-def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
-    """Load the tokenizer at `source`; raises `ValueError` if that cannot be done."""
-    # Not AutoTokenizer: for any Qwen2 model transformers 5 puts Qwen's own splitting rules in place of
-    # those in tokenizer.json, and where there is no tokenizer it makes an empty one.
-    return _load(source, "tokenizer", lambda: PreTrainedTokenizerFast.from_pretrained(source))
+def read_config(source: str, hub: Hub = MAIN) -> PreTrainedConfig:
+    """Read the whole config of the model at `source`; raises `ValueError` as `load_config` does."""
+    check_folder(source)
+    with explaining(source, "config"):
+        find_file(source, "config.json", hub)  # only to say what is wrong with it
+        config = AutoConfig.from_pretrained(source, **hub.options())
+        check_known(config)
+    return config
 
 
 def load_model(
@@ -55,6 +56,7 @@ def load_model(
     tokenizer: PreTrainedTokenizerBase,
     placement: Placement = Placement(),  # noqa: B008 - frozen
     *,
+    hub: Hub = MAIN,
     depth: int | None = None,
     shown: bool = True,
 ) -> TransformersModel:
@@ -64,24 +66,25 @@ def load_model(
     disk, but never the embedding; without that limit those for which there is no room, of which it warns.
     Raises `ValueError` if that cannot be done, `DiskFullError` for an offload folder without room.
     """
+    config = read_config(source, hub)
     if placement.tensor_parallel:
-        _check_divisible(source, n_processes())
+        _check_divisible(source, config.get_text_config(), n_processes())
     task, loader = ("text-generation", AutoModelForCausalLM) if depth is None else ("feature-extraction", AutoModel)
-
-    def load() -> tuple[PreTrainedModel, dict[str, Any]]:
-        options = placement.options()
-        if depth is not None:
-            options["config"] = truncated(AutoConfig.from_pretrained(source), depth)
-        with _explaining_a_full_folder(placement.offload_folder):
-            return loader.from_pretrained(source, output_loading_info=True, **options)
-
-    with _reporting(source, shown=shown, truncated=depth is not None):
-        module, info = _load(source, "weights", load)
-    _check_weights(source, module, set(info["missing_keys"]), placement.max_memory)
+    if depth is not None:
+        config = truncated(config, depth)
+    check_fit(source, config, hub, head=depth is None)
+    options = placement.options() | hub.options()
+    with (
+        _reporting(source, shown=shown, truncated=depth is not None),
+        explaining(source, "weights"),
+        _explaining_a_full_folder(placement.offload_folder),
+    ):
+        module = loader.from_pretrained(source, config=config, **options)
+    _check_embedding(source, module, placement.max_memory)
     if placement.max_memory is None:
         _warn_of_slow_weights(source, module)
     try:
-        return TransformersModel(module, task=task, tokenizer=tokenizer)
+        return behind_nnsight(module, tokenizer, task)
     except ImportError as error:  # nnsight looks for the plan of a split model where that transformers has it
         if not placement.tensor_parallel:
             raise
@@ -91,9 +94,17 @@ def load_model(
         ) from error
 
 
-def _check_divisible(source: str, n: int) -> None:
+def behind_nnsight(
+    module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: str = "text-generation"
+) -> TransformersModel:
+    """Wrap a model in memory for nnsight, where it is: left alone, its pipeline would move it to the first GPU."""
+    placed = getattr(module, "hf_device_map", None) is not None
+    return TransformersModel(module, task=task, tokenizer=tokenizer, **({} if placed else {"device": module.device}))
+
+
+def _check_divisible(source: str, config: PreTrainedConfig, n: int) -> None:
     """Refuse a number of processes over which a model cannot be split: each would silently load all of it."""
-    most = max_tp_size(load_config(source))
+    most = max_tp_size(config)
     if most is None or most % n:
         able = f"can be split in {most} or a divisor of that" if most else "cannot be split (too few heads, or no plan)"
         raise ValueError(
@@ -114,22 +125,6 @@ def fingerprint(source: str, *, remote: bool = False) -> dict[str, str]:
         config = Path(source) / "config.json"
         return {str(config): f"remote, sha256 of the config here {sha256(config)}"}
     return {str(path): sha256(path) for path in sorted(Path(source).glob("*.safetensors"))}
-
-
-def _load(source: str, part: str, loader: Callable[[], Loaded]) -> Loaded:
-    try:
-        return loader()
-    except DiskFullError:
-        raise
-    except (OSError, ValueError, SafetensorError) as error:
-        if Path(source).exists():
-            raise ValueError(f"cannot load the {part} of the model in {source!r}: {error}") from error
-        offline = " (HF_HUB_OFFLINE is set)" if constants.HF_HUB_OFFLINE else ""
-        raise ValueError(
-            f"{source!r} is no local folder, and its {part} could not be had from the Hugging Face hub"
-            f"{offline}. Connect to the network, or download the model elsewhere and give the path of its "
-            f"folder. The hub said: {error}"
-        ) from error
 
 
 @contextmanager
@@ -178,13 +173,8 @@ def _warn_of_slow_weights(source: str, module: PreTrainedModel) -> None:
         )
 
 
-def _check_weights(source: str, module: PreTrainedModel, missing: set[str], max_memory: str | None) -> None:
-    """Raise `ValueError` for weights that no file held, and for an embedding that is not in memory."""
-    if missing:
-        raise ValueError(
-            f"the weights in {source!r} lack {len(missing)} tensors, such as {min(missing)}: its config.json describes"
-            " another model, or its files are incomplete. Copy it again"
-        )
+def _check_embedding(source: str, module: PreTrainedModel, max_memory: MaxMemory | None) -> None:
+    """Raise `ValueError` for an embedding that is not in memory."""
     embedding: Tensor = module.get_input_embeddings().weight
     if embedding.device.type == "meta":
         gigabytes = embedding.numel() * embedding.itemsize / 1e9
@@ -193,20 +183,3 @@ def _check_weights(source: str, module: PreTrainedModel, missing: set[str], max_
             f"{limit} leaves no room for the embedding of {source!r}, which takes {gigabytes:.2g} GB and stays in"
             " memory: raise it to that and the size of a layer at least"
         )
-
-
-def _check_folder(source: str) -> None:
-    """Refuse what is meant as a local folder but is none, or cannot be read."""
-    folder = Path(source)
-    meant_as_path = folder.is_absolute() or source.startswith((".", "~")) or source.count("/") > 1
-    try:
-        if folder.is_dir():
-            (folder / "config.json").read_bytes()
-        elif folder.exists():
-            raise ValueError(f"{source!r} is a file: give the folder that holds config.json and the weights")
-        elif meant_as_path:
-            raise ValueError(f"no model folder at {source!r}: it does not exist. Check the path")
-    except PermissionError as error:
-        raise ValueError(f"no permission to read {source!r}: check its owner and mode") from error
-    except FileNotFoundError as error:
-        raise ValueError(f"{source!r} holds no config.json: give a folder that save_pretrained wrote") from error

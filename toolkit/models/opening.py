@@ -3,10 +3,11 @@
 from functools import partial
 
 import torch
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from toolkit.models.connection import Connection
-from toolkit.models.loading import load_config, load_model
+from toolkit.models.loading import behind_nnsight, load_config, load_model
+from toolkit.models.model_files import MAIN, Hub
 from toolkit.models.placement import Placement
 from toolkit.models.remote import Remote, load_remote_model
 from toolkit.models.residency import Seat, SeatedModel
@@ -15,25 +16,28 @@ from toolkit.models.tracing import TracedModel
 
 
 def open_model(
-    source: str,
+    source: str | PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     placement: Placement,
     *,
+    hub: Hub = MAIN,
     depth: int | None = None,
     seat: Seat | None = None,
     remote: Remote | None = None,
 ) -> TracedModel:
-    """Open the model at `source`, a local folder or a hub name.
+    """Open the model at `source`, a local folder or a hub name; or one in memory, as it is.
 
     With `depth` only what lies before that site is loaded; with a `seat` the weights are in memory only while the model
     has it; a `placement` that splits layers needs `tensor_parallel.leading`; with `remote` no weights are loaded, and
     `placement` and `depth` mean nothing.
     Raises `ValueError` as `load_model` does.
     """
+    if isinstance(source, PreTrainedModel):
+        return TracedModel(behind_nnsight(source, tokenizer))
     if remote is not None:
         return open_remote(source, tokenizer, remote)
-    n_layers = None if depth is None else load_config(source).num_hidden_layers
-    load = partial(load_model, source, tokenizer, placement, depth=depth)
+    n_layers = None if depth is None else load_config(source, hub).num_hidden_layers
+    load = partial(load_model, source, tokenizer, placement, hub=hub, depth=depth)
     if placement.tensor_parallel:
         return SplitModel(load, n_layers=n_layers)
     return TracedModel(load(), n_layers=n_layers) if seat is None else SeatedModel(load, seat, n_layers=n_layers)

@@ -19,12 +19,14 @@ from toolkit.library_warnings import ToolkitWarning
 from toolkit.models.agreement import check_embeddings, check_places, check_same_shape, check_sites
 from toolkit.models.fitting import FittingRows
 from toolkit.models.in_flight import in_background, in_flight
-from toolkit.models.loading import fingerprint, load_config, load_tokenizer
+from toolkit.models.loading import fingerprint, load_config
+from toolkit.models.model_files import MAIN
 from toolkit.models.opening import open_model
 from toolkit.models.placement import Placement
 from toolkit.models.presets import CHECKOUT, find_pair
 from toolkit.models.remote import Remote
 from toolkit.models.residency import BLOCK_TOKENS, Rows, Seat, SeatedModel, blocks, let_go
+from toolkit.models.tokenizer_files import load_tokenizers
 from toolkit.models.tokenizers import Clashes, Text, as_rows, check_same_tokens, describe_clashes
 from toolkit.models.tracing import TracedModel
 from toolkit.tracking import track
@@ -95,7 +97,7 @@ class ModelPair:
         n_layers = check_same_shape(*configs)
         layers = tuple(layers or sources.layers or (n_layers // 2,))
         check_sites(layers, depth, n_layers)
-        base_tokenizer, tokenizer = load_tokenizer(sources.base), load_tokenizer(sources.distilled)
+        base_tokenizer, tokenizer = load_tokenizers((sources.base, sources.distilled), (MAIN, MAIN))
         clashing_ids = check_same_tokens(base_tokenizer, tokenizer)
         check_embeddings(*configs, n_tokens=len(tokenizer))
         if clashing_ids:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate.utils import convert_file_size_to_int
@@ -10,24 +10,41 @@ from transformers.distributed import DistributedConfig
 
 from toolkit.models.processes import n_processes
 
+_AUTOMATIC = ("auto", "balanced", "balanced_low_0", "sequential")
+_SHORT_NAMES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "fp64": "float64"}
+
+MaxMemory = str | int | dict[int | str, str | int]
+"""A size as 2GB or in bytes, for each device, or one for each device by name, as accelerate takes it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """How one model is placed on this machine; raises `ValueError` for a `max_memory` that is no size."""
+    """How one model is placed on this machine.
+
+    Raises `ValueError` for a type, a device, or a `max_memory` that there is not.
+    """
 
     dtype: str | torch.dtype = "auto"
-    """Type of the weights: auto (as saved on a GPU, float32 on a CPU), or transformers' name of one."""
-    device_map: str = "auto"
+    """Type of the weights: auto (as saved on a GPU, float32 on a CPU), or torch's name of one, as bfloat16 or bf16."""
+    device_map: str | int | torch.device = "auto"
     """Where accelerate places the weights: auto, cpu, cuda, cuda:1, ..."""
-    max_memory: str | None = None
+    max_memory: MaxMemory | None = None
     """Weights that may stay on each device, as 2GB; the rest is read from the disk when it is needed."""
     offload_folder: Path | None = None
     """Folder for a copy of that rest, where the model's own files cannot be read in place."""
+    attn_implementation: str | None = None
+    """How attention is computed: sdpa, eager, flash_attention_2, ...; default: the model's own."""
     tensor_parallel: bool = False
     """Whether each layer is split over all processes, one device each; nothing else but `dtype` is heeded then."""
 
     def __post_init__(self) -> None:
-        if self.max_memory is not None:
+        as_dtype(self.dtype)
+        check_device(self.device_map)
+        if isinstance(self.max_memory, dict):
+            for device, size in self.max_memory.items():
+                check_device(device)
+                size_in_bytes(size)
+        elif self.max_memory is not None:
             size_in_bytes(self.max_memory)
 
     def on(self, device: str | None) -> "Placement":
@@ -36,34 +53,66 @@ class Placement:
 
     def options(self) -> dict[str, Any]:
         """Keywords of transformers' `from_pretrained`."""
-        dtype = self.dtype
+        dtype = as_dtype(self.dtype)
+        attention = {} if self.attn_implementation is None else {"attn_implementation": self.attn_implementation}
         if dtype == "auto" and (self.device_map == "cpu" or not torch.cuda.is_available()):
             dtype = torch.float32  # half precision loses accuracy, and not every CPU is fast at it
         if self.tensor_parallel:
-            return {"dtype": dtype, "distributed_config": DistributedConfig(tp_size=n_processes())}
-        options: dict[str, Any] = {"dtype": dtype, "device_map": self.device_map}
+            return {"dtype": dtype, "distributed_config": DistributedConfig(tp_size=n_processes())} | attention
+        options: dict[str, Any] = {"dtype": dtype, "device_map": self.device_map} | attention
         if self.max_memory is not None:
+            each = self.max_memory
+            limits = each if isinstance(each, dict) else dict.fromkeys(self._devices(), each)
+            sizes = {device: size_in_bytes(size) for device, size in limits.items()}
             # A device by name would hold all of the model; only a map that accelerate infers heeds limits.
-            options |= {
-                "device_map": "auto",
-                "max_memory": dict.fromkeys(self._devices(), size_in_bytes(self.max_memory)),
-            }
+            options |= {"device_map": "auto", "max_memory": sizes}
         return options | {"offload_folder": self.offload_folder and str(self.offload_folder)}
 
     def _devices(self) -> list[int | str]:
         """Devices that weights may stay on, in accelerate's names; on an accelerator they may spill into memory."""
-        if self.device_map == "cpu":
-            return ["cpu"]
-        if self.device_map in ("auto", "balanced", "balanced_low_0", "sequential"):
+        if self.device_map in _AUTOMATIC:
             return [*range(torch.cuda.device_count()), "cpu"]
-        return [torch.device(self.device_map).index or 0, "cpu"]
+        device = torch.device(self.device_map)
+        return ["cpu"] if device.type == "cpu" else [device.index or 0, "cpu"]
 
 
-def size_in_bytes(max_memory: str) -> int:
+def as_dtype(name: str | torch.dtype) -> torch.dtype | Literal["auto"]:
+    """The type of weights of that name; raises `ValueError` for what is none."""
+    if name == "auto":
+        return "auto"
+    plain = f"{name}".removeprefix("torch.").lower()
+    found = getattr(torch, _SHORT_NAMES.get(plain, plain), None)
+    if not isinstance(found, torch.dtype) or not found.is_floating_point or found.itemsize < 2:
+        raise ValueError(f"dtype {name!r} is no type of weights: give auto, float32, bfloat16 or float16")
+    return found
+
+
+def check_device(name: str | int | torch.device) -> None:
+    """Raise `ValueError` for a device that this machine lacks."""
+    if name in (*_AUTOMATIC, "disk"):
+        return
+    try:
+        device = torch.device(f"cuda:{name}" if isinstance(name, int) else name)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device {f'{name}'!r} is none: give auto, cpu, cuda or cuda:1") from error
+    there = ["cpu", *(f"{kind}:{number}" for kind, count in _accelerators() for number in range(count))]
+    if device.type != "cpu" and f"{device.type}:{device.index or 0}" not in there:
+        raise ValueError(f"device {f'{name}'!r} is not there: this machine has {', '.join(there)}")
+
+
+def _accelerators() -> list[tuple[str, int]]:
+    """Each kind of device but the CPU, and how many of it are there."""
+    if torch.cuda.is_available():
+        return [("cuda", torch.cuda.device_count())]
+    kind = torch.accelerator.current_accelerator(check_available=True)
+    return [] if kind is None else [(kind.type, torch.accelerator.device_count())]
+
+
+def size_in_bytes(max_memory: str | int) -> int:
     """Bytes of a size such as 2GB; raises `ValueError` for what is no size above 0."""
     try:
         size = int(convert_file_size_to_int(max_memory))
-    except ValueError:
+    except (ValueError, TypeError):
         size = 0
     if size < 1:
         raise ValueError(f"max_memory {max_memory!r} is no size above 0: give one such as 2GB or 500MiB")

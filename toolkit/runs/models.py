@@ -8,13 +8,15 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from toolkit.models.agreement import check_places
-from toolkit.models.loading import load_config
+from toolkit.models.loading import load_config, read_config
+from toolkit.models.model_files import MAIN
 from toolkit.models.opening import open_model
 from toolkit.models.pair import ModelPair
 from toolkit.models.placement import Placement
 from toolkit.models.presets import find_pair
 from toolkit.models.remote import Remote, Wire
 from toolkit.models.tracing import TracedModel
+from toolkit.models.weight_files import check_fit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,11 @@ class ModelsChoice(ModelAccess, PairChoice):
     sequential: bool = False
     """Keep one model in memory at a time: it reads 131,072 tokens, then the other model does."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for device in (self.base_device, self.distilled_device):
+            self.placement().on(device)
+
     def access(self) -> dict[str, Any]:
         """Where the models run, without which they are: for another config that reads models alike."""
         which = {each.name for each in fields(PairChoice)}
@@ -118,9 +125,14 @@ class ModelsChoice(ModelAccess, PairChoice):
         )
 
     def open_to_site(self, layers: Sequence[int] | None = None) -> ModelPair:
-        """Load no more than reading needs: the embeddings and the layers before the last site."""
+        """Load no more than reading needs: the embeddings and the layers before the last site.
+
+        Raises `ValueError` too where the models' files lack what `open_whole` will load, as an LM head.
+        """
         sources = find_pair(self.pair, self.base, self.distilled)
         layers = layers or sources.layers or (load_config(sources.base).num_hidden_layers // 2,)
+        for source in () if self.remote else (sources.base, sources.distilled):
+            check_fit(source, read_config(source), MAIN, head=True)
         return self.open_pair(layers, depth=max(layers))
 
     def open_whole(self, read: ModelPair) -> ModelPair:
