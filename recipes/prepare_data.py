@@ -13,7 +13,7 @@ from pathlib import Path
 
 from toolkit.artifacts import provenance, sha256
 from toolkit.findings.prepared_data import PrepareConfig, prepare, prepared_findings
-from toolkit.harvest.documents import local_files
+from toolkit.harvest.local_files import local_files
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings_page import publish
 from toolkit.runs.command_line import run_recipe

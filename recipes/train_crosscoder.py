@@ -17,6 +17,7 @@ from toolkit.artifacts import provenance
 from toolkit.dictionaries.collectives import Ranks
 from toolkit.dictionaries.export import export_dictionary_learning
 from toolkit.harvest.documents import Corpus, open_corpus
+from toolkit.harvest.tokens import describe_documents
 from toolkit.models.pair import ModelPair
 from toolkit.reports.console import RunConsole
 from toolkit.reports.page import write_report
@@ -94,12 +95,13 @@ def report(
         seconds = run.seconds_by_stage() | console.seconds
         measured = evaluation.metrics(pair) | run.metrics() | remote_record(pair)
         folder.write_json("metrics.json", measured | {"seconds_by_stage": seconds})
-        page = write_report(folder.path, run_report(config, pair, evaluation, folder, masks=run.masks, seconds=seconds))
+        counts = {"masks": run.masks, "documents": run.documents}
+        page = write_report(folder.path, run_report(config, pair, evaluation, folder, **counts, seconds=seconds))
 
     console.headline(headlines(evaluation, pair))
     if planted := planted_table(evaluation):
         console.table(planted)
-    console.masks(run.masks)
+    console.masks(run.masks, describe_documents(run.documents))
     console.times(seconds)
     console.note(f"report: {page}")
 

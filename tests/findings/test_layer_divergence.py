@@ -87,10 +87,10 @@ def test_findings_hold_every_layer(tiny_pair, folders, corpus, run):
 
 def test_the_pair_decides_which_text_is_read(tiny_pair, tmp_path):
     path = Path(tmp_path / "a.jsonl")
-    path.write_text('{"body": "w1 w2"}\n')
+    path.write_text('{"body": "w1 w2"}\n' * 2)
     run, corpus = open_text(LayerDivergenceConfig(data=str(path), text_field="body"), tiny_pair)
-    assert (run.row_length, run.data) == (2048, str(path))
-    assert [record["text"] for record in corpus.held_out] == ["w1 w2"]
+    assert (run.row_length, run.data) == (64, str(path))  # 2,048, but no more than the models' context
+    assert [record["text"] for record in corpus.held_out] == ["w1 w2"] * 2
 
 
 def test_a_control_of_another_shape_is_refused(tiny_pair, organism_folders, corpus, run):

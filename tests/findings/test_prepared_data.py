@@ -140,10 +140,41 @@ def test_impossible_settings_are_refused(config, changes, message):
 
 def test_records_that_give_nothing_say_why(config, data):
     data.write_text(json.dumps({"response": CUT_OFF}) + "\n")
-    with pytest.raises(ValueError, match=r"gave no text: 1 with no complete reply. Try --keep-incomplete"):
+    with pytest.raises(ValueError, match=r"gives no text \(1 no complete reply\): .*line 1: .*--keep-incomplete"):
         prepare(config(template="reply"))
-    with pytest.raises(ValueError, match="hold no question: take --template reply"):
+    with pytest.raises(ValueError, match="holds no question: take --template reply"):
         prepare(config(keep_incomplete=True))
+
+
+def test_records_that_cannot_be_used_are_counted_and_the_others_written(config, data):
+    parts = [{"type": "text", "text": "2+2?"}]
+    reply = {"role": "assistant", "content": "4", "reasoning_content": "two and two"}
+    seen = {"role": "user", "content": [{"type": "image"}, *parts]}
+    records = [
+        {"messages": [{"role": "user", "content": parts}, reply]},
+        {"messages": [seen, reply]},
+        {"messages": [{"role": "user", "content": [{"type": "image"}]}, reply]},
+        {"messages": []},
+        {"messages": [{"role": "user", "content": 3}, reply]},
+        {"messages": [{"role": "user", "content": "2+2?"}]},
+        {"problem": "2+2?", "generations": ["4", None]},
+    ]
+    data.write_text("".join(json.dumps(record) + "\n" for record in records) + "{\n")
+    settings = config(held_out=0.0)
+    prepared = prepare(settings)
+    assert written(settings) == ["2+2?\n\n<think>\ntwo and two\n</think>\n\n4"] * 2
+    assert prepared.left_out == {
+        "kept without parts such as images": 1, "no question": 1, "no text": 2, "not text": 2, "malformed": 1
+    }  # fmt: skip
+
+
+def test_turns_that_a_chat_template_passes_over_cost_their_record(config, data):
+    turns = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
+    strange = [{"role": "narrator", "content": "It is late."}, *turns]
+    data.write_text("".join(json.dumps({"messages": each}) + "\n" for each in (turns, strange)))
+    settings = config(held_out=0.0, template="chat")
+    assert prepare(settings).left_out == {"turns of other roles": 1}
+    assert len(written(settings)) == 1
 
 
 @pytest.mark.skipif("TOOLKIT_TEST_DATA" not in os.environ, reason="TOOLKIT_TEST_DATA names no folder of real data")

@@ -44,12 +44,14 @@ def bits(folder: str, ids: list[int]) -> float:
 
 def test_bits_for_every_byte_after_the_start(config, organism_folders, organism_tokenizer):
     found = measure_tokenizer_evaluation(config())
-    texts = [text.removeprefix(START) for text in TEXTS[:3]]  # the empty one is left out
+    texts = [text.removeprefix(START) for text in TEXTS[:3] for _ in range(20)]  # the empty ones are left out
     assert found.n_bytes.tolist() == [len(text.encode()) for text in texts]
+    assert found.text == "read whole: read 60 whole; left out 20 no text"
     for reading, folder in zip(found.readings, organism_folders, strict=True):
-        expected = [bits(folder, organism_tokenizer(text)["input_ids"]) for text in texts]
+        each = {text: bits(folder, organism_tokenizer(text)["input_ids"]) for text in set(texts)}
+        expected = [each[text] for text in texts]
         torch.testing.assert_close(reading.bits, torch.tensor(expected).double(), rtol=1e-5, atol=1e-4)
-        assert (reading.added, reading.unknown) == (2, 0)
+        assert (reading.added, reading.unknown) == (40, 0)
     whole = "".join(texts).encode()
     assert found.origin["files"].keys() == {config().data}
     assert found.zlib_bits == pytest.approx(8 * len(zlib.compress(whole, 9)) / len(whole))
@@ -88,8 +90,9 @@ def test_findings(config, tmp_path):
 
 
 def test_texts_are_cut_by_characters_and_counted(config):
-    found = measure_tokenizer_evaluation(config(characters=2, documents=2))
-    assert found.n_bytes.tolist() == [2, 3]  # "Wa", "Ça"
+    found = measure_tokenizer_evaluation(config(characters=2, documents=21))
+    assert found.n_bytes.tolist() == [2] * 20 + [3]  # "Wa", "Ça"
+    assert found.text == "read whole: read 21 cut"
 
 
 @pytest.mark.parametrize(
@@ -112,7 +115,7 @@ def test_too_long_and_too_few_texts_are_refused(config, text, save_organism_mode
     with pytest.raises(ValueError, match=r"exceeds the model's context of 8.*--characters cuts texts"):
         measure_tokenizer_evaluation(config(models=(short,)))
     text.write_text('{"text": "one"}\n')
-    with pytest.raises(ValueError, match="holds 1 held-out texts: an interval needs at least two"):
+    with pytest.raises(ValueError, match="holds 1 texts, read whole: an interval needs at least two"):
         measure_tokenizer_evaluation(config())
 
 

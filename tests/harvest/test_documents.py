@@ -9,7 +9,8 @@ from datasets import Dataset, IterableDataset, load_dataset
 
 from toolkit.artifacts import sha256
 from toolkit.harvest import documents
-from toolkit.harvest.documents import Corpus, local_files, open_corpus, open_records
+from toolkit.harvest.documents import Corpus, open_corpus, open_records
+from toolkit.harvest.local_files import local_files
 
 TEXTS = [f"document {i},\nof two lines" for i in range(45)]
 REPLY = "<think>\n  2 + 2… Wait </think>\n\n4\n"
@@ -46,13 +47,14 @@ def test_local_files_of_every_kind(tmp_path, name):
     found = corpus(path)
     assert read(found.held_out) == TEXTS[::20]
     assert read(found.train) == [text for i, text in enumerate(TEXTS) if i % 20]
-    assert found.origin == {"source": str(path), "files": {str(path): sha256(path)}}
+    cut = {"cut at": {str(path): "blank lines"}} if name == "a.txt" else {}
+    assert found.origin == {"source": str(path), "files": {str(path): sha256(path)}} | cut
 
 
 def test_records_keep_their_fields_and_their_order(tmp_path):
     records = [{"problem": str(i), "generations": ["a", "b"], "flags": [True, False]} for i in range(5)]
     path = write(tmp_path / "a.jsonl", records)
-    assert list(open_records(str(path))) == records
+    assert [record.fields for record in open_records(str(path))] == records
     assert local_files(str(tmp_path)) == local_files(str(path)) == [str(path)]
     assert local_files("someone/texts") == []
     with pytest.raises(ValueError, match="no file at"):
@@ -157,41 +159,116 @@ def test_a_hub_name_without_network_says_so_and_how_to_go_on(name):
     refuses(name, rf"'{name}' is no local path and the hub did not give it.*--data the path of its files")
 
 
-def test_an_empty_file_is_named(tmp_path):
+def test_empty_files_add_nothing_and_are_refused_alone(tmp_path):
     write(tmp_path / "a.jsonl", numbered("a"))
     (tmp_path / "b.jsonl").touch()
-    refuses(tmp_path, r"b\.jsonl is empty")
+    assert read(corpus(tmp_path).whole) == [f"a{i}" for i in range(45)]
+    refuses(tmp_path / "b.jsonl", r"b\.jsonl gives no text: it is empty")
 
 
 def test_a_folder_without_texts_says_what_it_looked_for(tmp_path):
     (tmp_path / "picture.png").touch()
     refuses(tmp_path, r"holds no \.txt, \.jsonl")
-    refuses(tmp_path / "picture.png", r"give files of one kind, out of \.txt")
+    refuses(tmp_path / "picture.png", r"picture\.png is none of \.txt")
 
 
 def test_files_of_several_kinds_are_refused(tmp_path):
     write(tmp_path / "a.jsonl", numbered("a"))
     write(tmp_path / "b.txt", numbered("b"))
-    refuses(tmp_path, "give files of one kind")
+    refuses(tmp_path, r"holds \.jsonl, \.txt files: give files of one kind by a pattern")
 
 
 def test_an_unreadable_file_is_named(tmp_path):
     (tmp_path / "a.txt").symlink_to(tmp_path / "gone")
-    refuses(tmp_path / "a.txt", r"a\.txt cannot be read \(No such file")
+    refuses(tmp_path / "a.txt", r"a\.txt cannot be read .*\(No such file")
     if os.geteuid():  # root may read everything
         path = write(tmp_path / "b.txt", numbered("b"))
         path.chmod(0)
-        refuses(path, r"b\.txt cannot be read \(Permission denied")
+        refuses(path, r"b\.txt cannot be read .*\(Permission denied")
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.jsonl.gz", "a.parquet"])
 def test_a_file_of_another_content_is_named(tmp_path, name):
     (tmp_path / name).write_bytes(b"\xff\x00{no text")
-    refuses(tmp_path / name, rf"{name} cannot be read as (text|json|parquet)")
+    refuses(tmp_path / name, rf"{name} cannot be read as parquet|{name}, line 1: it is not UTF-8")
 
 
 @pytest.mark.parametrize("record", [{"body": "b", "id": 1}, {"text": None, "id": 1}])
 def test_records_without_text_name_their_fields(tmp_path, record):
     path = write(tmp_path / "a.jsonl", [record] * 3)
-    with pytest.raises(ValueError, match=r"no text in field 'text'.*'id'.*--text-field"):
-        read(corpus(path).train)
+    refuses(path, r"\(3 no text\): .*a\.jsonl, line 1: .*no text in field 'text'.*'id'.*--text-field")
+
+
+@pytest.mark.parametrize("text", [None, 3, float("nan"), [], "", " \n"])
+def test_a_record_without_text_is_left_out_with_its_reason_and_keeps_its_place(tmp_path, text):
+    whole = [{"text": str(i), "other": 1} for i in range(45)]
+    records = [*whole[:21], {"text": text}, *whole[22:]]
+    found = corpus(write(tmp_path / "a.jsonl", records))
+    assert read(found.held_out) == ["0", "20", "40"]
+    (odd,) = [record for record in found.train if record["left_out"]]
+    assert odd["text"] == ""
+    assert odd["left_out"] == ("not text" if text == 3 or text != text else "no text")
+    assert [text for text in read(found.train) if text] == [str(i) for i in range(45) if i % 20 and i != 21]
+
+
+MESSAGES = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"messages": MESSAGES},
+        {"messages": json.dumps(MESSAGES)},
+        {"messages": [MESSAGES]},
+        {"messages": None, "conversation": MESSAGES},
+        {"text": MESSAGES},
+        {"text": None, "messages": [{"role": "user", "content": [{"type": "text", "text": "2+2?"}]}, MESSAGES[1]]},
+    ],
+)
+def test_messages_as_people_have_them(tmp_path, record):
+    assert read(corpus(write(tmp_path / "a.jsonl", [record])).whole) == ["2+2?\n\n4"]
+
+
+def test_messages_with_images_say_that_they_are_not_whole(tmp_path):
+    seen = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "what?"}]}]
+    found = list(corpus(write(tmp_path / "a.jsonl", [{"messages": seen}])).whole)
+    assert found == [{"text": "what?", "left_out": "without images or the like"}]
+
+
+def test_columns_may_differ_between_files_rows_and_types(tmp_path):
+    (tmp_path / "a").mkdir()
+    write(tmp_path / "a" / "a.jsonl", [{"text": "a", "meta": None}] * 3 + [{"meta": "s", "text": "b"}])
+    write(tmp_path / "a" / "b.jsonl", [{"text": "c", "source": "web"}, {"id": 1}, {"text": "d", "meta": {"x": [1]}}])
+    assert read(corpus(tmp_path / "a").whole) == ["a", "a", "a", "b", "c", "", "d"]
+    (tmp_path / "b").mkdir()
+    write(tmp_path / "b" / "a.parquet", [{"id": 1, "text": "a"}])
+    write(tmp_path / "b" / "b.parquet", [{"text": "b", "id": "x", "more": 1.5}])
+    assert read(corpus(tmp_path / "b").whole) == ["a", "b"]
+
+
+def test_halves_of_surrogate_pairs_are_no_characters(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a\\ud800b \\ud83d\\ude00"}\n')
+    assert read(corpus(path).whole) == ["a\ufffdb 😀"]
+
+
+@pytest.mark.parametrize("done", [1, 41, 58, 90])
+def test_local_files_resume_at_the_next_record(tmp_path, done):
+    for name in "ab":
+        write(tmp_path / f"{name}.jsonl", [*numbered(name, 44), {"id": 1}, *numbered(name, 5)])
+    whole = list(corpus(tmp_path).train)
+    train = corpus(tmp_path).train
+    part = list(islice(train, done))
+    state = json.loads(json.dumps(train.state_dict()))
+    again = corpus(tmp_path).train
+    again.load_state_dict(state)
+    assert part + list(again) == whole
+
+
+def test_an_experiment_reads_all_of_a_text_that_ends(tmp_path):
+    found = corpus(write(tmp_path / "a.jsonl", numbered("a"))).read_whole()
+    assert read(found.held_out) == [f"a{i}" for i in range(45)]
+    assert found.part == "read whole"
+    endless = corpus("organism")
+    assert endless.read_whole() is endless
+    assert endless.part == "held out"

@@ -41,7 +41,7 @@ def test_every_token_is_counted_under_one_reason(select):
     residual[1, 4] *= math.nan  # padding: no matter what
     selected = select(mask, BATCH, residual)
     assert selected.tolist() == [[False, True, True, False, False], [False, False, True, False, False]]
-    assert mask.counts == {"padding": 2, "position_0": 2, "special": 2, "outlier_norm": 1, "kept": 3}
+    assert +mask.counts == {"padding": 2, "position_0": 2, "special": 2, "outlier_norm": 1, "kept": 3}
     assert mask.counts.total() == BATCH.input_ids.numel()
 
 

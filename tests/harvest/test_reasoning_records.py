@@ -75,7 +75,10 @@ def test_dropping_the_marks_keeps_every_word():
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({"body": "a", "id": 1}, r"the fields \['body', 'id'\], and none of those that are known: problem with"),
+        (
+            {"body": "a", "id": 1},
+            r"the fields \['body', 'id'\], and text in none of those that are known: problem with",
+        ),
         ({"problem": "a"}, r"the fields \['problem'\]"),
         (
             {"problem": "a", "generations": ["b", "c"], "is_reasoning_complete": [True]},

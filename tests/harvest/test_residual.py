@@ -54,6 +54,15 @@ def test_chunks_are_the_models_hidden_states_of_the_tokens_that_count(
     assert min(stream.mask.counts[reason] for reason in ("padding", "position_0", "special", "outlier_norm")) > 0
 
 
+def test_documents_of_the_last_windows_are_counted_though_no_batch_comes(tiny_pair, make_documents, monkeypatch):
+    monkeypatch.setattr("toolkit.harvest.tokens.WINDOW_DOCUMENTS", 4)
+    documents = make_documents(12).map(lambda record, i: {"text": record["text"] if i < 7 else ""}, with_indices=True)
+    tokens = TokenStream(documents, tiny_pair.tokenizer, row_length=64, batch_tokens=256, seed=0)
+    mask = TokenMask(special_ids=frozenset(), keep_position_0=False, outlier_factor=10.0)
+    list(ActivationStream(tiny_pair, tokens, mask))
+    assert (mask.counts["whole"], mask.counts["no text"]) == (7, 5)
+
+
 def test_time_is_kept_by_stage(make_stream):
     stream = make_stream()
     list(stream)

@@ -1,11 +1,12 @@
 import json
 from collections import Counter
+from itertools import islice
 
 import pytest
 import torch
 
 from toolkit.harvest.documents import open_corpus
-from toolkit.harvest.tokens import TokenBatch, TokenStream
+from toolkit.harvest.tokens import DOCUMENTS, TokenBatch, TokenStream, describe_documents
 
 
 @pytest.fixture
@@ -144,3 +145,34 @@ def test_documents_without_a_token_to_learn_from_are_left_out(make_documents, to
 def test_a_batch_shorter_than_a_row_is_refused(make_stream):
     with pytest.raises(ValueError, match="--forward-tokens 8 is less than --row-length 16"):
         make_stream(batch_tokens=8)
+
+
+def test_what_is_cut_and_left_out_is_counted_once_also_by_shards_and_on_resuming(tmp_path, tokenizer, monkeypatch):
+    monkeypatch.setattr("toolkit.harvest.tokens.WINDOW_DOCUMENTS", 8)
+    texts = ["w1 w2", "w1 w2 w3 w4 w5 w6 w7", None, 3, *["w3 w4 w5"] * 36]
+    lines = [json.dumps({"text": text}) for text in texts] + ["{"] * 40  # whole windows without a batch
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join([*lines, '{"text": "w1 w2"}']))
+    documents = open_corpus(str(path), text_field="text", mix=(0.5, 0.5), seed=0).whole
+    options = {"row_length": 6, "batch_tokens": 32, "seed": 0}
+    expected = {"whole": 38, "cut": 1, "no text": 1, "not text": 1, "malformed": 40, "beyond_row_length": 2}
+
+    def counted(stream) -> Counter[str]:
+        return sum((batch.counts for batch in stream), Counter()) + stream.uncounted
+
+    assert counted(TokenStream(documents, tokenizer, **options)) == expected
+    shards = [TokenStream(documents, tokenizer, **options, shard=shard, shards=3) for shard in range(3)]
+    assert sum(map(counted, shards), Counter()) == expected
+    for done in (1, 3, 5, 8):
+        stream = TokenStream(documents, tokenizer, **options)
+        before = sum((batch.counts for batch in islice(stream, done)), Counter())
+        state = json.loads(json.dumps(stream.state_dict()))
+        resumed = TokenStream(documents, tokenizer, **options)
+        resumed.load_state_dict(state)
+        assert before + counted(resumed) == expected
+
+
+def test_counts_in_words():
+    assert describe_documents(dict.fromkeys(DOCUMENTS, 0)) == ""
+    counts = {"whole": 1200, "cut": 2, "beyond_row_length": 30, "malformed": 1, "no text": 4}
+    assert describe_documents(counts) == "read 1,200 whole, 2 cut (30 tokens cut off); left out 1 malformed, 4 no text"

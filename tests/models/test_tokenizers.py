@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from toolkit.models.tokenizer_files import load_tokenizer
-from toolkit.models.tokenizers import NO_TOKEN, as_rows, check_same_tokens, describe_clashes, encode
+from toolkit.models.tokenizers import NO_TOKEN, as_rows, check_same_tokens, describe_clashes, encode, well_formed
 
 MakeTokenizer = Callable[..., PreTrainedTokenizerFast]
 DATA = os.environ.get("TOOLKIT_TEST_DATA")
@@ -82,3 +82,11 @@ def test_qwen_and_its_r1_distillation() -> None:
     assert list(clashes) == list(range(151643, 151650))
     assert clashes[151644] == ("<|im_start|>", "<｜User｜>")
     assert clashes[151648] == ("<|box_start|>", "<think>")
+
+
+def test_half_a_surrogate_pair_is_read_as_the_mark_for_no_character(make_tokenizer: MakeTokenizer) -> None:
+    assert well_formed("a\ud800b \ud83d\ude00") == "a\ufffdb 😀"
+    text = "w1 é"
+    assert well_formed(text) is text
+    tokenizer = make_tokenizer()
+    assert encode(tokenizer, ["w1 \ud800 w2"]) == encode(tokenizer, ["w1 \ufffd w2"])

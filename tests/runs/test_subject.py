@@ -72,6 +72,7 @@ def test_what_the_user_names_comes_first(save: Save, config: RunConfig, organism
     assert next(iter(subject.corpus.held_out))["text"] == "Other text."
     assert (subject.config.data, subject.config.text_field) == (str(other), "body")
     assert subject.config.row_length == config.row_length
+    assert subject.facts()["text"] == f"{other}, read whole"
     how = {"dtype": "bfloat16", "sequential": True, "distilled_device": "cpu"}
     named = Subject.open(wanted(folder, base=organism_folders[0], distilled=organism_folders[1], **how))
     assert named.pair.distilled.model._module.dtype == torch.bfloat16
@@ -82,7 +83,7 @@ def test_what_the_user_names_comes_first(save: Save, config: RunConfig, organism
 def test_a_crosscoder_without_a_run_names_its_models(save: Save, text_file: Path, organism_folders):
     subject = Subject.open(wanted(save(), data=str(text_file)))
     assert subject.pair.sources == organism_folders
-    assert subject.config.row_length == PAPER_DEFAULTS.row_length
+    assert subject.config.row_length == 512 < PAPER_DEFAULTS.row_length  # the models' context
     with pytest.raises(ValueError, match=r"run does not say which models .* give --pair, or --base and --distilled"):
         Subject.open(wanted(save(sources=()), data=str(text_file)))
 
@@ -181,6 +182,24 @@ def test_of_several_layers_one_is_named(save: Save, config: RunConfig):
     with pytest.raises(ValueError, match=r"--layer 3: the crosscoder reads layers \(1, 2\)"):
         Subject.open(wanted(folder, layer=3))
     assert Subject.open(wanted(folder, layer=2)).layer == 2
+
+
+def test_text_that_is_named_is_read_whole_but_for_the_run_s_own(
+    save: Save, config: RunConfig, text_file: Path, tmp_path: Path
+):
+    folder, lines = save(config), text_file.read_text().splitlines()
+    same = tmp_path / "link.jsonl"
+    same.symlink_to(text_file)
+    copy = tmp_path / "copy.jsonl"
+    copy.write_text("\n".join([*lines, '{"text": null}', "{"]))
+    for data, read in ((text_file, lines[::20]), (same, lines[::20]), (copy, lines)):
+        subject = Subject.open(wanted(folder, data=str(data)))
+        texts = [json.dumps({"text": record["text"]}) for record in subject.corpus.held_out if not record["left_out"]]
+        assert [json.loads(text) for text in texts] == [json.loads(line) for line in read]
+    assert subject.facts()["text"] == f"{copy}, read whole"
+    assert "documents" not in subject.facts()
+    list(subject.coded(10**6))
+    assert subject.facts()["documents"].endswith("left out 1 malformed, 1 no text")
 
 
 def test_held_out_text_comes_coded(save: Save, config: RunConfig):

@@ -23,7 +23,9 @@ def evaluated(
         list(run.steps())
     run.folder.write_json("provenance.json", provenance(seed=0, data=corpus.origin, inputs=pair.fingerprints()))
     evaluation = evaluate_crosscoder(config, pair, corpus, run.trainer.crosscoder())
-    return evaluation, run_report(config, pair, evaluation, run.folder, masks=run.masks, seconds={"training": 1.0})
+    return evaluation, run_report(
+        config, pair, evaluation, run.folder, masks=run.masks, documents=run.documents, seconds={"training": 1.0}
+    )
 
 
 def test_the_report_has_what_was_measured(
@@ -41,6 +43,7 @@ def test_the_report_has_what_was_measured(
     assert report.settings["lr"] == config.training.lr
     assert "training" not in report.settings
     assert report.masks["position 0"] > 0
+    assert " whole" in report.documents
     assert planted_table(evaluation) is None
 
 

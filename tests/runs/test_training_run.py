@@ -81,6 +81,10 @@ def test_masks_and_seconds_are_told(open_run: OpenRun, config: RunConfig, pair: 
         list(run.steps())
     assert run.masks["kept"] >= run.trainer.tokens_seen == 10_240
     assert run.masks["position_0"] > 0
+    assert run.documents["whole"] > 0
+    assert run.documents["cut"] > 0
+    assert run.masks["beyond_row_length"] > 0
+    assert run.metrics()["documents"] == run.documents
     spent = run.seconds_by_stage()
     assert all(seconds >= 0 for seconds in spent.values())
     assert sum(spent.values()) <= run.seconds

@@ -15,7 +15,7 @@ from toolkit.interventions.ablation_study import (
 )
 from toolkit.latents.categories import categories, load_lexicon
 from toolkit.models.scoring import LARGEST_LOGITS
-from toolkit.runs.streams import fitting_tokens, open_mask, open_tokens
+from toolkit.runs.streams import fitting_tokens, open_tokens
 from toolkit.runs.subject import FindingsConfig, Subject
 
 PAPER: dict[str, Any] = {"positions": "prefix", "select": "quantile", "place": "token", "undecided": (0.0, 1.0)}
@@ -57,14 +57,14 @@ class AblationConfig(AblationSettings, FindingsConfig):
 
 
 def measure_ablation(config: AblationConfig, subject: Subject) -> AblationStudy:
-    """Run the study on the subject's held-out text."""
+    """Run the study on the subject's text."""
     lexicon = categories(subject.pair.tokenizer, load_lexicon(config.lexicon))
     run = subject.config
     # Whole logits of every other row are held at once, so with a large vocabulary a batch has few rows.
     batch_tokens = fitting_tokens(run, LARGEST_LOGITS, subject.pair.vocab_size, rows=2)
     tokens = open_tokens(run, subject.pair, subject.corpus.held_out, batch_tokens=batch_tokens)
     batches = islice(tokens, max(1, config.tokens // batch_tokens))
-    mask = open_mask(run, subject.pair)
+    mask = subject.open_mask()
     settings = config.settings()
     settings = replace(settings, method=replace(settings.method, layer=subject.layer))
     return ablation_study(subject.pair, subject.crosscoder, batches, mask, lexicon, settings)

@@ -13,7 +13,8 @@ from toolkit.geometry.divergence import MEASURES, divergence, farthest_layer_sha
 from toolkit.geometry.random_cycle import random_cycle
 from toolkit.geometry.ratios import ratio_of_sums
 from toolkit.harvest.documents import Corpus, open_corpus
-from toolkit.harvest.tokens import TokenBatch
+from toolkit.harvest.masks import TokenMask
+from toolkit.harvest.tokens import TokenBatch, describe_documents
 from toolkit.models.pair import ModelPair
 from toolkit.models.tracing import TracedModel
 from toolkit.reports.findings import Chart, Estimate, Findings, Headline, Table
@@ -21,7 +22,7 @@ from toolkit.reports.findings_figures import layer_curves
 from toolkit.reports.formatting import percent
 from toolkit.runs.control import CONTROL, ControlConfig, is_embedded, open_control
 from toolkit.runs.settings import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
-from toolkit.runs.streams import fitting_tokens, open_mask, open_tokens
+from toolkit.runs.streams import context_of, fitting_tokens, open_mask, open_tokens
 from toolkit.runs.subject import TextConfig
 from toolkit.tracking import track
 
@@ -68,13 +69,17 @@ class LayerDivergence:
     curves: dict[str, Curves]
     tokens: int
     documents: int
+    text: str
+    """Which part of the text was read, and what became of its documents."""
 
 
 def open_text(config: LayerDivergenceConfig, pair: ModelPair) -> tuple[RunConfig, Corpus]:
     """The text that such a pair is trained on, unless another is asked for, with the settings to read it by."""
     defaults = EMBEDDED_DEFAULTS if is_embedded(pair) else PAPER_DEFAULTS
     run = replace(defaults, data=config.data or defaults.data, text_field=config.text_field, seed=config.seed)
-    return run, open_corpus(run.data, text_field=run.text_field, mix=run.mix, seed=run.seed)
+    run = replace(run, row_length=min(run.row_length, context_of(pair)))
+    corpus = open_corpus(run.data, text_field=run.text_field, mix=run.mix, seed=run.seed)
+    return run, corpus.read_whole() if config.data else corpus
 
 
 @torch.no_grad()
@@ -87,7 +92,8 @@ def measure_layer_divergence(
     """
     generator = torch.Generator().manual_seed(config.seed)
     others = {DISTILLED: pair.distilled, **open_control(config, pair)}
-    chosen = _batches(config, pair, run, corpus)
+    mask = open_mask(run, pair)
+    chosen = _batches(config, pair, run, corpus, mask)
     batches = track(chosen, "reading text", "tokens", total=config.tokens, size=lambda batch: int(batch[1].sum()))
     parts = [_document_sums(pair, others, *batch, generator) for batch in batches]
     if not parts:
@@ -101,15 +107,16 @@ def measure_layer_divergence(
         curves={name: _curves(of_documents, counts, generator) for name, of_documents in sums.items()},
         tokens=int(counts.sum()),
         documents=len(counts),
+        text=f"{corpus.part}: {describe_documents(mask.counts)}",
     )
 
 
 def _batches(
-    config: LayerDivergenceConfig, pair: ModelPair, run: RunConfig, corpus: Corpus
+    config: LayerDivergenceConfig, pair: ModelPair, run: RunConfig, corpus: Corpus, mask: TokenMask
 ) -> Iterator[tuple[TokenBatch, Tensor]]:
     """Batches with the tokens to compare, until there are enough; small enough to hold all layers of two models."""
     batch_tokens = fitting_tokens(run, ACTIVATIONS_HELD, 2 * pair.n_layers * pair.d_model)
-    mask, left = open_mask(run, pair), config.tokens
+    left = config.tokens
     for batch in open_tokens(run, pair, corpus.held_out, batch_tokens=batch_tokens):
         selected = mask.tokens(batch)
         selected &= selected.flatten().cumsum(dim=0).view_as(selected) <= left
@@ -168,7 +175,7 @@ def layer_divergence_findings(pair: ModelPair, run: RunConfig, found: LayerDiver
         facts={
             "models": " → ".join(pair.origins),
             "site": f"input of each of {pair.n_layers} layers, width {pair.d_model}",
-            "text": f"{run.data}, held out: {found.tokens:,} tokens of {found.documents:,} documents;"
+            "text": f"{run.data}, {found.text}; {found.tokens:,} tokens of {found.documents:,} documents compared;"
             f" position 0 is {'kept' if run.keep_position_0 else 'left out'}",
         },
         headline=[

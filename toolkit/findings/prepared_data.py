@@ -2,14 +2,14 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -17,10 +17,12 @@ from transformers import PreTrainedTokenizerBase
 
 from toolkit.harvest.documents import open_records
 from toolkit.harvest.reasoning_records import Part, ReasoningRecord, part_of, read_record, without_markers
+from toolkit.harvest.records import usable
 from toolkit.models.chat import chat_text
+from toolkit.models.messages import UnusableError
 from toolkit.models.presets import find_pair
 from toolkit.models.tokenizer_files import load_tokenizer
-from toolkit.models.tokenizers import Clashes, check_same_tokens, describe_clashes, encode
+from toolkit.models.tokenizers import Clashes, check_same_tokens, describe_clashes, encode, well_formed
 from toolkit.reports.data_figures import length_bins, length_histogram
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table
 from toolkit.tracking import track
@@ -28,6 +30,8 @@ from toolkit.tracking import track
 SPLITS = ("train", "held_out")
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 ENCODED_TOGETHER = 256
+LOST_PARTS = "kept without parts such as images"
+LAID_OUT = ("system", "developer", "user", "assistant", "tool")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +91,7 @@ class _Text(NamedTuple):
 def prepare(config: PrepareConfig) -> PreparedData:
     """Write `train.jsonl` and `held_out.jsonl`, one {"text"} a line; earlier ones are replaced when all is done.
 
-    Raises `ValueError` for records of unknown form, ids that mean something else to the base model, and when no
-    record gives a text.
+    Raises `ValueError` for ids that mean something else to the base model, and when no record gives a text.
     """
     sources = find_pair(*_named(config))
     tokenizer = load_tokenizer(sources.distilled)
@@ -99,8 +102,6 @@ def prepare(config: PrepareConfig) -> PreparedData:
     with TemporaryDirectory(dir=config.out) as folder:
         paths = {split: Path(folder) / f"{split}.jsonl" for split in SPLITS}
         lengths = _write(config, paths, _checked(texts, tokenizer, clashes))
-        if not any(lengths.values()):
-            raise ValueError(_nothing_kept(config, left_out))
         for split, path in paths.items():
             (config.out / path.name).unlink(missing_ok=True)
             if lengths[split]:
@@ -135,20 +136,29 @@ def _named(config: PrepareConfig) -> tuple[str | None, str | None, str | None]:
 
 
 def _texts(config: PrepareConfig, tokenizer: PreTrainedTokenizerBase, left_out: Counter[str]) -> Iterator[_Text]:
-    for fields in open_records(config.data):
-        record = read_record(fields)
-        replies = [reply.text for reply in record.replies if reply.complete or config.keep_incomplete]
-        if not replies:
-            left_out["no complete reply"] += 1
-            continue
-        reply = part_of(replies[0], config.part)
-        if not reply:
-            left_out[f"no {config.part} in the reply"] += 1
-            continue
-        question = "\n\n".join(content for role, content in record.turns if role != "system")
-        if config.markers == "drop":
-            reply = without_markers(reply)
-        yield _Text(question or reply, config.prefix + _lay_out(config, tokenizer, record, question, reply))
+    def read(fields: Mapping[str, Any]) -> _Text:
+        return _text(config, tokenizer, read_record(fields), left_out)
+
+    return usable(open_records(config.data), read, left_out, data=config.data)
+
+
+def _text(
+    config: PrepareConfig, tokenizer: PreTrainedTokenizerBase, record: ReasoningRecord, left_out: Counter[str]
+) -> _Text:
+    """The text that a record gives; raises `UnusableError` for a record that gives none."""
+    replies = [reply.text for reply in record.replies if reply.complete or config.keep_incomplete]
+    if not replies:
+        raise UnusableError("no complete reply", "it has no complete reply: try --keep-incomplete")
+    reply = part_of(replies[0], config.part)
+    if not reply:
+        raise UnusableError(f"no {config.part} in the reply", f"its reply has no {config.part}: try another --part")
+    question = "\n\n".join(content for role, content in record.turns if role != "system")
+    if config.markers == "drop":
+        reply = without_markers(reply)
+    text = config.prefix + _lay_out(config, tokenizer, record, question, reply)
+    if record.parts_left_out:
+        left_out[LOST_PARTS] += 1
+    return _Text(well_formed(question or reply), well_formed(text))
 
 
 def _lay_out(
@@ -156,9 +166,13 @@ def _lay_out(
 ) -> str:
     if config.template == "reply":
         return reply
-    if not record.turns:
-        raise ValueError(f"the records of {config.data} hold no question: take --template reply")
-    return chat_text(tokenizer, record.turns, reply) if config.template == "chat" else f"{question}\n\n{reply}"
+    if not record.turns or not question.strip():
+        raise UnusableError("no question", "it holds no question: take --template reply")
+    if config.template == "plain":
+        return f"{question}\n\n{reply}"
+    if strange := next((role for role, _ in record.turns if role not in LAID_OUT), None):
+        raise UnusableError("turns of other roles", f"it has a turn of {strange!r}, which chat templates pass over")
+    return chat_text(tokenizer, record.turns, reply)
 
 
 def _check_ids(ids: Sequence[int], clashes: Clashes, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -173,11 +187,6 @@ def _check_ids(ids: Sequence[int], clashes: Clashes, tokenizer: PreTrainedTokeni
 def _draw(question: str, seed: int) -> float:
     """A number in [0, 1) that depends on the question and the seed alone."""
     return int.from_bytes(sha256(f"{seed} {question}".encode()).digest()[:6]) / 2**48
-
-
-def _nothing_kept(config: PrepareConfig, left_out: Counter[str]) -> str:
-    reasons = ", ".join(f"{count:,} with {reason}" for reason, count in left_out.items()) or "it holds no records"
-    return f"{config.data} gave no text: {reasons}. Try --keep-incomplete, or another --part"
 
 
 def prepared_findings(config: PrepareConfig, prepared: PreparedData) -> Findings:

@@ -2,6 +2,7 @@
 
 import math
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -16,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from toolkit.findings.estimates import around
 from toolkit.geometry.ratios import ratio_of_sums
 from toolkit.harvest.documents import EMBEDDED, Corpus, open_corpus
+from toolkit.harvest.tokens import describe_documents
 from toolkit.models.loading import fingerprint
 from toolkit.models.presets import CHECKOUT
 from toolkit.models.scoring import row_losses
@@ -41,7 +43,7 @@ class TokenizerEvaluationConfig(ModelAccess):
     out: Path = Path("runs/tokenizer_evaluation")
     """Folder for the page, its figures and the JSON of results."""
     data: str = EMBEDDED
-    """organism, reasoning+general, a hub dataset, or local files; held-out documents are read."""
+    """organism, of which held-out documents are read, reasoning+general, a hub dataset, or local files."""
     text_field: str = "text"
     """Field of a record that holds its text; without it, its messages are read."""
     documents: int = 200
@@ -84,6 +86,8 @@ class TokenizerEvaluation:
     """Fingerprints of the models."""
     origin: dict[str, Any]
     """What is known of the text."""
+    text: str
+    """Which part of it was read, and what became of its documents."""
 
 
 def measure_tokenizer_evaluation(config: TokenizerEvaluationConfig) -> TokenizerEvaluation:
@@ -95,8 +99,9 @@ def measure_tokenizer_evaluation(config: TokenizerEvaluationConfig) -> Tokenizer
     """
     own = [load_tokenizer(source) for source in config.models]
     others = {source: load_tokenizer(source) for source in config.tokenizers}
-    corpus = open_corpus(config.data, text_field=config.text_field, mix=(0.5, 0.5), seed=config.seed)
-    texts = _texts(config, corpus, [*own, *others.values()])
+    corpus = open_corpus(config.data, text_field=config.text_field, mix=(0.5, 0.5), seed=config.seed).read_whole()
+    counts: Counter[str] = Counter()
+    texts = _texts(config, corpus, [*own, *others.values()], counts)
     whole = "".join(texts).encode()
     readings: list[Reading] = []
     inputs: dict[str, str] = {}
@@ -113,24 +118,30 @@ def measure_tokenizer_evaluation(config: TokenizerEvaluationConfig) -> Tokenizer
         zlib_bits=8 * len(zlib.compress(whole, 9)) / len(whole),
         inputs=inputs,
         origin=corpus.origin,
+        text=f"{corpus.part}: {describe_documents(counts)}",
     )
 
 
 def _texts(
-    config: TokenizerEvaluationConfig, corpus: Corpus, tokenizers: Sequence[PreTrainedTokenizerBase]
+    config: TokenizerEvaluationConfig,
+    corpus: Corpus,
+    tokenizers: Sequence[PreTrainedTokenizerBase],
+    counts: Counter[str],
 ) -> list[str]:
     starts = {tokenizer.bos_token for tokenizer in tokenizers} - {None}
-    texts = list(islice(_cut_texts(corpus, starts, config.characters), config.documents))
+    texts = list(islice(_cut_texts(corpus, starts, config.characters, counts), config.documents))
     if len(texts) < 2:
-        raise ValueError(f"{config.data} holds {len(texts)} held-out texts: an interval needs at least two")
+        raise ValueError(f"{config.data} holds {len(texts)} texts, {corpus.part}: an interval needs at least two")
     return texts
 
 
-def _cut_texts(corpus: Corpus, starts: set[str], characters: int) -> Iterator[str]:
+def _cut_texts(corpus: Corpus, starts: set[str], characters: int, counts: Counter[str]) -> Iterator[str]:
     for record in corpus.held_out:
         text: str = record["text"]
         for start in starts:
             text = text.removeprefix(start)
+        cut = "cut" if len(text) > characters else "whole"
+        counts[record.get("left_out") or (cut if text else "no text")] += 1
         if text:
             yield text[:characters]
 
@@ -178,7 +189,7 @@ def tokenizer_findings(config: TokenizerEvaluationConfig, found: TokenizerEvalua
         question="How well do the models predict the same texts, whatever their tokenizers?",
         facts={
             "models": ", ".join(source.removeprefix(f"{CHECKOUT}/") for source in config.models),
-            "text": f"{config.data}, held out: {documents:,} documents of at most {config.characters:,} characters",
+            "text": f"{config.data}, {found.text}; {documents:,} documents of at most {config.characters:,} characters",
             "yardstick": f"zlib, all texts together: {found.zlib_bits:.3g} bits a byte",
         },
         headline=[

@@ -22,7 +22,7 @@ from toolkit.latents.windows import Window
 from toolkit.leaving_out import check_any, measurable
 from toolkit.reports.findings import Findings, Headline, left_out_tables
 from toolkit.reports.latent_browser import BrowserFacts
-from toolkit.runs.streams import fitting_tokens, open_mask, open_tokens
+from toolkit.runs.streams import fitting_tokens, open_tokens
 from toolkit.runs.subject import FindingsConfig, Subject, check_alive
 from toolkit.runs.summary import mean_nrn_headline
 
@@ -97,7 +97,7 @@ def open_reading(config: TopExamplesConfig, subject: Subject, store: ExampleStor
         subject.pair,
         subject.crosscoder,
         open_tokens(subject.config, subject.pair, subject.corpus.held_out, batch_tokens=_batch_tokens(subject)),
-        open_mask(subject.config, subject.pair),
+        subject.open_mask(),
         examples=examples,
         firing=FiringCounts(words, n_latents),
         store=store,

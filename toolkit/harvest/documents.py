@@ -1,11 +1,13 @@
 """Where text comes from: the organism's corpus, the paper's mix, any hub dataset, or local files.
 
-Every source is a streaming `datasets.IterableDataset` of `{"text": str}`, so that all of them shard and resume alike.
+Every source is a streaming `datasets.IterableDataset`, so that all of them shard and resume alike. Each record gives
+`{"text", "left_out"}`, also one that cannot be used: so the number of a record, which decides who reads it, depends on
+no other record. `left_out` says why there is no text, or that some of the record's messages are none.
 """
 
-import glob
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,11 @@ from datasets import Features, IterableDataset, Value, interleave_datasets, load
 from datasets.exceptions import DatasetNotFoundError
 
 from toolkit.artifacts import sha256
+from toolkit.harvest.local_files import kind_of, local_files
+from toolkit.harvest.reasoning_records import MESSAGES
+from toolkit.harvest.records import Fields, Record, cut_at_blank_lines, read_records, usable
+from toolkit.models.messages import UnusableError, kind_of_value, read_messages
+from toolkit.models.tokenizers import well_formed
 from toolkit.organism import corpus
 from toolkit.organism.corpus import Mix
 from toolkit.organism.problems import Split
@@ -20,9 +27,11 @@ from toolkit.organism.problems import Split
 EMBEDDED = "organism"
 PAPER_MIX = "reasoning+general"
 PAPER_SOURCES = ("open-thoughts/OpenThoughts-114k", "togethercomputer/RedPajama-Data-1T-Sample")
-BUILDERS = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 HELD_OUT_EVERY = 20
 ORGANISM_DOCUMENTS = 10_000_000
+TEXTS = Features({"text": Value("string"), "left_out": Value("string")})
+PARTS = "without images or the like"
+"""Why a record with text is not whole: some parts of its messages are images or the like."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +41,14 @@ class Corpus:
     train: IterableDataset
     held_out: IterableDataset
     origin: dict[str, Any]
+    whole: IterableDataset | None = None
+    """All documents; None for a source that never ends."""
+    part: str = "held out"
+    """What of the text `held_out` is, for reports."""
+
+    def read_whole(self) -> "Corpus":
+        """The same text for one that was not trained on it: `held_out` is all of it, where it ends at all."""
+        return self if self.whole is None else replace(self, held_out=self.whole, part="read whole")
 
 
 def open_corpus(data: str, *, text_field: str, mix: tuple[float, float], seed: int) -> Corpus:
@@ -40,7 +57,8 @@ def open_corpus(data: str, *, text_field: str, mix: tuple[float, float], seed: i
     The organism holds out operand pairs; of any other source every twentieth document is held out.
 
     Raises:
-        ValueError: nothing stands at the path, the file's kind is unknown, or the hub cannot be reached.
+        ValueError: nothing stands at the path, a file cannot be read, no record gives text, or the hub cannot be
+        reached.
     """
     if data == EMBEDDED:
         return Corpus(
@@ -49,25 +67,52 @@ def open_corpus(data: str, *, text_field: str, mix: tuple[float, float], seed: i
             origin={"source": "toolkit.organism.corpus", "mix": "distilled", "seed": seed},
         )
     if data == PAPER_MIX:
-        parts = [_texts(_from_hub(name), text_field) for name in PAPER_SOURCES]
+        parts = [_texts(_from_hub(name), name, text_field) for name in PAPER_SOURCES]
         whole = interleave_datasets(parts, probabilities=list(mix), seed=seed)
         return _split(whole, {"source": list(PAPER_SOURCES), "probabilities": list(mix), "seed": seed})
     if files := local_files(data):
-        whole = _texts(_from_files(files), text_field)
-        return _split(whole, {"source": data, "files": {path: sha256(Path(path)) for path in files}})
-    whole = _from_hub(data)
-    revision = str(whole.info.version) if whole.info and whole.info.version else None
-    return _split(_texts(whole, text_field), {"source": data, "revision": revision})
+        _require_text((record for path in files for record in _of_file(path, text_field)), text_field, data)
+        settings = {"paths": files, "text_field": text_field}
+        whole = IterableDataset.from_generator(_texts_of_files, features=TEXTS, gen_kwargs=settings)
+        return _split(whole, _files_origin(data, files))
+    records = _from_hub(data)
+    revision = str(records.info.version) if records.info and records.info.version else None
+    return _split(_texts(records, data, text_field), {"source": data, "revision": revision})
 
 
-def open_records(data: str) -> IterableDataset:
-    """Open a hub dataset or local files with all their fields, in their order.
+def open_records(data: str) -> Iterator[Record]:
+    """Read the records of a hub dataset or of local files with all their fields, in their order.
 
     Raises:
-        ValueError: as `open_corpus` does.
+        ValueError: as `open_corpus` does, but that records need no text.
     """
-    files = local_files(data)
-    return _from_files(files) if files else _from_hub(data)
+    if files := local_files(data):
+        return (record for path in files for record in read_records(path))
+    return _numbered(_from_hub(data), data)
+
+
+def text_of(record: Fields, field: str) -> tuple[str, str]:
+    """The text of a record, and `left_out`: the text field, or a conversation's turns, verbatim, one after the other.
+
+    A field that holds a list is read as messages. Half a surrogate pair becomes U+FFFD.
+    Raises `UnusableError` for a record without text.
+    """
+    value = record.get(field)
+    if isinstance(value, str) and value and not value.isspace():
+        return well_formed(value), ""
+    name = field if isinstance(value, list | dict) else next((n for n in MESSAGES if record.get(n) is not None), None)
+    if name is not None:
+        found = read_messages(record[name])
+        return well_formed("\n\n".join(text for _, text in found.turns)), PARTS if found.parts_left_out else ""
+    if value is None or isinstance(value, str):
+        raise UnusableError(
+            "no text",
+            f"it has no text in field {field!r} and no messages; its fields are {sorted(record)}: name one with"
+            " --text-field",
+        )
+    raise UnusableError(
+        "not text", f"its field {field!r} holds {kind_of_value(value)}, no text: name another with --text-field"
+    )
 
 
 def _organism(split: Split, seed: int) -> IterableDataset:
@@ -85,51 +130,14 @@ def _organism_texts(mix: Mix, split: Split, seed: int) -> Iterator[dict[str, str
 def _split(whole: IterableDataset, origin: dict[str, Any]) -> Corpus:
     held_out = whole.filter(lambda _, index: index % HELD_OUT_EVERY == 0, with_indices=True)
     train = whole.filter(lambda _, index: index % HELD_OUT_EVERY != 0, with_indices=True)
-    return Corpus(train=train, held_out=held_out, origin=origin)
+    return Corpus(train=train, held_out=held_out, origin=origin, whole=whole)
 
 
-def local_files(data: str) -> list[str]:
-    """The files that a path, a folder or a pattern stands for; none for what may be a name on the hub."""
-    path = Path(data).expanduser()
-    if path.is_dir():
-        files = sorted(str(file) for file in path.rglob("*") if _builder(str(file)))
-        if not files:
-            raise ValueError(f"{data} holds no {', '.join(BUILDERS)} files (.gz too): give a folder or file that does")
-        return files
-    files = sorted(glob.glob(str(path)))
-    if not files and (path.suffix or data.startswith((".", "/", "~"))):
-        raise ValueError(f"no file at {data}: give a path, a pattern, a hub dataset, {PAPER_MIX!r} or {EMBEDDED!r}")
-    return files
-
-
-def _builder(path: str) -> str | None:
-    return BUILDERS.get(Path(path.removesuffix(".gz")).suffix)
-
-
-def _from_files(files: list[str]) -> IterableDataset:
-    builders = {_builder(path) for path in files}
-    if None in builders or len(builders) > 1:
-        raise ValueError(f"{files[:3]}: give files of one kind, out of {', '.join(BUILDERS)} (.gz too)")
-    for path in files:
-        _check_readable(Path(path))
-    builder = builders.pop()
-    extra = {"sample_by": "paragraph"} if builder == "text" else {}
-    try:
-        records = load_dataset(builder, data_files=files, split="train", streaming=True, **extra)
-        next(iter(records), None)
-    except (OSError, EOFError, ValueError) as error:
-        raise ValueError(f"{files[0]} cannot be read as {builder} ({error}): give whole files of one kind") from error
-    return records
-
-
-def _check_readable(path: Path) -> None:
-    try:
-        with path.open("rb") as file:
-            empty = not file.read(1)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
-    if empty:
-        raise ValueError(f"{path} is empty: give a file with text in it")
+def _files_origin(data: str, files: list[str]) -> dict[str, Any]:
+    origin: dict[str, Any] = {"source": data, "files": {path: sha256(Path(path)) for path in files}}
+    if kind_of(files[0]) == "text":
+        origin["cut at"] = {path: "blank lines" if cut_at_blank_lines(path) else "line ends" for path in files}
+    return origin
 
 
 def _from_hub(name: str) -> IterableDataset:
@@ -145,18 +153,35 @@ def _from_hub(name: str) -> IterableDataset:
         ) from error
 
 
-def _texts(records: IterableDataset, field: str) -> IterableDataset:
-    """Records to `{"text"}`: the text field, or a conversation's turns, verbatim, one after the other."""
-    return records.map(lambda record: {"text": _text(record, field)}).select_columns(["text"])
+def _texts(records: IterableDataset, name: str, field: str) -> IterableDataset:
+    _require_text(_numbered(records, name), field, name)
+    return records.map(lambda record: _row(record, field), features=TEXTS).select_columns(list(TEXTS))
 
 
-def _text(record: dict[str, Any], field: str) -> str:
-    if isinstance(record.get(field), str):
-        return str(record[field])
-    for name in ("messages", "conversations"):
-        if record.get(name):
-            return "\n\n".join(turn.get("content") or turn.get("value") or "" for turn in record[name])
-    raise ValueError(
-        f"a record has no text in field {field!r} and no messages; its fields are {sorted(record)}: name one with"
-        " --text-field"
-    )
+def _numbered(records: IterableDataset, name: str) -> Iterator[Record]:
+    return (Record(f"record {number:,} of {name}", fields) for number, fields in enumerate(records, start=1))
+
+
+def _of_file(path: str, field: str) -> Iterator[Record]:
+    return read_records(path, frozenset((field, *MESSAGES)), text_field=field)
+
+
+def _texts_of_files(paths: list[str], text_field: str) -> Iterator[dict[str, str]]:
+    for path in paths:
+        for record in _of_file(path, text_field):
+            yield _row(record.fields, text_field)
+
+
+def _row(fields: Fields | UnusableError, field: str) -> dict[str, str]:
+    try:
+        if isinstance(fields, UnusableError):
+            raise fields
+        text, left_out = text_of(fields, field)
+    except UnusableError as error:
+        return {"text": "", "left_out": error.why}
+    return {"text": text, "left_out": left_out}
+
+
+def _require_text(records: Iterable[Record], field: str, data: str) -> None:
+    """Raise `ValueError` where no record, or none of the first thousand, gives text."""
+    next(usable(records, lambda fields: text_of(fields, field), Counter(), data=data))

@@ -129,7 +129,7 @@ class Feed:
 
     @property
     def masks(self) -> dict[str, int]:
-        """Tokens kept, and dropped by reason, up to the last activation that entered a buffer."""
+        """Tokens kept, and dropped by reason, and documents, up to the last activation that entered a buffer."""
         counts: Counter[str] = Counter()
         for ahead in self._ahead.values():
             counts.update(ahead.state_dict()["mask"]["counts"])

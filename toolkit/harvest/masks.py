@@ -7,13 +7,15 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from toolkit.harvest.tokens import TokenBatch
+from toolkit.harvest.tokens import CUT_OFF, DOCUMENTS, TokenBatch
 
 MEDIANS_KEPT = 64
+DROPPED = ("padding", "position_0", "special", "outlier_norm", CUT_OFF)
+"""Why tokens do not count."""
 
 
 class TokenMask:
-    """Selects tokens and counts, by reason, what it drops.
+    """Selects tokens and counts, by reason, what it drops; with them, what became of the documents they come from.
 
     A running median of each stream's norms (over the last 64 batches' medians) is the yardstick of the outlier filter:
     models of the Qwen family have attention sinks of more than 100 times the median norm at unforeseeable positions.
@@ -27,7 +29,7 @@ class TokenMask:
         self._special_ids = torch.tensor(sorted(special_ids), dtype=torch.long)
         self._keep_position_0, self._outlier_factor = keep_position_0, outlier_factor
         self._medians: list[list[float]] = []
-        self.counts: Counter[str] = Counter(padding=0, position_0=0, special=0, outlier_norm=0, kept=0)
+        self.counts: Counter[str] = Counter(dict.fromkeys((*DROPPED, "kept", *DOCUMENTS), 0))
 
     def judge(self, batch: TokenBatch) -> tuple[Bool[Tensor, "row position"], Counter[str]]:
         """Tokens that may count, judged by their ids and positions, and how many do not, by reason; counts nothing."""
@@ -36,7 +38,8 @@ class TokenMask:
         first[:, 0] = not self._keep_position_0
         special = torch.isin(batch.input_ids, self._special_ids)
         dropped = {"padding": ~real, "position_0": real & first, "special": real & ~first & special}
-        return real & ~first & ~special, Counter({reason: int(those.sum()) for reason, those in dropped.items()})
+        counts = Counter({reason: int(those.sum()) for reason, those in dropped.items()})
+        return real & ~first & ~special, counts + batch.counts
 
     def tokens(self, batch: TokenBatch) -> Bool[Tensor, "row position"]:
         """Tokens that may count, as `judge` finds them; the others are counted."""

@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from toolkit.models.messages import Conversation, Turn, UnusableError, read_messages, with_reasoning
+
 Part = Literal["both", "reasoning", "answer"]
 MARKERS = (("<think>", "</think>"), ("<|begin_of_thought|>", "<|end_of_thought|>"))
 ANSWER_MARKERS = ("<|begin_of_solution|>", "<|end_of_solution|>")
-ROLES = {"human": "user", "gpt": "assistant"}
+MESSAGES = ("conversations", "messages", "conversation")
+"""Fields that hold messages."""
 KNOWN = "problem with generations, conversations, messages, or response"
 
 
@@ -25,27 +28,29 @@ class Reply:
 
 @dataclass(frozen=True, kw_only=True)
 class ReasoningRecord:
-    """Turns before the reply, as (role, content), and the replies to them; no turns where only replies are known."""
+    """Turns before the reply, and the replies to them; no turns where only replies are known."""
 
-    turns: tuple[tuple[str, str], ...]
+    turns: tuple[Turn, ...]
     replies: tuple[Reply, ...]
+    parts_left_out: int = 0
+    """Parts of the messages that are no text."""
 
 
 def read_record(record: Mapping[str, Any]) -> ReasoningRecord:
     """Read one record by the fields that it has.
 
     A reply is complete if the record says so; where it says nothing, if the reasoning is closed and an answer follows,
-    or if there is no reasoning at all. Raises `ValueError` for fields that are not known.
+    or if there is no reasoning at all. Raises `UnusableError` for a record without replies.
     """
     if record.get("generations") and isinstance(record.get("problem"), str):
         return _open_r1(record)
-    for name, role, content in (("conversations", "from", "value"), ("messages", "role", "content")):
-        if record.get(name):
-            turns = [(str(turn[role]), str(turn[content] or "")) for turn in record[name]]
-            return _conversation(turns, record.get("system"))
-    if isinstance(record.get("response"), str):
-        return ReasoningRecord(turns=(), replies=(_reply(record["response"]),))
-    raise ValueError(f"a record has the fields {sorted(record)}, and none of those that are known: {KNOWN}")
+    if field := next((name for name in MESSAGES if record.get(name) is not None), None):
+        return _conversation(read_messages(record[field]), record.get("system"))
+    if isinstance(record.get("response"), str) and record["response"]:
+        return ReasoningRecord(turns=(), replies=(_reply(with_reasoning(record, record["response"])),))
+    raise UnusableError(
+        "no text", f"it has the fields {sorted(record)}, and text in none of those that are known: {KNOWN}"
+    )
 
 
 def split_reply(text: str) -> tuple[str, str]:
@@ -79,24 +84,29 @@ def without_markers(text: str) -> str:
 def _open_r1(record: Mapping[str, Any]) -> ReasoningRecord:
     texts: Sequence[str] = record["generations"]
     flags: Sequence[bool] | None = record.get("is_reasoning_complete")
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise UnusableError("not text", "its generations are no list of strings")
     if flags is None:
         replies = tuple(_reply(text) for text in texts)
     elif len(flags) == len(texts):
-        replies = tuple(Reply(text=text, complete=flag) for text, flag in zip(texts, flags, strict=True))
+        replies = tuple(Reply(text=text, complete=bool(flag)) for text, flag in zip(texts, flags, strict=True))
     else:
-        raise ValueError(
-            f"a record has {len(texts)} generations and {len(flags)} values of is_reasoning_complete: give one for each"
+        raise UnusableError(
+            "malformed",
+            f"it has {len(texts)} generations and {len(flags)} values of is_reasoning_complete: give one for each",
         )
     return ReasoningRecord(turns=(("user", record["problem"]),), replies=replies)
 
 
-def _conversation(turns: Sequence[tuple[str, str]], system: str | None) -> ReasoningRecord:
-    turns = [(ROLES.get(role, role), content) for role, content in turns]
-    role, text = turns[-1]
+def _conversation(found: Conversation, system: Any) -> ReasoningRecord:
+    role, text = found.turns[-1]
     if role != "assistant":
-        raise ValueError(f"a conversation ends with a turn of {role!r}: the last turn must be the assistant's reply")
-    opening = [("system", system)] if system else []
-    return ReasoningRecord(turns=(*opening, *turns[:-1]), replies=(_reply(text),))
+        raise UnusableError(
+            "no text", f"a conversation ends with a turn of {role!r}: the last turn must be the assistant's reply"
+        )
+    opening = (("system", system),) if isinstance(system, str) and system else ()
+    replies = (_reply(text),) if text else ()
+    return ReasoningRecord(turns=(*opening, *found.turns[:-1]), replies=replies, parts_left_out=found.parts_left_out)
 
 
 def _reply(text: str) -> Reply:

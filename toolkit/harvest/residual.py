@@ -65,6 +65,8 @@ class ActivationStream:
                 chunk = read[self.mask.norms(read)]
             self._place = asked.next_place
             yield chunk
+        self.mask.counts.update(self._tokens.uncounted)
+        self._tokens.uncounted.clear()
         self._place = self._tokens.state_dict()
 
     def _ask(self) -> Iterator[Rows]:

@@ -5,9 +5,10 @@ attention kernel, offload and remote server computes exactly what the model comp
 like length share a batch, which keeps padding below a tenth.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -20,6 +21,11 @@ from transformers import PreTrainedTokenizerBase
 from toolkit.models.tokenizers import encode
 
 WINDOW_DOCUMENTS = 1024
+READ, LEFT_OUT = ("whole", "cut", "without images or the like"), ("malformed", "no text", "not text")
+DOCUMENTS = (*READ, *LEFT_OUT)
+"""What became of documents; those that are left out give no token to learn from."""
+CUT_OFF = "beyond_row_length"
+"""Tokens of the documents that were cut."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,18 @@ class TokenBatch:
 
     input_ids: Int[Tensor, "row position"]
     attention_mask: Int[Tensor, "row position"]
+    counts: Counter[str] = field(default_factory=Counter)
+    """What became of documents since the batch before, and how many tokens were cut off; a window's come at once."""
+
+
+def describe_documents(counts: Mapping[str, int]) -> str:
+    """What became of the documents, in words; empty where none was read."""
+    said = {
+        verb: ", ".join(f"{counts[name]:,} {name}" for name in names if counts.get(name))
+        for verb, names in (("read", READ), ("left out", LEFT_OUT))
+    }
+    cut_off = f" ({counts[CUT_OFF]:,} tokens cut off)" if counts.get(CUT_OFF) else ""
+    return "; ".join(f"{verb} {what}{cut_off if verb == 'read' else ''}" for verb, what in said.items() if what)
 
 
 class TokenStream:
@@ -57,34 +75,53 @@ class TokenStream:
             # Not split_dataset_by_node: it deals out files, and a held-out split that counts would count in each anew.
             # A copy, for views of one dataset count in one place, and other shards may be read beside this one.
             documents = deepcopy(documents).filter(lambda _, index: index % shards == shard, with_indices=True)
+        columns = [name for name in ("text", "left_out") if name in (documents.column_names or ["text"])]
         # A view with a place of its own: `documents` itself stands where its last reader left it.
-        self._documents, self._tokenizer = documents.select_columns(["text"]), tokenizer
+        self._documents, self._tokenizer = documents.select_columns(columns), tokenizer
         self._row_length, self._batch_tokens, self._seed = row_length, batch_tokens, seed
         self._window, self._batch = 0, 0
+        self.uncounted: Counter[str] = Counter()
+        """Counts of windows without a batch, which come with the next one."""
         self._window_state: dict[str, Any] = self._documents.state_dict()
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream stands, as JSON."""
-        return {"documents": self._window_state, "window": self._window, "batch": self._batch}
+        place = {"documents": self._window_state, "window": self._window, "batch": self._batch}
+        return place | {"uncounted": dict(self.uncounted)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state`."""
         self._window_state, self._window, self._batch = state["documents"], state["window"], state["batch"]
+        self.uncounted = Counter(state["uncounted"])
 
     def __iter__(self) -> Iterator[TokenBatch]:
         self._documents.load_state_dict(self._window_state)
         stream = iter(self._documents)
-        while texts := [record["text"] for record in islice(stream, WINDOW_DOCUMENTS)]:
-            batches = self._batches(self._rows(texts))
+        while records := list(islice(stream, WINDOW_DOCUMENTS)):
+            rows, counts = self._rows(records)
+            batches = self._batches(rows)
+            if self._batch == 0:
+                self.uncounted += counts
             while self._batch < len(batches):
                 self._batch += 1
-                yield self._pad(batches[self._batch - 1])
+                counts, self.uncounted = self.uncounted, Counter()
+                yield self._pad(batches[self._batch - 1], counts)
             self._window, self._batch = self._window + 1, 0
             self._window_state = self._documents.state_dict()
 
-    def _rows(self, texts: list[str]) -> list[list[int]]:
-        rows = (row[: self._row_length] for row in encode(self._tokenizer, texts))
-        return [row for row in rows if len(row) > 1]
+    def _rows(self, records: list[dict[str, str]]) -> tuple[list[list[int]], Counter[str]]:
+        rows: list[list[int]] = []
+        counts: Counter[str] = Counter()
+        for record, row in zip(records, encode(self._tokenizer, [record["text"] for record in records]), strict=True):
+            left_out = record.get("left_out") or ""
+            cut_off = max(0, len(row) - self._row_length)
+            counts[CUT_OFF] += cut_off
+            if len(row) > 1:
+                rows.append(row[: self._row_length])
+                counts[left_out or ("cut" if cut_off else "whole")] += 1
+            else:
+                counts[left_out or "no text"] += 1
+        return rows, counts
 
     def _batches(self, rows: list[list[int]]) -> list[list[list[int]]]:
         batches: list[list[list[int]]] = []
@@ -95,12 +132,12 @@ class TokenStream:
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._window)
         return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
 
-    def _pad(self, rows: list[list[int]]) -> TokenBatch:
+    def _pad(self, rows: list[list[int]], counts: Counter[str]) -> TokenBatch:
         longest = len(rows[0])
         filler = self._tokenizer.pad_token_id or 0
         input_ids = torch.tensor([row + [filler] * (longest - len(row)) for row in rows])
         lengths = torch.tensor([len(row) for row in rows])
-        return TokenBatch(input_ids, (torch.arange(longest) < lengths[:, None]).long())
+        return TokenBatch(input_ids, (torch.arange(longest) < lengths[:, None]).long(), counts)
 
 
 def text_batches(

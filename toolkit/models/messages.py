@@ -8,7 +8,7 @@ Nothing is ever written as Python would print it.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from toolkit.models.chat import CLOSING, OPENING
 
@@ -22,17 +22,17 @@ SPEAKER, CONTENT = ("role", "from"), ("content", "value", "text")
 REASONING = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
 PART_TEXT = ("text", "thinking", "reasoning", "refusal", "content")
 
-LeftOut = Literal["malformed", "no text", "not text"]
-"""Why a record gives no text: it cannot be read; nothing is in it; or there is something else where text belongs."""
-
 Turn = tuple[str, str]
 """Role and text; the role is user, assistant, system or tool, or as it was given; empty where none was."""
 
 
 class UnusableError(ValueError):
-    """A record that gives no text; `why` is what such records are counted by."""
+    """A record that gives no text; `why` is what such records are counted by.
 
-    def __init__(self, why: LeftOut, message: str) -> None:
+    Of a text's records: malformed (no JSON, no UTF-8), no text (nothing is there), not text (another value is).
+    """
+
+    def __init__(self, why: str, message: str) -> None:
         super().__init__(message)
         self.why = why
 
@@ -95,10 +95,10 @@ def _listed(messages: Any) -> Sequence[Mapping[str, Any]]:
     if messages is None or (isinstance(messages, Sequence) and not len(messages)):
         raise UnusableError("no text", "the list of messages is empty")
     if isinstance(messages, str | bytes) or not isinstance(messages, Sequence):
-        raise UnusableError("not text", f"messages are {_kind(messages)}, not a list")
+        raise UnusableError("not text", f"messages are {kind_of_value(messages)}, not a list")
     listed = [_decoded(message) for message in messages]
     if odd := next((message for message in listed if not isinstance(message, Mapping)), None):
-        raise UnusableError("not text", f"a message is {_kind(odd)}, not an object with role and content")
+        raise UnusableError("not text", f"a message is {kind_of_value(odd)}, not an object with role and content")
     return listed
 
 
@@ -133,7 +133,7 @@ def _parts(content: Any) -> Iterator[Any]:
     elif isinstance(content, Sequence) and not isinstance(content, bytes):
         yield from content
     else:
-        raise UnusableError("not text", f"content is {_kind(content)}, neither a string nor a list of parts")
+        raise UnusableError("not text", f"content is {kind_of_value(content)}, neither a string nor a list of parts")
 
 
 def _part_text(part: Any) -> str | None:
@@ -141,7 +141,9 @@ def _part_text(part: Any) -> str | None:
     if part is None or isinstance(part, str):
         return part or ""
     if not isinstance(part, Mapping):
-        raise UnusableError("not text", f"a part of the content is {_kind(part)}, neither a string nor an object")
+        raise UnusableError(
+            "not text", f"a part of the content is {kind_of_value(part)}, neither a string nor an object"
+        )
     if part.get("type") in ("tool_use", "tool_call"):
         return _call(part)
     for name in PART_TEXT:
@@ -176,7 +178,8 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _kind(value: Any) -> str:
+def kind_of_value(value: Any) -> str:
+    """What a value is, in words."""
     names = {
         dict: "an object",
         list: "a list",

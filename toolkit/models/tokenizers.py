@@ -50,11 +50,21 @@ def describe_clashes(clashes: Clashes, limit: int = 8) -> str:
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
     """Turn each text into ids, with the BOS that the tokenizer adds by itself but never a second one."""
-    rows: list[list[int]] = tokenizer(list(texts))["input_ids"] if texts else []
+    texts = [well_formed(text) for text in texts]
+    rows: list[list[int]] = tokenizer(texts)["input_ids"] if texts else []
     bos, bos_id = tokenizer.bos_token, tokenizer.bos_token_id
     if bos is None or tokenizer("")["input_ids"][:1] != [bos_id]:
         return rows
     return [row[1:] if text.startswith(bos) else row for text, row in zip(texts, rows, strict=True)]
+
+
+def well_formed(text: str) -> str:
+    """The text with U+FFFD for each half of a surrogate pair, which is no character and has no token."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def as_rows(tokenizer: PreTrainedTokenizerBase, text: Text) -> list[list[int]]:

@@ -165,9 +165,11 @@ class RunConsole:
         """Show where the time went."""
         self._shares("where the time went", seconds, duration)
 
-    def masks(self, masks: Mapping[str, int]) -> None:
-        """Show how many tokens were kept, and how many dropped for which reason."""
+    def masks(self, masks: Mapping[str, int], documents: str = "") -> None:
+        """Show how many tokens were kept, and how many dropped for which reason, and what became of the documents."""
         self._shares("tokens kept and dropped", masks, number)
+        if documents:
+            self.note(f"documents: {documents}")
 
     def _shares(self, title: str, parts: Mapping[str, int] | Mapping[str, float], write: Callable[..., str]) -> None:
         total = sum(parts.values())

@@ -77,7 +77,11 @@ def render_page(report: RunReport, drawn: Mapping[str, Figure], folder: Path) ->
             section("Where the time went", _shares(report.seconds, "stage", duration)),
             section("Tokens kept and dropped", _shares(report.masks, "tokens", number)),
         ),
-        section("Where it came from", pairs({"models": report.pair, "data": report.data}), code(report.command)),
+        section(
+            "Where it came from",
+            pairs({"models": report.pair, "data": report.data, "documents": report.documents}),
+            code(report.command),
+        ),
         section("Load it", code(_loading(report.load_pair, folder))),
         columns(section("Settings", pairs(report.settings)), section("Versions", pairs(report.versions))),
     )

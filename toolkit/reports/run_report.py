@@ -45,6 +45,8 @@ class RunReport:
     """Training steps with `tokens`, `loss`, `fve` (one a stream), `l0` and `dead_share`."""
     masks: Mapping[str, int]
     """Tokens kept, then tokens dropped, by reason."""
+    documents: str = ""
+    """What became of the documents, in words."""
     seconds: Mapping[str, float]
     """Wall time of each stage."""
     behaviours: Table | None = None

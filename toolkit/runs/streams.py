@@ -29,7 +29,13 @@ def open_tokens(
     shard: int = 0,
     shards: int = 1,
 ) -> TokenStream:
-    """Batches of the documents' ids, or of one shard of them."""
+    """Batches of the documents' ids, or of one shard of them.
+
+    Raises ValueError for rows that are longer than the models' context.
+    """
+    if config.row_length > context_of(pair):
+        limit = f"the models' context of {context_of(pair)} tokens"
+        raise ValueError(f"--row-length {config.row_length} exceeds {limit}: lower it to that")
     return TokenStream(
         documents,
         pair.tokenizer,
@@ -39,6 +45,11 @@ def open_tokens(
         shard=shard,
         shards=shards,
     )
+
+
+def context_of(pair: ModelPair) -> int:
+    """Tokens of the longest text that both models can read."""
+    return min(pair.base.context, pair.distilled.context)
 
 
 def fitting_tokens(config: RunConfig, budget: int, numbers_a_token: int, *, rows: int = 1) -> int:

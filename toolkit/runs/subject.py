@@ -1,7 +1,8 @@
 """What an experiment examines: a trained crosscoder, the pair it was trained on, and the text of its run."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +14,9 @@ from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.formats import find_checkpoint
 from toolkit.dictionaries.storage import WEIGHTS_FILE
 from toolkit.harvest.documents import EMBEDDED, Corpus, open_corpus
+from toolkit.harvest.local_files import local_files
+from toolkit.harvest.masks import TokenMask
+from toolkit.harvest.tokens import describe_documents
 from toolkit.interventions.matching import check_match
 from toolkit.latents.coded_batches import CodedBatch, coded_batches, first_tokens
 from toolkit.latents.firing import FiringCounts
@@ -21,7 +25,7 @@ from toolkit.models.pair import ModelPair
 from toolkit.models.presets import CHECKOUT
 from toolkit.runs.models import ModelsChoice
 from toolkit.runs.settings import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
-from toolkit.runs.streams import open_mask, open_tokens
+from toolkit.runs.streams import context_of, open_mask, open_tokens
 from toolkit.tracking import track
 
 
@@ -40,7 +44,8 @@ class TextConfig(ModelsConfig):
     """Which models to examine, and on which text."""
 
     data: str | None = None
-    """Text instead of what the models are trained on: organism, reasoning+general, a hub dataset, or local files."""
+    """Text instead of what the models are trained on: organism, reasoning+general, a hub dataset, or local files.
+    It is read whole; of what the crosscoder was trained on, only what was held out."""
     text_field: str = "text"
     """Field of a record that holds its text; without it, its messages are read."""
 
@@ -68,6 +73,7 @@ class Subject:
     corpus: Corpus
     named_layer: int | None = None
     """Site of edits, where one was named."""
+    _masks: list[TokenMask] = field(default_factory=list)
 
     @classmethod
     def open(cls, config: FindingsConfig) -> "Subject":
@@ -80,7 +86,10 @@ class Subject:
         run = _run_settings(config, crosscoder.config)
         pair = replace(run.open_pair(), layers=crosscoder.config.layers)
         check_match(pair, crosscoder, other_models=config.other_models)
+        run = replace(run, row_length=min(run.row_length, context_of(pair)))
         corpus = open_corpus(run.data, text_field=run.text_field, mix=run.mix, seed=run.seed)
+        if config.data and not _trained_on(config):
+            corpus = corpus.read_whole()
         crosscoder = crosscoder.to(pair.device)
         return cls(config=run, pair=pair, crosscoder=crosscoder, corpus=corpus, named_layer=config.layer)
 
@@ -100,17 +109,29 @@ class Subject:
             "models": " → ".join(self.pair.origins),
             "site": f"input of layer {layers} of {self.pair.n_layers}, d_model {config.d_model}",
             "crosscoder": "; ".join((f"{config.n_latents:,} latents, {config.sparsity}", *config.assumptions)),
-            "text": f"{self.config.data}, held out",
-        }
+            "text": f"{self.config.data}, {self.corpus.part}",
+        } | self._documents()
+
+    def _documents(self) -> dict[str, str]:
+        """What became of the documents, by the pass that read most of them; nothing before there was one."""
+        counts: Mapping[str, int] = max(
+            (mask.counts for mask in self._masks), key=lambda counts: counts["kept"], default={}
+        )
+        return {"documents": said} if (said := describe_documents(counts)) else {}
 
     def origin(self, config: FindingsConfig) -> dict[str, Any]:
         """What findings about it came from."""
         return models_origin(config, self.pair, self.corpus.origin)
 
+    def open_mask(self) -> TokenMask:
+        """A fresh mask; what it counts will be told by `facts`."""
+        self._masks.append(open_mask(self.config, self.pair))
+        return self._masks[-1]
+
     def coded(self, tokens: int, *, batch_tokens: int | None = None) -> Iterator[CodedBatch]:
-        """Held-out text from its beginning, read and encoded, in whole batches until `tokens` tokens were selected."""
+        """The text from its beginning, read and encoded, in whole batches until `tokens` tokens were selected."""
         stream = open_tokens(self.config, self.pair, self.corpus.held_out, batch_tokens=batch_tokens)
-        batches = coded_batches(self.pair, self.crosscoder, stream, open_mask(self.config, self.pair))
+        batches = coded_batches(self.pair, self.crosscoder, stream, self.open_mask())
         wanted = first_tokens(batches, tokens)
         return track(wanted, "reading text", "tokens", total=tokens, size=lambda batch: len(batch.codes))
 
@@ -199,6 +220,15 @@ def _read_run(folder: Path) -> RunConfig | None:
         return RunConfig(training=training, **cast(dict[str, Any], values))
     except (TypeError, KeyError, ValueError) as error:
         raise ValueError(f'{path}: its "run" section is not that of a run ({error}): remove the section') from error
+
+
+def _trained_on(config: FindingsConfig) -> bool:
+    """Whether the text that is asked for is the run's own, or shares a file with it."""
+    run = _read_run(config.run)
+    if run is None or run.data == config.data:
+        return run is not None
+    given, own = (set(map(os.path.realpath, local_files(data))) for data in (config.data or "", run.data))
+    return bool(given & own)
 
 
 def _defaults(crosscoder: CrosscoderConfig) -> RunConfig:

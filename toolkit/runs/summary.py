@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from toolkit.harvest.tokens import describe_documents
 from toolkit.latents.behaviours import BehaviourLatent
 from toolkit.latents.classification import LatentClasses
 from toolkit.models.pair import ModelPair
@@ -103,6 +104,7 @@ def run_report(
     folder: RunFolder,
     *,
     masks: Mapping[str, int],
+    documents: Mapping[str, int],
     seconds: Mapping[str, float],
 ) -> RunReport:
     """All that the page shows."""
@@ -126,6 +128,7 @@ def run_report(
         nrn_mean=decoders.mean_nrn,
         records=folder.records(),
         masks={name.replace("_", " "): count for name, count in masks.items()},
+        documents=describe_documents(documents),
         seconds=dict(seconds),
         behaviours=planted_table(evaluation),
     )

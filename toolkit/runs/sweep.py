@@ -139,7 +139,8 @@ def evaluate_saved(
             crosscoder = Crosscoder.from_pretrained(folder.path).to(pair.device)
             evaluation = evaluate_crosscoder(config, pair, corpus, crosscoder)
             seconds = run.seconds_by_stage()
-            write_report(folder.path, run_report(config, pair, evaluation, folder, masks=run.masks, seconds=seconds))
+            counts = {"masks": run.masks, "documents": run.documents}
+            write_report(folder.path, run_report(config, pair, evaluation, folder, **counts, seconds=seconds))
             metrics = evaluation.metrics(pair) | run.metrics() | {"seconds_by_stage": seconds}
             folder.write_json("metrics.json", metrics)
     except Exception as error:

@@ -17,6 +17,7 @@ from toolkit.dictionaries.training import CrosscoderTrainer, StepMetrics, has_la
 from toolkit.harvest.feed import Feed, Shuffling
 from toolkit.harvest.residual import ActivationSource
 from toolkit.harvest.stopwatch import Stopwatch
+from toolkit.harvest.tokens import DOCUMENTS
 from toolkit.models.pair import ModelPair
 from toolkit.runs.checkpoints import Checkpoint
 from toolkit.runs.folder import RunFolder
@@ -62,6 +63,8 @@ class TrainingRun:
         self.masks: dict[str, int] = {}
         """Tokens kept, and dropped by reason, by all ranks up to the last activation that entered a buffer: known when
         the steps have ended."""
+        self.documents: dict[str, int] = {}
+        """Documents read, and left out by reason, likewise."""
         self._started = time.perf_counter()
         self._checkpoints = replace(folder.checkpoints, run=folder.identity() if ranks.is_first else None)
         checkpoint = self._checkpoints.load(sources, self._own_rows, ranks) if config.resume else None
@@ -131,7 +134,9 @@ class TrainingRun:
             except NonFiniteError as error:
                 raise self._with_checkpoint(error) from None
             self.save()
-        self.masks = {reason: self._ranks.total(tokens) for reason, tokens in self._feed.masks.items()}
+        counts = {name: self._ranks.total(count) for name, count in self._feed.masks.items()}
+        self.documents = {name: counts.pop(name) for name in DOCUMENTS if name in counts}
+        self.masks = counts
 
     def _train(self) -> Iterator[tuple[StepMetrics, ...]]:
         batches = iter(self._feed)
@@ -181,6 +186,7 @@ class TrainingRun:
             "tokens": self.trainer.tokens_seen,
             "seconds": self.seconds,
             "masks": self.masks,
+            "documents": self.documents,
             "seconds_in_reading_thread": self.reading_seconds,
         }
 

@@ -1,0 +1,193 @@
+"""Records of local files, one after the other, whatever each of them holds.
+
+A record that cannot be used is skipped and counted by reason (`UnusableError.why`): a line that is no JSON object or no
+UTF-8, a record with nothing, or something else, where its text belongs. Data of which no record can be used are refused
+by file and line. A file of which the rest cannot be read ends the reading, by name and record: cut short, forbidden, or
+not what its name says.
+"""
+
+import codecs
+import gzip
+import io
+import json
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain, groupby, islice
+from typing import Any, NamedTuple, TypeVar
+
+import pyarrow
+import pyarrow.parquet
+
+from toolkit.harvest.local_files import kind_of
+from toolkit.models.messages import UnusableError
+
+LOOKED_AT = 1_000
+GZIP = b"\x1f\x8b"
+BYTE_ORDER_MARKS = {
+    "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),  # first, for it begins like one of UTF-16
+    "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+}
+BROKEN = (OSError, EOFError, UnicodeError, json.JSONDecodeError, RecursionError, zlib.error, pyarrow.ArrowException)
+
+Fields = Mapping[str, Any]
+Found = Fields | str | UnusableError
+Line = tuple[int, str | UnusableError]
+"""Its number, and its text with its end, or why it has none."""
+Read = TypeVar("Read")
+
+
+class Record(NamedTuple):
+    """Where a record stands, and its fields, or why it has none."""
+
+    place: str
+    fields: Fields | UnusableError
+
+
+def usable(
+    records: Iterable[Record], read: Callable[[Fields], Read], left_out: Counter[str], *, data: str
+) -> Iterator[Read]:
+    """What `read` makes of each record; those for which it raises `UnusableError` are counted in `left_out` instead.
+
+    Raises:
+        ValueError: all records, or the first 1,000, are unusable; it names the first one's place and reason.
+    """
+    first, found = "it is empty", False
+    for number, record in enumerate(records, start=1):
+        try:
+            if isinstance(record.fields, UnusableError):
+                raise record.fields
+            result = read(record.fields)
+        except UnusableError as error:
+            if number == 1:
+                first = f"{record.place}: {error}"
+            left_out[error.why] += 1
+            if not found and number == LOOKED_AT:
+                break
+            continue
+        found = True
+        yield result
+    if not found:
+        counts = ", ".join(f"{n:,} {why}" for why, n in left_out.items())
+        raise ValueError(f"{data} gives no text{counts and f' ({counts})'}: {first}")
+
+
+def read_records(path: str, columns: frozenset[str] | None = None, *, text_field: str = "text") -> Iterator[Record]:
+    """The records of a .txt, .jsonl, .json or .parquet file; of the last only these `columns`, by default all.
+
+    A .txt is cut at blank lines where there are any between its lines, else each line is a record; `text_field` is its
+    only field. JSON is an object a line, or one array of objects. A byte order mark is no text; with one, UTF-16 and
+    UTF-32 are read too. A file that begins like one of gzip's is unpacked, whatever its name.
+
+    Raises:
+        ValueError: the file, or the rest of it, cannot be read.
+    """
+    kind, whole = kind_of(path), 0
+    found = _rows(path, columns) if kind == "parquet" else _objects(path) if kind == "json" else _documents(path)
+    try:
+        for place, fields in found:
+            yield Record(f"{path}, {place}", {text_field: fields} if isinstance(fields, str) else fields)
+            whole += 1
+    except BROKEN as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        where = f" beyond its first {whole:,} records" if whole else ""
+        raise ValueError(
+            f"{path} cannot be read as {kind}{where} ({reason}): give a whole file that you may read"
+        ) from error
+
+
+def cut_at_blank_lines(path: str) -> bool:
+    """Whether a text file has blank lines between its lines."""
+    blocks = groupby(_lines(path), key=_is_blank)
+    return sum(not blank for blank, _ in islice(blocks, 4)) > 1
+
+
+def _rows(path: str, columns: frozenset[str] | None) -> Iterator[tuple[str, Found]]:
+    with pyarrow.parquet.ParquetFile(path) as file:
+        names = file.schema_arrow.names
+        wanted = None if columns is None else [name for name in names if name in columns]
+        others = dict.fromkeys(names)  # they are named where the wanted ones are not there
+        rows = chain.from_iterable(batch.to_pylist() for batch in file.iter_batches(1024, columns=wanted))
+        for number, row in enumerate(rows, start=1):
+            yield f"row {number:,}", others | row
+
+
+def _objects(path: str) -> Iterator[tuple[str, Found]]:
+    lines = (line for line in _lines(path) if not _is_blank(line))
+    first = list(islice(lines, 1))
+    head = first[0][1] if first else ""
+    if isinstance(head, str) and (head.strip() == "{" or head.startswith("[")) and _unfinished(head):
+        values: Any = json.loads("".join(_text(line) for line in _lines(path)), strict=False)
+        for number, value in enumerate(values if isinstance(values, list) else [values], start=1):
+            yield f"object {number:,}", _object(value)
+        return
+    for number, text in chain(first, lines):
+        for value in _values(text):
+            yield f"line {number:,}", value
+
+
+def _unfinished(line: str) -> bool:
+    """Whether a file's first line is no JSON, so that its lines may be one value together."""
+    try:
+        json.loads(line, strict=False)
+    except ValueError:
+        return True
+    return False
+
+
+def _values(text: str | UnusableError) -> list[Found]:
+    """The object of a line, or the objects of an array that stands in one line."""
+    if isinstance(text, UnusableError):
+        return [text]
+    try:
+        value = json.loads(text, strict=False)
+    except (ValueError, RecursionError) as error:
+        return [UnusableError("malformed", f"it is not JSON ({error})")]
+    return [_object(each) for each in value] if isinstance(value, list) else [_object(value)]
+
+
+def _object(value: Any) -> Found:
+    return value if isinstance(value, dict) else UnusableError("malformed", "it is no JSON object, such as {…}")
+
+
+def _documents(path: str) -> Iterator[tuple[str, Found]]:
+    paragraphs = cut_at_blank_lines(path)
+    for blank, block in groupby(_lines(path), key=_is_blank):
+        if not blank:
+            for document in [list(block)] if paragraphs else ([line] for line in block):
+                yield f"line {document[0][0]:,}", _document(document)
+
+
+def _document(lines: list[Line]) -> Found:
+    if bad := next((text for _, text in lines if isinstance(text, UnusableError)), None):
+        return bad
+    text = "\n".join(_text(line).rstrip("\r\n") for line in lines)
+    return UnusableError("malformed", "it holds zero bytes, so it is no UTF-8 text") if "\0" in text else text
+
+
+def _is_blank(line: Line) -> bool:
+    return isinstance(line[1], str) and (not line[1] or line[1].isspace())
+
+
+def _text(line: Line) -> str:
+    if isinstance(line[1], UnusableError):
+        raise UnicodeError(f"line {line[0]:,}: {line[1]}")
+    return line[1]
+
+
+def _lines(path: str) -> Iterator[Line]:
+    """The lines of a file, which line feeds end and nothing else does."""
+    with open(path, "rb") as plain:
+        packed = plain.peek(2)[:2] == GZIP
+        with io.BufferedReader(gzip.GzipFile(fileobj=plain)) if packed else plain as file:
+            head = file.peek(4)[:4]
+            for encoding, marks in BYTE_ORDER_MARKS.items():
+                if head.startswith(marks):
+                    with io.TextIOWrapper(file, encoding=encoding, newline="\n") as text:
+                        yield from enumerate(text, start=1)
+                    return
+            for number, line in enumerate(file, start=1):
+                try:
+                    yield number, (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).decode()
+                except UnicodeDecodeError as error:
+                    yield number, UnusableError("malformed", f"it is not UTF-8 ({error.reason}): save it as UTF-8")
