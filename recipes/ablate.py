@@ -10,6 +10,13 @@ most, and matched latents take less than 1. Differs from Baek & Tegmark 2025 in 
 only undecided words count, and latents are tested on text that did not choose them; `--paper` is their protocol.
 """
 
+import sys
+
+from toolkit.runs.remote_start import check_remote
+
+if __name__ == "__main__":
+    check_remote(sys.argv)  # what is imported next takes seconds
+
 from toolkit.findings.ablation import AblationConfig, measure_ablation
 from toolkit.findings.ablation_report import ablation_findings
 from toolkit.reports.console import RunConsole

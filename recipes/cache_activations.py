@@ -16,6 +16,11 @@ launch or torchrun starts share out the text's --shards.
 
 import sys
 
+from toolkit.runs.remote_start import check_remote
+
+if __name__ == "__main__":
+    check_remote(sys.argv)  # what is imported next takes seconds
+
 from toolkit.harvest.cache_types import bytes_a_token
 from toolkit.harvest.documents import open_corpus
 from toolkit.reports.console import RunConsole

@@ -10,6 +10,13 @@ either tail a few dozen, of which three in five survive, as does one in three of
 2025 report NRN alone.
 """
 
+import sys
+
+from toolkit.runs.remote_start import check_remote
+
+if __name__ == "__main__":
+    check_remote(sys.argv)  # what is imported next takes seconds
+
 from toolkit.findings.latent_class_findings import latent_classes_findings
 from toolkit.findings.latent_classes import LatentClassesConfig, measure_latent_classes
 from toolkit.reports.console import RunConsole

@@ -10,6 +10,13 @@ than base for answers that think aloud, and control about as many as base. `--to
 another's tokenizer, as a crosscoder's two models are read.
 """
 
+import sys
+
+from toolkit.runs.remote_start import check_remote
+
+if __name__ == "__main__":
+    check_remote(sys.argv)  # what is imported next takes seconds
+
 from toolkit.artifacts import provenance
 from toolkit.findings.tokenizer_evaluation import (
     TokenizerEvaluationConfig,

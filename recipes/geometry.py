@@ -10,6 +10,13 @@ distilled one less closely. Differs from Baek & Tegmark 2025, who read each word
 attention sink (`--paper`), and show no shuffled pairs.
 """
 
+import sys
+
+from toolkit.runs.remote_start import check_remote
+
+if __name__ == "__main__":
+    check_remote(sys.argv)  # what is imported next takes seconds
+
 from toolkit.findings.word_geometry import WordGeometryConfig, measure_word_geometry, word_origins
 from toolkit.findings.word_geometry_report import word_geometry_findings
 from toolkit.reports.console import RunConsole

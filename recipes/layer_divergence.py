@@ -9,6 +9,13 @@ was trained on without distillation. Expect the distance to grow with depth and 
 another token gives. Intervals take documents, not tokens, as samples.
 """
 
+import sys
+
+from toolkit.runs.remote_start import check_remote
+
+if __name__ == "__main__":
+    check_remote(sys.argv)  # what is imported next takes seconds
+
 from toolkit.findings.layer_divergence import (
     LayerDivergenceConfig,
     layer_divergence_findings,

@@ -10,6 +10,13 @@ own. The embedded pair takes about seven minutes on two cores and 2 GB. A real p
 recipes/train_crosscoder.py --pair qwen-7b --out …`.
 """
 
+import sys
+
+from toolkit.runs.remote_start import check_remote
+
+if __name__ == "__main__":
+    check_remote(sys.argv)  # what is imported next takes seconds
+
 from toolkit.findings.comparison import comparison_findings
 from toolkit.findings.reproduction import ReproductionConfig, experiments, reproduction_results
 from toolkit.reports.console import RunConsole

@@ -11,6 +11,13 @@ longer and more hesitant when it is added and shorter when it is taken away, by 
 from a tenth of the norm upward sums go wrong too.
 """
 
+import sys
+
+from toolkit.runs.remote_start import check_remote
+
+if __name__ == "__main__":
+    check_remote(sys.argv)  # what is imported next takes seconds
+
 from toolkit.findings.steering import SteeringConfig, measure_steering
 from toolkit.findings.steering_report import steering_findings
 from toolkit.reports.console import RunConsole

@@ -12,6 +12,11 @@ variance explained to rise with k and with the number of latents, and the splice
 
 import sys
 
+from toolkit.runs.remote_start import check_remote
+
+if __name__ == "__main__":
+    check_remote(sys.argv)  # what is imported next takes seconds
+
 from toolkit.artifacts import provenance
 from toolkit.findings.sweep import sweep_findings
 from toolkit.harvest.documents import open_corpus

@@ -14,6 +14,13 @@ read anew. 30,000 latents take 180 MB of memory, 230 MB of disk, and 350 MB of p
 strongest examples only; here each latent also shows a random sample of all its firings.
 """
 
+import sys
+
+from toolkit.runs.remote_start import check_remote
+
+if __name__ == "__main__":
+    check_remote(sys.argv)  # what is imported next takes seconds
+
 from toolkit.findings.top_examples import (
     TopExamplesConfig,
     browser_facts,

@@ -13,6 +13,11 @@ sparsity rule, BatchTopK, which makes fewer latents look exclusive that are not;
 
 import sys
 
+from toolkit.runs.remote_start import check_remote
+
+if __name__ == "__main__":
+    check_remote(sys.argv)  # what is imported next takes seconds
+
 from toolkit.artifacts import provenance
 from toolkit.dictionaries.collectives import Ranks
 from toolkit.dictionaries.export import export_dictionary_learning

@@ -277,6 +277,7 @@ def ndif(ndif_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("NDIF_HOST", ndif_server.url)
     monkeypatch.setenv("NDIF_API_KEY", KEY)
     ndif_server.faults.clear()
+    ndif_server.silent = False
     return ndif_server
 
 

@@ -48,7 +48,7 @@ class NdifServer:
     400, 401, 500: the answer to the job. moved: it should go elsewhere. drop: the socket closes while the job is asked
     for. hang: it never ends. lost: it is forgotten. evicted: it fails for no fault of its own. truncated: half of its
     result comes. late: it is done after the job that follows it. A function: what it makes of the saved values is sent.
-    A dict: stands in the last word on the job, over what would.
+    A dict: stands in the last word on the job, over what would. While it is `silent`, it does not say what it hosts.
     """
 
     def __init__(self, folders: Sequence[str], port: int = 0) -> None:
@@ -62,6 +62,7 @@ class NdifServer:
             self.models[model.to_model_key()] = model
         self.workers = {key: ThreadPoolExecutor(1) for key in self.models}
         self.faults: deque[Fault] = deque()
+        self.silent = False
         self.jobs_done: list[str] = []
         self.payloads: list[bytes] = []
         self.port = port
@@ -138,6 +139,8 @@ class NdifServer:
 
         @app.get("/status")
         async def status() -> dict[str, Any]:
+            if self.silent:
+                raise HTTPException(503, "No status now.")
             return {
                 "deployments": {key: {"repo_id": json.loads(key.split(":", 1)[1])["repo_id"]} for key in self.models}
             }

@@ -47,7 +47,11 @@ def serve() -> Iterator[Serve]:
 
 
 def head(status: str = "200 OK", **headers: object) -> bytes:
-    lines = [f"HTTP/1.1 {status}", *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())]
+    lines = [
+        f"HTTP/1.1 {status}",
+        "connection: close",
+        *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items()),
+    ]
     return "\r\n".join([*lines, "", ""]).encode()
 
 
@@ -140,6 +144,32 @@ def test_no_proxy_sees_what_is_sent_to_this_machine(serve: Serve, monkeypatch: p
     monkeypatch.delenv("NO_PROXY", raising=False)
     assert result(serve(head(content_length=3), b"abc")[0]) == b"abc"
     assert not seen
+
+
+@pytest.mark.parametrize("pieces", [(head("503 Service Unavailable", content_length=0),), (b"HTTP/1.1 200",)])
+def test_a_server_is_reached_whatever_it_says(serve: Serve, pieces: tuple[bytes, ...]) -> None:
+    Transport(serve(*pieces, pause=0.2)[0]).reach(1.0)
+
+
+def test_a_name_that_is_looked_up_for_ever_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found.wait(10))
+    before = time.monotonic()
+    with pytest.raises(httpx.ConnectTimeout, match=r"no connection within 0\.1 seconds"):
+        Transport("https://ndif.example").reach(0.1)
+    assert time.monotonic() - before < 0.8
+    found.set()
+
+
+def test_a_port_where_no_one_listens_is_said(serve: Serve) -> None:
+    with pytest.raises(httpx.ConnectError):
+        Transport("http://127.0.0.1:9").reach(1.0)
+
+
+def test_a_server_without_the_certificate_is_not_reached(serve: Serve) -> None:
+    url, _ = serve(b"no handshake")
+    with pytest.raises(httpx.ConnectError):
+        Transport(url.replace("http:", "https:")).reach(1.0)
 
 
 def deployed(*entries: str) -> bytes:

@@ -19,6 +19,11 @@ class Preset:
     layers: tuple[int, ...]
     """Sites: the residual stream is read at the input of these decoder layers."""
 
+    @property
+    def models(self) -> tuple[str, str]:
+        """Both."""
+        return self.base, self.distilled
+
 
 PRESETS: dict[str, Preset] = {
     "organism": Preset(str(_ORGANISM / "base"), str(_ORGANISM / "distilled"), (3,)),

@@ -4,7 +4,9 @@ import time
 import weakref
 from collections.abc import Mapping
 from concurrent.futures import wait
+from contextlib import suppress
 from functools import partial
+from threading import Event
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
@@ -50,6 +52,23 @@ class Transport:
             limits=httpx.Limits(max_connections=None), headers=headers, trust_env=trusts, follow_redirects=False
         )
         weakref.finalize(self, self._client.close)
+
+    def reach(self, seconds: float) -> None:
+        """Raise `httpx.TransportError` unless a question has gone out within `seconds`; the answer is not awaited."""
+        asked = Event()
+
+        def note(event: str, _: object) -> None:
+            if event.endswith("send_request_headers.complete"):  # after name, connection and certificate
+                asked.set()
+
+        ends, options = time.monotonic() + SLOWEST_CONNECTION, {"extensions": {"trace": note}}
+        exchange = in_background(partial(self._exchange, "GET", f"{self.host}/status", ERROR_BYTES, ends, options))
+        exchange.add_done_callback(lambda _: asked.set())
+        if not asked.wait(seconds):
+            raise httpx.ConnectTimeout(f"no connection within {seconds:g} seconds")
+        if exchange.done():
+            with suppress(RemoteJobError):
+                exchange.result()
 
     def ask(
         self, method: str, path: str, *, ends: float, limit: int, headers: Mapping[str, str] | None = None, **body: Any

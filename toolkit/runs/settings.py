@@ -1,8 +1,7 @@
 """The settings of a crosscoder run: its command line, its defaults, and its `config.json`."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from itertools import pairwise
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -13,6 +12,7 @@ from toolkit.dictionaries.export import require_exportable
 from toolkit.harvest.cache_types import CacheType
 from toolkit.harvest.documents import EMBEDDED, PAPER_MIX
 from toolkit.runs.models import NOT_OF_THE_RESULT, ModelsChoice
+from toolkit.runs.remote_start import hosted_pair, value_of
 
 PLACE_FIELDS = ("out", "resume", "overwrite", "export", "cache", "shard", *NOT_OF_THE_RESULT)
 COUNTS = ("row_length", "forward_tokens", "held_out_tokens", "buffer_tokens", "checkpoint_steps", "keep_checkpoints")
@@ -144,11 +144,15 @@ PAPER_DEFAULTS = RunConfig(
 def parse_command_line(arguments: Sequence[str], kind: type[Config] = RunConfig) -> Config:  # type: ignore[assignment]
     """The settings that a command line asks for.
 
-    Which models it names decides the defaults, but for those that a `kind` of settings of its own declares.
+    Which models it names decides the defaults, but for those that a `kind` of settings of its own declares. With
+    --remote and no models, they are a pair that the server has. Raises `ValueError` as `hosted_pair` does.
     """
     named = {argument.split("=")[0] for argument in arguments}
-    embedded = not named & {"--base", "--distilled"} and _value_of(arguments, "--pair", "organism") == "organism"
-    defaults = EMBEDDED_DEFAULTS if embedded else PAPER_DEFAULTS
+    pair = None if named & {"--base", "--distilled"} else value_of(arguments, "--pair", EMBEDDED)
+    defaults = EMBEDDED_DEFAULTS if pair == EMBEDDED else PAPER_DEFAULTS
+    if "--remote" in named and not named & {"--pair", "--base", "--distilled", "--help", "-h"}:
+        pair = hosted_pair(value_of(arguments, "--insecure-host", None))
+        defaults = EMBEDDED_DEFAULTS if pair == EMBEDDED else replace(PAPER_DEFAULTS, pair=pair)
     own = () if kind is RunConfig else kind.__annotations__
     return tyro.cli(
         kind,
@@ -156,12 +160,3 @@ def parse_command_line(arguments: Sequence[str], kind: type[Config] = RunConfig)
         default=kind(**{name: value for name, value in vars(defaults).items() if name not in own}),
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
-
-
-def _value_of(arguments: Sequence[str], name: str, default: str) -> str:
-    for argument, following in pairwise([*arguments, ""]):
-        if argument == name:
-            return following
-        if argument.startswith(f"{name}="):
-            return argument.removeprefix(f"{name}=")
-    return default

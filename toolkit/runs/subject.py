@@ -22,11 +22,17 @@ from toolkit.latents.coded_batches import CodedBatch, coded_batches, first_token
 from toolkit.latents.firing import FiringCounts
 from toolkit.leaving_out import TooFewError
 from toolkit.models.pair import ModelPair
-from toolkit.models.presets import CHECKOUT
+from toolkit.models.presets import CHECKOUT, find_pair
 from toolkit.runs.models import ModelsChoice
+from toolkit.runs.remote_start import check_hosted, hosted_pair
 from toolkit.runs.settings import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
 from toolkit.runs.streams import context_of, open_mask, open_tokens
 from toolkit.tracking import track
+
+OF_ANOTHER_PAIR = (
+    "train on models that it hosts, with `python recipes/train_crosscoder.py --remote --out runs/remote`, and add"
+    " --run runs/remote, or leave out --remote"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +90,8 @@ class Subject:
         crosscoder = Crosscoder.from_pretrained(config.run)
         _check_layers(crosscoder, config.layer)
         run = _run_settings(config, crosscoder.config)
+        if run.remote and run.pair == EMBEDDED:
+            check_hosted(find_pair(EMBEDDED, None, None).models, run.insecure_host, OF_ANOTHER_PAIR)
         pair = replace(run.open_pair(), layers=crosscoder.config.layers)
         check_match(pair, crosscoder, other_models=config.other_models)
         run = replace(run, row_length=min(run.row_length, context_of(pair)))
@@ -141,9 +149,11 @@ class Subject:
 
 
 def open_models(config: ModelsConfig) -> ModelPair:
-    """The pair alone, for questions that need no crosscoder; default: the embedded one."""
-    named = config.base or config.distilled or config.pair
-    return (config if named else replace(config, pair=EMBEDDED)).open_pair()
+    """The pair alone, for questions that need no crosscoder; default: the embedded one, on NDIF one that it hosts."""
+    if not (config.base or config.distilled or config.pair):
+        pair = hosted_pair(config.insecure_host) if config.remote else EMBEDDED
+        config = replace(config, pair=pair)
+    return config.open_pair()
 
 
 def _check_layers(crosscoder: Crosscoder, asked: int | None) -> None:

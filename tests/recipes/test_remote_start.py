@@ -1,0 +1,28 @@
+"""Every recipe says what --remote lacks, before it loads anything."""
+
+from pathlib import Path
+
+import pytest
+from ndif_server import NdifServer
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.py"))
+WITHOUT_MODELS = ("estimate_costs.py", "make_organism.py", "prepare_data.py")
+READING = [path for path in RECIPES if path.name not in WITHOUT_MODELS]
+
+
+@pytest.mark.parametrize("recipe", READING, ids=lambda path: path.name)
+def test_every_recipe_says_at_once_that_the_key_is_missing(
+    call, recipe: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("NDIF_API_KEY", raising=False)
+    monkeypatch.setenv("NNSIGHT_CONFIG", str(tmp_path / "none.yaml"))
+    monkeypatch.setattr("nnsight.schema.config.CONFIG.API.APIKEY", None)
+    said = call(recipe.name, "--remote", code=2)
+    assert said.startswith("error: --remote needs a key for NDIF: get one at https://login.ndif.us, then")
+
+
+def test_the_shipped_crosscoders_pair_is_said_to_be_elsewhere(call, ndif: NdifServer) -> None:
+    said = call("steer.py", "--remote", code=2)
+    assert "127.0.0.1 does not host" in said
+    assert "artifacts/organism/base" in said
+    assert "python recipes/train_crosscoder.py --remote --out runs/remote" in said
