@@ -27,7 +27,16 @@ from toolkit.runs.evaluation import stream_names
 from toolkit.runs.ranks import on_own_device, open_ranks, share_out
 from toolkit.runs.remote_use import forecast, remote_record, traffic
 from toolkit.runs.streams import open_training
-from toolkit.runs.sweep import SweepConfig, evaluate_saved, mean_fve, open_folders, parse_sweep, save_crosscoders
+from toolkit.runs.summary import describe_pair
+from toolkit.runs.sweep import (
+    SweepConfig,
+    evaluate_saved,
+    mean_fve,
+    open_folders,
+    parse_sweep,
+    save_crosscoders,
+    sweep_header,
+)
 from toolkit.runs.training_run import TrainingRun
 
 
@@ -42,9 +51,12 @@ def main(config: SweepConfig) -> None:
         with console.stage("hashing models"):
             origin = provenance(seed=config.seed, data=corpus.origin, inputs=pair.fingerprints()) | remote_record(pair)
         folder, folders = open_folders(config, origin, ranks)
+        console.header(f"{len(folders)} crosscoders on {describe_pair(config)}", sweep_header(config, pair))
         sources = open_training(config, pair, corpus, ranks)
         with TrainingRun(config, pair, sources, folder, plans=config.plans, ranks=ranks) as run:
-            total, start = config.training.tokens, run.trainer.tokens_seen
+            total, start = run.trainer.training.tokens, run.trainer.tokens_seen
+            if short := run.data_ended():  # a text smaller than the buffer
+                console.warn(short)
             if config.remote:
                 console.note(forecast(pair, total - start, run.reading_seconds["reading activations"], ranks.size))
             label = f"training {len(folders)} crosscoders"
@@ -53,8 +65,8 @@ def main(config: SweepConfig) -> None:
                     tick(steps[0].tokens, fve=mean_fve(steps), received=traffic(pair).received)
     if not ranks.is_first:
         return
-    if run.trainer.tokens_seen < config.training.steps * config.training.batch_tokens:
-        console.warn(run.data_ended())
+    if short := run.data_ended():
+        console.warn(short)
     save_crosscoders(config, run, folders)
     with console.stage("loading models"), folder.evaluating():
         pair = config.open_whole(pair)

@@ -72,14 +72,16 @@ def train(
         reading = run.reading_seconds["reading activations"]
         if config.remote and (reading or not config.cache):  # with a cache, nothing may be to come
             console.note(forecast(pair, config.training.tokens - start, reading, ranks.size))
+        if short := run.data_ended():  # a text smaller than the buffer
+            console.warn(short)
         with console.progress(
-            "training", config.training.tokens, streams=stream_names(pair), start_tokens=start
+            "training", run.trainer.training.tokens, streams=stream_names(pair), start_tokens=start
         ) as tick:
             for [step] in run.steps():
                 received = traffic(pair).received
                 tick(step.tokens, fve=step.fve, l0=step.l0, dead_share=step.dead_share, received=received)
-    if run.trainer.tokens_seen < config.training.steps * config.training.batch_tokens:
-        console.warn(run.data_ended())
+    if short := run.data_ended():
+        console.warn(short)
     return run
 
 

@@ -10,6 +10,7 @@ from toolkit.dictionaries.initialisation import initialise
 from toolkit.dictionaries.metrics import evaluate
 from toolkit.dictionaries.non_finite import NonFiniteError
 from toolkit.dictionaries.training import CrosscoderTrainer, train
+from toolkit.runs.settings import EMBEDDED_DEFAULTS
 
 RULES = ["l1", "topk", "batchtopk", "jumprelu"]
 
@@ -193,3 +194,49 @@ def test_the_gradient_is_clipped(planted):
         state = trainer.state_dict()
         moments = torch.cat([state[f"exp_avg.{name}"].flatten() for name in ("W_enc", "b_enc", "W_dec", "b_dec")])
         assert moments.norm().item() / 0.1 == pytest.approx(min(norm, clip), rel=1e-4)
+
+
+@pytest.mark.parametrize("defaults", [TrainingConfig(), EMBEDDED_DEFAULTS.training], ids=["real", "embedded"])
+@pytest.mark.parametrize(
+    ("steps", "tolerance"),
+    [(1, 0.1), (10, 0.05), (50, 0.05), (500, 0.05), pytest.param(5000, 0.05, marks=pytest.mark.slow)],
+)
+def test_the_threshold_fires_k_latents_a_token_after_a_run_of_any_length(planted, defaults, steps, tolerance):
+    training = dataclasses.replace(defaults, tokens=256 * steps, batch_tokens=256, n_latents=96, k=6)
+    batches = planted(1)
+    trainer = begin(training, next(batches))
+    *_, last = train(trainer, batches)
+    held_out = planted(2)
+    fired = evaluate(trainer.crosscoder(), [next(held_out) for _ in range(40)]).l0
+    assert (last.step, last.coefficient, trainer.crosscoder().config.k) == (steps, 6, 6)
+    assert fired == pytest.approx(6, rel=tolerance)
+
+
+def test_a_run_whose_data_end_early_comes_to_its_ends(planted):
+    batches = planted(1)
+    trainer = begin(config("batchtopk", steps=4000, k_anneal_steps=1000), next(batches))
+    for _ in range(30):
+        trainer.step(next(batches))
+    assert trainer.crosscoder().config.k == trainer.step(next(batches)).coefficient == 10
+    trainer.end_by(71)
+    trainer.end_by(90)  # no run is made longer again
+    state = trainer.state_dict()
+    resumed = CrosscoderTrainer(
+        config("batchtopk", steps=4000, k_anneal_steps=1000), state, models=("a", "b"), layers=(3,)
+    )
+    *_, last = train(resumed, batches)
+    assert (last.step, last.coefficient) == (71, 3)
+    assert last.lr < 6e-3 / 10
+    held_out = planted(2)
+    fired = evaluate(resumed.crosscoder(), [next(held_out) for _ in range(40)]).l0
+    assert fired == pytest.approx(3, rel=0.05)
+
+
+@pytest.mark.parametrize("sparsity", ["topk", "batchtopk"])
+def test_a_crosscoder_cut_short_says_how_many_latents_it_keeps(planted, sparsity):
+    batches = planted(1)
+    trainer = begin(config(sparsity, steps=100, k_anneal_steps=40), next(batches))
+    metrics = [trainer.step(next(batches)) for _ in range(20)]
+    crosscoder = trainer.crosscoder()
+    assert crosscoder.config.k == metrics[-1].coefficient == 7
+    assert evaluate(crosscoder, [next(planted(2))]).l0 == pytest.approx(7, rel=0.2)

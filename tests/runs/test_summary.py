@@ -61,6 +61,7 @@ def test_the_header_says_what_runs_on_what(config: RunConfig, pair: ModelPair) -
     assert run_header(dataclasses.replace(config, remote=True), pair)["device"].endswith("models on NDIF")
     assert header["training"].startswith("10,240 tokens in 40 steps of 256")
     assert header["buffer"].startswith("1,024 activations")
+    assert header["schedules"].startswith("k 16 → 8 after 10 steps; learning rate 0.01 after 5 steps, falling from")
     assert header["crosscoder"] == "64 latents, batchtopk, k 8"
     l1 = dataclasses.replace(config, training=dataclasses.replace(config.training, sparsity="l1"))
     assert run_header(l1, pair)["crosscoder"] == "64 latents, l1, λ 2"

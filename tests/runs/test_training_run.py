@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from toolkit.dictionaries.non_finite import NonFiniteError
+from toolkit.harvest.documents import Corpus, open_corpus
 from toolkit.models.pair import ModelPair
+from toolkit.runs.folder import RunFolder
 from toolkit.runs.interrupts import Interrupted
 from toolkit.runs.settings import RunConfig
+from toolkit.runs.streams import open_training
 from toolkit.runs.training_run import TrainingRun
 
 OpenRun = Callable[[RunConfig, ModelPair], TrainingRun]
@@ -96,3 +99,51 @@ def test_a_run_that_was_saved_counts_its_earlier_time(open_run: OpenRun, config:
         list(run.steps())
     with open_run(dataclasses.replace(config, resume=True), pair) as again:
         assert again.seconds >= 1000
+
+
+def shorter_text(text_file: Path, tmp_path: Path, documents: int) -> Corpus:
+    path = tmp_path / "shorter.jsonl"
+    path.write_text("".join(text_file.read_text().splitlines(keepends=True)[:documents]))
+    return open_corpus(str(path), text_field="text", mix=(0.5, 0.5), seed=0)
+
+
+@pytest.mark.parametrize("stopped_at", [None, 12])
+def test_schedules_end_with_the_data(
+    config: RunConfig, pair: ModelPair, text_file: Path, tmp_path: Path, stopped_at: int | None
+) -> None:
+    training = dataclasses.replace(config.training, tokens=1_000_000, k_anneal_steps=2000, lr_warmup_steps=1000)
+    config = dataclasses.replace(config, training=training)
+    corpus = shorter_text(text_file, tmp_path, 150)
+    folder = RunFolder.open(config.out, config.settings(), resume=False, overwrite=False)
+    folder.write_json("config.json", {"run": config.settings()})
+    with TrainingRun(config, pair, open_training(config, pair, corpus), folder) as run:
+        assert run.data_ended() is None
+        metrics = []
+        for [step] in run.steps():
+            metrics.append(step)
+            if step.step == stopped_at:
+                break
+    if stopped_at:
+        run.save()
+        config = dataclasses.replace(config, resume=True)
+        with TrainingRun(config, pair, open_training(config, pair, corpus), folder) as run:
+            metrics += [step for [step] in run.steps()]
+    last = metrics[-1]
+    assert 15 < last.step < 40
+    assert last.coefficient == training.k < metrics[10].coefficient
+    assert last.lr < training.lr / 4
+    said = f"the data ended after {last.tokens:,} of 1,000,000 tokens, all schedules end with step {last.step} of 3,906"
+    assert run.data_ended().startswith(said)
+    assert run.crosscoder().config.k == training.k
+
+
+def test_a_text_smaller_than_the_buffer_is_known_before_the_first_step(
+    open_run: OpenRun, config: RunConfig, pair: ModelPair
+) -> None:
+    training = dataclasses.replace(config.training, tokens=1_000_000)
+    config = dataclasses.replace(config, training=training, buffer_tokens=100_000)
+    with open_run(config, pair) as run:
+        assert run.data_ended() is not None
+        steps = [step for [step] in run.steps()]
+    assert run.trainer.training.steps == len(steps) < training.steps
+    assert steps[-1].coefficient == training.k

@@ -74,6 +74,10 @@ class Ranks:
         """Return the largest number of any rank."""
         return self._reduced(number, distributed.ReduceOp.MAX)
 
+    def lowest(self, number: int) -> int:
+        """Return the smallest number of any rank."""
+        return self._reduced(number, distributed.ReduceOp.MIN)
+
     def _reduced(self, number: int, how: distributed.ReduceOp.RedOpType) -> int:
         if self.size == 1:
             return number

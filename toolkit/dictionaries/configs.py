@@ -54,7 +54,8 @@ class TrainingConfig:
     sparsity: Sparsity = "batchtopk"
     """Rule that decides which latents fire; batchtopk avoids most of L1's false exclusive latents."""
     tokens: int = 100_000_000
-    """Training tokens in all; the schedules end here."""
+    """Training tokens in all. The schedules end here, or where the data end; one that is longer than its share of the
+    run is cut to it, which the header says."""
     batch_tokens: int = 2048
     """Tokens per optimiser step."""
     n_latents: int = 32_768
@@ -66,9 +67,9 @@ class TrainingConfig:
     k: int = 100
     """Latents kept per token (topk), or on average per token (batchtopk)."""
     k_initial: int = 1024
-    """Latents kept per token at the first step; falls linearly to k, so that few latents die early."""
+    """Latents kept per token at the first step; falls linearly to k, so that few latents die early. No less than k."""
     k_anneal_steps: int = 2000
-    """Steps over which k_initial falls to k; 0 starts at k."""
+    """Steps over which k_initial falls to k, at most two fifths of the run; 0 starts at k."""
     sparsity_coefficient: float = 2.0
     """Weight λ of the l1 or jumprelu penalty, beside the squared error summed over models (√d-scaled)."""
     sparsity_warmup_share: float = 0.05
@@ -78,11 +79,12 @@ class TrainingConfig:
     jumprelu_bandwidth: float = 0.1
     """Width of the straight-through window around a JumpReLU threshold, in the same units."""
     threshold_decay: float = 0.999
-    """Decay per step of the running mean that is batchtopk's inference threshold; starts once k is reached."""
+    """Decay per step of the running mean that is batchtopk's inference threshold; starts once k is reached.
+    A run too short for it takes the mean over its last steps."""
     lr: float = 1e-4
     """Adam's learning rate, after warm-up."""
     lr_warmup_steps: int = 1000
-    """Steps over which the learning rate rises linearly from 0."""
+    """Steps over which the learning rate rises linearly from 0, at most a fifth of the run."""
     lr_decay_share: float = 0.2
     """Share of the steps, at the end, over which the learning rate falls linearly to 0."""
     clip: float = 1.0
@@ -92,7 +94,7 @@ class TrainingConfig:
     aux_coefficient: float = 1 / 32
     """Weight of the loss that revives dead latents; 0 switches it off."""
     dead_after_tokens: int = 10_000_000
-    """A latent that fired on none of this many latest tokens counts as dead."""
+    """A latent that fired on none of this many latest tokens, at most a fifth of the run's, counts as dead."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Type of the large matrix products; weights, optimiser and kept codes are fp32 always."""
 

@@ -53,10 +53,12 @@ def initialise(
     return weights | moments | {
         "scale": scale,
         "silent_tokens": torch.zeros(len(W_dec), dtype=torch.int64, device=x.device),
-        "threshold": torch.tensor(-1.0, dtype=torch.float64),  # not yet known
+        "threshold": torch.tensor(0.0, dtype=torch.float64),  # the mean of no steps
+        "averaged_steps": torch.tensor(0),
         "last_cut": torch.tensor(0.0, dtype=torch.float64),
         "step": torch.tensor(0),
         "tokens": torch.tensor(0),
+        "last_step": torch.tensor(config.steps),
     }  # fmt: skip
 
 

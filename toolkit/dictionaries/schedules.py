@@ -1,25 +1,90 @@
-"""How learning rate, sparsity weight λ and k change over the steps of a run."""
+"""How learning rate, sparsity weight λ, k and running means change over the steps of a run.
+
+Whatever was asked for, a horizon is at most a share of the run, so that a run of any length comes to its ends.
+"""
+
+import math
 
 from toolkit.dictionaries.configs import TrainingConfig
+
+WARMUP_SHARE = 0.2
+ANNEALING_SHARE = 0.4
+DEAD_SHARE = 0.2
+AVERAGED_SHARE = 0.2  # of the steps at k: where a running mean began counts for less than a hundredth at the end
+AVERAGED_TOKENS = 32_768
+
+
+def warmup_steps(config: TrainingConfig) -> int:
+    """Steps over which the learning rate rises: as asked for, at most a fifth of the run."""
+    return min(config.lr_warmup_steps, int(WARMUP_SHARE * config.steps))
+
+
+def annealing_steps(config: TrainingConfig) -> int:
+    """Steps over which k falls: as asked for, at most two fifths of the run."""
+    return min(config.k_anneal_steps, int(ANNEALING_SHARE * config.steps))
+
+
+def dead_after(config: TrainingConfig) -> int:
+    """Tokens in silence after which a latent counts as dead: as asked for, at most a fifth of the run's."""
+    return min(config.dead_after_tokens, int(DEAD_SHARE * config.steps * config.batch_tokens))
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
     """Learning rate of `step` (from 0): linear warm-up, constant, linear to 0 over the last share of the run."""
-    warmup = min(1.0, (step + 1) / max(1, config.lr_warmup_steps))
+    warmup = min(1.0, (step + 1) / max(1, warmup_steps(config)))
     decay_steps = config.lr_decay_share * config.steps
     decay = min(1.0, (config.steps - step) / decay_steps) if decay_steps else 1.0
     return config.lr * warmup * max(0.0, decay)
 
 
 def sparsity_weight(config: TrainingConfig, step: int) -> float:
-    """Penalty weight λ of `step` (from 0): linear from 0, then constant."""
-    warmup_steps = config.sparsity_warmup_share * config.steps
-    return config.sparsity_coefficient * (min(1.0, step / warmup_steps) if warmup_steps else 1.0)
+    """Penalty weight λ of `step` (from 0): linear from 0, then constant, whole at the last step at the latest."""
+    rising = min(config.sparsity_warmup_share * config.steps, config.steps - 1)
+    return config.sparsity_coefficient * (min(1.0, step / rising) if rising else 1.0)
 
 
 def kept_latents(config: TrainingConfig, step: int) -> int:
-    """Latents kept per token at `step` (from 0): linear from `k_initial` to `k`, at most all there are."""
-    if step >= config.k_anneal_steps:
+    """Latents kept per token at `step` (from 0): linear from `k_initial`, or all there are, to `k`; never fewer."""
+    steps = annealing_steps(config)
+    if step >= steps:
         return config.k
-    left = 1 - step / config.k_anneal_steps
-    return min(config.n_latents, round(config.k + left * (config.k_initial - config.k)))
+    start = max(config.k, min(config.k_initial, config.n_latents))
+    return round(config.k + (1 - step / steps) * (start - config.k))
+
+
+def averaged_steps(config: TrainingConfig, step: int, averaged: int) -> int | None:
+    """Steps before `step` (from 0) with which the threshold is its plain mean; None where it is the running mean that
+    was asked for, which takes five times as many steps as it averages. `averaged` steps are in the mean so far.
+    """
+    window = 1 / (1 - config.threshold_decay)
+    if window <= AVERAGED_SHARE * (averaged + config.steps - step):
+        return None
+    first = config.steps - math.ceil(AVERAGED_TOKENS / config.batch_tokens)
+    return min(averaged, max(0, step - first))
+
+
+def in_words(config: TrainingConfig) -> str:
+    """What will be, in one line; where it is less than what was asked for, both."""
+    falling = config.steps - int(config.lr_decay_share * config.steps)
+    parts = [f"learning rate {config.lr:g}{_after(warmup_steps(config), config.lr_warmup_steps)}"]
+    if falling < config.steps:
+        parts[0] += f", falling from step {falling:,}"
+    if config.sparsity in ("topk", "batchtopk"):
+        start, steps = kept_latents(config, 0), annealing_steps(config)
+        reached = _after(steps, config.k_anneal_steps) if start > config.k else ""
+        parts.insert(0, f"k {start} → {config.k}{reached}" if reached and steps else f"k {config.k}{reached}")
+    else:
+        rising = int(config.sparsity_warmup_share * config.steps)
+        parts.insert(0, f"λ {config.sparsity_coefficient:g}{_after(rising, rising)}")
+    if config.aux_coefficient:
+        tokens = dead_after(config)
+        parts.append(f"dead after {tokens:,} silent tokens{_instead(tokens, config.dead_after_tokens)}")
+    return "; ".join(parts)
+
+
+def _after(steps: int, asked: int) -> str:
+    return f" after {steps:,} steps{_instead(steps, asked)}" if asked else ""
+
+
+def _instead(taken: int, asked: int) -> str:
+    return f" (not {asked:,}: the run is too short)" if taken < asked else ""

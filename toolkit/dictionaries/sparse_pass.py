@@ -46,6 +46,19 @@ def sparse_pass(
     return Pass(gradients, error, pattern.starts.diff().long(), sparsity_loss=x.new_zeros(()), cut=cut)
 
 
+def batch_cut(
+    x: Float[Tensor, "token width"],
+    weights: Weights,
+    norms: Float[Tensor, " latent"],
+    k: int,
+    last_cut: float,
+    dtype: torch.dtype,
+    workspace: Workspace,
+) -> float:
+    """Return the smallest score that batchtopk keeps when k latents fire per token; arguments as of `sparse_pass`."""
+    return _select(x, weights, norms, k, last_cut, dtype, workspace)[2].item()
+
+
 def _sparse_product(sparse: Tensor, dense: Tensor, workspace: Workspace, name: str) -> Tensor:
     out = workspace.empty(name, (sparse.shape[0], dense.shape[1]), like=dense, dtype=dense.dtype)
     return torch.addmm(out, sparse, dense, beta=0, out=out)  # mm would zero and copy its result

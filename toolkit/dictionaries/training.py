@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
@@ -17,7 +17,8 @@ from toolkit.dictionaries.dense_pass import jumprelu_pass, l1_pass
 from toolkit.dictionaries.non_finite import NonFiniteError, describe
 from toolkit.dictionaries.partition import Partition
 from toolkit.dictionaries.revival import add_revival, choose_dead
-from toolkit.dictionaries.sparse_pass import sparse_pass
+from toolkit.dictionaries.sparse_pass import batch_cut, sparse_pass
+from toolkit.dictionaries.threshold import Threshold
 from toolkit.dictionaries.weights import EPSILON, Pass, Weights, Workspace
 
 Activations = Float[Tensor, "token stream d_model"]
@@ -51,7 +52,7 @@ class StepMetrics:
     l0: float
     """Latents firing per token."""
     dead_share: float
-    """Share of latents that fired on none of the last `dead_after_tokens` tokens."""
+    """Share of latents that fired on none of as many latest tokens as `schedules.dead_after` says."""
     lr: float
     """Learning rate of this step."""
     coefficient: float
@@ -98,8 +99,9 @@ class CrosscoderTrainer:
         self._optimiser = _adam(self._weights, state)
         self._scale = state["scale"]
         self._silent_tokens = state["silent_tokens"]
-        self._threshold, self._last_cut = state["threshold"].item(), state["last_cut"].item()
+        self._threshold = Threshold(state)
         self.steps_done, self.tokens_seen = int(state["step"]), int(state["tokens"])
+        self.end_by(int(state["last_step"]))
         self._partition = Partition(n_models=len(models), n_shared=training.n_shared, n_exclusive=training.n_exclusive)
         self._workspace = Workspace(split)
         self._dtype = torch.bfloat16 if training.precision == "bf16" else torch.float32
@@ -127,7 +129,8 @@ class CrosscoderTrainer:
             raise NonFiniteError(metrics.step, describe(self._split.tokens.gathered(x)))
         self._update(found.gradients, metrics)
         self._silent_tokens = silent_tokens
-        self._follow_threshold(cut)
+        if self.training.sparsity == "batchtopk":
+            self._threshold.follow(cut, self.training, self.steps_done, lambda: self._cut_of(scaled))
         self.steps_done, self.tokens_seen = metrics.step, metrics.tokens
         return metrics
 
@@ -142,25 +145,33 @@ class CrosscoderTrainer:
             for name, weight in weights.items()
             for moment in MOMENTS
         }
-        return weights | moments | {
+        return weights | moments | self._threshold.state_dict() | {
             "scale": self._scale,
             "silent_tokens": self._silent_tokens,
-            "threshold": torch.tensor(self._threshold, dtype=torch.float64),
-            "last_cut": torch.tensor(self._last_cut, dtype=torch.float64),
             "step": torch.tensor(self.steps_done),
             "tokens": torch.tensor(self.tokens_seen),
+            "last_step": torch.tensor(self.training.steps),
         }  # fmt: skip
 
+    def end_by(self, last_step: int) -> None:
+        """Let the schedules end with `last_step`, where that is before the planned one: the data hold no more."""
+        if last_step < self.training.steps:
+            self.training = replace(self.training, tokens=last_step * self.training.batch_tokens)
+
     def crosscoder(self) -> Crosscoder:
-        """Return the dictionary as it stands, folded to take raw activations; it shares no memory."""
+        """Return the dictionary as it stands, folded to take raw activations; it shares no memory.
+
+        Its k is that of the last step, which is the training's k once that was reached.
+        """
         assert self._split.latents.size == 1, "no rank has all rows: read them from a checkpoint"
-        threshold = None
+        threshold, config = None, self.config
+        if self.training.sparsity in ("topk", "batchtopk"):
+            config = replace(config, k=schedules.kept_latents(self.training, max(0, self.steps_done - 1)))
         if self.training.sparsity == "batchtopk":
-            # Until k is reached there is no running mean; the last batch's cut is then the best guess.
-            threshold = torch.tensor(self._threshold if self._threshold >= 0 else self._last_cut)
+            threshold = torch.tensor(self._threshold.value)
         elif self._weights.log_threshold is not None:
             threshold = self._weights.log_threshold.exp()
-        return fold(self.config, self._weights, threshold)
+        return fold(config, self._weights, threshold)
 
     def _check_shape(self, x: Tensor) -> None:
         expected = (self.config.n_streams, self.config.d_model)
@@ -178,7 +189,7 @@ class CrosscoderTrainer:
         if training.sparsity == "jumprelu":
             width = training.jumprelu_bandwidth
             return jumprelu_pass(x, self._weights, norms, coefficient, width, self._dtype, self._workspace)
-        last_cut = self._last_cut if training.sparsity == "batchtopk" else None
+        last_cut = self._threshold.last_cut if training.sparsity == "batchtopk" else None
         return sparse_pass(x, self._weights, norms, int(coefficient), last_cut, self._dtype, self._workspace)
 
     def _coefficient(self) -> float:
@@ -190,9 +201,8 @@ class CrosscoderTrainer:
         if self.training.aux_coefficient == 0:
             return x.new_zeros(())
         latents = self._split.latents
-        dead = choose_dead(
-            self._silent_tokens, self.training.dead_after_tokens, self.steps_done, latents, self._first_latent
-        )
+        dead_after = schedules.dead_after(self.training)
+        dead = choose_dead(self._silent_tokens, dead_after, self.steps_done, latents, self._first_latent)
         dead_norms = norms[dead] if self.training.sparsity in ("l1", "jumprelu") else None
         return add_revival(x, found, self._weights, dead, self.training.aux_coefficient, dead_norms, latents)
 
@@ -217,7 +227,7 @@ class CrosscoderTrainer:
         """Gather every figure in one tensor, so that an accelerator is waited for once."""
         n_streams = self.config.n_streams
         squared_error, variance = spread
-        dead = (silent_tokens >= self.training.dead_after_tokens).sum()
+        dead = (silent_tokens >= schedules.dead_after(self.training)).sum()
         over_latents = torch.stack([found.sparsity_loss, found.fired.sum() / n_tokens, dead / self.training.n_latents])
         self._split.latents.sum_(over_latents)
         figures = torch.stack([aux_loss, self._gradient_norm(found.gradients), found.cut])
@@ -258,12 +268,11 @@ class CrosscoderTrainer:
         self._optimiser.step()
         self._optimiser.zero_grad()
 
-    def _follow_threshold(self, cut: float) -> None:
-        self._last_cut = cut
-        if self.steps_done < self.training.k_anneal_steps:
-            return
-        decay = self.training.threshold_decay if self._threshold >= 0 else 0.0
-        self._threshold = decay * self._threshold + (1 - decay) * cut
+    def _cut_of(self, x: Tensor) -> float:
+        """The smallest score that the weights as they are keep of a batch of scaled activations, at k."""
+        norms = self._weights.decoder_norms(self.config.n_streams).sum(dim=1)
+        last_cut, k = self._threshold.last_cut, self.training.k
+        return batch_cut(x, self._weights, norms, k, last_cut, self._dtype, self._workspace)
 
 
 def train(trainer: CrosscoderTrainer, batches: Iterable[Float[Tensor, "_ stream d_model"]]) -> Iterator[StepMetrics]:

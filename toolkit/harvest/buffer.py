@@ -38,6 +38,16 @@ class ShuffleBuffer:
         """Memory that the stored activations take."""
         return 0 if self._storage is None else self._storage.nbytes
 
+    @property
+    def held(self) -> int:
+        """Activations that can be drawn without reading."""
+        return self._filled
+
+    @property
+    def drains(self) -> bool:
+        """Whether the source ended: `fill` could not fill the buffer."""
+        return self._filled < self._capacity
+
     def __iter__(self) -> Iterator[Activations]:
         while True:
             self.fill()

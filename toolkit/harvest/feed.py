@@ -21,6 +21,7 @@ from toolkit.harvest.stopwatch import Stopwatch
 
 Activations = Float[Tensor, "token stream d_model"]
 STRIDE = 1_000_003  # between the seeds of two shards
+UNKNOWN = 2**62  # batches left while no shard has ended: more than any run takes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +105,11 @@ class Feed:
         with self.stopwatch.stage("buffer"):
             for buffer in self._buffers.values():
                 buffer.fill()
+
+    def batches_left(self) -> int:
+        """Batches that the shards still hold, once `fill` met the end of one of them; before that, `UNKNOWN`."""
+        ending = [buffer.held for buffer in self._buffers.values() if buffer.drains]
+        return min(ending) // self._shuffling.share if ending else UNKNOWN
 
     def peek(self, tokens: int) -> Activations:
         """The first activations of the shards, without taking them: of all shards at most `tokens`.

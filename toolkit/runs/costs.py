@@ -46,7 +46,7 @@ def dictionary_parameters(training: TrainingConfig, width: int) -> int:
 def trainer_bytes(training: TrainingConfig, width: int, n_streams: int) -> int:
     """Bytes of the state that a checkpoint holds: weights and Adam's moments in fp32, and what follows each latent."""
     moved = 4 * (1 + MOMENTS) * dictionary_parameters(training, width)
-    return moved + 8 * training.n_latents + 4 * n_streams + 4 * 8  # silent tokens, scales, four scalars
+    return moved + 8 * training.n_latents + 4 * n_streams + 6 * 8  # silent tokens, scales, six scalars
 
 
 def gradient_bytes(training: TrainingConfig, width: int) -> int:

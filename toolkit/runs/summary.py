@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from toolkit.dictionaries import schedules
 from toolkit.harvest.tokens import describe_documents
 from toolkit.latents.behaviours import BehaviourLatent
 from toolkit.latents.classification import LatentClasses
@@ -164,6 +165,7 @@ def run_header(config: RunConfig, pair: ModelPair) -> dict[str, str]:
         + (f", k {training.k}" if "topk" in training.sparsity else f", λ {training.sparsity_coefficient:g}"),
         "training": f"{training.tokens:,} tokens in {training.steps:,} steps of {training.batch_tokens:,},"
         f" {training.precision}",
+        "schedules": schedules.in_words(training),
         "buffer": f"{config.buffer_tokens:,} activations, {stored / 1e6:.0f} MB",
         "run folder": str(config.out),
     }

@@ -13,6 +13,7 @@ from typing import Any
 import tyro
 
 from toolkit.artifacts import read_section, replace_text
+from toolkit.dictionaries import schedules
 from toolkit.dictionaries.collectives import Ranks
 from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
@@ -24,7 +25,7 @@ from toolkit.reports.page import write_report
 from toolkit.runs.evaluation import evaluate_crosscoder
 from toolkit.runs.folder import RunFolder
 from toolkit.runs.settings import RunConfig, parse_command_line
-from toolkit.runs.summary import run_report
+from toolkit.runs.summary import run_header, run_report
 from toolkit.runs.training_run import TrainingRun
 
 
@@ -87,6 +88,12 @@ def parse_sweep(arguments: Sequence[str]) -> SweepConfig:
     config = replace(parse_command_line(others, SweepConfig), swept=swept)
     assert config.plans, "a sweep trains something"
     return config
+
+
+def sweep_header(config: SweepConfig, pair: ModelPair) -> dict[str, str]:
+    """What runs on what, and the schedules of each crosscoder."""
+    common = {name: said for name, said in run_header(config, pair).items() if name not in ("crosscoder", "schedules")}
+    return common | {name: schedules.in_words(plan) for name, plan in config.plans.items()}
 
 
 def open_folders(

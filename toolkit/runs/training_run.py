@@ -65,7 +65,7 @@ class TrainingRun:
         the steps have ended."""
         self.documents: dict[str, int] = {}
         """Documents read, and left out by reason, likewise."""
-        self._started = time.perf_counter()
+        self._started, self._ran_out = time.perf_counter(), False
         self._checkpoints = replace(folder.checkpoints, run=folder.identity() if ranks.is_first else None)
         checkpoint = self._checkpoints.load(sources, self._own_rows, ranks) if config.resume else None
         self._before: float = checkpoint.state["seconds"] if checkpoint else 0.0
@@ -78,6 +78,8 @@ class TrainingRun:
             raise
         self.trainers = {name: self._trainer(name, states[name], self._split) for name in self.plans}
         self.trainer = next(iter(self.trainers.values()))
+        if checkpoint is None:
+            self._meet_the_end()
         if ranks.is_first:
             self.folder.drop_records_after(self.trainer.steps_done)
 
@@ -140,13 +142,20 @@ class TrainingRun:
 
     def _train(self) -> Iterator[tuple[StepMetrics, ...]]:
         batches = iter(self._feed)
-        for _ in range(self.config.training.steps - self.trainer.steps_done):
+        while self.trainer.steps_done < self.trainer.training.steps:
             self._fill()
-            batch = next(batches, None)
-            if self._ranks.highest(int(batch is None)):
+            if not self._meet_the_end():
+                self._ran_out = True
                 return
-            assert batch is not None
+            batch = next(batches)
             yield tuple(trainer.step(batch) for trainer in self.trainers.values())
+
+    def _meet_the_end(self) -> int:
+        """Batches that all ranks have left; once that is known, the schedules end with the last of them."""
+        left = self._ranks.lowest(self._feed.batches_left())
+        for trainer in self.trainers.values() if left else ():
+            trainer.end_by(self.trainer.steps_done + left)
+        return left
 
     def _fill(self) -> None:
         """Read what the next step takes; where a rank cannot, all save first."""
@@ -172,13 +181,16 @@ class TrainingRun:
         error.add_note(f"last good checkpoint: {self._checkpoints.newest_whole() or 'none yet'}")
         return error
 
-    def data_ended(self) -> str:
-        """What to say when the data ran out before the planned tokens."""
-        seen, planned = self.trainer.tokens_seen, self.config.training.tokens
-        return (
-            f"the data ended after {seen:,} of {planned:,} tokens, before the learning rate had fallen: give more text,"
-            f" or train again with --tokens {seen}"
-        )
+    def data_ended(self) -> str | None:
+        """What to say where the data hold less than the planned tokens; None as long as that is not known."""
+        planned, training = self.config.training, self.trainer.training
+        seen, schedules = training.tokens, f"all schedules end with step {training.steps:,} of {planned.steps:,}"
+        if self._ran_out:
+            seen, schedules = self.trainer.tokens_seen, "too suddenly for the schedules: raise --buffer-tokens"
+        if seen == planned.tokens:
+            return None
+        ended = f"the data ended after {seen:,} of {planned.tokens:,} tokens, {schedules}"
+        return f"{ended}; give more text, or --tokens {seen}"
 
     def metrics(self) -> dict[str, Any]:
         """The run's part of `metrics.json`; the reading thread's seconds overlap with the trainer's."""
