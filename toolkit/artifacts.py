@@ -37,16 +37,33 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         replace_text(path, as_json(content))
 
 
+def read_json(path: Path, *, unique: bool = False) -> Any:
+    """Read a JSON file, with or without a byte order mark; `unique`: refuse a name that an object gives twice.
+
+    Raises:
+        ValueError: it is not JSON. FileNotFoundError: there is no such file.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once if unique else None)
+    except (ValueError, RecursionError) as error:  # nested without end is no JSON of ours either
+        raise ValueError(f"{path} is not JSON: {error}") from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"it gives {next(name for name in names if names.count(name) > 1)!r} twice")
+    return content
+
+
 def read_json_object(path: Path) -> dict[str, Any]:
     """Read a JSON file that holds an object.
 
     Raises:
         ValueError: it holds something else. FileNotFoundError: there is no such file.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # nested without end is no JSON of ours either
-        raise ValueError(f"{path} is not JSON: {error}") from error
+    content = read_json(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds {type(content).__name__}, expected a JSON object")
     return content

@@ -121,3 +121,10 @@ def test_everyday_pairs_serve_real_tokenizers():
     counts = {w.name: len(single_tokens(tokenizer, w, spaced=True).pairs) for w in load_word_pairs(["everyday"])}
     assert len(counts) == 8
     assert min(counts.values()) > 40
+
+
+def test_a_table_s_rows_end_at_line_feeds_and_its_header_may_be_in_capitals(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('Input, Output\ndog,dogs\n"a\u2028b",c\u0085d\n', encoding="utf-8-sig")
+    (words,) = load_word_pairs([str(path)])
+    assert words.pairs == (("dog", "dogs"), ("a\u2028b", "c\u0085d"))

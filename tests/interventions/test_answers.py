@@ -11,6 +11,13 @@ from toolkit.interventions.answers import Question, load_questions, score_answer
     [
         (r"so \boxed{\frac{1}{2}} it is 7", r"\frac{1}{2}"),
         (r"\boxed{3} no, \boxed{4}", "4"),
+        (r"it is 7, so \boxed{\frac{\sqrt{3}}{2}}, or 8", r"\frac{\sqrt{3}}{2}"),
+        (r"it is 7, so \boxed{}", ""),
+        (r"\boxed{4} and \boxed{5", "4"),
+        ("The answer is .5", ".5"),
+        ("it is 1\u202f204", "1204"),
+        ("from 7 to 12-5", "5"),
+        ("it is \u22125", "-5"),
         ("5 + 67 = 72\n#### 72", "72"),
         ("#### $1,234.50", "1234.50"),
         ("The answer is 4. Or 5?", "4"),
@@ -67,18 +74,39 @@ def test_questions_of_a_file(tmp_path: Path):
         '{"question": "2+2?", "answer": 4}\n\n{"question": "Why?"}\n'
         '{"question": "Sum?", "answer": "1,000 and 5\\n#### 1,005"}\n'
     )
-    assert load_questions(path) == [
-        Question(question="2+2?", answer="4"),
-        Question(question="Why?", answer=None),
-        Question(question="Sum?", answer="1005"),
-    ]
+    once = load_questions(path)
+    path.write_bytes(b"\xef\xbb\xbf" + 2 * path.read_bytes())  # a byte order mark, and each question again
+    assert (
+        load_questions(path)
+        == once
+        == [
+            Question(question="2+2?", answer="4"),
+            Question(question="Why?", answer=None),
+            Question(question="Sum?", answer="1005"),
+        ]
+    )
 
 
 @pytest.mark.parametrize(
     ("reference", "answer", "right", "wrong"),
     [
         (r"\frac{1}{2}", r"\frac{1}{2}", r"so \boxed{\frac{1}{2}}", "it is 2"),
-        ("(3, 4)", "(3 4)", r"\boxed{(3, 4)}", "it is 4"),
+        ("(3, 4)", "(3, 4)", r"\boxed{\left(3,\,4\right)}", "it is 4"),
+        ("3,4", "3,4", r"\boxed{3, 4}", "it is 34"),
+        ("1,200", "1200", r"\boxed{1{,}200\text{ m}}", r"\boxed{1.2}"),
+        ("1200", "1200", r"\boxed{1\,200}", "it is 200"),
+        ("007", "007", "it is 7", "it is 70"),
+        ("50%", "50%", r"\boxed{50\%}", "it is 5"),
+        (50, "50", "it is 50 %", "it is 5"),
+        ("1/2", "1/2", r"\boxed{\dfrac{1}{2}}", "it is 2"),
+        (r"\frac{1}{2}", r"\frac{1}{2}", "it is 0.5", "it is 1"),
+        ("0.5", "0.5", "it is .5", "it is 5"),
+        ("\u22127", "\u22127", "it is -7", "it is 7"),
+        (0, "0", "it is 0", "it is 10"),
+        ("1/0", "1/0", "The answer is 1/0", "it is 1"),
+        ("5", "5", "it is 5!", r"it is 5, so \boxed{}"),
+        (r"\frac{\sqrt{3}}{2}", r"\frac{\sqrt{3}}{2}", r"\boxed{\dfrac{\sqrt{3}}{2}}", "it is 2"),
+        (r"\text{Blue}", r"\text{blue}", r"\boxed{ blue }", r"\boxed{red}"),
         ("3 clips", "3 clips", "The answer is 3 clips.", "The answer is 3."),
         ("The answer is 72.", "72", "it makes 72", "it makes 7"),
         ("72", "72", "The answer is 72 clips.", "The answer is 71 of 72 clips, or 5."),
@@ -103,10 +131,22 @@ def test_a_reference_is_taken_whole_and_a_number_is_met_by_the_number_said(
     ("content", "said"),
     [
         ("", "holds no questions"),
-        ('{"question": "a"}\n{', "line 2 is not JSON"),
+        ('{"question": "a"}\n{', "line 2: it is not JSON"),
         ('{"question": "a"}\n\n{"answer": 3}', "line 3 has no question"),
-        ("[]", "line 1 has no question"),
+        ("[]", "holds no questions"),
+        ("3", "line 1: it is no JSON object"),
         ('{"question": 3}', "line 1 has no question"),
+        ('{"question": " "}', "line 1 has no question"),
+        ('{"question": null}', "line 1 has no question"),
+        ('{"question": "a", "answer": ""}', "line 1 has an empty answer"),
+        ('{"question": "a", "answer": "so \\\\boxed{}"}', "line 1 has an empty answer"),
+        ('{"question": "a", "answer": [3]}', r"line 1 has \[3\] as its answer"),
+        ('{"question": "a", "answer": true}', "line 1 has True as its answer"),
+        ('{"question": "a", "answer": NaN}', "line 1 has nan as its answer"),
+        (
+            '{"question": "a", "answer": 1}\n{"question": "a", "answer": 2}',
+            "line 2: 'a' came before with another answer",
+        ),
     ],
 )
 def test_malformed_questions_are_named_by_their_line(tmp_path: Path, content: str, said: str):

@@ -61,6 +61,9 @@ def test_a_users_lexicon(tmp_path: Path):
     ("content", "said"),
     [
         ("{", "cannot be read as JSON"),
+        ('{"a": ["b"], "a": ["c"]}', "it gives 'a' twice"),
+        ('{"a": [" "]}', "at least one word"),
+        ('{"a": [NaN]}', "at least one word"),
         ("[]", "holds no categories"),
         ("{}", "holds no categories"),
         ('{"a": "Wait"}', "category 'a' holds 'Wait'"),
@@ -100,3 +103,9 @@ def test_the_categories_of_a_real_vocabulary(name: str):
         assert dict(zip(category.tokens, category.token_ids, strict=True)) == naive
     assert found[0].tokens == (" Wait", "Wait", " wait", "wait")
     assert found[0].token_ids == (13824, 14190, 3783, 11489)
+
+
+def test_a_lexicon_may_begin_with_a_byte_order_mark_and_its_words_with_spaces(tmp_path):
+    path = tmp_path / "lexicon.json"
+    path.write_text('{"pause": [" wait", "wait "]}', encoding="utf-8-sig")
+    assert load_lexicon(path) == {"pause": ("wait",)}

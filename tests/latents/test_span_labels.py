@@ -77,8 +77,8 @@ def test_a_token_has_the_label_of_its_last_character():
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ("{nonsense", "line 2 is not JSON"),
-        ([1, 2], "line 2 holds list, not a record"),
+        ("{nonsense", "line 2: it is not JSON"),
+        ([1, 2], "line 2: it is no JSON object"),
         ({"text": "abc"}, r"line 2 has fields \['text'\]"),
         ({"text": "abc", "spans": [{"start": 0, "end": 9, "label": "x"}]}, "does not fit a text of 3 characters"),
         ({"text": "abc", "spans": [{"start": 2, "end": 2, "label": "x"}]}, "does not fit a text of 3 characters"),
@@ -94,7 +94,7 @@ def test_malformed_records_are_named_by_line(write, record, message):
 def test_a_file_without_labels_and_a_file_that_is_not_there_are_refused(write, tmp_path):
     with pytest.raises(ValueError, match="holds no labelled spans"):
         read_labelled_documents(write({"text": "abc", "spans": []}))
-    with pytest.raises(ValueError, match="cannot be read as text"):
+    with pytest.raises(ValueError, match="cannot be read as json"):
         read_labelled_documents(tmp_path / "nothing.jsonl")
 
 

@@ -83,6 +83,24 @@ def test_resuming_with_other_inputs_names_them(tmp_path, name):
         again.begin(SETTINGS, ORIGIN | {name: {"file": "beef"}}, resume=True)
 
 
+def test_a_run_whose_text_was_mended_goes_on_with_a_warning_and_is_still_the_same_run(tmp_path):
+    text = {"source": "texts", "files": {"a.jsonl": "cafe", "b.jsonl": "babe"}, "cut at": {}}
+    folder = start(tmp_path)
+    folder.begin(SETTINGS, ORIGIN | {"data": text}, resume=False)
+    identity = folder.identity()
+    mended = ORIGIN | {"data": text | {"files": {"a.jsonl": "cafe", "b.jsonl": "beef"}}}
+    for _ in range(2):
+        with pytest.warns(
+            UserWarning, match=r"changed since the run began \(b\.jsonl\): it goes on with the record after"
+        ):
+            folder.begin(SETTINGS, mended, resume=True)
+        assert folder.identity() == identity
+        assert folder.read_json("provenance.json")["mended"] == {"b.jsonl": "beef"}
+    for other in ({"files": {"a.jsonl": "cafe"}}, {"cut at": {"a": "line ends"}}):
+        with pytest.raises(ValueError, match="started with other inputs"):
+            folder.begin(SETTINGS, ORIGIN | {"data": text | other}, resume=True)
+
+
 def test_json_is_written_whole_and_leaves_nothing_beside_it(tmp_path):
     folder = start(tmp_path)
     folder.write_json("metrics.json", {"pair": "R1 – ‖x‖", "fve": 0.5})

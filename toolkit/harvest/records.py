@@ -14,6 +14,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, groupby, islice
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import pyarrow
@@ -72,17 +73,32 @@ def usable(
         raise ValueError(f"{data} gives no text{counts and f' ({counts})'}: {first}")
 
 
-def read_records(path: str, columns: frozenset[str] | None = None, *, text_field: str = "text") -> Iterator[Record]:
+def objects_of(path: Path) -> Iterator[tuple[str, Fields]]:
+    """The place and the fields of each object of a JSON file, whatever its name.
+
+    Raises:
+        ValueError: there is no such file, or it holds anything else; the line is named.
+    """
+    for record in read_records(str(path), kind="json"):
+        if isinstance(record.fields, UnusableError):
+            raise ValueError(f"{record.place}: {record.fields}")
+        yield record.place, record.fields
+
+
+def read_records(
+    path: str, columns: frozenset[str] | None = None, *, text_field: str = "text", kind: str | None = None
+) -> Iterator[Record]:
     """The records of a .txt, .jsonl, .json or .parquet file; of the last only these `columns`, by default all.
 
     A .txt is cut at blank lines where there are any between its lines, else each line is a record; `text_field` is its
     only field. JSON is an object a line, or one array of objects. A byte order mark is no text; with one, UTF-16 and
-    UTF-32 are read too. A file that begins like one of gzip's is unpacked, whatever its name.
+    UTF-32 are read too. A file that begins like one of gzip's is unpacked, whatever its name. `kind`: instead of what
+    the name says.
 
     Raises:
         ValueError: the file, or the rest of it, cannot be read.
     """
-    kind, whole = kind_of(path), 0
+    kind, whole = kind or kind_of(path), 0
     found = _rows(path, columns) if kind == "parquet" else _objects(path) if kind == "json" else _documents(path)
     try:
         for place, fields in found:
@@ -142,7 +158,7 @@ def _values(text: str | UnusableError) -> list[Found]:
     try:
         value = json.loads(text, strict=False)
     except (ValueError, RecursionError) as error:
-        return [UnusableError("malformed", f"it is not JSON ({error})")]
+        return [UnusableError("malformed", f"it is not JSON ({getattr(error, 'msg', error)})")]
     return [_object(each) for each in value] if isinstance(value, list) else [_object(value)]
 
 

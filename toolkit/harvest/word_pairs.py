@@ -1,7 +1,6 @@
 """Word pairs of one function class each: from files, and as single tokens of a tokenizer."""
 
 import csv
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
+
+from toolkit.artifacts import read_json
 
 SHIPPED = Path(__file__).parents[1] / "data" / "word_pairs"
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -86,11 +87,7 @@ def _files(source: str) -> list[Path]:
 
 
 def _read(path: Path) -> WordPairs:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text ({error}): save it as UTF-8") from error
-    rows = list(_json_rows(path, text) if path.suffix == ".json" else _table_rows(path, text))
+    rows = list(_json_rows(path) if path.suffix == ".json" else _table_rows(path))
     malformed = [f"{where}: {row!r}" for where, row in rows if not _is_pair(row)]
     if malformed:
         more = f" and {len(malformed) - SHOWN} more" if len(malformed) > SHOWN else ""
@@ -107,11 +104,8 @@ def _is_pair(row: Any) -> bool:
     return isinstance(row, tuple) and len(row) == 2 and all(isinstance(word, str) and word.strip() for word in row)
 
 
-def _json_rows(path: Path, text: str) -> Iterator[Row]:
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
+def _json_rows(path: Path) -> Iterator[Row]:
+    content = read_json(path)
     if not isinstance(content, list):
         raise ValueError(f'{path} holds no list: give [{{"input": "dog", "output": "dogs"}}, …]')
     for number, entry in enumerate(content, start=1):
@@ -119,8 +113,12 @@ def _json_rows(path: Path, text: str) -> Iterator[Row]:
         yield f"entry {number}", (entry["input"], entry["output"]) if whole else entry
 
 
-def _table_rows(path: Path, text: str) -> Iterator[Row]:
-    reader = csv.reader(text.splitlines(), delimiter=SEPARATORS[path.suffix])
-    for row in reader:
-        if row and row != ["input", "output"]:
-            yield f"line {reader.line_num}", tuple(row)
+def _table_rows(path: Path) -> Iterator[Row]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter=SEPARATORS[path.suffix])
+        try:
+            for row in reader:
+                if row and [name.strip().casefold() for name in row] != ["input", "output"]:
+                    yield f"line {reader.line_num}", tuple(row)
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"{path} is not UTF-8 text, or no table ({error}): save it as UTF-8") from error

@@ -1,20 +1,33 @@
 """What an answer that thinks aloud is worth: how long it thinks, how often it hesitates, whether it is right."""
 
-import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+from toolkit.harvest.records import objects_of
 from toolkit.models.chat import CLOSING
 
 PROMPTS = Path(__file__).parents[1] / "data" / "prompts"
-SAID = (
-    re.compile(r"\\boxed\{((?:[^{}]|\{[^{}]*\})*)\}"),
-    re.compile(r"####\s*(.+)"),
-    re.compile(r"answer is:?\s*(.+?)(?:\.(?!\d)|\n|$)", re.IGNORECASE),
+BOXED = "\\boxed{"
+SAID = (re.compile(r"####\s*(.+)"), re.compile(r"answer is:?\s*(.+?)(?:\.(?!\d)|\n|$)", re.IGNORECASE))
+DIGITS = r"(?:\d+(?:\.\d+)?|\.\d+)"
+NUMBER = re.compile(rf"(?:(?<![\w.)])-)?{DIGITS}(?:/{DIGITS})?")
+"""A number or a fraction of two; a minus between two numbers is no sign."""
+SPELLINGS = (
+    (re.compile("[\u2212\u2010-\u2013]"), "-"),  # what is printed for a minus
+    (re.compile(r"(?<=\d)(?:,|\{,\}|\\[,;:! ]|[\u00a0\u2009\u202f])(?=\d{3}(?!\d))"), ""),  # between thousands
+    (re.compile(r"\\[dt]?frac\s*\{([^{}]+)\}\s*\{([^{}]+)\}"), r"\1/\2"),
+    (re.compile(r"\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}"), r"\1"),
+    (re.compile(r"\\(?:left|right|[,;:! ])|\^?\{?\\circ\}?|\s+"), ""),
+    (re.compile(r"\\([$%])"), r"\1"),
+    (re.compile(r"\\[dt]frac"), r"\\frac"),
 )
-NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+"""What is written in several ways, and the one that answers are compared in."""
+UNITS = "$€£%"
+FORM = '{"question": "…", "answer": "…"}'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,56 +39,101 @@ class Question:
 
 
 def load_questions(path: Path) -> list[Question]:
-    """Read questions from a JSONL file of `{"question": …, "answer": …}`; the answer may be missing.
+    """Read questions from a JSONL file of `{"question": …, "answer": …}`; the answer may be missing or null.
 
-    A worked answer that marks its end, such as `#### 72` in GSM8K, counts as that end.
-    Raises `ValueError` for a file that cannot be read, and for a malformed line, by its number.
+    A worked answer that marks its end, such as `#### 72` in GSM8K, counts as that end. A question that comes again
+    with the same answer counts once. Raises `ValueError` for a file that cannot be read, and for what is no question,
+    by its line.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read ({error}): give a JSONL file of questions") from error
-    found = [_question(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    found: dict[str, Question] = {}
+    for place, fields in objects_of(path):
+        question = _question(place, fields)
+        if found.setdefault(question.question, question) != question:
+            raise ValueError(f"{place}: {question.question!r} came before with another answer: give each question once")
     if not found:
-        raise ValueError(f'{path} holds no questions: give lines of {{"question": "…", "answer": "…"}}')
-    return found
+        raise ValueError(f"{path} holds no questions: give lines of {FORM}")
+    return list(found.values())
 
 
-def _question(path: Path, number: int, line: str) -> Question:
-    form = '{"question": "…", "answer": "…"}'
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {number} is not JSON ({error}): give {form}") from error
-    if not isinstance(record, dict) or not isinstance(record.get("question"), str):
-        raise ValueError(f"{path}, line {number} has no question: give {form}")
-    answer = record.get("answer")
-    return Question(
-        question=record["question"], answer=None if answer is None else _marked(str(answer)) or _plain(str(answer))
-    )
+def _question(place: str, fields: Mapping[str, Any]) -> Question:
+    question, answer = fields.get("question"), fields.get("answer")
+    if not isinstance(question, str) or not question.strip():
+        raise ValueError(f"{place} has no question: give {FORM}")
+    if answer is None:
+        return Question(question=question, answer=None)
+    if isinstance(answer, bool) or not isinstance(answer, str | int | float) or answer != answer:
+        raise ValueError(f"{place} has {answer!r} as its answer: give a string or a number, or leave it out")
+    marked = _marked(str(answer))
+    wanted = _plain(str(answer)) if marked is None else marked
+    if not wanted:
+        raise ValueError(f"{place} has an empty answer: give one, or leave it out")
+    return Question(question=question, answer=wanted)
 
 
 def spoken_answer(text: str) -> str:
-    """The answer that a text ends in: boxed, after `####`, after "answer is", else its last number, else all of it."""
+    """The answer that a text ends in: boxed, after `####`, after "answer is", else its last number, else all of it.
+
+    It is empty where what is marked is: an empty box is no answer, whatever number comes before it.
+    """
     closing = text.rpartition(CLOSING)[2]
-    return _marked(closing) or _plain(next(reversed(NUMBER.findall(closing)), closing))
+    marked = _marked(closing)
+    return _plain(next(reversed(_numbers(closing)), closing)) if marked is None else marked
 
 
 def _marked(text: str) -> str | None:
-    """What a text marks as its answer."""
-    return next((_plain(said[-1]) for pattern in SAID if (said := pattern.findall(text))), None)
+    """What a text marks as its answer; None where nothing is marked."""
+    boxes = [box for part in text.split(BOXED)[1:] if (box := _braced(part)) is not None]
+    marked = [boxes, *(pattern.findall(text) for pattern in SAID)]
+    return next((_plain(said[-1]) for said in marked if said), None)
+
+
+def _braced(text: str) -> str | None:
+    """The text up to the brace that closes one opened before it; None where none does."""
+    depth = 1
+    for place, character in enumerate(text):
+        depth += (character == "{") - (character == "}")
+        if not depth:
+            return text[:place]
+    return None
 
 
 def _is_right(said: str, wanted: str) -> bool:
-    """Whether what is said is what is wanted; where that is a number, the last number that is said counts."""
-    wanted = _plain(wanted)
-    if NUMBER.fullmatch(wanted) and (numbers := NUMBER.findall(said)):
-        return float(numbers[-1]) == float(wanted)
-    return said == wanted
+    """Whether what is said is what is wanted; where that is a number, the last number that is said counts.
+
+    Numbers are compared by value, with or without separators of thousands, a currency or a percent sign: 1/2 is .5.
+    All else is compared letter by letter, but for capitals, spaces and LaTeX's ways to lay out.
+    """
+    number = _value(_spelt(wanted).strip(UNITS))
+    numbers = _numbers(said)
+    if number is not None and numbers:
+        return _value(numbers[-1]) == number
+    return _spelt(said) == _spelt(wanted)
+
+
+def _numbers(text: str) -> list[str]:
+    """All numbers of a text, spelt alike."""
+    for pattern, spelling in SPELLINGS[:3]:  # spaces stay: they part numbers
+        text = pattern.sub(spelling, text)
+    return NUMBER.findall(text)
+
+
+def _value(text: str) -> Fraction | None:
+    """The number that a text is and nothing else; None where it is more, less, or divides by zero."""
+    if not NUMBER.fullmatch(text):
+        return None
+    above, _, below = text.partition("/")
+    return None if below and not Fraction(below) else Fraction(above) / Fraction(below or 1)
+
+
+def _spelt(text: str) -> str:
+    """The text as answers are compared."""
+    for pattern, spelling in SPELLINGS:
+        text = pattern.sub(spelling, text)
+    return _plain(text)
 
 
 def _plain(answer: str) -> str:
-    return answer.strip().rstrip("$.*").lstrip("$*").replace(",", "").casefold()
+    return SPELLINGS[1][0].sub("", answer).strip().rstrip("$.*,;:!?").lstrip("$*").strip().casefold()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,12 +1,12 @@
 """Reasoning categories: the words that mark them, as single tokens of a tokenizer."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
+from toolkit.artifacts import read_json
 from toolkit.leaving_out import TooFewError, check_any, measurable
 
 LEXICON = Path(__file__).parents[1] / "data" / "categories.json"
@@ -41,16 +41,20 @@ def load_lexicon(path: Path | None = None) -> dict[str, tuple[str, ...]]:
     """
     source = path or LEXICON
     try:
-        content = json.loads(source.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        content = read_json(source, unique=True)
+    except (OSError, ValueError) as error:
         raise ValueError(f'{source} cannot be read as JSON ({error}): give {{"category": ["word", …]}}') from error
     well_formed = isinstance(content, dict) and content
     for name, words in content.items() if well_formed else []:
-        if not isinstance(words, list) or not words or not all(isinstance(word, str) and word for word in words):
+        if (
+            not isinstance(words, list)
+            or not words
+            or not all(isinstance(word, str) and word.strip() for word in words)
+        ):
             raise ValueError(f"{source}: category {name!r} holds {words!r}: give a list of at least one word")
     if not well_formed:
         raise ValueError(f'{source} holds no categories: give {{"category": ["word", …]}}')
-    return {name: tuple(words) for name, words in content.items()}
+    return {name: tuple(dict.fromkeys(word.strip() for word in words)) for name, words in content.items()}
 
 
 def categories(tokenizer: PreTrainedTokenizerBase, lexicon: Mapping[str, tuple[str, ...]]) -> list[Category]:

@@ -6,13 +6,14 @@ between `["label"]` and `["end-section"]` (Venhoff et al. 2025); annotators drop
 looked up in the response itself, white space aside, and left out where it is not found.
 """
 
-import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from toolkit.harvest.records import objects_of
 
 SECTION = re.compile(r'\["((?!end-section)[^"\]]+)"\]((?:(?!\["[^"\]]+"\]).)*)\["end-section"\]', re.DOTALL)
 
@@ -54,18 +55,11 @@ def read_labelled_documents(path: Path) -> LabelledDocuments:
 
     Raises ValueError, with the line, for what is no such record, and for a file without any label.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"{path} cannot be read as text ({error}): give a .jsonl file of labelled documents"
-        ) from error
     documents, left_out = [], 0
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            document, missing = _document(_record(line, f"{path}, line {number}"), f"{path}, line {number}")
-            documents.append(document)
-            left_out += missing
+    for place, fields in objects_of(path):
+        document, missing = _document(fields, place)
+        documents.append(document)
+        left_out += missing
     counts = Counter(span.label for document in documents for span in document.spans)
     if not counts:
         raise ValueError(f"{path} holds no labelled spans: each record needs text and spans, or an annotated_response")
@@ -73,17 +67,7 @@ def read_labelled_documents(path: Path) -> LabelledDocuments:
     return LabelledDocuments(documents=tuple(documents), labels=labels, sections_left_out=left_out)
 
 
-def _record(line: str, where: str) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{where} is not JSON ({error.msg}): give one record a line") from error
-    if not isinstance(record, dict):
-        raise ValueError(f"{where} holds {type(record).__name__}, not a record: give one JSON object a line")
-    return record
-
-
-def _document(record: dict[str, Any], where: str) -> tuple[LabelledDocument, int]:
+def _document(record: Mapping[str, Any], where: str) -> tuple[LabelledDocument, int]:
     if isinstance(record.get("response"), str) and isinstance(record.get("annotated_response"), str):
         return _aligned(record["response"], SECTION.findall(record["annotated_response"]))
     if isinstance(record.get("text"), str) and isinstance(record.get("spans"), list):

@@ -12,6 +12,7 @@ from typing import Any
 
 from toolkit.artifacts import DiskFullError, as_json, digest, read_json_object, read_section, replace_text
 from toolkit.dictionaries.training import StepMetrics
+from toolkit.library_warnings import ToolkitWarning
 from toolkit.runs.checkpoints import Checkpoints
 
 RUN_FILES = (
@@ -74,10 +75,13 @@ class RunFolder:
     def begin(self, settings: Mapping[str, Any], origin: Mapping[str, Any], *, resume: bool) -> None:
         """Write down the run's settings and where it comes from; what another run left goes, unless it is resumed.
 
+        A run whose files of text were mended goes on with the next record by number, and a warning says so.
+
         Raises:
             ValueError: the run to resume had other models or data.
         """
         if resume and (self.path / "provenance.json").exists():
+            origin = self._with_mended_text(origin)
             for name in INPUTS:
                 before = self._section("provenance.json", name)
                 if before != json.loads(json.dumps(origin[name])):
@@ -89,6 +93,22 @@ class RunFolder:
             self._clear()
         self.write_json("config.json", self._other_settings() | {"run": settings})
         self.write_json("provenance.json", origin)
+
+    def _with_mended_text(self, origin: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The origin with the text's files as they were when the run began, where only their content has changed."""
+        before, now = self._section("provenance.json", "data"), origin["data"]
+        old, new = before.get("files", {}), now.get("files", {})
+        if old == new or old.keys() != new.keys() or before | {"files": new} != now:
+            return origin
+        changed = [path for path in new if new[path] != old[path]]
+        warnings.warn(
+            f"the text has changed since the run began ({', '.join(changed)}): it goes on with the record after the"
+            " last one read, by number; if records before that were added or removed, begin again with --overwrite",
+            category=ToolkitWarning,
+            stacklevel=2,
+        )
+        mended = {path: new[path] for path in changed}
+        return {**origin, "data": before, "mended": mended}
 
     def _other_settings(self) -> dict[str, Any]:
         return self.read_json("config.json") if (self.path / "config.json").exists() else {}
