@@ -18,8 +18,9 @@ from pathlib import Path
 from rich.console import Console
 
 from toolkit.artifacts import provenance
-from toolkit.organism.build import MODELS, build_model, publish
+from toolkit.organism.build import MODELS, PUBLISHED, WORK, build_model, publish
 from toolkit.organism.evaluation import evaluate
+from toolkit.outputs import OutputFolder
 from toolkit.runs.command_line import run_recipe
 from toolkit.terminal_text import harmless_console
 
@@ -36,6 +37,10 @@ class Config:
     """Training processes of one thread each; another number changes the weights in their last bits."""
     problems: int = 400
     """Held-out problems that each model is asked."""
+
+    def outputs(self) -> list[OutputFolder]:
+        """The folders that are written."""
+        return [OutputFolder(self.work, (WORK,)), OutputFolder(self.out, (PUBLISHED,))]
 
 
 def main(config: Config) -> None:

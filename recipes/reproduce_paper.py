@@ -18,7 +18,8 @@ if __name__ == "__main__":
     check_remote(sys.argv)  # what is imported next takes seconds
 
 from toolkit.findings.comparison import comparison_findings
-from toolkit.findings.reproduction import ReproductionConfig, experiments, reproduction_results
+from toolkit.findings.reproduction import COMPARISON, ReproductionConfig, experiments, reproduction_results
+from toolkit.outputs import OutputFolder
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings_page import render_findings, write_findings, write_results
 from toolkit.runs.command_line import run_recipe
@@ -39,10 +40,11 @@ def main(config: ReproductionConfig) -> None:
             parts[name] = find(subject)
         write_findings(config.out, parts[name], origin)
     results = reproduction_results(parts)
-    write_results(config.out / "results.json", results | {"provenance": origin})
     findings = comparison_findings(subject.config.pair, subject, parts, results)
     page = config.out / "comparison.html"
-    page.write_text(render_findings(findings, origin), encoding="utf-8")  # figures and numbers are written already
+    with OutputFolder(config.out, (COMPARISON,)).writing("results.json", page.name):
+        write_results(config.out / "results.json", results | {"provenance": origin})
+        page.write_text(render_findings(findings, origin), encoding="utf-8")  # figures and numbers are written already
     console.findings(findings)
     console.note(f"page: {page}")
     console.times(console.seconds)

@@ -20,7 +20,6 @@ if __name__ == "__main__":
 
 from toolkit.artifacts import provenance
 from toolkit.dictionaries.collectives import Ranks
-from toolkit.dictionaries.export import export_dictionary_learning
 from toolkit.harvest.documents import Corpus, open_corpus
 from toolkit.harvest.tokens import describe_documents
 from toolkit.models.pair import ModelPair
@@ -28,7 +27,7 @@ from toolkit.reports.console import RunConsole
 from toolkit.reports.page import write_report
 from toolkit.runs.command_line import led, run_main
 from toolkit.runs.evaluation import evaluate_crosscoder, stream_names
-from toolkit.runs.folder import RunFolder
+from toolkit.runs.folder import REPORT, RunFolder
 from toolkit.runs.ranks import on_own_device, open_ranks, share_out
 from toolkit.runs.remote_use import forecast, remote_record, traffic
 from toolkit.runs.settings import RunConfig, parse_command_line
@@ -90,9 +89,9 @@ def report(
 ) -> None:
     """Save the crosscoder, evaluate it, and say what came out."""
     crosscoder = run.crosscoder()
-    crosscoder.save_pretrained(folder.path)
+    folder.save_crosscoder(crosscoder, config.export)
     if config.export:
-        console.note(f"export: {export_dictionary_learning(crosscoder, folder.path / config.export)}")
+        console.note(f"export: {folder.path / config.export}")
 
     with folder.evaluating():
         with console.stage("loading models"):
@@ -103,7 +102,8 @@ def report(
         measured = evaluation.metrics(pair) | run.metrics() | remote_record(pair)
         folder.write_json("metrics.json", measured | {"seconds_by_stage": seconds})
         counts = {"masks": run.masks, "documents": run.documents}
-        page = write_report(folder.path, run_report(config, pair, evaluation, folder, **counts, seconds=seconds))
+        with folder.outputs.writing(*REPORT):
+            page = write_report(folder.path, run_report(config, pair, evaluation, folder, **counts, seconds=seconds))
 
     console.headline(headlines(evaluation, pair))
     if planted := planted_table(evaluation):

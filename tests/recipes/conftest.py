@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from toolkit.runs.command_line import run_main
+from toolkit.runs.command_line import led, run_main
 from toolkit.runs.settings import parse_command_line
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -48,7 +48,7 @@ def train() -> Callable[[list[str]], None]:
     assert spec.loader is not None
     recipe = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(recipe)
-    return lambda arguments: run_main(lambda: recipe.main(parse_command_line(arguments)))
+    return lambda arguments: run_main(lambda: led(recipe.main, parse_command_line(arguments)))
 
 
 @pytest.fixture

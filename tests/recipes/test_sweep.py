@@ -13,6 +13,7 @@ import pytest
 from rank_processes import call_recipe, start
 from torch.multiprocessing.spawn import ProcessExitedException
 
+from toolkit.runs.command_line import led
 from toolkit.runs.subject import FindingsConfig, Subject
 from toolkit.runs.sweep import parse_sweep
 
@@ -36,7 +37,7 @@ def swept(settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path
     folder.mkdir()
     with (folder / "said").open("w") as said, redirect_stdout(said):
         config = parse_sweep([*settings, "--export", "dictionary_learning", "--out", str(folder)])
-        runpy.run_path(str(RECIPE))["main"](config)
+        led(runpy.run_path(str(RECIPE))["main"], config)
     return folder
 
 

@@ -6,8 +6,9 @@ import torch
 
 from toolkit.artifacts import DiskFullError
 from toolkit.dictionaries.training import StepMetrics
+from toolkit.reports.page import CAPTIONS
 from toolkit.runs.checkpoints import Checkpoint
-from toolkit.runs.folder import RunFolder
+from toolkit.runs.folder import REPORT, RunFolder
 
 ORIGIN = {"command": "python", "sha256": {"file": "cafe"}, "data": {"source": "organism", "mix": (0.5, 0.5)}}
 SETTINGS = {"k": 20, "layers": (3, 5), "data": "organism"}
@@ -59,17 +60,42 @@ def test_resuming_takes_the_same_settings_and_names_others(tmp_path):
 def test_overwriting_removes_the_run_and_nothing_else(tmp_path):
     folder = start(tmp_path)
     folder.checkpoints.save(Checkpoint(step=1, tensors={"weights": torch.zeros(3)}, state={}))
-    for name in ("figures", "notes"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "a.png").touch()
-    for name in ("provenance.json", "metrics.json", "crosscoder.safetensors", "report.html", "thesis.tex"):
+    with folder.outputs.writing("provenance.json", "metrics.json", "crosscoder.safetensors", *REPORT):
+        (tmp_path / "figures").mkdir()
+        for name in ("provenance.json", "metrics.json", "crosscoder.safetensors", *REPORT):
+            (tmp_path / name).touch()
+    (tmp_path / "notes").mkdir()
+    for name in ("figures/mine.png", "notes/a.png", "thesis.tex"):
         (tmp_path / name).touch()
     again = reopen(tmp_path, overwrite=True, k=21)
     assert (tmp_path / "report.html").exists()  # nothing goes before all else is known to be well
     again.begin(SETTINGS | {"k": 21}, ORIGIN, resume=False)
-    left = ["config.json", "notes", "provenance.json", "thesis.tex"]
+    left = ["config.json", "figures", "notes", "provenance.json", "thesis.tex", "written.json"]
     assert sorted(path.name for path in tmp_path.iterdir()) == left
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["mine.png"]
     assert again.read_json("config.json")["run"]["k"] == 21
+
+
+def test_the_report_s_files_are_those_that_are_drawn():
+    assert ("report.html", *(f"figures/{name}.png" for name in CAPTIONS)) == REPORT
+
+
+def test_a_run_of_a_version_without_manifests_is_gone_on_with_or_replaced(tmp_path):
+    folder = start(tmp_path)
+    folder.begin(SETTINGS, ORIGIN, resume=True)
+    folder.checkpoints.save(Checkpoint(step=1, tensors={"weights": torch.zeros(3)}, state={}))
+    for name in ("report.html", "crosscoder.safetensors", "mine.html"):
+        (tmp_path / name).touch()
+    (tmp_path / "written.json").unlink()
+    with folder.outputs.held():
+        again = reopen(tmp_path, resume=True)
+        again.begin(SETTINGS, ORIGIN, resume=True)
+        assert again.checkpoints.newest_whole()
+    (tmp_path / "written.json").unlink()
+    with folder.outputs.held():
+        reopen(tmp_path, overwrite=True).begin(SETTINGS, ORIGIN, resume=False)
+    left = ["config.json", "mine.html", "provenance.json", "written.json"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".lock") == left
 
 
 @pytest.mark.parametrize("name", ["sha256", "data"])
@@ -105,7 +131,12 @@ def test_json_is_written_whole_and_leaves_nothing_beside_it(tmp_path):
     folder = start(tmp_path)
     folder.write_json("metrics.json", {"pair": "R1 – ‖x‖", "fve": 0.5})
     assert folder.read_json("metrics.json") == {"pair": "R1 – ‖x‖", "fve": 0.5}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "metrics.json", "metrics.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "config.json",
+        "metrics.json",
+        "metrics.jsonl",
+        "written.json",
+    ]
 
 
 def test_records_of_steps_taken_again_are_dropped_and_so_is_a_broken_line(tmp_path):

@@ -25,6 +25,7 @@ PAPER: dict[str, Any] = {"positions": "prefix", "select": "quantile", "place": "
 class AblationConfig(AblationSettings, FindingsConfig):
     """Take a category's latents out of both models and measure its words' logits, against two controls."""
 
+    FINDINGS = ("ablation",)
     out: Path = Path("runs/ablate")
     """Folder for the page, its figures and the JSON of results."""
     lexicon: Path | None = None

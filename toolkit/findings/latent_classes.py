@@ -25,6 +25,7 @@ LEAST_FIRINGS = 20
 class LatentClassesConfig(FindingsConfig):
     """Whose each latent is: decoder norms, latent scaling, and what the most exclusive ones fire on."""
 
+    FINDINGS = ("latent_classes",)
     out: Path = Path("runs/latent_classes")
     """Folder for the page, its figures and the JSON of results."""
     tokens: int = 100_000

@@ -36,6 +36,7 @@ DISTILLED, OTHER_TOKEN, BEYOND = "distilled", "other", f"distilled − {CONTROL}
 class LayerDivergenceConfig(TextConfig, ControlConfig):
     """How far the two models' residual streams are apart at each layer, on the same tokens."""
 
+    FINDINGS = ("layer_divergence",)
     out: Path = Path("runs/layer_divergence")
     """Folder for the page, its figures and the JSON of results."""
     tokens: int = 65_536

@@ -23,11 +23,17 @@ from toolkit.models.messages import UnusableError
 from toolkit.models.presets import find_pair
 from toolkit.models.tokenizer_files import load_tokenizer
 from toolkit.models.tokenizers import Clashes, check_same_tokens, describe_clashes, encode, well_formed
+from toolkit.outputs import Claim, OutputFolder
 from toolkit.reports.data_figures import length_bins, length_histogram
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table
+from toolkit.reports.findings_page import findings_claim
 from toolkit.tracking import track
 
 SPLITS = ("train", "held_out")
+TEXTS = Claim(
+    files=tuple(f"{split}.jsonl" for split in SPLITS),
+    signs={"prepared_data.json": ("question", "results", "provenance")},
+)
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 ENCODED_TOGETHER = 256
 LOST_PARTS = "kept without parts such as images"
@@ -73,6 +79,10 @@ class PrepareConfig:
         if self.documents is not None and self.documents < 1:
             raise ValueError(f"--documents {self.documents}: must be at least 1")
 
+    def outputs(self) -> list[OutputFolder]:
+        """The folder that is written."""
+        return [OutputFolder(self.out, (findings_claim("prepared_data"), TEXTS))]
+
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedData:
@@ -102,10 +112,11 @@ def prepare(config: PrepareConfig) -> PreparedData:
     with TemporaryDirectory(dir=config.out) as folder:
         paths = {split: Path(folder) / f"{split}.jsonl" for split in SPLITS}
         lengths = _write(config, paths, _checked(texts, tokenizer, clashes))
-        for split, path in paths.items():
-            (config.out / path.name).unlink(missing_ok=True)
-            if lengths[split]:
-                path.replace(config.out / path.name)
+        with OutputFolder(config.out, (TEXTS,)).writing(*(path.name for path in paths.values())):
+            for split, path in paths.items():
+                (config.out / path.name).unlink(missing_ok=True)
+                if lengths[split]:
+                    path.replace(config.out / path.name)
     return PreparedData(lengths=lengths, left_out=dict(left_out), distilled=sources.distilled)
 
 

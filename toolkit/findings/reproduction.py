@@ -22,6 +22,7 @@ from toolkit.findings.word_geometry import WordGeometryConfig, measure_word_geom
 from toolkit.findings.word_geometry_report import word_geometry_findings
 from toolkit.interventions.steering_study import Toward
 from toolkit.latents.categories import load_lexicon
+from toolkit.outputs import Claim
 from toolkit.reports.findings import Findings
 from toolkit.runs.control import ControlConfig
 from toolkit.runs.evaluation import evaluate_crosscoder
@@ -29,6 +30,7 @@ from toolkit.runs.subject import FindingsConfig, Subject
 from toolkit.runs.summary import headlines, planted_table
 
 SHORTER = ("deductive",)
+COMPARISON = Claim(files=("results.json", "comparison.html"), signs={"results.json": ("nrn", "provenance")})
 STRENGTHS = (-0.2, -0.1, -0.025, 0.025, 0.1, 0.2)
 
 
@@ -36,6 +38,16 @@ STRENGTHS = (-0.2, -0.1, -0.025, 0.025, 0.1, 0.2)
 class ReproductionConfig(FindingsConfig, ControlConfig):
     """Run every experiment of the paper on one pair, and set the numbers beside the published ones or the truth."""
 
+    FINDINGS = (
+        "reconstruction",
+        "latent_classes",
+        "ablation",
+        "ablation_paper",
+        "steering",
+        "word_geometry",
+        "layer_divergence",
+    )
+    OTHERS = (COMPARISON,)
     out: Path = Path("runs/reproduce_paper")
     """Folder for results.json, the page that compares, and a page for each experiment."""
     tokens: int = 131_072

@@ -35,6 +35,7 @@ HESITATION = "self-reflection"
 class SteeringConfig(FindingsConfig):
     """Steer answers with latents, against random directions picked on the same development questions."""
 
+    FINDINGS = ("steering",)
     out: Path = Path("runs/steer")
     """Folder for the page, its figures and the JSON of results."""
     latents: tuple[int, ...] = ()

@@ -23,8 +23,10 @@ from toolkit.models.presets import CHECKOUT
 from toolkit.models.scoring import row_losses
 from toolkit.models.tokenizer_files import load_tokenizer
 from toolkit.models.tracing import TracedModel
+from toolkit.outputs import OutputFolder
 from toolkit.reports.data_figures import estimates_by_name
 from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Headline, Table
+from toolkit.reports.findings_page import findings_claim
 from toolkit.runs.models import ModelAccess
 from toolkit.tracking import track
 
@@ -59,6 +61,10 @@ class TokenizerEvaluationConfig(ModelAccess):
         for name, least in (("documents", 2), ("characters", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"--{name} {getattr(self, name)}: must be at least {least}")
+
+    def outputs(self) -> list[OutputFolder]:
+        """The folder that is written."""
+        return [OutputFolder(self.out, (findings_claim("tokenizer_evaluation"),))]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,14 +20,19 @@ from toolkit.latents.firing import FiringCounts
 from toolkit.latents.logit_lens import logit_lens
 from toolkit.latents.windows import Window
 from toolkit.leaving_out import check_any, measurable
+from toolkit.outputs import Claim
 from toolkit.reports.findings import Findings, Headline, left_out_tables
-from toolkit.reports.latent_browser import BrowserFacts
+from toolkit.reports.latent_browser import BROWSER, BrowserFacts
 from toolkit.runs.streams import fitting_tokens, open_tokens
 from toolkit.runs.subject import FindingsConfig, Subject, check_alive
 from toolkit.runs.summary import mean_nrn_headline
 
 LARGEST_CODES = 2**27
 SCALING_TOKENS = 32_768
+EXAMPLES = Claim(
+    changing=("examples.sqlite", "examples.sqlite-wal", "examples.sqlite-shm"),
+    signs={"top_examples.json": ("question", "results", "provenance")},
+)
 TEXT_FIELDS = ("data", "text_field", "mix", "row_length", "keep_position_0", "drop_tokens", "outlier_factor", "seed")
 
 
@@ -35,6 +40,7 @@ TEXT_FIELDS = ("data", "text_field", "mix", "row_length", "keep_position_0", "dr
 class TopExamplesConfig(FindingsConfig):
     """Which text makes latents fire, strongest and at all strengths, and which tokens they promote."""
 
+    FINDINGS, OTHERS = ("top_examples",), (BROWSER, EXAMPLES)
     out: Path = Path("runs/top_examples")
     """Folder for examples.sqlite, the browser, the page and the JSON; an examples.sqlite there is gone on with."""
     latents: tuple[int, ...] = ()

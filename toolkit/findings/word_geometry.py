@@ -30,6 +30,7 @@ FEWEST_PAIRS = 8  # of fewer, too many resamples hold no four pairs to compare
 class WordGeometryConfig(ControlConfig):
     """Parallelogram loss of word pairs in both models, against shuffled pairs."""
 
+    FINDINGS = ("word_geometry",)
     out: Path = Path("runs/word_geometry")
     """Folder for the page, its figures and the JSON of results."""
     words: tuple[str, ...] = ()

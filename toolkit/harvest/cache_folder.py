@@ -4,18 +4,17 @@ import errno
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from toolkit.artifacts import DiskFullError, explaining_a_full_disk, read_json_object, replace_text, sha256
 from toolkit.harvest.cache_shards import GrowingShard, Shard, read_chunks
 from toolkit.harvest.cache_types import CacheType, StoredChunk
+from toolkit.outputs import LOCK, locked
 
-INDEX, LOCK = "index.json", "writing.lock"
+INDEX = "index.json"
 REPAIR = "call recipes/cache_activations.py with the settings that made it and --repair"
 
 
@@ -76,7 +75,7 @@ class CacheFolder:
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"--cache {self.path} is a file: give a folder")
         names = sorted(each.name for each in self.path.iterdir()) if self.path.exists() else []
-        others = [name for name in names if name != LOCK and not name.endswith(".tmp")]  # those a kill may leave
+        others = [name for name in names if name not in {LOCK, *(each.name for each in self._left_behind())}]
         if others:
             raise ValueError(
                 f"--cache {self.path} holds other things ({', '.join(others[:3])}) and no {INDEX}: give a folder"
@@ -128,30 +127,31 @@ class CacheFolder:
 
         Raises ValueError where another process writes, or where nobody may.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / LOCK, timeout=0, thread_local=False)
-            lock.acquire()
-        except Timeout:
-            raise ValueError(
-                f"another process writes to the cache {self.path} (it holds {self.path / LOCK}): wait for it, or give"
-                " --cache another folder"
-            ) from None
-        except OSError as error:
-            raise ValueError(
-                f"--cache {self.path} cannot be written to ({error.strerror}): {self.tokens:,} tokens are stored; ask"
-                " for no more, or give a folder that you may write to"
-            ) from error
-        try:
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(self.path, self._busy))
+            except OSError as error:
+                raise ValueError(
+                    f"--cache {self.path} cannot be written to ({error.strerror}): {self.tokens:,} tokens are stored;"
+                    " ask for no more, or give a folder that you may write to"
+                ) from error
             self.reload()
-            for left_behind in self.path.glob("*.tmp"):
+            for left_behind in self._left_behind():
                 left_behind.unlink()
             if self.begin is None:
                 self.begin = dict(begin)
                 self._write_index()
             yield
-        finally:
-            lock.release()
+
+    def _busy(self) -> str:
+        return (
+            f"another process writes to the cache {self.path} (it holds {self.path / LOCK}): wait for it, or give"
+            " --cache another folder"
+        )
+
+    def _left_behind(self) -> list[Path]:
+        """What a kill may leave in the middle of writing."""
+        return [*self.path.glob("shard-*.tmp"), *self.path.glob("again.tmp"), *self.path.glob(f".{INDEX}.tmp")]
 
     def append(self, shard: GrowingShard) -> None:
         """Write one more shard, then the index; only within `writing`."""

@@ -11,6 +11,11 @@ def n_processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def is_first() -> bool:
+    """Whether this process is the first of them, or alone."""
+    return n_processes() == 1 or os.environ.get("RANK") == "0"
+
+
 def own_device() -> str:
     """The device of this process among those of its machine; raises `ValueError` where they are too few."""
     if not torch.cuda.is_available():

@@ -1,6 +1,5 @@
 """Builds the organism: a base model, the distilled model, and a control with as much extra training."""
 
-import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -9,11 +8,12 @@ import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
 
-from toolkit.artifacts import sha256
+from toolkit.artifacts import sha256, write_json
 from toolkit.organism.corpus import Mix, documents
 from toolkit.organism.packing import pack
 from toolkit.organism.tokenizer import FROZEN_TOKENIZER, load_tokenizer
 from toolkit.organism.training import PhaseConfig, new_model, train_phase
+from toolkit.outputs import Claim, OutputFolder
 
 BASE = PhaseConfig(tokens=9_216_000, matrix_lr=0.005, other_lr=0.0025, seed=1)
 DISTILLED = PhaseConfig(tokens=4_352_000, matrix_lr=0.003, other_lr=0.0015, seed=2)
@@ -24,6 +24,10 @@ MODELS: dict[str, tuple[PhaseConfig, Mix, str | None]] = {
     "distilled": (DISTILLED, "distilled", "base"),
     "control": (CONTROL, "base", "base"),
 }
+WORK = Claim(changing=tuple(f"{name}/{files}" for name in MODELS for files in ("*", "training/*")))
+PUBLISHED = Claim(
+    files=("manifest.json", *(f"{name}/*" for name in MODELS)), signs={"manifest.json": ("training", "sha256")}
+)
 
 
 def build_model(name: str, work: Path, processes: int) -> Path:
@@ -55,13 +59,14 @@ def _save(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: P
 
 def publish(work: Path, out: Path, manifest: dict[str, object]) -> None:
     """Copy the finished checkpoints to `out`, with a manifest of their hashes."""
-    files: dict[str, str] = {}
-    for name in MODELS:
-        (out / name).mkdir(parents=True, exist_ok=True)
-        for path in sorted((work / name).iterdir()):
-            if path.is_file():
-                shutil.copyfile(path, out / name / path.name)
-                files[f"{name}/{path.name}"] = sha256(path)
-    training = {name: asdict(config) for name, (config, _, _) in MODELS.items()}
-    content = manifest | {"training": training, "sha256": files}
-    (out / "manifest.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    models = {
+        f"{name}/{path.name}": path for name in MODELS for path in sorted((work / name).iterdir()) if path.is_file()
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    with OutputFolder(out, (PUBLISHED,)).writing("manifest.json", *models):
+        for name, path in models.items():
+            (out / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, out / name)
+        training = {name: asdict(config) for name, (config, _, _) in MODELS.items()}
+        files = {name: sha256(path) for name, path in models.items()}
+        write_json(out / "manifest.json", manifest | {"training": training, "sha256": files})

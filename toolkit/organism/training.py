@@ -114,7 +114,7 @@ def _worker(
             _save(model, optimizers, done, folder)
             seconds = time.monotonic() - started
             record = {"step": done, "steps": config.steps, "loss": loss.item(), "seconds": round(seconds, 1)}
-            with (folder / "log.jsonl").open("a") as log:
+            with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps(record) + "\n")
     dist.destroy_process_group()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.artifacts import write_json
+from toolkit.outputs import Claim, OutputFolder
 from toolkit.reports.console import RunConsole
 from toolkit.reports.drawing import save_pngs
 from toolkit.reports.findings import Estimate, Findings, SideBySide
@@ -33,14 +34,26 @@ def write_findings(folder: Path, findings: Findings, provenance: Mapping[str, An
     """Write `<name>.json`, `figures/<name>_<chart>.png` and `<name>.html` into `folder`; return the page's path.
 
     The JSON file holds the question, the results and the provenance, as `write_results` writes them.
+    Raises ValueError for files of these names that earlier findings did not leave so.
     """
     folder.mkdir(parents=True, exist_ok=True)
     content = {"question": findings.question, "results": findings.results, "provenance": provenance}
-    write_results(folder / f"{findings.name}.json", content)
-    save_pngs(folder / "figures", {f"{findings.name}_{chart.slug}": chart.figure for chart in findings.charts})
-    page = folder / f"{findings.name}.html"
-    page.write_text(render_findings(findings, provenance), encoding="utf-8")
-    return page
+    figures = {f"{findings.name}_{chart.slug}": chart.figure for chart in findings.charts}
+    page, numbers = f"{findings.name}.html", f"{findings.name}.json"
+    outputs = OutputFolder(folder, (findings_claim(findings.name),))
+    with outputs.writing(page, numbers, *(f"figures/{name}.png" for name in figures)):
+        write_results(folder / numbers, content)
+        save_pngs(folder / "figures", figures)
+        (folder / page).write_text(render_findings(findings, provenance), encoding="utf-8")
+    return folder / page
+
+
+def findings_claim(name: str) -> Claim:
+    """The files of findings of that name."""
+    return Claim(
+        files=(f"{name}.json", f"{name}.html", f"figures/{name}_*.png"),
+        signs={f"{name}.json": ("question", "results", "provenance")},
+    )
 
 
 def write_results(path: Path, content: Mapping[str, Any]) -> None:

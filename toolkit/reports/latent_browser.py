@@ -11,11 +11,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from toolkit.outputs import Claim, OutputFolder
 from toolkit.reports.markup import document, pairs, section
 from toolkit.terminal_text import harmless
 
 SHARD = 64  # latents a file
 INLINE_BYTES = 4_000_000
+BROWSER = Claim(
+    files=("latents.html",),
+    changing=("latents/[0-9][0-9][0-9][0-9].js",),
+    signs={"top_examples.json": ("question", "results", "provenance")},
+)
 ASSETS = Path(__file__).parent
 
 
@@ -93,7 +99,8 @@ def write_browser(folder: Path, latents: Iterable[LatentEntry], about: BrowserFa
     inline = shards.finish()
     data = {"categories": categories or (), "shard": SHARD, "inline": inline is not None, "columns": columns}
     page = folder / "latents.html"
-    page.write_text(_render(about, _script_safe(data), inline or []), encoding="utf-8")
+    with OutputFolder(folder, (BROWSER,)).writing(page.name):
+        page.write_text(_render(about, _script_safe(data), inline or []), encoding="utf-8")
     return page
 
 
@@ -118,7 +125,7 @@ class _Shards:
         self._close()
         if self.n_written:
             self._write()
-        for old in self.folder.glob("*.js"):
+        for old in self.folder.glob("[0-9][0-9][0-9][0-9].js"):
             if int(old.stem) >= self.n_written:
                 old.unlink()
         return None if self.n_written else self.held

@@ -10,6 +10,7 @@ import torch
 from toolkit.harvest.cache import CachedActivations
 from toolkit.harvest.cache_folder import CacheFolder
 from toolkit.harvest.residual import AHEAD
+from toolkit.outputs import OutputFolder
 from toolkit.reports.formatting import compact
 from toolkit.runs.interrupts import Interrupted, InterruptGuard
 from toolkit.runs.settings import RunConfig
@@ -29,6 +30,10 @@ class CacheConfig(RunConfig):
     """Folder of the cache; one that holds a part of it is added to."""
     repair: bool = False
     """Harvest again the shards of --cache that are missing or corrupt, and nothing else."""
+
+    def outputs(self) -> list[OutputFolder]:
+        """None: a cache looks after its folders itself."""
+        return []
 
     @property
     def tokens_read(self) -> int:

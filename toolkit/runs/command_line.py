@@ -3,9 +3,9 @@
 import shlex
 import sys
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
-from typing import Literal, TypeVar
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import tyro
 from accelerate.utils.memory import should_reduce_batch_size
@@ -14,9 +14,10 @@ from rich.markup import escape
 
 from toolkit.dictionaries.non_finite import NonFiniteError
 from toolkit.library_warnings import hide_library_warnings
-from toolkit.models.processes import n_processes
+from toolkit.models.processes import is_first, n_processes
 from toolkit.models.tensor_parallel import leading
 from toolkit.models.transport import RemoteJobError
+from toolkit.outputs import OutputFolder
 from toolkit.runs.interrupts import Interrupted
 from toolkit.runs.models import ModelAccess
 from toolkit.terminal_text import harmless
@@ -32,10 +33,26 @@ def run_recipe(main: Callable[[Config], None], config: type[Config], *, again: A
     run_main(lambda: led(main, tyro.cli(config, config=options)), again=again)
 
 
+@runtime_checkable
+class Writing(Protocol):
+    """Settings that say which folders are written."""
+
+    def outputs(self) -> Sequence[OutputFolder]:
+        """Those folders, and what is written in them."""
+
+
 def led(main: Callable[[Config], None], config: Config) -> None:
-    """Run `main`, with the other processes at its service where the settings split layers over them."""
+    """Run `main` as the only writer of its folders, of which the first process of a launcher's takes care.
+
+    Where the settings split layers over processes, the others are at its service.
+    """
     split = isinstance(config, ModelAccess) and config.tensor_parallel
-    with leading() if split else nullcontext():
+    with ExitStack() as around:
+        if split:
+            around.enter_context(leading())
+        if isinstance(config, Writing) and is_first():
+            for folder in config.outputs():
+                around.enter_context(folder.held())
         main(config)
 
 

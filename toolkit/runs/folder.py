@@ -11,19 +11,27 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.artifacts import DiskFullError, as_json, digest, read_json_object, read_section, replace_text
+from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.dictionaries.export import export_dictionary_learning
+from toolkit.dictionaries.storage import CONFIG_FILE, WEIGHTS_FILE
 from toolkit.dictionaries.training import StepMetrics
 from toolkit.library_warnings import ToolkitWarning
+from toolkit.outputs import Claim, OutputFolder
 from toolkit.runs.checkpoints import Checkpoints
 
-RUN_FILES = (
-    "config.json",
-    "provenance.json",
-    "metrics.json",
-    "metrics.jsonl",
-    "crosscoder.safetensors",
+REPORT = (
     "report.html",
+    "figures/nrn_histogram.png",
+    "figures/cosine_against_nrn.png",
+    "figures/training_curves.png",
+    "figures/firing_histogram.png",
 )
-RUN_FOLDERS = ("checkpoints", "figures", "dictionary_learning")
+EXPORT = ("dictionary_learning/model.safetensors", "dictionary_learning/config.json")
+RUN = Claim(
+    files=("config.json", "provenance.json", "metrics.json", "crosscoder.safetensors", *REPORT, *EXPORT),
+    changing=("metrics.jsonl", "checkpoints/step-*/*"),
+    signs={"config.json": ("run",), "provenance.json": ("command", "sha256", "data")},
+)
 INPUTS = ("sha256", "data")
 RECORD_FIELDS = {each.name for each in fields(StepMetrics)}
 
@@ -34,6 +42,11 @@ class RunFolder:
 
     path: Path
     keep: int = 2
+
+    @property
+    def outputs(self) -> OutputFolder:
+        """The folder, and the files of a run in it."""
+        return OutputFolder(self.path, (RUN,))
 
     @classmethod
     def open(
@@ -90,7 +103,7 @@ class RunFolder:
                         " give the same ones, or another --out"
                     )
         elif not resume:
-            self._clear()
+            self.outputs.clear()
         self.write_json("config.json", self._other_settings() | {"run": settings})
         self.write_json("provenance.json", origin)
 
@@ -117,13 +130,6 @@ class RunFolder:
         """Whether a step was taken or a result written: settings alone are no loss."""
         return any((self.path / name).exists() for name in ("metrics.jsonl", "crosscoder.safetensors", "checkpoints"))
 
-    def _clear(self) -> None:
-        for name in RUN_FILES:
-            (self.path / name).unlink(missing_ok=True)
-        for name in RUN_FOLDERS:
-            if (self.path / name).is_dir():
-                shutil.rmtree(self.path / name)
-
     def _check_settings(self, settings: Mapping[str, Any]) -> None:
         saved = self._section("config.json", "run")
         wanted = json.loads(json.dumps(settings))
@@ -136,8 +142,16 @@ class RunFolder:
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file in one move."""
-        with self.checkpoints.explaining_a_full_disk():
+        with self.checkpoints.explaining_a_full_disk(), self.outputs.writing(name):
             replace_text(self.path / name, as_json(content))
+
+    def save_crosscoder(self, crosscoder: Crosscoder, export: str | None) -> None:
+        """Write the crosscoder, and once more for another library where there is one to `export` to."""
+        with self.checkpoints.explaining_a_full_disk(), self.outputs.writing(WEIGHTS_FILE, CONFIG_FILE):
+            crosscoder.save_pretrained(self.path)
+        if export:
+            with self.checkpoints.explaining_a_full_disk(), self.outputs.writing(*EXPORT):
+                export_dictionary_learning(crosscoder, self.path / export)
 
     def _section(self, name: str, key: str) -> dict[str, Any]:
         """The object under `key` in a JSON file of the run; empty where there is no such file."""

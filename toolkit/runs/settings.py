@@ -11,6 +11,8 @@ from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.export import require_exportable
 from toolkit.harvest.cache_types import CacheType
 from toolkit.harvest.documents import EMBEDDED, PAPER_MIX
+from toolkit.outputs import OutputFolder
+from toolkit.runs.folder import RUN
 from toolkit.runs.models import NOT_OF_THE_RESULT, ModelsChoice
 from toolkit.runs.remote_start import hosted_pair, value_of
 
@@ -97,6 +99,10 @@ class RunConfig(ModelsChoice):
             raise ValueError(f"--mix {self.mix}: give two probabilities that add up to 1")
         if self.export:
             require_exportable(self.training.sparsity)
+
+    def outputs(self) -> list[OutputFolder]:
+        """The folders that the run writes."""
+        return [OutputFolder(self.out, (RUN,))]
 
     def settings(self) -> dict[str, Any]:
         """What decides the result: all fields but where the run lies, where it runs and how it starts."""

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 
@@ -23,6 +23,8 @@ from toolkit.latents.firing import FiringCounts
 from toolkit.leaving_out import TooFewError
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import CHECKOUT, find_pair
+from toolkit.outputs import Claim, OutputFolder
+from toolkit.reports.findings_page import findings_claim
 from toolkit.runs.models import ModelsChoice
 from toolkit.runs.remote_start import check_hosted, hosted_pair
 from toolkit.runs.settings import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
@@ -43,6 +45,15 @@ class ModelsConfig(ModelsChoice):
     """Folder for the page, its figures and the JSON of results."""
     seed: int = 0
     """Seed of every draw: positions, controls, resamples."""
+
+    FINDINGS: ClassVar[tuple[str, ...]]
+    """Names of the findings that are written."""
+    OTHERS: ClassVar[tuple[Claim, ...]] = ()
+    """What is written beside them."""
+
+    def outputs(self) -> list[OutputFolder]:
+        """The folder that is written."""
+        return [OutputFolder(self.out, (*map(findings_claim, self.FINDINGS), *self.OTHERS))]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,6 @@
 """Several crosscoders trained from one stream of activations, each of them as if it were trained alone."""
 
 import json
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
@@ -17,13 +16,14 @@ from toolkit.dictionaries import schedules
 from toolkit.dictionaries.collectives import Ranks
 from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.dictionaries.export import export_dictionary_learning
 from toolkit.dictionaries.training import StepMetrics
 from toolkit.harvest.documents import Corpus
 from toolkit.models.pair import ModelPair
+from toolkit.outputs import OutputFolder
+from toolkit.reports.findings_page import findings_claim
 from toolkit.reports.page import write_report
 from toolkit.runs.evaluation import evaluate_crosscoder
-from toolkit.runs.folder import RunFolder
+from toolkit.runs.folder import REPORT, RUN, RunFolder
 from toolkit.runs.settings import RunConfig, parse_command_line
 from toolkit.runs.summary import run_header, run_report
 from toolkit.runs.training_run import TrainingRun
@@ -76,6 +76,25 @@ class SweepConfig(RunConfig):
         """The crosscoders to train, by name."""
         return self.swept.plans(self.training)
 
+    def replaced(self) -> list[OutputFolder]:
+        """The crosscoders that only the sweep to be replaced had.
+
+        Raises ValueError where its config.json names what is no folder of a sweep.
+        """
+        settings = self.out / "config.json"
+        if not (self.overwrite and settings.exists()):
+            return []
+        swept = read_section(settings, "run").get("swept", {})
+        if not _is_swept(swept):
+            raise ValueError(f"{settings} names crosscoders that no sweep has ({swept}): give another --out")
+        names = {_name(values) for values in _combinations(swept)} - self.plans.keys()
+        return [_folder(self.out / name) for name in sorted(names) if (self.out / name).exists()]
+
+    def outputs(self) -> list[OutputFolder]:
+        """The folders that the sweep writes."""
+        own = OutputFolder(self.out, (RUN, findings_claim("sweep")))
+        return [own, *(_folder(self.out / name) for name in self.plans), *self.replaced()]
+
     def alone(self, name: str) -> RunConfig:
         """The settings with which one of them is trained alone."""
         common = {each.name: getattr(self, each.name) for each in fields(RunConfig)}
@@ -110,9 +129,8 @@ def open_folders(
     folders = [RunFolder.open(each.out, each.settings(), keep=each.keep_checkpoints, **choice) for each in configs]
     ranks.wait()  # until all have looked into them
     if ranks.is_first:
-        if config.overwrite:
-            for name in _names_before(folders[0]) - config.plans.keys():
-                shutil.rmtree(config.out / name, ignore_errors=True)
+        for only_before in config.replaced():
+            only_before.remove()
         for folder, each in zip(folders, configs, strict=True):
             folder.begin(each.settings(), origin, resume=config.resume)
     return folders[0], dict(zip(config.plans, folders[1:], strict=True))
@@ -126,10 +144,7 @@ def save_crosscoders(config: SweepConfig, run: TrainingRun, folders: Mapping[str
             continue
         own = [{key: value for key, value in each.items() if key != "plan"} for each in records if _is_of(each, name)]
         replace_text(folder.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in own))
-        crosscoder = run.crosscoder(name)
-        crosscoder.save_pretrained(folder.path)
-        if config.export:
-            export_dictionary_learning(crosscoder, folder.path / config.export)
+        folder.save_crosscoder(run.crosscoder(name), config.export)
 
 
 def evaluate_saved(
@@ -147,7 +162,8 @@ def evaluate_saved(
             evaluation = evaluate_crosscoder(config, pair, corpus, crosscoder)
             seconds = run.seconds_by_stage()
             counts = {"masks": run.masks, "documents": run.documents}
-            write_report(folder.path, run_report(config, pair, evaluation, folder, **counts, seconds=seconds))
+            with folder.outputs.writing(*REPORT):
+                write_report(folder.path, run_report(config, pair, evaluation, folder, **counts, seconds=seconds))
             metrics = evaluation.metrics(pair) | run.metrics() | {"seconds_by_stage": seconds}
             folder.write_json("metrics.json", metrics)
     except Exception as error:
@@ -160,17 +176,25 @@ def _is_of(record: Mapping[str, Any], name: str) -> bool:
     return bool(record.get("plan", name) == name)
 
 
+def _is_swept(content: Any) -> bool:
+    """Whether this is `SweptValues` as JSON, so that folders' names come of it."""
+    names = {each.name for each in fields(SweptValues)}
+    return isinstance(content, dict) and all(
+        name in names and isinstance(values, list) and all(isinstance(each, int | float) for each in values)
+        for name, values in content.items()
+    )
+
+
+def _folder(path: Path) -> OutputFolder:
+    """The run folder of one crosscoder; raises ValueError for a link, which may lead anywhere."""
+    if path.is_symlink():
+        raise ValueError(f"{path} is a link: move it away, or give --out another folder")
+    return OutputFolder(path, (RUN,))
+
+
 def mean_fve(steps: Sequence[StepMetrics]) -> tuple[float, ...]:
     """Variance explained in one step, per stream, as the mean over crosscoders."""
     return tuple(fmean(values) for values in zip(*(step.fve for step in steps), strict=True))
-
-
-def _names_before(folder: RunFolder) -> set[str]:
-    """The crosscoders of the sweep that the folder holds, by name; none where it holds no sweep."""
-    if not (folder.path / "config.json").exists():
-        return set()
-    swept = read_section(folder.path / "config.json", "run").get("swept", {})
-    return {_name(values) for values in _combinations(swept)}
 
 
 def _combinations(swept: Mapping[str, Iterable[Any]]) -> list[dict[str, Any]]:

@@ -1,0 +1,243 @@
+"""A folder that a recipe writes: by one process at a time, which touches no file that was not written there before.
+
+`written.json` in it lists those files, each with its sha256.
+"""
+
+import os
+import shlex
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from toolkit.artifacts import read_json_object, sha256, write_json
+
+MANIFEST, LOCK = "written.json", "writing.lock"
+SHOWN = 3
+
+Listed = dict[str, str | None]
+"""Names or patterns to the sha256 of what was written, or None where the content changes without a word."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """The files that a kind of run writes, as patterns of names in its folder; `*` stands for no slash."""
+
+    files: tuple[str, ...] = ()
+    """Written once a run."""
+    changing: tuple[str, ...] = ()
+    """Written again and again: any content of theirs is the run's."""
+    signs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """JSON files and their keys by which a folder without a manifest is known: earlier versions wrote none."""
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """All patterns."""
+        return self.files + self.changing
+
+
+@dataclass(frozen=True)
+class OutputFolder:
+    """A folder, and what a run writes in it."""
+
+    path: Path
+    claims: tuple[Claim, ...]
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """What is claimed, each pattern once."""
+        return tuple(dict.fromkeys(pattern for claim in self.claims for pattern in claim.patterns))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Be the folder's only writer in the block; the folder is made if need be, and goes if it stays empty.
+
+        Raises:
+            ValueError: another process writes to it; or it holds files of such names that no run wrote, or that were
+            changed since; or it cannot be written to.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"{self.path} is a file, not a folder: give --out another path")
+        if not (self.path / LOCK).exists():
+            self.check()  # and leave nothing in a folder that is refused
+        with locked(self.path, self._busy):
+            self.check()
+            self._write(self._listed())
+            try:
+                yield
+            finally:
+                self._delete_if_empty()
+
+    def check(self, *names: str) -> None:
+        """Raise ValueError for files, of these names or of all that are claimed, that may not be replaced."""
+        listed = self._listed()
+        found = self._found() if not names else [name for name in names if os.path.lexists(self.path / name)]
+        wrong = {name: why for name in found if (why := self._objection(name, listed))}
+        if wrong:
+            shown = ", ".join(f"{name} ({why})" for name, why in list(wrong.items())[:SHOWN])
+            more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+            raise ValueError(
+                f"{self.path} holds what would be replaced and is not this recipe's: {shown}{more}: move it away, or"
+                " give --out another folder"
+            )
+
+    @contextmanager
+    def writing(self, *names: str) -> Iterator[None]:
+        """Write these files in the block, or remove them; then they are listed as they are.
+
+        Raises ValueError as `check`, before the block.
+        """
+        for name in names:
+            assert _matches(name, self.patterns), f"{name} is not claimed"
+        self.check(*names)
+        self._write(self._listed() | dict.fromkeys(names))
+        yield
+        listed = self._listed()
+        for name in names:
+            if not (self.path / name).is_file():
+                listed.pop(name)
+            elif not _matches(name, self._changing):
+                listed[name] = sha256(self.path / name)
+        self._write(listed)
+
+    def clear(self) -> None:
+        """Delete all claimed files, and folders that are then empty.
+
+        Raises ValueError as `check`, before anything is deleted.
+        """
+        self.check()
+        for name in self._found():
+            (self.path / name).unlink()
+            for parent in list(PurePosixPath(name).parents)[:-1]:
+                if any((self.path / parent).iterdir()):
+                    break
+                (self.path / parent).rmdir()
+        self._write({name: digest for name, digest in self._listed().items() if not _matches(name, self.patterns)})
+
+    def remove(self) -> None:
+        """Clear the folder, and delete it where nothing else is in it."""
+        self.clear()
+        self._delete_if_empty()
+
+    def _delete_if_empty(self) -> None:
+        if self.path.exists() and {each.name for each in self.path.iterdir()} <= {MANIFEST, LOCK}:
+            for name in (MANIFEST, LOCK):
+                (self.path / name).unlink(missing_ok=True)
+            self.path.rmdir()
+
+    @property
+    def _changing(self) -> tuple[str, ...]:
+        return tuple(pattern for claim in self.claims for pattern in claim.changing)
+
+    def _found(self) -> list[str]:
+        """The claimed files that exist, and links and files that stand in their way."""
+        found = (name for pattern in self.patterns for name in _expand(self.path, pattern.split("/")))
+        return list(dict.fromkeys(found))
+
+    def _objection(self, name: str, listed: Listed) -> str | None:
+        """Why a file may not be replaced, if so."""
+        for place in (*PurePosixPath(name).parents, PurePosixPath(name)):
+            if place.name and (self.path / place).is_symlink():
+                return "a link"
+        if name in listed:
+            digest = listed[name]
+        elif any(_matches(name, (each,)) for each, digest in listed.items() if digest is None):
+            digest = None
+        else:
+            return "not written by it"
+        if not (self.path / name).is_file() or (digest is not None and sha256(self.path / name) != digest):
+            return "changed since it was written"
+        return None
+
+    def _listed(self) -> Listed:
+        listed = self._manifest().get("files", {})
+        if not isinstance(listed, dict):
+            raise ValueError(f"{self.path / MANIFEST} is no list of files: give --out another folder")
+        for name, digest in listed.items():
+            if not {"", ".", ".."}.isdisjoint(name.split("/")) or "\\" in name or not isinstance(digest, str | None):
+                raise ValueError(
+                    f"{self.path / MANIFEST} lists {name!r}, which is no file inside its folder: give --out another"
+                    " folder"
+                )
+        for claim in self.claims:
+            if not any(name in claim.patterns or _matches(name, claim.patterns) for name in listed):
+                listed |= dict.fromkeys(claim.patterns if self._is_of_before(claim) else ())
+        return listed
+
+    def _is_of_before(self, claim: Claim) -> bool:
+        """Whether a version that wrote no manifest left the files that are claimed."""
+        try:
+            contents = {name: read_json_object(self.path / name) for name in claim.signs}
+        except (OSError, ValueError):
+            return False
+        return bool(contents) and all(contents[name].keys() >= set(keys) for name, keys in claim.signs.items())
+
+    def _manifest(self) -> dict[str, Any]:
+        path = self.path / MANIFEST
+        return read_json_object(path) if path.exists() else {}
+
+    def _write(self, listed: Listed) -> None:
+        writer = {
+            "process": os.getpid(),
+            "host": socket.gethostname(),
+            "command": shlex.join([Path(sys.executable).name, *sys.argv]),
+        }
+        files = dict.fromkeys(self._changing) | listed
+        write_json(self.path / MANIFEST, {"writer": writer, "files": dict(sorted(files.items()))})
+
+    def _busy(self) -> str:
+        try:
+            writer = self._manifest()["writer"]
+            who = f"process {writer['process']} on {writer['host']} ({writer['command']})"
+        except (OSError, ValueError, KeyError, TypeError):
+            who = "another process"
+        return f"{who} writes to {self.path}: wait for it, or give --out another folder"
+
+
+@contextmanager
+def locked(folder: Path, busy: Callable[[], str]) -> Iterator[None]:
+    """Hold a folder's lock in the block, which ends with the process at the latest; the folder is made if need be.
+
+    Raises:
+        ValueError: another process holds it; the message is what `busy` returns.
+        OSError: the folder cannot be written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ValueError(busy()) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    parts = name.split("/")
+    return any(
+        len(parts) == pattern.count("/") + 1 and all(map(fnmatchcase, parts, pattern.split("/")))
+        for pattern in patterns
+    )
+
+
+def _expand(folder: Path, pattern: Sequence[str]) -> Iterator[str]:
+    """Names in `folder` that match, none of them beyond a link; what stands in place of a folder is named itself."""
+    head, *rest = pattern
+    for name in (
+        sorted(each.name for each in folder.iterdir() if fnmatchcase(each.name, head)) if folder.is_dir() else ()
+    ):
+        path = folder / name
+        if not path.is_dir() or path.is_symlink():
+            yield name
+        elif rest:
+            yield from (f"{name}/{each}" for each in _expand(path, rest))
+        elif head == name:
+            yield name
