@@ -221,8 +221,29 @@ def test_text_comes_back_as_text(model: TracedModel) -> None:
     assert model.generate(prompts[1], sampling=Sampling(new_tokens=NEW)) == several[1]
 
 
+def test_prompts_come_as_ids_with_a_mask_and_as_messages(model: TracedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts, sampling = ["w5 w9 w2", "w3"], Sampling(new_tokens=NEW)
+    expected = model.generate(texts, sampling=sampling)
+    for side in ("left", "right"):
+        returned = model.tokenizer(texts, padding=True, padding_side=side, return_tensors="pt")
+        assert model.generate(returned, sampling=sampling) == expected
+        assert (
+            model.generate(returned["input_ids"], attention_mask=returned["attention_mask"], sampling=sampling)
+            == expected
+        )
+    assert model.generate(model.tokenizer(texts[1]), sampling=sampling) == expected[1:]
+    monkeypatch.setattr(
+        model.tokenizer,
+        "chat_template",
+        "{% for m in messages %}{{ m['content'] }} {% endfor %}{% if add_generation_prompt %}w2{% endif %}",
+    )
+    question = [{"role": "user", "content": "w5 w9"}]
+    assert model.generate(question, sampling=sampling) == expected[0]
+    assert model.generate([question, question], sampling=sampling) == expected[:1] * 2
+
+
 def test_what_cannot_be_generated_is_said(model: TracedModel) -> None:
-    with pytest.raises(ValueError, match=r"prompt of 60 tokens and 10 new ones exceed the model's context of 64"):
+    with pytest.raises(ValueError, match=r"prompt of 60 tokens with 10 new ones exceeds the model's context of 64"):
         model.generate_ids([[1] * 60, [2]], sampling=Sampling(new_tokens=NEW))
     with pytest.raises(ValueError, match="2 seeds for 4 prompts"):
         model.generate_ids(PROMPTS, sampling=Sampling(new_tokens=NEW, seeds=(1, 2)))

@@ -72,6 +72,50 @@ def test_text_and_its_ids_read_the_same(pair: ModelPair) -> None:
     torch.testing.assert_close(pair.read("w1 w2 w3"), pair.read([1, 2, 3]), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_what_a_tokenizer_returns_reads_as_its_texts_do(pair: ModelPair, side: str) -> None:
+    texts = ["w1 w2 w3 w4", "w5 w6"]
+    returned = pair.tokenizer(texts, padding=True, padding_side=side, return_tensors="pt")
+    ids, mask = returned["input_ids"], returned["attention_mask"]
+    expected = pair.read(texts)
+    for given in (returned, dict(returned), pair.tokenizer(texts)):
+        torch.testing.assert_close(pair.read(given), expected, rtol=0, atol=0)
+    torch.testing.assert_close(pair.read(ids.int(), attention_mask=mask.bool().numpy()), expected, rtol=0, atol=0)
+    whole = pair.residual(ids, mask)
+    for given in ((returned,), (ids.numpy(), mask.numpy()), (ids.tolist(), mask.tolist())):
+        torch.testing.assert_close(pair.residual(*given), whole, rtol=0, atol=0)
+    torch.testing.assert_close(pair.selected(returned, None, mask), whole[mask.bool()], rtol=0, atol=0)
+
+
+def test_messages_read_as_the_template_lays_them_out(pair: ModelPair, monkeypatch: pytest.MonkeyPatch) -> None:
+    template = "{% for m in messages %}{{ m['content'] }} w9 {% endfor %}"
+    monkeypatch.setattr(pair.tokenizer, "chat_template", template)
+    read = pair.read([{"role": "user", "content": "w1 w2"}])
+    torch.testing.assert_close(read, pair.read("w1 w2 w9"), rtol=0, atol=0)
+
+
+def test_text_beyond_the_context_of_either_model_is_refused_by_every_entrance(
+    pair: ModelPair, folders: Folders, config: Callable[..., PreTrainedConfig], save_model: Callable[..., Path]
+) -> None:
+    shorter = load((save_model(config(max_position_embeddings=32)), folders[1]))
+    assert (pair.context, shorter.context) == (64, 32)
+    assert pair.read("w1 " * 64).shape[0] == 64
+    for each, tokens in ((pair, 65), (shorter, 33)):
+        ids = torch.ones(2, tokens, dtype=torch.long)
+        rows = (ids, ids, ids.bool())
+        reads: list[Callable[[], object]] = [
+            lambda: each.read("w1 " * tokens),  # noqa: B023
+            lambda: each.residual(ids),  # noqa: B023
+            lambda: each.selected(*rows),  # noqa: B023
+            lambda: list(each.selected_each([rows])),  # noqa: B023
+        ]
+        for read in reads:
+            with pytest.raises(
+                ValueError, match=f"a text of {tokens} tokens exceeds the model's context of {tokens - 1}"
+            ):
+                read()
+
+
 def test_a_preset_gives_both_models_and_the_site(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(presets.PRESETS, "tiny", presets.Preset(str(folders[0]), str(folders[1]), layers=(1, 2)))
     pair = ModelPair.from_pretrained("tiny", device_map="cpu")
@@ -131,8 +175,9 @@ def test_a_preset_or_two_models_never_a_mixture(sources: dict[str, str]) -> None
 
 
 def test_an_id_without_an_embedding_is_refused(pair: ModelPair) -> None:
-    with pytest.raises(ValueError, match="token id 50 is out of range: both models have 50 embeddings"):
-        pair.read([1, 50])
+    for token_id in (50, -100):
+        with pytest.raises(ValueError, match=f"token id {token_id} is out of range: both models have 50 embeddings"):
+            pair.read([1, token_id])
 
 
 def test_clashing_ids_warn_at_load_and_are_refused_in_use(clashing: Folders, batch: Batch) -> None:

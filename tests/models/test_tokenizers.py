@@ -5,11 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from transformers import PreTrainedTokenizerFast
 
 from toolkit.models.tokenizer_files import load_tokenizer
-from toolkit.models.tokenizers import NO_TOKEN, as_rows, check_same_tokens, describe_clashes, encode, well_formed
+from toolkit.models.tokenizers import NO_TOKEN, check_same_tokens, describe_clashes, encode, well_formed
 
 MakeTokenizer = Callable[..., PreTrainedTokenizerFast]
 DATA = os.environ.get("TOOLKIT_TEST_DATA")
@@ -50,27 +49,6 @@ def test_never_a_second_bos(make_tokenizer: MakeTokenizer, adds_bos: bool) -> No
     tokenizer = make_tokenizer(adds_bos=adds_bos)
     plain = [40, 1, 2] if adds_bos else [1, 2]
     assert encode(tokenizer, ["w1 w2", "<s> w1 w2"]) == [plain, [40, 1, 2]]
-
-
-@pytest.mark.parametrize(
-    ("text", "rows"),
-    [
-        ("w1 w2", [[1, 2]]),
-        (["w1 w2", "w3"], [[1, 2], [3]]),
-        ([1, 2], [[1, 2]]),
-        ([[1, 2], [3]], [[1, 2], [3]]),
-        (torch.tensor([1, 2]), [[1, 2]]),
-        (torch.tensor([[1, 2], [3, 4]]), [[1, 2], [3, 4]]),
-    ],
-)
-def test_strings_and_ids_become_rows(make_tokenizer: MakeTokenizer, text: object, rows: list) -> None:
-    assert as_rows(make_tokenizer(), text) == rows
-
-
-@pytest.mark.parametrize("text", ["", [], ["w1", ""], [[1], []]])
-def test_a_text_without_tokens_is_refused(make_tokenizer: MakeTokenizer, text: object) -> None:
-    with pytest.raises(ValueError, match="at least one token"):
-        as_rows(make_tokenizer(), text)
 
 
 @pytest.mark.skipif(not DATA, reason="TOOLKIT_TEST_DATA names no folder with the real tokenizers")

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, DynamicCache
+from transformers import AutoModelForCausalLM, BatchEncoding, DynamicCache
 
 from toolkit.models.edits import Edit
+from toolkit.models.generation import Sampling
 from toolkit.models.layers import layers_path
 from toolkit.models.loading import load_model
 from toolkit.models.placement import Placement
@@ -180,3 +181,40 @@ def test_a_cached_past_gives_the_same_logits_and_sites(any_model: TracedModel, b
     torch.testing.assert_close(
         any_model.residual(input_ids[:, 8:], mask, [2], past=past)[0], site[:, 8:], rtol=1e-4, atol=1e-5
     )
+
+
+def test_text_beyond_the_context_is_refused_by_every_entrance(any_model: TracedModel) -> None:
+    ids = torch.ones(2, 65, dtype=torch.long)
+    with pytest.raises(
+        ValueError, match="a text of 65 tokens exceeds the model's context of 64 tokens: cut it shorter"
+    ):
+        any_model.logits(ids)
+    with pytest.raises(ValueError, match="exceeds the model's context"):
+        any_model.residual(ids, ids, [2])
+    with pytest.raises(ValueError, match="exceeds the model's context"):
+        any_model.selected(ids, ids, ids, [2])
+    with pytest.raises(ValueError, match="exceeds the model's context"):
+        any_model.generate_ids(ids, sampling=Sampling(new_tokens=1))
+
+
+def test_padding_beyond_the_context_changes_nothing(any_model: TracedModel, batch: Batch) -> None:
+    (expected,) = any_model.residual(*batch, [2])
+    padded = [torch.cat([each, torch.zeros(3, 64, dtype=torch.long)], dim=1) for each in batch]
+    (read,) = any_model.residual(*padded, [2])
+    kept = batch[1].bool()
+    torch.testing.assert_close(read[:, :12][kept], expected[kept], rtol=1e-4, atol=1e-5)
+
+
+def test_ids_come_as_arrays_lists_and_what_a_tokenizer_returned(model: TracedModel, batch: Batch) -> None:
+    ids, mask = batch
+    returned = BatchEncoding({"input_ids": ids, "attention_mask": mask})
+    whole, (site,) = model.logits(ids, mask), model.residual(ids, mask, [2])
+    for given in ((returned, None), (ids.numpy(), mask.numpy()), (ids.int(), mask.tolist())):
+        torch.testing.assert_close(model.logits(*given), whole, rtol=0, atol=0)
+        torch.testing.assert_close(model.residual(*given, [2])[0], site, rtol=0, atol=0)
+        torch.testing.assert_close(model.selected(*given, mask.numpy(), [2])[:, 0], site[mask.bool()], rtol=0, atol=0)
+
+
+def test_an_id_without_an_embedding_is_refused(model: TracedModel) -> None:
+    with pytest.raises(ValueError, match="token id 50 is out of range: the model has 50 embeddings"):
+        model.logits([[1, 50]])

@@ -10,6 +10,7 @@ from transformers import Cache, GenerationConfig
 
 from toolkit.models.asked import Asked, Job
 from toolkit.models.edits import Edit
+from toolkit.models.inputs import check_context
 from toolkit.models.server_side import scores
 from toolkit.models.uploads import UPLOAD, stretches
 from toolkit.tracking import track
@@ -96,15 +97,14 @@ def continue_rows(
 
 
 def check_prompts(prompts: Sequence[Sequence[int]], sampling: Sampling, context: int) -> None:
-    """Raise `ValueError` for no prompt, an empty one, or one that with the new tokens exceeds the model's context."""
-    if not prompts or not all(prompts):
-        raise ValueError("no prompt, or one without tokens: give each prompt at least one token")
+    """Raise `ValueError` for a prompt that with the new tokens exceeds the model's context."""
     longest = max(map(len, prompts))
-    if longest + sampling.new_tokens > context:
-        raise ValueError(
-            f"a prompt of {longest} tokens and {sampling.new_tokens} new ones exceed the model's context of"
-            f" {context} tokens: shorten the prompt or ask for fewer new tokens"
-        )
+    check_context(
+        longest + sampling.new_tokens,
+        context,
+        f"a prompt of {longest:,} tokens with {sampling.new_tokens:,} new ones",
+        "shorten the prompt or ask for fewer new tokens",
+    )
 
 
 def jobs_of(

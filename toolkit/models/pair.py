@@ -19,6 +19,7 @@ from toolkit.library_warnings import ToolkitWarning
 from toolkit.models.agreement import check_embeddings, check_places, check_same_shape, check_sites
 from toolkit.models.fitting import FittingRows
 from toolkit.models.in_flight import in_background, in_flight
+from toolkit.models.inputs import Ids, Text, as_batch, as_mask, as_rows, check_context, check_range
 from toolkit.models.loading import fingerprint, load_config
 from toolkit.models.model_files import MAIN
 from toolkit.models.opening import open_model
@@ -27,7 +28,7 @@ from toolkit.models.presets import CHECKOUT, find_pair
 from toolkit.models.remote import Remote
 from toolkit.models.residency import BLOCK_TOKENS, Rows, Seat, SeatedModel, blocks, let_go
 from toolkit.models.tokenizer_files import load_tokenizers
-from toolkit.models.tokenizers import Clashes, Text, as_rows, check_same_tokens, describe_clashes
+from toolkit.models.tokenizers import Clashes, check_same_tokens, describe_clashes
 from toolkit.models.tracing import TracedModel
 from toolkit.tracking import track
 
@@ -170,35 +171,39 @@ class ModelPair:
         """The device that reads come back on."""
         return self.distilled.device
 
+    @property
+    def context(self) -> int:
+        """Tokens that both models can tell apart by their position."""
+        return min(self.base.context, self.distilled.context)
+
     def residual(
         self,
-        input_ids: Int[Tensor, "row position"],
-        attention_mask: Int[Tensor, "row position"],
+        input_ids: Ids,
+        attention_mask: Ids | None = None,
         layers: Sequence[int] | None = None,
     ) -> Float[Tensor, "row position stream d_model"]:
         """Read the residual streams of both models at `layers` (default: the pair's), one pass a model.
 
         Each pass stops at the last site. Values at padded positions mean nothing.
-        Raises `ValueError` for a layer out of range and for ids that the models do not share.
+        `input_ids` may also be what a tokenizer returned; without a mask, ids that only pad are padding.
+        Raises `ValueError` for a layer out of range, for ids that the models do not share, and for more tokens than
+        their context.
         """
-        self.check_ids(input_ids, attention_mask)
-        layers = layers or self.layers
+        ids, mask = self._checked(input_ids, attention_mask)
+        layers = self.layers if layers is None else layers
         models = (self.base, self.distilled)
-        streams = [site for model in models for site in self._sites(model, input_ids, attention_mask, layers)]
+        streams = [site for model in models for site in self._sites(model, ids, mask, layers)]
         return torch.stack(streams, dim=2)
 
     def selected(
-        self,
-        input_ids: Int[Tensor, "row position"],
-        attention_mask: Int[Tensor, "row position"],
-        positions: Bool[Tensor, "row position"],
+        self, input_ids: Ids, attention_mask: Ids | None, positions: Bool[Tensor, "row position"] | Ids
     ) -> Float[Tensor, "token stream d_model"]:
         """Read the residual streams of both models where `positions` is true, row after row, one pass a model.
 
         Raises `ValueError` as `residual` does.
         """
-        self.check_ids(input_ids, attention_mask)
-        return self._both((input_ids, attention_mask, positions))
+        ids, mask = self._checked(input_ids, attention_mask)
+        return self._both((ids, mask, as_mask(positions, ids, "positions").bool()))
 
     def selected_each(
         self, batches: Iterable[Rows], stop: Event | None = None
@@ -232,6 +237,11 @@ class ModelPair:
         for model in (self.base, self.distilled):
             let_go(model)
 
+    def _checked(self, input_ids: Ids, attention_mask: Ids | None) -> tuple[Tensor, Tensor]:
+        ids, mask = as_batch(self.tokenizer, input_ids, attention_mask)
+        self.check_ids(ids, mask)
+        return ids, mask
+
     def _sites(self, model: TracedModel, input_ids: Tensor, mask: Tensor, layers: Sequence[int]) -> list[Tensor]:
         passes = self.fitting.run(lambda ids, mask: model.residual(ids, mask, layers), input_ids, mask)
         return [_joined(site).to(self.device) for site in zip(*passes, strict=True)]
@@ -247,33 +257,32 @@ class ModelPair:
         passes = self.fitting.run(lambda ids, mask, chosen: model.selected(ids, mask, chosen, self.layers), *rows)
         return _joined(passes).to(self.device)
 
-    def read(self, text: Text, layers: Sequence[int] | None = None) -> Float[Tensor, "token stream d_model"]:
+    def read(
+        self, text: Text, layers: Sequence[int] | None = None, *, attention_mask: Ids | None = None
+    ) -> Float[Tensor, "token stream d_model"]:
         """Read the residual streams of both models on one text or several, one after the other.
 
-        Tokens stand in the order of the texts, without padding, all texts in one batch. The tokenizer adds
-        its BOS or not, as it does by itself; a text that begins with the BOS gets no second one.
+        A text is a string, chat messages, ids, or what a tokenizer returned. Tokens stand in the order of the texts,
+        without padding, all texts in one batch. The tokenizer adds its BOS or not, as it does by itself; a text that
+        begins with the BOS gets no second one.
         Raises `ValueError` for a text without tokens, and as `residual` does.
         """
-        rows = [torch.tensor(row) for row in as_rows(self.tokenizer, text)]
+        rows = [torch.tensor(row) for row in as_rows(self.tokenizer, text, attention_mask)]
         input_ids = pad_sequence(rows, batch_first=True)
-        attention_mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
-        pair = replace(self, layers=tuple(layers or self.layers))
-        return pair.selected(input_ids, attention_mask, attention_mask.bool())
+        mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+        pair = self if layers is None else replace(self, layers=tuple(layers))
+        return pair.selected(input_ids, mask, mask.bool())
 
     def check_ids(
         self, input_ids: Int[Tensor, "row position"], attention_mask: Int[Tensor, "row past_and_position"]
     ) -> None:
-        """Raise `ValueError` for an id beyond a model's embedding, or one whose meaning clashes, by name.
+        """Raise `ValueError` for an id without an embedding, one whose meaning clashes, by name, and too long a row.
 
         A BOS at the start of a row may clash: it is the attention sink of both models, whatever its name. The mask may
         cover tokens before these ids.
         """
-        highest = int(input_ids.max())
-        if highest >= self.vocab_size:
-            raise ValueError(
-                f"token id {highest} is out of range: both models have {self.vocab_size} embeddings. "
-                "Tokenize with the pair's tokenizer."
-            )
+        check_range(input_ids, self.vocab_size, "both models have")
+        check_context(int(attention_mask.sum(dim=1).max()), self.context)
         if self.clashes == "allow" or not self.clashing_ids:
             return
         clashing = torch.tensor(list(self.clashing_ids), device=input_ids.device)

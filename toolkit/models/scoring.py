@@ -21,13 +21,6 @@ def row_losses(model: TracedModel, rows: Sequence[Sequence[int]]) -> Float[Tenso
 
     Raises `ValueError` for a row longer than the model's context, and for an id that it has no embedding for.
     """
-    longest, highest = max(map(len, rows)), max(map(max, rows))
-    if longest > model.context:
-        raise ValueError(
-            f"a text of {longest:,} tokens exceeds the model's context of {model.context:,}: cut it shorter"
-        )
-    if highest >= model.vocab_size:
-        raise ValueError(f"token id {highest} is out of range: the model has {model.vocab_size} embeddings")
     losses = torch.zeros(len(rows), dtype=torch.float64)
     batches = [*_batches([len(row) for row in rows], min(BATCH_TOKENS, LARGEST_LOGITS // model.vocab_size))]
     for places in track(batches, "batches", "batches"):

@@ -1,19 +1,13 @@
 """One tokenizer for both models of a pair: do the same ids mean the same thing?"""
 
 from collections.abc import Sequence
-from typing import Any
 
-from jaxtyping import Int
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 NO_TOKEN = "(no token)"
 
 Clashes = dict[int, tuple[str, str]]
 """Id -> (what it means to the base model, what it means to the distilled model)."""
-
-Text = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]] | Int[Tensor, "*row position"]
-"""One text or several, as strings or as token ids."""
 
 
 def check_same_tokens(base: PreTrainedTokenizerBase, distilled: PreTrainedTokenizerBase) -> Clashes:
@@ -51,7 +45,7 @@ def describe_clashes(clashes: Clashes, limit: int = 8) -> str:
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
     """Turn each text into ids, with the BOS that the tokenizer adds by itself but never a second one."""
     texts = [well_formed(text) for text in texts]
-    rows: list[list[int]] = tokenizer(texts)["input_ids"] if texts else []
+    rows: list[list[int]] = tokenizer(texts, verbose=False)["input_ids"] if texts else []
     bos, bos_id = tokenizer.bos_token, tokenizer.bos_token_id
     if bos is None or tokenizer("")["input_ids"][:1] != [bos_id]:
         return rows
@@ -65,21 +59,6 @@ def well_formed(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
-
-
-def as_rows(tokenizer: PreTrainedTokenizerBase, text: Text) -> list[list[int]]:
-    """Turn one text or several, strings or ids, into one list of ids a text.
-
-    Raises `ValueError` when there is no text, or one without tokens.
-    """
-    items: list[Any] = text.tolist() if isinstance(text, Tensor) else [text] if isinstance(text, str) else [*text]
-    if items and isinstance(items[0], str):
-        rows = encode(tokenizer, items)
-    else:
-        rows = [items] if items and isinstance(items[0], int) else items
-    if not rows or not all(rows):
-        raise ValueError("no text, or a text without tokens: give each text at least one token")
-    return rows
 
 
 def _tokens_by_id(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:

@@ -24,9 +24,9 @@ from toolkit.models.generation import (
     until_end,
 )
 from toolkit.models.in_flight import in_flight
+from toolkit.models.inputs import Ids, Text, as_batch, as_mask, as_rows, check_context, check_range, is_single
 from toolkit.models.layers import cache_name, check_layers, final_norm_path, layers_path
 from toolkit.models.server_side import edited, generated, logits_under
-from toolkit.models.tokenizers import as_rows
 from toolkit.models.wire import pack, packed_form, unpack
 from toolkit.tracking import track
 
@@ -87,8 +87,8 @@ class TracedModel:
 
     def residual(
         self,
-        input_ids: Int[Tensor, "row position"],
-        attention_mask: Int[Tensor, "row past_and_position"],
+        input_ids: Ids,
+        attention_mask: Ids | None,
         layers: Sequence[int],
         *,
         edit: Edit | None = None,
@@ -99,7 +99,7 @@ class TracedModel:
         The pass stops at the last site: later layers, the final norm and the LM head never run. Values at
         padded positions mean nothing. `edit` is applied first: its own site is read as edited. With `past`,
         `input_ids` are the tokens that follow it, while `attention_mask` covers all.
-        Raises `ValueError` for no layer, or one outside [0, n_layers).
+        Raises `ValueError` for no layer, or one outside [0, n_layers), and as `inputs`.
         """
         sites_named = [*layers, *([edit.layer] if edit else [])] if layers else layers
         check_layers(sites_named, self.n_layers)
@@ -111,7 +111,7 @@ class TracedModel:
         plain = edit and edit.plain()
         before = [layer for layer in ascending if layer < changed]
         after = [layer for layer in ascending if layer >= changed]
-        asked = [Asked((*input_ids.shape, self.d_model))] * len(ascending)
+        asked = [Asked((*inputs["input_ids"].shape, self.d_model))] * len(ascending)
         with self._lock, torch.no_grad(), model.trace(**inputs, **self._where(sites=asked)) as tracer:
             sites = nnsight.save([decoder[layer].input for layer in before])
             if plain is not None and after:
@@ -124,9 +124,9 @@ class TracedModel:
 
     def selected(
         self,
-        input_ids: Int[Tensor, "row position"],
-        attention_mask: Int[Tensor, "row position"],
-        positions: Bool[Tensor, "row position"],
+        input_ids: Ids,
+        attention_mask: Ids | None,
+        positions: Bool[Tensor, "row position"] | Ids,
         layers: Sequence[int],
     ) -> Float[Tensor, "token layer d_model"]:
         """Read the residual stream at the input of each of `layers` where `positions` is true, row after row.
@@ -137,14 +137,15 @@ class TracedModel:
         self.check_loaded(layers)
         model, decoder = self.model, self._layers
         inputs = self.inputs(input_ids, attention_mask, None)
+        chosen_ids = as_mask(positions, inputs["input_ids"], "positions").bool()
         ascending = sorted(set(layers))
         order = [ascending.index(layer) for layer in layers]
         wire = None if self.connection is None else self.connection.remote.wire
-        asked = packed_form((int(positions.sum()), len(layers), self.d_model), wire)
+        asked = packed_form((int(chosen_ids.sum()), len(layers), self.d_model), wire)
         with self._lock, torch.no_grad(), model.trace(**inputs, **self._where(packed=asked)) as tracer:
             sites = [decoder[layer].input for layer in ascending]
             device = sites[-1].device
-            chosen = [site[positions.to(site.device)].to(device) for site in sites]
+            chosen = [site[chosen_ids.to(site.device)].to(device) for site in sites]
             packed = nnsight.save(pack(torch.stack([chosen[number] for number in order], dim=1), wire))
             tracer.stop()
         if self.connection is None:
@@ -155,8 +156,8 @@ class TracedModel:
 
     def logits(
         self,
-        input_ids: Int[Tensor, "row position"],
-        attention_mask: Int[Tensor, "row past_and_position"],
+        input_ids: Ids,
+        attention_mask: Ids | None = None,
         *,
         edit: Edit | None = None,
         last: int = 0,
@@ -166,13 +167,13 @@ class TracedModel:
 
         `last` asks for the logits of the last positions only (0: of all); rows may be padded on either side.
         With `past`, `input_ids` are the tokens that follow it, while `attention_mask` covers all.
-        Raises `ValueError` for an edit of a layer outside [0, n_layers).
+        Raises `ValueError` for an edit of a layer outside [0, n_layers), and as `inputs`.
         """
         self.check_loaded(whole=True)
         if edit is not None:
             check_layers([edit.layer], self.n_layers)
         inputs = self.inputs(input_ids, attention_mask, past) | {"logits_to_keep": last}
-        rows, positions = input_ids.shape
+        rows, positions = inputs["input_ids"].shape
         asked = Asked((rows, min(last, positions) or positions, self.vocab_size))
         logits: Tensor = self.run(logits_under, inputs, edit and edit.plain(), asked=asked)
         return logits
@@ -206,29 +207,44 @@ class TracedModel:
     def generate(self, prompt: str, *, edit: EditSource | None = ..., sampling: Sampling = ...) -> str: ...
     @overload
     def generate(
-        self, prompt: Sequence[str], *, edit: EditSource | None = ..., sampling: Sampling = ...
-    ) -> list[str]: ...
+        self, prompt: Text, *, edit: EditSource | None = ..., sampling: Sampling = ..., attention_mask: Ids | None = ...
+    ) -> Any: ...
     def generate(
-        self, prompt: str | Sequence[str], *, edit: EditSource | None = None, sampling: Sampling = GREEDY
+        self,
+        prompt: Text,
+        *,
+        edit: EditSource | None = None,
+        sampling: Sampling = GREEDY,
+        attention_mask: Ids | None = None,
     ) -> str | list[str]:
         """Continue one prompt or several, in one batch, under `edit` if one is given; greedy unless told otherwise.
 
-        Returns the new text with its special tokens, up to and with the end-of-text token. The edit applies at
-        every generated position, and with `sampling.edit_prompt` at the prompt's too.
+        A prompt is a string, chat messages up to where the assistant writes, ids, or what a tokenizer returned.
+        Returns the new text with its special tokens, up to and with the end-of-text token: a string for a string or one
+        conversation, else a list. The edit applies at every generated position, and with `sampling.edit_prompt` at the
+        prompt's too.
         Raises `ValueError` as `generate_ids` does.
         """
-        rows = self.generate_ids(as_rows(self.tokenizer, prompt), edit=edit, sampling=sampling)
-        texts: list[str] = self.tokenizer.batch_decode(rows)
-        return texts[0] if isinstance(prompt, str) else texts
+        rows = as_rows(self.tokenizer, prompt, attention_mask, answering=True)
+        texts: list[str] = self.tokenizer.batch_decode(self._continue(rows, edit, sampling))
+        return texts[0] if is_single(prompt) else texts
 
     def generate_ids(
-        self, prompts: Sequence[Sequence[int]], *, edit: EditSource | None = None, sampling: Sampling = GREEDY
+        self,
+        prompts: Text,
+        *,
+        edit: EditSource | None = None,
+        sampling: Sampling = GREEDY,
+        attention_mask: Ids | None = None,
     ) -> list[list[int]]:
-        """Continue prompts given as ids; see `generate`.
+        """Continue prompts as `generate` does, and return ids.
 
         Raises `ValueError` for no prompt, for one that with the new tokens is longer than the model's context, for
         seeds that are not one a prompt, and for an edit of chosen positions.
         """
+        return self._continue(as_rows(self.tokenizer, prompts, attention_mask, answering=True), edit, sampling)
+
+    def _continue(self, prompts: list[list[int]], edit: EditSource | None, sampling: Sampling) -> list[list[int]]:
         self.check_loaded(whole=True)
         check_prompts(prompts, sampling, self.context)
         end_ids = self.end_ids
@@ -246,18 +262,26 @@ class TracedModel:
         ids = {self.tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
         return torch.tensor(sorted(token_id for token_id in ids if token_id is not None))
 
-    def inputs(self, input_ids: Tensor, attention_mask: Tensor, past: Cache | None) -> dict[str, object]:
-        """What a pass takes; raises `ValueError` for a `past` that cannot stay with the model."""
+    def inputs(self, input_ids: Ids, attention_mask: Ids | None, past: Cache | None) -> dict[str, Any]:
+        """What a pass takes.
+
+        Raises `ValueError` for ids without an embedding, rows longer than the context, what is no ids and mask, and a
+        `past` that cannot stay with the model.
+        """
         if past is not None and not self.keeps_caches:
             raise ValueError(
                 "a cache of keys and values stays neither on NDIF nor with split layers: give whole texts, without past"
             )
+        # Without a mask nnsight attends to padding.
+        ids, mask = as_batch(self.tokenizer, input_ids, attention_mask, past=past is not None)
+        check_range(ids, self.vocab_size)
+        check_context(int(mask.sum(dim=1).max()), self.context)
         device = self.device if self.connection is None else torch.device("cpu")
-        mask = attention_mask.to(device)  # without one nnsight attends to padding
-        inputs = {"input_ids": input_ids.to(device), "attention_mask": mask, "use_cache": past is not None}
-        if past is not None or not mask[:, 0].all():  # else transformers counts from 0, which is right
-            positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-            inputs["position_ids"] = positions[:, -input_ids.shape[1] :]
+        ids, mask = ids.to(device), mask.to(device)
+        inputs = {"input_ids": ids, "attention_mask": mask, "use_cache": past is not None}
+        if past is not None or mask.shape[1] > self.context or not mask[:, 0].all():
+            # Else transformers counts from 0, padding included, which is right.
+            inputs["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         return inputs if past is None else inputs | {cache_name(self.model._module): past}
 
     def _where(self, **asked: Form) -> dict[str, RemoteTrace]:
