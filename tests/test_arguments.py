@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from toolkit.arguments import as_dtype, as_index, as_indices, as_number
+from toolkit.arguments import as_dtype, as_index, as_indices, as_number, as_numbers
 
 WHOLE = [3, np.int64(3), np.uint8(3), np.array(3), torch.tensor(3), torch.tensor(3, dtype=torch.int32)]
 NOT_WHOLE = [
@@ -64,6 +64,12 @@ def test_a_number_is_a_float_whatever_holds_it(value: object) -> None:
     found = as_number(value, "strength")
     assert found == 0.5
     assert type(found) is float
+
+
+def test_several_numbers_come_in_any_sequence() -> None:
+    for values in ([0.5, 1], np.array([0.5, 1.0]), torch.tensor([0.5, 1.0]), (each for each in (0.5, 1.0))):
+        assert as_numbers(values, "scale") == (0.5, 1.0)
+    assert as_numbers(0, "scale") == (0.0,)
 
 
 @pytest.mark.parametrize("value", ["0.5", None, True, 1j, torch.tensor([0.5])])

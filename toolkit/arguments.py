@@ -4,12 +4,15 @@ import operator
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from numbers import Real
-from typing import Any, SupportsIndex
+from typing import Any, SupportsFloat, SupportsIndex
 
 import torch
 
 Indices = SupportsIndex | Iterable[Any]
 """A whole number or several: ints, numpy's integers, tensors and arrays of integers."""
+
+Numbers = SupportsFloat | Iterable[Any]
+"""A number or several."""
 
 SHORT_NAMES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "fp64": "float64"}
 
@@ -30,10 +33,7 @@ def as_index(value: object, name: str) -> int:
 
 def as_indices(values: object, name: str) -> tuple[int, ...]:
     """Return one whole number or several as ints; raises `ValueError` as `as_index`."""
-    found = plain(values)
-    if isinstance(found, str | bytes | Mapping) or not isinstance(found, Iterable):
-        return (as_index(found, name),)
-    return tuple(as_index(each, name) for each in found)
+    return tuple(as_index(each, name) for each in _several(values))
 
 
 def as_number(value: object, name: str) -> float:
@@ -42,6 +42,11 @@ def as_number(value: object, name: str) -> float:
     if isinstance(found, bool) or not isinstance(found, Real):
         raise ValueError(f"{name} {found!r:.60} is not a number: give a float")
     return float(found)
+
+
+def as_numbers(values: object, name: str) -> tuple[float, ...]:
+    """Return one number or several as floats; raises `ValueError` as `as_number`."""
+    return tuple(as_number(each, name) for each in _several(values))
 
 
 def as_dtype(value: object) -> torch.dtype:
@@ -54,3 +59,9 @@ def as_dtype(value: object) -> torch.dtype:
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
         raise ValueError(f"dtype {value!r:.60} is no floating-point type: give float32, bfloat16 or float16")
     return found
+
+
+def _several(values: object) -> Iterable[Any]:
+    """One value or several, as several."""
+    found = plain(values)
+    return found if isinstance(found, Iterable) and not isinstance(found, str | bytes | Mapping) else (found,)

@@ -121,7 +121,7 @@ def test_crosscode_with_every_rule_that_has_an_equal_here(
     if not biased:
         del t["b_enc_L"], t["_b_dec_XoDo"]
     save_crosscode(tmp_path, t, "AnthropicSTEJumpReLUActivation" if rule == "jumprelu" else "ReLUActivation")
-    crosscoder = Crosscoder.from_pretrained(tmp_path, scale=scale.tolist(), layers=range(7, 7 + n_layers))
+    crosscoder = Crosscoder.from_pretrained(tmp_path, scale=scale, layers=range(7, 7 + n_layers))
     b_enc = t.get("b_enc_L", torch.zeros(N_LATENTS))
     b_dec = t.get("_b_dec_XoDo", torch.zeros(2, n_layers, D_MODEL)).flatten(0, 1)
     encoder, decoder = t["_W_enc_XiDiL"].flatten(0, 1), t["_W_dec_LXoDo"].flatten(1, 2)

@@ -213,7 +213,7 @@ def test_one_category_in_one_line(organism, text_file):
     texts = [json.loads(line)["text"] for line in text_file.read_text().splitlines()[:40]]
     settings = AblationSettings(shares=(0.1,), reference=0.1, undecided=(0.0, 1.0), targets=100, control_draws=1)
     long = [" ".join(texts[::-1]), " ".join(texts)]
-    each = ablate(*organism, [*texts, *long], category="contrastive", settings=settings)
+    each = ablate(*organism, iter([*texts, *long]), category="contrastive", settings=settings)
     assert each.category.name == "contrastive"
     assert len(each.targets.prefixes) == each.targets.found > 5
     context = organism[0].distilled.context
@@ -226,7 +226,7 @@ def test_what_cannot_be_ablated_is_said(organism, tiny_pair, crosscoder):
     pair, _ = organism
     with pytest.raises(ValueError, match="no category is called 'doubt': choose from self-reflection, deductive"):
         ablate(*organism, ["Wait"], category="doubt")
-    for texts in ("Wait, a bare string", [], ["one text"]):
+    for texts in ("Wait, a bare string", [], ["one text"], ["one", None]):
         with pytest.raises(ValueError, match="give a list of texts, some to choose latents and others to test them"):
             ablate(*organism, texts, category="contrastive")
     with pytest.raises(ValueError, match=r"trained on width 32, the models .* have width 16"):

@@ -76,6 +76,7 @@ def test_splice_and_subtract_act_on_the_chosen_tokens():
     values = torch.arange(1.0, 4.0)[:, None].expand(3, 4)
     assert splice(1, values, where)(residual)[..., 0].tolist() == [[1, 1, 1], [2, 1, 3]]
     assert subtract(1, values, where)(residual)[..., 0].tolist() == [[1, 0, 1], [-1, 1, -2]]
+    assert shift(np.int64(1), torch.ones(4))(residual)[..., 0].tolist() == [[2, 2, 2], [2, 2, 2]]
     assert shift(1, torch.ones(2, 4))(residual)[..., 0].tolist() == [[2, 2, 2], [2, 2, 2]]
 
 

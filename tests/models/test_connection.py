@@ -14,6 +14,7 @@ from nnsight.schema.response import Status
 from torch import Tensor, nn
 
 from toolkit.models.connection import RemoteCodeError
+from toolkit.models.edits import Edit
 from toolkit.models.fitting import FittingRows
 from toolkit.models.loading import load_model
 from toolkit.models.opening import open_remote
@@ -112,8 +113,9 @@ def test_a_job_that_fails_for_good_says_which_model_and_how_it_ended(
 def test_a_fault_in_the_jobs_own_code_is_not_tried_again(open_model, batch: Batch, ndif: NdifServer) -> None:
     model = open_model()
     sent = len(ndif.payloads)
-    with pytest.raises(RemoteCodeError, match="IndexError"):
-        model.residual(batch[0] + 10_000, batch[1], [2])
+    too_narrow = Edit(layer=1, function=torch.add, operands=(torch.ones(1, 1, 7),))
+    with pytest.raises(RemoteCodeError, match="size of tensor"):
+        model.residual(*batch, [2], edit=too_narrow)
     assert len(ndif.payloads) == sent + 1
 
 

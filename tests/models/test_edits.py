@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 
 from toolkit.models.edits import Edit
@@ -14,6 +15,12 @@ def test_an_edit_leaves_the_positions_it_does_not_name():
     assert edited.dtype == torch.bfloat16
     assert edited[..., 0].tolist() == [[0, 1, 0], [1, 0, 1]]
     assert not residual.any()
+
+
+def test_its_layer_may_be_any_whole_number():
+    assert type(Edit(layer=torch.tensor(0), function=torch.clone).layer) is int
+    with pytest.raises(ValueError, match="layer True is not a whole number"):
+        Edit(layer=True, function=torch.clone)
 
 
 def test_rows_take_their_own_operands_and_positions_along():

@@ -1,7 +1,9 @@
 """Decoder layers are found in every known architecture."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -52,6 +54,13 @@ def test_a_layer_out_of_range_is_refused(layer: int) -> None:
         check_layers([0, layer], 4)
 
 
-def test_no_layer_is_refused() -> None:
+@pytest.mark.parametrize("layers", [[], (), range(0), torch.tensor([], dtype=torch.long)], ids=repr)
+def test_no_layer_is_refused(layers: Any) -> None:
     with pytest.raises(ValueError, match="at least one"):
-        check_layers([], 4)
+        check_layers(layers, 4)
+
+
+@pytest.mark.parametrize("layers", [[0, 2], range(0, 3, 2), torch.tensor([0, 2]), np.array([0, 2])], ids=repr)
+def test_layers_come_in_any_sequence(layers: Any) -> None:
+    assert check_layers(layers, 4) == (0, 2)
+    assert check_layers(0, 4) == check_layers(torch.tensor(0), 4) == (0,)

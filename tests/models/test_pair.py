@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -161,6 +162,27 @@ def test_a_layer_out_of_range_is_refused(folders: Folders, pair: ModelPair) -> N
         load(folders, layers=[4])
     with pytest.raises(ValueError, match="layer 4 is out of range"):
         pair.read("w1", layers=[4])
+
+
+@pytest.mark.parametrize("layers", [0, np.int64(0), torch.tensor(0), [0], range(1), torch.tensor([0])], ids=repr)
+def test_layer_0_is_a_layer_and_one_need_not_be_in_a_list(folders: Folders, pair: ModelPair, layers: Any) -> None:
+    opened = load(folders, layers=layers, depth=0)
+    assert opened.layers == (0,)
+    embeddings = opened.read("w1 w2")
+    for read in (pair.read("w1 w2", layers), pair.read("w1 w2", layers=0), pair.residual([[1, 2]], layers=layers)[0]):
+        torch.testing.assert_close(read, embeddings, rtol=0, atol=0)
+
+
+def test_no_layer_and_one_named_twice_are_refused(folders: Folders, pair: ModelPair) -> None:
+    for read in (
+        lambda: load(folders, layers=[]),
+        lambda: pair.read("w1", []),
+        lambda: pair.residual([[1]], layers=()),
+    ):
+        with pytest.raises(ValueError, match="no layer given: name at least one site"):
+            read()
+    with pytest.raises(ValueError, match="layer 2 is named twice"):
+        load(folders, layers=[2, 2])
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:

@@ -215,6 +215,14 @@ def test_ids_come_as_arrays_lists_and_what_a_tokenizer_returned(model: TracedMod
         torch.testing.assert_close(model.selected(*given, mask.numpy(), [2])[:, 0], site[mask.bool()], rtol=0, atol=0)
 
 
+def test_last_logits_are_asked_for_by_their_number(model: TracedModel, batch: Batch) -> None:
+    whole = model.logits(*batch)
+    for last, expected in ((0, whole), (torch.tensor(2), whole[:, -2:])):
+        torch.testing.assert_close(model.logits(*batch, last=last), expected, rtol=0, atol=0)
+    with pytest.raises(ValueError, match="last -1: give how many of the last positions"):
+        model.logits(*batch, last=-1)
+
+
 def test_an_id_without_an_embedding_is_refused(model: TracedModel) -> None:
     with pytest.raises(ValueError, match="token id 50 is out of range: the model has 50 embeddings"):
         model.logits([[1, 50]])

@@ -1,6 +1,6 @@
 """The crosscoder for use: raw activations in, codes out, and back; loaded and saved as on the hub."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -9,7 +9,7 @@ from huggingface_hub import HfApi
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from toolkit.arguments import Indices, as_dtype, as_indices
+from toolkit.arguments import Indices, Numbers, as_dtype, as_indices, as_numbers
 from toolkit.dictionaries import formats, storage
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.folding import fold_weights
@@ -99,7 +99,7 @@ class Crosscoder(nn.Module):
         source: str | Path,
         *,
         revision: str | None = None,
-        scale: Sequence[float] | None = None,
+        scale: Numbers | None = None,
         layers: Indices | None = None,
         dtype: str | torch.dtype = torch.float32,
         device: str | int | torch.device = "cpu",
@@ -121,6 +121,8 @@ class Crosscoder(nn.Module):
         weights, dtype = (storage.WEIGHTS_FILE, *formats.WEIGHTS_FILES), as_dtype(dtype)
         if layers is not None:
             layers = as_indices(layers, "layer")
+        if scale is not None:
+            scale = as_numbers(scale, "scale")
         place = storage.locate(source, revision, weights, formats.SETTINGS_FILES)
         checkpoint = formats.find_checkpoint(place)
         if checkpoint is not None:

@@ -77,10 +77,11 @@ class LayerDivergence:
 def open_text(config: LayerDivergenceConfig, pair: ModelPair) -> tuple[RunConfig, Corpus]:
     """The text that such a pair is trained on, unless another is asked for, with the settings to read it by."""
     defaults = EMBEDDED_DEFAULTS if is_embedded(pair) else PAPER_DEFAULTS
-    run = replace(defaults, data=config.data or defaults.data, text_field=config.text_field, seed=config.seed)
+    data = defaults.data if config.data is None else config.data
+    run = replace(defaults, data=data, text_field=config.text_field, seed=config.seed)
     run = replace(run, row_length=min(run.row_length, context_of(pair)))
     corpus = open_corpus(run.data, text_field=run.text_field, mix=run.mix, seed=run.seed)
-    return run, corpus.read_whole() if config.data else corpus
+    return run, corpus if config.data is None else corpus.read_whole()
 
 
 @torch.no_grad()

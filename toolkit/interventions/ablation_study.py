@@ -99,7 +99,7 @@ class AblationStudy:
 def ablate(
     pair: ModelPair,
     crosscoder: Crosscoder,
-    texts: Sequence[str],
+    texts: Iterable[str],
     *,
     category: str,
     settings: AblationSettings | None = None,
@@ -114,11 +114,12 @@ def ablate(
     lexicon = load_lexicon()
     if category not in lexicon:
         raise ValueError(f"no category is called {category!r}: choose from {', '.join(lexicon)}")
-    if isinstance(texts, str) or len(texts) < 2:
+    listed = [] if isinstance(texts, str) else list(texts)
+    if len(listed) < 2 or not all(isinstance(text, str) for text in listed):
         raise ValueError(f"texts: {texts!r:.60}; give a list of texts, some to choose latents and others to test them")
     chosen = categories(pair.tokenizer, {category: lexicon[category]})
     mask = TokenMask(special_ids=frozenset(), keep_position_0=False, outlier_factor=10.0)
-    batches = text_batches(texts, pair.tokenizer, row_length=min(2048, pair.distilled.context), batch_tokens=8192)
+    batches = text_batches(listed, pair.tokenizer, row_length=min(2048, pair.context), batch_tokens=8192)
     return ablation_study(pair, crosscoder, batches, mask, chosen, settings or AblationSettings()).categories[0]
 
 

@@ -67,20 +67,24 @@ def steer(
         raise ValueError(f"strength {strength} is not finite: give a number, ±.1 of the residual norm to begin with")
     stream = stream_index(crosscoder, model, layer)
     vector = strength * mean_norm(crosscoder, stream) * unit_row(crosscoder, latents, stream)
-    return shift(crosscoder.config.layers[stream % len(crosscoder.config.layers)], vector[None])
+    return shift(crosscoder.config.layers[stream % len(crosscoder.config.layers)], vector)
 
 
-def shift(layer: int, vectors: Float[Tensor, "_ d_model"]) -> Edit:
+def shift(layer: SupportsIndex, vectors: Float[Tensor, "_ d_model"] | Float[Tensor, " d_model"]) -> Edit:
     """Add a vector at every position: one for all rows, or each row its own."""
-    return Edit(layer=layer, function=torch.add, operands=(vectors[:, None],))
+    return Edit(layer=layer, function=torch.add, operands=(torch.atleast_2d(vectors)[:, None],))
 
 
-def splice(layer: int, values: Float[Tensor, "token d_model"], positions: Bool[Tensor, "row position"]) -> Edit:
+def splice(
+    layer: SupportsIndex, values: Float[Tensor, "token d_model"], positions: Bool[Tensor, "row position"]
+) -> Edit:
     """Put `values` in place of the stream where `positions` is true, rows one after the other; or one for all."""
     return Edit(layer=layer, function=replacement, operands=(values,), positions=positions)
 
 
-def subtract(layer: int, values: Float[Tensor, "token d_model"], positions: Bool[Tensor, "row position"]) -> Edit:
+def subtract(
+    layer: SupportsIndex, values: Float[Tensor, "token d_model"], positions: Bool[Tensor, "row position"]
+) -> Edit:
     """Subtract `values` from the stream where `positions` is true, rows one after the other.
 
     With values Σ f_k W_dec,k this ablates latents and preserves the crosscoder's error.

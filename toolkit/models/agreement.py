@@ -1,16 +1,21 @@
 """Do two models, and the settings they are opened with, belong together?"""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 from transformers import PreTrainedConfig
 
+from toolkit.arguments import Indices
 from toolkit.models.layers import check_layers
 from toolkit.models.placement import Placement
 
 
 def check_places(
-    placement: Placement, base_device: str | None, distilled_device: str | None, sequential: bool, *, remote: bool
+    placement: Placement,
+    base_device: str | int | None,
+    distilled_device: str | int | None,
+    sequential: bool,
+    *,
+    remote: bool,
 ) -> None:
     """Raise `ValueError` for settings that models elsewhere, or split over processes, do not use."""
     of_whole_models = {
@@ -29,7 +34,7 @@ def check_places(
 
 
 def _check_unused(settings: dict[str, Any], about: str, others: str, instead: str) -> None:
-    if named := [name for name, value in settings.items() if value]:
+    if named := [name for name, value in settings.items() if value is not None and value is not False]:
         raise ValueError(f"{', '.join(named)}: about {about}, unused by {others}. Leave it out, or {instead}")
 
 
@@ -56,8 +61,14 @@ def check_embeddings(base: PreTrainedConfig, distilled: PreTrainedConfig, *, n_t
         )
 
 
-def check_sites(layers: Sequence[int], depth: int | None, n_layers: int) -> None:
-    """Raise `ValueError` for a site that the models do not have, or that is not read with so few layers."""
-    check_layers([*layers, *([] if depth is None else [depth])], n_layers)
-    if depth is not None and max(layers) > depth:
-        raise ValueError(f"depth {depth} leaves out layer {max(layers)}, which is to be read: raise it to that")
+def check_sites(layers: Indices, depth: SupportsIndex | None, n_layers: int) -> tuple[int, ...]:
+    """Return the sites as ints.
+
+    Raises `ValueError` for a site that the models do not have, one named twice, and one not read with so few layers.
+    """
+    found = check_layers(layers, n_layers)
+    if twice := [layer for layer in found if found.count(layer) > 1]:
+        raise ValueError(f"layer {twice[0]} is named twice: name each site once")
+    if depth is not None and max(found) > max(check_layers(depth, n_layers)):
+        raise ValueError(f"depth {depth} leaves out layer {max(found)}, which is to be read: raise it to that")
+    return found

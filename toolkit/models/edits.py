@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import SupportsIndex
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from toolkit.arguments import as_index
 from toolkit.models.server_side import edited
 
 PlainEdit = tuple[int, Callable[..., Tensor], tuple[Tensor, ...], Tensor | None]
@@ -21,7 +23,7 @@ class Edit:
     given, and then each of `operands`; it depends on these alone, so that an edit can run wherever the model runs.
     """
 
-    layer: int
+    layer: SupportsIndex
     """The site: transformers' `hidden_states[layer]`."""
     function: Callable[..., Float[Tensor, "*place d_model"]]
     """(residual, *operands) to the changed residual."""
@@ -31,13 +33,16 @@ class Edit:
     positions: Bool[Tensor, "row position"] | None = None
     """Where it applies; everywhere if None."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layer", as_index(self.layer, "layer"))
+
     def __call__(self, residual: Float[Tensor, "row position d_model"]) -> Float[Tensor, "row position d_model"]:
         """Return the changed stream, in the type of the one given."""
         return edited(residual, self.plain())
 
     def plain(self) -> PlainEdit:
         """The edit as a tuple, which can be sent to where a model runs."""
-        return self.layer, self.function, self.operands, self.positions
+        return int(self.layer), self.function, self.operands, self.positions
 
     def row_bytes(self, rows: int) -> Int[Tensor, " row"]:
         """Bytes that the edit has for each of so many rows, beside what it has for all."""

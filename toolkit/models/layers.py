@@ -2,10 +2,11 @@
 
 import copy
 import inspect
-from collections.abc import Sequence
 
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
+
+from toolkit.arguments import Indices, as_indices
 
 _MODEL_TYPES = {
     "layers": """
@@ -77,13 +78,15 @@ def truncated(config: PreTrainedConfig, depth: int) -> PreTrainedConfig:
     return config
 
 
-def check_layers(layers: Sequence[int], n_layers: int) -> None:
-    """Raise `ValueError` if `layers` is empty or one of them lies outside [0, n_layers)."""
-    if not layers:
+def check_layers(layers: Indices, n_layers: int) -> tuple[int, ...]:
+    """Return one layer or several as ints; raises `ValueError` for none, or one that lies outside [0, n_layers)."""
+    found = as_indices(layers, "layer")
+    if not found:
         raise ValueError("no layer given: name at least one site")
-    for layer in layers:
+    for layer in found:
         if not 0 <= layer < n_layers:
             raise ValueError(
                 f"layer {layer} is out of range: the model has {n_layers} decoder layers, "
                 f"so choose from 0 to {n_layers - 1}"
             )
+    return found

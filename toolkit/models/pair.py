@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import Literal
+from typing import Literal, SupportsIndex
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -15,11 +15,13 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
+from toolkit.arguments import Indices, as_index
 from toolkit.library_warnings import ToolkitWarning
 from toolkit.models.agreement import check_embeddings, check_places, check_same_shape, check_sites
 from toolkit.models.fitting import FittingRows
 from toolkit.models.in_flight import in_background, in_flight
 from toolkit.models.inputs import Ids, Text, as_batch, as_mask, as_rows, check_context, check_range
+from toolkit.models.layers import check_layers
 from toolkit.models.loading import fingerprint, load_config
 from toolkit.models.model_files import MAIN
 from toolkit.models.opening import open_model
@@ -28,7 +30,7 @@ from toolkit.models.presets import CHECKOUT, find_pair
 from toolkit.models.remote import Remote
 from toolkit.models.residency import BLOCK_TOKENS, Rows, Seat, SeatedModel, blocks, let_go
 from toolkit.models.tokenizer_files import load_tokenizers
-from toolkit.models.tokenizers import Clashes, check_same_tokens, describe_clashes
+from toolkit.models.tokenizers import Clashes, check_meaning, check_same_tokens, describe_clashes
 from toolkit.models.tracing import TracedModel
 from toolkit.tracking import track
 
@@ -65,8 +67,8 @@ class ModelPair:
         *,
         base: str | None = None,
         distilled: str | None = None,
-        layers: Sequence[int] | None = None,
-        depth: int | None = None,
+        layers: Indices | None = None,
+        depth: SupportsIndex | None = None,
         dtype: str | torch.dtype = "auto",
         device_map: str = "auto",
         base_device: str | None = None,
@@ -96,8 +98,8 @@ class ModelPair:
         sources = find_pair(preset, base, distilled)
         configs = [load_config(source) for source in (sources.base, sources.distilled)]
         n_layers = check_same_shape(*configs)
-        layers = tuple(layers or sources.layers or (n_layers // 2,))
-        check_sites(layers, depth, n_layers)
+        sites = check_sites((sources.layers or n_layers // 2) if layers is None else layers, depth, n_layers)
+        depth = None if depth is None else as_index(depth, "depth")
         base_tokenizer, tokenizer = load_tokenizers((sources.base, sources.distilled), (MAIN, MAIN))
         clashing_ids = check_same_tokens(base_tokenizer, tokenizer)
         check_embeddings(*configs, n_tokens=len(tokenizer))
@@ -123,7 +125,7 @@ class ModelPair:
             base=opening(sources.base, placement=placement.on(base_device)),
             distilled=opened,
             tokenizer=tokenizer,
-            layers=layers,
+            layers=sites,
             clashing_ids=clashing_ids,
             sources=(sources.base, sources.distilled),
             clashes=clashes,
@@ -180,7 +182,7 @@ class ModelPair:
         self,
         input_ids: Ids,
         attention_mask: Ids | None = None,
-        layers: Sequence[int] | None = None,
+        layers: Indices | None = None,
     ) -> Float[Tensor, "row position stream d_model"]:
         """Read the residual streams of both models at `layers` (default: the pair's), one pass a model.
 
@@ -242,7 +244,7 @@ class ModelPair:
         self.check_ids(ids, mask)
         return ids, mask
 
-    def _sites(self, model: TracedModel, input_ids: Tensor, mask: Tensor, layers: Sequence[int]) -> list[Tensor]:
+    def _sites(self, model: TracedModel, input_ids: Tensor, mask: Tensor, layers: Indices) -> list[Tensor]:
         passes = self.fitting.run(lambda ids, mask: model.residual(ids, mask, layers), input_ids, mask)
         return [_joined(site).to(self.device) for site in zip(*passes, strict=True)]
 
@@ -258,7 +260,7 @@ class ModelPair:
         return _joined(passes).to(self.device)
 
     def read(
-        self, text: Text, layers: Sequence[int] | None = None, *, attention_mask: Ids | None = None
+        self, text: Text, layers: Indices | None = None, *, attention_mask: Ids | None = None
     ) -> Float[Tensor, "token stream d_model"]:
         """Read the residual streams of both models on one text or several, one after the other.
 
@@ -270,7 +272,7 @@ class ModelPair:
         rows = [torch.tensor(row) for row in as_rows(self.tokenizer, text, attention_mask)]
         input_ids = pad_sequence(rows, batch_first=True)
         mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
-        pair = self if layers is None else replace(self, layers=tuple(layers))
+        pair = self if layers is None else replace(self, layers=check_layers(layers, self.n_layers))
         return pair.selected(input_ids, mask, mask.bool())
 
     def check_ids(
@@ -283,20 +285,8 @@ class ModelPair:
         """
         check_range(input_ids, self.vocab_size, "both models have")
         check_context(int(attention_mask.sum(dim=1).max()), self.context)
-        if self.clashes == "allow" or not self.clashing_ids:
-            return
-        clashing = torch.tensor(list(self.clashing_ids), device=input_ids.device)
-        here = slice(-input_ids.shape[1], None)
-        used = torch.isin(input_ids, clashing) & attention_mask[:, here].bool()
-        if self.tokenizer.bos_token_id is not None:
-            used &= (input_ids != self.tokenizer.bos_token_id) | (attention_mask.cumsum(dim=1)[:, here] > 1)
-        if used.any():
-            used_ids = input_ids[used].unique().tolist()
-            names = describe_clashes({token_id: self.clashing_ids[token_id] for token_id in used_ids})
-            raise ValueError(
-                f"the text uses ids that mean different things to the two models: {names}. Leave them out, "
-                "or load the pair with clashes='allow' to let each model read them in its own way."
-            )
+        if self.clashes == "refuse":
+            check_meaning(input_ids, attention_mask, self.clashing_ids, self.tokenizer.bos_token_id)
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import torch
+from jaxtyping import Int
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 NO_TOKEN = "(no token)"
@@ -40,6 +43,27 @@ def describe_clashes(clashes: Clashes, limit: int = 8) -> str:
     shown = [f"{i} (base {a!r}, distilled {b!r})" for i, (a, b) in list(clashes.items())[:limit]]
     hidden = len(clashes) - len(shown)
     return ", ".join(shown) + (f" and {hidden} more" if hidden else "")
+
+
+def check_meaning(
+    input_ids: Int[Tensor, "row position"],
+    attention_mask: Int[Tensor, "row past_and_position"],
+    clashes: Clashes,
+    bos_id: int | None,
+) -> None:
+    """Raise `ValueError` for ids among the clashes, by name, but for padding and a BOS at the start of a row."""
+    if not clashes:
+        return
+    here = slice(-input_ids.shape[1], None)
+    used = torch.isin(input_ids, torch.tensor(list(clashes), device=input_ids.device)) & attention_mask[:, here].bool()
+    if bos_id is not None:
+        used &= (input_ids != bos_id) | (attention_mask.cumsum(dim=1)[:, here] > 1)
+    if used.any():
+        names = describe_clashes({token_id: clashes[token_id] for token_id in input_ids[used].unique().tolist()})
+        raise ValueError(
+            f"the text uses ids that mean different things to the two models: {names}. Leave them out, "
+            "or load the pair with clashes='allow' to let each model read them in its own way."
+        )
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, overload
+from typing import Any, SupportsIndex, overload
 
 import nnsight
 import torch
@@ -11,6 +11,7 @@ from nnsight.modeling.transformers import TransformersModel
 from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedTokenizerBase
 
+from toolkit.arguments import Indices, as_index
 from toolkit.models.asked import Asked, Form, Job
 from toolkit.models.connection import WRITING, Connection, RemoteTrace
 from toolkit.models.edits import Edit
@@ -51,7 +52,7 @@ class TracedModel:
         config = model._module.config.get_text_config()
         self.d_model: int = config.hidden_size
         self.depth: int | None = None if n_layers is None else config.num_hidden_layers
-        self.n_layers: int = n_layers or config.num_hidden_layers
+        self.n_layers: int = config.num_hidden_layers if n_layers is None else n_layers
         self.vocab_size: int = config.vocab_size
         self.context: int = config.max_position_embeddings
         self.device: torch.device = model._module.device
@@ -89,7 +90,7 @@ class TracedModel:
         self,
         input_ids: Ids,
         attention_mask: Ids | None,
-        layers: Sequence[int],
+        layers: Indices,
         *,
         edit: Edit | None = None,
         past: Cache | None = None,
@@ -101,13 +102,13 @@ class TracedModel:
         `input_ids` are the tokens that follow it, while `attention_mask` covers all.
         Raises `ValueError` for no layer, or one outside [0, n_layers), and as `inputs`.
         """
-        sites_named = [*layers, *([edit.layer] if edit else [])] if layers else layers
-        check_layers(sites_named, self.n_layers)
-        self.check_loaded(sites_named)
+        layers = check_layers(layers, self.n_layers)
+        edited_too = () if edit is None else check_layers(edit.layer, self.n_layers)
+        self.check_loaded([*layers, *edited_too])
         model, decoder = self.model, self._layers
         inputs = self.inputs(input_ids, attention_mask, past)
         ascending = sorted(set(layers))  # nnsight serves sites in the order they run
-        changed = -1 if edit is None else edit.layer
+        changed = max(edited_too, default=-1)
         plain = edit and edit.plain()
         before = [layer for layer in ascending if layer < changed]
         after = [layer for layer in ascending if layer >= changed]
@@ -127,13 +128,13 @@ class TracedModel:
         input_ids: Ids,
         attention_mask: Ids | None,
         positions: Bool[Tensor, "row position"] | Ids,
-        layers: Sequence[int],
+        layers: Indices,
     ) -> Float[Tensor, "token layer d_model"]:
         """Read the residual stream at the input of each of `layers` where `positions` is true, row after row.
 
         From NDIF they come in the wire's type (int8 as float32). Raises `ValueError` as `residual` does.
         """
-        check_layers(layers, self.n_layers)
+        layers = check_layers(layers, self.n_layers)
         self.check_loaded(layers)
         model, decoder = self.model, self._layers
         inputs = self.inputs(input_ids, attention_mask, None)
@@ -160,7 +161,7 @@ class TracedModel:
         attention_mask: Ids | None = None,
         *,
         edit: Edit | None = None,
-        last: int = 0,
+        last: SupportsIndex = 0,
         past: Cache | None = None,
     ) -> Float[Tensor, "row asked vocab"]:
         """Run the whole model and return its logits, under `edit` if one is given.
@@ -171,7 +172,10 @@ class TracedModel:
         """
         self.check_loaded(whole=True)
         if edit is not None:
-            check_layers([edit.layer], self.n_layers)
+            check_layers(edit.layer, self.n_layers)
+        last = as_index(last, "last")
+        if last < 0:
+            raise ValueError(f"last {last}: give how many of the last positions, or 0 for all")
         inputs = self.inputs(input_ids, attention_mask, past) | {"logits_to_keep": last}
         rows, positions = inputs["input_ids"].shape
         asked = Asked((rows, min(last, positions) or positions, self.vocab_size))

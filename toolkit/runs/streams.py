@@ -40,7 +40,7 @@ def open_tokens(
         documents,
         pair.tokenizer,
         row_length=config.row_length,
-        batch_tokens=batch_tokens or config.forward_tokens,
+        batch_tokens=config.forward_tokens if batch_tokens is None else batch_tokens,
         seed=config.seed,
         shard=shard,
         shards=shards,

@@ -224,8 +224,8 @@ def _run_settings(config: FindingsConfig, crosscoder: CrosscoderConfig) -> RunCo
         )
     return replace(
         run,
-        data=config.data or run.data,
-        text_field=config.text_field if config.data else run.text_field,
+        data=run.data if config.data is None else config.data,
+        text_field=run.text_field if config.data is None else config.text_field,
         **config.access(),
     )
 
