@@ -22,7 +22,7 @@ from toolkit.reports.findings_figures import layer_curves
 from toolkit.reports.formatting import percent
 from toolkit.runs.control import CONTROL, ControlConfig, is_embedded, open_control
 from toolkit.runs.settings import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
-from toolkit.runs.streams import context_of, fitting_tokens, open_mask, open_tokens
+from toolkit.runs.streams import fitting_tokens, open_mask, open_tokens
 from toolkit.runs.subject import TextConfig
 from toolkit.tracking import track
 
@@ -79,7 +79,7 @@ def open_text(config: LayerDivergenceConfig, pair: ModelPair) -> tuple[RunConfig
     defaults = EMBEDDED_DEFAULTS if is_embedded(pair) else PAPER_DEFAULTS
     data = defaults.data if config.data is None else config.data
     run = replace(defaults, data=data, text_field=config.text_field, seed=config.seed)
-    run = replace(run, row_length=min(run.row_length, context_of(pair)))
+    run = replace(run, row_length=min(run.row_length, pair.context))
     corpus = open_corpus(run.data, text_field=run.text_field, mix=run.mix, seed=run.seed)
     return run, corpus if config.data is None else corpus.read_whole()
 

@@ -90,7 +90,7 @@ def check_range(input_ids: Int[Tensor, "row position"], n_embeddings: int, whose
 
 
 def check_context(tokens: int, context: int, what: str = "", remedy: str = "cut it shorter") -> None:
-    """Raise `ValueError` for more tokens than the model can tell apart by their position; `what` has them."""
+    """Raise `ValueError` for more tokens than a model can tell apart by their position; `what` has them."""
     if tokens > context:
         what = what or f"a text of {tokens:,} tokens"
         raise ValueError(f"{what} exceeds the model's context of {context:,} tokens: {remedy}")

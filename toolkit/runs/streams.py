@@ -16,6 +16,7 @@ from toolkit.harvest.documents import Corpus
 from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.residual import ActivationSource, ActivationStream
 from toolkit.harvest.tokens import TokenStream
+from toolkit.models.inputs import check_context
 from toolkit.models.pair import ModelPair
 from toolkit.runs.settings import RunConfig
 
@@ -33,9 +34,7 @@ def open_tokens(
 
     Raises ValueError for rows that are longer than the models' context.
     """
-    if config.row_length > context_of(pair):
-        limit = f"the models' context of {context_of(pair)} tokens"
-        raise ValueError(f"--row-length {config.row_length} exceeds {limit}: lower it to that")
+    check_context(config.row_length, pair.context, f"--row-length {config.row_length}", "lower it to that")
     return TokenStream(
         documents,
         pair.tokenizer,
@@ -45,11 +44,6 @@ def open_tokens(
         shard=shard,
         shards=shards,
     )
-
-
-def context_of(pair: ModelPair) -> int:
-    """Tokens of the longest text that both models can read."""
-    return min(pair.base.context, pair.distilled.context)
 
 
 def fitting_tokens(config: RunConfig, budget: int, numbers_a_token: int, *, rows: int = 1) -> int:

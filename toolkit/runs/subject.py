@@ -28,7 +28,7 @@ from toolkit.reports.findings_page import findings_claim
 from toolkit.runs.models import ModelsChoice
 from toolkit.runs.remote_start import check_hosted, hosted_pair
 from toolkit.runs.settings import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
-from toolkit.runs.streams import context_of, open_mask, open_tokens
+from toolkit.runs.streams import open_mask, open_tokens
 from toolkit.tracking import track
 
 OF_ANOTHER_PAIR = (
@@ -105,7 +105,7 @@ class Subject:
             check_hosted(find_pair(EMBEDDED, None, None).models, run.insecure_host, OF_ANOTHER_PAIR)
         pair = replace(run.open_pair(), layers=crosscoder.config.layers)
         check_match(pair, crosscoder, other_models=config.other_models)
-        run = replace(run, row_length=min(run.row_length, context_of(pair)))
+        run = replace(run, row_length=min(run.row_length, pair.context))
         corpus = open_corpus(run.data, text_field=run.text_field, mix=run.mix, seed=run.seed)
         if config.data and not _trained_on(config):
             corpus = corpus.read_whole()
