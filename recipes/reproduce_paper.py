@@ -8,6 +8,9 @@ divergence, each on a page of its own, and one page that sets the numbers beside
 pair, beside what was planted. `results.json` holds every number. `--lexicon`, `--words` and `--questions` take your
 own. The embedded pair takes about seven minutes on two cores and 2 GB. A real pair needs a crosscoder first: `python
 recipes/train_crosscoder.py --pair qwen-7b --out …`.
+
+Stopped at any moment, it goes on when it is called again: finished parts of the same settings, crosscoder, models, text
+and code are taken up as they are. An experiment that the text or the pair does not allow is left out with a word.
 """
 
 import sys
@@ -18,10 +21,16 @@ if __name__ == "__main__":
     check_remote(sys.argv)  # what is imported next takes seconds
 
 from toolkit.findings.comparison import comparison_findings
-from toolkit.findings.reproduction import COMPARISON, ReproductionConfig, experiments, reproduction_results
+from toolkit.findings.reproduction import (
+    COMPARISON,
+    ReproductionConfig,
+    experiments,
+    find_parts,
+    reproduction_results,
+)
 from toolkit.outputs import OutputFolder
 from toolkit.reports.console import RunConsole
-from toolkit.reports.findings_page import render_findings, write_findings, write_results
+from toolkit.reports.findings_page import render_findings, write_results
 from toolkit.runs.command_line import run_recipe
 from toolkit.runs.control import controlled_origin
 from toolkit.runs.subject import Subject
@@ -30,20 +39,16 @@ from toolkit.runs.subject import Subject
 def main(config: ReproductionConfig) -> None:
     """A crosscoder in; every experiment, and how it compares, out."""
     console = RunConsole()
-    asked = experiments(config)
+    experiments(config)  # what they refuse, they refuse before anything is loaded
     with console.stage("loading"):
         subject = Subject.open(config)
-    origin = controlled_origin(config, subject.pair, subject.corpus.origin)
-    parts = {}
-    for number, (name, find) in enumerate(asked.items(), start=1):
-        with console.stage(f"{number} of {len(asked)}: {name}"):
-            parts[name] = find(subject)
-        write_findings(config.out, parts[name], origin)
+        origin = controlled_origin(config, subject.pair, subject.corpus.origin)
+    parts, left_out = find_parts(config, subject, origin, console)
     results = reproduction_results(parts)
-    findings = comparison_findings(subject.config.pair, subject, parts, results)
+    findings = comparison_findings(subject, parts, left_out, results)
     page = config.out / "comparison.html"
     with OutputFolder(config.out, (COMPARISON,)).writing("results.json", page.name):
-        write_results(config.out / "results.json", results | {"provenance": origin})
+        write_results(config.out / "results.json", results | {"left_out": left_out, "provenance": origin})
         page.write_text(render_findings(findings, origin), encoding="utf-8")  # figures and numbers are written already
     console.findings(findings)
     console.note(f"page: {page}")
@@ -51,4 +56,4 @@ def main(config: ReproductionConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_recipe(main, ReproductionConfig)
+    run_recipe(main, ReproductionConfig, again="continue")

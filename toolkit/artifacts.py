@@ -151,6 +151,15 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def code_hash() -> str:
+    """Hash of all of this package's files, code and data: what was computed by others may be different."""
+    found = hashlib.sha256()
+    root = Path(__file__).parent
+    for path in sorted(path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
+        found.update(f"{path.relative_to(root)} {sha256(path)}\n".encode())
+    return found.hexdigest()
+
+
 def read_tensors(path: Path, expected: str, rows: Callable[[str, int], slice] | None = None) -> dict[str, Tensor]:
     """Read a safetensors file; `expected` says in an error what the file should have held.
 

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.dictionaries.storage import weights_hash
 
 
 @pytest.fixture
@@ -188,3 +189,13 @@ def test_impossible_values_are_refused(folder):
     change_config(folder, k=9)
     with pytest.raises(ValueError, match="k = 9 is more than n_latents = 6"):
         Crosscoder.from_pretrained(folder)
+
+
+def test_the_hash_of_weights_changes_with_any_bit_name_or_shape_and_with_nothing_else() -> None:
+    tensors = {"a": torch.arange(4.0), "s": torch.tensor(2.0)}
+    same = {"s": torch.tensor(2.0), "a": torch.arange(8.0)[:4]}
+    flipped = tensors | {"a": torch.nextafter(torch.arange(4.0), torch.tensor(9.0))}
+    others = (flipped, {"b": tensors["a"], "s": tensors["s"]}, tensors | {"a": torch.arange(4.0).view(2, 2)})
+    assert weights_hash(same) == weights_hash(tensors)
+    assert len({weights_hash(each) for each in (tensors, *others)}) == 4
+    assert weights_hash({"a": torch.zeros(2, dtype=torch.bfloat16)}) != weights_hash({"a": torch.zeros(2)})

@@ -1,6 +1,7 @@
 """The reproduction as a user starts it, with little of everything, on the tiny run."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,15 +23,29 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_experiment_is_in_the_results(
-    call: Callable[..., str], trained: Path, words: Path, organism_folders: tuple[str, str], tmp_path: Path
-) -> None:
-    said = call(
-        "reproduce_paper.py", "--run", trained, "--data", "organism", "--out", tmp_path,
-        "--tokens", "4000", "--undecided", "0", "1", "--development", "2", "--test", "5",
-        "--lexicon", words / "words.json", "--words", words / "colours.csv",
-        "--questions", words / "questions.jsonl", "--control", organism_folders[0],
-    )  # fmt: skip
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that all calls write to, one after the other."""
+    return tmp_path_factory.mktemp("reproduction")
+
+
+@pytest.fixture
+def reproduce(
+    call: Callable[..., str], trained: Path, words: Path, organism_folders: tuple[str, str], out: Path
+) -> Callable[..., str]:
+    """Run the recipe with little of everything."""
+    given = [
+        *("--run", trained, "--data", "organism", "--out", out, "--control", organism_folders[0]),
+        *("--tokens", "4000", "--undecided", "0", "1", "--development", "2", "--test", "5"),
+        *("--lexicon", words / "words.json", "--words", words / "colours.csv"),
+        *("--questions", words / "questions.jsonl"),
+    ]
+    return lambda *changes: call("reproduce_paper.py", *given, *changes)
+
+
+def test_every_experiment_is_in_the_results(reproduce: Callable[..., str], out: Path) -> None:
+    said = reproduce()
+    tmp_path = out
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["ablation"].keys() == results["ablation_paper"].keys() == {"self-reflection", "deductive"}
     for found in (*results["ablation"].values(), *results["ablation_paper"].values()):
@@ -58,6 +73,39 @@ def test_every_experiment_is_in_the_results(
     assert "ablation, the paper&#x27;s way: Change of the word" in comparison
     assert "4 others to test them (5 were asked for" in comparison
     assert "7 of 7: layer divergence" in said
+    assert results["left_out"] == {}
+
+
+def test_a_call_again_takes_up_what_is_finished(reproduce: Callable[..., str], out: Path) -> None:
+    """After the first call; a run that was killed in the fourth part lacks it, and what comes of all."""
+    before = json.loads((out / "results.json").read_text())
+    page, svg = (out / "comparison.html").read_text(), re.compile(r"<svg.*?</svg>", re.DOTALL)
+    for gone in ("results.json", "comparison.html", "parts/geometry.json"):
+        (out / gone).unlink()
+    said = reproduce()
+    assert said.count("finished by an earlier call") == 6
+    assert "6 of 7: geometry" in said
+    assert "6 of 7: geometry: finished" not in said
+    again = json.loads((out / "results.json").read_text())
+    assert again | {"provenance": 0} == before | {"provenance": 0}
+    assert svg.findall((out / "comparison.html").read_text()) == svg.findall(page)
+
+
+def test_a_part_that_finds_nothing_is_left_out_and_the_others_are_compared(
+    reproduce: Callable[..., str], words: Path, out: Path
+) -> None:
+    """After the calls before, so that only geometry is measured."""
+    (words / "one.csv").write_text("red,blue")
+    said = reproduce("--words", words / "one.csv")
+    assert said.count("finished by an earlier call") == 6
+    assert "found again, for" in said
+    assert "settings.words" in said
+    assert "warning: geometry is left out: one: of 1 of 1 pairs" in said
+    results = json.loads((out / "results.json").read_text())
+    assert "geometry" not in results
+    assert list(results["left_out"]) == ["geometry"]
+    assert results["ablation"]
+    assert "one: of 1 of 1 pairs" in (out / "comparison.html").read_text()
 
 
 def test_settings_that_one_experiment_refuses_are_refused_before_the_first(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """Files of a crosscoder: `crosscoder.safetensors` and, under "crosscoder" in `config.json`, its settings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
+from hashlib import sha256
 from os import PathLike
 from os.path import expanduser
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors.torch import save_file
@@ -46,6 +48,15 @@ def load(place: Path) -> tuple[CrosscoderConfig, dict[str, Tensor]]:
     folder = place.parent if place.name == WEIGHTS_FILE else place
     config = read_config(folder / CONFIG_FILE)
     return config, read_tensors(folder / WEIGHTS_FILE, shapes(config))
+
+
+def weights_hash(tensors: Mapping[str, Tensor]) -> str:
+    """Sha256 of tensors by name, wherever they were read from."""
+    found = sha256()
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
 
 
 def read_config(path: Path) -> CrosscoderConfig:

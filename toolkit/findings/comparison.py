@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from toolkit.findings.published import load_published
-from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Table
+from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Table, left_out_tables
 from toolkit.reports.formatting import percent
 from toolkit.runs.control import is_embedded
 from toolkit.runs.subject import Subject
@@ -19,11 +19,11 @@ YES, NO = "yes", "no"
 
 
 def comparison_findings(
-    preset: str | None, subject: Subject, parts: Mapping[str, Findings], results: Mapping[str, Any]
+    subject: Subject, parts: Mapping[str, Findings], left_out: Mapping[str, str], results: Mapping[str, Any]
 ) -> Findings:
-    """The comparing page, with all that the others show; `preset` names the pair whose published numbers it has."""
+    """The comparing page, with all that the others show, and why some parts found nothing."""
     embedded = is_embedded(subject.pair)
-    tables = truth_tables(results) if embedded else published_tables(preset, results)
+    tables = truth_tables(results) if embedded else published_tables(subject.config.pair, results)
     return Findings(
         name="results",
         title="Every experiment of the paper, on one pair",
@@ -33,9 +33,12 @@ def comparison_findings(
             else "Do the paper's findings come out again?"
         ),
         facts=subject.facts() | {name: f"{part.name}.html" for name, part in parts.items()},
-        headline=list({row.name: row for name in SHOWN_FIRST for row in parts[name].headline}.values()),
+        headline=list(
+            {row.name: row for name in SHOWN_FIRST if name in parts for row in parts[name].headline}.values()
+        ),
         tables=[
             *tables,
+            *left_out_tables("experiment", left_out),
             *(
                 replace(table, title=f"{name}: {table.title}", detail=True)
                 for name, part in parts.items()
@@ -48,7 +51,7 @@ def comparison_findings(
             for name, part in parts.items()
             for chart in part.charts
         ],
-        texts=parts["steering"].texts,
+        texts=parts["steering"].texts if "steering" in parts else (),
         results=results,
     )
 
@@ -56,13 +59,19 @@ def comparison_findings(
 def truth_tables(results: Mapping[str, Any]) -> list[Table]:
     """What was planted, what was measured, and whether it shows."""
     rows = [
-        *map(_behaviour_row, results["reconstruction"].get("behaviours", ())),
-        *(_ablation_row(name, found) for name, found in results["ablation"].items()),
-        *(_steering_row(name, found) for name, found in results["steering_against_chance"].items()),
-        *(_geometry_row(name, model, of[model]) for name, of in results["geometry"].items() for model in MODELS),
+        *map(_behaviour_row, results.get("reconstruction", {}).get("behaviours", ())),
+        *(_ablation_row(name, found) for name, found in results.get("ablation", {}).items()),
+        *(_steering_row(name, found) for name, found in results.get("steering_against_chance", {}).items()),
+        *(
+            _geometry_row(name, model, of[model])
+            for name, of in results.get("geometry", {}).items()
+            for model in MODELS
+        ),
     ]
+    if not rows:
+        return []
     held = sum(row[-1] == YES for row in rows)
-    share = percent(next(iter(results["ablation"].values()))["share"])
+    share = next((percent(found["share"]) for found in results.get("ablation", {}).values()), "–")
     note = (
         f"{held} of {len(rows)} show. Spans: tokens of a planted behaviour; AUROC of the latent that finds them best,"
         " on documents that did not choose it, beside the same for another document's labels; shows: the interval is"
@@ -118,7 +127,7 @@ def _shows(yes: bool) -> str:
 def published_tables(preset: str | None, results: Mapping[str, Any]) -> list[Table]:
     """Our numbers beside the paper's for the same pair, where it has any."""
     crosscoder, words, ablation = (load_published(name) for name in MEASURES)
-    paper = results["ablation_paper"] if preset == ablation["pair"] else {}
+    paper = results.get("ablation_paper", {}) if preset == ablation["pair"] else {}
     share = next((percent(found["share"]) for found in paper.values()), "")
     tables = [
         _table("Reconstruction", _crosscoder_rows(crosscoder["pairs"].get(preset, {}), results), crosscoder),
@@ -138,20 +147,20 @@ def _table(title: str, rows: list[list[Cell]], published: Mapping[str, Any]) -> 
 
 
 def _crosscoder_rows(known: Mapping[str, Any], results: Mapping[str, Any]) -> list[list[Cell]]:
-    ours, nrn = results["reconstruction"], results["nrn"]
+    ours, nrn = results.get("reconstruction", {}), results.get("nrn")
     rows: list[list[Cell]] = []
-    if "fve" in known:
+    if "fve" in known and ours:
         rows.append(["FVE", ours.get("fve_base"), known["fve"], ours.get("fve_distilled"), known["fve"]])
-    if "l0" in known:
+    if "l0" in known and ours:
         rows.append(["L0, both models", ours["l0"], known["l0"], None, None])
-    if "nrn" in known:
+    if "nrn" in known and nrn:
         both = Estimate(nrn["value"], nrn["low"], nrn["high"])
         rows.append(["mean NRN, both models", both, known["nrn"], None, None])
     return rows
 
 
 def _geometry_rows(known: Mapping[str, Any], results: Mapping[str, Any]) -> list[list[Cell]]:
-    geometry = results["geometry"]
+    geometry = results.get("geometry", {})
     return [
         [name, *(cell for model in MODELS for cell in (geometry[name][model]["mean"], theirs[model][DIMS]))]
         for name, theirs in known.items()

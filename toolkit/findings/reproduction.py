@@ -1,14 +1,17 @@
 """The whole paper on one pair: every experiment, and its numbers beside the published ones or the truth."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from toolkit.artifacts import code_hash, sha256
+from toolkit.dictionaries.storage import weights_hash
 from toolkit.findings.ablation import AblationConfig, measure_ablation
 from toolkit.findings.ablation_report import ablation_findings
 from toolkit.findings.comparison import DIMS
+from toolkit.findings.kept_parts import KeptPart
 from toolkit.findings.latent_class_findings import latent_classes_findings
 from toolkit.findings.latent_classes import LatentClassesConfig, measure_latent_classes
 from toolkit.findings.layer_divergence import (
@@ -20,17 +23,28 @@ from toolkit.findings.steering import SteeringConfig, measure_steering
 from toolkit.findings.steering_report import steering_findings
 from toolkit.findings.word_geometry import WordGeometryConfig, measure_word_geometry
 from toolkit.findings.word_geometry_report import word_geometry_findings
+from toolkit.harvest.word_pairs import load_word_pairs
+from toolkit.interventions.answers import load_questions
 from toolkit.interventions.steering_study import Toward
 from toolkit.latents.categories import load_lexicon
-from toolkit.outputs import Claim
+from toolkit.leaving_out import check_any
+from toolkit.outputs import Claim, OutputFolder
+from toolkit.reports.console import RunConsole
 from toolkit.reports.findings import Findings
+from toolkit.reports.findings_page import write_findings
 from toolkit.runs.control import ControlConfig
 from toolkit.runs.evaluation import evaluate_crosscoder
 from toolkit.runs.subject import FindingsConfig, Subject
 from toolkit.runs.summary import headlines, planted_table
 
 SHORTER = ("deductive",)
-COMPARISON = Claim(files=("results.json", "comparison.html"), signs={"results.json": ("nrn", "provenance")})
+PARTS = "parts"
+"""Folder of finished parts, in that of the pages."""
+COMPARISON = Claim(
+    files=("results.json", "comparison.html"),
+    changing=(f"{PARTS}/*.json",),  # each says itself whether it is whole
+    signs={"results.json": ("nrn", "provenance")},
+)
 STRENGTHS = (-0.2, -0.1, -0.025, 0.025, 0.1, 0.2)
 
 
@@ -66,8 +80,22 @@ class ReproductionConfig(FindingsConfig, ControlConfig):
     """Questions that the picked directions are compared on."""
 
 
-def experiments(config: ReproductionConfig) -> dict[str, Callable[[Subject], Findings]]:
-    """Every experiment, ready to examine a subject; raises `ValueError` for settings that one of them refuses."""
+@dataclass(frozen=True)
+class Experiment:
+    """A part of the reproduction, ready to examine a subject."""
+
+    find: Callable[[Subject], Findings]
+    settings: Any = None
+    """Its settings, where it has any of its own."""
+
+
+def experiments(config: ReproductionConfig) -> dict[str, Experiment]:
+    """Every experiment by name; raises `ValueError` for settings or files that one of them refuses."""
+    load_lexicon(config.lexicon)
+    if config.questions:
+        load_questions(config.questions)
+    if config.words:
+        load_word_pairs(config.words)
     alike: dict[str, Any] = {"seed": config.seed} | config.access()
     read = alike | {"tokens": config.tokens, "lexicon": config.lexicon}
     ablation = AblationConfig(**read, undecided=config.undecided)
@@ -76,15 +104,75 @@ def experiments(config: ReproductionConfig) -> dict[str, Callable[[Subject], Fin
     steering = SteeringConfig(**read | questions, strengths=STRENGTHS)
     geometry = WordGeometryConfig(**alike, words=config.words, control=config.control)
     divergence = LayerDivergenceConfig(**alike, tokens=config.tokens, control=config.control)
+    classes = LatentClassesConfig(**read)
     return {
-        "reconstruction": find_reconstruction,
-        "latent classes": partial(find_latent_classes, LatentClassesConfig(**read)),
-        "ablation": partial(find_ablation, ablation),
-        "ablation, the paper's way": partial(find_paper_ablation, paper),
-        "steering": partial(find_steering, steering),
-        "geometry": partial(find_geometry, geometry),
-        "layer divergence": partial(find_layer_divergence, divergence),
+        "reconstruction": Experiment(find_reconstruction),
+        "latent classes": Experiment(partial(find_latent_classes, classes), classes),
+        "ablation": Experiment(partial(find_ablation, ablation), ablation),
+        "ablation, the paper's way": Experiment(partial(find_paper_ablation, paper), paper),
+        "steering": Experiment(partial(find_steering, steering), steering),
+        "geometry": Experiment(partial(find_geometry, geometry), geometry),
+        "layer divergence": Experiment(partial(find_layer_divergence, divergence), divergence),
     }
+
+
+def find_parts(
+    config: ReproductionConfig, subject: Subject, origin: Mapping[str, Any], console: RunConsole
+) -> tuple[dict[str, Findings], dict[str, str]]:
+    """What the experiments find, each written when it is finished, and why some find nothing, by name.
+
+    A part that an earlier call finished in the same folder, of the same settings, crosscoder, models, text and code, is
+    taken up again. Raises `ValueError` where none finds anything.
+    """
+    asked = experiments(config)
+    parts: dict[str, Findings] = {}
+    left_out: dict[str, str] = {}
+    outputs = OutputFolder(config.out, (COMPARISON,))
+    same = _made_of(config, subject, origin)
+    kept = {name: KeptPart.of(config.out / PARTS, name, same | _settings(each)) for name, each in asked.items()}
+    for number, (name, experiment) in enumerate(asked.items(), start=1):
+        label = f"{number} of {len(asked)}: {name}"
+        before, why = kept[name].load()
+        if before is not None and (page := config.out / f"{before.name}.html").exists():
+            console.note(f"{label}: finished by an earlier call, {page}")
+            parts[name] = before
+            continue
+        console.note(f"{label}: found again, for {why}" if why else label)
+        try:
+            with console.stage(name):
+                found = experiment.find(subject)
+        except ValueError as error:
+            left_out[name] = str(error)
+            console.warn(f"{name} is left out: {error}")
+            continue
+        write_findings(config.out, found, origin)
+        with outputs.writing(f"{PARTS}/{kept[name].path.name}"):
+            parts[name] = kept[name].save(found)
+    check_any(parts, left_out)
+    return parts, left_out
+
+
+def _made_of(config: ReproductionConfig, subject: Subject, origin: Mapping[str, Any]) -> dict[str, Any]:
+    """What all parts depend on; files that some of them are given count for those."""
+    given = {sha256(path) for path in (config.lexicon, config.questions) if path}
+    inputs = {name: value for name, value in origin["sha256"].items() if value not in given}
+    return {
+        "run": subject.config.settings(),
+        "crosscoder": weights_hash(subject.crosscoder.state_dict()),
+        "layer": subject.named_layer,
+        "code": code_hash(),
+        **{name: value for name, value in origin.items() if name not in ("command", "commit", "machine")},
+        "sha256": inputs,
+    }
+
+
+def _settings(experiment: Experiment) -> dict[str, Any]:
+    """The part's own settings, and the content of files that they name."""
+    settings = asdict(experiment.settings) if experiment.settings else {}
+    files = [path for path in settings.values() if isinstance(path, Path) and path.is_file()]
+    files += [each.source for each in load_word_pairs(settings["words"])] if settings.get("words") else []
+    own = {name: value for name, value in settings.items() if name not in ("out", "run")}
+    return {"settings": own, "files": {str(path): sha256(path) for path in files}}
 
 
 def find_reconstruction(subject: Subject) -> Findings:
@@ -139,26 +227,31 @@ def find_layer_divergence(asked: LayerDivergenceConfig, subject: Subject) -> Fin
 
 
 def reproduction_results(parts: Mapping[str, Findings]) -> dict[str, Any]:
-    """The numbers of all experiments, by experiment."""
-    classes, geometry = parts["latent classes"].results, parts["geometry"].results
-    return {
-        "nrn": vars(classes["mean_nrn"]) | {"activation_weighted": classes["mean_nrn_activation_weighted"]},
-        "survivors": classes["survivors"],
-        "reconstruction": parts["reconstruction"].results,
-        "ablation": parts["ablation"].results["ablation"],
-        "off_target": parts["ablation"].results["off_target"],
-        "ablation_paper": parts["ablation, the paper's way"].results["ablation"],
-        "steering": parts["steering"].results["steering"],
-        "steering_against_chance": parts["steering"].results["against_chance"],
-        "geometry": {
+    """The numbers of all experiments that found something, by experiment."""
+    found = {name: part.results for name, part in parts.items()}
+    results: dict[str, Any] = {}
+    if classes := found.get("latent classes"):
+        mean = vars(classes["mean_nrn"]) | {"activation_weighted": classes["mean_nrn_activation_weighted"]}
+        results |= {"nrn": mean, "survivors": classes["survivors"]}
+    if reconstruction := found.get("reconstruction"):
+        results["reconstruction"] = reconstruction
+    if ablation := found.get("ablation"):
+        results |= {"ablation": ablation["ablation"], "off_target": ablation["off_target"]}
+    if paper := found.get("ablation, the paper's way"):
+        results["ablation_paper"] = paper["ablation"]
+    if steering := found.get("steering"):
+        results |= {"steering": steering["steering"], "steering_against_chance": steering["against_chance"]}
+    if geometry := found.get("geometry"):
+        results["geometry"] = {
             name: {
                 model: _geometry_results(measured["dims"][DIMS], geometry["words"][name]["pairs"])
-                for model, measured in found["models"].items()
+                for model, measured in of_class["models"].items()
             }
-            for name, found in geometry["classes"].items()
-        },
-        "layer_divergence": parts["layer divergence"].results,
-    }
+            for name, of_class in geometry["classes"].items()
+        }
+    if divergence := found.get("layer divergence"):
+        results["layer_divergence"] = divergence
+    return results
 
 
 def _geometry_results(found: Mapping[str, Any], n_pairs: int) -> dict[str, Any]:

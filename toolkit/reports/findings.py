@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from toolkit.reports.formatting import estimate, number
+from toolkit.reports.svg import Drawing
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Chart:
     """A figure with its caption."""
 
     name: str
-    figure: Figure
+    figure: Figure | Drawing
     caption: str
 
     @property

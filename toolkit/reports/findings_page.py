@@ -6,6 +6,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from toolkit.artifacts import write_json
 from toolkit.outputs import Claim, OutputFolder
 from toolkit.reports.console import RunConsole
@@ -43,7 +45,7 @@ def write_findings(folder: Path, findings: Findings, provenance: Mapping[str, An
     outputs = OutputFolder(folder, (findings_claim(findings.name),))
     with outputs.writing(page, numbers, *(f"figures/{name}.png" for name in figures)):
         write_results(folder / numbers, content)
-        save_pngs(folder / "figures", figures)
+        save_pngs(folder / "figures", {name: each for name, each in figures.items() if isinstance(each, Figure)})
         (folder / page).write_text(render_findings(findings, provenance), encoding="utf-8")
     return folder / page
 

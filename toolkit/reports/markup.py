@@ -6,7 +6,7 @@ from html import escape
 from matplotlib.figure import Figure
 
 from toolkit.reports.findings import Cell, Headline, Table, written
-from toolkit.reports.svg import inline_svg
+from toolkit.reports.svg import Drawing, inline_svg
 from toolkit.reports.theme import style_sheet
 from toolkit.terminal_text import harmless
 
@@ -70,7 +70,7 @@ def _headline(row: Headline) -> str:
     return f"<div><dt>{escape(row.name)}</dt><dd><b>{value}</b>{lines}</dd></div>\n"
 
 
-def figure_gallery(figures: Iterable[tuple[str, Figure, str]]) -> str:
+def figure_gallery(figures: Iterable[tuple[str, Figure | Drawing, str]]) -> str:
     """Return figures by id, each with its caption."""
     drawn = (
         f"<figure>{inline_svg(figure, name, caption)}<figcaption>{escape(caption)}</figcaption></figure>\n"

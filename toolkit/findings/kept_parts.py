@@ -1,0 +1,69 @@
+"""Finished parts of long work, each kept with all that it was made of, for the next call to take up."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from toolkit.artifacts import read_json_object, write_json
+from toolkit.reports.findings import Findings
+from toolkit.reports.stored_findings import read_findings, stored
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptPart:
+    """A file that holds one part's findings."""
+
+    path: Path
+    made_of: Mapping[str, Any]
+    """Settings, models, crosscoder, text, versions: whatever decides what the part finds; as `json.dumps` takes it."""
+
+    @classmethod
+    def of(cls, folder: Path, name: str, made_of: Mapping[str, Any]) -> "KeptPart":
+        """The part of that name in `folder`."""
+        stem = re.sub(r"[^\w-]+", "-", name)
+        return cls(path=folder / f"{stem}.json", made_of=json.loads(_canonical(made_of)))
+
+    def save(self, findings: Findings) -> Findings:
+        """Write the file in one move; returns what `load` will give, whose figures are drawn once and for all."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        content = {"made_of": self.made_of, "findings": stored(findings)}
+        write_json(self.path, content | {"sha256": _digest(content)})
+        return read_findings(content["findings"])
+
+    def load(self) -> tuple[Findings | None, str]:
+        """The findings, or why they must be found again; no reason where there is no file."""
+        if not self.path.exists():
+            return None, ""
+        try:
+            content = read_json_object(self.path)
+            if content.pop("sha256", None) != _digest(content):
+                return None, f"{self.path} was changed or damaged"
+            if changed := _differences(content["made_of"], self.made_of):
+                return None, f"{self.path} was made with other {', '.join(changed)}"
+            return read_findings(content["findings"]), ""
+        except (ValueError, KeyError) as error:
+            return None, f"{self.path} cannot be read ({error})"
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Names of what differs, those of inner mappings after a dot."""
+    names: list[str] = []
+    for key in dict.fromkeys([*before, *now]):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            names += _differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            names.append(f"{prefix}{key}")
+    return names
+
+
+def _canonical(content: Any) -> str:
+    return json.dumps(content, sort_keys=True, default=str)
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return sha256(_canonical(content).encode()).hexdigest()
