@@ -145,7 +145,7 @@ def test_steer(examine: Call, tmp_path: Path) -> None:
         ("steer.py", ["--new-tokens", "0"], ["new_tokens 0", "at least 1"]),
         ("steer.py", ["--development", "5000"], ["--development 5000", "leaves 0 to test on"]),
         ("steer.py", ["--test", "1"], ["--test 1", "at least 2"]),
-        ("steer.py", ["--questions", "/no/such.jsonl"], ["/no/such.jsonl", "JSONL file of questions"]),
+        ("steer.py", ["--questions", "/no/such.jsonl"], ["/no/such.jsonl", "cannot be read as json (No such file"]),
         ("top_examples.py", ["--latents", "3", "64"], ["latent 64 does not exist", "latents 0 to 63"]),
         ("top_examples.py", ["--latents", "three"], ["three"]),
     ],
@@ -196,7 +196,7 @@ def test_a_category_without_single_tokens_is_left_out_with_a_word(examine: Call,
 @pytest.mark.parametrize(
     ("line", "parts"),
     [
-        ("How much is 1+1?", ["line 2 is not JSON"]),
+        ("How much is 1+1?", ["line 2: it is not JSON"]),
         ('{"prompt": "1+1?"}', ["line 2 has no question"]),
         (json.dumps({"question": "1 " * 600}), ["a prompt of", "exceeds the model's context of 512", "shorten"]),
     ],
@@ -204,7 +204,9 @@ def test_a_category_without_single_tokens_is_left_out_with_a_word(examine: Call,
 )
 def test_questions_of_no_use_are_refused(examine: Call, tmp_path: Path, line: str, parts: list[str]) -> None:
     path = tmp_path / "questions.jsonl"
-    path.write_text("\n".join(['{"question": "1+1?", "answer": "2"}', line, *['{"question": "2+2?"}'] * 8]))
+    path.write_text(
+        "\n".join(['{"question": "1+1?", "answer": "2"}', line, *(f'{{"question": "2+{i}?"}}' for i in range(8))])
+    )
     said = examine("steer.py", "--questions", path, code=2)
     assert [part for part in parts if part not in said] == []
 
