@@ -10,9 +10,11 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedConfig, Qwen2Config
 
 from toolkit.harvest.stopwatch import Stopwatch
+from toolkit.models.model_files import MAIN
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import PRESETS
 from toolkit.models.shapes import KNOWN
+from toolkit.models.sources import Source
 from toolkit.models.tokenizer_files import load_tokenizer
 from toolkit.models.tracing import TracedModel
 
@@ -62,7 +64,7 @@ def random_pair(config: PreTrainedConfig, layer: int, device: torch.device) -> M
         tokenizer=tokenizer,
         layers=(layer,),
         clashing_ids={},
-        sources=("random", "random"),
+        found=(Source(role="base", name="random", hub=MAIN), Source(role="distilled", name="random", hub=MAIN)),
     )
 
 

@@ -29,4 +29,4 @@ def test_sites_that_cannot_be_read(layers: tuple[int, ...], depth: int | None, m
 
 def test_a_device_that_is_number_0_is_a_device_too() -> None:
     with pytest.raises(ValueError, match="base_device: about models on this machine, unused by those on NDIF"):
-        check_places(Placement(), 0, None, False, remote=True)
+        check_places(Placement(), {"base_device": 0}, remote=True)

@@ -16,9 +16,11 @@ from toolkit.artifacts import DiskFullError
 from toolkit.models.edits import Edit
 from toolkit.models.generation import Sampling
 from toolkit.models.measuring import measure
+from toolkit.models.model_files import Hub
 from toolkit.models.opening import open_model
 from toolkit.models.placement import Placement
 from toolkit.models.reductions import target_at_end
+from toolkit.models.remote import Remote
 from toolkit.models.tokenizer_files import load_tokenizer
 from toolkit.models.tracing import TracedModel
 from toolkit.models.unembedding import direction_logits
@@ -206,3 +208,8 @@ def test_sharded_files(folders: tuple[Path, Path], tmp_path: Path, batch: Batch)
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
     whole = opened(folders[0])
     assert torch.equal(opened(tmp_path, depth=2).residual(*batch, [2])[0], whole.residual(*batch, [2])[0])
+
+
+def test_a_revision_is_refused_where_the_server_chooses_it(folders: tuple[Path, Path]) -> None:
+    with pytest.raises(ValueError, match="revision 'v2': NDIF serves the newest"):
+        opened(folders[0], hub=Hub(revision="v2"), remote=Remote())

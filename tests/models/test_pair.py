@@ -1,5 +1,7 @@
 """Two models are read as one tensor, or refused with a reason."""
 
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,14 +9,28 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from nnsight.modeling.transformers import TransformersModel
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    BertConfig,
+    BertModel,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+)
 
 from toolkit.models import presets
 from toolkit.models.pair import ModelPair
+from toolkit.models.remote import Remote
 
 Folders = tuple[Path, Path]
 Batch = tuple[Tensor, Tensor]
+SMALL = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 50}
+SMALL |= {"num_key_value_heads": 1}
 
 
 def load(folders: Folders, **options: object) -> ModelPair:
@@ -139,7 +155,7 @@ def test_facts_about_the_pair(folders: Folders, save_model: Callable, config: Ca
             {"num_hidden_layers": 3, "layer_types": ["full_attention"] * 3},
             r"depth \(decoder layers\): base has 4, distilled 3",
         ),
-        ({"vocab_size": 41}, r"vocabulary: the tokenizer has 42 tokens, but base has 50 .*distilled 41"),
+        ({"vocab_size": 39}, r"vocabulary: the tokenizer has 42 tokens, but base has 50 .*distilled 39"),
     ],
 )
 def test_models_of_different_shape_are_refused(
@@ -227,3 +243,173 @@ def test_clashing_ids_may_be_allowed(clashing: Folders) -> None:
     with pytest.warns(UserWarning, match="mean different things"):
         pair = load(clashing, clashes="allow")
     assert pair.read("w1 <think> w2").shape == (3, 2, 32)
+
+
+@pytest.fixture(scope="module", params=["in distilled", "in base", "between"])
+def added(
+    request: pytest.FixtureRequest, config: Callable, save_model: Callable, make_tokenizer: Callable
+) -> tuple[Folders, int, tuple[str, str]]:
+    """A pair of which one model has a token more, by its id, and what it means; its embeddings end there or later."""
+    plain, more = ("<s>", "</s>"), ("<s>", "</s>", "<step>")
+    bare = save_model(config(vocab_size=60 if request.param == "between" else 42), tokenizer=make_tokenizer(plain))
+    with_it = save_model(config(vocab_size=43), tokenizer=make_tokenizer(more))
+    folders = (with_it, bare) if request.param == "in base" else (bare, with_it)
+    lacking = "(no token)" if request.param == "between" else "(no embedding)"
+    return folders, 42, ("<step>", lacking) if request.param == "in base" else (lacking, "<step>")
+
+
+def test_a_token_that_was_added_to_one_model_is_refused_by_name(
+    added: tuple[Folders, int, tuple[str, str]],
+) -> None:
+    folders, token_id, (ours, theirs) = added
+    for clashes in ("refuse", "allow"):
+        with pytest.warns(UserWarning, match=r"1 ids mean different things"):
+            pair = load(folders, clashes=clashes)
+        assert pair.clashing_ids == {token_id: (ours, theirs)}
+        assert pair.read("w1 w2 </s>").shape == (3, 2, 32)
+        if clashes == "allow" and "(no token)" in (ours, theirs):  # both models have an embedding of it
+            assert pair.read([1, token_id]).shape == (2, 2, 32)
+            continue
+        with pytest.raises(
+            ValueError, match=rf"{token_id} \(base '{re.escape(ours)}', distilled '{re.escape(theirs)}'\)"
+        ):
+            pair.read([1, token_id])
+
+
+def test_a_token_without_an_embedding_in_either_model_is_refused_by_name(
+    config: Callable, save_model: Callable, make_tokenizer: Callable
+) -> None:
+    folder = save_model(config(vocab_size=42), tokenizer=make_tokenizer(("<s>", "</s>", "<new>")))
+    with pytest.warns(UserWarning, match="mean different things"):
+        pair = load((folder, folder), clashes="allow")
+    with pytest.raises(ValueError, match=r"not both models have an embedding for: 42 \(base '\(no embedding\)'"):
+        pair.read("w1 <new>")
+
+
+def test_a_negative_id_is_refused(pair: ModelPair) -> None:
+    with pytest.raises(ValueError, match="token id -100 is out of range"):
+        pair.read([1, -100])
+
+
+def loaded(folder: Path) -> PreTrainedModel:
+    return AutoModelForCausalLM.from_pretrained(folder)
+
+
+def test_loaded_models_are_taken_as_they_are(
+    folders: Folders, pair: ModelPair, make_tokenizer: Callable, batch: Batch
+) -> None:
+    base, distilled, tokenizer = loaded(folders[0]), loaded(folders[1]), make_tokenizer()
+    wrapped = TransformersModel(distilled, task="text-generation", tokenizer=tokenizer)
+    for options in ({"distilled": distilled}, {"distilled": wrapped, "tokenizer": tokenizer}):
+        taken = ModelPair.from_pretrained(base=base, layers=[1, 3], **options)
+        assert (taken.base.model._module, taken.distilled.model._module) == (base, distilled)
+        assert taken.sources == tuple(map(str, folders))
+        assert torch.equal(taken.residual(*batch), pair.residual(*batch))
+    assert taken.tokenizer is tokenizer
+    half = ModelPair.from_pretrained(base=pair.base, distilled=str(folders[1]), layers=[1, 3], device_map="cpu")
+    assert torch.equal(half.residual(*batch), pair.residual(*batch))
+
+
+def test_one_model_may_stand_for_both(folders: Folders, batch: Batch) -> None:
+    model = loaded(folders[0])
+    first, second = ModelPair.from_pretrained(base=model, distilled=model, layers=2).residual(*batch).unbind(dim=2)
+    assert torch.equal(first, second)
+
+
+class Peft(torch.nn.Module):
+    peft_config, merge_and_unload = {}, None
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda folder: loaded(folder).train(), r"base is in training mode.*call its eval\(\)"),
+        (lambda folder: AutoModel.from_pretrained(folder), "base, a Qwen2Model, has no LM head"),
+        (lambda _: torch.nn.Linear(1, 1), "base is a Linear: give a folder, a hub name, or a model that transformers"),
+        (lambda _: Peft(), r"base is a Peft of PEFT: give base=model.merge_and_unload\(\)"),
+        (lambda _: BertModel(BertConfig(**SMALL)), "model type 'bert' are not known"),
+        (lambda _: 3, "base is a int"),
+    ],
+)
+def test_loaded_models_that_cannot_be_read_are_refused(folders: Folders, model: Callable, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ModelPair.from_pretrained(base=model(folders[0]), distilled=loaded(folders[0]))
+
+
+def test_a_loaded_models_fingerprint_is_of_its_tensors(folders: Folders) -> None:
+    model, same = loaded(folders[0]), loaded(folders[0])
+    pair = ModelPair.from_pretrained(base=model, distilled=same)
+    before, other = pair.fingerprints().values()
+    assert before == other
+    with torch.no_grad():
+        model.lm_head.weight[3, 4] += 1
+    changed, other = pair.fingerprints().values()
+    assert changed != before == other
+
+
+def test_a_model_made_here_has_no_tokenizer_of_its_own(make_tokenizer: Callable) -> None:
+    made = AutoModelForCausalLM.from_config(Qwen2Config(**SMALL)).eval()
+    with pytest.raises(ValueError, match=r"base does not say where it was loaded from: give tokenizer="):
+        ModelPair.from_pretrained(base=made, distilled=made)
+    pair = ModelPair.from_pretrained(base=made, distilled=made, tokenizer=make_tokenizer())
+    assert pair.read("w1 w2").shape == (2, 2, 8)
+
+
+@pytest.mark.parametrize(
+    ("settings", "both"),
+    [
+        ({"sequential": True}, False),
+        ({"remote": Remote()}, False),
+        ({"dtype": "bf16"}, True),
+        ({"max_memory": "2GB"}, True),
+    ],
+)
+def test_settings_of_loading_are_refused_beside_loaded_models(
+    folders: Folders, pair: ModelPair, settings: dict[str, Any], both: bool
+) -> None:
+    with pytest.raises(
+        ValueError, match=rf"{next(iter(settings))}: about models to be loaded, unused by those in memory"
+    ):
+        ModelPair.from_pretrained(base=pair.base, distilled=pair.distilled if both else str(folders[1]), **settings)
+
+
+def test_a_revision_is_of_the_hub(folders: Folders) -> None:
+    with pytest.raises(ValueError, match=r"revision 'main' is a version on the hub, and '.*' is not from there"):
+        load(folders, revision="main")
+    with pytest.raises(ValueError, match="give one for both models, or a pair of them"):
+        load(folders, revision=("a", "b", "c"))
+
+
+def test_a_revision_of_each_model_is_found_in_the_hubs_cache(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pair: ModelPair, batch: Batch
+) -> None:
+    hub = tmp_path / "models--lab--model"
+    for name, folder in zip(("old", "new"), folders, strict=True):
+        shutil.copytree(folder, hub / "snapshots" / f"{name}00")
+        (hub / "refs").mkdir(exist_ok=True)
+        (hub / "refs" / name).write_text(f"{name}00")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path))
+    versions = ModelPair.from_pretrained(
+        base="lab/model", distilled="lab/model", revision=("old", "new"), device_map="cpu", layers=[1, 3]
+    )
+    assert torch.equal(versions.residual(*batch), pair.residual(*batch))
+
+
+def test_tokens_and_code_reach_the_hub_and_attention_the_model(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+    before = AutoConfig.from_pretrained
+    monkeypatch.setattr(AutoConfig, "from_pretrained", lambda *names, **how: asked.append(how) or before(*names, **how))
+    eager = load(folders, token="secret", trust_remote_code=True, attn_implementation="eager")
+    assert {(each["token"], each["trust_remote_code"]) for each in asked} == {("secret", True)}
+    assert eager.base.model._module.config._attn_implementation == "eager"
+    asked.clear()
+    load(folders)
+    assert {each["trust_remote_code"] for each in asked} == {False}  # None would ask the user
+
+
+def test_types_sizes_and_sites_in_the_words_of_a_notebook(folders: Folders) -> None:
+    pair = load(folders, dtype="bf16", layers=2, max_memory={"cpu": "2GB"})
+    assert (pair.layers, pair.read("w1").dtype) == ((2,), torch.bfloat16)

@@ -115,7 +115,7 @@ def test_models_on_this_machine_and_on_ndif_do_not_go_together(choice: ModelsCho
         ({"max_memory": "2 apples"}, "max_memory '2 apples' is no size"),
         ({"max_memory": "0GB"}, "max_memory '0GB' is no size above 0: give one such as 2GB"),
         ({"device_map": "nowhere"}, "device 'nowhere' is none"),
-        ({"dtype": "int8"}, "dtype 'int8' is no type of weights"),
+        ({"dtype": "int8"}, "dtype 'int8' is no floating-point type"),
     ],
 )
 def test_values_out_of_range(settings: dict[str, Any], message: str) -> None:

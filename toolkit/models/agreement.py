@@ -1,36 +1,46 @@
 """Do two models, and the settings they are opened with, belong together?"""
 
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any, SupportsIndex
 
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from toolkit.arguments import Indices
+from toolkit.library_warnings import ToolkitWarning
 from toolkit.models.layers import check_layers
 from toolkit.models.placement import Placement
+from toolkit.models.tokenizers import NO_TOKEN, Clashes, check_same_tokens, describe_clashes, tokens_by_id
+
+NO_EMBEDDING = "(no embedding)"
 
 
 def check_places(
-    placement: Placement,
-    base_device: str | int | None,
-    distilled_device: str | int | None,
-    sequential: bool,
-    *,
-    remote: bool,
+    placement: Placement, settings: Mapping[str, Any], *, remote: bool = False, in_memory: int = 0
 ) -> None:
-    """Raise `ValueError` for settings that models elsewhere, or split over processes, do not use."""
+    """Raise `ValueError` for settings that models elsewhere, split over processes, or in memory already do not use.
+
+    `settings` are those, beside the `placement`, of how whole models on this machine are loaded. `in_memory` models are
+    not loaded at all: with one of two the settings are the other's, but for those that say how the two share memory.
+    """
     of_whole_models = {
         "max_memory": placement.max_memory,
         "offload_folder": placement.offload_folder,
-        "base_device": base_device,
-        "distilled_device": distilled_device,
-        "sequential": sequential,
+        **settings,
     }
-    if remote:
-        local = {"dtype": placement.dtype != "auto", "tensor_parallel": placement.tensor_parallel} | of_whole_models
-        _check_unused(local, "models on this machine", "those on NDIF", "remote")
+    device, how = {"device_map": placement.device_map != "auto"}, {"dtype": placement.dtype != "auto"}
+    split, attention = (
+        {"tensor_parallel": placement.tensor_parallel},
+        {"attn_implementation": placement.attn_implementation},
+    )
+    if in_memory:
+        shared = split | {"remote": remote, "sequential": settings.get("sequential")}
+        loaded = device | how | attention | of_whole_models if in_memory == 2 else {}
+        _check_unused(shared | loaded, "models to be loaded", "those in memory", "give a folder or a hub name")
+    elif remote:
+        _check_unused(how | split | attention | of_whole_models, "models on this machine", "those on NDIF", "remote")
     elif placement.tensor_parallel:
-        named = {"device_map": placement.device_map != "auto"} | of_whole_models
-        _check_unused(named, "whole models", "those whose layers are split", "tensor_parallel")
+        _check_unused(device | of_whole_models, "whole models", "those whose layers are split", "tensor_parallel")
 
 
 def _check_unused(settings: dict[str, Any], about: str, others: str, instead: str) -> None:
@@ -51,14 +61,37 @@ def check_same_shape(base: PreTrainedConfig, distilled: PreTrainedConfig) -> int
     return depth
 
 
-def check_embeddings(base: PreTrainedConfig, distilled: PreTrainedConfig, *, n_tokens: int) -> None:
-    """Raise `ValueError` for a tokenizer with more tokens than a model has embeddings."""
-    if n_tokens > min(base.vocab_size, distilled.vocab_size):
+def find_clashes(configs: Sequence[PreTrainedConfig], tokenizers: Sequence[PreTrainedTokenizerBase]) -> Clashes:
+    """Find the ids that the two models do not share, in meaning or for want of an embedding, and warn of them.
+
+    Raises `ValueError` where ordinary tokens are among them.
+    """
+    clashes = check_same_tokens(*tokenizers) | without_embedding(configs, tokenizers)
+    if clashes:
+        said = f"{len(clashes)} ids mean different things to the two models: {describe_clashes(clashes)}"
+        warnings.warn(said, ToolkitWarning, stacklevel=3)
+    return clashes
+
+
+def without_embedding(configs: Sequence[PreTrainedConfig], tokenizers: Sequence[PreTrainedTokenizerBase]) -> Clashes:
+    """Find the added ids that one model, or both, has no embedding for, as tokens that were added to one model alone.
+
+    Raises `ValueError` for a model without embeddings of ordinary tokens.
+    """
+    sizes = [config.vocab_size for config in configs]
+    names = [tokens_by_id(tokenizer) for tokenizer in tokenizers]
+    beyond = sorted(token_id for token_id in names[0].keys() | names[1].keys() if token_id >= min(sizes))
+    added = {token_id for tokenizer in tokenizers for token_id in tokenizer.added_tokens_decoder}
+    if not added.issuperset(beyond):
         raise ValueError(
-            f"the models differ in vocabulary: the tokenizer has {n_tokens} tokens, but base has "
-            f"{base.vocab_size} embeddings and distilled {distilled.vocab_size}. "
-            "Choose models that both hold every token."
+            f"the models differ in vocabulary: the tokenizer has {len(tokenizers[1])} tokens, but base has "
+            f"{sizes[0]} embeddings and distilled {sizes[1]}. Choose models that both hold every ordinary token."
         )
+
+    def meaning(model: int, token_id: int) -> str:
+        return NO_EMBEDDING if token_id >= sizes[model] else names[model].get(token_id, NO_TOKEN)
+
+    return {token_id: (meaning(0, token_id), meaning(1, token_id)) for token_id in beyond}
 
 
 def check_sites(layers: Indices, depth: SupportsIndex | None, n_layers: int) -> tuple[int, ...]:

@@ -113,13 +113,13 @@ def _check_divisible(source: str, config: PreTrainedConfig, n: int) -> None:
         )
 
 
-def fingerprint(source: str, *, remote: bool = False) -> dict[str, str]:
+def fingerprint(source: str, hub: Hub = MAIN, *, remote: bool = False) -> dict[str, str]:
     """Sha256 of each weights file in a local folder; for a hub repository its commit, which fixes them.
 
     Of a `remote` model no weights are here: then the commit, or the sha256 of the local config.
     """
     if not Path(source).is_dir():
-        said = f"commit {getattr(load_config(source), '_commit_hash', None)}"
+        said = f"commit {getattr(load_config(source, hub), '_commit_hash', None)}"
         return {source: f"remote, {said}" if remote else said}
     if remote:
         config = Path(source) / "config.json"

@@ -35,6 +35,8 @@ def open_model(
     if isinstance(source, PreTrainedModel):
         return TracedModel(behind_nnsight(source, tokenizer))
     if remote is not None:
+        if hub.revision is not None:
+            raise ValueError(f"revision {hub.revision!r}: NDIF serves the newest. Leave it out, or remote")
         return open_remote(source, tokenizer, remote)
     n_layers = None if depth is None else load_config(source, hub).num_hidden_layers
     load = partial(load_model, source, tokenizer, placement, hub=hub, depth=depth)

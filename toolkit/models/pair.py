@@ -1,6 +1,5 @@
 """A base model and the model distilled from it, read as one tensor."""
 
-import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,21 +15,18 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
 from toolkit.arguments import Indices, as_index
-from toolkit.library_warnings import ToolkitWarning
-from toolkit.models.agreement import check_embeddings, check_places, check_same_shape, check_sites
+from toolkit.models.agreement import check_places, check_same_shape, check_sites, find_clashes
 from toolkit.models.fitting import FittingRows
 from toolkit.models.in_flight import in_background, in_flight
 from toolkit.models.inputs import Ids, Text, as_batch, as_mask, as_rows, check_context, check_range
 from toolkit.models.layers import check_layers
-from toolkit.models.loading import fingerprint, load_config
-from toolkit.models.model_files import MAIN
 from toolkit.models.opening import open_model
-from toolkit.models.placement import Placement
-from toolkit.models.presets import CHECKOUT, find_pair
+from toolkit.models.placement import MaxMemory, Placement
+from toolkit.models.presets import CHECKOUT
 from toolkit.models.remote import Remote
 from toolkit.models.residency import BLOCK_TOKENS, Rows, Seat, SeatedModel, blocks, let_go
-from toolkit.models.tokenizer_files import load_tokenizers
-from toolkit.models.tokenizers import Clashes, check_meaning, check_same_tokens, describe_clashes
+from toolkit.models.sources import Model, Revision, Source, find_sources, hubs_of, tokenizers_of
+from toolkit.models.tokenizers import Clashes, check_embedded, check_meaning
 from toolkit.models.tracing import TracedModel
 from toolkit.tracking import track
 
@@ -53,8 +49,8 @@ class ModelPair:
     """Sites: the input of these decoder layers."""
     clashing_ids: Clashes
     """Ids that mean one thing to the base model and another to the distilled model."""
-    sources: tuple[str, str]
-    """Where each model came from: a local folder or a hub name."""
+    found: tuple[Source, Source]
+    """Where each model came from."""
     clashes: Literal["refuse", "allow"] = "refuse"
     """Whether a clashing id in the text is an error, or is read by each model in its own way."""
     fitting: FittingRows = field(default_factory=FittingRows)
@@ -65,82 +61,91 @@ class ModelPair:
         cls,
         preset: str | None = None,
         *,
-        base: str | None = None,
-        distilled: str | None = None,
+        base: Model = None,
+        distilled: Model = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        revision: Revision = None,
+        token: str | bool | None = None,
+        trust_remote_code: bool = False,
         layers: Indices | None = None,
         depth: SupportsIndex | None = None,
         dtype: str | torch.dtype = "auto",
-        device_map: str = "auto",
-        base_device: str | None = None,
-        distilled_device: str | None = None,
-        max_memory: str | None = None,
+        device_map: str | int | torch.device = "auto",
+        base_device: str | int | torch.device | None = None,
+        distilled_device: str | int | torch.device | None = None,
+        max_memory: MaxMemory | None = None,
         offload_folder: Path | None = None,
+        attn_implementation: str | None = None,
         sequential: bool = False,
         tensor_parallel: bool = False,
         remote: Remote | None = None,
         clashes: Literal["refuse", "allow"] = "refuse",
     ) -> "ModelPair":
-        """Load a pair by the name of a preset, or by a local folder or hub name for each model.
+        """Load a pair by the name of a preset, or by a local folder or hub name for each model; or take loaded models.
 
         `layers` defaults to the preset's, else to the middle of the model. With `depth` only the embedding and the
         layers before that site are read and kept: enough to read sites up to it, and nothing else. `dtype` auto is as
         saved on a GPU and float32 on a CPU, where bfloat16 takes half the memory. `dtype`, `device_map`, `max_memory`
-        (of each model on each device, as "2GB") and `offload_folder` are transformers'; `base_device` and
-        `distilled_device` stand for `device_map` of one model. `sequential` keeps the weights of one model in memory at
-        a time. `tensor_parallel` splits each layer over processes, inside `tensor_parallel.leading`. With `remote` the
-        models are on NDIF, and no weights are loaded: `depth` means nothing then. Warns of ids that mean different
-        things to the two models.
+        (of each model on each device, as "2GB"), `offload_folder` and `attn_implementation` are transformers';
+        `base_device` and `distilled_device` stand for `device_map` of one model. So are `revision` (one, or a pair of
+        them, base first), `token` and `trust_remote_code`, without which no code of a model's own runs. `tokenizer`
+        stands for both models' own. Models of transformers that are loaded already stay where and as they are.
+        `sequential` keeps the weights of one model in memory at a time. `tensor_parallel` splits each layer over
+        processes, inside `tensor_parallel.leading`. With `remote` the models are on NDIF, and no weights are loaded:
+        `depth` means nothing then. Warns of ids that mean different things to the two models.
         Raises `ValueError`, before any weights are loaded, for an unknown preset, a model that cannot be found or read,
-        models of different width, depth or vocabulary, a layer out of range, and for settings of models on this machine
-        beside `remote`, or of whole models beside `tensor_parallel`; for a key, a host or a model that NDIF does not
-        take.
+        models that differ in width, depth or vocabulary, a layer or a device that is not there, settings that the
+        models as they are opened do not use, and for a key, a host or a model that NDIF does not take.
         """
-        sources = find_pair(preset, base, distilled)
-        configs = [load_config(source) for source in (sources.base, sources.distilled)]
-        n_layers = check_same_shape(*configs)
-        sites = check_sites((sources.layers or n_layers // 2) if layers is None else layers, depth, n_layers)
-        depth = None if depth is None else as_index(depth, "depth")
-        base_tokenizer, tokenizer = load_tokenizers((sources.base, sources.distilled), (MAIN, MAIN))
-        clashing_ids = check_same_tokens(base_tokenizer, tokenizer)
-        check_embeddings(*configs, n_tokens=len(tokenizer))
-        if clashing_ids:
-            warnings.warn(
-                f"{len(clashing_ids)} ids mean different things to the two models: {describe_clashes(clashing_ids)}",
-                ToolkitWarning,
-                stacklevel=2,
-            )
+        sources, usual = find_sources(preset, base, distilled, hubs_of(revision, token, trust_remote_code))
         placement = Placement(
             dtype=dtype,
             device_map=device_map,
             max_memory=max_memory,
             offload_folder=offload_folder,
+            attn_implementation=attn_implementation,
             tensor_parallel=tensor_parallel,
         )
-        check_places(placement, base_device, distilled_device, sequential, remote=remote is not None)
-        seat = Seat() if sequential else None
-        opening = partial(open_model, tokenizer=tokenizer, depth=depth, seat=seat, remote=remote)
-        # The base model last: where one stays in memory, it is the first to be read.
-        opened = opening(sources.distilled, placement=placement.on(distilled_device))
+        placements = {"base": placement.on(base_device), "distilled": placement.on(distilled_device)}
+        check_places(
+            placement,
+            {"base_device": base_device, "distilled_device": distilled_device, "sequential": sequential},
+            remote=remote is not None,
+            in_memory=sum(source.module is not None for source in sources),
+        )
+        configs = [source.config() for source in sources]
+        n_layers = check_same_shape(*configs)
+        sites = check_sites((usual or n_layers // 2) if layers is None else layers, depth, n_layers)
+        depth = None if depth is None else as_index(depth, "depth")
+        tokenizers = tokenizers_of(sources, tokenizer)
+        clashing_ids = find_clashes(configs, tokenizers)
+        shared = {"tokenizer": tokenizers[1], "depth": depth, "seat": Seat() if sequential else None, "remote": remote}
+        distilled_model, base_model = (  # the base model last: where one stays in memory, it is the first to be read
+            open_model(source.module or source.name, placement=placements[source.role], hub=source.hub, **shared)
+            for source in reversed(sources)
+        )
         return cls(
-            base=opening(sources.base, placement=placement.on(base_device)),
-            distilled=opened,
-            tokenizer=tokenizer,
+            base=base_model,
+            distilled=distilled_model,
+            tokenizer=tokenizers[1],
             layers=sites,
             clashing_ids=clashing_ids,
-            sources=(sources.base, sources.distilled),
+            found=sources,
             clashes=clashes,
         )
 
     def fingerprints(self) -> dict[str, str]:
-        """Sha256 of every weights file of a local model, the commit of a model from the hub.
+        """Sha256 of every weights file of a local model, the commit of one from the hub, sha256 of one in memory.
 
         For models on NDIF, whose files are not here, the commit, or the sha256 of a local folder's config.
         """
-        return {
-            name: value
-            for source in self.sources
-            for name, value in fingerprint(source, remote=self.base.connection is not None).items()
-        }
+        base, distilled = (source.fingerprint(remote=self.base.connection is not None) for source in self.found)
+        return base | distilled
+
+    @property
+    def sources(self) -> tuple[str, str]:
+        """Where each model came from: a local folder or a hub name."""
+        return self.found[0].name, self.found[1].name
 
     @property
     def origins(self) -> tuple[str, str]:
@@ -283,6 +288,7 @@ class ModelPair:
         A BOS at the start of a row may clash: it is the attention sink of both models, whatever its name. The mask may
         cover tokens before these ids.
         """
+        check_embedded(input_ids, self.vocab_size, self.clashing_ids)
         check_range(input_ids, self.vocab_size, "both models have")
         check_context(int(attention_mask.sum(dim=1).max()), self.context)
         if self.clashes == "refuse":

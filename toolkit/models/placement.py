@@ -8,10 +8,10 @@ import torch
 from accelerate.utils import convert_file_size_to_int
 from transformers.distributed import DistributedConfig
 
+from toolkit.arguments import as_dtype
 from toolkit.models.processes import n_processes
 
 _AUTOMATIC = ("auto", "balanced", "balanced_low_0", "sequential")
-_SHORT_NAMES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "fp64": "float64"}
 
 MaxMemory = str | int | dict[int | str, str | int]
 """A size as 2GB or in bytes, for each device, or one for each device by name, as accelerate takes it."""
@@ -38,7 +38,7 @@ class Placement:
     """Whether each layer is split over all processes, one device each; nothing else but `dtype` is heeded then."""
 
     def __post_init__(self) -> None:
-        as_dtype(self.dtype)
+        self._dtype()
         check_device(self.device_map)
         if isinstance(self.max_memory, dict):
             for device, size in self.max_memory.items():
@@ -47,13 +47,13 @@ class Placement:
         elif self.max_memory is not None:
             size_in_bytes(self.max_memory)
 
-    def on(self, device: str | None) -> "Placement":
+    def on(self, device: str | int | torch.device | None) -> "Placement":
         """The same on another device, if one is named."""
         return self if device is None else replace(self, device_map=device)
 
     def options(self) -> dict[str, Any]:
         """Keywords of transformers' `from_pretrained`."""
-        dtype = as_dtype(self.dtype)
+        dtype = self._dtype()
         attention = {} if self.attn_implementation is None else {"attn_implementation": self.attn_implementation}
         if dtype == "auto" and (self.device_map == "cpu" or not torch.cuda.is_available()):
             dtype = torch.float32  # half precision loses accuracy, and not every CPU is fast at it
@@ -68,23 +68,15 @@ class Placement:
             options |= {"device_map": "auto", "max_memory": sizes}
         return options | {"offload_folder": self.offload_folder and str(self.offload_folder)}
 
+    def _dtype(self) -> torch.dtype | Literal["auto"]:
+        return "auto" if self.dtype == "auto" else as_dtype(self.dtype)
+
     def _devices(self) -> list[int | str]:
         """Devices that weights may stay on, in accelerate's names; on an accelerator they may spill into memory."""
         if self.device_map in _AUTOMATIC:
             return [*range(torch.cuda.device_count()), "cpu"]
         device = torch.device(self.device_map)
         return ["cpu"] if device.type == "cpu" else [device.index or 0, "cpu"]
-
-
-def as_dtype(name: str | torch.dtype) -> torch.dtype | Literal["auto"]:
-    """The type of weights of that name; raises `ValueError` for what is none."""
-    if name == "auto":
-        return "auto"
-    plain = f"{name}".removeprefix("torch.").lower()
-    found = getattr(torch, _SHORT_NAMES.get(plain, plain), None)
-    if not isinstance(found, torch.dtype) or not found.is_floating_point or found.itemsize < 2:
-        raise ValueError(f"dtype {name!r} is no type of weights: give auto, float32, bfloat16 or float16")
-    return found
 
 
 def check_device(name: str | int | torch.device) -> None:

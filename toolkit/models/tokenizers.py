@@ -20,7 +20,7 @@ def check_same_tokens(base: PreTrainedTokenizerBase, distilled: PreTrainedTokeni
     only one tokenizer has counts as a clash.
     Raises `ValueError` when ordinary tokens differ: then the models cannot read the same ids at all.
     """
-    base_tokens, distilled_tokens = _tokens_by_id(base), _tokens_by_id(distilled)
+    base_tokens, distilled_tokens = tokens_by_id(base), tokens_by_id(distilled)
     added = base.added_tokens_decoder.keys() | distilled.added_tokens_decoder.keys()
     same_role = {base.bos_token_id} & {distilled.bos_token_id} | {base.eos_token_id} & {distilled.eos_token_id}
     differing = {
@@ -43,6 +43,15 @@ def describe_clashes(clashes: Clashes, limit: int = 8) -> str:
     shown = [f"{i} (base {a!r}, distilled {b!r})" for i, (a, b) in list(clashes.items())[:limit]]
     hidden = len(clashes) - len(shown)
     return ", ".join(shown) + (f" and {hidden} more" if hidden else "")
+
+
+def check_embedded(input_ids: Int[Tensor, "row position"], n_embeddings: int, clashes: Clashes) -> None:
+    """Raise `ValueError` for tokens, by name, that were added to one model and have no embedding in the other."""
+    beyond = set(input_ids[input_ids >= n_embeddings].tolist())
+    if added := {token_id: clashes[token_id] for token_id in sorted(beyond & clashes.keys())}:
+        raise ValueError(
+            f"the text uses ids that not both models have an embedding for: {describe_clashes(added)}. Leave them out"
+        )
 
 
 def check_meaning(
@@ -85,5 +94,6 @@ def well_formed(text: str) -> str:
     return text
 
 
-def _tokens_by_id(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
+def tokens_by_id(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
+    """Every token of a vocabulary, added ones too."""
     return {token_id: token for token, token_id in tokenizer.get_vocab().items()}

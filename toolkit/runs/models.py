@@ -61,7 +61,7 @@ class ModelAccess:
     def __post_init__(self) -> None:
         placement = self.placement()
         if self.tensor_parallel:
-            check_places(placement, None, None, False, remote=self.remote)
+            check_places(placement, {}, remote=self.remote)
         self.how_remote()
 
     def placement(self) -> Placement:
