@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from toolkit.interventions.edits import steer
     from toolkit.models.pair import ModelPair
     from toolkit.models.remote import Remote
+    from toolkit.models.sampling import Sampling
 
-__all__ = ["Crosscoder", "ModelPair", "Remote", "SetLatent", "ablate", "steer"]
+__all__ = ["Crosscoder", "ModelPair", "Remote", "Sampling", "SetLatent", "ablate", "steer"]
 _HOMES = {
     "Crosscoder": "dictionaries.crosscoder",
     "ModelPair": "models.pair",
     "Remote": "models.remote",
+    "Sampling": "models.sampling",
     "SetLatent": "interventions.clamping",
     "ablate": "interventions.ablation_study",
     "steer": "interventions.edits",

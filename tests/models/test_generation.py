@@ -297,7 +297,7 @@ def test_on_ndif_answers_are_the_same_token_for_token_in_one_job(
         assert any_hosted.generate_ids(PROMPTS, edit=edit, sampling=sampling) == expected
         assert len(any_server.jobs_done) == before + 1
     assert max(map(len, expected)) < NEW
-    plain = Sampling(new_tokens=3, temperature=temperature)
+    plain = Sampling(new_tokens=3, temperature=temperature, top_k=30, top_p=0.9)
     assert any_hosted.generate_ids(PROMPTS, sampling=plain) == any_model.generate_ids(PROMPTS, sampling=plain)
     monkeypatch.setattr(generation, "UPLOAD", 2 * any_model.d_model * 4)  # two rows a job
     apart, here = (each.generate_ids(PROMPTS, edit=edit, sampling=plain) for each in (any_hosted, any_model))

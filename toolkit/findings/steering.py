@@ -22,8 +22,8 @@ from toolkit.latents.categories import Category, categories, load_lexicon
 from toolkit.latents.firing import FiringCounts
 from toolkit.leaving_out import check_any, measurable
 from toolkit.models.chat import thinking_prompt
-from toolkit.models.generation import Sampling
 from toolkit.models.pair import ModelPair
+from toolkit.models.sampling import Sampling
 from toolkit.models.tokenizers import encode
 from toolkit.runs.control import is_embedded
 from toolkit.runs.subject import FindingsConfig, Subject, check_alive

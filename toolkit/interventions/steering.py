@@ -11,7 +11,7 @@ from torch import Tensor
 from toolkit.interventions.answers import AnswerScore, Question, score_answer
 from toolkit.interventions.edits import shift
 from toolkit.models.chat import closing_ids, thinking_prompt
-from toolkit.models.generation import Sampling
+from toolkit.models.sampling import Sampling
 from toolkit.models.tokenizers import encode
 from toolkit.models.tracing import TracedModel
 from toolkit.tracking import track

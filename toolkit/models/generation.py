@@ -8,35 +8,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import Cache, GenerationConfig
 
+from toolkit.arguments import as_indices
 from toolkit.models.asked import Asked, Job
 from toolkit.models.edits import Edit
 from toolkit.models.inputs import check_context
+from toolkit.models.sampling import Sampling
 from toolkit.models.server_side import scores
 from toolkit.models.uploads import UPLOAD, stretches
 from toolkit.tracking import track
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """How tokens are drawn."""
-
-    new_tokens: int = 320
-    """Tokens after which an unfinished answer is cut."""
-    temperature: float = 0.0
-    """0 takes the likeliest token; above, tokens are drawn from the softmax of logits / temperature."""
-    seeds: tuple[int, ...] = ()
-    """One a prompt: rows of one seed meet the same chance, whatever else is in the batch; default: the row's number."""
-    edit_prompt: bool = False
-    """Apply the edit at the prompt's positions too."""
-
-    def __post_init__(self) -> None:
-        if self.new_tokens < 1:
-            raise ValueError(f"new_tokens {self.new_tokens}: must be at least 1")
-        if not 0 <= self.temperature < float("inf"):
-            raise ValueError(f"temperature {self.temperature}: must be 0 (greedy) or above, .6 is usual for R1 models")
-
-
-GREEDY = Sampling()
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,12 +58,12 @@ def continue_rows(
     step, seeds = _first_step(prompts), _seeds(prompts, edit, sampling)
     generators = {seed: torch.Generator().manual_seed(seed) for seed in seeds.tolist()}
     answers: list[list[int]] = [[] for _ in prompts]
-    for number in track(range(sampling.new_tokens), "tokens", "tokens"):
+    for number in track(range(int(sampling.new_tokens)), "tokens", "tokens"):
         now = edit.rows(step.rows) if isinstance(edit, Edit) else edit and edit(step)
         if number == 0 and not sampling.edit_prompt:
             now = None
         here = logits(step.input_ids, step.attention_mask, edit=now, last=1, past=cache)[:, -1]
-        tokens = scores(here, sampling.temperature, generators, seeds[step.rows]).argmax(dim=-1).cpu()
+        tokens = scores(here, sampling.drawing, generators, seeds[step.rows]).argmax(dim=-1).cpu()
         for row, token in zip(step.rows.tolist(), tokens.tolist(), strict=True):
             answers[row].append(token)
         going_on = (~torch.isin(tokens, end_ids)).nonzero()[:, 0]
@@ -100,7 +79,7 @@ def check_prompts(prompts: Sequence[Sequence[int]], sampling: Sampling, context:
     """Raise `ValueError` for a prompt that with the new tokens exceeds the model's context."""
     longest = max(map(len, prompts))
     check_context(
-        longest + sampling.new_tokens,
+        longest + int(sampling.new_tokens),
         context,
         f"a prompt of {longest:,} tokens with {sampling.new_tokens:,} new ones",
         "shorten the prompt or ask for fewer new tokens",
@@ -136,14 +115,14 @@ def jobs_of(
         eos_token_id=end_ids.tolist(),
         pad_token_id=0,
     )
-    how = sampling.edit_prompt, sampling.new_tokens, sampling.temperature
+    how = sampling.edit_prompt, int(sampling.new_tokens), sampling.drawing
     sizes = edit.row_bytes(len(prompts)).tolist() if edit else [0] * len(prompts)
     jobs = []
     for some in stretches(sizes, UPLOAD):
         step = _first_step(prompts[some])
         inputs = {"input_ids": step.input_ids, "attention_mask": step.attention_mask, "generation_config": config}
         plain = edit and edit.rows(torch.arange(len(prompts))[some]).plain()
-        steps = range(1, sampling.new_tokens + 1)
+        steps = range(1, int(sampling.new_tokens) + 1)
         asked = Asked((len(step.input_ids), steps), (torch.int64,), below=vocab_size)
         jobs.append(Job((inputs, plain, *how, seeds[some], end_ids), asked))
     return jobs
@@ -158,11 +137,12 @@ def until_end(written: Int[Tensor, "row step"], end_ids: Int[Tensor, " end"]) ->
 
 def _seeds(prompts: Sequence[Sequence[int]], edit: EditSource | None, sampling: Sampling) -> Int[Tensor, " prompt"]:
     """The seed of each prompt; raises `ValueError` for what `continue_rows` refuses."""
-    if len(sampling.seeds) not in (0, len(prompts)):
-        raise ValueError(f"{len(sampling.seeds)} seeds for {len(prompts)} prompts: give one a prompt, or none")
+    seeds = as_indices(sampling.seeds, "seed")
+    if len(seeds) not in (0, len(prompts)):
+        raise ValueError(f"{len(seeds)} seeds for {len(prompts)} prompts: give one a prompt, or none")
     if isinstance(edit, Edit) and edit.positions is not None:
         raise ValueError("an edit of chosen positions cannot steer a generation: give one that applies everywhere")
-    return torch.tensor(sampling.seeds or tuple(range(len(prompts))))
+    return torch.tensor(seeds or range(len(prompts)))
 
 
 def _first_step(prompts: Sequence[Sequence[int]]) -> Step:

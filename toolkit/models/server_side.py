@@ -74,21 +74,36 @@ def unembedded(model, decoder, norm, head, streams, together, function, operands
 
 
 @no_type_check
-def scores(logits, temperature, generators, seeds):
+def likeliest(logits, top_k, top_p):
+    """The logits [row, vocab], −∞ but for the `top_k` largest (0: all), and of those the first that reach `top_p`."""
+    if top_k > 0:
+        least = logits.topk(min(top_k, logits.shape[1])).values[:, -1:]
+        logits = logits.masked_fill(logits < least, float("-inf"))
+    if top_p < 1:
+        ascending, order = logits.sort(dim=1)
+        left_out = ascending.softmax(dim=1).cumsum(dim=1) <= 1 - top_p
+        left_out[:, -1] = False
+        logits = logits.masked_fill(left_out.scatter(1, order, left_out), float("-inf"))
+    return logits
+
+
+@no_type_check
+def scores(logits, drawing, generators, seeds):
     """[row, vocab] whose argmax is the next token: drawn by the Gumbel-max rule, or the likeliest at temperature 0.
 
-    The noise depends on a row's seed and the number of draws before, not on the batch. It is made on the CPU whatever
-    the model runs on: a seed means the same on every machine.
+    `drawing` is temperature, top_k, top_p. The noise depends on a row's seed and the number of draws before, not on the
+    batch. It is made on the CPU whatever the model runs on: a seed means the same on every machine.
     """
+    temperature, top_k, top_p = drawing
     if temperature == 0:
         return logits
     different, which = seeds.unique(return_inverse=True)
     waits = [torch.empty(logits.shape[1]).exponential_(generator=generators[seed]) for seed in different.tolist()]
-    return logits.float() / temperature - torch.stack(waits).log()[which].to(logits.device)
+    return likeliest(logits.float() / temperature, top_k, top_p) - torch.stack(waits).log()[which].to(logits.device)
 
 
 @no_type_check
-def generated(model, decoder, inputs, edit, edit_prompt, new_tokens, temperature, seeds, end_ids):
+def generated(model, decoder, inputs, edit, edit_prompt, new_tokens, drawing, seeds, end_ids):
     """[row, step] tokens that continue each row; those after an end id mean nothing."""
     generators = {seed: torch.Generator().manual_seed(seed) for seed in seeds.tolist()}
     written, ended = [], torch.zeros(len(seeds), dtype=torch.bool)
@@ -97,8 +112,8 @@ def generated(model, decoder, inputs, edit, edit_prompt, new_tokens, temperature
             if edit is not None and (step > 0 or edit_prompt):
                 decoder[edit[0]].input = edited(decoder[edit[0]].input, edit)
             output = model.output
-            next_scores = scores(output.logits[:, -1], temperature, generators, seeds)
-            if temperature > 0:
+            next_scores = scores(output.logits[:, -1], drawing, generators, seeds)
+            if drawing[0] > 0:
                 output.logits = next_scores[:, None]
                 model.output = output
             tokens = next_scores.argmax(dim=-1).cpu()

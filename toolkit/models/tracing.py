@@ -16,9 +16,7 @@ from toolkit.models.asked import Asked, Form, Job
 from toolkit.models.connection import WRITING, Connection, RemoteTrace
 from toolkit.models.edits import Edit
 from toolkit.models.generation import (
-    GREEDY,
     EditSource,
-    Sampling,
     check_prompts,
     continue_rows,
     jobs_of,
@@ -27,6 +25,7 @@ from toolkit.models.generation import (
 from toolkit.models.in_flight import in_flight
 from toolkit.models.inputs import Ids, Text, as_batch, as_mask, as_rows, check_context, check_range, is_single
 from toolkit.models.layers import cache_name, check_layers, final_norm_path, layers_path
+from toolkit.models.sampling import GREEDY, Sampling
 from toolkit.models.server_side import edited, generated, logits_under
 from toolkit.models.wire import pack, packed_form, unpack
 from toolkit.tracking import track

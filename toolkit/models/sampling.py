@@ -1,0 +1,53 @@
+"""How tokens are drawn."""
+
+from dataclasses import dataclass
+from typing import SupportsFloat, SupportsIndex
+
+from toolkit.arguments import Indices, as_index, as_indices, as_number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How tokens are drawn, greedily by default. Numbers may be numpy's, or in tensors.
+
+    Raises `ValueError` for a value out of range.
+    """
+
+    new_tokens: SupportsIndex = 320
+    """Tokens after which an unfinished answer is cut."""
+    temperature: SupportsFloat = 0.0
+    """0 takes the likeliest token; above, tokens are drawn from the softmax of logits / temperature."""
+    top_k: SupportsIndex = 0
+    """Draw from this many of the likeliest tokens; 0 takes all."""
+    top_p: SupportsFloat = 1.0
+    """Of those, draw from the likeliest that reach this probability together; 1 takes all, .95 is usual for R1."""
+    seeds: Indices = ()
+    """One a prompt: rows of one seed meet the same chance, whatever else is in the batch; default: the row's number."""
+    edit_prompt: bool = False
+    """Apply the edit at the prompt's positions too."""
+
+    def __post_init__(self) -> None:
+        new_tokens, top_k = as_index(self.new_tokens, "new_tokens"), as_index(self.top_k, "top_k")
+        temperature, top_p = as_number(self.temperature, "temperature"), as_number(self.top_p, "top_p")
+        seeds = as_indices(self.seeds, "seed")
+        if new_tokens < 1:
+            raise ValueError(f"new_tokens {new_tokens}: must be at least 1")
+        if not 0 <= temperature < float("inf"):
+            raise ValueError(f"temperature {temperature}: must be 0 (greedy) or above, .6 is usual for R1 models")
+        if top_k < 0:
+            raise ValueError(f"top_k {top_k}: must be 0 (all tokens) or above")
+        if not 0 <= top_p <= 1:
+            raise ValueError(f"top_p {top_p}: must be from 0 (the likeliest token) to 1 (all tokens)")
+        if wrong := [seed for seed in seeds if not 0 <= seed < 2**63]:
+            raise ValueError(f"seed {wrong[0]}: must be from 0 to 2^63 - 1")
+        read = {"new_tokens": new_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "seeds": seeds}
+        for name, value in read.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def drawing(self) -> tuple[float, int, float]:
+        """Temperature, top_k and top_p."""
+        return float(self.temperature), int(self.top_k), float(self.top_p)
+
+
+GREEDY = Sampling()
