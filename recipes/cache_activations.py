@@ -26,6 +26,7 @@ from toolkit.harvest.documents import open_corpus
 from toolkit.reports.console import RunConsole
 from toolkit.runs.caching import CacheConfig, describe, fill, mend
 from toolkit.runs.command_line import led, run_main
+from toolkit.runs.memory import require_memory
 from toolkit.runs.ranks import on_own_device, open_ranks, share_out
 from toolkit.runs.remote_use import forecast, traffic
 from toolkit.runs.settings import parse_command_line
@@ -39,6 +40,7 @@ def main(config: CacheConfig) -> None:
         if config.repair and ranks.size > 1:
             raise ValueError(f"--repair takes one process, and these are {ranks.size}: start it without a launcher")
         config, console = share_out(config, ranks), RunConsole(quiet=not ranks.is_first)
+        require_memory(config, ranks=ranks)
         with console.stage("loading models"):
             pair = on_own_device(config, ranks).open_to_site(config.layers)
         corpus = open_corpus(config.data, text_field=config.text_field, mix=config.mix, seed=config.seed)

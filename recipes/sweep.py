@@ -24,6 +24,7 @@ from toolkit.reports.console import RunConsole
 from toolkit.reports.findings_page import publish
 from toolkit.runs.command_line import led, run_main
 from toolkit.runs.evaluation import stream_names
+from toolkit.runs.memory import require_memory
 from toolkit.runs.ranks import on_own_device, open_ranks, share_out
 from toolkit.runs.remote_use import forecast, remote_record, traffic
 from toolkit.runs.streams import open_training
@@ -44,6 +45,7 @@ def main(config: SweepConfig) -> None:
     """Text and two models in; a trained, evaluated crosscoder for each combination of values, and a page out."""
     with open_ranks() as ranks:
         config = share_out(config, ranks)
+        require_memory(config, config.plans.values(), ranks)
         console = RunConsole(quiet=not ranks.is_first)
         with console.stage("loading models"):
             pair = on_own_device(config, ranks).open_to_site(config.layers)

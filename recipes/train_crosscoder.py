@@ -28,6 +28,7 @@ from toolkit.reports.page import write_report
 from toolkit.runs.command_line import led, run_main
 from toolkit.runs.evaluation import evaluate_crosscoder, stream_names
 from toolkit.runs.folder import REPORT, RunFolder
+from toolkit.runs.memory import require_memory
 from toolkit.runs.ranks import on_own_device, open_ranks, share_out
 from toolkit.runs.remote_use import forecast, remote_record, traffic
 from toolkit.runs.settings import RunConfig, parse_command_line
@@ -40,6 +41,7 @@ def main(config: RunConfig) -> None:
     """Text and two models in; a trained, evaluated, reloadable crosscoder and a report out."""
     with open_ranks() as ranks:
         config = share_out(config, ranks)
+        require_memory(config, [config.training], ranks)
         console = RunConsole(quiet=not ranks.is_first)
         folder = RunFolder.open(
             config.out,

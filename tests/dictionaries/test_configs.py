@@ -20,7 +20,7 @@ def test_streams_are_models_times_layers():
     ("change", "message"),
     [
         ({"k": 9}, "k = 9 is more than n_latents = 8"),
-        ({"d_model": 0}, "d_model = 0 must be greater than 0"),
+        ({"d_model": 0}, "d_model 0: must be at least 1"),
         ({"n_shared": 5, "n_exclusive": 2}, "are 9, more than n_latents = 8"),
         ({"models": ()}, "at least one model"),
     ],
@@ -34,9 +34,15 @@ def test_impossible_crosscoders_are_refused(change, message):
     ("change", "message"),
     [
         ({"k": 40_000}, "k = 40000 is more than n_latents = 32768"),
-        ({"lr": -1e-4}, r"lr = -0.0001 must be greater than 0"),
-        ({"aux_coefficient": -1.0}, "aux_coefficient = -1.0 must not be negative"),
-        ({"lr_decay_share": 1.5}, r"outside \[0, 1\]"),
+        ({"lr": -1e-4}, "--lr -0.0001: must be above 0, and finite"),
+        ({"lr": float("inf")}, "--lr inf: must be above 0, and finite"),
+        (
+            {"sparsity_coefficient": float("nan")},
+            "--sparsity-coefficient nan: must be 0",
+        ),
+        ({"threshold_decay": 1.0}, "--threshold-decay 1.0: must be at least 0, and below 1"),
+        ({"aux_coefficient": -1.0}, "--aux-coefficient -1.0: must be 0, which switches it off, or above"),
+        ({"lr_decay_share": 1.5}, "--lr-decay-share 1.5: must be from 0 to 1"),
         ({"tokens": 100}, "less than one batch of 2048"),
     ],
 )

@@ -31,8 +31,8 @@ def refuse(train: Train, run_arguments: list[str], capsys: pytest.CaptureFixture
     ("arguments", "parts"),
     [
         (["--k", "65"], ["k = 65", "n_latents = 64", "lower k"]),
-        (["--lr", "-0.1"], ["lr = -0.1", "greater than 0"]),
-        (["--tokens", "255"], ["tokens = 255", "one batch of 256", "more tokens"]),
+        (["--lr", "-0.1"], ["--lr -0.1", "above 0"]),
+        (["--tokens", "255"], ["--tokens 255", "one batch of 256", "more tokens"]),
         (["--layers", "3"], ["layer 3", "0", "2"]),
         (["--row-length", "1"], ["--row-length 1", "at least 2"]),
         (["--forward-tokens", "32"], ["--forward-tokens 32", "--row-length 64", "raise the first"]),

@@ -72,7 +72,19 @@ def test_the_wire_is_a_setting_of_runs_on_ndif_alone() -> None:
     [
         ({"row_length": 0}, "--row-length 0: must be at least 1"),
         ({"keep_checkpoints": 0}, "--keep-checkpoints 0: must be at least 1"),
-        ({"mix": (1.5, -0.5)}, "two probabilities that add up to 1"),
+        ({"mix": (0.5, 0.6)}, "two probabilities that add up to 1"),
+        ({"mix": (1.5, -0.5)}, "--mix 1.5: must be from 0 to 1"),
+        ({"mix": (float("nan"), 0.5)}, "--mix nan: must be from 0 to 1"),
+        ({"outlier_factor": float("nan")}, "--outlier-factor nan: must be above 1"),
+        ({"seed": -1}, "--seed -1: must be at least 0"),
+        ({"row_length": 1}, "--row-length 1: position 0 is masked"),
+        ({"forward_tokens": 100}, "--forward-tokens 100 is less than --row-length 320"),
+        ({"buffer_tokens": 5}, "--buffer-tokens 5 is less than one batch of 1024"),
+        ({"shards": 3}, "--batch-tokens 1024 does not divide by 3 shards"),
+        (
+            {"training": TrainingConfig(n_exclusive=20_000)},
+            "are 40000, more than n_latents",
+        ),
         ({"export": "dictionary_learning", "training": TrainingConfig(sparsity="topk")}, "to export"),
     ],
 )

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from toolkit.ranges import Count, CountOrNone, Positive, PositiveOrNone, Share, ShareBelowOne, check_ranges
+
 Sparsity = Literal["l1", "topk", "batchtopk", "jumprelu"]
 
 
@@ -10,22 +12,22 @@ Sparsity = Literal["l1", "topk", "batchtopk", "jumprelu"]
 class CrosscoderConfig:
     """Shape, sparsity rule and origin of one crosscoder: all that its tensors do not say themselves."""
 
-    d_model: int
+    d_model: Count
     """Width of one residual stream."""
     models: tuple[str, ...]
     """Names of the models in the order of the stream axis, e.g. base, distilled. One name makes an SAE."""
     layers: tuple[int, ...]
     """Layers whose residual stream inputs are read; streams are base@10, base@14, distilled@10, ...; negative where
     another library's checkpoint does not say."""
-    n_latents: int
+    n_latents: Count
     """Number of latents."""
     sparsity: Sparsity
     """Rule that decides which latents fire."""
-    k: int
+    k: Count
     """Latents kept per token by topk, and on average by batchtopk; the other rules ignore it."""
-    n_shared: int = 0
+    n_shared: CountOrNone = 0
     """Designated shared latents, the first ones: one decoder row for all models."""
-    n_exclusive: int = 0
+    n_exclusive: CountOrNone = 0
     """Designated exclusive latents of each model, after the shared ones: zero rows for other models."""
     scale: tuple[float, ...] = ()
     """Factor per stream that training applied to activations: folded into the weights, kept as a record."""
@@ -35,8 +37,7 @@ class CrosscoderConfig:
     """How another library's checkpoint was read, a line a subject; empty for a crosscoder trained here."""
 
     def __post_init__(self) -> None:
-        require_positive(d_model=self.d_model, n_latents=self.n_latents, k=self.k)
-        require_not_negative(n_shared=self.n_shared, n_exclusive=self.n_exclusive)
+        check_ranges(self, spelled=str)
         check_latent_budget(self, len(self.models))
         if not self.models or not self.layers:
             raise ValueError("a crosscoder needs at least one model and one layer; both tuples must be filled")
@@ -53,70 +54,57 @@ class TrainingConfig:
 
     sparsity: Sparsity = "batchtopk"
     """Rule that decides which latents fire; batchtopk avoids most of L1's false exclusive latents."""
-    tokens: int = 100_000_000
+    tokens: Count = 100_000_000
     """Training tokens in all. The schedules end here, or where the data end; one that is longer than its share of the
     run is cut to it, which the header says."""
-    batch_tokens: int = 2048
+    batch_tokens: Count = 2048
     """Tokens per optimiser step."""
-    n_latents: int = 32_768
+    n_latents: Count = 32_768
     """Latents in the dictionary."""
-    n_shared: int = 0
+    n_shared: CountOrNone = 0
     """Designated shared latents: one decoder row for all models."""
-    n_exclusive: int = 0
+    n_exclusive: CountOrNone = 0
     """Designated exclusive latents of each model: their decoder rows for other models stay zero."""
-    k: int = 100
+    k: Count = 100
     """Latents kept per token (topk), or on average per token (batchtopk)."""
-    k_initial: int = 1024
+    k_initial: Count = 1024
     """Latents kept per token at the first step; falls linearly to k, so that few latents die early. No less than k."""
-    k_anneal_steps: int = 2000
+    k_anneal_steps: CountOrNone = 2000
     """Steps over which k_initial falls to k, at most two fifths of the run; 0 starts at k."""
-    sparsity_coefficient: float = 2.0
+    sparsity_coefficient: PositiveOrNone = 2.0
     """Weight λ of the l1 or jumprelu penalty, beside the squared error summed over models (√d-scaled)."""
-    sparsity_warmup_share: float = 0.05
+    sparsity_warmup_share: Share = 0.05
     """Share of the steps over which λ rises linearly from 0."""
-    jumprelu_threshold: float = 0.1
+    jumprelu_threshold: Positive = 0.1
     """JumpReLU threshold at the start, in units of the decoder-norm-weighted activation."""
-    jumprelu_bandwidth: float = 0.1
+    jumprelu_bandwidth: Positive = 0.1
     """Width of the straight-through window around a JumpReLU threshold, in the same units."""
-    threshold_decay: float = 0.999
-    """Decay per step of the running mean that is batchtopk's inference threshold; starts once k is reached.
+    threshold_decay: ShareBelowOne = 0.999
+    """ShareBelowOne per step of the running mean that is batchtopk's inference threshold; starts once k is reached.
     A run too short for it takes the mean over its last steps."""
-    lr: float = 1e-4
+    lr: Positive = 1e-4
     """Adam's learning rate, after warm-up."""
-    lr_warmup_steps: int = 1000
+    lr_warmup_steps: CountOrNone = 1000
     """Steps over which the learning rate rises linearly from 0, at most a fifth of the run."""
-    lr_decay_share: float = 0.2
+    lr_decay_share: Share = 0.2
     """Share of the steps, at the end, over which the learning rate falls linearly to 0."""
-    clip: float = 1.0
+    clip: Positive = 1.0
     """Largest norm of the whole gradient; larger ones are scaled down to it."""
-    decoder_init_norm: float = 1.0
+    decoder_init_norm: Positive = 1.0
     """Norm of each decoder row at the start, per stream; 0.08 suits l1."""
-    aux_coefficient: float = 1 / 32
+    aux_coefficient: PositiveOrNone = 1 / 32
     """Weight of the loss that revives dead latents; 0 switches it off."""
-    dead_after_tokens: int = 10_000_000
+    dead_after_tokens: Count = 10_000_000
     """A latent that fired on none of this many latest tokens, at most a fifth of the run's, counts as dead."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Type of the large matrix products; weights, optimiser and kept codes are fp32 always."""
 
     def __post_init__(self) -> None:
-        require_positive(
-            tokens=self.tokens, batch_tokens=self.batch_tokens, n_latents=self.n_latents, k=self.k,
-            k_initial=self.k_initial, jumprelu_threshold=self.jumprelu_threshold,
-            jumprelu_bandwidth=self.jumprelu_bandwidth, lr=self.lr, clip=self.clip,
-            decoder_init_norm=self.decoder_init_norm, dead_after_tokens=self.dead_after_tokens,
-        )  # fmt: skip
-        require_not_negative(
-            n_shared=self.n_shared, n_exclusive=self.n_exclusive, aux_coefficient=self.aux_coefficient,
-            lr_warmup_steps=self.lr_warmup_steps, k_anneal_steps=self.k_anneal_steps,
-            sparsity_coefficient=self.sparsity_coefficient,
-        )  # fmt: skip
-        for name in ("sparsity_warmup_share", "lr_decay_share", "threshold_decay"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} = {getattr(self, name)} is outside [0, 1]; choose a share within it")
+        check_ranges(self)
         if self.tokens < self.batch_tokens:
             raise ValueError(
-                f"tokens = {self.tokens} is less than one batch of {self.batch_tokens}; "
-                "ask for more tokens or make batch_tokens smaller"
+                f"--tokens {self.tokens} is less than one batch of {self.batch_tokens}: ask for more tokens, or lower"
+                " --batch-tokens"
             )
         check_latent_budget(self, n_models=1)
 
@@ -136,17 +124,3 @@ def check_latent_budget(config: CrosscoderConfig | TrainingConfig, n_models: int
             f"{config.n_shared} shared and {n_models} × {config.n_exclusive} exclusive latents are "
             f"{designated}, more than n_latents = {config.n_latents}; designate fewer or raise n_latents"
         )
-
-
-def require_positive(**values: int | float) -> None:
-    """Refuse values of zero or less, by name."""
-    for name, value in values.items():
-        if value <= 0:
-            raise ValueError(f"{name} = {value} must be greater than 0")
-
-
-def require_not_negative(**values: int | float) -> None:
-    """Refuse negative values, by name."""
-    for name, value in values.items():
-        if value < 0:
-            raise ValueError(f"{name} = {value} must not be negative; 0 switches it off")

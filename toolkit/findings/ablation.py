@@ -15,6 +15,7 @@ from toolkit.interventions.ablation_study import (
 )
 from toolkit.latents.categories import categories, load_lexicon
 from toolkit.models.scoring import LARGEST_LOGITS
+from toolkit.ranges import Count, check_ranges
 from toolkit.runs.streams import fitting_tokens, open_tokens
 from toolkit.runs.subject import FindingsConfig, Subject
 
@@ -30,7 +31,7 @@ class AblationConfig(AblationSettings, FindingsConfig):
     """Folder for the page, its figures and the JSON of results."""
     lexicon: Path | None = None
     """JSON file {"category": ["word", ...]}; default: self-reflection, deductive, alternative, contrastive."""
-    tokens: int = 131_072
+    tokens: Count = 131_072
     """Held-out tokens to look for positions in; every other document chooses the latents, the rest test them."""
     positions: Positions = "predict"
     """Where latents are taken out: at the predicting position, in the whole prefix (the paper), or all of it."""
@@ -42,8 +43,7 @@ class AblationConfig(AblationSettings, FindingsConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.tokens < 1:
-            raise ValueError(f"--tokens {self.tokens}: must be at least 1")
+        check_ranges(self)
         defaults = {each.name: each.default for each in fields(self)}
         for name, value in PAPER.items() if self.paper else ():
             if getattr(self, name) not in (value, defaults[name]):

@@ -14,6 +14,7 @@ from toolkit.latents.examples import TopExamples
 from toolkit.latents.firing import FiringCounts
 from toolkit.latents.span_labels import LabelledDocuments, read_labelled_documents
 from toolkit.latents.windows import Window
+from toolkit.ranges import Count
 from toolkit.runs.evaluation import find_behaviours
 from toolkit.runs.subject import FindingsConfig, Subject
 
@@ -28,21 +29,16 @@ class LatentClassesConfig(FindingsConfig):
     FINDINGS = ("latent_classes",)
     out: Path = Path("runs/latent_classes")
     """Folder for the page, its figures and the JSON of results."""
-    tokens: int = 100_000
+    tokens: Count = 100_000
     """Held-out tokens to read, to the next whole batch."""
-    listed: int = 5
+    listed: Count = 5
     """Latents to list at either end of the NRN scale."""
-    examples: int = 2
+    examples: Count = 2
     """Examples of each listed latent."""
     lexicon: Path | None = None
     """JSON file of category words, {"category": ["word", …]}; default: the paper's four categories."""
     labels: Path | None = None
     """Labelled documents (.jsonl with text and spans, or annotated reasoning traces): adds the AUROC table."""
-
-    def __post_init__(self) -> None:
-        for name in ("tokens", "listed", "examples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name} {getattr(self, name)}: must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)

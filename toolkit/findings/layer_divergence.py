@@ -17,6 +17,7 @@ from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.tokens import TokenBatch, describe_documents
 from toolkit.models.pair import ModelPair
 from toolkit.models.tracing import TracedModel
+from toolkit.ranges import Count
 from toolkit.reports.findings import Chart, Estimate, Findings, Headline, Table
 from toolkit.reports.findings_figures import layer_curves
 from toolkit.reports.formatting import percent
@@ -39,12 +40,8 @@ class LayerDivergenceConfig(TextConfig, ControlConfig):
     FINDINGS = ("layer_divergence",)
     out: Path = Path("runs/layer_divergence")
     """Folder for the page, its figures and the JSON of results."""
-    tokens: int = 65_536
+    tokens: Count = 65_536
     """Tokens, position 0 not among them, that are compared."""
-
-    def __post_init__(self) -> None:
-        if self.tokens < 1:
-            raise ValueError(f"--tokens {self.tokens}: must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ from toolkit.models.presets import find_pair
 from toolkit.models.tokenizer_files import load_tokenizer
 from toolkit.models.tokenizers import Clashes, check_same_tokens, describe_clashes, encode, well_formed
 from toolkit.outputs import Claim, OutputFolder
+from toolkit.ranges import Count, Seed, ShareBelowOne, check_ranges
 from toolkit.reports.data_figures import length_bins, length_histogram
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table
 from toolkit.reports.findings_page import findings_claim
@@ -66,18 +67,15 @@ class PrepareConfig:
     keep_incomplete: bool = False
     """Keep replies that were cut off; otherwise the first complete reply of each record is taken."""
 
-    documents: int | None = None
+    documents: Count | None = None
     """Stop after so many texts."""
-    held_out: float = 0.05
+    held_out: ShareBelowOne = 0.05
     """Share of questions that go to held_out.jsonl; the same question always goes to the same file."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the split."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.held_out < 1:
-            raise ValueError(f"--held-out {self.held_out}: give a share of at least 0 and less than 1")
-        if self.documents is not None and self.documents < 1:
-            raise ValueError(f"--documents {self.documents}: must be at least 1")
+        check_ranges(self)
 
     def outputs(self) -> list[OutputFolder]:
         """The folder that is written."""

@@ -29,6 +29,7 @@ from toolkit.interventions.steering_study import Toward
 from toolkit.latents.categories import load_lexicon
 from toolkit.leaving_out import check_any
 from toolkit.outputs import Claim, OutputFolder
+from toolkit.ranges import Count, Share
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings import Findings
 from toolkit.reports.findings_page import write_findings
@@ -64,7 +65,7 @@ class ReproductionConfig(FindingsConfig, ControlConfig):
     OTHERS = (COMPARISON,)
     out: Path = Path("runs/reproduce_paper")
     """Folder for results.json, the page that compares, and a page for each experiment."""
-    tokens: int = 131_072
+    tokens: Count = 131_072
     """Held-out tokens that each experiment reads."""
     lexicon: Path | None = None
     """JSON file {"category": ["word", ...]}; default: self-reflection, deductive, alternative, contrastive."""
@@ -72,7 +73,7 @@ class ReproductionConfig(FindingsConfig, ControlConfig):
     """Word pairs: embedded, everyday (shipped), files or folders of .json, .csv, .tsv; default: what fits the pair."""
     questions: Path | None = None
     """JSONL file of {"question", "answer"} for steering; default: the shipped ones for this pair."""
-    undecided: tuple[float, float] = (0.05, 0.9)
+    undecided: tuple[Share, Share] = (0.05, 0.9)
     """Our ablation takes only words to which the distilled model gives a probability in this range; 0 1 takes all."""
     development: int = 20
     """Questions that steering directions are picked on."""

@@ -13,6 +13,7 @@ from toolkit.models.layers import check_layers
 from toolkit.models.presets import find_pair
 from toolkit.models.residency import BLOCK_TOKENS
 from toolkit.models.shapes import shape_of
+from toolkit.ranges import Count, Positive, check_ranges
 from toolkit.reports.findings import Cell, Table
 from toolkit.reports.formatting import compact
 from toolkit.runs.costs import PlannedRun, gradient_bytes, trainer_bytes
@@ -35,15 +36,15 @@ class RunCostsConfig(PairChoice):
 
     tokens: int = 400_000_000
     """Training tokens."""
-    row_length: int = 2048
+    row_length: Count = 2048
     """Tokens of a row; all rows count as full."""
-    forward_tokens: int = 16_384
+    forward_tokens: Count = 16_384
     """Tokens of one forward pass."""
     batch_tokens: int = 2048
     """Tokens per optimiser step."""
-    buffer_tokens: int = 262_144
+    buffer_tokens: Count = 262_144
     """Activations in the shuffle buffer, in bf16."""
-    checkpoint_steps: int = 1000
+    checkpoint_steps: Count = 1000
     """Steps between two checkpoints."""
     sparsity: Sparsity = "batchtopk"
     """Rule that decides which latents fire."""
@@ -56,19 +57,13 @@ class RunCostsConfig(PairChoice):
 
     max_memory: str = "2GB"
     """Weights of each model that stay in memory where the rest is offloaded."""
-    sweep: int = 4
+    sweep: Count = 4
     """Crosscoders of a sweep."""
-    tflops: float | None = None
+    tflops: Positive | None = None
     """Assumed rate of all matrix products, in TFLOP/s; without it this machine's own is measured in a second."""
 
     def __post_init__(self) -> None:
-        for name in ("row_length", "forward_tokens", "buffer_tokens", "checkpoint_steps", "sweep"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least 1")
-        if self.tflops is not None and not 0 < self.tflops < math.inf:
-            raise ValueError(
-                f"--tflops {self.tflops}: give a rate above 0, such as 400 for an H100 at 40 % of its peak"
-            )
+        check_ranges(self)
 
     def training(self) -> TrainingConfig:
         """How the crosscoder would be trained; raises `ValueError` for settings that it refuses."""

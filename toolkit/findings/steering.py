@@ -25,6 +25,7 @@ from toolkit.models.chat import thinking_prompt
 from toolkit.models.pair import ModelPair
 from toolkit.models.sampling import Sampling
 from toolkit.models.tokenizers import encode
+from toolkit.ranges import Count, PositiveOrNone
 from toolkit.runs.control import is_embedded
 from toolkit.runs.subject import FindingsConfig, Subject, check_alive
 
@@ -56,7 +57,7 @@ class SteeringConfig(FindingsConfig):
     """Questions that directions are picked on, the file's first."""
     test: int = 96
     """Questions that the picked directions are compared on, the next ones."""
-    temperature: float = 0.6
+    temperature: PositiveOrNone = 0.6
     """0 is greedy; .6 is usual for R1 models. All arms meet the same chance."""
     samples: int = 1
     """Answers a question and arm."""
@@ -66,13 +67,14 @@ class SteeringConfig(FindingsConfig):
     """Steer the prompt's positions too."""
     model: Literal["base", "distilled"] = "distilled"
     """The model that answers."""
-    tokens: int = 65_536
+    tokens: Count = 65_536
     """Held-out tokens on which firing is counted."""
     lexicon: Path | None = None
     """JSON file {"category": ["word", ...]}; its self-reflection words, else the shipped ones, count as hesitation."""
 
     def __post_init__(self) -> None:
-        least = {"candidates": 1, "development": 2, "test": 2, "samples": 1, "tokens": 1}
+        super().__post_init__()
+        least = {"candidates": 1, "development": 2, "test": 2, "samples": 1}
         for name, minimum in least.items():
             if getattr(self, name) < minimum:
                 raise ValueError(f"--{name} {getattr(self, name)}: must be at least {minimum}")

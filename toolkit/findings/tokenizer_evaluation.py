@@ -24,6 +24,7 @@ from toolkit.models.scoring import row_losses
 from toolkit.models.tokenizer_files import load_tokenizer
 from toolkit.models.tracing import TracedModel
 from toolkit.outputs import OutputFolder
+from toolkit.ranges import Seed
 from toolkit.reports.data_figures import estimates_by_name
 from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Headline, Table
 from toolkit.reports.findings_page import findings_claim
@@ -52,10 +53,11 @@ class TokenizerEvaluationConfig(ModelAccess):
     """Documents that are read."""
     characters: int = 1000
     """Characters after which a document is cut, the same for every tokenizer."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the data's order."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.models:
             raise ValueError("--models names none: give at least one")
         for name, least in (("documents", 2), ("characters", 1)):

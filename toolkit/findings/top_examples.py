@@ -21,6 +21,7 @@ from toolkit.latents.logit_lens import logit_lens
 from toolkit.latents.windows import Window
 from toolkit.leaving_out import check_any, measurable
 from toolkit.outputs import Claim
+from toolkit.ranges import Count
 from toolkit.reports.findings import Findings, Headline, left_out_tables
 from toolkit.reports.latent_browser import BROWSER, BrowserFacts
 from toolkit.runs.streams import fitting_tokens, open_tokens
@@ -45,7 +46,7 @@ class TopExamplesConfig(FindingsConfig):
     """Folder for examples.sqlite, the browser, the page and the JSON; an examples.sqlite there is gone on with."""
     latents: tuple[int, ...] = ()
     """Latents to show; default: all. Examples are kept of all, so the next ones come at once."""
-    tokens: int = 262_144
+    tokens: Count = 262_144
     """Held-out tokens to read in all; ask for more later, and only those are read."""
     top: int = 10
     """Strongest examples kept of each latent."""
@@ -59,7 +60,8 @@ class TopExamplesConfig(FindingsConfig):
     """JSON file of category words, {"category": ["word", ...]}; default: those of the paper."""
 
     def __post_init__(self) -> None:
-        for name, least in (("tokens", 1), ("top", 1), ("sampled", 1), ("before", 0), ("after", 0)):
+        super().__post_init__()
+        for name, least in (("top", 1), ("sampled", 1), ("before", 0), ("after", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"--{name} {getattr(self, name)}: must be at least {least}")
 

@@ -67,10 +67,7 @@ class TokenStream:
         shard: int = 0,
         shards: int = 1,
     ) -> None:
-        if row_length < 2:
-            raise ValueError(f"--row-length {row_length}: position 0 is masked, so a row needs at least 2 tokens")
-        if batch_tokens < row_length:
-            raise ValueError(f"--forward-tokens {batch_tokens} is less than --row-length {row_length}: raise the first")
+        check_row_length(row_length, batch_tokens)
         if shards > 1:
             # Not split_dataset_by_node: it deals out files, and a held-out split that counts would count in each anew.
             # A copy, for views of one dataset count in one place, and other shards may be read beside this one.
@@ -138,6 +135,14 @@ class TokenStream:
         input_ids = torch.tensor([row + [filler] * (longest - len(row)) for row in rows])
         lengths = torch.tensor([len(row) for row in rows])
         return TokenBatch(input_ids, (torch.arange(longest) < lengths[:, None]).long(), counts)
+
+
+def check_row_length(row_length: int, batch_tokens: int) -> None:
+    """Refuse rows without a token that counts, and rows longer than a batch."""
+    if row_length < 2:
+        raise ValueError(f"--row-length {row_length}: position 0 is masked, so a row needs at least 2 tokens")
+    if batch_tokens < row_length:
+        raise ValueError(f"--forward-tokens {batch_tokens} is less than --row-length {row_length}: raise the first")
 
 
 def text_batches(

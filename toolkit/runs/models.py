@@ -17,6 +17,7 @@ from toolkit.models.presets import find_pair
 from toolkit.models.remote import Remote, Wire
 from toolkit.models.tracing import TracedModel
 from toolkit.models.weight_files import check_fit
+from toolkit.ranges import check_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,7 @@ class ModelAccess:
     """Server of NDIF_HOST that may be sent the key over plain http, by name; only this machine's needs no such word."""
 
     def __post_init__(self) -> None:
+        check_ranges(self)
         placement = self.placement()
         if self.tensor_parallel:
             check_places(placement, {}, remote=self.remote)

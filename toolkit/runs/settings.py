@@ -5,19 +5,22 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import torch
 import tyro
 
-from toolkit.dictionaries.configs import TrainingConfig
+from toolkit.dictionaries.configs import TrainingConfig, check_latent_budget
 from toolkit.dictionaries.export import require_exportable
 from toolkit.harvest.cache_types import CacheType
 from toolkit.harvest.documents import EMBEDDED, PAPER_MIX
+from toolkit.harvest.feed import Shuffling
+from toolkit.harvest.tokens import check_row_length
 from toolkit.outputs import OutputFolder
+from toolkit.ranges import Count, Factor, Seed, Share
 from toolkit.runs.folder import RUN
 from toolkit.runs.models import NOT_OF_THE_RESULT, ModelsChoice
 from toolkit.runs.remote_start import hosted_pair, value_of
 
 PLACE_FIELDS = ("out", "resume", "overwrite", "export", "cache", "shard", *NOT_OF_THE_RESULT)
-COUNTS = ("row_length", "forward_tokens", "held_out_tokens", "buffer_tokens", "checkpoint_steps", "keep_checkpoints")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,22 +48,23 @@ class RunConfig(ModelsChoice):
     .txt, .jsonl(.gz) or .parquet."""
     text_field: str = "text"
     """Field of a record that holds its text; without it, its messages are read."""
-    mix: tuple[float, float] = (0.5, 0.5)
+    mix: tuple[Share, Share] = (0.5, 0.5)
     """Probabilities of reasoning and general text in reasoning+general."""
-    row_length: int = 320
+    row_length: Count = 320
     """Tokens after which a document is cut."""
-    forward_tokens: int = 8192
-    """Tokens of one forward pass, padding included."""
-    held_out_tokens: int = 65_536
+    forward_tokens: Count = 8192
+    """Tokens of one forward pass, padding included. It decides which rows are read together, in which order, and so the
+    result; a pass that memory cannot hold is halved by itself, which changes nothing."""
+    held_out_tokens: Count = 65_536
     """Tokens, never trained on, that the crosscoder is evaluated on."""
 
     keep_position_0: bool = False
     """Keep the first token of each document, an attention sink of huge norm, in training and statistics."""
     drop_tokens: tuple[str, ...] = ()
     """Leave out these tokens; `special` stands for all that the tokenizer calls special."""
-    outlier_factor: float = 10.0
+    outlier_factor: Factor = 10.0
     """Leave out tokens whose norm in any stream is more than this many times the running median; inf keeps all."""
-    buffer_tokens: int = 32_768
+    buffer_tokens: Count = 32_768
     """Activations in the shuffle buffer."""
     buffer_dtype: Literal["fp32", "bf16"] = "fp32"
     """Type of the activations in the shuffle buffer."""
@@ -70,7 +74,7 @@ class RunConfig(ModelsChoice):
     """Type of the activations in --cache; int8 has a scale per vector.
     Default: --buffer-dtype, which changes no result."""
 
-    shards: int | None = None
+    shards: Count | None = None
     """Parts that the text is split into, each shuffled by itself; a batch takes equally from all.
     Processes of one run share them out: their number changes no weight, the number of parts does.
     Default: as many as processes."""
@@ -78,11 +82,11 @@ class RunConfig(ModelsChoice):
     """What processes of one run share out when they train: the tokens of a batch, or the latents.
     The latter is for a dictionary that is too large for one device."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of data order, shuffling and initial weights."""
-    checkpoint_steps: int = 200
+    checkpoint_steps: Count = 200
     """Steps between two checkpoints."""
-    keep_checkpoints: int = 2
+    keep_checkpoints: Count = 2
     """How many of the newest checkpoints are kept."""
 
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -90,12 +94,10 @@ class RunConfig(ModelsChoice):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.shards is not None and self.shards < 1:
-            raise ValueError(f"--shards {self.shards}: must be at least 1")
-        for name in COUNTS:
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least 1")
-        if min(self.mix) < 0 or abs(sum(self.mix) - 1) > 1e-6:
+        check_row_length(self.row_length, self.forward_tokens)
+        check_latent_budget(self.training, n_models=2)
+        assert self.shuffling, "it checks itself"
+        if abs(sum(self.mix) - 1) > 1e-6:
             raise ValueError(f"--mix {self.mix}: give two probabilities that add up to 1")
         if self.export:
             require_exportable(self.training.sparsity)
@@ -109,6 +111,17 @@ class RunConfig(ModelsChoice):
         left_out = PLACE_FIELDS if self.remote else (*PLACE_FIELDS, "wire")
         values = {name: value for name, value in asdict(self).items() if name not in left_out}
         return values | {"cache_dtype": self.stored_dtype if self.cache else None}
+
+    @property
+    def shuffling(self) -> Shuffling:
+        """How activations are shuffled and drawn; raises `ValueError` for numbers that do not fit each other."""
+        return Shuffling(
+            shards=self.shards or 1,
+            buffer_tokens=self.buffer_tokens,
+            batch_tokens=self.training.batch_tokens,
+            dtype=torch.float32 if self.buffer_dtype == "fp32" else torch.bfloat16,
+            seed=self.seed,
+        )
 
     @property
     def stored_dtype(self) -> CacheType:

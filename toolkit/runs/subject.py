@@ -24,6 +24,7 @@ from toolkit.leaving_out import TooFewError
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import CHECKOUT, find_pair
 from toolkit.outputs import Claim, OutputFolder
+from toolkit.ranges import Seed
 from toolkit.reports.findings_page import findings_claim
 from toolkit.runs.models import ModelsChoice
 from toolkit.runs.remote_start import check_hosted, hosted_pair
@@ -43,7 +44,7 @@ class ModelsConfig(ModelsChoice):
 
     out: Path = Path("runs/findings")
     """Folder for the page, its figures and the JSON of results."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of every draw: positions, controls, resamples."""
 
     FINDINGS: ClassVar[tuple[str, ...]]

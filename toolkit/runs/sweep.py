@@ -20,6 +20,7 @@ from toolkit.dictionaries.training import StepMetrics
 from toolkit.harvest.documents import Corpus
 from toolkit.models.pair import ModelPair
 from toolkit.outputs import OutputFolder
+from toolkit.ranges import Count, PositiveOrNone, check_ranges, flag
 from toolkit.reports.findings_page import findings_claim
 from toolkit.reports.page import write_report
 from toolkit.runs.evaluation import evaluate_crosscoder
@@ -33,11 +34,11 @@ from toolkit.runs.training_run import TrainingRun
 class SweptValues:
     """What the crosscoders of a sweep differ in: each combination of values is one of them."""
 
-    n_latents: tuple[int, ...] = ()
+    n_latents: tuple[Count, ...] = ()
     """Latents in the dictionary."""
-    k: tuple[int, ...] = ()
+    k: tuple[Count, ...] = ()
     """Latents kept per token, on average for batchtopk."""
-    sparsity_coefficient: tuple[float, ...] = ()
+    sparsity_coefficient: tuple[PositiveOrNone, ...] = ()
     """Weight λ of the l1 or jumprelu penalty."""
 
     def plans(self, training: TrainingConfig) -> dict[str, TrainingConfig]:
@@ -46,15 +47,16 @@ class SweptValues:
         Raises ValueError for no value, a value given twice, values that the sparsity rule does not heed, and ones that
         are impossible together.
         """
+        check_ranges(self)
         swept = {name: values for name, values in asdict(self).items() if values}
         if not swept:
             raise ValueError("a sweep has values to combine: give --n-latents, --k or --sparsity-coefficient several")
         unheeded = "sparsity_coefficient" if training.sparsity in ("topk", "batchtopk") else "k"
         if unheeded in swept:
-            raise ValueError(f"{_option(unheeded)}: --sparsity {training.sparsity} does not heed it; leave it out")
+            raise ValueError(f"{flag(unheeded)}: --sparsity {training.sparsity} does not heed it; leave it out")
         for name, values in swept.items():
             if len(set(values)) < len(values):
-                raise ValueError(f"{_option(name)} {' '.join(map(str, values))}: give each value once")
+                raise ValueError(f"{flag(name)} {' '.join(map(str, values))}: give each value once")
         return {_name(values): replace(training, **values) for values in _combinations(swept)}
 
 
@@ -204,7 +206,3 @@ def _combinations(swept: Mapping[str, Iterable[Any]]) -> list[dict[str, Any]]:
 
 def _name(values: Mapping[str, int | float]) -> str:
     return "_".join(f"{name.replace('_', '-')}-{value}" for name, value in values.items())
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"

@@ -14,7 +14,7 @@ from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.initialisation import initialise
 from toolkit.dictionaries.non_finite import NonFiniteError, describe
 from toolkit.dictionaries.training import CrosscoderTrainer, StepMetrics, has_latent_rows
-from toolkit.harvest.feed import Feed, Shuffling
+from toolkit.harvest.feed import Feed
 from toolkit.harvest.residual import ActivationSource
 from toolkit.harvest.stopwatch import Stopwatch
 from toolkit.harvest.tokens import DOCUMENTS
@@ -24,7 +24,6 @@ from toolkit.runs.folder import RunFolder
 from toolkit.runs.interrupts import Interrupted, InterruptGuard
 from toolkit.runs.settings import RunConfig
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 INITIAL_TOKENS = 32_768
 
 
@@ -70,7 +69,7 @@ class TrainingRun:
         checkpoint = self._checkpoints.load(sources, self._own_rows, ranks) if config.resume else None
         self._before: float = checkpoint.state["seconds"] if checkpoint else 0.0
         self._saved_step = checkpoint.step if checkpoint else -1
-        self._feed = Feed(sources, _shuffling(config), pair.device, checkpoint.shards if checkpoint else None)
+        self._feed = Feed(sources, config.shuffling, pair.device, checkpoint.shards if checkpoint else None)
         try:
             states = _by_plan(checkpoint.tensors, pair.device) if checkpoint else self._first_states()
         except BaseException:
@@ -112,7 +111,7 @@ class TrainingRun:
             )
             for name, plan in self.plans.items()
         }
-        held = self.config.buffer_tokens * first[0].numel() * DTYPES[self.config.buffer_dtype].itemsize
+        held = self.config.buffer_tokens * first[0].numel() * self.config.shuffling.dtype.itemsize
         own = sum(tensor.nbytes for state in states.values() for tensor in state.values())
         self.folder.require_space(held + self._split.latents.total(own))
         return states
@@ -250,16 +249,6 @@ class TrainingRun:
         saved = self._checkpoints.load()
         assert saved is not None, "the steps end with a checkpoint"
         return self._trainer(name, _by_plan(saved.tensors)[name], WHOLE).crosscoder().to(self._pair.device)
-
-
-def _shuffling(config: RunConfig) -> Shuffling:
-    return Shuffling(
-        shards=config.shards or 1,
-        buffer_tokens=config.buffer_tokens,
-        batch_tokens=config.training.batch_tokens,
-        dtype=DTYPES[config.buffer_dtype],
-        seed=config.seed,
-    )
 
 
 def _by_plan(tensors: Mapping[str, Tensor], device: torch.device | None = None) -> dict[str, dict[str, Tensor]]:
