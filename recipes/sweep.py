@@ -51,7 +51,8 @@ def main(config: SweepConfig) -> None:
             pair = on_own_device(config, ranks).open_to_site(config.layers)
         corpus = open_corpus(config.data, text_field=config.text_field, mix=config.mix, seed=config.seed)
         with console.stage("hashing models"):
-            origin = provenance(seed=config.seed, data=corpus.origin, inputs=pair.fingerprints()) | remote_record(pair)
+            models, files = pair.fingerprints(), pair.files()
+        origin = provenance(seed=config.seed, data=corpus.origin, models=models, inputs=files) | remote_record(pair)
         folder, folders = open_folders(config, origin, ranks)
         console.header(f"{len(folders)} crosscoders on {describe_pair(config)}", sweep_header(config, pair))
         sources = open_training(config, pair, corpus, ranks)

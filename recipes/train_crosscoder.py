@@ -56,7 +56,8 @@ def main(config: RunConfig) -> None:
         ranks.wait()  # until all have looked into the folder
         if ranks.is_first:
             with console.stage("hashing models"):
-                origin = provenance(seed=config.seed, data=corpus.origin, inputs=pair.fingerprints())
+                models, files = pair.fingerprints(), pair.files()
+            origin = provenance(seed=config.seed, data=corpus.origin, models=models, inputs=files)
             folder.begin(config.settings(), origin | remote_record(pair), resume=config.resume)
         console.header(f"Crosscoder on {describe_pair(config)}", run_header(config, pair))
         run = train(config, pair, corpus, folder, console, ranks)

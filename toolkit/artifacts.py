@@ -79,7 +79,7 @@ def read_section(path: Path, name: str) -> dict[str, Any]:
 
 def digest(content: Any) -> str:
     """Sha256 of a value as JSON says it; the order of keys does not matter."""
-    said = json.loads(json.dumps(content))
+    said = json.loads(json.dumps(content, default=str))
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
@@ -132,8 +132,13 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def provenance(*, seed: int, data: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str, Any]:
-    """What a result came from: versions, seed, command, commit, data, and the sha256 of each input file."""
+def provenance(
+    *, seed: int, data: Mapping[str, Any], inputs: Mapping[str, str], models: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """What a result came from: versions, seed, command, commit, data, models, and the sha256 of each input file.
+
+    `models` are fingerprints, by role.
+    """
     return {
         "command": shlex.join([Path(sys.executable).name, *sys.argv]),
         "commit": _commit(),
@@ -141,6 +146,7 @@ def provenance(*, seed: int, data: Mapping[str, Any], inputs: Mapping[str, str])
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "data": dict(data),
+        "models": dict(models or {}),
         "sha256": dict(inputs),
     }
 

@@ -120,7 +120,7 @@ def test_code_in_a_pickle_is_not_run(copied: Path, tmp_path: Path) -> None:
 
 def test_shards_are_found_by_their_index(sharded: Callable[..., Path]) -> None:
     folder = sharded({})
-    assert weight_files(str(folder), MAIN) == [folder / "model-1.safetensors"]
+    assert weight_files(str(folder), read_config(str(folder)), MAIN) == [folder / "model-1.safetensors"]
     check(folder)
 
 

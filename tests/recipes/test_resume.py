@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from toolkit.library_warnings import ToolkitWarning
+
 Start = Callable[[list[str]], "subprocess.Popen[str]"]
 Train = Callable[[list[str]], None]
 
@@ -94,7 +96,7 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
     tensors = folder / "checkpoints" / "step-000000040" / "tensors.safetensors"
     content = tensors.read_bytes()
     tensors.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
-    with pytest.warns(UserWarning, match="a newer checkpoint is damaged .* going on from .*step-000000035"):
+    with pytest.warns(ToolkitWarning, match="a newer checkpoint is damaged .* going on from .*step-000000035"):
         train([*run_arguments, "--resume"])
     assert results(folder) == before
     assert tensors.read_bytes() == content

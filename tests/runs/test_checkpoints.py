@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from toolkit.artifacts import DiskFullError, write_sealed
 from toolkit.harvest.feed import ShardState
+from toolkit.library_warnings import ToolkitWarning
 from toolkit.runs.checkpoints import Checkpoint, Checkpoints
 
 
@@ -128,7 +129,7 @@ FILES = ["tensors.safetensors", "state.json", "shard-00000.safetensors", "shard-
 )
 def test_a_damaged_checkpoint_is_said_and_the_one_before_is_taken(two, name, damage):
     damage(two.folder / "step-000000002" / name)
-    with pytest.warns(UserWarning, match=rf"damaged \(step-000000002: .*{name}.* going on from .*step-000000001"):
+    with pytest.warns(ToolkitWarning, match=rf"damaged \(step-000000002: .*{name}.* going on from .*step-000000001"):
         assert step_of(two.load([0])) == 1
 
 

@@ -21,8 +21,8 @@ def test_the_embedded_pair_brings_its_control():
     assert source not in (preset.base, preset.distilled)
     control = open_control(ControlConfig(device_map="cpu"), pair)[CONTROL]
     assert control.d_model == pair.d_model
-    fingerprints = controlled_origin(ControlConfig(), pair, {})["sha256"]
-    assert fingerprints.keys() == pair.fingerprints().keys() | {f"{source}/model.safetensors"}
+    files = controlled_origin(ControlConfig(), pair, {})["sha256"]
+    assert files.keys() == pair.files().keys() | {f"{source}/model.safetensors"}
 
 
 def test_a_control_of_another_shape_is_refused(pair: ModelPair, save_organism_model):

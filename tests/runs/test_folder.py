@@ -6,11 +6,17 @@ import torch
 
 from toolkit.artifacts import DiskFullError
 from toolkit.dictionaries.training import StepMetrics
+from toolkit.library_warnings import ToolkitWarning
 from toolkit.reports.page import CAPTIONS
 from toolkit.runs.checkpoints import Checkpoint
 from toolkit.runs.folder import REPORT, RunFolder
 
-ORIGIN = {"command": "python", "sha256": {"file": "cafe"}, "data": {"source": "organism", "mix": (0.5, 0.5)}}
+ORIGIN = {
+    "command": "python",
+    "models": {"base": "cafe"},
+    "sha256": {},
+    "data": {"source": "organism", "mix": (0.5, 0.5)},
+}
 SETTINGS = {"k": 20, "layers": (3, 5), "data": "organism"}
 
 
@@ -98,7 +104,7 @@ def test_a_run_of_a_version_without_manifests_is_gone_on_with_or_replaced(tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".lock") == left
 
 
-@pytest.mark.parametrize("name", ["sha256", "data"])
+@pytest.mark.parametrize("name", ["models", "data"])
 def test_resuming_with_other_inputs_names_them(tmp_path, name):
     folder = start(tmp_path)
     folder.begin(SETTINGS, ORIGIN, resume=False)
@@ -157,12 +163,12 @@ def test_a_damaged_line_is_left_out_and_said(tmp_path, line):
     path = tmp_path / "metrics.jsonl"
     first, second = path.read_text().splitlines()
     path.write_text(f"{first}\n{line}\n{second}\n", encoding="latin-1")
-    with pytest.warns(UserWarning, match=r"metrics.jsonl is damaged: left out line 2$"):
+    with pytest.warns(ToolkitWarning, match=r"metrics.jsonl is damaged: left out line 2$"):
         folder.drop_records_after(2)
     assert path.read_text() == f"{first}\n{second}\n"
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", "null", '{"a": 1}', '{"run": []}', '{"sha256": 1}', "x", ""])
+@pytest.mark.parametrize("content", ["[]", "{}", "null", '{"a": 1}', '{"run": []}', '{"models": 1}', "x", ""])
 @pytest.mark.parametrize("name", ["config.json", "provenance.json"])
 def test_files_of_another_shape_are_refused_in_a_line(tmp_path, name, content):
     folder = start(tmp_path)
@@ -173,11 +179,22 @@ def test_files_of_another_shape_are_refused_in_a_line(tmp_path, name, content):
     assert "\n" not in str(refused.value)
 
 
+def test_models_that_moved_are_the_same_run(tmp_path):
+    folder = start(tmp_path, base="here", distilled="there")
+    folder.begin(SETTINGS | {"base": "here", "distilled": "there"}, ORIGIN, resume=False)
+    folder.append_record(record(1))
+    before = folder.identity()
+    moved = reopen(tmp_path, resume=True, base="elsewhere", distilled="there")
+    moved.begin(SETTINGS | {"base": "elsewhere", "distilled": "there"}, ORIGIN, resume=True)
+    assert moved.identity() == before
+    assert moved.read_json("config.json")["run"]["base"] == "elsewhere"
+
+
 def test_another_run_has_another_identity(tmp_path):
     folder = start(tmp_path)
     folder.begin(SETTINGS, ORIGIN, resume=False)
     before = folder.identity()
-    for settings, origin in ((SETTINGS | {"k": 21}, ORIGIN), (SETTINGS, ORIGIN | {"sha256": {"file": "beef"}})):
+    for settings, origin in ((SETTINGS | {"k": 21}, ORIGIN), (SETTINGS, ORIGIN | {"models": {"base": "beef"}})):
         folder.begin(settings, origin, resume=False)
         assert folder.identity() != before
     folder.begin(SETTINGS, ORIGIN | {"command": "another"}, resume=False)

@@ -88,7 +88,8 @@ def test_on_ndif_no_weights_are_loaded(choice: ModelsChoice, ndif: object) -> No
     for each in (pair.base, pair.distilled, model):
         assert {weight.device.type for weight in each.model._module.parameters()} == {"meta"}
     prints = pair.fingerprints()
-    assert list(prints) == [f"{choice.base}/config.json", f"{choice.distilled}/config.json"]
+    assert list(pair.files()) == [f"{choice.base}/config.json", f"{choice.distilled}/config.json"]
+    assert list(pair.files().values()) == list(prints.values())
     assert all(value.startswith("remote, sha256 of the config") for value in prints.values())
 
 

@@ -145,7 +145,8 @@ def test_findings_name_what_they_came_from(pair: ModelPair):
     origin = models_origin(ModelsConfig(seed=3), pair, {"source": "x"})
     assert origin["seed"] == 3
     assert origin["data"] == {"source": "x"}
-    assert origin["sha256"] == pair.fingerprints()
+    assert origin["sha256"] == pair.files()
+    assert origin["models"] == pair.fingerprints()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +159,7 @@ class Asked(FindingsConfig):
 def test_every_file_that_is_read_is_named_with_its_hash(pair: ModelPair, tmp_path: Path):
     def files(**changes: Path) -> dict[str, str]:
         hashes = models_origin(Asked(**changes), pair, {}, {"a control": "its hash"})["sha256"]
-        return {name: value for name, value in hashes.items() if name not in pair.fingerprints()}
+        return {name: value for name, value in hashes.items() if name not in pair.files()}
 
     folder = tmp_path / "theirs"
     folder.mkdir()

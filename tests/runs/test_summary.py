@@ -21,7 +21,7 @@ def evaluated(
     """A whole run's evaluation and the plain data of its report."""
     with open_run(config, pair) as run:
         list(run.steps())
-    run.folder.write_json("provenance.json", provenance(seed=0, data=corpus.origin, inputs=pair.fingerprints()))
+    run.folder.write_json("provenance.json", provenance(seed=0, data=corpus.origin, inputs=pair.files()))
     evaluation = evaluate_crosscoder(config, pair, corpus, run.trainer.crosscoder())
     return evaluation, run_report(
         config, pair, evaluation, run.folder, masks=run.masks, documents=run.documents, seconds={"training": 1.0}

@@ -18,7 +18,7 @@ from toolkit.findings.estimates import around
 from toolkit.geometry.ratios import ratio_of_sums
 from toolkit.harvest.documents import EMBEDDED, Corpus, open_corpus
 from toolkit.harvest.tokens import describe_documents
-from toolkit.models.loading import fingerprint
+from toolkit.models.identity import file_hashes
 from toolkit.models.presets import CHECKOUT
 from toolkit.models.scoring import row_losses
 from toolkit.models.tokenizer_files import load_tokenizer
@@ -116,7 +116,7 @@ def measure_tokenizer_evaluation(config: TokenizerEvaluationConfig) -> Tokenizer
     asked = list(zip(config.models, _labels(config.models), own, strict=True))
     for source, label, tokenizer in track(asked, "reading texts", "models"):
         model = config.open_model(source, tokenizer)
-        inputs |= fingerprint(source, remote=config.remote)
+        inputs |= file_hashes(source, remote=config.remote)
         with_others = [(f"{label}, tokenizer of {Path(other).name}", each) for other, each in others.items()]
         for name, each in track([(label, tokenizer), *with_others], "tokenizers", "tokenizers"):
             readings.append(_read(name, model, each, texts))

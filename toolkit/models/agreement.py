@@ -8,7 +8,9 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from toolkit.arguments import Indices
 from toolkit.library_warnings import ToolkitWarning
+from toolkit.models.identity import same_weights
 from toolkit.models.layers import check_layers
+from toolkit.models.model_files import Hub
 from toolkit.models.placement import Placement
 from toolkit.models.tokenizers import NO_TOKEN, Clashes, check_same_tokens, describe_clashes, tokens_by_id
 
@@ -59,6 +61,16 @@ def check_same_shape(base: PreTrainedConfig, distilled: PreTrainedConfig) -> int
             )
     depth: int = base.num_hidden_layers
     return depth
+
+
+def warn_of_same_weights(base: str, distilled: str, hubs: Sequence[Hub]) -> None:
+    """Warn where both models, by folder or by name and version on the hub, are one."""
+    if same_weights(base, distilled, hubs):
+        warnings.warn(
+            f"base and distilled are the same weights ({base!r} and {distilled!r}): every latent will look shared",
+            ToolkitWarning,
+            stacklevel=3,
+        )
 
 
 def find_clashes(configs: Sequence[PreTrainedConfig], tokenizers: Sequence[PreTrainedTokenizerBase]) -> Clashes:

@@ -1,9 +1,5 @@
 """Models that are in memory already, as a notebook has them at hand."""
 
-import hashlib
-
-import torch
-from torch import nn
 from transformers import PreTrainedModel
 
 from toolkit.models.layers import layers_path
@@ -28,12 +24,3 @@ def as_language_model(model: object, role: str) -> PreTrainedModel:
     if inner.training:
         raise ValueError(f"{role} is in training mode, in which dropout changes what is read: call its eval() before")
     return inner
-
-
-def fingerprint_of_module(module: nn.Module) -> str:
-    """Sha256 of a model's tensors, with their names, types and shapes."""
-    hashed = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        hashed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        hashed.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return hashed.hexdigest()

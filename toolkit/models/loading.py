@@ -21,7 +21,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from toolkit.artifacts import explaining_a_full_disk, sha256
+from toolkit.artifacts import explaining_a_full_disk
 from toolkit.library_warnings import ToolkitWarning
 from toolkit.models.layers import check_known, truncated
 from toolkit.models.model_files import MAIN, Hub, check_folder, explaining, find_file
@@ -111,20 +111,6 @@ def _check_divisible(source: str, config: PreTrainedConfig, n: int) -> None:
             f"the layers of {source!r} {able}, and these are {n} processes: start others (--nproc-per-node), or leave"
             " out tensor_parallel"
         )
-
-
-def fingerprint(source: str, hub: Hub = MAIN, *, remote: bool = False) -> dict[str, str]:
-    """Sha256 of each weights file in a local folder; for a hub repository its commit, which fixes them.
-
-    Of a `remote` model no weights are here: then the commit, or the sha256 of the local config.
-    """
-    if not Path(source).is_dir():
-        said = f"commit {getattr(load_config(source, hub), '_commit_hash', None)}"
-        return {source: f"remote, {said}" if remote else said}
-    if remote:
-        config = Path(source) / "config.json"
-        return {str(config): f"remote, sha256 of the config here {sha256(config)}"}
-    return {str(path): sha256(path) for path in sorted(Path(source).glob("*.safetensors"))}
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
 from toolkit.arguments import Indices, as_index
-from toolkit.models.agreement import check_places, check_same_shape, check_sites, find_clashes
+from toolkit.models.agreement import check_places, check_same_shape, check_sites, find_clashes, warn_of_same_weights
 from toolkit.models.fitting import FittingRows
 from toolkit.models.in_flight import in_background, in_flight
 from toolkit.models.inputs import Ids, Text, as_batch, as_mask, as_rows, check_context, check_range
@@ -124,6 +124,8 @@ class ModelPair:
             open_model(source.module or source.name, placement=placements[source.role], hub=source.hub, **shared)
             for source in reversed(sources)
         )
+        if remote is None and not any(source.module for source in sources):
+            warn_of_same_weights(sources[0].name, sources[1].name, [source.hub for source in sources])
         return cls(
             base=base_model,
             distilled=distilled_model,
@@ -135,11 +137,17 @@ class ModelPair:
         )
 
     def fingerprints(self) -> dict[str, str]:
-        """Sha256 of every weights file of a local model, the commit of one from the hub, sha256 of one in memory.
+        """A word for each model, by role, that changes with its weights and settings and with nothing else.
 
-        For models on NDIF, whose files are not here, the commit, or the sha256 of a local folder's config.
+        See `toolkit.models.identity`. For models on NDIF, whose files are not here, it is the commit, or the sha256 of
+        a local folder's config.
         """
-        base, distilled = (source.fingerprint(remote=self.base.connection is not None) for source in self.found)
+        remote = self.base.connection is not None
+        return {source.role: source.fingerprint(remote=remote) for source in self.found}
+
+    def files(self) -> dict[str, str]:
+        """Sha256 of every file that weights were read from, the commit of a model from the hub."""
+        base, distilled = (source.files(remote=self.base.connection is not None) for source in self.found)
         return base | distilled
 
     @property

@@ -7,8 +7,9 @@ from typing import Any
 
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from toolkit.models.loaded import as_language_model, fingerprint_of_module
-from toolkit.models.loading import fingerprint, load_config
+from toolkit.models.identity import file_hashes, fingerprint, fingerprint_of_module
+from toolkit.models.loaded import as_language_model
+from toolkit.models.loading import load_config
 from toolkit.models.model_files import Hub
 from toolkit.models.presets import find_pair
 from toolkit.models.tokenizer_files import load_tokenizers
@@ -39,11 +40,15 @@ class Source:
         """Its text config; raises `ValueError` as `load_config` does."""
         return load_config(self.name, self.hub) if self.module is None else self.module.config.get_text_config()
 
-    def fingerprint(self, *, remote: bool) -> dict[str, str]:
-        """What tells its weights apart from others, by file; of a model in memory, by role."""
+    def fingerprint(self, *, remote: bool) -> str:
+        """What tells its weights apart from others, as `toolkit.models.identity` says."""
         if self.module is not None:
-            return {f"{self.role}, in memory": fingerprint_of_module(self.module)}
+            return fingerprint_of_module(self.module)
         return fingerprint(self.name, self.hub, remote=remote)
+
+    def files(self, *, remote: bool) -> dict[str, str]:
+        """Sha256 of each file that its weights are read from; of a model in memory there is none."""
+        return {} if self.module is not None else file_hashes(self.name, self.hub, remote=remote)
 
 
 def find_sources(

@@ -29,7 +29,7 @@ def check_fit(source: str, config: PreTrainedConfig, hub: Hub, *, head: bool) ->
         _, info = kinds[type(config)].from_pretrained(
             None,
             config=copy.deepcopy(config),
-            state_dict=_shapes(source, hub),
+            state_dict=_shapes(source, config, hub),
             device_map="meta",
             ignore_mismatched_sizes=True,
             output_loading_info=True,
@@ -48,9 +48,10 @@ def check_fit(source: str, config: PreTrainedConfig, hub: Hub, *, head: bool) ->
         )
 
 
-def weight_files(source: str, hub: Hub) -> list[Path]:
+def weight_files(source: str, config: PreTrainedConfig, hub: Hub) -> list[Path]:
     """Files with the weights of the model at `source`; raises `ValueError` for none, and for one that is elsewhere."""
-    for name in _WHOLE:
+    named = getattr(config, "transformers_weights", None)
+    for name in [named.removesuffix(".index.json")] if isinstance(named, str) else _WHOLE:
         if (file := find_file(source, name, hub)) is not None:
             return [file]
         if (index := find_file(source, f"{name}.index.json", hub)) is not None:
@@ -79,10 +80,10 @@ def _shard(source: str, index: Path, name: str, hub: Hub) -> Path:
     return found
 
 
-def _shapes(source: str, hub: Hub) -> dict[str, Tensor]:
+def _shapes(source: str, config: PreTrainedConfig, hub: Hub) -> dict[str, Tensor]:
     """Tensors without content, by name, as the files hold them."""
     shapes: dict[str, Tensor] = {}
-    for file in weight_files(source, hub):
+    for file in weight_files(source, config, hub):
         if file.suffix == ".safetensors":
             with safe_open(file, "pt") as opened:
                 for name in opened.keys():  # noqa: SIM118

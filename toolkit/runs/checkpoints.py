@@ -24,6 +24,7 @@ from toolkit.artifacts import (
 )
 from toolkit.dictionaries.collectives import ALONE, Ranks
 from toolkit.harvest.feed import ShardState
+from toolkit.library_warnings import ToolkitWarning
 from toolkit.runs.shared_tensors import write_shared
 
 STATE, TENSORS = "state.json", "tensors.safetensors"
@@ -120,7 +121,7 @@ class Checkpoints:
             raise ValueError(f"no checkpoint in {self.folder} can be used ({said}): begin again with --overwrite")
         path = self._path(step)
         if said:
-            warnings.warn(f"a newer checkpoint is damaged ({said}): going on from {path}", stacklevel=2)
+            warnings.warn(f"a newer checkpoint is damaged ({said}): going on from {path}", ToolkitWarning, stacklevel=2)
         return self._read(path, shards, rows)
 
     def _survey(self) -> tuple[Path | None, dict[Path, str]]:

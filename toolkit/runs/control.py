@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.models.loading import fingerprint
+from toolkit.models.identity import file_hashes
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import CHECKOUT, PRESETS
 from toolkit.models.tracing import TracedModel
@@ -52,4 +52,4 @@ def controlled_origin(config: ControlConfig, pair: ModelPair, data: Mapping[str,
     source = control_source(config.control, pair)
     if source is None:
         return models_origin(config, pair, data)
-    return models_origin(config, pair, data, fingerprint(source, remote=config.remote))
+    return models_origin(config, pair, data, file_hashes(source, remote=config.remote))

@@ -32,7 +32,9 @@ RUN = Claim(
     changing=("metrics.jsonl", "checkpoints/step-*/*"),
     signs={"config.json": ("run",), "provenance.json": ("command", "sha256", "data")},
 )
-INPUTS = ("sha256", "data")
+INPUTS = ("models", "data")
+PLACES = ("pair", "base", "distilled")
+"""Settings that say where models lie: what they are is compared by their fingerprints."""
 RECORD_FIELDS = {each.name for each in fields(StepMetrics)}
 
 
@@ -83,7 +85,8 @@ class RunFolder:
     def identity(self) -> str:
         """A word for the run that the folder's files describe: its settings, models and data."""
         settings, origin = ("config.json", "provenance.json")
-        return digest([self._section(settings, "run"), *(self._section(origin, name) for name in INPUTS)])
+        asked = {name: value for name, value in self._section(settings, "run").items() if name not in PLACES}
+        return digest([asked, *(self._section(origin, name) for name in INPUTS)])
 
     def begin(self, settings: Mapping[str, Any], origin: Mapping[str, Any], *, resume: bool) -> None:
         """Write down the run's settings and where it comes from; what another run left goes, unless it is resumed.
@@ -133,7 +136,8 @@ class RunFolder:
     def _check_settings(self, settings: Mapping[str, Any]) -> None:
         saved = self._section("config.json", "run")
         wanted = json.loads(json.dumps(settings))
-        differing = sorted(k for k in saved.keys() | wanted.keys() if saved.get(k) != wanted.get(k))
+        compared = (saved.keys() | wanted.keys()) - set(PLACES)
+        differing = sorted(k for k in compared if saved.get(k) != wanted.get(k))
         if differing:
             changes = ", ".join(f"{k}: {saved.get(k)!r} then, {wanted.get(k)!r} now" for k in differing)
             raise ValueError(
@@ -179,7 +183,7 @@ class RunFolder:
         records = {number: record for number, line in enumerate(lines, 1) if (record := _record(line))}
         # The last line alone may be half written, by a process that was killed.
         if damaged := [str(number) for number in range(1, len(lines)) if number not in records]:
-            warnings.warn(f"{path} is damaged: left out line {', '.join(damaged)}", stacklevel=2)
+            warnings.warn(f"{path} is damaged: left out line {', '.join(damaged)}", ToolkitWarning, stacklevel=2)
         return list(records.values())
 
     def drop_records_after(self, step: int) -> None:

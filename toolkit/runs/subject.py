@@ -194,12 +194,12 @@ def models_origin(
 ) -> dict[str, Any]:
     """What findings came from: models, crosscoder where there is one, files that the settings name, and text.
 
-    `data` is the text's own origin, `others` are fingerprints of more models.
+    `data` is the text's own origin, `others` are the files of more models.
     """
-    inputs = pair.fingerprints() | _given_files(config)
+    inputs = pair.files() | _given_files(config)
     for each in others:
         inputs |= each
-    return provenance(seed=config.seed, data=data, inputs=inputs)
+    return provenance(seed=config.seed, data=data, inputs=inputs, models=pair.fingerprints())
 
 
 def _given_files(config: ModelsConfig) -> dict[str, str]:
