@@ -172,19 +172,17 @@ def read_tensors(path: Path, expected: str, rows: Callable[[str, int], slice] | 
     `rows` says, by name and number of rows, which rows of a tensor are read; by default all.
 
     Raises:
-        ValueError: the file is missing, not safetensors, cut short, or holds NaN or infinity.
+        ValueError: the file is missing, not safetensors, or cut short.
     """
     if not path.is_file():
         raise ValueError(f"{path} does not exist: expected {expected}")
     try:
         with safe_open(path, "pt") as file:
-            tensors = {name: _read_rows(file, name, rows) for name in file.keys()}  # noqa: SIM118
+            return {name: _read_rows(file, name, rows) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(
             f"{path} is corrupt, cut short, or no safetensors file ({error}): expected {expected}"
         ) from error
-    check_finite(path, tensors)
-    return tensors
 
 
 def check_finite(path: Path | str, tensors: Mapping[str, Tensor]) -> None:

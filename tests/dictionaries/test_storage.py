@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from toolkit.artifacts import DiskFullError
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.storage import weights_hash
@@ -199,3 +200,68 @@ def test_the_hash_of_weights_changes_with_any_bit_name_or_shape_and_with_nothing
     assert weights_hash(same) == weights_hash(tensors)
     assert len({weights_hash(each) for each in (tensors, *others)}) == 4
     assert weights_hash({"a": torch.zeros(2, dtype=torch.bfloat16)}) != weights_hash({"a": torch.zeros(2)})
+
+
+def flip_each_region(path: Path) -> Iterator[None]:
+    """One flipped bit at a time, over the whole file; the file is whole again at the end."""
+    whole = path.read_bytes()
+    for place in range(0, len(whole), max(1, len(whole) // 40)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        yield
+    path.write_bytes(whole)
+
+
+def test_other_weights_than_were_saved_are_refused(folder):
+    for _ in flip_each_region(folder / "crosscoder.safetensors"):
+        with pytest.raises(ValueError, match=r"crosscoder.safetensors"):
+            Crosscoder.from_pretrained(folder)
+    Crosscoder.from_pretrained(folder)
+
+
+def test_other_settings_than_were_saved_are_refused_and_a_change_can_be_allowed(folder):
+    change_config(folder, layers=[2])
+    with pytest.raises(ValueError, match=r'config.json is not as it was saved: its sha256 differs from "crosscoder"'):
+        Crosscoder.from_pretrained(folder)
+    content = json.loads((folder / "config.json").read_text())
+    del content["sha256"]["crosscoder"]
+    (folder / "config.json").write_text(json.dumps(content))
+    assert Crosscoder.from_pretrained(folder).config.layers == (2,)
+
+
+def test_a_damaged_config_is_refused_in_a_line_or_changes_nothing(folder):
+    expected = Crosscoder.from_pretrained(folder)
+    for _ in flip_each_region(folder / "config.json"):
+        try:
+            found = Crosscoder.from_pretrained(folder)
+        except ValueError as error:
+            assert str(folder) in str(error)  # noqa: PT017
+        else:
+            assert found.config == expected.config
+    for content in ("[]", "{}", "null", '{"a": 1}', '{"crosscoder": []}', '{"crosscoder": {}}', ""):
+        (folder / "config.json").write_text(content)
+        with pytest.raises(ValueError, match=r"config.json"):
+            Crosscoder.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_nan_and_integers_are_no_weights(folder, value):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({"crosscoder": config["crosscoder"]}))  # as others write it
+    whole = Crosscoder.from_pretrained(folder).state_dict()
+    broken = whole["W_dec"].clone()
+    broken[2, 1, 3] = value
+    save_file(whole | {"W_dec": broken}, folder / "crosscoder.safetensors")
+    with pytest.raises(ValueError, match="holds NaN or infinity in 1 of 5 tensors, such as W_dec"):
+        Crosscoder.from_pretrained(folder)
+    save_file(whole | {"W_dec": broken.nan_to_num(0, 0).int()}, folder / "crosscoder.safetensors")
+    with pytest.raises(ValueError, match=r"holds torch.int32 as W_dec: expected floating-point numbers"):
+        Crosscoder.from_pretrained(folder)
+
+
+def test_a_full_disk_leaves_what_was_there(folder, small_disk):
+    before = (folder / "crosscoder.safetensors").read_bytes()
+    larger = Crosscoder(CrosscoderConfig(d_model=64, models=("a",), layers=(1,), n_latents=64, sparsity="l1", k=1))
+    with small_disk(), pytest.raises(DiskFullError, match=r"no room left to write to .*run .*free some space"):
+        larger.save_pretrained(folder)
+    assert (folder / "crosscoder.safetensors").read_bytes() == before
+    assert len(list(folder.iterdir())) == 2

@@ -6,7 +6,7 @@ from collections import namedtuple
 import pytest
 import torch
 
-from toolkit.artifacts import DiskFullError
+from toolkit.artifacts import DiskFullError, read_sealed, write_sealed
 from toolkit.harvest.cache_folder import CacheFolder
 from toolkit.harvest.cache_shards import GrowingShard
 from toolkit.harvest.cache_types import squared_norms, store
@@ -85,7 +85,7 @@ def test_a_folder_that_holds_other_things_is_left_alone(tmp_path, open_folder):
     with pytest.raises(ValueError, match=r"cache holds other things \(thesis.tex\).* empty or not there yet"):
         open_folder()
     (tmp_path / "cache" / "index.json").write_text("{}")
-    with pytest.raises(ValueError, match="is no index of a cache"):
+    with pytest.raises(ValueError, match="or no index of a cache"):
         open_folder()
     shutil.rmtree(tmp_path / "cache")
     (tmp_path / "cache").touch()
@@ -133,6 +133,38 @@ def test_what_a_kill_left_half_written_goes(filled, open_folder):
     assert not half.exists()
     [(chunk, _)] = open_folder().read(3)
     assert torch.equal(chunk.restore(), a_shard(seed=3).chunks[0].restore())
+
+
+def damaged_texts(text):
+    """The index with one character another, here and there, and other JSON in its place."""
+    yield from ("", "[]", "{}", "null", '{"a": 1}', text[:100], "[" * 9999)
+    for place in range(0, len(text) - 1, 7):
+        yield text[:place] + chr(ord(text[place]) ^ 1) + text[place + 1 :]
+
+
+def test_an_index_that_is_not_as_it_was_written_is_refused(filled, open_folder):
+    path = filled.path / "index.json"
+    for text in damaged_texts(path.read_text()):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=r"index.json is damaged, of an earlier version, or no index"):
+            open_folder()
+
+
+@pytest.mark.parametrize("name", ["../outside.safetensors", "/etc/passwd", "shard-000000.safetensors", "other"])
+def test_an_index_names_no_file_but_the_folder_s_own(filled, open_folder, name):
+    index = read_sealed(filled.path / "index.json")
+    index["shards"][1]["file"] = name
+    write_sealed(filled.path / "index.json", index)
+    with pytest.raises(ValueError, match=r"index.json names .* as shard 1, expected shard-000001.safetensors"):
+        open_folder()
+
+
+def test_a_shard_that_is_a_link_is_not_followed(filled, open_folder, tmp_path):
+    path = filled.path / "shard-000001.safetensors"
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match="and no link"):
+        open_folder()
 
 
 @pytest.mark.parametrize("damage", ["missing", "short", "flipped"])

@@ -58,7 +58,7 @@ def clashing(
     base = make_tokenizer(("<b>", "</s>", "<box>"))
     base.bos_token = None
     return save_model(config(), tokenizer=base), save_model(
-        config(), tokenizer=make_tokenizer(("<s>", "</s>", "<think>"))
+        config(), seed=1, tokenizer=make_tokenizer(("<s>", "</s>", "<think>"))
     )
 
 

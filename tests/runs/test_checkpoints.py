@@ -141,6 +141,12 @@ def test_where_none_is_whole_the_run_is_to_begin_again(two):
     assert two.newest_whole() is None
 
 
+def test_nan_that_was_saved_is_refused(checkpoints):
+    checkpoints.save(Checkpoint(step=1, tensors={"exp_avg.b_enc": torch.tensor([float("nan")])}, state={}))
+    with pytest.raises(ValueError, match=r"tensors.safetensors holds NaN or infinity in .* exp_avg.b_enc"):
+        checkpoints.load()
+
+
 def test_what_lies_after_the_step_that_was_gone_on_from_goes(two):
     flip_last_bit(two.folder / "step-000000002" / "tensors.safetensors")
     two.save(checkpoint(1))

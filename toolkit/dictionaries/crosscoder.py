@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from toolkit.arguments import Indices, Numbers, as_dtype, as_indices, as_numbers
+from toolkit.artifacts import check_finite
 from toolkit.dictionaries import formats, storage
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.folding import fold_weights
@@ -131,6 +132,7 @@ class Crosscoder(nn.Module):
             config, tensors = storage.load(place)
         else:
             raise ValueError(f"{source} states its own scale and layers: leave out scale= and layers=")
+        check_finite(source, tensors)
         crosscoder = cls(config)
         crosscoder.load_state_dict(tensors)
         try:

@@ -1,8 +1,8 @@
 """Files of a crosscoder: `crosscoder.safetensors` and, under "crosscoder" in `config.json`, its settings."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
-from hashlib import sha256
 from os import PathLike
 from os.path import expanduser
 from pathlib import Path
@@ -14,13 +14,21 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from safetensors.torch import save_file
 from torch import Tensor
 
-from toolkit.artifacts import read_json_object, write_json
+from toolkit.artifacts import (
+    digest,
+    explaining_a_full_disk,
+    read_json_object,
+    read_section,
+    sha256,
+    write_json,
+)
 from toolkit.artifacts import read_tensors as read_safetensors
 from toolkit.dictionaries.configs import CrosscoderConfig
 
 WEIGHTS_FILE = "crosscoder.safetensors"
 CONFIG_FILE = "config.json"
 CONFIG_KEY = "crosscoder"
+HASHES_KEY = "sha256"
 
 
 def shapes(config: CrosscoderConfig) -> dict[str, tuple[int, ...]]:
@@ -35,24 +43,51 @@ def shapes(config: CrosscoderConfig) -> dict[str, tuple[int, ...]]:
 
 
 def save(config: CrosscoderConfig, tensors: dict[str, Tensor], folder: Path) -> None:
-    """Write both files into `folder`, made if need be; other keys of an existing `config.json` are kept."""
+    """Write both files into `folder`, made if need be; other keys of an existing `config.json` are kept.
+
+    Under "sha256" it says what the weights and the settings are, for `load` to compare.
+
+    Raises:
+        DiskFullError: there is too little room; files that were there are as they were.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / WEIGHTS_FILE)
-    path = folder / CONFIG_FILE
+    path, weights = folder / CONFIG_FILE, folder / WEIGHTS_FILE
     others = read_json_object(path) if path.exists() else {}
-    write_json(path, others | {CONFIG_KEY: asdict(config)})
+    temporary = weights.with_suffix(".tmp")
+    try:
+        with explaining_a_full_disk(folder, lambda: ": free some space, or write elsewhere"):
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
+        hashes = {WEIGHTS_FILE: sha256(temporary), CONFIG_KEY: digest(asdict(config))}
+        temporary.replace(weights)
+    finally:
+        temporary.unlink(missing_ok=True)
+    write_json(path, others | {CONFIG_KEY: asdict(config), HASHES_KEY: hashes})
 
 
 def load(place: Path) -> tuple[CrosscoderConfig, dict[str, Tensor]]:
     """Read settings and tensors from a folder, or from the weights in it; errors as in `from_pretrained`."""
     folder = place.parent if place.name == WEIGHTS_FILE else place
-    config = read_config(folder / CONFIG_FILE)
-    return config, read_tensors(folder / WEIGHTS_FILE, shapes(config))
+    path, weights = folder / CONFIG_FILE, folder / WEIGHTS_FILE
+    config = read_config(path)
+    tensors = read_tensors(weights, shapes(config))
+    _check_hashes(read_section(path, HASHES_KEY), path, weights)
+    return config, tensors
+
+
+def _check_hashes(hashes: dict[str, Any], path: Path, weights: Path) -> None:
+    """Raise ValueError for files with other content than was saved; crosscoders of other makers have no hashes."""
+    found = {WEIGHTS_FILE: sha256(weights), CONFIG_KEY: digest(read_section(path, CONFIG_KEY))}
+    for name, expected in hashes.items():
+        if name in found and found[name] != expected:
+            raise ValueError(
+                f'{weights if name == WEIGHTS_FILE else path} is not as it was saved: its sha256 differs from "{name}"'
+                f' under "{HASHES_KEY}" in {path}. Copy both files again, or take the entry out if you changed it'
+            )
 
 
 def weights_hash(tensors: Mapping[str, Tensor]) -> str:
     """Sha256 of tensors by name, wherever they were read from."""
-    found = sha256()
+    found = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         found.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
@@ -61,8 +96,8 @@ def weights_hash(tensors: Mapping[str, Tensor]) -> str:
 
 def read_config(path: Path) -> CrosscoderConfig:
     """Read the settings of a crosscoder from `config.json`; ValueError for unknown or missing fields."""
-    values = read_json_object(_existing(path)).get(CONFIG_KEY)
-    if not isinstance(values, dict):
+    values = read_section(_existing(path), CONFIG_KEY)
+    if not values:
         raise ValueError(f'{path} has no "{CONFIG_KEY}" section; it is not the config.json of a crosscoder')
     known = {field.name for field in fields(CrosscoderConfig)}
     if unknown := sorted(values.keys() - known):
@@ -80,6 +115,8 @@ def read_tensors(path: Path, expected: dict[str, tuple[int, ...]]) -> dict[str, 
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if found != expected:
         raise ValueError(f"{path} does not hold this crosscoder: expected {expected}, found {found}")
+    if others := [name for name, tensor in tensors.items() if not tensor.is_floating_point()]:
+        raise ValueError(f"{path} holds {tensors[others[0]].dtype} as {others[0]}: expected floating-point numbers")
     return tensors
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from toolkit.artifacts import DiskFullError, explaining_a_full_disk, read_json_object, replace_text, sha256
+from toolkit.artifacts import DiskFullError, explaining_a_full_disk, read_sealed, sha256, write_sealed
 from toolkit.harvest.cache_shards import GrowingShard, Shard, read_chunks
 from toolkit.harvest.cache_types import CacheType, StoredChunk
 from toolkit.outputs import LOCK, locked
@@ -63,13 +63,17 @@ class CacheFolder:
         if not (self.path / INDEX).exists():
             self._check_empty()
             return
-        index = read_json_object(self.path / INDEX)
         try:
+            index = read_sealed(self.path / INDEX)
             identity, self.begin = index["identity"], index["begin"]
             self.shards = [Shard(**each) for each in index["shards"]]
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{self.path / INDEX} is no index of a cache ({error}): give another folder") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{self.path / INDEX} is damaged, of an earlier version, or no index of a cache ({error}): copy it"
+                " again, or give --cache another folder"
+            ) from error
         self._check_identity(identity)
+        self._check_names()
 
     def _check_empty(self) -> None:
         if self.path.exists() and not self.path.is_dir():
@@ -93,6 +97,16 @@ class CacheFolder:
                 f"the cache {self.path} is of something else ({changes}): give what it was made from, or --cache"
                 " another folder"
             )
+
+    def _check_names(self) -> None:
+        """Refuse an index that names files of others: only the folder's own shards are read, and mended."""
+        for number, shard in enumerate(self.shards):
+            path = self.path / shard.file
+            if shard.file != _file_name(number) or path.is_symlink():
+                raise ValueError(
+                    f"{self.path / INDEX} names {shard.file} as shard {number}, expected {_file_name(number)} in the"
+                    " folder itself, and no link: give --cache another folder"
+                )
 
     def require_whole(self) -> None:
         """Raise ValueError for shards that are missing or cut short; their content is checked when they are read."""
@@ -156,7 +170,7 @@ class CacheFolder:
     def append(self, shard: GrowingShard) -> None:
         """Write one more shard, then the index; only within `writing`."""
         with explaining_a_full_disk(self.path, self._how_to_go_on):
-            self.shards.append(shard.write(self.path / f"shard-{len(self.shards):06d}.safetensors"))
+            self.shards.append(shard.write(self.path / _file_name(len(self.shards))))
             self._write_index()
 
     def replace(self, number: int, shard: GrowingShard) -> None:
@@ -190,4 +204,8 @@ class CacheFolder:
 
     def _write_index(self) -> None:
         index = {"identity": self.identity, "begin": self.begin, "shards": [asdict(shard) for shard in self.shards]}
-        replace_text(self.path / INDEX, json.dumps(index) + "\n")
+        write_sealed(self.path / INDEX, index)
+
+
+def _file_name(number: int) -> str:
+    return f"shard-{number:06d}.safetensors"

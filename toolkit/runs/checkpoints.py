@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from toolkit.artifacts import (
+    check_finite,
     explaining_a_full_disk,
     flush,
     read_json_object,
@@ -150,6 +151,7 @@ class Checkpoints:
     def _read(self, path: Path, shards: Iterable[int], rows: Callable[[str, int], slice] | None) -> Checkpoint:
         content = read_sealed(path / STATE)
         tensors = read_tensors(path / TENSORS, "a checkpoint's tensors", rows)
+        check_finite(path / TENSORS, tensors)
         held = {shard: _read_shard(path / _shard_name(shard)) for shard in shards}
         return Checkpoint(step=content["step"], tensors=tensors, state=content["state"], shards=held)
 
