@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
+
+from toolkit.models.rendering import render
 
 OPENING, CLOSING = "<think>", "</think>"
 PLACEHOLDER = "the reply stands here"
@@ -47,11 +48,10 @@ def _apply(
         )
     messages = [{"role": role, "content": content} for role, content in turns]
     try:
-        text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=add_generation_prompt)
-    except TemplateError as error:
+        return render(tokenizer, messages, add_generation_prompt=add_generation_prompt)
+    except ValueError as error:
         roles = ", ".join(role for role, _ in turns)
         raise ValueError(f"the chat template refuses turns of {roles} ({error}): take --template plain") from error
-    return text
 
 
 def closing_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
