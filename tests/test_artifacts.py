@@ -84,6 +84,7 @@ def test_nan_and_infinity_are_found(dtype):
             check_finite("a.safetensors", {"a": torch.ones(2), "b": tensor})
     assert is_finite(torch.arange(3))
     assert is_finite(torch.empty(0, dtype=dtype))
+    assert is_finite(torch.empty(2, dtype=dtype, device="meta"))
 
 
 def test_tensors_are_read_and_other_files_named(tmp_path):

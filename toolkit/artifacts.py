@@ -195,8 +195,11 @@ def check_finite(path: Path | str, tensors: Mapping[str, Tensor]) -> None:
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether a tensor holds neither NaN nor infinity; takes no memory, and passes over types that have neither."""
-    if tensor.dtype not in MEASURABLE or tensor.numel() == 0:
+    """Whether a tensor holds neither NaN nor infinity; takes no memory.
+
+    Types that have neither are passed over, and so are tensors whose content is elsewhere.
+    """
+    if tensor.dtype not in MEASURABLE or tensor.is_meta or tensor.numel() == 0:
         return True
     return bool(torch.stack(tensor.aminmax()).isfinite().all())
 

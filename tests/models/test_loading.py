@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from toolkit.models.loading import load_config, load_model
 from toolkit.models.placement import Placement
@@ -66,6 +67,26 @@ def test_truncated_weights(copied: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"cannot load the weights of the model in '.*model'"):
         load_model(str(copied), load_tokenizer(str(copied)), ON_CPU)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize(
+    ("name", "depth"), [("model.embed_tokens.weight", 0), ("model.layers.3.mlp.up_proj.weight", None)]
+)
+def test_weights_that_are_no_numbers_are_named(copied: Path, name: str, depth: int | None, value: float) -> None:
+    weights = load_file(copied / "model.safetensors")
+    weights[name][1, 2] = value
+    save_file(weights, copied / "model.safetensors", {"format": "pt"})
+    named = name if depth is None else name.removeprefix("model.")
+    with pytest.raises(ValueError, match=rf"the model in '.*model' holds NaN or infinity in 1 of .*, such as {named}:"):
+        load_model(str(copied), load_tokenizer(str(copied)), ON_CPU, depth=depth)
+
+
+def test_weights_that_are_not_loaded_may_be_anything(copied: Path) -> None:
+    weights = load_file(copied / "model.safetensors")
+    weights["model.layers.3.mlp.up_proj.weight"][:] = float("nan")
+    save_file(weights, copied / "model.safetensors", {"format": "pt"})
+    load_model(str(copied), load_tokenizer(str(copied)), ON_CPU, depth=2)
 
 
 def test_a_folder_without_a_tokenizer(copied: Path) -> None:

@@ -295,6 +295,11 @@ def loaded(folder: Path) -> PreTrainedModel:
     return AutoModelForCausalLM.from_pretrained(folder)
 
 
+def infinite(model: PreTrainedModel) -> PreTrainedModel:
+    model.get_parameter("lm_head.weight").data[0, 0] = float("inf")
+    return model
+
+
 def test_loaded_models_are_taken_as_they_are(
     folders: Folders, pair: ModelPair, make_tokenizer: Callable, batch: Batch
 ) -> None:
@@ -323,6 +328,7 @@ class Peft(torch.nn.Module):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
+        (lambda folder: infinite(loaded(folder)), r"base, a Qwen2ForCausalLM, holds NaN or infinity .* lm_head"),
         (lambda folder: loaded(folder).train(), r"base is in training mode.*call its eval\(\)"),
         (lambda folder: AutoModel.from_pretrained(folder), "base, a Qwen2Model, has no LM head"),
         (lambda _: torch.nn.Linear(1, 1), "base is a Linear: give a folder, a hub name, or a model that transformers"),

@@ -2,6 +2,7 @@
 
 from transformers import PreTrainedModel
 
+from toolkit.artifacts import check_finite
 from toolkit.models.layers import layers_path
 from toolkit.models.tracing import TracedModel
 
@@ -23,4 +24,5 @@ def as_language_model(model: object, role: str) -> PreTrainedModel:
         raise ValueError(f"{role}, a {kind}, has no LM head: load it with AutoModelForCausalLM")
     if inner.training:
         raise ValueError(f"{role} is in training mode, in which dropout changes what is read: call its eval() before")
+    check_finite(f"{role}, a {kind},", dict(inner.named_parameters()))
     return inner

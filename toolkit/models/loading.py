@@ -21,7 +21,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from toolkit.artifacts import explaining_a_full_disk
+from toolkit.artifacts import check_finite, explaining_a_full_disk
 from toolkit.library_warnings import ToolkitWarning
 from toolkit.models.layers import check_known, truncated
 from toolkit.models.model_files import MAIN, Hub, check_folder, explaining, find_file
@@ -64,7 +64,8 @@ def load_model(
 
     Shows progress where there is much to read, if it may be `shown`. Weights beyond `placement.max_memory` stay on the
     disk, but never the embedding; without that limit those for which there is no room, of which it warns.
-    Raises `ValueError` if that cannot be done, `DiskFullError` for an offload folder without room.
+    Raises `ValueError` if that cannot be done or a weight in memory is NaN or infinite, `DiskFullError` for an offload
+    folder without room.
     """
     config = read_config(source, hub)
     if placement.tensor_parallel:
@@ -81,6 +82,7 @@ def load_model(
     ):
         module = loader.from_pretrained(source, config=config, **options)
     _check_embedding(source, module, placement.max_memory)
+    check_finite(f"the model in {source!r}", dict(module.named_parameters()))
     if placement.max_memory is None:
         _warn_of_slow_weights(source, module)
     try:
