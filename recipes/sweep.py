@@ -56,7 +56,9 @@ def main(config: SweepConfig) -> None:
         folder, folders = open_folders(config, origin, ranks)
         console.header(f"{len(folders)} crosscoders on {describe_pair(config)}", sweep_header(config, pair))
         sources = open_training(config, pair, corpus, ranks)
-        with TrainingRun(config, pair, sources, folder, plans=config.plans, ranks=ranks) as run:
+        with console.following("starting"):
+            run = TrainingRun(config, pair, sources, folder, plans=config.plans, ranks=ranks)
+        with run:
             total, start = run.trainer.training.tokens, run.trainer.tokens_seen
             if short := run.data_ended():  # a text smaller than the buffer
                 console.warn(short)

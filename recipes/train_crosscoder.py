@@ -69,7 +69,9 @@ def train(
     config: RunConfig, pair: ModelPair, corpus: Corpus, folder: RunFolder, console: RunConsole, ranks: Ranks
 ) -> TrainingRun:
     """Train to the end, with progress; every rank reads its shards of the text."""
-    with TrainingRun(config, pair, open_training(config, pair, corpus, ranks), folder, ranks=ranks) as run:
+    with console.following("starting"):
+        run = TrainingRun(config, pair, open_training(config, pair, corpus, ranks), folder, ranks=ranks)
+    with run:
         start = run.trainer.tokens_seen
         reading = run.reading_seconds["reading activations"]
         if config.remote and (reading or not config.cache):  # with a cache, nothing may be to come

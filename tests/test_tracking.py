@@ -1,20 +1,7 @@
 import pytest
+from watching import Diary
 
-from toolkit.tracking import Pass, is_watched, track, watched_by
-
-
-class Diary:
-    """Notes the passes that it is told of."""
-
-    def __init__(self) -> None:
-        self.begun: list[Pass] = []
-        self.ended: list[Pass] = []
-
-    def begin(self, work: Pass) -> None:
-        self.begun.append(work)
-
-    def end(self, work: Pass) -> None:
-        self.ended.append(work)
+from toolkit.tracking import is_watched, track, watched_by
 
 
 def test_without_a_watcher_items_pass_and_nothing_is_said(capfd: pytest.CaptureFixture[str]) -> None:

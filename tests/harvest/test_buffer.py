@@ -5,8 +5,10 @@ from collections.abc import Iterator
 import pytest
 import torch
 from torch import Tensor
+from watching import Diary
 
 from toolkit.harvest.buffer import ShuffleBuffer
+from toolkit.tracking import watched_by
 
 
 def numbered(sizes: list[int], start: int = 0) -> Iterator[Tensor]:
@@ -33,6 +35,14 @@ def test_each_activation_is_served_exactly_once_and_in_another_order(sizes):
     served = labels(make(numbered(sizes)))
     assert sorted(served) == list(range(1, sum(sizes) + 1))
     assert served != sorted(served)
+
+
+def test_filling_is_counted_for_who_watches():
+    diary = Diary()
+    with watched_by(diary):
+        make(numbered([37] * 30)).fill()
+        make(numbered([37, 3])).fill()
+    assert diary.counts() == [("filling the buffer", 100, 100), ("filling the buffer", 40, 100)]
 
 
 def test_an_empty_source_serves_nothing():

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from watching import Diary
 
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.geometry.decoder_norms import nrn
@@ -20,6 +21,7 @@ from toolkit.latents.firing import FiringCounts
 from toolkit.latents.selection import matched_latents, random_latents, select_latents
 from toolkit.leaving_out import TooFewError
 from toolkit.models.pair import ModelPair
+from toolkit.tracking import watched_by
 
 WAIT = Category(name="wait", words=("w",), tokens=("w3", "w5"), token_ids=(3, 5))
 BUT = Category(name="but", words=("w",), tokens=("w9",), token_ids=(9,))
@@ -166,8 +168,14 @@ def test_no_category_at_all_is_an_error_with_all_reasons(tiny_pair, crosscoder, 
         ablation_study(tiny_pair, crosscoder, batches, mask(), [WAIT, BUT], settings)
 
 
-def test_the_same_seed_finds_the_same(tiny_pair, crosscoder, batches, study):
-    again = ablation_study(tiny_pair, crosscoder, batches, mask(), [WAIT, BUT], SETTINGS)
+def test_the_same_seed_finds_the_same_and_what_is_done_is_counted(tiny_pair, crosscoder, batches, study):
+    diary = Diary()
+    with watched_by(diary):
+        again = ablation_study(tiny_pair, crosscoder, batches, mask(), [WAIT, BUT], SETTINGS)
+    outermost = [each for each in diary.counts() if each[0] in ("counting firings", "looking for words")]
+    assert outermost == [("counting firings", 3, 3), ("looking for words", 3, 3)]
+    assert ("taking latents out", 2, 2) in diary.counts()
+    assert all(done == total for _, done, total in diary.counts())
     other = ablation_study(tiny_pair, crosscoder, batches, mask(), [WAIT, BUT], replace(SETTINGS, seed=4))
     first, second, third = (s.categories[0].effects[0.2, "random"] for s in (study, again, other))
     assert torch.equal(first.logit, second.logit)

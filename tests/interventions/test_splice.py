@@ -5,11 +5,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div
 from transformers import AutoModelForCausalLM
+from watching import Diary
 
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.tokens import TokenBatch
 from toolkit.interventions.splice import SpliceEffect, splice_effects
+from toolkit.tracking import watched_by
 
 
 def mask() -> TokenMask:
@@ -97,7 +99,13 @@ def test_batches_weigh_by_their_predictions(tiny_pair, identity, tokens, mean):
     identity.W_dec.mul_(0.5)
     rows = [TokenBatch(tokens.input_ids[i : i + 1], tokens.attention_mask[i : i + 1]) for i in range(3)]
     apart = [splice_effects(tiny_pair, identity, [row], mask(), mean=mean)[0] for row in rows]
-    together = splice_effects(tiny_pair, identity, rows, mask(), mean=mean)[0]
+    diary = Diary()
+    with watched_by(diary):
+        together = splice_effects(tiny_pair, identity, iter(rows), mask(), mean=mean)[0]
+    assert [each for each in diary.counts() if each[0] != "edits"] == [
+        ("reading text to splice", 3, 3), ("splicing", 2, 2), ("batches", 3, 3), ("batches", 3, 3)
+    ]  # fmt: skip
+    assert diary.counts().count(("edits", 3, 3)) == 6
     assert together.n == sum(effect.n for effect in apart)
     assert together.kl == pytest.approx(sum(effect.kl * effect.n for effect in apart) / together.n, rel=1e-4)
     at_once = splice_effects(tiny_pair, identity, [tokens], mask(), mean=mean)[0]

@@ -26,6 +26,12 @@ QUICK = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _shown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress of short work is shown too."""
+    monkeypatch.setattr("toolkit.reports.console.SOON", 0.0)
+
+
 @pytest.fixture
 def examine(call: Call, trained: Path, lexicon: Path, tmp_path: Path) -> Call:
     """Run a recipe on the tiny run, with little of everything, and the organism's text."""
@@ -59,6 +65,9 @@ def results(folder: Path, name: str) -> dict:
 
 def test_ablate(examine: Call, organism_folders: tuple[str, str], trained: Path, tmp_path: Path) -> None:
     said = examine("ablate.py")
+    assert "ablation: counting firings 100%" in said
+    assert "ablation: looking for words 100%" in said
+    assert "ablation: taking latents out 100% 2 of 2 categories" in said
     content = results(tmp_path / "out", "ablation")
     assert len(list((tmp_path / "out" / "figures").glob("*.png"))) >= 3
     inputs = {f"{folder}/model.safetensors" for folder in organism_folders}
@@ -69,7 +78,8 @@ def test_ablate(examine: Call, organism_folders: tuple[str, str], trained: Path,
         by_arm = found["by_share"]["0.3"]
         assert found["distilled"] == by_arm["chosen"]["distilled"]["value"]
         value, ends = written(Estimate(**found["intervals"]["distilled"]))
-        assert f"{category}, distilled {value} {ends} 9 positions of {found['n_documents']} documents" in said
+        assert f"{value} {ends} 9 positions of {found['n_documents']} documents" in said
+        assert f"{category}, distilled: logits, " in said
         assert found["distilled"] not in (found["base"], found["control_distilled"], found["random_distilled"])
     assert content["results"]["off_target"].keys() == {
         f"{edited} on {measured}"
@@ -90,6 +100,7 @@ def test_ablate_as_in_the_paper(examine: Call, tmp_path: Path) -> None:
 
 def test_classify_latents(examine: Call, trained: Path, tmp_path: Path) -> None:
     said = examine("classify_latents.py")
+    assert "latent classes: reading text 100%" in said
     content = results(tmp_path / "out", "latent_classes")["results"]
     norms = Crosscoder.from_pretrained(trained).W_dec.abs().sum(dim=2)
     nrn = norms[:, 1] / norms.sum(dim=1)
@@ -101,6 +112,9 @@ def test_classify_latents(examine: Call, trained: Path, tmp_path: Path) -> None:
 
 def test_top_examples(examine: Call, tmp_path: Path) -> None:
     said = examine("top_examples.py")
+    assert "reading 100%" in said
+    assert "latents: reading text" in said
+    assert "latents: writing pages 100%" in said
     content = results(tmp_path / "out", "top_examples")["results"]
     assert content["tokens"] >= 2000
     assert f"{len(content['latents'])} are shown" in said
@@ -110,6 +124,8 @@ def test_top_examples(examine: Call, tmp_path: Path) -> None:
 
 def test_steer(examine: Call, tmp_path: Path) -> None:
     said = examine("steer.py", "--temperature", "1")
+    assert "steering: reading text 100%" in said
+    assert "steering: answering 100%" in said
     content = results(tmp_path / "out", "steering")["results"]
     arms = content["steering"]["sums"]
     assert [arm["strength"] for arm in arms] == [-1, 0, 0.5, 1]

@@ -122,6 +122,20 @@ def test_a_stage_of_less_than_a_second_says_nothing(console: RunConsole, out: io
     assert out.getvalue() == ""
 
 
+@pytest.mark.usefixtures("at_once")
+def test_work_that_is_followed_has_its_time_counted_elsewhere(console: RunConsole, out: io.StringIO) -> None:
+    with console.following("starting"):
+        list(track([1, 2], "filling the buffer", "tokens"))
+    assert "starting: filling the buffer 100% 2 of 2 tokens" in rows(out)[-1]
+    assert console.seconds == {}
+
+
+def test_progress_that_ends_early_tells_the_time_it_took(out: io.StringIO) -> None:
+    with RunConsole(Console(file=out, width=80), every_seconds=1000.0).progress("training", 1000) as tick:
+        tick(984)
+    assert re.fullmatch(r"training 98% 984 of 1.00k tokens .* took 0\.\d s", rows(out)[-1])
+
+
 def test_nobody_is_told_after_the_stage(console: RunConsole, out: io.StringIO) -> None:
     with console.stage("ablation"):
         assert is_watched()

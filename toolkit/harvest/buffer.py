@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from toolkit.tracking import track
+
 Activations = Float[Tensor, "token stream d_model"]
 
 
@@ -57,6 +59,12 @@ class ShuffleBuffer:
 
     def fill(self) -> None:
         """Take from the source what there is room for."""
+        missing = self._capacity - self._filled
+        for _ in track(self._taken(), "filling the buffer", "tokens", total=missing, size=len):
+            pass
+
+    def _taken(self) -> Iterator[Activations]:
+        """What is taken from the source, chunk by chunk, until the buffer is full or the source ends."""
         while self._filled < self._capacity:
             if self._pending is None:
                 chunk = next(self._source, None)
@@ -71,6 +79,7 @@ class ShuffleBuffer:
             self._storage[self._filled : self._filled + len(taken)] = taken
             self._filled += len(taken)
             self._pending = self._pending[len(taken) :] if len(taken) < len(self._pending) else None
+            yield taken
 
     def _draw(self, storage: Tensor) -> Tensor:
         """A batch of random rows; rows from the end move into the places they leave."""

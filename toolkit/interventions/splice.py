@@ -63,12 +63,9 @@ def splice_effects(
     `mean` is the mean of raw activations, the control. The reconstructions of all batches are held at once: activations
     are read first, then each model runs by itself.
     """
-    reads = [
-        _Read(batch, selected, crosscoder(activations.float()))
-        for batch, selected, activations in track(
-            read_batches(pair, batches, mask), "reading text to splice", "batches"
-        )
-    ]
+    batches = list(batches)
+    reading = track(read_batches(pair, batches, mask), "reading text to splice", "batches", total=len(batches))
+    reads = [_Read(batch, selected, crosscoder(activations.float())) for batch, selected, activations in reading]
     n = sum(int(read.predicts.sum()) for read in reads)
     if n == 0:
         raise ValueError("no prediction was measured: the held-out text has no two ordinary tokens in a row")

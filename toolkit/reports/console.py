@@ -65,10 +65,15 @@ class RunConsole:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Show how far the block is, and add its wall time to `seconds[name]`, also when it raises.
+        """Follow the block, and add its wall time to `seconds[name]`, also when it raises."""
+        with self._stopwatch.stage(name), self.following(name):
+            yield
 
-        What it counts with `track` is shown with rate and time left, else how long it has taken; nothing for less than
-        a second.
+    @contextmanager
+    def following(self, name: str) -> Iterator[None]:
+        """Show how far the block is: what it counts with `track`, with rate and time left, else how long it has taken.
+
+        Nothing is shown for less than a second.
         """
         told: list[Progress] = []
 
@@ -78,7 +83,7 @@ class RunConsole:
                 self._tell(progress)
 
         stage = StageProgress(name, finished=tell)
-        with self._stopwatch.stage(name), watched_by(stage), self._showing(stage, stage.lines, after=SOON):
+        with watched_by(stage), self._showing(stage, stage.lines, after=SOON):
             yield
         if stage.seconds >= SOON and not told:
             self.note(f"{name}  took {duration(stage.seconds)}")
@@ -98,6 +103,7 @@ class RunConsole:
         progress = Progress(label, total_tokens, streams, start_tokens)
         with self._showing(progress, progress.lines, after=0.0):
             yield progress
+        progress.over = True
         self._tell(progress)
 
     def _tell(self, progress: Progress) -> None:

@@ -1,0 +1,21 @@
+"""What a watcher is told of long work."""
+
+from toolkit.tracking import Pass
+
+
+class Diary:
+    """Notes the passes that it is told of."""
+
+    def __init__(self) -> None:
+        self.begun: list[Pass] = []
+        self.ended: list[Pass] = []
+
+    def begin(self, work: Pass) -> None:
+        self.begun.append(work)
+
+    def end(self, work: Pass) -> None:
+        self.ended.append(work)
+
+    def counts(self) -> list[tuple[str, int, int | None]]:
+        """What was done in each pass, in the order they began: how many things, of how many."""
+        return [(work.what, work.done, work.total) for work in self.begun]
