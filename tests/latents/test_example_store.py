@@ -3,6 +3,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from toolkit.artifacts import DiskFullError
+from toolkit.latents import example_store
 from toolkit.latents.example_store import ExampleStore
 from toolkit.latents.examples import TopExamples
 from toolkit.latents.windows import Window
@@ -137,10 +140,121 @@ def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
 def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "examples.sqlite"
     path.write_text("this is no database, but it is long enough to look at")
-    with pytest.raises(ValueError, match="cannot be used as SQLite file"):
+    with pytest.raises(ValueError, match=r"is damaged, or no file of examples .*: give another --out, or delete it"):
         ExampleStore(path, SETTINGS)
     with pytest.raises(ValueError, match="cannot be used as SQLite file"):
         ExampleStore(tmp_path / "missing" / "examples.sqlite", SETTINGS)
+
+
+def saved(path: Path) -> TopExamples:
+    """Save examples of three batches in a new store, and return them."""
+    examples = fresh()
+    add_batches(examples, 0, 3)
+    with ExampleStore(path, SETTINGS) as store:
+        store.save(examples, {"batches": 3}, {"fired": torch.ones(4)})
+    return examples
+
+
+def execute(path: Path, *statement: object) -> None:
+    database = sqlite3.connect(path)
+    database.execute(*statement)
+    database.commit()
+    database.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE examples SET score = score + 1e-3 WHERE latent = 1",
+        "UPDATE examples SET rank = 9 WHERE latent = 1 AND rank = 0",
+        "UPDATE examples SET latent = -1 WHERE latent = 1",
+        "UPDATE examples SET latent = 0.5, rank = 'x' WHERE latent = 1 AND rank = 0",
+        "UPDATE examples SET tokens = zeroblob(length(tokens)) WHERE latent = 1",
+        "UPDATE examples SET activations = x'00'",
+        "UPDATE examples SET activations = 'a'",
+        "DELETE FROM examples WHERE latent = 1",
+        "UPDATE meta SET value = cast(replace(value, '3', '4') AS BLOB) WHERE name = 'progress'",
+        "UPDATE meta SET value = x'ff' WHERE name IN ('progress', 'seal')",
+        "UPDATE meta SET value = x'00' WHERE name = 'tensors'",
+        "DELETE FROM meta WHERE name = 'seal'",
+        "DELETE FROM meta WHERE name IN ('progress', 'tensors')",
+    ],
+)
+def test_what_was_changed_since_it_was_saved_is_refused_in_a_line(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "examples.sqlite"
+    saved(path)
+    execute(path, change)
+    with (
+        ExampleStore(path, SETTINGS) as store,
+        pytest.raises(ValueError, match=r"sqlite is damaged, or no file of examples \(.*delete it") as refused,
+    ):
+        store.load(fresh())
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("value", ["[]", "null", "3", "x", "\xff"])
+def test_settings_of_another_shape_are_refused_in_a_line(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "examples.sqlite"
+    saved(path)
+    execute(path, "UPDATE meta SET value = ? WHERE name = 'settings'", (value.encode("latin-1"),))
+    with pytest.raises(ValueError, match="is damaged, or no file of examples"):
+        ExampleStore(path, SETTINGS)
+
+
+def test_no_damaged_byte_of_a_file_goes_unseen(tmp_path: Path) -> None:
+    """A file with a byte changed, or cut short, is refused or holds what was saved."""
+    path, damaged = tmp_path / "examples.sqlite", tmp_path / "damaged.sqlite"
+    examples, generator = saved(path), torch.Generator().manual_seed(0)
+    whole = path.read_bytes()
+    places = [*range(0, 128, 8), *torch.randint(len(whole), (60,), generator=generator).tolist()]
+    refused = 0
+    for place in places:
+        for content in (whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :], whole[:place]):
+            damaged.write_bytes(content)
+            read = fresh()
+            try:
+                with ExampleStore(damaged, SETTINGS) as store:
+                    found = store.load(read)
+            except ValueError:
+                refused += 1
+            else:
+                assert found is None or found[0] == {"batches": 3}
+                assert_same(read, examples if found else fresh())
+    assert refused > len(places)
+
+
+def test_a_file_that_another_process_writes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "examples.sqlite"
+    examples = saved(path)
+    monkeypatch.setattr(example_store, "WAIT_SECONDS", 0.0)
+    other = sqlite3.connect(path)
+    with ExampleStore(path, SETTINGS) as store:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(ValueError, match=r"held by another process \(.*\): end that, or give another --out"):
+            store.save(examples, {}, {})
+    with pytest.raises(ValueError, match="held by another process"):
+        ExampleStore(path, SETTINGS)
+    other.close()
+
+
+def test_a_full_disk_leaves_the_last_save(tmp_path: Path, small_disk: Callable) -> None:
+    path = tmp_path / "examples.sqlite"
+    examples = saved(path)
+    with ExampleStore(path, SETTINGS) as store:
+        with small_disk(), pytest.raises(DiskFullError, match=r"no room left .*the last save is whole: free some"):
+            store.save(examples, {"batches": 4}, {"fired": torch.ones(10_000)})
+        loaded = store.load(fresh())
+        assert loaded is not None
+        assert loaded[0] == {"batches": 3}
+    with small_disk(), pytest.raises(DiskFullError, match="no room left"):
+        ExampleStore(tmp_path / "new.sqlite", SETTINGS)
+
+
+def test_a_file_of_another_version_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(tmp_path / "examples.sqlite")
+    monkeypatch.setattr(example_store, "VERSION", 9)
+    with pytest.raises(ValueError, match=r"version: 2 then, 9 now.*another --out, or delete the file"):
+        ExampleStore(tmp_path / "examples.sqlite", SETTINGS)
 
 
 def test_thirty_thousand_latents_fit(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 
 from toolkit.dictionaries.crosscoder import check_latents
 from toolkit.dictionaries.latent_scaling import LatentScaling, ScalingRatios
+from toolkit.dictionaries.storage import weights_hash
 from toolkit.findings.latent_records import LatentRecords, category_tables, detail_tables
 from toolkit.latents.categories import categories, load_lexicon
 from toolkit.latents.classification import classify
@@ -74,12 +74,12 @@ def open_store(config: TopExamplesConfig, subject: Subject) -> ExampleStore:
 
 def _settings(config: TopExamplesConfig, subject: Subject) -> dict[str, Any]:
     """All that decides which examples are found, but for how far the text is read."""
-    weights = sha256(subject.crosscoder.W_enc.cpu().contiguous().numpy().tobytes()).hexdigest()
     run = subject.config.settings()
     names = ("top", "sampled", "before", "after")
     return {
-        "crosscoder": weights,
-        "models": subject.pair.origins,
+        "crosscoder": weights_hash(subject.crosscoder.state_dict()),
+        "models": subject.pair.fingerprints(),
+        "text": subject.corpus.origin,
         "lexicon": load_lexicon(config.lexicon),
         "draws": config.seed,
         **{name: getattr(config, name) for name in names},

@@ -1,8 +1,13 @@
-"""Examples in SQLite: one row an example, saved so that a kill at any moment leaves the last save whole."""
+"""Examples in SQLite: one row an example, saved so that a kill at any moment leaves the last save whole.
 
+A sha256 of all that was saved is saved with it, and compared when it is read.
+"""
+
+import errno
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,41 +16,62 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from toolkit.artifacts import SEAL, DiskFullError, digest
+from toolkit.dictionaries.storage import weights_hash
 from toolkit.latents.examples import KeptFirings, TopExamples
 
+VERSION = 2
+"""Of the tables and of what is saved in them."""
+WAIT_SECONDS = 2.0
 SCHEMA = """
+BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS examples (
     latent INTEGER NOT NULL, kind TEXT NOT NULL, rank INTEGER NOT NULL, key REAL NOT NULL, score REAL NOT NULL,
     document INTEGER NOT NULL, position INTEGER NOT NULL, tokens BLOB NOT NULL, activations BLOB NOT NULL,
     PRIMARY KEY (latent, kind, rank)
 ) WITHOUT ROWID;
+COMMIT;
 """
 INSERT = "INSERT OR REPLACE INTO examples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")
+HELD = ("SQLITE_BUSY", "SQLITE_LOCKED")
+DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 
 class ExampleStore:
     """A file of `TopExamples` and of how far the pass over the text has come.
 
     Table `examples`: a latent's `kind` is "top" or "sampled", `rank` 0 has the largest key; `tokens` are int32 ids of
-    the window (-1 beyond the document), `activations` float32 codes. Table `meta`: settings, progress, tensors.
+    the window (-1 beyond the document), `activations` float32 codes. Table `meta`: settings, progress, tensors, seal.
+
+    Raises:
+        ValueError: the file is no store, is damaged, is held by another process, or was begun with other settings.
+        DiskFullError: it cannot grow; the last save is whole.
     """
 
     def __init__(self, path: Path | str, settings: Mapping[str, Any]) -> None:
-        """Open or begin a file; raises ValueError for one that is no store, or was begun with other settings."""
+        """Open or begin a file."""
         self.path = str(path)
+        with self._explaining():
+            self._database = sqlite3.connect(self.path, timeout=WAIT_SECONDS)
+        self._settings = json.dumps({"version": VERSION, **settings})
         try:
-            self._database = sqlite3.connect(self.path)
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.executescript(SCHEMA)
-        except sqlite3.DatabaseError as error:
-            raise ValueError(f"{self.path} cannot be used as SQLite file ({error}): give another --out") from error
-        self._settings = json.dumps(settings)
-        self._check_settings(json.loads(self._settings))
+            with self._explaining():
+                self._database.execute("PRAGMA journal_mode = WAL")
+                self._database.executescript(SCHEMA)  # which fails now where another process would keep it from saving
+            self._check_settings(json.loads(self._settings))
+        except BaseException:
+            self.close()
+            raise
 
     def _check_settings(self, wanted: dict[str, Any]) -> None:
-        saved = self._read("settings")
-        began = wanted if saved is None else json.loads(saved)
+        with self._explaining():
+            saved = self._read("settings")
+        try:
+            began = wanted if saved is None else {**json.loads(saved)}
+        except (ValueError, TypeError) as error:
+            raise self._damaged(error) from error
         differing = sorted(name for name in began.keys() | wanted.keys() if began.get(name) != wanted.get(name))
         if differing:
             changes = ", ".join(f"{name}: {began.get(name)!r} then, {wanted.get(name)!r} now" for name in differing)
@@ -57,27 +83,65 @@ class ExampleStore:
     def save(self, examples: TopExamples, progress: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Write what changed since the last save, and how far the pass is, in one transaction."""
         state = {"generator": examples.generator.get_state(), **{n: t.cpu().contiguous() for n, t in tensors.items()}}
-        with self._database:
+        said = json.dumps({**progress, "documents": examples.documents})
+        with self._explaining(), self._database:
             for kind, kept in _kinds(examples).items():
                 self._database.executemany(INSERT, _rows(kind, kept))
             self._write("settings", self._settings.encode())
-            self._write("progress", json.dumps({**progress, "documents": examples.documents}).encode())
+            self._write("progress", said.encode())
             self._write("tensors", save(state))
+            self._write(SEAL, self._seal(said, state, examples).encode())
         for kept in _kinds(examples).values():
             kept.changed[:] = False
 
     def load(self, examples: TopExamples) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
         """Fill `examples` with what was saved; return progress and tensors, or None where nothing was saved yet."""
-        progress, state = self._read("progress"), self._read("tensors")
-        if progress is None or state is None:
-            return None
-        tensors = load(state)
+        with self._explaining():
+            progress, state, seal = (self._read(name) for name in ("progress", "tensors", SEAL))
+            if progress is state is seal is None:
+                return None
+            try:
+                said, tensors = str(progress, "utf-8"), load(state)
+                for kind, kept in _kinds(examples).items():
+                    self._fill(kept, kind)
+                if str(seal, "utf-8") != self._seal(said, tensors, examples):
+                    raise ValueError("its sha256 differs")
+            except sqlite3.Error:
+                raise
+            except Exception as error:  # whatever it is: bytes that were changed fail in all kinds of ways
+                raise self._damaged(error) from error
         examples.generator.set_state(tensors.pop("generator"))
-        saved: dict[str, Any] = json.loads(progress)
+        saved: dict[str, Any] = json.loads(said)
         examples.documents = saved.pop("documents")
-        for kind, kept in _kinds(examples).items():
-            self._fill(kept, kind)
         return saved, tensors
+
+    def _seal(self, progress: str, state: Mapping[str, Tensor], examples: TopExamples) -> str:
+        kept = {f"{kind}.{name}": t for kind, each in _kinds(examples).items() for name, t in each.tensors.items()}
+        return digest([self._settings, progress, weights_hash({**state, **kept})])
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """Say in one line what is the matter with the file where SQLite fails in the block."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            kind = getattr(error, "sqlite_errorname", "")
+            if kind.startswith(FULL):
+                said = f"no room left to write to {self.path} ({error}); the last save is whole: free some space"
+                raise DiskFullError(errno.ENOSPC, f"{said}, and give the same command to go on") from error
+            if kind.startswith(HELD):
+                said = f"{self.path} is held by another process ({error}): end that, or give another --out"
+                raise ValueError(said) from error
+            if kind.startswith(DAMAGED):
+                raise self._damaged(error) from error
+            raise ValueError(f"{self.path} cannot be used as SQLite file ({error}): give another --out") from error
+
+    def _damaged(self, error: Exception) -> ValueError:
+        reason = " ".join(str(error).split())
+        return ValueError(
+            f"{self.path} is damaged, or no file of examples ({reason}): give another --out, or delete it, and the text"
+            " is read again"
+        )
 
     def _fill(self, kept: KeptFirings, kind: str) -> None:
         rows = self._database.execute("SELECT * FROM examples WHERE kind = ?", (kind,)).fetchall()
