@@ -97,14 +97,15 @@ class ExampleStore:
     def load(self, examples: TopExamples) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
         """Fill `examples` with what was saved; return progress and tensors, or None where nothing was saved yet."""
         with self._explaining():
-            progress, state, seal = (self._read(name) for name in ("progress", "tensors", SEAL))
-            if progress is state is seal is None:
+            held = [self._read(name) for name in ("progress", "tensors", SEAL)]
+            if not any(held):
                 return None
+            progress, state, seal = (each or b"" for each in held)
             try:
-                said, tensors = str(progress, "utf-8"), load(state)
+                said, tensors = progress.decode(), load(state)
                 for kind, kept in _kinds(examples).items():
                     self._fill(kept, kind)
-                if str(seal, "utf-8") != self._seal(said, tensors, examples):
+                if seal.decode() != self._seal(said, tensors, examples):
                     raise ValueError("its sha256 differs")
             except sqlite3.Error:
                 raise
