@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.outputs import LOCK, MANIFEST, Claim, OutputFolder
+from toolkit.outputs import MANIFEST, Claim, OutputFolder
 
 CLAIM = Claim(
     files=("report.html", "figures/a_*.png", "export/config.json"),
@@ -55,14 +55,14 @@ def test_a_person_s_other_files_stay_beside_the_run_s(tmp_path):
     write(tmp_path, *theirs)
     run(tmp_path, *NAMES).clear()
     left = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()]
-    assert sorted(left) == sorted([*theirs, MANIFEST, LOCK])
+    assert sorted(left) == sorted([*theirs, MANIFEST])
 
 
 def test_a_run_s_own_files_are_replaced_and_cleared_with_their_folders(tmp_path):
     outputs = run(tmp_path, *NAMES)
     outputs = run(tmp_path, *NAMES)
     outputs.clear()
-    assert sorted(each.name for each in tmp_path.iterdir()) == sorted([MANIFEST, LOCK])
+    assert [each.name for each in tmp_path.iterdir()] == [MANIFEST]
     outputs.remove()
     assert not tmp_path.exists()
 
@@ -190,10 +190,11 @@ def test_a_second_writer_is_refused_until_the_first_is_gone_however_it_ends(tmp_
         pass
 
 
-def test_a_run_that_wrote_nothing_leaves_no_folder(tmp_path):
-    with refused("bad input"), OutputFolder(tmp_path / "run", (CLAIM,)).held():
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_run_that_wrote_nothing_leaves_nothing(tmp_path, inside):
+    with refused("bad input"), OutputFolder(tmp_path / "run", (CLAIM,), inside=inside).held():
         raise ValueError("bad input")
-    assert not (tmp_path / "run").exists()
+    assert list(tmp_path.rglob("*")) == ([] if inside else [tmp_path / "run"])
 
 
 def test_a_folder_can_be_removed_by_its_writer_and_made_again(tmp_path):

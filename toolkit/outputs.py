@@ -48,6 +48,8 @@ class OutputFolder:
 
     path: Path
     claims: tuple[Claim, ...]
+    inside: bool = False
+    """Whether it is made for a part of a run, and goes again where nothing was written."""
 
     @property
     def patterns(self) -> tuple[str, ...]:
@@ -56,7 +58,7 @@ class OutputFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Be the folder's only writer in the block; the folder is made if need be, and goes if it stays empty.
+        """Be the folder's only writer in the block; the folder is made if need be.
 
         Raises:
             ValueError: another process writes to it; or it holds files of such names that no run wrote, or that were
@@ -72,7 +74,7 @@ class OutputFolder:
             try:
                 yield
             finally:
-                self._delete_if_empty()
+                self._leave()
 
     def check(self, *names: str) -> None:
         """Raise ValueError for files, of these names or of all that are claimed, that may not be replaced."""
@@ -123,13 +125,21 @@ class OutputFolder:
     def remove(self) -> None:
         """Clear the folder, and delete it where nothing else is in it."""
         self.clear()
-        self._delete_if_empty()
-
-    def _delete_if_empty(self) -> None:
-        if self.path.exists() and {each.name for each in self.path.iterdir()} <= {MANIFEST, LOCK}:
-            for name in (MANIFEST, LOCK):
-                (self.path / name).unlink(missing_ok=True)
+        if self._is_empty():
+            (self.path / MANIFEST).unlink(missing_ok=True)
+            (self.path / LOCK).unlink(missing_ok=True)
             self.path.rmdir()
+
+    def _leave(self) -> None:
+        """Take the manifest of nothing away."""
+        if self.path.exists() and self._is_empty():
+            if self.inside:
+                self.remove()
+            else:
+                (self.path / MANIFEST).unlink(missing_ok=True)
+
+    def _is_empty(self) -> bool:
+        return {each.name for each in self.path.iterdir()} <= {MANIFEST, LOCK}
 
     @property
     def _changing(self) -> tuple[str, ...]:
@@ -215,8 +225,11 @@ def locked(folder: Path, busy: Callable[[], str]) -> Iterator[None]:
     except Timeout:
         raise ValueError(busy()) from None
     try:
+        if not (folder / LOCK).exists():  # taken away by its last holder after this process had opened it
+            raise ValueError(busy())
         yield
     finally:
+        (folder / LOCK).unlink(missing_ok=True)  # before others can have it
         lock.release()
 
 

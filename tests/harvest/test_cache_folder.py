@@ -189,7 +189,7 @@ def test_damage_is_named_and_mended(filled, open_folder, damage):
             folder.replace(1, a_shard(seed=7))
         folder.replace(1, a_shard(seed=1))
     assert path.read_bytes() == before
-    assert sorted(each.suffix for each in filled.path.iterdir()) == [".json", ".lock", *[".safetensors"] * 3]
+    assert sorted(each.suffix for each in filled.path.iterdir()) == [".json", *[".safetensors"] * 3]
 
 
 def test_a_file_is_hashed_once(filled, open_folder):

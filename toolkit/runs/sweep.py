@@ -191,7 +191,7 @@ def _folder(path: Path) -> OutputFolder:
     """The run folder of one crosscoder; raises ValueError for a link, which may lead anywhere."""
     if path.is_symlink():
         raise ValueError(f"{path} is a link: move it away, or give --out another folder")
-    return OutputFolder(path, (RUN,))
+    return OutputFolder(path, (RUN,), inside=True)
 
 
 def mean_fve(steps: Sequence[StepMetrics]) -> tuple[float, ...]:
