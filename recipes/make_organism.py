@@ -15,14 +15,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
-from toolkit.artifacts import provenance
+from toolkit.artifacts import as_json, provenance
 from toolkit.organism.build import MODELS, PUBLISHED, WORK, build_model, publish
 from toolkit.organism.evaluation import evaluate
 from toolkit.outputs import OutputFolder
+from toolkit.reports.console import RunConsole
 from toolkit.runs.command_line import run_recipe
-from toolkit.terminal_text import harmless_console
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,18 +43,23 @@ class Config:
 
 def main(config: Config) -> None:
     """Train, measure, publish."""
-    console = harmless_console(Console())
+    console = RunConsole()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    for name in MODELS:
-        console.print(f"training {name}: see {config.work / name / 'training' / 'log.jsonl'}")
-        build_model(name, config.work, config.processes)
-    console.print(f"asking each model {config.problems} held-out problems")
-    results = evaluate(config.work, problems=config.problems)
-    console.print_json(data=results)
+    for number, name in enumerate(MODELS, start=1):
+        console.note(
+            f"{number} of {len(MODELS)}: {name}; losses are in {config.work / name / 'training' / 'log.jsonl'}"
+        )
+        with console.stage(name):
+            build_model(name, config.work, config.processes)
+    console.note(f"asking each model {config.problems} held-out problems")
+    with console.stage("held-out problems"):
+        results = evaluate(config.work, problems=config.problems)
+    console.note(as_json(results))
     seeds = {name: phase.seed for name, (phase, _, _) in MODELS.items()}
     origin = provenance(seed=seeds["base"], data={"source": "toolkit.organism.corpus", "seeds": seeds}, inputs={})
     publish(config.work, config.out, {"origin": origin, "held_out_results": results})
-    console.print(f"published in {config.out}")
+    console.note(f"published in {config.out}")
+    console.times(console.seconds)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.multiprocessing.spawn import ProcessContext
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
+from watching import Diary
 
 import toolkit.organism.training as training
 from toolkit.organism.corpus import documents
 from toolkit.organism.packing import ROW_LENGTH, Rows, pack
 from toolkit.organism.training import ROWS_A_STEP, PhaseConfig, new_model, train_phase
+from toolkit.tracking import watched_by
 
 STEP_TOKENS = ROWS_A_STEP * ROW_LENGTH
 
@@ -34,12 +37,21 @@ def test_a_new_model_is_what_its_seed_says() -> None:
     assert not torch.equal(first, other)
 
 
+class Ended(ProcessContext):
+    """Processes that have ended."""
+
+    def __init__(self, _: None) -> None: ...
+
+    def join(self, timeout: float | None = None, grace_period: float | None = None) -> bool:
+        return True
+
+
 @pytest.fixture(params=["here", pytest.param("spawned", marks=pytest.mark.slow)])
 def process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Whether the worker runs in this process, or as in earnest in one of its own."""
     threads = torch.get_num_threads()
     if request.param == "here":
-        monkeypatch.setattr(training, "spawn", lambda worker, args, nprocs, join: worker(0, *args))
+        monkeypatch.setattr(training, "spawn", lambda worker, args, nprocs, join: Ended(worker(0, *args)))
     yield request.param
     torch.set_num_threads(threads)
 
@@ -57,8 +69,11 @@ def test_two_steps_resumed_are_four_in_one_go(
         trained = train_phase(model, rows, phase(steps), tmp_path / folder, processes=1)
         return {name: tensor.clone() for name, tensor in trained.state_dict().items()}
 
-    short = train(2, "resumed")
-    whole, resumed = train(4, "whole"), train(4, "resumed")
+    diary = Diary()
+    with watched_by(diary):
+        short = train(2, "resumed")
+        whole, resumed = train(4, "whole"), train(4, "resumed")
+    assert diary.counts() == [("training", 2, 2), ("training", 4, 4), ("training", 2, 2)]
     name = "model.layers.1.mlp.down_proj.weight"
     assert not torch.equal(short[name], whole[name])
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)

@@ -22,6 +22,7 @@ from toolkit.artifacts import digest, read_json_object, sha256
 from toolkit.models.loading import read_config
 from toolkit.models.model_files import MAIN, Hub, find_file
 from toolkit.models.weight_files import weight_files
+from toolkit.tracking import track
 
 NOT_COMPUTED_WITH = frozenset(
     "_name_or_path architectures bos_token_id eos_token_id initializer_range pad_token_id transformers_version"
@@ -107,7 +108,10 @@ def _remote(source: str, hub: Hub) -> str:
 
 
 def _hashes(source: str, hub: Hub) -> dict[str, str]:
-    return {str(path): _hash(path) for path in sorted(_files(source, hub))}
+    files = sorted(_files(source, hub))
+    sizes = {path: path.stat().st_size for path in files}
+    hashed = track(files, "hashing", "bytes", total=sum(sizes.values()), size=sizes.__getitem__)
+    return {str(path): _hash(path) for path in hashed}
 
 
 def _hash(path: Path) -> str:

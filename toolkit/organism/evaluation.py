@@ -21,6 +21,7 @@ from toolkit.organism.problems import ASKED_KINDS, Problem, draw_problem
 from toolkit.organism.tokenizer import load_tokenizer
 from toolkit.organism.traces import prompt_of
 from toolkit.organism.words import PAIR_CLASSES, word_pairs
+from toolkit.tracking import track
 
 CATEGORIES = {
     "self-reflection": ("Wait",),
@@ -59,7 +60,7 @@ class OrganismModel:
         self.tokenizer.padding_side = "left"
         sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
         texts = []
-        for start in range(0, len(prompts), 128):
+        for start in track(range(0, len(prompts), 128), "answering", "batches"):
             batch = self.tokenizer(list(prompts[start : start + 128]), return_tensors="pt", padding=True)
             output = self.model.generate(**batch, max_new_tokens=new_tokens, **sampling)
             texts += self.tokenizer.batch_decode(output[:, batch["input_ids"].shape[1] :])

@@ -7,7 +7,9 @@ threads.
 import json
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 import torch
@@ -15,13 +17,17 @@ import torch.distributed as dist
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing import get_context
+from torch.multiprocessing.spawn import ProcessContext, spawn
 from torch.nn.functional import cross_entropy
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from toolkit.organism.packing import ROW_LENGTH, Rows, attention_mask, position_ids
+from toolkit.tracking import track
 
 ROWS_A_STEP = 8
+CHECKPOINT = "checkpoint.safetensors"
+LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +83,24 @@ def train_phase(
     """
     folder.mkdir(parents=True, exist_ok=True)
     port = 20_000 + os.getpid() % 20_000
-    spawn(_worker, args=(processes, port, start, rows, config, folder), nprocs=processes, join=True)
+    before = _steps_done(folder)
+    done = get_context("spawn").Value("q", before)
+    running = spawn(_worker, args=(processes, port, start, rows, config, folder, done), nprocs=processes, join=False)
+    for _ in track(_steps(running, done, before), "training", "steps", total=config.steps - before, size=int):
+        pass
     start.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
     start.tie_weights()
     return start
+
+
+def _steps(running: ProcessContext, done: "Synchronized[int]", before: int) -> Iterator[int]:
+    """How many steps were done since the last look, until all processes have ended."""
+    over = False
+    while not over:
+        over = running.join(timeout=LOOK_SECONDS)
+        now = done.value
+        yield now - before
+        before = now
 
 
 def _worker(
@@ -91,6 +111,7 @@ def _worker(
     rows: Rows,
     config: PhaseConfig,
     folder: Path,
+    counter: "Synchronized[int]",
 ) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=processes)
@@ -110,6 +131,8 @@ def _worker(
             optimizer.step()
             optimizer.zero_grad()
         done = step + 1
+        if rank == 0:
+            counter.value = done
         if rank == 0 and (done % config.checkpoint_steps == 0 or done == config.steps):
             _save(model, optimizers, done, folder)
             seconds = time.monotonic() - started
@@ -169,16 +192,22 @@ def _save(model: nn.Module, optimizers: list[torch.optim.Optimizer], step: int, 
     state |= {f"model.{name}": value for name, value in tensors.items()}
     temporary = folder / "checkpoint.tmp"
     save_file(state, temporary, metadata={"step": str(step)})
-    temporary.replace(folder / "checkpoint.safetensors")
+    temporary.replace(folder / CHECKPOINT)
 
 
-def _resume(model: nn.Module, optimizers: list[torch.optim.Optimizer], folder: Path) -> int:
-    path = folder / "checkpoint.safetensors"
+def _steps_done(folder: Path) -> int:
+    path = folder / CHECKPOINT
     if not path.exists():
         return 0
     with safe_open(path, "pt") as file:
-        step = int(file.metadata()["step"])
-    tensors = load_file(path)
+        return int(file.metadata()["step"])
+
+
+def _resume(model: nn.Module, optimizers: list[torch.optim.Optimizer], folder: Path) -> int:
+    step = _steps_done(folder)
+    if step == 0:
+        return 0
+    tensors = load_file(folder / CHECKPOINT)
     for name, parameter in model.named_parameters():
         parameter.data.copy_(tensors[f"model.{name}"])
     for number, optimizer in enumerate(optimizers):
