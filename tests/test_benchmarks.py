@@ -1,5 +1,6 @@
 """The benchmarks that need what most machines lack run as far as they can, and say what they need."""
 
+import importlib
 import json
 import runpy
 import sys
@@ -39,6 +40,17 @@ def test_the_gpu_benchmark_tries_its_code_on_tiny_shapes(run: Run, tmp_path: Pat
     assert {row["what"] for row in found["overlap"]} == {"reading alone", "training alone", "in turn", "read ahead"}
     assert len(found["decode"]) == 5
     assert all(0 < row["of measured fp32"] < 2 for row in found["harvest"] + found["steps"])
+
+
+def test_the_gpu_benchmark_builds_every_shape_that_it_times(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    shapes = importlib.import_module("gpu_shapes")
+    pairs = shapes.real_shapes().pairs
+    assert [*pairs] == ["1.5B", "7B", "14B"]
+    for config, layer in pairs.values():
+        pair = shapes.random_pair(config, layer, torch.device("meta"))
+        assert (pair.base.n_layers, pair.d_model) == (layer + 1, config.hidden_size)
+        assert shapes.RandomText(pair, (8, 2048))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one here")

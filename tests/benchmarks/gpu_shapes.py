@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedConfig, Qwen2Config
 
 from toolkit.harvest.stopwatch import Stopwatch
+from toolkit.models.layers import truncated
 from toolkit.models.model_files import MAIN
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import PRESETS
@@ -52,7 +53,7 @@ def tiny_shapes() -> Shapes:
 def random_pair(config: PreTrainedConfig, layer: int, device: torch.device) -> ModelPair:
     """Two random models in bf16 as deep as the site needs, made on the device."""
     tokenizer = load_tokenizer(PRESETS["organism"].base)
-    cut = type(config)(**config.to_dict() | {"num_hidden_layers": layer + 1})
+    cut = truncated(config, layer + 1)
     models = []
     for _ in range(2):
         with torch.device(device):

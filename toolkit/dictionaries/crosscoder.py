@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from toolkit.arguments import Indices, Numbers, as_dtype, as_indices, as_numbers
 from toolkit.artifacts import check_finite
+from toolkit.devices import as_device
 from toolkit.dictionaries import formats, storage
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.folding import fold_weights
@@ -43,7 +44,7 @@ class Crosscoder(nn.Module):
             self.register_buffer(name, torch.zeros(shape))
 
     def encode(self, x: Activations) -> Float[Tensor, "*place latent"]:
-        """Return the codes of raw activations, of one token or of any number on any axes.
+        """Return the codes of raw activations, of one token or of any number on any axes, on the crosscoder's device.
 
         Raises `ValueError` for another shape.
         """
@@ -69,7 +70,7 @@ class Crosscoder(nn.Module):
         return self.decode(self.encode(x))
 
     def _taken(self, values: object, noun: str, last: tuple[int, ...], axes: str) -> Tensor:
-        """The values as a tensor of the weights' type, whose last axes are these."""
+        """The values as a tensor of the weights' type and on their device, whose last axes are these."""
         try:
             tensor = values if isinstance(values, Tensor) else torch.tensor(values)
         except (TypeError, ValueError, RuntimeError) as error:
@@ -79,7 +80,7 @@ class Crosscoder(nn.Module):
                 f"{noun} of shape {tuple(tensor.shape)}: this crosscoder takes [..., {axes}],"
                 f" and its last axes are {last}"
             )
-        return tensor.to(self.b_dec.dtype)
+        return tensor.to(self.b_dec)
 
     def decoder_norms(self) -> Float[Tensor, "latent stream"]:
         """Return the Euclidean norm of each decoder row per stream, in raw units."""
@@ -103,11 +104,12 @@ class Crosscoder(nn.Module):
         scale: Numbers | None = None,
         layers: Indices | None = None,
         dtype: str | torch.dtype = torch.float32,
-        device: str | int | torch.device = "cpu",
+        device: str | int | torch.device = "auto",
     ) -> "Crosscoder":
         """Load from a folder, a file or a hub repository (`owner/name`, or `owner/name/subfolder`).
 
-        `dtype` and `device` are those of the weights; activations are taken in any type.
+        `dtype` and `device` are those of the weights, auto being the device that models land on by themselves;
+        activations are taken in any type and from any device.
 
         Besides its own files it reads the checkpoints of dictionary_learning (with crosscoder_learning and
         diffing-toolkit), crosscoder-model-diff-replication and crosscode, folded to take raw activations;
@@ -119,7 +121,7 @@ class Crosscoder(nn.Module):
         that are not a crosscoder's: each says what was expected and what was found. A pickle that holds more than
         tensors is refused.
         """
-        weights, dtype = (storage.WEIGHTS_FILE, *formats.WEIGHTS_FILES), as_dtype(dtype)
+        weights, dtype, device = (storage.WEIGHTS_FILE, *formats.WEIGHTS_FILES), as_dtype(dtype), as_device(device)
         if layers is not None:
             layers = as_indices(layers, "layer")
         if scale is not None:
@@ -135,10 +137,7 @@ class Crosscoder(nn.Module):
         check_finite(source, tensors)
         crosscoder = cls(config)
         crosscoder.load_state_dict(tensors)
-        try:
-            return crosscoder.to(device=device, dtype=dtype)
-        except (RuntimeError, AssertionError) as error:  # torch has both for a device that is not there
-            raise ValueError(f"device {device!r}: {error}".splitlines()[0]) from error
+        return crosscoder.to(device=device, dtype=dtype)
 
     def push_to_hub(self, repo_id: str, *, private: bool | None = None, revision: str | None = None) -> str:
         """Upload to a hub repository, made if need be, and return the commit's address."""

@@ -73,6 +73,7 @@ class LatentScaling:
     @torch.no_grad()
     def add(self, x: Float[Tensor, "token stream d_model"], codes: Float[Tensor, "token latent"]) -> None:
         """Take in one batch of raw activations and the crosscoder's codes for them."""
+        x, codes = x.to(self._rows.device), codes.to(self._rows.device)
         flat = positions_above(codes, 0.0)
         pattern, values = SparsePattern.from_flat(flat, (len(codes), codes.shape[1])), codes.flatten()[flat]
         decoded = pattern.matrix(values) @ self._rows + self._offset

@@ -114,6 +114,7 @@ class CrosscoderTrainer:
         has changed, for a batch that leads to NaN or infinity.
         """
         self._check_shape(x)
+        x = x.to(self._scale.device)
         x = self._split.latents.gathered(x)
         n_tokens = self._split.tokens.total(len(x))
         scaled = (x.float() * self._scale[:, None]).flatten(1)

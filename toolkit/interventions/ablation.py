@@ -59,7 +59,7 @@ def predicting_codes(pair: ModelPair, crosscoder: Crosscoder, targets: Targets) 
     batches = targets.batches(BATCH_TOKENS)
     rows = ((batch.input_ids, batch.attention_mask, _positions(batch, "predict")) for _, batch in batches)
     for (where, _), read in zip(batches, pair.selected_each(rows), strict=True):
-        codes[where] = crosscoder.encode(read.to(crosscoder.b_dec)).cpu()
+        codes[where] = crosscoder.encode(read).cpu()
     return codes
 
 
@@ -84,7 +84,7 @@ def ablation_effects(
     for index, (name, model) in enumerate(track(models, "editing models", "models")):
         stream = stream_index(crosscoder, name, method.layer)
         for (where, batch, positions), read in zip(track(batches, "batches", "batches"), reads, strict=True):
-            codes = crosscoder.encode(read.to(crosscoder.b_dec))
+            codes = crosscoder.encode(read)
             unedited = _edit(crosscoder, codes, None, stream, positions, method) if method.spliced else None
             edits = [unedited, *(_edit(crosscoder, codes, arm, stream, positions, method) for arm in arms)]
             before_last = batch.input_ids.shape[1] - 1 if method.positions == "predict" else 0

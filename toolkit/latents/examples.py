@@ -151,6 +151,7 @@ class TopExamples:
         codes: Float[Tensor, "token latent"],
     ) -> None:
         """Take in rows, each a document; `codes` has a line for each token that is selected, row after row."""
+        codes = codes.to(self.top.changed.device)
         firings = Firings.find(input_ids, attention_mask, selected, codes, self.window)
         if len(firings.score):
             self.top.offer(firings, firings.score, self.documents)

@@ -9,6 +9,7 @@ from accelerate.utils import convert_file_size_to_int
 from transformers.distributed import DistributedConfig
 
 from toolkit.arguments import as_dtype
+from toolkit.devices import accelerators, as_device, default_device
 from toolkit.models.processes import n_processes
 
 _AUTOMATIC = ("auto", "balanced", "balanced_low_0", "sequential")
@@ -39,10 +40,10 @@ class Placement:
 
     def __post_init__(self) -> None:
         self._dtype()
-        check_device(self.device_map)
+        _check_device(self.device_map)
         if isinstance(self.max_memory, dict):
             for device, size in self.max_memory.items():
-                check_device(device)
+                _check_device(device)
                 size_in_bytes(size)
         elif self.max_memory is not None:
             size_in_bytes(self.max_memory)
@@ -55,7 +56,7 @@ class Placement:
         """Keywords of transformers' `from_pretrained`."""
         dtype = self._dtype()
         attention = {} if self.attn_implementation is None else {"attn_implementation": self.attn_implementation}
-        if dtype == "auto" and (self.device_map == "cpu" or not torch.cuda.is_available()):
+        if dtype == "auto" and "cpu" in (str(self.device_map), default_device().type):
             dtype = torch.float32  # half precision loses accuracy, and not every CPU is fast at it
         if self.tensor_parallel:
             return {"dtype": dtype, "distributed_config": DistributedConfig(tp_size=n_processes())} | attention
@@ -74,30 +75,14 @@ class Placement:
     def _devices(self) -> list[int | str]:
         """Devices that weights may stay on, in accelerate's names; on an accelerator they may spill into memory."""
         if self.device_map in _AUTOMATIC:
-            return [*range(torch.cuda.device_count()), "cpu"]
+            return [*("mps" if each.type == "mps" else each.index for each in accelerators()), "cpu"]
         device = torch.device(self.device_map)
         return ["cpu"] if device.type == "cpu" else [device.index or 0, "cpu"]
 
 
-def check_device(name: str | int | torch.device) -> None:
-    """Raise `ValueError` for a device that this machine lacks."""
-    if name in (*_AUTOMATIC, "disk"):
-        return
-    try:
-        device = torch.device(f"cuda:{name}" if isinstance(name, int) else name)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(f"device {f'{name}'!r} is none: give auto, cpu, cuda or cuda:1") from error
-    there = ["cpu", *(f"{kind}:{number}" for kind, count in _accelerators() for number in range(count))]
-    if device.type != "cpu" and f"{device.type}:{device.index or 0}" not in there:
-        raise ValueError(f"device {f'{name}'!r} is not there: this machine has {', '.join(there)}")
-
-
-def _accelerators() -> list[tuple[str, int]]:
-    """Each kind of device but the CPU, and how many of it are there."""
-    if torch.cuda.is_available():
-        return [("cuda", torch.cuda.device_count())]
-    kind = torch.accelerator.current_accelerator(check_available=True)
-    return [] if kind is None else [(kind.type, torch.accelerator.device_count())]
+def _check_device(name: str | int | torch.device) -> None:
+    if name not in (*_AUTOMATIC, "disk"):
+        as_device(name)
 
 
 def size_in_bytes(max_memory: str | int) -> int:

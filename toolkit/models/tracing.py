@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedTokenizerBase
 
 from toolkit.arguments import Indices, as_index
+from toolkit.devices import default_device
 from toolkit.models.asked import Asked, Form, Job
 from toolkit.models.connection import WRITING, Connection, RemoteTrace
 from toolkit.models.edits import Edit
@@ -56,7 +57,7 @@ class TracedModel:
         self.context: int = config.max_position_embeddings
         self.device: torch.device = model._module.device
         if connection is not None:
-            self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+            self.device = default_device()
 
     @property
     def _layers(self) -> Any:
