@@ -58,7 +58,7 @@ def test_resampling_documents_agrees_with_a_naive_loop():
     for draw in draws:
         rows = torch.cat([torch.arange(300)[documents == d] for d in draw])
         naive.append(roc_auc_score(labels[rows], scores[rows]))
-    low, high = torch.tensor(naive).quantile(torch.tensor([0.025, 0.975])).tolist()
+    low, high = torch.tensor(naive, dtype=torch.float32).quantile(torch.tensor([0.025, 0.975])).tolist()
     found = interval(scores, labels, documents, seed=3, resamples=200)
     assert found[1:] == pytest.approx((low, high), abs=1e-6)
 
