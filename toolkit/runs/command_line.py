@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
-import tyro
 from accelerate.utils.memory import should_reduce_batch_size
 from rich.console import Console
 from rich.markup import escape
@@ -20,6 +19,7 @@ from toolkit.models.transport import RemoteJobError
 from toolkit.outputs import OutputFolder
 from toolkit.runs.interrupts import Interrupted
 from toolkit.runs.models import ModelAccess
+from toolkit.runs.parsing import parse
 from toolkit.terminal_text import harmless
 
 Config = TypeVar("Config")
@@ -29,8 +29,7 @@ Again = Literal["resume", "continue", "restart"]
 
 def run_recipe(main: Callable[[Config], None], config: type[Config], *, again: Again = "restart") -> None:
     """Parse the command line, and run `main` on its settings as `run_main` does."""
-    options = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
-    run_main(lambda: led(main, tyro.cli(config, config=options)), again=again)
+    run_main(lambda: led(main, parse(config)), again=again)
 
 
 @runtime_checkable

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
-import tyro
 
 from toolkit.dictionaries.configs import TrainingConfig, check_latent_budget
 from toolkit.dictionaries.export import require_exportable
@@ -18,6 +17,7 @@ from toolkit.outputs import OutputFolder
 from toolkit.ranges import Count, Factor, Seed, Share
 from toolkit.runs.folder import RUN
 from toolkit.runs.models import NOT_OF_THE_RESULT, ModelsChoice
+from toolkit.runs.parsing import parse
 from toolkit.runs.remote_start import hosted_pair, value_of
 
 PLACE_FIELDS = ("out", "resume", "overwrite", "export", "cache", "shard", *NOT_OF_THE_RESULT)
@@ -173,9 +173,6 @@ def parse_command_line(arguments: Sequence[str], kind: type[Config] = RunConfig)
         pair = hosted_pair(value_of(arguments, "--insecure-host", None))
         defaults = EMBEDDED_DEFAULTS if pair == EMBEDDED else replace(PAPER_DEFAULTS, pair=pair)
     own = () if kind is RunConfig else kind.__annotations__
-    return tyro.cli(
-        kind,
-        args=arguments,
-        default=kind(**{name: value for name, value in vars(defaults).items() if name not in own}),
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
-    )
+    default = kind(**{name: value for name, value in vars(defaults).items() if name not in own})
+    settings: Config = parse(kind, arguments, default=default)
+    return settings

@@ -25,6 +25,7 @@ from toolkit.reports.findings_page import findings_claim
 from toolkit.reports.page import write_report
 from toolkit.runs.evaluation import evaluate_crosscoder
 from toolkit.runs.folder import REPORT, RUN, RunFolder
+from toolkit.runs.parsing import parse
 from toolkit.runs.settings import RunConfig, parse_command_line
 from toolkit.runs.summary import run_header, run_report
 from toolkit.runs.training_run import TrainingRun
@@ -105,7 +106,7 @@ class SweepConfig(RunConfig):
 
 def parse_sweep(arguments: Sequence[str]) -> SweepConfig:
     """The settings that a command line asks for; raises ValueError as `SweptValues.plans` does."""
-    swept, others = tyro.cli(SweptValues, args=arguments, return_unknown_args=True, add_help=False)
+    swept, others = parse(SweptValues, arguments, return_unknown_args=True, add_help=False)
     config = replace(parse_command_line(others, SweepConfig), swept=swept)
     assert config.plans, "a sweep trains something"
     return config
