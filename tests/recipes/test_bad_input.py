@@ -141,11 +141,11 @@ def test_too_little_disk_is_told_before_training(
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
-def test_weights_that_are_no_numbers_stop_the_run(refuse: Refuse, save_organism_model: Callable[..., str]) -> None:
+def test_activations_that_are_no_numbers_stop_the_run(refuse: Refuse, save_organism_model: Callable[..., str]) -> None:
     folder = save_organism_model(seed=4)
     path = Path(folder) / "model.safetensors"
     tensors = load_file(path)
-    tensors["model.layers.0.mlp.up_proj.weight"].fill_(float("nan"))
+    tensors["model.layers.0.mlp.up_proj.weight"].fill_(3e38)  # finite, but not what comes of it
     save_file(tensors, path, metadata={"format": "pt"})
     said = refuse("--distilled", folder, code=1)
     assert "step 1 met NaN or infinity" in said
