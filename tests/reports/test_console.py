@@ -96,6 +96,15 @@ def test_a_stage_off_a_terminal_tells_how_far_it_is_and_what_it_took(console: Ru
 
 
 @pytest.mark.usefixtures("at_once")
+def test_a_log_has_a_line_for_each_pass_however_long_its_name(console: RunConsole, out: io.StringIO) -> None:
+    with console.stage("1 of 6: evaluating a crosscoder of a long name"):
+        list(track([1, 2], "reading text to splice", "batches"))
+    (line,) = out.getvalue().splitlines()
+    assert len(line) > 100
+    assert line.endswith(" s")
+
+
+@pytest.mark.usefixtures("at_once")
 def test_a_stage_without_anything_to_count_tells_its_time(console: RunConsole, out: io.StringIO) -> None:
     with console.stage("loading"):
         wait_for("so far", out)

@@ -111,7 +111,11 @@ class RunConsole:
         if self.console.is_terminal:
             self.console.print(progress)
         else:
-            self.note(progress.lines())
+            self._log(progress.lines())
+
+    def _log(self, lines: str) -> None:
+        """Say how far it is where lines may be of any length: a log is searched, and wraps where it is read."""
+        self.console.print(escape(lines), highlight=False, soft_wrap=True)
 
     @contextmanager
     def _showing(self, state: RenderableType, lines: Callable[[], str], *, after: float) -> Iterator[None]:
@@ -125,7 +129,7 @@ class RunConsole:
                 with Live(Harmless(state), console=self.console, refresh_per_second=4, transient=True):
                     over.wait()
             while not over.wait(self.every_seconds):
-                self.note(lines())
+                self._log(lines())
 
         thread = threading.Thread(target=show, name="progress", daemon=True)
         thread.start()
