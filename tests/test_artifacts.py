@@ -2,6 +2,7 @@ import hashlib
 import json
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from safetensors.torch import save_file
 from toolkit.artifacts import (
     DiskFullError,
     check_finite,
+    explaining_a_full_disk,
     is_finite,
     provenance,
     read_json_object,
@@ -85,6 +87,15 @@ def test_nan_and_infinity_are_found(dtype):
     assert is_finite(torch.arange(3))
     assert is_finite(torch.empty(0, dtype=dtype))
     assert is_finite(torch.empty(2, dtype=dtype, device="meta"))
+
+
+def test_the_outer_of_two_explanations_of_a_full_disk_is_given(tmp_path, small_disk):
+    with (
+        small_disk(),
+        pytest.raises(DiskFullError, match=r"no room left to write to outside \([^()]*\): resume$"),
+        explaining_a_full_disk(Path("outside"), lambda: ": resume"),
+    ):
+        write_sealed(tmp_path / "a.json", {"text": "x" * 10_000})
 
 
 def test_tensors_are_read_and_other_files_named(tmp_path):

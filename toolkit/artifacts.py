@@ -20,6 +20,7 @@ from torch import Tensor
 
 PACKAGES = ("torch", "nnsight", "transformers", "accelerate", "datasets", "safetensors", "numpy")
 SEAL = "seal"
+HASHES_KEY = "sha256"
 MEASURABLE = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -70,11 +71,26 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 
 def read_section(path: Path, name: str) -> dict[str, Any]:
-    """Read the object under `name` in a JSON file, empty where there is none; raises as `read_json_object`."""
-    section = read_json_object(path).get(name, {})
+    """Read the object under `name` in a JSON file, empty where there is none; raises as `read_json_object`.
+
+    Where the file has a sha256 of it, that is compared, as in `check_hash`.
+    """
+    content = read_json_object(path)
+    section = content.get(name, {})
     if not isinstance(section, dict):
         raise ValueError(f'{path} holds {type(section).__name__} under "{name}", expected a JSON object')
+    check_hash(path, name, digest(section), content)
     return section
+
+
+def check_hash(path: Path, name: str, found: str, content: Mapping[str, Any]) -> None:
+    """Raise ValueError where `content` has another sha256 for `name` than was `found` at `path`, under "sha256"."""
+    hashes = content.get(HASHES_KEY)
+    if isinstance(hashes, dict) and hashes.get(name, found) != found:
+        raise ValueError(
+            f'{path} is not as it was saved: its sha256 differs from "{name}" under "{HASHES_KEY}" in'
+            f" {path.parent / 'config.json'}. Copy the folder's files again, or take the entry out if you changed it"
+        )
 
 
 def digest(content: Any) -> str:
@@ -84,8 +100,9 @@ def digest(content: Any) -> str:
 
 
 def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file in one move, with the sha256 of its content for `read_sealed`."""
-    replace_text(path, json.dumps({**content, SEAL: digest(content)}) + "\n")
+    """Write a JSON file in one move, with the sha256 of its content for `read_sealed`; raises as `write_json`."""
+    with explaining_a_full_disk(path.parent, lambda: ": free some space, or write elsewhere"):
+        replace_text(path, json.dumps({**content, SEAL: digest(content)}) + "\n")
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
@@ -113,14 +130,18 @@ def replace_text(path: Path, text: str) -> None:
 
 @contextmanager
 def explaining_a_full_disk(folder: Path, advice: Callable[[], str]) -> Iterator[None]:
-    """Raise `DiskFullError` where the block fails for want of room in `folder`; `advice` ends its message."""
+    """Raise `DiskFullError` where the block fails for want of room in `folder`; `advice` ends its message.
+
+    Where one of these blocks is inside of another, the outer one's folder and advice are given.
+    """
     try:
         yield
     except (OSError, SafetensorError) as error:
         full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
         if not full and not any(sign in str(error) for sign in ("No space left", "File too large", "quota")):
             raise
-        raise DiskFullError(errno.ENOSPC, f"no room left to write to {folder} ({error}){advice()}") from error
+        cause = (isinstance(error, DiskFullError) and error.__cause__) or error
+        raise DiskFullError(errno.ENOSPC, f"no room left to write to {folder} ({cause}){advice()}") from cause
 
 
 def flush(path: Path) -> None:

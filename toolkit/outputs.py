@@ -16,10 +16,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from toolkit.artifacts import read_json_object, sha256, write_json
+from toolkit.artifacts import explaining_a_full_disk, read_json_object, sha256, write_json
 
 MANIFEST, LOCK = "written.json", "writing.lock"
 SHOWN = 3
+WHOLE = "what was written before is whole: free some space, and give the same command again"
 
 Listed = dict[str, str | None]
 """Names or patterns to the sha256 of what was written, or None where the content changes without a word."""
@@ -89,17 +90,28 @@ class OutputFolder:
                 " give --out another folder"
             )
 
+    def is_as_written(self, *names: str) -> bool:
+        """Whether these files are there, and the manifest has a sha256 of each that is still right."""
+        listed = self._listed()
+        return all(
+            listed.get(name) and (self.path / name).is_file() and sha256(self.path / name) == listed[name]
+            for name in names
+        )
+
     @contextmanager
     def writing(self, *names: str) -> Iterator[None]:
         """Write these files in the block, or remove them; then they are listed as they are.
 
-        Raises ValueError as `check`, before the block.
+        Raises:
+            ValueError: as `check`, before the block.
+            DiskFullError: there is too little room; what was written before the block is whole.
         """
         for name in names:
             assert _matches(name, self.patterns), f"{name} is not claimed"
         self.check(*names)
         self._write(self._listed() | dict.fromkeys(names))
-        yield
+        with explaining_a_full_disk(self.path, lambda: f"; {WHOLE}"):
+            yield
         listed = self._listed()
         for name in names:
             if not (self.path / name).is_file():

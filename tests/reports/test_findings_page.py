@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from toolkit.artifacts import DiskFullError
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings import Chart, Estimate, Findings, Headline, SideBySide, Table
 from toolkit.reports.findings_figures import effect_matrix
@@ -45,6 +46,19 @@ def findings() -> Findings:
             "estimates": [Estimate(0.5), {"open": Estimate(math.nan, -1.0, math.inf)}],
         },
     )
+
+
+def test_a_full_disk_is_said_in_a_line_and_the_next_call_writes_all(
+    findings: Findings, tmp_path: Path, small_disk: Callable
+) -> None:
+    with (
+        small_disk(),
+        pytest.raises(
+            DiskFullError, match=r"no room left to write to .*new \([^()]*\); what was written before is whole"
+        ),
+    ):
+        write_findings(tmp_path / "new", findings, PROVENANCE)
+    assert write_findings(tmp_path / "new", findings, PROVENANCE).exists()
 
 
 def test_all_files_are_written_and_the_page_says_everything(findings: Findings, tmp_path: Path, read: Callable) -> None:

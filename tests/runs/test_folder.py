@@ -1,3 +1,4 @@
+import json
 from dataclasses import fields
 from pathlib import Path
 
@@ -166,6 +167,39 @@ def test_a_damaged_line_is_left_out_and_said(tmp_path, line):
     with pytest.warns(ToolkitWarning, match=r"metrics.jsonl is damaged: left out line 2$"):
         folder.drop_records_after(2)
     assert path.read_text() == f"{first}\n{second}\n"
+
+
+def test_settings_are_sealed_beside_the_crosscoder_s_and_those_of_folders_without_a_seal_are_read(
+    tmp_path, random_crosscoder
+):
+    folder, path = start(tmp_path), tmp_path / "config.json"
+    assert folder.identity()
+    folder.begin(SETTINGS, ORIGIN, resume=True)
+    folder.save_crosscoder(random_crosscoder(), None)
+    folder.begin(SETTINGS, ORIGIN, resume=True)
+    assert set(folder.read_json("config.json")["sha256"]) == {"run", "crosscoder", "crosscoder.safetensors"}
+    whole = path.read_text()
+    for changed in (whole.replace('"k": 20', '"k": 21'), whole.replace('"run": {', '"ran": {')):
+        assert changed != whole
+        path.write_text(changed)
+        with pytest.raises(ValueError, match=r'config.json is not as it was saved: its sha256 differs from "run"'):
+            reopen(tmp_path, resume=True, k=21)
+    content = json.loads(whole)
+    del content["sha256"]["run"]
+    path.write_text(json.dumps(content))
+    reopen(tmp_path, resume=True)
+
+
+def test_a_crosscoder_is_evaluated_where_it_and_its_metrics_are_as_they_were_written(tmp_path, random_crosscoder):
+    folder = start(tmp_path)
+    folder.save_crosscoder(random_crosscoder(), None)
+    assert not folder.is_evaluated
+    folder.write_json("metrics.json", {"fve": 0.5})
+    assert folder.is_evaluated
+    (tmp_path / "metrics.json").write_text("{}")
+    assert not folder.is_evaluated
+    (tmp_path / "written.json").unlink()
+    assert not folder.is_evaluated
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", "null", '{"a": 1}', '{"run": []}', '{"models": 1}', "x", ""])

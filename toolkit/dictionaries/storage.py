@@ -15,6 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from toolkit.artifacts import (
+    HASHES_KEY,
+    check_hash,
     digest,
     explaining_a_full_disk,
     read_json_object,
@@ -28,7 +30,6 @@ from toolkit.dictionaries.configs import CrosscoderConfig
 WEIGHTS_FILE = "crosscoder.safetensors"
 CONFIG_FILE = "config.json"
 CONFIG_KEY = "crosscoder"
-HASHES_KEY = "sha256"
 
 
 def shapes(config: CrosscoderConfig) -> dict[str, tuple[int, ...]]:
@@ -53,6 +54,7 @@ def save(config: CrosscoderConfig, tensors: dict[str, Tensor], folder: Path) -> 
     folder.mkdir(parents=True, exist_ok=True)
     path, weights = folder / CONFIG_FILE, folder / WEIGHTS_FILE
     others = read_json_object(path) if path.exists() else {}
+    other_hashes = read_section(path, HASHES_KEY) if path.exists() else {}
     temporary = weights.with_suffix(".tmp")
     try:
         with explaining_a_full_disk(folder, lambda: ": free some space, or write elsewhere"):
@@ -61,7 +63,7 @@ def save(config: CrosscoderConfig, tensors: dict[str, Tensor], folder: Path) -> 
         temporary.replace(weights)
     finally:
         temporary.unlink(missing_ok=True)
-    write_json(path, others | {CONFIG_KEY: asdict(config), HASHES_KEY: hashes})
+    write_json(path, others | {CONFIG_KEY: asdict(config), HASHES_KEY: other_hashes | hashes})
 
 
 def load(place: Path) -> tuple[CrosscoderConfig, dict[str, Tensor]]:
@@ -70,19 +72,8 @@ def load(place: Path) -> tuple[CrosscoderConfig, dict[str, Tensor]]:
     path, weights = folder / CONFIG_FILE, folder / WEIGHTS_FILE
     config = read_config(path)
     tensors = read_tensors(weights, shapes(config))
-    _check_hashes(read_section(path, HASHES_KEY), path, weights)
+    check_hash(weights, WEIGHTS_FILE, sha256(weights), read_json_object(path))  # those of other makers have none
     return config, tensors
-
-
-def _check_hashes(hashes: dict[str, Any], path: Path, weights: Path) -> None:
-    """Raise ValueError for files with other content than was saved; crosscoders of other makers have no hashes."""
-    found = {WEIGHTS_FILE: sha256(weights), CONFIG_KEY: digest(read_section(path, CONFIG_KEY))}
-    for name, expected in hashes.items():
-        if name in found and found[name] != expected:
-            raise ValueError(
-                f'{weights if name == WEIGHTS_FILE else path} is not as it was saved: its sha256 differs from "{name}"'
-                f' under "{HASHES_KEY}" in {path}. Copy both files again, or take the entry out if you changed it'
-            )
 
 
 def weights_hash(tensors: Mapping[str, Tensor]) -> str:

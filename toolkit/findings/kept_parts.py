@@ -4,11 +4,10 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from toolkit.artifacts import read_json_object, write_json
+from toolkit.artifacts import read_sealed, write_sealed
 from toolkit.reports.findings import Findings
 from toolkit.reports.stored_findings import read_findings, stored
 
@@ -25,13 +24,13 @@ class KeptPart:
     def of(cls, folder: Path, name: str, made_of: Mapping[str, Any]) -> "KeptPart":
         """The part of that name in `folder`."""
         stem = re.sub(r"[^\w-]+", "-", name)
-        return cls(path=folder / f"{stem}.json", made_of=json.loads(_canonical(made_of)))
+        return cls(path=folder / f"{stem}.json", made_of=json.loads(json.dumps(made_of, sort_keys=True, default=str)))
 
     def save(self, findings: Findings) -> Findings:
         """Write the file in one move; returns what `load` will give, whose figures are drawn once and for all."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         content = {"made_of": self.made_of, "findings": stored(findings)}
-        write_json(self.path, content | {"sha256": _digest(content)})
+        write_sealed(self.path, content)
         return read_findings(content["findings"])
 
     def load(self) -> tuple[Findings | None, str]:
@@ -39,14 +38,12 @@ class KeptPart:
         if not self.path.exists():
             return None, ""
         try:
-            content = read_json_object(self.path)
-            if content.pop("sha256", None) != _digest(content):
-                return None, f"{self.path} was changed or damaged"
+            content = read_sealed(self.path)
             if changed := _differences(content["made_of"], self.made_of):
                 return None, f"{self.path} was made with other {', '.join(changed)}"
             return read_findings(content["findings"]), ""
         except (ValueError, KeyError) as error:
-            return None, f"{self.path} cannot be read ({error})"
+            return None, f"{self.path} cannot be used ({error})"
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -59,11 +56,3 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str 
         elif old != new:
             names.append(f"{prefix}{key}")
     return names
-
-
-def _canonical(content: Any) -> str:
-    return json.dumps(content, sort_keys=True, default=str)
-
-
-def _digest(content: Mapping[str, Any]) -> str:
-    return sha256(_canonical(content).encode()).hexdigest()

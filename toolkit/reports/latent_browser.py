@@ -86,7 +86,15 @@ def write_browser(folder: Path, latents: Iterable[LatentEntry], about: BrowserFa
     Latents are taken one at a time, so that they need not be in memory together.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    shards = _Shards(folder / "latents")
+    page = folder / "latents.html"
+    with OutputFolder(folder, (BROWSER,)).writing(page.name):
+        page.write_text(_page(folder / "latents", latents, about), encoding="utf-8")
+    return page
+
+
+def _page(folder: Path, latents: Iterable[LatentEntry], about: BrowserFacts) -> str:
+    """Write what is known of single latents into `folder` where it is much; return the page's HTML."""
+    shards = _Shards(folder)
     columns: dict[str, list[Any]] = {name: [] for name in ("latent", "tag", "nrn", "cosine", "nu", "frequency", "text")}
     categories: tuple[str, ...] | None = None
     for latent in latents:
@@ -98,10 +106,7 @@ def write_browser(folder: Path, latents: Iterable[LatentEntry], about: BrowserFa
         shards.add(_script_safe(_detail(latent)))
     inline = shards.finish()
     data = {"categories": categories or (), "shard": SHARD, "inline": inline is not None, "columns": columns}
-    page = folder / "latents.html"
-    with OutputFolder(folder, (BROWSER,)).writing(page.name):
-        page.write_text(_render(about, _script_safe(data), inline or []), encoding="utf-8")
-    return page
+    return _render(about, _script_safe(data), inline or [])
 
 
 @dataclass

@@ -4,13 +4,21 @@ import errno
 import json
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from toolkit.artifacts import DiskFullError, as_json, digest, read_json_object, read_section, replace_text
+from toolkit.artifacts import (
+    HASHES_KEY,
+    DiskFullError,
+    as_json,
+    digest,
+    read_json_object,
+    read_section,
+    replace_text,
+)
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.export import export_dictionary_learning
 from toolkit.dictionaries.storage import CONFIG_FILE, WEIGHTS_FILE
@@ -78,6 +86,11 @@ class RunFolder:
         return folder
 
     @property
+    def is_evaluated(self) -> bool:
+        """Whether a crosscoder and its metrics are there as they were written."""
+        return self.outputs.is_as_written(WEIGHTS_FILE, "metrics.json")
+
+    @property
     def checkpoints(self) -> Checkpoints:
         """The run's checkpoints; whose run they are of is checked where `run` is given."""
         return Checkpoints(folder=self.path / "checkpoints", keep=self.keep)
@@ -107,7 +120,8 @@ class RunFolder:
                     )
         elif not resume:
             self.outputs.clear()
-        self.write_json("config.json", self._other_settings() | {"run": settings})
+        hashes = self._section("config.json", HASHES_KEY) | {"run": digest(settings)}
+        self.write_json("config.json", self._other_settings() | {"run": settings, HASHES_KEY: hashes})
         self.write_json("provenance.json", origin)
 
     def _with_mended_text(self, origin: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -190,9 +204,12 @@ class RunFolder:
         """Forget the lines of steps that a resumed run will take again, and those that are damaged."""
         path = self.path / "metrics.jsonl"
         if path.exists():
-            kept = [record for record in self.records() if record["step"] <= step]
-            with self.checkpoints.explaining_a_full_disk():
-                replace_text(path, "".join(json.dumps(record) + "\n" for record in kept))
+            self.write_records(record for record in self.records() if record["step"] <= step)
+
+    def write_records(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Write `metrics.jsonl` in one move."""
+        with self.checkpoints.explaining_a_full_disk():
+            replace_text(self.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in records))
 
     def require_space(self, checkpoint_bytes: int) -> None:
         """Refuse at once a run whose checkpoints will not fit.

@@ -1,6 +1,5 @@
 """Several crosscoders trained from one stream of activations, each of them as if it were trained alone."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
@@ -11,7 +10,7 @@ from typing import Any
 
 import tyro
 
-from toolkit.artifacts import read_section, replace_text
+from toolkit.artifacts import read_section
 from toolkit.dictionaries import schedules
 from toolkit.dictionaries.collectives import Ranks
 from toolkit.dictionaries.configs import TrainingConfig
@@ -143,10 +142,10 @@ def save_crosscoders(config: SweepConfig, run: TrainingRun, folders: Mapping[str
     """Save each crosscoder that is not evaluated yet, and its steps as if it had been alone."""
     records = run.folder.records()
     for name, folder in folders.items():
-        if (folder.path / "metrics.json").exists():
+        if folder.is_evaluated:
             continue
-        own = [{key: value for key, value in each.items() if key != "plan"} for each in records if _is_of(each, name)]
-        replace_text(folder.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in own))
+        own = (each for each in records if _is_of(each, name))
+        folder.write_records({key: value for key, value in each.items() if key != "plan"} for each in own)
         folder.save_crosscoder(run.crosscoder(name), config.export)
 
 
@@ -157,7 +156,7 @@ def evaluate_saved(
 
     That is returned, not raised: the other crosscoders of the sweep need not share it.
     """
-    if (folder.path / "metrics.json").exists():
+    if folder.is_evaluated:
         return folder.read_json("metrics.json")
     try:
         with folder.evaluating():
