@@ -125,7 +125,8 @@ class _Module:
 
 
 MODULE = _Module()
-backend_registration._setup_privateuseone_for_python_backend(NAME, MODULE)
+OWN = torch.accelerator.current_accelerator(check_available=True)
+"""The machine's own accelerator; where there is one, nothing is pretended."""
 _kernels = torch.library.Library("aten", "IMPL", "PrivateUse1")
 
 
@@ -152,11 +153,14 @@ def _copy_from(source: Tensor, target: Tensor, non_blocking: bool = False) -> Te
     return target
 
 
-_kernels.impl("_copy_from", _copy_from)
-_kernels.impl("empty.memory_format", _empty)
-_kernels.impl("empty_strided", _empty_strided)
+if OWN is None:
+    backend_registration._setup_privateuseone_for_python_backend(NAME, MODULE)
+    _kernels.impl("_copy_from", _copy_from)
+    _kernels.impl("empty.memory_format", _empty)
+    _kernels.impl("empty_strided", _empty_strided)
 
 
+AWAY = torch.device(OWN.type if OWN else NAME, 0)
 _MEMORY = {0: 2**34, "cpu": 2**34}
 
 
@@ -166,7 +170,10 @@ def _max_memory(given: Any = None) -> Any:
 
 @contextmanager
 def present() -> Iterator[None]:
-    """Inside, this machine has the device, and models land there."""
+    """Inside, this machine has the device, and models land there; one with an accelerator stays as it is."""
+    if OWN is not None:
+        yield
+        return
     MODULE.present = True
     found = [
         (module, module.get_max_memory) for module in (accelerate.utils.modeling, transformers.integrations.accelerate)

@@ -1,10 +1,12 @@
 """Where there is an accelerator, models and crosscoders land there, and what stands elsewhere is taken to them.
 
-The accelerator is a pretended one, which computes as this CPU does and refuses tensors of two devices as CUDA does.
+The accelerator is the machine's own, or a pretended one, which computes as this CPU does and refuses tensors of two
+devices as CUDA does.
 """
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -30,8 +32,11 @@ from toolkit.models.generation import Sampling
 from toolkit.models.pair import ModelPair
 
 ROOT = Path(__file__).parents[1]
-AWAY = torch.device(pretended_device.NAME, 0)
+AWAY = pretended_device.AWAY
 PROMPTS = [[1, 2, 3, 4], [5, 6]]
+
+
+assert_alike = partial(torch.testing.assert_close, rtol=1e-3, atol=1e-4)  # devices sum in orders of their own
 
 
 @pytest.fixture
@@ -48,6 +53,12 @@ def away(folders: tuple[Path, Path]) -> ModelPair:
         return ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), layers=[2])
 
 
+@pytest.fixture(scope="module")
+def here_pair(folders: tuple[Path, Path]) -> ModelPair:
+    """The same on the CPU."""
+    return ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), layers=[2], device_map="cpu")
+
+
 @pytest.fixture
 def saved(random_crosscoder, tmp_path: Path) -> Path:
     """A crosscoder of the tiny pair in a folder."""
@@ -60,7 +71,7 @@ def test_the_pretended_device_refuses_what_a_gpu_refuses(accelerator):
     for mixed in (lambda: here + there, lambda: torch.stack([here, there]), lambda: here[there > 1]):
         with pytest.raises(RuntimeError, match="Expected all tensors to be on the same device"):
             mixed()
-    with pytest.raises(RuntimeError, match="numpy"):
+    with pytest.raises((RuntimeError, TypeError), match="numpy"):
         there.numpy()
     assert (there[here > 1] + torch.tensor(1.0)).tolist() == [3.0]
     assert there.cpu().numpy().tolist() == [0.0, 1.0, 2.0]
@@ -68,9 +79,9 @@ def test_the_pretended_device_refuses_what_a_gpu_refuses(accelerator):
 
 def test_one_function_says_where_things_land(accelerator):
     assert default_device().type == as_device("auto").type == AWAY.type
-    assert accelerators() == [AWAY] == [as_device(0)]
-    with pytest.raises(ValueError, match=r"device 'pretended:1' is not there: this machine has cpu, pretended:0"):
-        as_device("pretended:1")
+    assert accelerators()[0] == AWAY == as_device(0)
+    with pytest.raises(ValueError, match=f"device '{AWAY.type}:99' is not there: this machine has cpu, {AWAY}"):
+        as_device(f"{AWAY.type}:99")
 
 
 def test_without_an_accelerator_things_land_on_the_cpu():
@@ -87,27 +98,27 @@ def test_readmes_first_lines_run(accelerator, monkeypatch):
     assert (names["latents"] > 0).any()
 
 
-def test_models_land_there_and_read_what_they_read_here(away, tiny_pair, batch):
+def test_models_land_there_and_read_what_they_read_here(away, here_pair, batch):
     assert {away.base.device, away.distilled.device, away.device} == {AWAY}
     ids, mask = batch
     for read in ("residual", "selected"):
         more = (mask.bool(),) if read == "selected" else ()
         found = getattr(away, read)(ids, mask, *more)
         assert found.device == AWAY
-        torch.testing.assert_close(found.cpu(), getattr(tiny_pair, read)(ids, mask, *more))
-    torch.testing.assert_close(away.distilled.logits(ids, mask).cpu(), tiny_pair.distilled.logits(ids, mask))
+        assert_alike(found.cpu(), getattr(here_pair, read)(ids, mask, *more))
+    assert_alike(away.distilled.logits(ids, mask).cpu(), here_pair.distilled.logits(ids, mask))
     there = away.residual(ids.to(AWAY), mask.to(AWAY))
-    torch.testing.assert_close(there.cpu(), away.residual(ids, mask).cpu())
+    assert_alike(there.cpu(), away.residual(ids, mask).cpu())
 
 
-def test_two_models_on_two_devices_are_read_as_one_tensor(accelerator, folders, tiny_pair, batch):
+def test_two_models_on_two_devices_are_read_as_one_tensor(accelerator, folders, here_pair, batch):
     base, distilled = map(str, folders)
     for places in ({"base_device": "cpu"}, {"distilled_device": "cpu"}):
         pair = ModelPair.from_pretrained(base=base, distilled=distilled, layers=[2], **places)
         assert pair.base.device != pair.distilled.device
         found = pair.residual(*batch)
         assert found.device == pair.device == pair.distilled.device
-        torch.testing.assert_close(found.cpu(), tiny_pair.residual(*batch))
+        assert_alike(found.cpu(), here_pair.residual(*batch))
 
 
 def test_a_crosscoder_lands_there_and_takes_activations_from_anywhere(accelerator, saved):
@@ -118,14 +129,14 @@ def test_a_crosscoder_lands_there_and_takes_activations_from_anywhere(accelerato
         for given in (x, x.to(AWAY), x.tolist()):
             codes = crosscoder.encode(given)
             assert codes.device == crosscoder.b_dec.device
-            assert torch.equal(codes.cpu(), stays.encode(x))
-            assert torch.equal(crosscoder(given).cpu(), stays(x))
-        assert torch.equal(crosscoder.decode(codes.to(AWAY)).cpu(), stays(x))
-        assert evaluate(crosscoder, [x.to(AWAY), x]).fve == evaluate(stays, [x, x]).fve
+            assert_alike(codes.cpu(), stays.encode(x))
+            assert_alike(crosscoder(given).cpu(), stays(x))
+        assert_alike(crosscoder.decode(codes.to(AWAY)).cpu(), stays(x))
+        assert evaluate(crosscoder, [x.to(AWAY), x]).fve == pytest.approx(evaluate(stays, [x, x]).fve, rel=1e-4)
 
 
 @pytest.mark.parametrize("where", ["cpu", AWAY])
-def test_edits_follow_the_model_wherever_the_crosscoder_is(away, tiny_pair, saved, where):
+def test_edits_follow_the_model_wherever_the_crosscoder_is(away, here_pair, saved, where):
     here = Crosscoder.from_pretrained(saved, device="cpu")
     with pretended_device.present():
         crosscoder = Crosscoder.from_pretrained(saved, device=where)
@@ -139,13 +150,13 @@ def test_edits_follow_the_model_wherever_the_crosscoder_is(away, tiny_pair, save
         )
         return [pair.distilled.generate_ids(PROMPTS, edit=edit, sampling=sampling) for edit in edits]
 
-    assert written(away, crosscoder) == written(tiny_pair, here)
-    lenses = [logit_lens(pair, each, [1, 2], tokens=3) for pair, each in ((away, crosscoder), (tiny_pair, here))]
+    assert written(away, crosscoder) == written(here_pair, here)
+    lenses = [logit_lens(pair, each, [1, 2], tokens=3) for pair, each in ((away, crosscoder), (here_pair, here))]
     assert repr(lenses[0]) == repr(lenses[1])
 
 
 @pytest.mark.parametrize("where", ["cpu", AWAY])
-def test_splices_and_examples_are_the_same_wherever_the_crosscoder_is(away, tiny_pair, saved, batch, where):
+def test_splices_and_examples_are_the_same_wherever_the_crosscoder_is(away, here_pair, saved, batch, where):
     here = Crosscoder.from_pretrained(saved, device="cpu")
     with pretended_device.present():
         crosscoder = Crosscoder.from_pretrained(saved, device=where)
@@ -155,7 +166,7 @@ def test_splices_and_examples_are_the_same_wherever_the_crosscoder_is(away, tiny
         found = splice_effects(pair, crosscoder, [TokenBatch(*batch)], mask, mean=torch.zeros(2, 32))
         return torch.tensor([[effect.kl, effect.kl_mean, effect.loss_recovered] for effect in found])
 
-    torch.testing.assert_close(effects(away, crosscoder), effects(tiny_pair, here))
+    assert_alike(effects(away, crosscoder), effects(here_pair, here))
     ids, mask = batch
     x = away.selected(ids, mask, mask.bool())
     codes = crosscoder.encode(x)
@@ -183,4 +194,4 @@ def test_training_there_gives_what_training_here_gives(accelerator, sparsity):
     there, here = trained(AWAY), trained("cpu")
     assert there.b_dec.device == AWAY
     for name, tensor in here.state_dict().items():
-        torch.testing.assert_close(there.state_dict()[name].cpu(), tensor)
+        assert_alike(there.state_dict()[name].cpu(), tensor)
