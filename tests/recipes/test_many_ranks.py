@@ -88,3 +88,8 @@ def test_accelerate_starts_two_processes(run_settings: list[str], one: Path, tmp
     done = accelerate("--cpu", *arguments)
     assert done.returncode != 0
     assert "asked for several processes and started one" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("Once that is put right, go on with: python -c ")
+    done = accelerate("--multi_gpu", *arguments, "--resume", "--shards", 1)
+    assert done.returncode != 0
+    assert done.stderr.count("2 processes, but 1 shard of the text") == 1
+    assert done.stderr.splitlines()[-1].startswith("Once that is put right, go on with: python -c ")

@@ -8,8 +8,10 @@ import pytest
 from toolkit.artifacts import DiskFullError
 from toolkit.dictionaries.non_finite import NonFiniteError
 from toolkit.models.connection import RemoteJobError
+from toolkit.runs import last_word
 from toolkit.runs.command_line import Again, run_main, run_recipe
 from toolkit.runs.interrupts import Interrupted
+from toolkit.runs.last_word import Speaker
 
 
 def not_finite() -> NonFiniteError:
@@ -114,10 +116,11 @@ def test_a_stopped_recipe_says_what_the_next_call_does(
     assert capsys.readouterr().err == f"stopped by SIGINT. {advice}"
 
 
-def test_a_stopped_recipe_of_split_layers_is_started_with_its_launcher(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("arguments", [["--tensor-parallel"], ["--shards", "4"]])
+def test_a_stopped_recipe_of_several_processes_is_started_with_a_launcher(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["train.py", "--tensor-parallel"])
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
     monkeypatch.setenv("WORLD_SIZE", "4")
 
     def stop() -> None:
@@ -126,8 +129,45 @@ def test_a_stopped_recipe_of_split_layers_is_started_with_its_launcher(
     with pytest.raises(SystemExit):
         run_main(stop)
     assert capsys.readouterr().err.endswith(
-        "Go on with: torchrun --nproc-per-node 4 -- train.py --tensor-parallel --resume\n"
+        f"Go on with: torchrun --nproc-per-node 4 -- train.py {' '.join(arguments)} --resume\n"
     )
+
+
+class Recorder(Speaker):
+    """One that a launcher started."""
+
+    is_launched = True
+
+    def __init__(self, *_: object) -> None:
+        self._file = None
+
+    def killed(self) -> list[str]:
+        """Process 1 was."""
+        return ["1"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("k = 9"), "error: k = 9\nOnce that is put right, go on with: python train.py --resume\n"),
+        (not_finite(), "\nlast good checkpoint: here\nOnce that is put right, go on with: python train.py --resume\n"),
+        (SystemExit(2), "error: the command line cannot be used, for the reason given above\n"),
+        (RuntimeError("peer"), "error: process 1 of this run was killed\nGo on with: python train.py --resume\n"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_launched_recipe_says_how_to_go_on_whatever_ended_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException, said: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    monkeypatch.setattr(last_word, "Speaker", Recorder)
+
+    def fail() -> None:
+        raise error
+
+    with pytest.raises((SystemExit, RuntimeError)):
+        run_main(fail)
+    assert capsys.readouterr().err.endswith(said)
 
 
 def test_mistakes_of_our_own_keep_their_traceback() -> None:

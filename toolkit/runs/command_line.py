@@ -1,5 +1,6 @@
 """Runs a recipe's `main`, and turns a user's mistakes into one readable message."""
 
+import os
 import shlex
 import sys
 import warnings
@@ -18,6 +19,7 @@ from toolkit.models.tensor_parallel import leading
 from toolkit.models.transport import RemoteJobError
 from toolkit.outputs import OutputFolder
 from toolkit.runs.interrupts import Interrupted
+from toolkit.runs.last_word import Launcher, Speaker, speaking
 from toolkit.runs.models import ModelAccess
 from toolkit.runs.parsing import parse
 from toolkit.terminal_text import harmless
@@ -59,52 +61,78 @@ def run_main(main: Callable[[], None], *, again: Again = "resume") -> None:
     """Exit with 0 for success, 2 for bad input, 1 for training that failed, a job on NDIF that did, or want of memory,
     128 + signal for an interruption.
 
-    Under `python -X dev` errors keep their tracebacks, and warnings their place in the code.
+    Under `python -X dev` errors keep their tracebacks, and warnings their place in the code. Of several processes that
+    a launcher started, one says why the run ended, once the launcher has ended too.
     """
     hide_library_warnings()
     if not sys.flags.dev_mode:
         warnings.formatwarning = lambda message, *_, **__: f"warning: {harmless(str(message))}\n"
-    try:
-        main()
-    except Interrupted as stop:
-        _say("yellow", f"{stop}. {_next_command(again)}")
-        sys.exit(stop.exit_code)
-    except KeyboardInterrupt as stop:
-        _say("yellow", f"{_with_notes(stop, 'stopped by SIGINT')}. {_next_command(again)}")
-        sys.exit(130)
-    except NonFiniteError as error:
-        _say("red", _with_notes(error))
-        sys.exit(1)
-    except RemoteJobError as error:
-        _say("red", f"error: {_with_notes(error)}")
-        _say("yellow", _next_command(again))
-        sys.exit(1)
-    except (RuntimeError, MemoryError) as error:
-        if not (isinstance(error, MemoryError) or should_reduce_batch_size(error)):
+    launcher = Launcher.find()
+    go_on = _next_command(again, launcher)
+    with speaking(launcher, _painted("yellow", f"a process of this run was killed. {go_on}")) as speaker:
+        try:
+            main()
+        except SystemExit as stop:
+            if speaker.is_launched and stop.code == 2:
+                speaker.say(_painted("red", "error: the command line cannot be used, for the reason given above"))
             raise
-        _say("red", f"error: out of memory ({_with_notes(error)})")
-        _say("yellow", _next_command(again))
-        sys.exit(1)
-    except (ValueError, OSError) as error:
-        if sys.flags.dev_mode:
-            raise
-        _say("red", f"error: {_with_notes(error)}")
-        sys.exit(2)
+        except (Exception, KeyboardInterrupt) as error:
+            sys.exit(_say_why(error, go_on, speaker))
+
+
+def _say_why(error: Exception | KeyboardInterrupt, go_on: str, speaker: Speaker) -> int:
+    """Say what ended the run, and return the exit code; raises again what is a mistake of our own."""
+    if isinstance(error, Interrupted):
+        speaker.say(_painted("yellow", f"{error}. {go_on}"))
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        speaker.say(_painted("yellow", f"{_with_notes(error, 'stopped by SIGINT')}. {go_on}"))
+        return 130
+    said, later = f"error: {_with_notes(error)}", f"Once that is put right, {go_on[0].lower()}{go_on[1:]}"
+    code, advice = 1, later if speaker.is_launched else ""
+    if isinstance(error, NonFiniteError):
+        said = _with_notes(error)
+    elif isinstance(error, RemoteJobError):
+        advice = go_on
+    elif isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and should_reduce_batch_size(error)):
+        said, advice = f"error: out of memory ({_with_notes(error)})", go_on
+    elif isinstance(error, ValueError | OSError) and not sys.flags.dev_mode:
+        code = 2
+    else:
+        if speaker.is_launched:
+            speaker.say(_painted("red", _mistake(error, speaker.killed())) + _painted("yellow", go_on))
+        raise
+    speaker.say(_painted("red", said) + (_painted("yellow", advice) if advice else ""))
+    return code
+
+
+def _mistake(error: Exception, killed: Sequence[str]) -> str:
+    """What an error that nobody foresaw is about: others that were killed are missed by those that wait for them."""
+    if killed:
+        return f"error: process {' and '.join(killed)} of this run was killed"
+    return f"error: {type(error).__name__}: {_with_notes(error)}"
 
 
 def _with_notes(error: BaseException, said: str | None = None) -> str:
     return "\n".join([said or str(error), *getattr(error, "__notes__", [])])
 
 
-def _next_command(again: Again) -> str:
+def _next_command(again: Again, launcher: Launcher | None) -> str:
     arguments = sys.argv
     if again == "resume":
         arguments = [*(each for each in arguments if each not in ("--overwrite", "--resume")), "--resume"]
     verb = "Begin again" if again == "restart" else "Go on"
-    split = "--tensor-parallel" in arguments
-    start = ["torchrun", "--nproc-per-node", str(n_processes()), "--"] if split else ["python"]
+    start: Sequence[str] = ["python"]
+    if launcher is not None:
+        start = launcher.start
+    elif n_processes() > 1:
+        start = ["torchrun", "--nproc-per-node", os.environ.get("LOCAL_WORLD_SIZE", str(n_processes())), "--"]
     return f"{verb} with: {shlex.join([*start, *arguments])}"
 
 
-def _say(style: str, text: str) -> None:
-    Console(stderr=True).print(f"[{style}]{escape(harmless(text))}[/{style}]", highlight=False, soft_wrap=True)
+def _painted(style: str, text: str) -> str:
+    """A text as stderr shows it, to the end of its line."""
+    console = Console(stderr=True)
+    with console.capture() as painted:
+        console.print(f"[{style}]{escape(harmless(text))}[/{style}]", highlight=False, soft_wrap=True)
+    return painted.get()
