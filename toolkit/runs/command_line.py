@@ -22,6 +22,7 @@ from toolkit.runs.interrupts import Interrupted
 from toolkit.runs.last_word import Launcher, Speaker, speaking
 from toolkit.runs.models import ModelAccess
 from toolkit.runs.parsing import parse
+from toolkit.standard_streams import lasting_streams
 from toolkit.terminal_text import harmless
 
 Config = TypeVar("Config")
@@ -61,6 +62,7 @@ def run_main(main: Callable[[], None], *, again: Again = "resume") -> None:
     """Exit with 0 for success, 2 for bad input, 1 for training that failed, a job on NDIF that did, or want of memory,
     128 + signal for an interruption.
 
+    Any stream takes any text; where nobody reads the output any more, the work goes on to its usual end.
     Under `python -X dev` errors keep their tracebacks, and warnings their place in the code. Of several processes that
     a launcher started, one says why the run ended, once the launcher has ended too.
     """
@@ -71,7 +73,8 @@ def run_main(main: Callable[[], None], *, again: Again = "resume") -> None:
     go_on = _next_command(again, launcher)
     with speaking(launcher, _painted("yellow", f"a process of this run was killed. {go_on}")) as speaker:
         try:
-            main()
+            with lasting_streams():
+                main()
         except SystemExit as stop:
             if speaker.is_launched and stop.code == 2:
                 speaker.say(_painted("red", "error: the command line cannot be used, for the reason given above"))

@@ -1,0 +1,134 @@
+"""Standard output and error that take any text, and whose loss ends no work.
+
+Characters that a stream's encoding lacks are spelled in ASCII. Where nobody reads any more, as behind `| head -1`, what
+is written is dropped, and the work goes on.
+"""
+
+import codecs
+import errno
+import io
+import os
+import select
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unicodedata import normalize
+
+from rich.cells import cell_len
+
+SPELLED = "spelled in ASCII"
+"""The error handler of codecs that spells what an encoding lacks."""
+_SPELLING = {
+    **dict.fromkeys("−–—─━‐‑═", "-"),
+    **dict.fromkeys("│┃║", "|"),
+    **dict.fromkeys("╭╮╰╯┌┐└┘├┤┬┴┼╔╗╚╝", "+"),
+    **dict.fromkeys("█▉▊▋▌▍▎▏▓", "#"),
+    **dict.fromkeys("‘’", "'"),
+    **dict.fromkeys("“”„", '"'),
+    **{
+        "→": "->",
+        "←": "<-",
+        "↦": "->",
+        "…": "...",
+        "≥": ">=",
+        "≤": "<=",
+        "≈": "~",
+        "±": "+-",
+        "∞": "inf",
+        "√": "sqrt ",
+    },
+    **{"×": "x", "·": "*", "•": "*", "²": "^2", "⁶": "^6", "½": "1/2", "‖": "||", "«": "<<", "»": ">>", "⏎": "\\n"},
+    **{
+        "λ": "lambda",
+        "ν": "nu",
+        "θ": "theta",
+        "ε": "eps",
+        "β": "beta",
+        "μ": "mu",
+        "µ": "mu",
+        "σ": "sigma",
+        "Σ": "sum ",
+    },
+    **{"▁": "_", "Ġ": "_", "✓": "ok", "✗": "x"},
+}
+_READER_GONE = (errno.EPIPE, errno.EIO)  # of a pipe, of a terminal
+
+
+def spelled(character: str) -> str:
+    """Return what ASCII has for a character: its spelling, its letter without accents, else ? as wide as it is."""
+    letters = normalize("NFKD", character).encode("ascii", "ignore").decode("ascii")
+    return _SPELLING.get(character) or letters or "?" * cell_len(character)
+
+
+def _spell(error: UnicodeError) -> tuple[str, int]:
+    """Spell what cannot be encoded; where it takes more room, less of the blanks after it, which fill up a column."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking, after = error.object[error.start : error.end], error.object[error.end :]
+    spelling = "".join(map(spelled, lacking))
+    blanks = len(after) - len(after.lstrip(" "))
+    return spelling, error.end + max(0, min(len(spelling) - cell_len(lacking), blanks - 1))
+
+
+codecs.register_error(SPELLED, _spell)
+
+
+class LossyFile(io.FileIO):
+    """A descriptor to write to, which drops what it cannot write.
+
+    failure: why, unless it is that nobody reads any more.
+    """
+
+    failure: OSError | None = None
+
+    def write(self, data: bytes | memoryview, /) -> int:  # type: ignore[override]
+        """Return how many bytes are dealt with; wait where a descriptor that does not block is full."""
+        try:
+            while (written := super().write(data)) is None:
+                select.select([], [self], [])
+        except OSError as error:
+            if error.errno not in _READER_GONE:
+                self.failure = error
+            return len(data)
+        return written
+
+
+@contextmanager
+def lasting_streams() -> Iterator[None]:
+    """Let stdout and stderr take any text and outlive their readers, from now to the end of the process.
+
+    A stream that was closed before Python started is opened on nothing: else the next file would get its descriptor,
+    and with it whatever a library writes there. Streams that others put in place (a test, a notebook) keep their file.
+    Raises `OSError` after the block where output was lost that somebody reads, as on a full disk.
+    """
+    files = []
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+        elif name != "stdin" and isinstance(stream, io.TextIOWrapper):
+            if stream is getattr(sys, f"__{name}__"):
+                stream, file = _lossy(stream)
+                files.append(file)
+                setattr(sys, name, stream)
+            stream.reconfigure(errors=SPELLED)
+    yield
+    sys.stdout.flush()
+    for file in files:
+        if file.failure:
+            raise OSError(f"the work is done, but its output could not be written: {file.failure}")
+
+
+def _lossy(stream: io.TextIOWrapper) -> tuple[io.TextIOWrapper, LossyFile]:
+    stream.flush()
+    file = LossyFile(stream.fileno(), "wb", closefd=False)
+    return (
+        io.TextIOWrapper(
+            file if stream.write_through else io.BufferedWriter(file),  # type: ignore[type-var]
+            encoding=stream.encoding,
+            line_buffering=stream.line_buffering,
+            write_through=stream.write_through,
+        ),
+        file,
+    )
