@@ -72,13 +72,14 @@ def test_overwriting_removes_the_run_and_nothing_else(tmp_path):
         for name in ("provenance.json", "metrics.json", "crosscoder.safetensors", *REPORT):
             (tmp_path / name).touch()
     (tmp_path / "notes").mkdir()
-    for name in ("figures/mine.png", "notes/a.png", "thesis.tex"):
+    for name in ("figures/mine.png", "notes/a.png", "thesis.tex", "checkpoints/step-000000001/mine.txt"):
         (tmp_path / name).touch()
     again = reopen(tmp_path, overwrite=True, k=21)
     assert (tmp_path / "report.html").exists()  # nothing goes before all else is known to be well
     again.begin(SETTINGS | {"k": 21}, ORIGIN, resume=False)
-    left = ["config.json", "figures", "notes", "provenance.json", "thesis.tex", "written.json"]
+    left = ["checkpoints", "config.json", "figures", "notes", "provenance.json", "thesis.tex", "written.json"]
     assert sorted(path.name for path in tmp_path.iterdir()) == left
+    assert [path.name for path in tmp_path.glob("checkpoints/*/*")] == ["mine.txt"]
     assert [path.name for path in (tmp_path / "figures").iterdir()] == ["mine.png"]
     assert again.read_json("config.json")["run"]["k"] == 21
 
@@ -114,6 +115,9 @@ def test_resuming_with_other_inputs_names_them(tmp_path, name):
     again.begin(SETTINGS, ORIGIN, resume=True)
     with pytest.raises(ValueError, match=rf"started with other inputs \({name}: .* then, .* now\)"):
         again.begin(SETTINGS, ORIGIN | {name: {"file": "beef"}}, resume=True)
+    again.write_json("provenance.json", {each: value for each, value in ORIGIN.items() if each != name})
+    with pytest.raises(ValueError, match=rf"does not say which {name} .* earlier version .* again with --overwrite"):
+        again.begin(SETTINGS, ORIGIN, resume=True)
 
 
 def test_a_run_whose_text_was_mended_goes_on_with_a_warning_and_is_still_the_same_run(tmp_path):

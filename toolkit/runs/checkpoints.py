@@ -2,11 +2,11 @@
 
 import json
 import re
-import shutil
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from toolkit.artifacts import (
+    SEAL,
     check_finite,
     explaining_a_full_disk,
     flush,
@@ -29,6 +30,8 @@ from toolkit.library_warnings import ToolkitWarning
 from toolkit.runs.shared_tensors import write_shared
 
 STATE, TENSORS = "state.json", "tensors.safetensors"
+FILES = (STATE, f".{STATE}.tmp", TENSORS, "shard-*.json", "shard-*.safetensors")
+"""Patterns of the names of all that is written in a checkpoint's folder."""
 NONE_YET, NONE_WHOLE = -1, -2
 
 
@@ -49,7 +52,8 @@ class Checkpoint:
 class Checkpoints:
     """The last `keep` checkpoints of a run, each a folder in `folder`.
 
-    A checkpoint's `state.json` holds the sha256 of itself and of every other file, and which run it is of.
+    A checkpoint's `state.json` holds the sha256 of itself and of every other file, and which run it is of. What others
+    put into these folders is left there.
     """
 
     folder: Path
@@ -67,28 +71,30 @@ class Checkpoints:
         try:
             with self.explaining_a_full_disk():
                 if ranks.is_first:
-                    shutil.rmtree(temporary, ignore_errors=True)
-                    temporary.mkdir(parents=True)
+                    _delete(temporary)
+                    temporary.mkdir(parents=True, exist_ok=True)
                 ranks.wait()
                 _write_part(temporary, checkpoint, ranks, has_rows)
                 ranks.wait()
                 if ranks.is_first:
                     self._seal(temporary, checkpoint)
-                    shutil.rmtree(final, ignore_errors=True)
-                    temporary.rename(final)
+                    _delete(final)
+                    for other in final.iterdir() if final.exists() else ():
+                        other.rename(temporary / other.name)
+                    temporary.replace(final)
                     flush(final.parent)
         finally:
             if ranks.is_first:
-                shutil.rmtree(temporary, ignore_errors=True)
+                _delete(temporary)
         if ranks.is_first:
             paths = self.paths()
             done = paths.index(final) + 1
             for old in (*paths[: max(0, done - self.keep)], *paths[done:]):
-                shutil.rmtree(old)
+                _delete(old)
         return final
 
     def _seal(self, folder: Path, checkpoint: Checkpoint) -> None:
-        files = {file.name: sha256(file) for file in sorted(folder.iterdir())}
+        files = {file.name: sha256(file) for file in _written(folder)}
         content = {"run": self.run, "step": checkpoint.step, "files": files, "state": checkpoint.state}
         write_sealed(folder / STATE, content)
         for name in (*files, STATE):
@@ -96,7 +102,8 @@ class Checkpoints:
 
     def paths(self) -> list[Path]:
         """The folders of checkpoints that were written to their end, oldest first."""
-        return sorted(path for path in self.folder.glob("step-*") if re.fullmatch(r"step-\d{9,}", path.name))
+        named = (path for path in self.folder.glob("step-*") if re.fullmatch(r"step-\d{9,}", path.name))
+        return sorted(path for path in named if _written(path))
 
     def newest_whole(self) -> Path | None:
         """The newest checkpoint that is as it was written."""
@@ -139,6 +146,8 @@ class Checkpoints:
 
     def _check(self, path: Path) -> None:
         """Raise ValueError or OSError for a checkpoint that is not as it was written, or of another run."""
+        if SEAL not in read_json_object(path / STATE):
+            raise ValueError(f"{path / STATE} has no seal: it is damaged, or of an earlier version of this toolkit")
         content = read_sealed(path / STATE)
         if content.keys() != {"run", "step", "files", "state"}:
             raise ValueError(f"{path / STATE} is of another version of this toolkit")
@@ -166,6 +175,20 @@ class Checkpoints:
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step-{step:09d}"
+
+
+def _written(folder: Path) -> list[Path]:
+    """The files in a checkpoint's folder that were written by a run."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in found if any(fnmatchcase(path.name, pattern) for pattern in FILES))
+
+
+def _delete(folder: Path) -> None:
+    """Delete a checkpoint, whole or not, and its folder where nothing else is in it."""
+    for file in _written(folder):
+        file.unlink()
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _step(path: Path) -> int:

@@ -25,7 +25,7 @@ from toolkit.dictionaries.storage import CONFIG_FILE, WEIGHTS_FILE
 from toolkit.dictionaries.training import StepMetrics
 from toolkit.library_warnings import ToolkitWarning
 from toolkit.outputs import Claim, OutputFolder
-from toolkit.runs.checkpoints import Checkpoints
+from toolkit.runs.checkpoints import FILES, Checkpoints
 
 REPORT = (
     "report.html",
@@ -37,7 +37,7 @@ REPORT = (
 EXPORT = ("dictionary_learning/model.safetensors", "dictionary_learning/config.json")
 RUN = Claim(
     files=("config.json", "provenance.json", "metrics.json", "crosscoder.safetensors", *REPORT, *EXPORT),
-    changing=("metrics.jsonl", "checkpoints/step-*/*"),
+    changing=("metrics.jsonl", *(f"checkpoints/step-*/{name}" for name in FILES)),
     signs={"config.json": ("run",), "provenance.json": ("command", "sha256", "data")},
 )
 INPUTS = ("models", "data")
@@ -107,12 +107,17 @@ class RunFolder:
         A run whose files of text were mended goes on with the next record by number, and a warning says so.
 
         Raises:
-            ValueError: the run to resume had other models or data.
+            ValueError: the run to resume had other models or data, or does not say which.
         """
         if resume and (self.path / "provenance.json").exists():
             origin = self._with_mended_text(origin)
             for name in INPUTS:
                 before = self._section("provenance.json", name)
+                if not before:
+                    raise ValueError(
+                        f"{self.path / 'provenance.json'} does not say which {name} the run has: it is damaged, or of"
+                        " an earlier version of this toolkit: begin again with --overwrite, or give another --out"
+                    )
                 if before != json.loads(json.dumps(origin[name])):
                     raise ValueError(
                         f"{self.path} was started with other inputs ({name}: {before} then, {origin[name]} now):"
