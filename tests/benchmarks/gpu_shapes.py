@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from nnsight.modeling.transformers import TransformersModel
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedConfig, Qwen2Config
 
 from toolkit.harvest.stopwatch import Stopwatch
 from toolkit.models.layers import truncated
+from toolkit.models.loading import behind_nnsight
 from toolkit.models.model_files import MAIN
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import PRESETS
@@ -58,7 +58,7 @@ def random_pair(config: PreTrainedConfig, layer: int, device: torch.device) -> M
     for _ in range(2):
         with torch.device(device):
             model = AutoModelForCausalLM.from_config(cut, dtype=torch.bfloat16)
-        models.append(TracedModel(TransformersModel(model, task="text-generation", tokenizer=tokenizer)))
+        models.append(TracedModel(behind_nnsight(model, tokenizer)))
     return ModelPair(
         base=models[0],
         distilled=models[1],

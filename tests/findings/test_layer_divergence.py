@@ -16,6 +16,8 @@ from toolkit.harvest.documents import open_corpus
 from toolkit.models.pair import ModelPair
 from toolkit.runs.settings import RunConfig
 
+pytestmark = pytest.mark.filterwarnings("ignore:base and distilled are the same weights")  # one model will do here
+
 TEXTS = [" ".join(f"w{(i * j) % 37}" for j in range(1, 6 + i % 9)) for i in range(60)]
 
 

@@ -12,6 +12,8 @@ from toolkit.findings.word_geometry import DIMS, WordGeometryConfig, measure_wor
 from toolkit.harvest.word_states import prefix_token
 from toolkit.models.pair import ModelPair
 
+pytestmark = pytest.mark.filterwarnings("ignore:base and distilled are the same weights")  # one model will do here
+
 COLOURS = [("red", "blue"), ("green", "black"), ("white", "brown"), ("yellow", "pink"), ("gray", "purple")]
 COLOURS += [("blue", "gold"), ("brown", "gray"), ("orange", "red")]
 

@@ -234,7 +234,7 @@ def test_what_cannot_be_ablated_is_said(organism, tiny_pair, crosscoder):
     pair, _ = organism
     with pytest.raises(ValueError, match="no category is called 'doubt': choose from self-reflection, deductive"):
         ablate(*organism, ["Wait"], category="doubt")
-    for texts in ("Wait, a bare string", [], ["one text"], ["one", None]):
+    for texts in ("Wait, a bare string", [], ["one text"], iter(["one", None])):
         with pytest.raises(ValueError, match="give a list of texts, some to choose latents and others to test them"):
             ablate(*organism, texts, category="contrastive")
     with pytest.raises(ValueError, match=r"trained on width 32, the models .* have width 16"):

@@ -42,7 +42,11 @@ def naive(folder, batches: list[TokenBatch], low: float, high: float) -> dict[st
     """Number of the text, prefix and word of every position that would do."""
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     found: dict[str, list[tuple[int, ...]]] = {"wait": [], "but": [], OTHER: []}
-    texts = [ids[mask.bool()].tolist() for batch in batches for ids, mask in zip(*vars(batch).values(), strict=True)]
+    texts = [
+        ids[mask.bool()].tolist()
+        for batch in batches
+        for ids, mask in zip(batch.input_ids, batch.attention_mask, strict=True)
+    ]
     for document, text in enumerate(texts):
         for position in range(2, len(text)):  # the token before is never the first
             if 7 in text[position - 1 : position + 1]:

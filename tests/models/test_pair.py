@@ -27,6 +27,8 @@ from toolkit.models import presets
 from toolkit.models.pair import ModelPair
 from toolkit.models.remote import Remote
 
+pytestmark = pytest.mark.filterwarnings("ignore:base and distilled are the same weights")  # one model will do here
+
 Folders = tuple[Path, Path]
 Batch = tuple[Tensor, Tensor]
 SMALL = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 50}

@@ -14,8 +14,9 @@ SHIPPED = [
     function
     for module in (server_side, reductions, wire)
     for function in vars(module).values()
-    if isinstance(function, FunctionType) and function.__module__ == module.__name__
+    if isinstance(function, FunctionType) and hasattr(function, "__no_type_check__")
 ]
+assert len(SHIPPED) > 10
 
 
 @pytest.mark.parametrize("function", SHIPPED, ids=lambda function: function.__name__)

@@ -10,6 +10,8 @@ from toolkit.models.pair import ModelPair
 from toolkit.models.tracing import TracedModel
 from toolkit.models.unembedding import direction_logits, direction_tokens
 
+pytestmark = pytest.mark.filterwarnings("ignore:base and distilled are the same weights")  # one model will do here
+
 
 @pytest.fixture
 def model(any_folder: Path) -> TracedModel:

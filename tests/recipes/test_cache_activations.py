@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from toolkit.artifacts import read_sealed, write_sealed
 from toolkit.runs.caching import CacheConfig
 from toolkit.runs.settings import parse_command_line
 
@@ -146,9 +147,9 @@ def test_a_cache_of_another_pair_is_refused(
 
 
 def test_a_cache_of_another_tokenizer_is_refused(refuse: Callable[..., str], cache: Path) -> None:
-    index = json.loads((cache / "index.json").read_text())
+    index = read_sealed(cache / "index.json")
     index["identity"]["tokenizer"] = "0123"
-    (cache / "index.json").write_text(json.dumps(index))
+    write_sealed(cache / "index.json", index)
     assert "something else (tokenizer: '0123' then, '" in refuse("--cache", cache)
 
 

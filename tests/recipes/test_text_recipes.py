@@ -53,7 +53,7 @@ def test_evaluate_tokenizers(call: Call, organism_folders: tuple[str, str], text
     [
         ("prepare_data.py", [], ["--data", "required"]),
         ("prepare_data.py", ["--data", "/no/such.jsonl"], ["no file at /no/such.jsonl", "give a path"]),
-        ("prepare_data.py", ["--data", "a", "--held-out", "1"], ["--held-out 1.0", "less than 1"]),
+        ("prepare_data.py", ["--data", "a", "--held-out", "1"], ["--held-out 1.0", "below 1"]),
         ("prepare_data.py", ["--data", "a", "--part", "question"], ["question", "both", "answer"]),
         ("prepare_data.py", ["--data", "a", "--base", "b"], ["the name of a pair, or both"]),
         ("prepare_data.py", ["--data", "a", "--pair", "qwen"], ["no pair is called 'qwen'", "qwen-1.5b"]),

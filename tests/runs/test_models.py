@@ -17,6 +17,8 @@ from toolkit.runs.models import NOT_OF_THE_RESULT, ModelAccess, ModelsChoice
 from toolkit.runs.settings import RunConfig
 from toolkit.runs.training_run import TrainingRun
 
+pytestmark = pytest.mark.filterwarnings("ignore:base and distilled are the same weights")  # one model will do here
+
 
 @pytest.fixture
 def choice(organism_folders: tuple[str, str]) -> ModelsChoice:

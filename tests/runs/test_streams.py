@@ -118,4 +118,4 @@ def test_a_tokenizer_is_told_by_its_rules_not_by_how_it_was_used(
 def test_rows_beyond_the_models_context_are_refused(config: RunConfig, pair: ModelPair, corpus: Corpus):
     open_tokens(dataclasses.replace(config, row_length=512), pair, corpus.train)
     with pytest.raises(ValueError, match=r"--row-length 513 exceeds the model's context of 512 tokens: lower it"):
-        open_tokens(dataclasses.replace(config, row_length=513), pair, corpus.train)
+        open_tokens(dataclasses.replace(config, row_length=513, forward_tokens=1024), pair, corpus.train)

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Sequence
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from toolkit.library_warnings import ToolkitWarning
 from toolkit.models.model_files import MAIN, Hub, explaining, find_file, quietly
@@ -15,6 +15,8 @@ _VOCABULARIES = ("vocab.json", "tokenizer.model", "spiece.model", "vocab.txt", "
 def load_tokenizer(source: str, hub: Hub = MAIN) -> PreTrainedTokenizerBase:
     """Load the tokenizer at `source`; raises `ValueError` if that cannot be done."""
     if (found := _find_tokenizer(source, hub)) is None:
+        with explaining(source, "tokenizer"):  # a hub that cannot be reached has no files either
+            AutoConfig.from_pretrained(source, **hub.options())
         raise ValueError(
             f"the model in {source!r} has no tokenizer.json, nor any of"
             f" {', '.join(_VOCABULARIES)}. Copy its tokenizer's files there"
