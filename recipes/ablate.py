@@ -12,17 +12,17 @@ only undecided words count, and latents are tested on text that did not choose t
 
 import sys
 
-from toolkit.runs.remote_start import check_remote
+from toolkit.settings.remote_start import check_remote
 
 if __name__ == "__main__":
     check_remote(sys.argv)  # what is imported next takes seconds
 
-from toolkit.findings.ablation import AblationConfig, measure_ablation
-from toolkit.findings.ablation_report import ablation_findings
+from toolkit.command_line.recipe import run_recipe
+from toolkit.experiments.ablation.measure import AblationConfig, measure_ablation
+from toolkit.experiments.ablation.page import ablation_findings
+from toolkit.experiments.run import Subject
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings_page import publish
-from toolkit.runs.command_line import run_recipe
-from toolkit.runs.subject import Subject
 
 
 def main(config: AblationConfig) -> None:

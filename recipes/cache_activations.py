@@ -16,22 +16,22 @@ launch or torchrun starts share out the text's --shards.
 
 import sys
 
-from toolkit.runs.remote_start import check_remote
+from toolkit.settings.remote_start import check_remote
 
 if __name__ == "__main__":
     check_remote(sys.argv)  # what is imported next takes seconds
 
+from toolkit.command_line.recipe import led, run_main
+from toolkit.experiments.crosscoder.page import describe_pair, run_header
 from toolkit.harvest.cache_types import bytes_a_token
 from toolkit.harvest.documents import open_corpus
 from toolkit.reports.console import RunConsole
-from toolkit.runs.caching import CacheConfig, describe, fill, mend
-from toolkit.runs.command_line import led, run_main
-from toolkit.runs.memory import require_memory
-from toolkit.runs.ranks import on_own_device, open_ranks, share_out
-from toolkit.runs.remote_use import forecast, traffic
-from toolkit.runs.settings import parse_command_line
-from toolkit.runs.streams import open_cache
-from toolkit.runs.summary import describe_pair, run_header
+from toolkit.settings.crosscoder_run import parse_command_line
+from toolkit.training.caching import CacheConfig, describe, fill, mend
+from toolkit.training.memory import require_memory
+from toolkit.training.ranks import on_own_device, open_ranks, share_out
+from toolkit.training.remote_use import forecast, traffic
+from toolkit.training.streams import open_cache
 
 
 def main(config: CacheConfig) -> None:

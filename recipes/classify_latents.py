@@ -12,17 +12,17 @@ either tail a few dozen, of which three in five survive, as does one in three of
 
 import sys
 
-from toolkit.runs.remote_start import check_remote
+from toolkit.settings.remote_start import check_remote
 
 if __name__ == "__main__":
     check_remote(sys.argv)  # what is imported next takes seconds
 
-from toolkit.findings.latent_class_findings import latent_classes_findings
-from toolkit.findings.latent_classes import LatentClassesConfig, measure_latent_classes
+from toolkit.command_line.recipe import run_recipe
+from toolkit.experiments.latent_classes.measure import LatentClassesConfig, measure_latent_classes
+from toolkit.experiments.latent_classes.page import latent_classes_findings
+from toolkit.experiments.run import Subject
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings_page import publish
-from toolkit.runs.command_line import run_recipe
-from toolkit.runs.subject import Subject
 
 
 def main(config: LatentClassesConfig) -> None:

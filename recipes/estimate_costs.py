@@ -9,7 +9,8 @@ Hours stand on a rate: this machine's, measured in a second, or the one that `--
 dense bf16 peak does 400. With the defaults, expect reading to take 15 to 40 times the operations of training.
 """
 
-from toolkit.findings.run_costs import (
+from toolkit.command_line.recipe import run_recipe
+from toolkit.experiments.costs.measure import (
     RunCostsConfig,
     choose_rate,
     facts,
@@ -17,9 +18,8 @@ from toolkit.findings.run_costs import (
     modes_table,
     parts_table,
 )
-from toolkit.models.placement import size_in_bytes
+from toolkit.models.places.here import size_in_bytes
 from toolkit.reports.console import RunConsole
-from toolkit.runs.command_line import run_recipe
 
 
 def main(config: RunCostsConfig) -> None:

@@ -12,20 +12,20 @@ another's tokenizer, as a crosscoder's two models are read.
 
 import sys
 
-from toolkit.runs.remote_start import check_remote
+from toolkit.settings.remote_start import check_remote
 
 if __name__ == "__main__":
     check_remote(sys.argv)  # what is imported next takes seconds
 
 from toolkit.artifacts import provenance
-from toolkit.findings.tokenizer_evaluation import (
+from toolkit.command_line.recipe import run_recipe
+from toolkit.experiments.tokenizers.measure import (
     TokenizerEvaluationConfig,
     measure_tokenizer_evaluation,
     tokenizer_findings,
 )
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings_page import publish
-from toolkit.runs.command_line import run_recipe
 
 
 def main(config: TokenizerEvaluationConfig) -> None:

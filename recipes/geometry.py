@@ -12,18 +12,18 @@ attention sink (`--paper`), and show no shuffled pairs.
 
 import sys
 
-from toolkit.runs.remote_start import check_remote
+from toolkit.settings.remote_start import check_remote
 
 if __name__ == "__main__":
     check_remote(sys.argv)  # what is imported next takes seconds
 
-from toolkit.findings.word_geometry import WordGeometryConfig, measure_word_geometry, word_origins
-from toolkit.findings.word_geometry_report import word_geometry_findings
+from toolkit.command_line.recipe import run_recipe
+from toolkit.experiments.control import controlled_origin
+from toolkit.experiments.run import open_models
+from toolkit.experiments.word_geometry.measure import WordGeometryConfig, measure_word_geometry, word_origins
+from toolkit.experiments.word_geometry.page import word_geometry_findings
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings_page import publish
-from toolkit.runs.command_line import run_recipe
-from toolkit.runs.control import controlled_origin
-from toolkit.runs.subject import open_models
 
 
 def main(config: WordGeometryConfig) -> None:

@@ -11,22 +11,22 @@ another token gives. Intervals take documents, not tokens, as samples.
 
 import sys
 
-from toolkit.runs.remote_start import check_remote
+from toolkit.settings.remote_start import check_remote
 
 if __name__ == "__main__":
     check_remote(sys.argv)  # what is imported next takes seconds
 
-from toolkit.findings.layer_divergence import (
+from toolkit.command_line.recipe import run_recipe
+from toolkit.experiments.control import controlled_origin
+from toolkit.experiments.layer_divergence.measure import (
     LayerDivergenceConfig,
     layer_divergence_findings,
     measure_layer_divergence,
     open_text,
 )
+from toolkit.experiments.run import open_models
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings_page import publish
-from toolkit.runs.command_line import run_recipe
-from toolkit.runs.control import controlled_origin
-from toolkit.runs.subject import open_models
 
 
 def main(config: LayerDivergenceConfig) -> None:

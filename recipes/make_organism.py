@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.artifacts import as_json, provenance
+from toolkit.command_line.recipe import run_recipe
 from toolkit.organism.build import MODELS, PUBLISHED, WORK, build_model, publish
 from toolkit.organism.evaluation import evaluate
 from toolkit.outputs import OutputFolder
 from toolkit.reports.console import RunConsole
-from toolkit.runs.command_line import run_recipe
 
 
 @dataclass(frozen=True, kw_only=True)

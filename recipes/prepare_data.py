@@ -12,11 +12,11 @@ reply`. `--markers drop` is for pairs like Qwen's, whose base model has another 
 from pathlib import Path
 
 from toolkit.artifacts import provenance, sha256
-from toolkit.findings.prepared_data import PrepareConfig, prepare, prepared_findings
+from toolkit.command_line.recipe import run_recipe
+from toolkit.experiments.prepared_data.measure import PrepareConfig, prepare, prepared_findings
 from toolkit.harvest.local_files import local_files
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings_page import publish
-from toolkit.runs.command_line import run_recipe
 from toolkit.tracking import track
 
 

@@ -15,25 +15,25 @@ and code are taken up as they are. An experiment that the text or the pair does 
 
 import sys
 
-from toolkit.runs.remote_start import check_remote
+from toolkit.settings.remote_start import check_remote
 
 if __name__ == "__main__":
     check_remote(sys.argv)  # what is imported next takes seconds
 
-from toolkit.findings.comparison import comparison_findings
-from toolkit.findings.reproduction import (
+from toolkit.command_line.recipe import run_recipe
+from toolkit.experiments.control import controlled_origin
+from toolkit.experiments.reproduction.measure import (
     COMPARISON,
     ReproductionConfig,
     experiments,
     find_parts,
     reproduction_results,
 )
+from toolkit.experiments.reproduction.page import comparison_findings
+from toolkit.experiments.run import Subject
 from toolkit.outputs import OutputFolder
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings_page import render_findings, write_results
-from toolkit.runs.command_line import run_recipe
-from toolkit.runs.control import controlled_origin
-from toolkit.runs.subject import Subject
 
 
 def main(config: ReproductionConfig) -> None:

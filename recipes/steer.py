@@ -13,17 +13,17 @@ from a tenth of the norm upward sums go wrong too.
 
 import sys
 
-from toolkit.runs.remote_start import check_remote
+from toolkit.settings.remote_start import check_remote
 
 if __name__ == "__main__":
     check_remote(sys.argv)  # what is imported next takes seconds
 
-from toolkit.findings.steering import SteeringConfig, measure_steering
-from toolkit.findings.steering_report import steering_findings
+from toolkit.command_line.recipe import run_recipe
+from toolkit.experiments.run import Subject
+from toolkit.experiments.steering.measure import SteeringConfig, measure_steering
+from toolkit.experiments.steering.page import steering_findings
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings_page import publish
-from toolkit.runs.command_line import run_recipe
-from toolkit.runs.subject import Subject
 
 
 def main(config: SteeringConfig) -> None:

@@ -12,24 +12,16 @@ variance explained to rise with k and with the number of latents, and the splice
 
 import sys
 
-from toolkit.runs.remote_start import check_remote
+from toolkit.settings.remote_start import check_remote
 
 if __name__ == "__main__":
     check_remote(sys.argv)  # what is imported next takes seconds
 
 from toolkit.artifacts import provenance
-from toolkit.findings.sweep import sweep_findings
-from toolkit.harvest.documents import open_corpus
-from toolkit.reports.console import RunConsole
-from toolkit.reports.findings_page import publish
-from toolkit.runs.command_line import led, run_main
-from toolkit.runs.evaluation import stream_names
-from toolkit.runs.memory import require_memory
-from toolkit.runs.ranks import on_own_device, open_ranks, share_out
-from toolkit.runs.remote_use import forecast, remote_record, traffic
-from toolkit.runs.streams import open_training
-from toolkit.runs.summary import describe_pair
-from toolkit.runs.sweep import (
+from toolkit.command_line.recipe import led, run_main
+from toolkit.experiments.crosscoder.measure import stream_names
+from toolkit.experiments.crosscoder.page import describe_pair
+from toolkit.experiments.sweep.measure import (
     SweepConfig,
     evaluate_saved,
     mean_fve,
@@ -38,7 +30,15 @@ from toolkit.runs.sweep import (
     save_crosscoders,
     sweep_header,
 )
-from toolkit.runs.training_run import TrainingRun
+from toolkit.experiments.sweep.page import sweep_findings
+from toolkit.harvest.documents import open_corpus
+from toolkit.reports.console import RunConsole
+from toolkit.reports.findings_page import publish
+from toolkit.training.memory import require_memory
+from toolkit.training.ranks import on_own_device, open_ranks, share_out
+from toolkit.training.remote_use import forecast, remote_record, traffic
+from toolkit.training.streams import open_training
+from toolkit.training.training_run import TrainingRun
 
 
 def main(config: SweepConfig) -> None:

@@ -16,12 +16,14 @@ strongest examples only; here each latent also shows a random sample of all its 
 
 import sys
 
-from toolkit.runs.remote_start import check_remote
+from toolkit.settings.remote_start import check_remote
 
 if __name__ == "__main__":
     check_remote(sys.argv)  # what is imported next takes seconds
 
-from toolkit.findings.top_examples import (
+from toolkit.command_line.recipe import run_recipe
+from toolkit.experiments.run import Subject
+from toolkit.experiments.top_examples.measure import (
     TopExamplesConfig,
     browser_facts,
     examine_latents,
@@ -33,8 +35,6 @@ from toolkit.findings.top_examples import (
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings_page import publish
 from toolkit.reports.latent_browser import write_browser
-from toolkit.runs.command_line import run_recipe
-from toolkit.runs.subject import Subject
 from toolkit.tracking import track
 
 

@@ -13,28 +13,29 @@ sparsity rule, BatchTopK, which makes fewer latents look exclusive that are not;
 
 import sys
 
-from toolkit.runs.remote_start import check_remote
+from toolkit.settings.remote_start import check_remote
 
 if __name__ == "__main__":
     check_remote(sys.argv)  # what is imported next takes seconds
 
 from toolkit.artifacts import provenance
+from toolkit.command_line.recipe import led, run_main
 from toolkit.dictionaries.collectives import Ranks
+from toolkit.experiments.crosscoder.measure import evaluate_crosscoder, stream_names
+from toolkit.experiments.crosscoder.page import describe_pair, headlines, planted_table, run_header, run_report
 from toolkit.harvest.documents import Corpus, open_corpus
 from toolkit.harvest.tokens import describe_documents
 from toolkit.models.pair import ModelPair
 from toolkit.reports.console import RunConsole
 from toolkit.reports.page import write_report
-from toolkit.runs.command_line import led, run_main
-from toolkit.runs.evaluation import evaluate_crosscoder, stream_names
-from toolkit.runs.folder import REPORT, RunFolder
-from toolkit.runs.memory import require_memory
-from toolkit.runs.ranks import on_own_device, open_ranks, share_out
-from toolkit.runs.remote_use import forecast, remote_record, traffic
-from toolkit.runs.settings import RunConfig, parse_command_line
-from toolkit.runs.streams import open_training
-from toolkit.runs.summary import describe_pair, headlines, planted_table, run_header, run_report
-from toolkit.runs.training_run import TrainingRun
+from toolkit.settings.crosscoder_run import RunConfig, parse_command_line
+from toolkit.settings.run_files import REPORT
+from toolkit.training.folder import RunFolder
+from toolkit.training.memory import require_memory
+from toolkit.training.ranks import on_own_device, open_ranks, share_out
+from toolkit.training.remote_use import forecast, remote_record, traffic
+from toolkit.training.streams import open_training
+from toolkit.training.training_run import TrainingRun
 
 
 def main(config: RunConfig) -> None:

@@ -285,7 +285,7 @@ def ndif(ndif_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 def ndif_tiny_pair(ndif: Any, folders: tuple[Path, Path]):
     """The tiny pair on that server; what it sends back is exact."""
     from toolkit.models.pair import ModelPair  # not before the import hook
-    from toolkit.models.remote import Remote
+    from toolkit.models.places.ndif.remote import Remote
 
     base, distilled = map(str, folders)
     return ModelPair.from_pretrained(base=base, distilled=distilled, layers=[2], remote=Remote(wire="fp32"))

@@ -20,7 +20,7 @@ from toolkit.dictionaries.training import CrosscoderTrainer, train
 RECIPES = Path(__file__).parents[1] / "recipes"
 LENGTHS = (3, 0, 5)  # of what the ranks gather
 
-multiprocessing.set_forkserver_preload(["toolkit.runs.sweep", "toolkit.runs.streams"])
+multiprocessing.set_forkserver_preload(["toolkit.experiments.sweep.measure", "toolkit.training.streams"])
 
 
 def start(size: int, work: Callable[..., None], *arguments: Any) -> multiprocessing.ProcessContext:

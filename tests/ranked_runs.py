@@ -9,16 +9,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from toolkit.command_line.recipe import run_main
 from toolkit.dictionaries.collectives import Ranks
 from toolkit.harvest.documents import open_corpus
 from toolkit.harvest.residual import ActivationStream
-from toolkit.runs.command_line import run_main
-from toolkit.runs.folder import RunFolder
-from toolkit.runs.ranks import open_ranks, share_out
-from toolkit.runs.settings import parse_command_line
-from toolkit.runs.shared_tensors import write_shared
-from toolkit.runs.streams import open_training
-from toolkit.runs.training_run import TrainingRun
+from toolkit.settings.crosscoder_run import parse_command_line
+from toolkit.training.folder import RunFolder
+from toolkit.training.ranks import open_ranks, share_out
+from toolkit.training.shared_tensors import write_shared
+from toolkit.training.streams import open_training
+from toolkit.training.training_run import TrainingRun
 
 
 def write_file(ranks: Ranks, folder: Path, tensors: dict[str, Tensor]) -> None:

@@ -13,14 +13,14 @@ from nnsight.modeling.transformers import TransformersModel
 from packaging.version import Version
 from torch import Tensor
 
-from toolkit.models.edits import Edit
-from toolkit.models.generation import Sampling
-from toolkit.models.measuring import measure
+from toolkit.models.model.edits import Edit
+from toolkit.models.model.generation import Sampling
+from toolkit.models.model.logit_measurements import measure
+from toolkit.models.model.logit_statistics import next_log_probability
+from toolkit.models.model.traced_model import TracedModel
+from toolkit.models.model.unembedding import direction_logits
 from toolkit.models.pair import ModelPair
-from toolkit.models.reductions import next_log_probability
-from toolkit.models.tensor_parallel import SplitModel, leading
-from toolkit.models.tracing import TracedModel
-from toolkit.models.unembedding import direction_logits
+from toolkit.models.places.split import SplitModel, leading
 
 needs_traceable_parts = pytest.mark.skipif(
     Version(version("transformers")) >= Version("5.23"), reason="nnsight cannot trace what this transformers has split"

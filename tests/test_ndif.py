@@ -21,10 +21,10 @@ from toolkit.interventions.steering import Writing, answer_under
 from toolkit.interventions.targets import Targets
 from toolkit.latents.coded_batches import read_batches
 from toolkit.latents.logit_lens import logit_lens
+from toolkit.models.model.scoring import row_losses
 from toolkit.models.pair import ModelPair
+from toolkit.models.places.ndif.remote import Remote
 from toolkit.models.presets import CHECKOUT
-from toolkit.models.remote import Remote
-from toolkit.models.scoring import row_losses
 from toolkit.organism.corpus import documents
 
 pytestmark = [

@@ -163,7 +163,8 @@ def test_a_file_in_the_folder_s_place_is_refused(tmp_path):
 HOLD = """
 import sys
 from pathlib import Path
-from toolkit.outputs import Claim, OutputFolder
+from toolkit.outputs import Claim
+from toolkit.outputs import OutputFolder
 with OutputFolder(Path(sys.argv[1]), (Claim(files=("report.html",)),)).held():
     print("held", flush=True)
     sys.stdin.read()

@@ -4,9 +4,9 @@ from typing import Annotated, Any, get_args, get_type_hints
 import pytest
 
 from toolkit.dictionaries.configs import TrainingConfig
+from toolkit.experiments.sweep.measure import SweptValues
 from toolkit.ranges import Count, Factor, Positive, Range, Share, check_ranges, range_of
-from toolkit.runs.settings import RunConfig
-from toolkit.runs.sweep import SweptValues
+from toolkit.settings.crosscoder_run import RunConfig
 
 NOT_RANGED = {"layers", "jobs", "deadline"}  # checked where the models are known, and with the connection
 

@@ -1,4 +1,4 @@
-"""The README tells the truth: its Python runs, its tree names every file, its commands are the gate's."""
+"""The README tells the truth: its Python runs, its commands are the gate's."""
 
 import re
 from itertools import islice
@@ -34,25 +34,3 @@ def test_python_lines_on_findings_run(monkeypatch):
     assert len(ablation.targets.prefixes) == min(100, ablation.targets.found)
     chosen, matched = (ablation.effects[0.02, arm].logit[1].mean() for arm in ("chosen", "matched"))
     assert chosen < matched - 0.5
-
-
-def tree() -> set[str]:
-    """Paths of all Python files that the tree names, each under the folders that it is indented under."""
-    files: set[str] = set()
-    folders: list[tuple[int, str]] = []
-    drawn = re.search(r"## The tree\n\n```text\n(.*?)```", README, re.DOTALL).group(1)
-    for indent, name in re.findall(r"^( *)(\S+)", drawn, re.MULTILINE):
-        folders = [(depth, folder) for depth, folder in folders if depth < len(indent)]
-        if name.endswith("/"):
-            folders.append((len(indent), name))
-        elif name.endswith(".py"):
-            files.add("".join(folder for _, folder in folders) + name)
-    return files
-
-
-def test_the_tree_names_every_module_in_its_folder_and_nothing_else():
-    modules = {
-        str(path.relative_to(ROOT)) for folder in ("toolkit", "recipes") for path in (ROOT / folder).rglob("*.py")
-    }
-    packages = {name for name in modules if name.endswith("__init__.py")}
-    assert tree() - packages == modules - packages

@@ -5,21 +5,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from toolkit.dictionaries.crosscoder import Crosscoder
-    from toolkit.interventions.ablation_study import ablate
+    from toolkit.experiments.ablation.study import ablate
     from toolkit.interventions.clamping import SetLatent
     from toolkit.interventions.edits import steer
+    from toolkit.models.model.sampling import Sampling
     from toolkit.models.pair import ModelPair
-    from toolkit.models.remote import Remote
-    from toolkit.models.sampling import Sampling
+    from toolkit.models.places.ndif.remote import Remote
 
 __all__ = ["Crosscoder", "ModelPair", "Remote", "Sampling", "SetLatent", "ablate", "steer"]
 _HOMES = {
     "Crosscoder": "dictionaries.crosscoder",
     "ModelPair": "models.pair",
-    "Remote": "models.remote",
-    "Sampling": "models.sampling",
+    "Remote": "models.places.ndif.remote",
+    "Sampling": "models.model.sampling",
     "SetLatent": "interventions.clamping",
-    "ablate": "interventions.ablation_study",
+    "ablate": "experiments.ablation.study",
     "steer": "interventions.edits",
 }
 

@@ -9,8 +9,8 @@ from functools import cache
 
 from timing import time_in_turn
 
-from toolkit.findings.ablation import AblationConfig, measure_ablation
-from toolkit.runs.subject import Subject
+from toolkit.experiments.ablation.measure import AblationConfig, measure_ablation
+from toolkit.experiments.run import Subject
 
 ROUNDS = 1
 

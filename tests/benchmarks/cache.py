@@ -25,10 +25,10 @@ from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.harvest.documents import Corpus
 from toolkit.models.pair import ModelPair
-from toolkit.runs.folder import RunFolder
-from toolkit.runs.settings import RunConfig
-from toolkit.runs.streams import open_training
-from toolkit.runs.training_run import TrainingRun
+from toolkit.settings.crosscoder_run import RunConfig
+from toolkit.training.folder import RunFolder
+from toolkit.training.streams import open_training
+from toolkit.training.training_run import TrainingRun
 
 TRAINING = TrainingConfig(tokens=4096, batch_tokens=512, n_latents=1024, k=16, k_initial=32, k_anneal_steps=4)
 PLANS = {f"k-{k}": replace(TRAINING, k=k) for k in (4, 8, 16, 32)}

@@ -33,11 +33,11 @@ from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.initialisation import initialise
 from toolkit.dictionaries.sparse_codes import SparsePattern
 from toolkit.dictionaries.training import CrosscoderTrainer
+from toolkit.experiments.costs.matrix_rate import matrix_rate
 from toolkit.harvest.buffer import ShuffleBuffer
 from toolkit.harvest.feed import Feed, Shuffling
-from toolkit.models.shapes import ModelShape
-from toolkit.runs.costs import harvest_flops, training_flops
-from toolkit.runs.matrix_rate import matrix_rate
+from toolkit.models.model.shapes import ModelShape
+from toolkit.training.costs import harvest_flops, training_flops
 
 RULES = ("l1", "jumprelu", "topk", "batchtopk")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}

@@ -9,15 +9,15 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedConfig, Qwen2Config
 
 from toolkit.harvest.stopwatch import Stopwatch
-from toolkit.models.layers import truncated
-from toolkit.models.loading import behind_nnsight
-from toolkit.models.model_files import MAIN
+from toolkit.models.files.loading import behind_nnsight
+from toolkit.models.files.model_files import MAIN
+from toolkit.models.files.tokenizer_files import load_tokenizer
+from toolkit.models.model.layers import truncated
+from toolkit.models.model.shapes import KNOWN
+from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import PRESETS
-from toolkit.models.shapes import KNOWN
 from toolkit.models.sources import Source
-from toolkit.models.tokenizer_files import load_tokenizer
-from toolkit.models.tracing import TracedModel
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,11 +68,11 @@ def _run(folder: Path, size: int) -> float:
 def main(folder: Path) -> None:
     """Train as one of the processes, and print the seconds that a step took."""
     from toolkit.harvest.documents import open_corpus
-    from toolkit.runs.folder import RunFolder
-    from toolkit.runs.ranks import open_ranks, share_out
-    from toolkit.runs.settings import parse_command_line
-    from toolkit.runs.streams import open_training
-    from toolkit.runs.training_run import TrainingRun
+    from toolkit.settings.crosscoder_run import parse_command_line
+    from toolkit.training.folder import RunFolder
+    from toolkit.training.ranks import open_ranks, share_out
+    from toolkit.training.streams import open_training
+    from toolkit.training.training_run import TrainingRun
 
     torch.set_num_threads(1)
     if hasattr(os, "sched_setaffinity"):  # the reading thread shares the core, whether there is another one or not

@@ -23,7 +23,7 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
 from toolkit.models.pair import ModelPair
-from toolkit.models.remote import Remote
+from toolkit.models.places.ndif.remote import Remote
 
 SHAPE, ROUNDS, BATCHES, JOBS = (8, 256), 3, 6, 4
 SERVER = Path(__file__).parents[1] / "ndif_server.py"

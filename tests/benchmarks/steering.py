@@ -13,10 +13,10 @@ from timing import time_in_turn
 
 from toolkit.interventions.answers import PROMPTS, load_questions
 from toolkit.interventions.steering import Writing, answer_under
-from toolkit.models.chat import thinking_prompt
-from toolkit.models.generation import Sampling
+from toolkit.models.model.generation import Sampling
 from toolkit.models.pair import ModelPair
-from toolkit.models.tokenizers import encode
+from toolkit.models.text.chat import thinking_prompt
+from toolkit.models.text.tokenizers import encode
 
 ARMS, QUESTIONS, NEW_TOKENS, ROUNDS = 8, 32, 160, 3
 

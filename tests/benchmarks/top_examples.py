@@ -12,13 +12,13 @@ from tempfile import TemporaryDirectory
 
 from timing import time_in_turn
 
+from toolkit.experiments.run import FindingsConfig, Subject
 from toolkit.latents.categories import categories, load_lexicon
 from toolkit.latents.example_pass import ExamplePass
 from toolkit.latents.example_store import ExampleStore
 from toolkit.latents.examples import TopExamples
 from toolkit.latents.firing import FiringCounts
-from toolkit.runs.streams import open_activations, open_mask, open_tokens
-from toolkit.runs.subject import FindingsConfig, Subject
+from toolkit.training.streams import open_activations, open_mask, open_tokens
 
 TOKENS, ROUNDS = 32_768, 3
 

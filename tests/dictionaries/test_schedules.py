@@ -5,7 +5,7 @@ import pytest
 from toolkit.dictionaries import schedules
 from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.schedules import in_words, kept_latents, learning_rate, sparsity_weight
-from toolkit.runs.settings import EMBEDDED_DEFAULTS
+from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS
 
 CONFIG = TrainingConfig(
     tokens=1000, batch_tokens=10, n_latents=50, k=4, k_initial=24, k_anneal_steps=10, lr=1.0,

@@ -10,7 +10,7 @@ from toolkit.dictionaries.initialisation import initialise
 from toolkit.dictionaries.metrics import evaluate
 from toolkit.dictionaries.non_finite import NonFiniteError
 from toolkit.dictionaries.training import CrosscoderTrainer, train
-from toolkit.runs.settings import EMBEDDED_DEFAULTS
+from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS
 
 RULES = ["l1", "topk", "batchtopk", "jumprelu"]
 

@@ -8,7 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from toolkit.harvest.records import LOOKED_AT, Record, cut_at_blank_lines, read_records, usable
-from toolkit.models.messages import UnusableError
+from toolkit.models.text.messages import UnusableError
 
 LINES = b'{"text": "a"}\n{"text": "b"}\n'
 

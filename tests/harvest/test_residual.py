@@ -12,10 +12,10 @@ from transformers import AutoModelForCausalLM
 from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.residual import ActivationStream, Prefetch
 from toolkit.harvest.tokens import TokenStream
-from toolkit.models.connection import Traffic
 from toolkit.models.pair import ModelPair
-from toolkit.models.remote import Remote
-from toolkit.models.transport import RemoteJobError
+from toolkit.models.places.ndif.connection import Traffic
+from toolkit.models.places.ndif.remote import Remote
+from toolkit.models.places.ndif.transport import RemoteJobError
 
 
 @pytest.fixture

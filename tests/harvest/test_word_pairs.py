@@ -7,8 +7,8 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from toolkit.harvest.word_pairs import SHIPPED, WordPairs, load_word_pairs, single_tokens
+from toolkit.models.files.tokenizer_files import load_tokenizer
 from toolkit.models.presets import CHECKOUT
-from toolkit.models.tokenizer_files import load_tokenizer
 from toolkit.organism.words import PAIR_CLASSES, word_pairs
 
 DATA = os.environ.get("TOOLKIT_TEST_DATA")

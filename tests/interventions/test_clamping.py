@@ -9,8 +9,8 @@ import torch
 
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.interventions.clamping import SetLatent
-from toolkit.models.edits import Edit
-from toolkit.models.generation import Sampling
+from toolkit.models.model.edits import Edit
+from toolkit.models.model.generation import Sampling
 
 
 @pytest.fixture

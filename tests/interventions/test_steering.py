@@ -9,15 +9,15 @@ from toolkit.interventions import steering
 from toolkit.interventions.answers import Question
 from toolkit.interventions.edits import shift
 from toolkit.interventions.steering import Answers, Writing, answer_under
-from toolkit.models.chat import CLOSING, thinking_prompt
-from toolkit.models.generation import Sampling
-from toolkit.models.loading import load_model
-from toolkit.models.opening import open_remote
-from toolkit.models.placement import Placement
-from toolkit.models.remote import Remote
-from toolkit.models.tokenizer_files import load_tokenizer
-from toolkit.models.tokenizers import encode
-from toolkit.models.tracing import TracedModel
+from toolkit.models.files.loading import load_model
+from toolkit.models.files.tokenizer_files import load_tokenizer
+from toolkit.models.model.generation import Sampling
+from toolkit.models.model.traced_model import TracedModel
+from toolkit.models.places.here import Placement
+from toolkit.models.places.ndif.remote import Remote
+from toolkit.models.places.open_model import open_remote
+from toolkit.models.text.chat import CLOSING, thinking_prompt
+from toolkit.models.text.tokenizers import encode
 
 QUESTIONS = [
     Question(question="What is 17 plus 5?", answer=None),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.latents.categories import categories, load_lexicon, with_tokens
-from toolkit.models.tokenizer_files import load_tokenizer
+from toolkit.models.files.tokenizer_files import load_tokenizer
 
 PAPER = {
     "self-reflection": ("Wait",),

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
-from toolkit.models.edits import Edit
-from toolkit.models.generation import Sampling
-from toolkit.models.layers import _LAYERS, layers_path
-from toolkit.models.opening import open_model
-from toolkit.models.placement import Placement
-from toolkit.models.shapes import ModelShape
-from toolkit.models.tokenizer_files import load_tokenizer
-from toolkit.models.tracing import TracedModel
+from toolkit.models.files.tokenizer_files import load_tokenizer
+from toolkit.models.model.edits import Edit
+from toolkit.models.model.generation import Sampling
+from toolkit.models.model.layers import _LAYERS, layers_path
+from toolkit.models.model.shapes import ModelShape
+from toolkit.models.model.traced_model import TracedModel
+from toolkit.models.places.here import Placement
+from toolkit.models.places.open_model import open_model
 
 Batch = tuple[Tensor, Tensor]
 N_LAYERS = 4

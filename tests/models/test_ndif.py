@@ -5,10 +5,10 @@ import os
 import pytest
 import torch
 
+from toolkit.models.files.tokenizer_files import load_tokenizer
 from toolkit.models.pair import ModelPair
+from toolkit.models.places.ndif.remote import Remote
 from toolkit.models.presets import find_pair
-from toolkit.models.remote import Remote
-from toolkit.models.tokenizer_files import load_tokenizer
 
 pytestmark = [
     pytest.mark.ndif,

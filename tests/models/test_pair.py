@@ -25,7 +25,7 @@ from transformers import (
 
 from toolkit.models import presets
 from toolkit.models.pair import ModelPair
-from toolkit.models.remote import Remote
+from toolkit.models.places.ndif.remote import Remote
 
 pytestmark = pytest.mark.filterwarnings("ignore:base and distilled are the same weights")  # one model will do here
 

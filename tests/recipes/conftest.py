@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from toolkit.runs.command_line import led, run_main
-from toolkit.runs.settings import parse_command_line
+from toolkit.command_line.recipe import led, run_main
+from toolkit.settings.crosscoder_run import parse_command_line
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 RECIPE = RECIPES / "train_crosscoder.py"

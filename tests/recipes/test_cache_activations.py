@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from toolkit.artifacts import read_sealed, write_sealed
-from toolkit.runs.caching import CacheConfig
-from toolkit.runs.settings import parse_command_line
+from toolkit.settings.crosscoder_run import parse_command_line
+from toolkit.training.caching import CacheConfig
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "cache_activations.py"
 Call = Callable[..., str]

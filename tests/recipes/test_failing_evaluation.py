@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-import toolkit.runs.evaluation
-import toolkit.runs.sweep
+import toolkit.experiments.crosscoder.measure
+import toolkit.experiments.sweep.measure
 from toolkit.artifacts import DiskFullError
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.non_finite import NonFiniteError
@@ -27,7 +27,7 @@ def unsaved(trained: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def break_evaluation(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Let an evaluation raise an error, of all crosscoders or of those of one size."""
-    whole = toolkit.runs.evaluation.evaluate_crosscoder
+    whole = toolkit.experiments.crosscoder.measure.evaluate_crosscoder
 
     def break_it(error: BaseException, n_latents: int | None = None) -> None:
         def evaluate(config, pair, corpus, crosscoder):
@@ -35,7 +35,7 @@ def break_evaluation(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                 raise error
             return whole(config, pair, corpus, crosscoder)
 
-        for module in (toolkit.runs.evaluation, toolkit.runs.sweep):
+        for module in (toolkit.experiments.crosscoder.measure, toolkit.experiments.sweep.measure):
             monkeypatch.setattr(module, "evaluate_crosscoder", evaluate)
 
     return break_it
@@ -88,7 +88,7 @@ def test_the_crosscoder_is_saved_before_the_models_are_opened_whole(
     def refuse(config, read):
         raise ValueError("the weights lack lm_head")
 
-    monkeypatch.setattr("toolkit.runs.settings.RunConfig.open_whole", refuse)
+    monkeypatch.setattr("toolkit.settings.crosscoder_run.RunConfig.open_whole", refuse)
     said = call("train_crosscoder.py", *run_settings, "--out", unsaved, "--resume", code=2)
     assert "lm_head the crosscoder is saved whole" in said
     assert Crosscoder.from_pretrained(unsaved).config.n_latents == 64

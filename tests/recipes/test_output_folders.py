@@ -10,7 +10,7 @@ from rank_processes import RECIPES, call_recipe, start
 from torch.multiprocessing.spawn import ProcessExitedException
 
 from toolkit.outputs import OutputFolder
-from toolkit.runs.folder import RUN
+from toolkit.settings.run_files import RUN
 
 Call = Callable[..., str]
 

@@ -13,7 +13,7 @@ import torch
 from ndif_server import KEY, NdifServer
 from safetensors.torch import load_file
 
-from toolkit.runs.folder import RunFolder
+from toolkit.training.folder import RunFolder
 
 SMALL = "--tokens 3072 --buffer-tokens 512 --held-out-tokens 512 --checkpoint-steps 4".split()
 OPENING = ["", ""]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.findings.reproduction import ReproductionConfig, experiments
+from toolkit.experiments.reproduction.measure import ReproductionConfig, experiments
 
 COLOURS = ["red,blue", "green,black", "white,brown", "yellow,pink", "gray,purple", "blue,gold", "brown,gray"]
 

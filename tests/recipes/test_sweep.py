@@ -13,9 +13,9 @@ import pytest
 from rank_processes import call_recipe, start
 from torch.multiprocessing.spawn import ProcessExitedException
 
-from toolkit.runs.command_line import led
-from toolkit.runs.subject import FindingsConfig, Subject
-from toolkit.runs.sweep import parse_sweep
+from toolkit.command_line.recipe import led
+from toolkit.experiments.run import FindingsConfig, Subject
+from toolkit.experiments.sweep.measure import parse_sweep
 
 Call = Callable[..., str]
 Train = Callable[[list[str]], None]

@@ -18,8 +18,8 @@ from toolkit.artifacts import sha256
 from toolkit.harvest.local_files import kind_of, local_files
 from toolkit.harvest.reasoning_records import MESSAGES
 from toolkit.harvest.records import Fields, Record, cut_at_blank_lines, read_records, usable
-from toolkit.models.messages import UnusableError, kind_of_value, read_messages
-from toolkit.models.tokenizers import well_formed
+from toolkit.models.text.messages import UnusableError, kind_of_value, read_messages
+from toolkit.models.text.tokenizers import well_formed
 from toolkit.organism import corpus
 from toolkit.organism.corpus import Mix
 from toolkit.organism.problems import Split

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from toolkit.models.messages import Conversation, Turn, UnusableError, read_messages, with_reasoning
+from toolkit.models.text.messages import Conversation, Turn, UnusableError, read_messages, with_reasoning
 
 Part = Literal["both", "reasoning", "answer"]
 MARKERS = (("<think>", "</think>"), ("<|begin_of_thought|>", "<|end_of_thought|>"))

@@ -21,7 +21,7 @@ import pyarrow
 import pyarrow.parquet
 
 from toolkit.harvest.local_files import kind_of
-from toolkit.models.messages import UnusableError
+from toolkit.models.text.messages import UnusableError
 
 LOOKED_AT = 1_000
 GZIP = b"\x1f\x8b"

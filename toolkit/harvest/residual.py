@@ -16,8 +16,8 @@ from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.stopwatch import Stopwatch
 from toolkit.harvest.tokens import TokenStream
 from toolkit.models.pair import ModelPair
-from toolkit.models.residency import Rows
-from toolkit.models.transport import RemoteJobError
+from toolkit.models.places.ndif.transport import RemoteJobError
+from toolkit.models.places.one_at_a_time import Rows
 
 AHEAD = 2
 

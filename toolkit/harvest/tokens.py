@@ -18,7 +18,7 @@ from jaxtyping import Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from toolkit.models.tokenizers import encode
+from toolkit.models.text.tokenizers import encode
 
 WINDOW_DOCUMENTS = 1024
 READ, LEFT_OUT = ("whole", "cut", "without images or the like"), ("malformed", "no text", "not text")

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, cat, full_like, ones_like, zeros_like
 from transformers import PreTrainedTokenizerBase
 
-from toolkit.models.tracing import TracedModel
+from toolkit.models.model.traced_model import TracedModel
 
 WORDS_TOGETHER = 1024
 

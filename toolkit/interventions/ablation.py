@@ -12,10 +12,10 @@ from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.harvest.tokens import TokenBatch
 from toolkit.interventions.edits import latents_part, splice, stream_index, subtract
 from toolkit.interventions.targets import Targets
-from toolkit.models.edits import Edit
-from toolkit.models.measuring import measure
+from toolkit.models.model.edits import Edit
+from toolkit.models.model.logit_measurements import measure
+from toolkit.models.model.logit_statistics import target_at_end
 from toolkit.models.pair import ModelPair
-from toolkit.models.reductions import target_at_end
 from toolkit.tracking import track
 
 Positions = Literal["predict", "prefix", "all"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.harvest.records import objects_of
-from toolkit.models.chat import CLOSING
+from toolkit.models.text.chat import CLOSING
 
 PROMPTS = Path(__file__).parents[1] / "data" / "prompts"
 BOXED = "\\boxed{"

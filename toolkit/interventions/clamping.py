@@ -9,8 +9,8 @@ from transformers import Cache
 from toolkit.arguments import Indices, as_number
 from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
 from toolkit.interventions.edits import stream_index, subtract
-from toolkit.models.edits import Edit
-from toolkit.models.generation import Step
+from toolkit.models.model.edits import Edit
+from toolkit.models.model.generation import Step
 from toolkit.models.pair import ModelPair
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from toolkit.arguments import Indices, as_index, as_number
 from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
-from toolkit.models.edits import Edit
-from toolkit.models.server_side import replacement
+from toolkit.models.model.edits import Edit
+from toolkit.models.places.ndif.server_side import replacement
 
 
 def stream_index(crosscoder: Crosscoder, model: str = "distilled", layer: SupportsIndex | None = None) -> int:

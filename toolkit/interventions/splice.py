@@ -13,10 +13,10 @@ from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.tokens import TokenBatch
 from toolkit.interventions.edits import splice
 from toolkit.latents.coded_batches import read_batches
-from toolkit.models.measuring import measure
+from toolkit.models.model.logit_measurements import measure
+from toolkit.models.model.logit_statistics import divergence_and_loss
+from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.pair import ModelPair
-from toolkit.models.reductions import divergence_and_loss
-from toolkit.models.tracing import TracedModel
 from toolkit.tracking import track
 
 

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from toolkit.interventions.answers import AnswerScore, Question, score_answer
 from toolkit.interventions.edits import shift
-from toolkit.models.chat import closing_ids, thinking_prompt
-from toolkit.models.sampling import Sampling
-from toolkit.models.tokenizers import encode
-from toolkit.models.tracing import TracedModel
+from toolkit.models.model.sampling import Sampling
+from toolkit.models.model.traced_model import TracedModel
+from toolkit.models.text.chat import closing_ids, thinking_prompt
+from toolkit.models.text.tokenizers import encode
 from toolkit.tracking import track
 
 ROWS = 256

@@ -12,9 +12,9 @@ from torch.nn.utils.rnn import pad_sequence
 from toolkit.harvest.tokens import TokenBatch
 from toolkit.latents.categories import Category
 from toolkit.leaving_out import TooFewError, measurable
-from toolkit.models.measuring import measure
+from toolkit.models.model.logit_measurements import measure
+from toolkit.models.model.logit_statistics import next_log_probability
 from toolkit.models.pair import ModelPair
-from toolkit.models.reductions import next_log_probability
 
 OTHER = "other words"
 

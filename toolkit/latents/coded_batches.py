@@ -12,7 +12,7 @@ from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.tokens import TokenBatch
 from toolkit.models.pair import ModelPair
-from toolkit.models.residency import Rows
+from toolkit.models.places.one_at_a_time import Rows
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from toolkit.arguments import Indices
 from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
+from toolkit.models.model.scoring import LARGEST_LOGITS
+from toolkit.models.model.unembedding import direction_tokens
 from toolkit.models.pair import ModelPair
-from toolkit.models.scoring import LARGEST_LOGITS
-from toolkit.models.unembedding import direction_tokens
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,19 +15,19 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
 from toolkit.arguments import Indices, as_index
-from toolkit.models.agreement import check_places, check_same_shape, check_sites, find_clashes, warn_of_same_weights
-from toolkit.models.fitting import FittingRows
-from toolkit.models.in_flight import in_background, in_flight
-from toolkit.models.inputs import Ids, Text, as_batch, as_mask, as_rows, check_context, check_range
-from toolkit.models.layers import check_layers
-from toolkit.models.opening import open_model
-from toolkit.models.placement import MaxMemory, Placement
+from toolkit.models.compatibility import check_places, check_same_shape, check_sites, find_clashes, warn_of_same_weights
+from toolkit.models.model.layers import check_layers
+from toolkit.models.model.memory_fit import FittingRows
+from toolkit.models.model.traced_model import TracedModel
+from toolkit.models.places.here import MaxMemory, Placement
+from toolkit.models.places.ndif.in_flight import in_background, in_flight
+from toolkit.models.places.ndif.remote import Remote
+from toolkit.models.places.one_at_a_time import BLOCK_TOKENS, Rows, Seat, SeatedModel, blocks, let_go
+from toolkit.models.places.open_model import open_model
 from toolkit.models.presets import CHECKOUT
-from toolkit.models.remote import Remote
-from toolkit.models.residency import BLOCK_TOKENS, Rows, Seat, SeatedModel, blocks, let_go
 from toolkit.models.sources import Model, Revision, Source, find_sources, hubs_of, tokenizers_of
-from toolkit.models.tokenizers import Clashes, check_embedded, check_meaning
-from toolkit.models.tracing import TracedModel
+from toolkit.models.text.inputs import Ids, Text, as_batch, as_mask, as_rows, check_context, check_range
+from toolkit.models.text.tokenizers import Clashes, check_embedded, check_meaning
 from toolkit.tracking import track
 
 
@@ -139,7 +139,7 @@ class ModelPair:
     def fingerprints(self) -> dict[str, str]:
         """A word for each model, by role, that changes with its weights and settings and with nothing else.
 
-        See `toolkit.models.identity`. For models on NDIF, whose files are not here, it is the commit, or the sha256 of
+        See `files.identity`. For models on NDIF, whose files are not here, it is the commit, or the sha256 of
         a local folder's config.
         """
         remote = self.base.connection is not None

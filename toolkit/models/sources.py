@@ -7,12 +7,12 @@ from typing import Any
 
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from toolkit.models.identity import file_hashes, fingerprint, fingerprint_of_module
-from toolkit.models.loaded import as_language_model
-from toolkit.models.loading import load_config
-from toolkit.models.model_files import Hub
+from toolkit.models.files.identity import file_hashes, fingerprint, fingerprint_of_module
+from toolkit.models.files.loaded import as_language_model
+from toolkit.models.files.loading import load_config
+from toolkit.models.files.model_files import Hub
+from toolkit.models.files.tokenizer_files import load_tokenizers
 from toolkit.models.presets import find_pair
-from toolkit.models.tokenizer_files import load_tokenizers
 
 ROLES = ("base", "distilled")
 
@@ -41,7 +41,7 @@ class Source:
         return load_config(self.name, self.hub) if self.module is None else self.module.config.get_text_config()
 
     def fingerprint(self, *, remote: bool) -> str:
-        """What tells its weights apart from others, as `toolkit.models.identity` says."""
+        """What tells its weights apart from others, as `toolkit.models.files.identity` says."""
         if self.module is not None:
             return fingerprint_of_module(self.module)
         return fingerprint(self.name, self.hub, remote=remote)

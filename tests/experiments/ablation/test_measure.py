@@ -1,0 +1,201 @@
+"""The experiment's numbers on the page and in the JSON are the study's."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib.figure
+import pytest
+import torch
+from datasets import Dataset
+
+from toolkit.dictionaries.configs import CrosscoderConfig
+from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.experiments.ablation.measure import AblationConfig, measure_ablation
+from toolkit.experiments.ablation.page import ablation_findings, ablation_results
+from toolkit.experiments.ablation.study import ARMS, AblationStudy
+from toolkit.experiments.run import Subject
+from toolkit.geometry.bootstrap import bootstrap_mean
+from toolkit.harvest.documents import Corpus
+from toolkit.interventions.ablation import ablation_effects
+from toolkit.interventions.targets import OTHER
+from toolkit.models.pair import ModelPair
+from toolkit.reports.findings import Estimate
+from toolkit.settings.crosscoder_run import RunConfig
+
+WORDS = {"pause": ["First", "next"], "turn": ["is", "The"]}
+
+
+@pytest.fixture(scope="module")
+def subject(pair: ModelPair, text_file: Path) -> Subject:
+    """A random crosscoder of a tiny pair."""
+    crosscoder = Crosscoder(
+        CrosscoderConfig(d_model=16, models=("base", "distilled"), layers=pair.layers, n_latents=40, sparsity="l1", k=1)
+    )
+    generator = torch.Generator().manual_seed(0)
+    for name in ("W_enc", "W_dec"):
+        getattr(crosscoder, name).copy_(torch.randn(crosscoder.W_enc.shape, generator=generator))
+    texts = [json.loads(line)["text"] for line in text_file.read_text().splitlines()[:60]]
+    documents = Dataset.from_dict({"text": texts}).to_iterable_dataset()
+    corpus = Corpus(train=documents, held_out=documents, origin={})
+    run = RunConfig(row_length=128, forward_tokens=1024)
+    return Subject(config=run, pair=pair, crosscoder=crosscoder, corpus=corpus)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> AblationConfig:
+    lexicon = tmp_path_factory.mktemp("lexicon") / "words.json"
+    lexicon.write_text(json.dumps(WORDS))
+    return AblationConfig(
+        lexicon=lexicon,
+        tokens=3072,
+        targets=20,
+        shares=(0.1, 0.3),
+        reference=0.3,
+        undecided=(0.0, 1.0),
+        control_draws=1,
+    )
+
+
+@pytest.fixture(scope="module")
+def study(config: AblationConfig, subject: Subject) -> AblationStudy:
+    return measure_ablation(config, subject)
+
+
+def test_the_papers_protocol_is_one_option():
+    ours, paper = AblationConfig().settings(), AblationConfig(paper=True, targets=7).settings()
+    assert (ours.select, ours.place, ours.undecided) == ("lift", "predicting", (0.05, 0.9))
+    assert (ours.method.positions, ours.method.spliced) == ("predict", False)
+    assert (paper.select, paper.place, paper.undecided) == ("quantile", "token", (0.0, 1.0))
+    assert (paper.method.positions, paper.method.spliced) == ("prefix", True)
+    assert (paper.targets, paper.min_nrn, paper.shares) == (7, 0.5, (0.005, 0.01, 0.02, 0.05, 0.1, 0.2))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"paper": True, "positions": "all"}, "--paper sets --positions to prefix, and all is given"),
+        ({"paper": True, "undecided": (0.1, 0.5)}, r"--paper sets --undecided to \(0.0, 1.0\), and \(0.1, 0.5\)"),
+        ({"tokens": 0}, "--tokens 0: must be at least 1"),
+        ({"targets": 1}, "--targets 1: must be at least 2"),
+        ({"reference": 0.3}, "reference share 0.3 is not among the shares"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_at_once(settings, message):
+    with pytest.raises(ValueError, match=message):
+        AblationConfig(**settings)
+
+
+def test_fewer_positions_than_asked_for_are_said(config, subject, study):
+    assert "asked for" not in ablation_findings(config, subject, study).tables[0].note
+    more = replace(config, targets=10_000)
+    study = measure_ablation(more, subject)
+    found = study.categories[0].targets.found
+    note = ablation_findings(more, subject, study).tables[0].note
+    assert f" pause: {found} positions found of the 10000 asked for" in note
+
+
+def test_the_study_reads_as_many_held_out_tokens_as_asked_for(config, subject, study):
+    assert 1000 < study.counts.tokens < 3072 // 2 + 128  # half of them choose
+    less = measure_ablation(replace(config, tokens=2048), subject)
+    assert less.counts.tokens < study.counts.tokens
+
+
+def test_results_are_means_over_the_targets(config, study):
+    results = ablation_results(study, config.settings())
+    assert list(results["ablation"]) == list(WORDS)
+    for each in study.categories:
+        written = results["ablation"][each.category.name]
+        for name, arm, model in (
+            ("distilled", "chosen", 1),
+            ("base", "chosen", 0),
+            ("control_distilled", "matched", 1),
+            ("random_distilled", "random", 1),
+        ):
+            assert written[name] == written["intervals"][name].value
+            assert written[name] == pytest.approx(float(each.effects[0.3, arm].logit[model].mean()), rel=1e-5)
+        assert written["n"] == len(each.targets.target_ids) == 20
+        assert written["n_documents"] == len(set(each.targets.documents.tolist())) < 20
+        assert written["found"] == each.targets.found >= 20
+        assert written["latents"] == each.latents[0.3]
+        chosen, matched = (each.effects[0.3, arm].logit[1] for arm in ("chosen", "matched"))
+        chance = torch.Generator().manual_seed(0)
+        expected = bootstrap_mean(chosen - matched, chance, groups=each.targets.documents)
+        assert written["distilled_minus_control"] == Estimate(*expected)
+        assert written["by_share"].keys() == {"0.1", "0.3"}
+        for share in config.shares:
+            for arm in ARMS:
+                at = written["by_share"][f"{share:g}"][arm]
+                assert at["base"].value == pytest.approx(float(each.effects[share, arm].logit[0].mean()), rel=1e-5)
+                assert at["base"].low <= at["base"].value <= at["base"].high
+    for (edited, on), effects in study.off_target.items():
+        documents = {each.category.name: each.targets.documents for each in study.categories}.get(on)
+        for index, model in enumerate(("base", "distilled")):
+            chance, groups = torch.Generator().manual_seed(0), study.other.documents if documents is None else documents
+            expected = bootstrap_mean(effects.logit[index], chance, groups=groups)
+            assert results["off_target"][f"{edited} on {on}"][model] == Estimate(*expected)
+
+
+def test_the_page_shows_them(config, subject, study):
+    findings = ablation_findings(config, subject, study)
+    main, measures, shares, matrix, specific, words = findings.tables
+    for headline, row, more, each in zip(findings.headline, main.rows, measures.rows, study.categories, strict=True):
+        cells = dict(zip(main.columns, row, strict=True)) | dict(zip(measures.columns, more, strict=True))
+        distilled = each.effects[0.3, "chosen"].logit[1]
+        assert headline.value.value == cells["distilled"].value == pytest.approx(float(distilled.mean()), rel=1e-5)
+        assert headline.n == cells["n"] == 20
+        assert headline.unit == f"positions of {cells['documents']} documents"
+        assert cells["latents"] == len(each.latents[0.3])
+        assert cells["rank, chosen"].value == pytest.approx(float(each.effects[0.3, "chosen"].rank[1].mean()), rel=1e-5)
+        assert isinstance(cells["chosen − matched"], Estimate)
+    assert len(shares.rows) == 4
+    assert [row[0] for row in matrix.rows] == list(WORDS)
+    assert [column.removeprefix("on ") for column in matrix.columns[1:]] == [*WORDS, OTHER]
+    for (edited, on), effects in study.off_target.items():
+        cell = matrix.rows[list(WORDS).index(edited)][1 + [*WORDS, OTHER].index(on)]
+        assert cell.value == pytest.approx(float(effects.logit[1].mean()), rel=1e-5, abs=1e-7)
+    assert len(specific.columns) == 8
+    assert "' First'" in words.rows[0][1]
+    assert {chart.name for chart in findings.charts} == {
+        "histogram_pause", "histogram_turn", "by_share_pause", "by_share_turn", "off_target",
+    }  # fmt: skip
+    assert all(isinstance(chart.figure, matplotlib.figure.Figure) for chart in findings.charts)
+    assert findings.facts["words"] == "all occurrences"
+
+
+def test_one_category_and_two_targets_have_a_page_too(config, subject, tmp_path):
+    lexicon = tmp_path / "one.json"
+    lexicon.write_text(json.dumps({"turn": WORDS["turn"]}))
+    least = replace(config, lexicon=lexicon, targets=2, tokens=2048)
+    findings = ablation_findings(least, subject, measure_ablation(least, subject))
+    assert [row[0] for row in findings.tables[0].rows] == ["turn"]
+    assert findings.headline[0].n == 2
+
+
+def test_the_papers_baseline_is_the_reconstruction(config, subject):
+    paper = replace(config, paper=True, tokens=2048, targets=10)
+    study = measure_ablation(paper, subject)
+    (each, _) = study.categories
+    firing = study.counts.counts["token"][0]
+    assert each.latents[0.3] == sorted(each.latents[0.3], key=lambda k: -firing[k])
+    arm = torch.tensor(each.latents[0.3])
+    settings = paper.settings()
+    expected = ablation_effects(subject.pair, subject.crosscoder, each.targets, [arm], settings.method)
+    torch.testing.assert_close(each.effects[0.3, "chosen"].logit, expected.logit[0], rtol=1e-3, atol=1e-5)
+
+
+def test_the_site_of_a_crosscoder_of_several_layers(config, subject, organism_folders):
+    pair = ModelPair.from_pretrained(
+        base=organism_folders[0], distilled=organism_folders[1], layers=[1, 2], device_map="cpu"
+    )
+    shape = replace(subject.crosscoder.config, layers=(1, 2))
+    crosscoder = Crosscoder(shape)
+    generator = torch.Generator().manual_seed(1)
+    for name in ("W_enc", "W_dec"):
+        getattr(crosscoder, name).copy_(torch.randn(crosscoder.W_enc.shape, generator=generator))
+    several = replace(subject, pair=pair, crosscoder=crosscoder)
+    config = replace(config, tokens=2048, targets=5)
+    first, second = (measure_ablation(config, replace(several, named_layer=layer)) for layer in (1, 2))
+    assert first.categories[0].latents == second.categories[0].latents
+    chosen = [study.categories[0].effects[0.3, "chosen"].logit for study in (first, second)]
+    assert (chosen[0] - chosen[1]).abs().min() > 0

@@ -1,0 +1,150 @@
+"""Costs of ways of running: what each changes, and the README's tables."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from toolkit.experiments.costs.measure import GIGA, Mode, RunCostsConfig, choose_rate, modes, modes_table
+from toolkit.models.places.here import size_in_bytes
+from toolkit.models.places.one_at_a_time import BLOCK_TOKENS
+from toolkit.reports.findings import Table
+from toolkit.reports.formatting import number
+from toolkit.training.costs import PlannedRun, gradient_bytes, trainer_bytes
+
+README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+
+
+def found(run: PlannedRun, **changes: int) -> dict[str, Mode]:
+    settings = {"max_memory": 2 * 10**9, "sweep": 4} | changes
+    return {mode.name: mode for mode in modes(run, **settings)}
+
+
+@pytest.fixture(scope="module")
+def run() -> PlannedRun:
+    """The paper's run on the pair of 7B."""
+    return RunCostsConfig(pair="qwen-7b").planned_run()
+
+
+def test_modes_to_the_site_hold_less_in_memory_and_all_on_the_disk(run: PlannedRun):
+    ways = found(run)
+    whole, deep = ways["whole models"], ways["models to the site"]
+    assert deep.resident < whole.resident == deep.stored == whole.stored
+    assert ways["--sequential"].resident == deep.resident / 2
+    assert ways["--sequential"].moved == -(-400_000_000 // BLOCK_TOKENS) * deep.resident
+
+
+def test_offloading_reads_at_every_pass_what_memory_does_not_hold(run: PlannedRun):
+    deep = found(run)["models to the site"].resident
+    tight, roomy = (found(run, max_memory=limit * 10**9)[f"--max-memory {limit}GB"] for limit in (2, 100))
+    assert tight.resident == 4 * 10**9
+    assert tight.moved == tight.resident + run.passes * (deep - tight.resident)
+    assert (roomy.resident, roomy.moved) == (deep, deep)
+
+
+def test_a_server_or_a_cache_reads_models_instead(run: PlannedRun):
+    ways = found(run)
+    for name in ("--remote, bf16", "--remote, int8", "cached, bf16", "cached, int8"):
+        assert (ways[name].harvests, ways[name].resident) == (0, 0)
+    assert ways["cached, bf16"].stored == 400_000_000 * 2 * 3584 * 2
+    assert ways["caching, int8"].stored - ways["whole models"].stored == 400_000_000 * 2 * (3584 + 4)
+
+
+def test_a_sweep_reads_once(run: PlannedRun):
+    table = modes_table(run, modes(run, max_memory=1, sweep=3), choose_rate(RunCostsConfig(tflops=1.0)))
+    rows = {row[0]: row for row in table.rows}
+    whole, sweep, apart = (rows[name] for name in ("whole models", "sweep of 3", "3 runs apart"))
+    assert (sweep[1], sweep[2]) == (whole[1], 3 * whole[2])
+    assert (apart[1], apart[2]) == (3 * whole[1], 3 * whole[2])
+    assert apart[3] == pytest.approx(3 * whole[3])
+
+
+def test_an_assumed_rate_gives_hours_and_is_called_so(run: PlannedRun):
+    rate = choose_rate(RunCostsConfig(tflops=2.0))
+    assert rate.hours(36 * 10**14, 72 * 10**14) == pytest.approx(1.5)
+    assert rate.origin == "assumed: 2 TFLOP/s"
+    table = modes_table(run, modes(run, max_memory=1, sweep=1), rate)
+    assert "one device, assumed: 2 TFLOP/s" in table.note
+
+
+def test_without_an_assumption_the_rate_is_measured():
+    rate = choose_rate(RunCostsConfig(precision="fp32"))
+    assert rate.harvest == rate.training > 1e9
+    assert re.match(r"measured on .+ in matrix products: fp32 [\d.]+ TFLOP/s$", rate.origin)
+
+
+def markdown(columns: list[str], rows: list[list[str]]) -> str:
+    """A table as the README writes it."""
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def sizes_table() -> str:
+    """What the paper's run takes on each pair, whatever the mode."""
+    pairs = {"1.5B": "qwen-1.5b", "7B": "qwen-7b", "14B": "qwen-14b"}
+    columns: list[list[str]] = []
+    for pair in pairs.values():
+        config = RunCostsConfig(pair=pair, tflops=400.0)
+        run, dense = config.planned_run(), RunCostsConfig(pair=pair, sparsity="l1").planned_run()
+        rate = choose_rate(config)
+        hours = [rate.hours(run.harvest_flops, each.training_flops) for each in (run, dense)]
+        trainer = trainer_bytes(run.training, run.width, 2) + gradient_bytes(run.training, run.width)
+        weights = [sum(run.resident_bytes(depth)) / GIGA for depth in (None, run.depth)]
+        columns.append(
+            [
+                number(run.harvest_flops / 1e18),
+                " / ".join(number(each.training_flops / 1e18) for each in (run, dense)),
+                " / ".join(map(number, hours)),
+                " / ".join(map(number, weights)),
+                number(trainer / GIGA),
+                number(run.checkpoint_bytes / GIGA),
+                " / ".join(number(run.stored_bytes(kind) / 1e12) for kind in ("bf16", "int8")),
+            ]
+        )
+    names = [
+        "reading both models, EFLOP",
+        "training, BatchTopK / L1, EFLOP",
+        "GPU-hours (assumed rate), BatchTopK / L1",
+        "weights, whole / to the site, GB",
+        "trainer's state and gradients, GB",
+        "one checkpoint, GB",
+        "all activations, bf16 / int8, TB",
+    ]
+    return markdown(["", *pairs], [[name, *cells] for name, *cells in zip(names, *columns, strict=True)])
+
+
+def modes_of_7b() -> str:
+    """How each mode changes the paper's run on the pair of 7B."""
+    config = RunCostsConfig(pair="qwen-7b", tflops=400.0)
+    run = config.planned_run()
+    ways = modes(run, max_memory=size_in_bytes(config.max_memory), sweep=config.sweep)
+    table: Table = modes_table(run, ways, choose_rate(config))
+    rows = [[str(row[0]), *(number(cell) for cell in row[1:])] for row in table.rows]
+    return markdown([f"7B, {table.columns[0]}", *table.columns[1:]], rows)
+
+
+def test_the_readme_tells_these_costs():
+    section = README.split("## Costs\n")[1].split("\n## ")[0]
+    assert sizes_table() in section
+    assert modes_of_7b() in section
+    assert len(section.splitlines()) <= 40
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"tflops": 0.0}, "--tflops 0.0: must be above 0"),
+        ({"row_length": 0}, "--row-length 0: must be at least 1"),
+        ({"max_memory": "much"}, "max_memory 'much' is no size"),
+        ({"pair": "qwen"}, "no pair is called 'qwen'"),
+        ({"layers": (28,)}, "layer 28 is out of range"),
+        ({"k": 0}, "--k 0: must be at least 1"),
+    ],
+)
+def test_bad_settings_are_refused(settings: dict, message: str):
+    def plan() -> tuple[PlannedRun, int]:
+        config = RunCostsConfig(**({"pair": "qwen-7b"} | settings))
+        return config.planned_run(), size_in_bytes(config.max_memory)
+
+    with pytest.raises(ValueError, match=re.escape(message)):
+        plan()

@@ -1,0 +1,69 @@
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.experiments.crosscoder.measure import Evaluation, evaluate_crosscoder, stream_names
+from toolkit.harvest.documents import Corpus
+from toolkit.models.pair import ModelPair
+from toolkit.settings.crosscoder_run import RunConfig
+from toolkit.training.streams import open_activations
+from toolkit.training.training_run import TrainingRun
+
+
+@pytest.fixture
+def crosscoder(open_run: Callable[..., TrainingRun], config: RunConfig, pair: ModelPair) -> Crosscoder:
+    with open_run(config, pair) as run:
+        list(run.steps())
+    return run.trainer.crosscoder()
+
+
+@pytest.fixture
+def evaluation(config: RunConfig, pair: ModelPair, corpus: Corpus, crosscoder: Crosscoder) -> Evaluation:
+    return evaluate_crosscoder(dataclasses.replace(config, held_out_tokens=1000), pair, corpus, crosscoder)
+
+
+def test_figures_are_those_of_the_first_held_out_tokens(
+    config: RunConfig, pair: ModelPair, corpus: Corpus, crosscoder: Crosscoder, evaluation: Evaluation
+) -> None:
+    metrics = evaluation.metrics(pair)
+    x = torch.cat(list(open_activations(config, pair, corpus.held_out)))[:1000]
+    codes = crosscoder.encode(x)
+    error = (x - crosscoder.decode(codes)).square().sum(dim=(0, 2)) / (x - x.mean(dim=0)).square().sum(dim=(0, 2))
+    assert [metrics["fve_base"], metrics["fve_distilled"]] == pytest.approx((1 - error).tolist(), abs=1e-4)
+    assert metrics["held_out_tokens"] == 1000
+    assert metrics["l0"] == pytest.approx(float((codes > 0).sum(dim=1).float().mean()), rel=1e-5)
+    alive = (codes > 0).any(dim=0)
+    assert torch.equal(alive, evaluation.alive)
+    assert metrics["dead_share"] == pytest.approx(1 - float(alive.float().mean()))
+    norms = crosscoder.W_dec.norm(p=1, dim=2)
+    share = norms[:, 1] / norms.sum(dim=1)
+    assert metrics["mean_nrn"] == pytest.approx(float(share[alive].mean()), abs=1e-5)
+    low, high = metrics["mean_nrn_interval"]
+    assert low <= metrics["mean_nrn"] <= high
+    mass = codes.sum(dim=0)
+    assert metrics["mean_nrn_activation_weighted"] == pytest.approx(float((share * mass).sum() / mass.sum()), abs=1e-5)
+    assert evaluation.behaviours is None, "only the organism's text has known behaviours"
+
+
+def test_splices_of_both_models_are_measured(pair: ModelPair, evaluation: Evaluation) -> None:
+    assert [(splice.model, splice.layer) for splice in evaluation.splices] == [("base", 1), ("distilled", 1)]
+    for splice in evaluation.splices:
+        assert 0 < splice.kl < splice.kl_mean
+    assert evaluation.metrics(pair)["kl_spliced_base"] == evaluation.splices[0].kl
+
+
+def test_streams_have_the_layers_in_their_names(pair: ModelPair) -> None:
+    assert stream_names(pair) == ("base", "distilled")
+    several = dataclasses.replace(pair, layers=(1, 2))
+    assert stream_names(several) == ("base_layer1", "base_layer2", "distilled_layer1", "distilled_layer2")
+
+
+def test_a_dead_crosscoder_is_refused(
+    config: RunConfig, pair: ModelPair, corpus: Corpus, crosscoder: Crosscoder
+) -> None:
+    crosscoder.threshold.fill_(float("inf"))
+    with pytest.raises(ValueError, match=r"0 of 64 latents fired .* lower --sparsity-coefficient"):
+        evaluate_crosscoder(config, pair, corpus, crosscoder)

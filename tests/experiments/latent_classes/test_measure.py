@@ -1,0 +1,182 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from toolkit.dictionaries.configs import CrosscoderConfig
+from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.dictionaries.latent_scaling import LatentScaling
+from toolkit.experiments.latent_classes.measure import LatentClassesConfig, LatentClassesResult, measure_latent_classes
+from toolkit.experiments.latent_classes.page import latent_classes_findings
+from toolkit.experiments.run import Subject
+from toolkit.geometry.decoder_norms import nrn
+from toolkit.geometry.proportions import wilson
+from toolkit.reports.findings import Estimate, Findings, Table
+from toolkit.reports.findings_page import write_results
+from toolkit.training.streams import open_mask, open_tokens
+
+N_LATENTS, TOKENS = 48, 1500
+DEAD = 7
+
+
+@pytest.fixture(scope="module")
+def config(organism_folders, text_file, tmp_path_factory) -> LatentClassesConfig:
+    """A random crosscoder of two random models, with norms from one side to the other, and latent 7 dead."""
+    generator = torch.Generator().manual_seed(0)
+    shape = CrosscoderConfig(
+        d_model=16, models=("base", "distilled"), layers=(1,), n_latents=N_LATENTS, sparsity="topk", k=6,
+        sources=organism_folders, scale=(0.5, 0.25),
+    )  # fmt: skip
+    crosscoder = Crosscoder(shape)
+    for tensor in (crosscoder.W_enc, crosscoder.W_dec, crosscoder.b_dec):
+        tensor.copy_(torch.randn(tensor.shape, generator=generator))
+    share = torch.linspace(0.01, 0.99, N_LATENTS)
+    crosscoder.W_dec *= torch.stack([1 - share, share], dim=1)[:, :, None]
+    crosscoder.b_enc[DEAD] = -1e6
+    folder = tmp_path_factory.mktemp("run")
+    crosscoder.save_pretrained(folder)
+    return LatentClassesConfig(run=folder, data=str(text_file), tokens=TOKENS, listed=3, device_map="cpu")
+
+
+@pytest.fixture(scope="module")
+def subject(config) -> Subject:
+    return Subject.open(config)
+
+
+@pytest.fixture(scope="module")
+def result(config, subject) -> LatentClassesResult:
+    return measure_latent_classes(config, subject)
+
+
+@pytest.fixture(scope="module")
+def findings(config, subject, result) -> Findings:
+    return latent_classes_findings(config, subject, result)
+
+
+@pytest.fixture(scope="module")
+def by_hand(subject, select) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and activations of the same tokens, read batch by batch."""
+    mask, ids, activations = open_mask(subject.config, subject.pair), [], []
+    for batch in open_tokens(subject.config, subject.pair, subject.corpus.held_out):
+        residual = subject.pair.residual(batch.input_ids, batch.attention_mask)
+        selected = select(mask, batch, residual)
+        ids.append(batch.input_ids[selected])
+        activations.append(residual[selected])
+        if sum(map(len, ids)) >= TOKENS:
+            break
+    return torch.cat(ids), torch.cat(activations)
+
+
+def table(findings: Findings, title: str) -> Table:
+    (found,) = [t for t in findings.tables if t.title.startswith(title)]
+    return found
+
+
+def test_one_pass_gives_what_separate_passes_give(subject, result, by_hand):
+    ids, x = by_hand
+    codes = subject.crosscoder.encode(x)
+    assert result.firing.tokens == len(ids) >= TOKENS
+    assert torch.equal(result.firing.fired, (codes > 0).sum(dim=0))
+    assert result.classes.alive.tolist() == [latent != DEAD and n > 0 for latent, n in enumerate(result.firing.fired)]
+    torch.testing.assert_close(result.classes.nrn, nrn(subject.crosscoder.W_dec))
+    sums = LatentScaling(subject.crosscoder)
+    sums.add(x, codes)
+    scaling = sums.ratios()
+    torch.testing.assert_close(result.scaling.nu_error, scaling.nu_error, rtol=1e-3, atol=1e-4, equal_nan=True)
+    torch.testing.assert_close(result.scaling.beta_reconstruction, scaling.beta_reconstruction, equal_nan=True)
+
+
+def test_the_listed_latents_are_the_ends_and_their_example_is_the_strongest_firing(subject, result, by_hand):
+    ids, x = by_hand
+    codes = subject.crosscoder.encode(x)
+    often = [k for k in range(N_LATENTS) if (codes[:, k] > 0).sum() >= 20]
+    assert result.base_only == sorted(often, key=lambda k: result.classes.nrn[k])[:3]
+    assert result.distilled_only == sorted(often, key=lambda k: -result.classes.nrn[k])[:3]
+    for latent in (*result.base_only, *result.distilled_only):
+        token = subject.pair.tokenizer.decode(ids[codes[:, latent].argmax()])
+        assert f"«{token}»".replace("\n", "⏎") in result.examples[latent][0]
+
+
+def test_the_tags_count_every_latent_once(findings, result):
+    rows = table(findings, "Tags").rows
+    assert [row[0] for row in rows] == ["base only", "shared", "distilled only", "between", "dead"]
+    assert sum(row[1] for row in rows) == sum(row[3] for row in rows) == N_LATENTS
+    tags = result.classes.nrn_tags()
+    for row in rows[:3]:
+        survive = [bool(s) for s, tag in zip(result.scaling.survives, tags, strict=True) if tag == row[0]]
+        assert row[2] == Estimate(*wilson(sum(survive), len(survive)))
+    assert sum(row[1] for row in table(findings, "Latent scaling along NRN").rows) == int(result.classes.alive.sum())
+
+
+def test_few_exclusive_latents_are_said_to_be_few(config, subject, result, findings):
+    assert "Only" not in table(findings, "Tags").note
+    W_dec = subject.crosscoder.W_dec.clone()
+    subject.crosscoder.W_dec[:] = torch.nn.functional.normalize(W_dec, dim=2)
+    try:
+        shared = measure_latent_classes(config, subject)
+    finally:
+        subject.crosscoder.W_dec.copy_(W_dec)
+    assert "Only 0 latents are exclusive by NRN" in table(latent_classes_findings(config, subject, shared), "Tags").note
+    assert shared.base_only == shared.distilled_only == []
+
+
+def test_results_are_strict_json_with_a_value_for_every_latent(findings, result, tmp_path):
+    write_results(tmp_path / "results.json", findings.results)
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert {len(values) for values in results["latents"].values()} == {N_LATENTS}
+    assert results["latents"]["nu_error"][DEAD] is None
+    assert results["latents"]["tag_nrn"][DEAD] == "dead"
+    assert results["survivors"]["nrn"]["dead"] == {"n": int((~result.classes.alive).sum()), "survive": 0}
+    assert "s_base / s_distilled = 2.000" in findings.facts["scales"]
+
+
+def test_the_facts_say_what_became_of_position_0(config, subject, result, findings):
+    assert findings.facts["tokens"].endswith("position 0 is left out")
+    kept = replace(subject, config=replace(subject.config, keep_position_0=True))
+    assert latent_classes_findings(config, kept, result).facts["tokens"].endswith("position 0 is kept")
+
+
+def test_the_category_table_names_the_largest_lift(findings, result):
+    rows = table(findings, "The latent with the largest lift").rows
+    assert [row[:2] for row in rows[:2]] == [["self-reflection", "on it"], ["self-reflection", "before"]]
+    often = result.firing.fired >= 20
+    for row in rows:
+        if row[3] is None:
+            continue
+        names = [category.name for category in result.firing.categories]
+        place = "token" if row[1] == "on it" else "predicting"
+        lifts = result.firing.lift(place)
+        index = names.index(row[0])
+        assert row[4] == pytest.approx(lifts[index, often].max().item())
+        assert row[5] == pytest.approx(max(lifts[i, int(row[3])].item() for i in range(len(names)) if i != index))
+
+
+@pytest.fixture
+def labels(text_file: Path, tmp_path: Path) -> Path:
+    """The first word of each text is labelled, and in one text the second as well."""
+    path = tmp_path / "labels.jsonl"
+    texts = [json.loads(line)["text"] for line in text_file.read_text().splitlines()[:30]]
+    records = [{"text": t, "spans": [{"start": 0, "end": len(t) // 3, "label": "start"}]} for t in texts]
+    records[4]["spans"].append({"start": len(texts[4]) // 2, "end": len(texts[4]), "label": "rare"})
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def test_labelled_documents_add_the_auroc_table(config, subject, labels):
+    values = {name: getattr(config, name) for name in ("run", "data", "device_map")}
+    with_labels = LatentClassesConfig(**values, tokens=200, labels=labels)
+    found = latent_classes_findings(with_labels, subject, measure_latent_classes(with_labels, subject))
+    added = table(found, "The latent that best finds each label")
+    assert [row[0] for row in added.rows] == ["start"]
+    assert added.rows[0][2].low < added.rows[0][2].value < added.rows[0][2].high
+    assert added.note.startswith("30 documents;")
+    assert "Too rare to be in both halves: rare." in added.note
+    assert found.results["behaviours"][0]["behaviour"] == "start"
+
+
+@pytest.mark.parametrize("name", ["tokens", "listed", "examples"])
+def test_counts_below_one_are_refused(name):
+    with pytest.raises(ValueError, match=f"--{name} 0: must be at least 1"):
+        LatentClassesConfig(**{name: 0})

@@ -1,0 +1,85 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolkit.experiments.steering.measure import (
+    SteeringConfig,
+    check_prompts,
+    hesitation,
+    measure_steering,
+    open_questions,
+)
+from toolkit.experiments.steering.page import steering_findings
+from toolkit.interventions.answers import Question
+from toolkit.latents.categories import categories, load_lexicon
+
+
+def test_prompts_that_the_base_model_reads_as_other_ids_are_refused(tiny_pair):
+    pair = replace(tiny_pair, clashing_ids={7: ("w7", "w8")})
+    asked = [Question(question=text, answer=None) for text in ("w1 w2", "w7 w1")]
+    check_prompts(pair, asked[:1])
+    check_prompts(tiny_pair, asked)
+    with pytest.raises(ValueError, match=r"mean different things to the two models: 7 \(base 'w7', distilled 'w8'\)"):
+        check_prompts(pair, asked)
+
+
+def ask(path: Path, n: int, **changes: Any) -> SteeringConfig:
+    """Settings for a file of `n` questions, with little of everything."""
+    path.write_text("".join(json.dumps({"question": f"{i}+{i}?", "answer": str(2 * i)}) + "\n" for i in range(n)))
+    asked: dict[str, Any] = {"questions": path, "development": 2, "test": 5, "tokens": 500, "new_tokens": 4}
+    return SteeringConfig(**asked | changes)
+
+
+def test_questions_are_the_first_to_pick_on_and_the_next_to_test_on(subject, tmp_path):
+    development, test = open_questions(ask(tmp_path / "q", 9, test=4), subject)
+    assert [each.answer for each in development] == ["0", "2"]
+    assert [each.answer for each in test] == ["4", "6", "8", "10"]
+    _, test = open_questions(ask(tmp_path / "q", 4), subject)
+    assert len(test) == 2  # of the five asked for
+
+
+def test_too_few_questions_are_refused(subject, tmp_path):
+    with pytest.raises(ValueError, match="holds 3 questions, and --development 2 leaves 1 to test on, where two"):
+        open_questions(ask(tmp_path / "q", 3), subject)
+
+
+@pytest.mark.parametrize("name", ["development", "test"])
+def test_one_question_makes_no_interval(name):
+    with pytest.raises(ValueError, match=f"--{name} 1: must be at least 2"):
+        SteeringConfig(**{name: 1})
+
+
+def test_a_dead_latent_and_an_unknown_category_are_refused(subject, tmp_path):
+    with pytest.raises(ValueError, match=r"5 fired on none of \d+ held-out tokens, dead or rare"):
+        measure_steering(ask(tmp_path / "q", 4, latents=(1, 5)), subject)
+    with pytest.raises(ValueError, match=r"no category is called 'doubt': choose from self-reflection, "):
+        measure_steering(ask(tmp_path / "q", 4, category="doubt"), subject)
+
+
+def test_a_category_without_candidates_is_left_out_and_the_others_go_on(subject, tmp_path):
+    lexicon = tmp_path / "words.json"
+    lexicon.write_text('{"sums": ["is", "first", "next", "plus"], "odd": ["antidisestablishment"]}')
+    config = ask(tmp_path / "q", 9, lexicon=lexicon, candidates=1, tokens=2000)
+    study = measure_steering(config, subject, {"odd": "longer", "sums": "longer"})
+    assert list(study.groups) == ["sums"]
+    assert "give other words with --lexicon" in study.left_out["odd"]
+    assert steering_findings(config, subject, study).tables[-1].rows == [["odd", study.left_out["odd"]]]
+    with pytest.raises(ValueError, match=r"category 'odd': none of .* is a single token"):
+        measure_steering(config, subject, {"odd": "longer"})
+
+
+def test_strengths_are_in_order():
+    assert SteeringConfig(strengths=(0.2, -0.1, 0.1)).settings().strengths == (-0.1, 0.1, 0.2)
+    assert SteeringConfig(strengths=(0.2, -0.1, 0.1), suppress=True).settings().strengths == (-0.2, -0.1)
+
+
+def test_a_lexicon_without_self_reflection_counts_the_shipped_words_as_hesitation(subject):
+    tokenizer = subject.pair.tokenizer
+    (shipped, *_) = categories(tokenizer, load_lexicon())
+    sums = categories(tokenizer, {"sums": ("first",)})
+    assert hesitation(subject, sums) == shipped
+    own = categories(tokenizer, {"sums": ("first",), "self-reflection": ("is",)})
+    assert hesitation(subject, own) == own[1]

@@ -1,0 +1,222 @@
+"""A crosscoder opens with the models and text of its run, or with none that do not fit."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from toolkit.artifacts import sha256
+from toolkit.dictionaries.configs import CrosscoderConfig
+from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.experiments.run import FindingsConfig, ModelsConfig, Subject, check_alive, models_origin, open_models
+from toolkit.latents.firing import FiringCounts
+from toolkit.models.pair import ModelPair
+from toolkit.models.places.one_at_a_time import SeatedModel
+from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
+from toolkit.training.streams import open_activations
+
+Save = Callable[..., Path]
+
+
+@pytest.fixture
+def save(organism_folders: tuple[str, str], tmp_path: Path) -> Save:
+    """Save a random crosscoder of the tiny models, perhaps with the settings of its run."""
+
+    def write(run: RunConfig | None = None, **changes: object) -> Path:
+        config = CrosscoderConfig(
+            d_model=16, models=("base", "distilled"), layers=(2,), n_latents=8, sparsity="l1", k=1,
+            sources=organism_folders,
+        )  # fmt: skip
+        crosscoder = Crosscoder(replace(config, **changes))
+        crosscoder.W_dec.copy_(torch.randn(crosscoder.W_dec.shape, generator=torch.Generator().manual_seed(0)))
+        folder = tmp_path / "run"
+        crosscoder.save_pretrained(folder)
+        if run is not None:
+            path = folder / "config.json"
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"run": run.settings()}))
+        return folder
+
+    return write
+
+
+def wanted(folder: Path, **changes: object) -> FindingsConfig:
+    return FindingsConfig(run=folder, device_map="cpu", **changes)
+
+
+def test_a_run_brings_its_models_text_and_settings(save: Save, config: RunConfig, organism_folders, text_file: Path):
+    folder = save(config)
+    subject = Subject.open(wanted(folder))
+    assert subject.config.settings() == replace(config, device_map="cpu").settings()
+    assert subject.pair.sources == organism_folders
+    assert subject.pair.layers == (2,)  # the crosscoder's, whatever the pair's default is
+    torch.testing.assert_close(subject.crosscoder.W_dec, Crosscoder.from_pretrained(folder).W_dec)
+    first = json.loads(text_file.read_text().splitlines()[0])["text"]
+    assert next(iter(subject.corpus.held_out))["text"] == first
+    facts = subject.facts()
+    assert facts["models"] == " → ".join(organism_folders)
+    assert facts["site"] == "input of layer 2 of 3, d_model 16"
+    assert facts["crosscoder"] == "8 latents, l1"
+    assert facts["text"] == f"{text_file}, held out"
+    draws = [torch.rand(3, generator=subject.generator(7)) for _ in range(2)]
+    assert torch.equal(*draws)
+
+
+def test_what_the_user_names_comes_first(save: Save, config: RunConfig, organism_folders, tmp_path: Path):
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"body": "Other text."}\n')
+    folder = save(config)
+    subject = Subject.open(wanted(folder, data=str(other), text_field="body"))
+    assert next(iter(subject.corpus.held_out))["text"] == "Other text."
+    assert (subject.config.data, subject.config.text_field) == (str(other), "body")
+    assert subject.config.row_length == config.row_length
+    assert subject.facts()["text"] == f"{other}, read whole"
+    how = {"dtype": "bfloat16", "sequential": True, "distilled_device": "cpu"}
+    named = Subject.open(wanted(folder, base=organism_folders[0], distilled=organism_folders[1], **how))
+    assert named.pair.distilled.model._module.dtype == torch.bfloat16
+    assert isinstance(named.pair.distilled, SeatedModel)
+    assert named.config.distilled_device == "cpu"
+
+
+def test_a_crosscoder_without_a_run_names_its_models(save: Save, text_file: Path, organism_folders):
+    subject = Subject.open(wanted(save(), data=str(text_file)))
+    assert subject.pair.sources == organism_folders
+    assert subject.config.row_length == 512 < PAPER_DEFAULTS.row_length  # the models' context
+    with pytest.raises(ValueError, match=r"run does not say which models .* give --pair, or --base and --distilled"):
+        Subject.open(wanted(save(sources=()), data=str(text_file)))
+
+
+def test_the_shipped_crosscoder_is_the_default():
+    subject = Subject.open(FindingsConfig(device_map="cpu"))
+    assert subject.pair.origins == ("artifacts/organism/base", "artifacts/organism/distilled")
+    assert subject.config.row_length == EMBEDDED_DEFAULTS.row_length
+    assert subject.facts()["models"] == "artifacts/organism/base → artifacts/organism/distilled"
+    assert subject.config.data == "organism"
+
+
+def test_models_that_it_was_not_trained_on_are_refused_and_both_named(
+    save: Save, config: RunConfig, save_organism_model, organism_folders
+):
+    def error(base: str, distilled: str, **changes: object) -> str:
+        with pytest.raises(ValueError) as caught:  # noqa: PT011 - what it says is checked below
+            Subject.open(wanted(save(config, **changes), base=base, distilled=distilled))
+        return str(caught.value)
+
+    wide = [save_organism_model(seed=seed, hidden_size=24) for seed in (1, 2)]
+    said = error(*wide)
+    assert "width 16" in said
+    assert "width 24" in said
+    assert all(source in said for source in wide)
+    other = save_organism_model(seed=3)
+    said = error(organism_folders[0], other)
+    assert all(source in said for source in (*organism_folders, other))
+    assert "--other-models" in said
+    assert "layer 7 is out of range" in error(*organism_folders, layers=(7,))
+    opened = Subject.open(wanted(save(config), base=organism_folders[0], distilled=other, other_models=True))
+    assert opened.pair.sources == (organism_folders[0], other)
+
+
+def test_a_checkpoint_that_does_not_say_its_layer(save: Save, config: RunConfig):
+    with pytest.raises(ValueError, match=r"do not say which layer it reads.*layers=\[…\]"):
+        Subject.open(wanted(save(config, layers=(-1,))))
+
+
+def test_a_run_section_of_another_kind_is_refused(save: Save, config: RunConfig):
+    folder = save(config)
+    path = folder / "config.json"
+    content = json.loads(path.read_text())
+    for run in ({**content["run"], "colour": "red"}, {"seed": 0}):
+        path.write_text(json.dumps(content | {"run": run}))
+        with pytest.raises(ValueError, match=r'config\.json: its "run" section is not that of a run'):
+            Subject.open(wanted(folder))
+
+
+def test_models_alone(organism_folders):
+    named = open_models(ModelsConfig(base=organism_folders[0], distilled=organism_folders[1], device_map="cpu"))
+    assert named.sources == organism_folders
+    with pytest.raises(ValueError, match="give the name of a pair, or both"):
+        open_models(ModelsConfig(base=organism_folders[0]))
+    assert open_models(ModelsConfig(device_map="cpu")).origins[0] == "artifacts/organism/base"
+
+
+def test_findings_name_what_they_came_from(pair: ModelPair):
+    origin = models_origin(ModelsConfig(seed=3), pair, {"source": "x"})
+    assert origin["seed"] == 3
+    assert origin["data"] == {"source": "x"}
+    assert origin["sha256"] == pair.files()
+    assert origin["models"] == pair.fingerprints()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked(FindingsConfig):
+    """Settings that name a file."""
+
+    lexicon: Path | None = None
+
+
+def test_every_file_that_is_read_is_named_with_its_hash(pair: ModelPair, tmp_path: Path):
+    def files(**changes: Path) -> dict[str, str]:
+        hashes = models_origin(Asked(**changes), pair, {}, {"a control": "its hash"})["sha256"]
+        return {name: value for name, value in hashes.items() if name not in pair.files()}
+
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    weights, other, lexicon = folder / "ae.pt", folder / "optimizer.safetensors", tmp_path / "words.json"
+    for path in (weights, other, lexicon):
+        path.write_text(path.name)
+    control = {"a control": "its hash"}
+    assert files(run=folder) == files(run=weights) == control | {str(weights): sha256(weights)}
+    assert files(run=Path("owner/name")) == control | {"owner/name": "hub repository"}
+    named = files(run=weights, lexicon=lexicon)
+    assert named == control | {str(weights): sha256(weights), str(lexicon): sha256(lexicon)}
+    shipped = "artifacts/crosscoder/crosscoder.safetensors"
+    assert files().keys() == {shipped, "a control"}
+
+
+def test_of_several_layers_one_is_named(save: Save, config: RunConfig):
+    assert Subject.open(wanted(save(config))).layer == 2
+    folder = save(config, layers=(1, 2))
+    with pytest.raises(ValueError, match=r"reads layers \(1, 2\): name the one to edit with --layer"):
+        _ = Subject.open(wanted(folder)).layer
+    with pytest.raises(ValueError, match=r"--layer 3: the crosscoder reads layers \(1, 2\)"):
+        Subject.open(wanted(folder, layer=3))
+    assert Subject.open(wanted(folder, layer=2)).layer == 2
+
+
+def test_text_that_is_named_is_read_whole_but_for_the_run_s_own(
+    save: Save, config: RunConfig, text_file: Path, tmp_path: Path
+):
+    folder, lines = save(config), text_file.read_text().splitlines()
+    same = tmp_path / "link.jsonl"
+    same.symlink_to(text_file)
+    copy = tmp_path / "copy.jsonl"
+    copy.write_text("\n".join([*lines, '{"text": null}', "{"]))
+    for data, read in ((text_file, lines[::20]), (same, lines[::20]), (copy, lines)):
+        subject = Subject.open(wanted(folder, data=str(data)))
+        texts = [json.dumps({"text": record["text"]}) for record in subject.corpus.held_out if not record["left_out"]]
+        assert [json.loads(text) for text in texts] == [json.loads(line) for line in read]
+    assert subject.facts()["text"] == f"{copy}, read whole"
+    assert "documents" not in subject.facts()
+    list(subject.coded(10**6))
+    assert subject.facts()["documents"].endswith("left out 1 malformed, 1 no text")
+
+
+def test_held_out_text_comes_coded(save: Save, config: RunConfig):
+    subject = Subject.open(wanted(save(config)))
+    batches = list(subject.coded(600))
+    activations = torch.cat([batch.activations for batch in batches])
+    assert len(activations) - len(batches[-1].activations) < 600 <= len(activations)
+    read = torch.cat(list(open_activations(subject.config, subject.pair, subject.corpus.held_out)))
+    torch.testing.assert_close(activations, read[: len(activations)])
+    torch.testing.assert_close(batches[0].codes, subject.crosscoder.encode(batches[0].activations))
+    assert max(batch.input_ids.numel() for batch in subject.coded(200, batch_tokens=64)) <= 64
+
+
+def test_named_latents_must_fire():
+    counts = FiringCounts([], 3)
+    counts.tokens, counts.fired = 40, torch.tensor([3, 0, 1])
+    check_alive(counts, (0, 2))
+    with pytest.raises(ValueError, match="1 fired on none of 40 held-out tokens"):
+        check_alive(counts, (0, 1))

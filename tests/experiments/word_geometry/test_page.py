@@ -1,0 +1,111 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from toolkit.experiments.reproduction.published import load_published
+from toolkit.experiments.word_geometry.measure import WordGeometry, WordGeometryConfig, measure_word_geometry
+from toolkit.experiments.word_geometry.page import word_geometry_findings
+from toolkit.geometry.bootstrap import interval
+from toolkit.models.pair import ModelPair
+from toolkit.reports.findings import Estimate, Findings, Table
+from toolkit.reports.findings_page import write_results
+
+
+@pytest.fixture(scope="module")
+def config(organism_folders: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> WordGeometryConfig:
+    words = tmp_path_factory.mktemp("words")
+    pairs = [
+        "dog,dogs",
+        "cat,cats",
+        "house,houses",
+        "tree,trees",
+        "book,books",
+        "horse,horses",
+        "bird,birds",
+        "key,keys",
+    ]
+    (words / "singular-plural.csv").write_text("\n".join(pairs))
+    (words / "few.csv").write_text("dog,cat")
+    return WordGeometryConfig(words=(str(words),), control=organism_folders[0], pair="qwen-1.5b", seed=3)
+
+
+@pytest.fixture(scope="module")
+def found(config: WordGeometryConfig, pair: ModelPair) -> WordGeometry:
+    return measure_word_geometry(config, pair)
+
+
+@pytest.fixture(scope="module")
+def findings(config: WordGeometryConfig, pair: ModelPair, found: WordGeometry) -> Findings:
+    return word_geometry_findings(config, pair, found)
+
+
+def table(findings: Findings, title: str) -> Table:
+    (matching,) = (table for table in findings.tables if title in table.title)
+    return matching
+
+
+def test_the_gap_table_has_intervals_of_the_gap_and_its_change(findings: Findings, found: WordGeometry):
+    gaps = table(findings, "Gap")
+    assert gaps.columns == ("class", "base", "distilled", "distilled − base", "distilled − control")
+    (row,) = gaps.rows
+    base, distilled, _ = (geometry.by_dims[20] for geometry in found.classes["singular-plural"].values())
+    assert row[1] == Estimate(base.shuffled - base.loss, *interval(base.resampled_shuffled - base.resampled))
+    change = distilled.resampled_gaps - base.resampled_gaps
+    assert row[3] == Estimate(distilled.gap - base.gap, *interval(change))
+    assert row[3] == row[4]  # this control is the base model
+
+
+def test_the_headline_counts_intervals_beyond_zero(config, pair, found: WordGeometry):
+    models = found.classes["singular-plural"]
+    wider = {
+        dims: replace(loss, loss=loss.loss - 1, resampled=loss.resampled - 1)
+        for dims, loss in models["distilled"].by_dims.items()
+    }
+    distilled = replace(models["distilled"], by_dims=wider)
+    changed = replace(found, classes={"singular-plural": {**models, "distilled": distilled}})
+    counts = {each.name: each.value for each in word_geometry_findings(config, pair, changed).headline}
+    assert counts["share a step, distilled"] == 1
+    assert (counts["wider gap than base"], counts["narrower gap than base"]) == (1, 0)
+    swapped = {**models, "base": distilled}
+    changed = replace(found, classes={"singular-plural": swapped})
+    counts = {each.name: each.value for each in word_geometry_findings(config, pair, changed).headline}
+    assert (counts["wider gap than base"], counts["narrower gap than base"]) == (0, 1)
+
+
+def test_classes_left_out_are_listed(findings: Findings):
+    assert table(findings, "Word pairs").rows == [["few", 1, 1, "too few"], ["singular-plural", 8, 8, 28]]
+
+
+def test_published_losses_stand_beside_those_of_a_published_pair(config, pair, found: WordGeometry, findings: Findings):
+    (row,) = table(findings, "published").rows
+    theirs = load_published("parallelogram")["pairs"]["qwen-1.5b"]["singular-plural"]
+    assert row[4:] == [theirs["base"]["20"], theirs["distilled"]["20"], 496]
+    assert row[1] == found.classes["singular-plural"]["base"].by_dims[20].loss
+    others = word_geometry_findings(replace(config, pair=None), pair, found)
+    assert not any("published" in each.title for each in others.tables)
+
+
+def test_results_are_json(findings: Findings, found: WordGeometry, tmp_path: Path):
+    write_results(tmp_path / "results.json", findings.results)
+    results = json.loads((tmp_path / "results.json").read_text())
+    base = results["classes"]["singular-plural"]["models"]["base"]
+    assert base["dims"].keys() == {"2", "5", "10", "20"}
+    assert base["dims"]["2"]["mean"]["value"] == found.classes["singular-plural"]["base"].by_dims[2].loss
+    assert base["dims"]["2"]["n_quadruples"] == 28
+    assert len(base["quantiles"]) == 101
+    assert results["words"]["few"] == {"given": 1, "pairs": 1}
+
+
+def test_facts_say_how_words_were_read(config, pair, found: WordGeometry, findings: Findings):
+    assert findings.facts["before a word"] == repr(found.prefix)
+    paper = word_geometry_findings(config, pair, replace(found, prefix=None))
+    assert paper.facts["before a word"] == "nothing: the word is at position 0"
+
+
+def test_the_chart_shows_both_models(findings: Findings, tmp_path: Path):
+    (chart,) = findings.charts
+    chart.figure.savefig(tmp_path / "cdf.png")
+    labels = {line.get_label() for line in chart.figure.axes[0].lines}
+    assert {"base", "distilled", "shuffled pairs"} <= labels

@@ -1,0 +1,165 @@
+"""Settings of where models run reach the models, and change nothing that they say."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from toolkit.models import pair as pair_module
+from toolkit.models.files.loading import load_config
+from toolkit.models.places.ndif.remote import Remote
+from toolkit.models.places.one_at_a_time import SeatedModel
+from toolkit.settings.crosscoder_run import RunConfig
+from toolkit.settings.models import NOT_OF_THE_RESULT, ModelAccess, ModelsChoice
+from toolkit.training.training_run import TrainingRun
+
+pytestmark = pytest.mark.filterwarnings("ignore:base and distilled are the same weights")  # one model will do here
+
+
+@pytest.fixture
+def choice(organism_folders: tuple[str, str]) -> ModelsChoice:
+    return ModelsChoice(base=organism_folders[0], distilled=organism_folders[1], device_map="cpu")
+
+
+@pytest.fixture
+def small(choice: ModelsChoice) -> dict[str, Any]:
+    """A machine with room for the embedding of one model and the layer that is being run."""
+    embedding = 4 * 16 * load_config(choice.base).vocab_size
+    return {"sequential": True, "max_memory": f"{embedding / 1000 + 14}KB"}
+
+
+def test_every_setting_reaches_the_pair(choice: ModelsChoice, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings = {
+        "dtype": "bfloat16", "device_map": "cuda", "base_device": "cuda:0", "distilled_device": "cuda:1",
+        "max_memory": "3GB", "offload_folder": tmp_path, "sequential": True, "remote": True, "jobs": 7,
+        "wire": "int8", "deadline": 3.0,
+    }  # fmt: skip
+    asked: dict[str, Any] = {}
+    opened = choice.open_pair([1])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(pair_module.ModelPair, "from_pretrained", lambda *names, **how: asked.update(how) or opened)
+    assert replace(choice, **settings).open_pair([2, 3], depth=3) is opened
+    assert asked.pop("remote") == Remote(jobs=7, wire="int8", deadline=3.0)
+    assert asked == {
+        "base": choice.base, "distilled": choice.distilled, "layers": [2, 3], "depth": 3,
+        **{name: value for name, value in settings.items() if name not in ("remote", "jobs", "wire", "deadline")},
+        "tensor_parallel": False,
+    }  # fmt: skip
+    replace(choice, device_map="auto", tensor_parallel=True).open_pair([1])
+    assert asked["tensor_parallel"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"remote": True}, "tensor_parallel: about models on this machine, unused by those on NDIF"),
+        ({"max_memory": "3GB"}, "max_memory: about whole models, unused by those whose layers are split"),
+    ],
+)
+def test_what_cannot_go_with_split_layers_is_refused_before_anything(settings: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        ModelAccess(tensor_parallel=True, **settings)
+
+
+def test_a_pair_opened_for_a_small_machine(choice: ModelsChoice, small: dict[str, Any]) -> None:
+    whole = choice.open_pair([2])
+    pair = replace(choice, **small).open_pair([2], depth=2)
+    assert isinstance(pair.base, SeatedModel)
+    assert (pair.base.depth, pair.layers) == (2, (2,))
+    assert [name for name, w in pair.base.model._module.named_parameters() if w.device.type == "meta"]
+    assert torch.equal(pair.read("Wait, is that right?"), whole.read("Wait, is that right?"))
+
+
+def test_one_model_has_the_same_settings(choice: ModelsChoice, small: dict[str, Any]) -> None:
+    pair = choice.open_pair([1])
+    model = replace(choice, **small).open_model(choice.base, pair.tokenizer)
+    assert [name for name, w in model.model._module.named_parameters() if w.device.type == "meta"]
+    ids, mask = torch.tensor([[5, 6, 7]]), torch.ones(1, 3, dtype=torch.long)
+    assert torch.equal(model.logits(ids, mask), pair.base.logits(ids, mask))
+
+
+def test_on_ndif_no_weights_are_loaded(choice: ModelsChoice, ndif: object) -> None:
+    remote = replace(choice, remote=True, wire="fp32")
+    pair = remote.open_pair([1])
+    model = remote.open_model(choice.base, pair.tokenizer)
+    for each in (pair.base, pair.distilled, model):
+        assert {weight.device.type for weight in each.model._module.parameters()} == {"meta"}
+    prints = pair.fingerprints()
+    assert list(pair.files()) == [f"{choice.base}/config.json", f"{choice.distilled}/config.json"]
+    assert list(pair.files().values()) == list(prints.values())
+    assert all(value.startswith("remote, sha256 of the config") for value in prints.values())
+
+
+@pytest.mark.parametrize(
+    "local",
+    [
+        {"sequential": True, "max_memory": "2GB"},
+        {"offload_folder": Path("away")},
+        {"base_device": "cpu"},
+        {"distilled_device": "cpu"},
+        {"dtype": "float32"},
+    ],
+)
+def test_models_on_this_machine_and_on_ndif_do_not_go_together(choice: ModelsChoice, local: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=rf"{next(iter(local))}.*models on this machine, unused by those on NDIF"):
+        replace(choice, remote=True, **local).open_pair([1])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"jobs": 0}, "--jobs 0"),
+        ({"deadline": 0.0}, "--deadline 0.0"),
+        ({"max_memory": "2 apples"}, "max_memory '2 apples' is no size"),
+        ({"max_memory": "0GB"}, "max_memory '0GB' is no size above 0: give one such as 2GB"),
+        ({"device_map": "nowhere"}, "device 'nowhere' is none"),
+        ({"dtype": "int8"}, "dtype 'int8' is no floating-point type"),
+    ],
+)
+def test_values_out_of_range(settings: dict[str, Any], message: str) -> None:
+    for config in (ModelAccess, ModelsChoice, RunConfig):
+        with pytest.raises(ValueError, match=message):
+            config(**settings)
+
+
+def test_a_run_on_a_small_machine_ends_in_the_same_weights(
+    config: RunConfig,
+    open_run: Callable[..., TrainingRun],
+    small: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pair_module, "BLOCK_TOKENS", 8192)
+    states = []
+    for place in ({}, small):
+        here = replace(config, out=config.out / str(len(states)), device_map="cpu", **place)
+        with open_run(here, here.open_pair([2], depth=2)) as run:
+            assert list(run.steps())
+        states.append(run.trainer.state_dict())
+    ordinary, on_small = states
+    assert ordinary.keys() == on_small.keys()
+    assert all(torch.equal(on_small[name], tensor) for name, tensor in ordinary.items())
+
+
+@pytest.mark.parametrize("name", ["base_device", "distilled_device"])
+def test_each_models_own_device_is_checked(name: str) -> None:
+    with pytest.raises(ValueError, match="device 'nowhere' is none"):
+        ModelsChoice(**{name: "nowhere"})
+
+
+def test_what_is_loaded_after_training_is_checked_before(save_organism_model: Callable[..., str]) -> None:
+    folder = Path(save_organism_model(seed=5))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": False}))
+    choice = ModelsChoice(base=str(folder), distilled=str(folder), device_map="cpu")
+    assert choice.open_pair([1], depth=1).layers == (1,)
+    with pytest.raises(ValueError, match=r"lack 1 tensors, such as lm_head\.weight"):
+        choice.open_to_site([1])
+
+
+def test_where_models_run_is_no_part_of_a_result(config: RunConfig) -> None:
+    assert not set(NOT_OF_THE_RESULT) & set(config.settings())

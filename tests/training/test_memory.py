@@ -1,0 +1,90 @@
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from toolkit.dictionaries.collectives import Ranks
+from toolkit.models.pair import ModelPair
+from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
+from toolkit.training import memory
+from toolkit.training.memory import memory_parts, memory_there, require_memory
+from toolkit.training.training_run import TrainingRun
+
+
+def embedded(training: dict[str, int] | None = None, **run: int) -> RunConfig:
+    changed = dataclasses.replace(EMBEDDED_DEFAULTS.training, **training or {})
+    return dataclasses.replace(EMBEDDED_DEFAULTS, training=changed, **run)
+
+
+@pytest.fixture
+def gigabytes(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Give the machine so much memory."""
+
+    def give(size: float) -> None:
+        monkeypatch.setattr(memory, "memory_there", lambda config: (int(size * 1e9), "this machine"))
+
+    return give
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        (embedded({"n_latents": 100_000_000}), "--n-latents 100000000 takes 1,"),
+        (embedded({"batch_tokens": 10**8, "tokens": 10**9}, buffer_tokens=10**8), "--batch-tokens 100000000 takes"),
+        (embedded(buffer_tokens=10**12), "--buffer-tokens 1000000000000 takes"),
+        (embedded(forward_tokens=10**12), "--forward-tokens 1000000000000 takes"),
+    ],
+    ids=["n_latents", "batch_tokens", "buffer_tokens", "forward_tokens"],
+)
+def test_what_memory_cannot_hold_is_refused_with_its_size_the_limit_and_the_remedy(
+    config: RunConfig, named: str, gigabytes: Callable[[float], None]
+) -> None:
+    gigabytes(32)
+    with pytest.raises(ValueError, match=f"^{named}.*but this machine has 32.0 GB: lower {named.split()[0]}$"):
+        require_memory(config, [config.training])
+
+
+def test_default_runs_fit(gigabytes: Callable[[float], None]) -> None:
+    gigabytes(1)
+    require_memory(EMBEDDED_DEFAULTS, [EMBEDDED_DEFAULTS.training])
+    gigabytes(16)
+    real = dataclasses.replace(PAPER_DEFAULTS, pair="qwen-1.5b")
+    require_memory(real, [real.training])
+
+
+def test_all_crosscoders_of_a_sweep_count(gigabytes: Callable[[float], None]) -> None:
+    gigabytes(8)
+    real = dataclasses.replace(PAPER_DEFAULTS, pair="qwen-1.5b")
+    require_memory(real, [real.training])
+    with pytest.raises(ValueError, match=r"^--n-latents 32768 takes"):
+        require_memory(real, [dataclasses.replace(real.training, k=k) for k in (20, 50, 100)])
+
+
+def test_ranks_hold_their_shares(gigabytes: Callable[[float], None]) -> None:
+    gigabytes(4)
+    real = dataclasses.replace(PAPER_DEFAULTS, pair="qwen-1.5b")
+    eight = Ranks(size=8)
+    require_memory(dataclasses.replace(real, shard="latents"), [real.training], eight)
+    with pytest.raises(ValueError, match="--n-latents"):  # each has the whole dictionary
+        require_memory(real, [real.training], eight)
+
+
+def test_processes_of_one_machine_share_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    whole, _ = memory_there(EMBEDDED_DEFAULTS)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert memory_there(EMBEDDED_DEFAULTS) == (whole // 4, "this machine for each of 4 processes")
+    assert whole > 10**9
+
+
+def test_the_parts_are_the_sizes_of_real_tensors(
+    open_run: Callable[..., TrainingRun], config: RunConfig, pair: ModelPair
+) -> None:
+    with open_run(config, pair) as run:
+        next(run.steps())
+        buffer = sum(each.nbytes for each in run._feed._buffers.values())
+        state = sum(tensor.nbytes for tensor in run.trainer.state_dict().values())
+    parts = memory_parts(config, [config.training], n_streams=2, d_model=pair.d_model)
+    assert parts["--buffer-tokens"] == buffer
+    assert state < parts["--n-latents"] < 2 * state

@@ -1,0 +1,55 @@
+"""The model that shows what more training alone explains: trained on from base, but not distilled."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from toolkit.experiments.run import ModelsConfig, models_origin
+from toolkit.models.files.identity import file_hashes
+from toolkit.models.model.traced_model import TracedModel
+from toolkit.models.pair import ModelPair
+from toolkit.models.presets import CHECKOUT, PRESETS
+
+CONTROL = "control"
+EMBEDDED_CONTROL = CHECKOUT / "artifacts" / "organism" / "control"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlConfig(ModelsConfig):
+    """Which models to examine, beside a control."""
+
+    control: str | None = None
+    """Model trained on from base but not distilled: a folder or hub name; default: the embedded pair's, else none."""
+
+
+def is_embedded(pair: ModelPair) -> bool:
+    """Whether these are the models that ship with the project."""
+    return pair.sources == (PRESETS["organism"].base, PRESETS["organism"].distilled)
+
+
+def control_source(named: str | None, pair: ModelPair) -> str | None:
+    """The control that is asked for, or the embedded pair's own; none for other pairs."""
+    return named or (str(EMBEDDED_CONTROL) if is_embedded(pair) else None)
+
+
+def open_control(config: ControlConfig, pair: ModelPair) -> dict[str, TracedModel]:
+    """The control by the name of `CONTROL`, or nothing; raises `ValueError` for a model of another shape."""
+    source = control_source(config.control, pair)
+    if source is None:
+        return {}
+    control = config.open_model(source, pair.tokenizer)
+    ours, theirs = ((m.n_layers, m.d_model) for m in (pair.base, control))
+    if ours != theirs:
+        raise ValueError(
+            f"--control {source} has {theirs[0]} layers of width {theirs[1]}, the pair {ours[0]} of {ours[1]}: give a"
+            " model of the pair's shape"
+        )
+    return {CONTROL: control}
+
+
+def controlled_origin(config: ControlConfig, pair: ModelPair, data: Mapping[str, Any]) -> dict[str, Any]:
+    """What findings came from, the control among the models; `data` is the text's own origin."""
+    source = control_source(config.control, pair)
+    if source is None:
+        return models_origin(config, pair, data)
+    return models_origin(config, pair, data, file_hashes(source, remote=config.remote))

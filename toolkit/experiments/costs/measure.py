@@ -1,0 +1,223 @@
+"""What would a run take, and how does each way of running it change that?"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from toolkit.dictionaries.configs import Sparsity, TrainingConfig
+from toolkit.experiments.costs.matrix_rate import matrix_rate
+from toolkit.harvest.cache_types import CacheType
+from toolkit.models.model.layers import check_layers
+from toolkit.models.model.shapes import shape_of
+from toolkit.models.places.one_at_a_time import BLOCK_TOKENS
+from toolkit.models.presets import find_pair
+from toolkit.ranges import Count, Positive, check_ranges
+from toolkit.reports.findings import Cell, Table
+from toolkit.reports.formatting import compact
+from toolkit.settings.models import PairChoice
+from toolkit.training.costs import PlannedRun, gradient_bytes, trainer_bytes
+
+GIGA, PETA, HOUR = 1e9, 1e15, 3600
+KEPT_CHECKPOINTS = 3  # two, and one being written
+TORCH_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCostsConfig(PairChoice):
+    """What a training run would take in operations, bytes and hours, and how each way of running it changes that."""
+
+    pair: str | None = None
+    """Models by name: organism, qwen-1.5b, qwen-7b, qwen-14b, deepscaler-1.5b or llama-8b; default: qwen-1.5b."""
+    layers: tuple[int, ...] = ()
+    """Sites: inputs of these decoder layers; default: the pair's, else the middle one."""
+
+    tokens: int = 400_000_000
+    """Training tokens."""
+    row_length: Count = 2048
+    """Tokens of a row; all rows count as full."""
+    forward_tokens: Count = 16_384
+    """Tokens of one forward pass."""
+    batch_tokens: int = 2048
+    """Tokens per optimiser step."""
+    buffer_tokens: Count = 262_144
+    """Activations in the shuffle buffer, in bf16."""
+    checkpoint_steps: Count = 1000
+    """Steps between two checkpoints."""
+    sparsity: Sparsity = "batchtopk"
+    """Rule that decides which latents fire."""
+    n_latents: int = 32_768
+    """Latents in the dictionary."""
+    k: int = 100
+    """Latents kept per token by topk and batchtopk."""
+    precision: Literal["fp32", "bf16"] = "bf16"
+    """Type of training's large matrix products."""
+
+    max_memory: str = "2GB"
+    """Weights of each model that stay in memory where the rest is offloaded."""
+    sweep: Count = 4
+    """Crosscoders of a sweep."""
+    tflops: Positive | None = None
+    """Assumed rate of all matrix products, in TFLOP/s; without it this machine's own is measured in a second."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def training(self) -> TrainingConfig:
+        """How the crosscoder would be trained; raises `ValueError` for settings that it refuses."""
+        return TrainingConfig(
+            sparsity=self.sparsity,
+            tokens=self.tokens,
+            batch_tokens=self.batch_tokens,
+            n_latents=self.n_latents,
+            k=self.k,
+            precision=self.precision,
+        )
+
+    def planned_run(self) -> PlannedRun:
+        """The run, from the models' configs alone; raises `ValueError` for models or layers that are not there."""
+        named = self.pair if self.pair or self.base or self.distilled else "qwen-1.5b"
+        preset = find_pair(named, self.base, self.distilled)
+        models = (shape_of(preset.base), shape_of(preset.distilled))
+        layers = self.layers or preset.layers or (models[0].n_layers // 2,)
+        check_layers(layers, models[0].n_layers)
+        return PlannedRun(
+            models=models,
+            layers=layers,
+            training=self.training(),
+            row_length=self.row_length,
+            forward_tokens=self.forward_tokens,
+            buffer_tokens=self.buffer_tokens,
+            checkpoint_steps=self.checkpoint_steps,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """Operations a second of harvest and training, and where the figures come from."""
+
+    harvest: float
+    training: float
+    origin: str
+    """One sentence: assumed, or measured on what."""
+
+    def hours(self, harvest_flops: int, training_flops: int) -> float:
+        """Hours of one device at these rates."""
+        return (harvest_flops / self.harvest + training_flops / self.training) / HOUR
+
+
+def choose_rate(config: RunCostsConfig) -> Rate:
+    """The assumed rate, or this machine's: a CPU reads models in fp32, a GPU in bf16, as the recipes do."""
+    if config.tflops is not None:
+        flops = config.tflops * 1e12
+        return Rate(harvest=flops, training=flops, origin=f"assumed: {config.tflops:g} TFLOP/s")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    name = torch.cuda.get_device_name() if device.type == "cuda" else f"this CPU, threads: {torch.get_num_threads()}"
+    reading: Literal["fp32", "bf16"] = "bf16" if device.type == "cuda" else "fp32"
+    rates = {kind: matrix_rate(device, TORCH_TYPES[kind]) for kind in {reading, config.precision}}
+    said = ", ".join(f"{kind} {flops / 1e12:.3g} TFLOP/s" for kind, flops in rates.items())
+    return Rate(
+        harvest=rates[reading],
+        training=rates[config.precision],
+        origin=f"measured on {name} in matrix products: {said}",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mode:
+    """One way of doing a planned run, and what it takes on this machine, not on a server."""
+
+    name: str
+    harvests: int = 1
+    """How often the whole text is read here."""
+    trainings: int = 1
+    """Crosscoders that are trained."""
+    resident: int = 0
+    """Bytes of models' weights in memory at once."""
+    moved: int = 0
+    """Bytes of weights or activations that are read from a disk or come over a network."""
+    stored: int = 0
+    """Bytes of weights and cached activations that lie on the disk."""
+
+
+def modes(run: PlannedRun, *, max_memory: int, sweep: int) -> list[Mode]:
+    """Each mode's costs.
+
+    `max_memory` bytes of each model stay in memory where it is offloaded; `sweep` crosscoders are fed by one stream.
+    """
+    whole, deep = sum(run.resident_bytes()), run.resident_bytes(run.depth)
+    kept = sum(min(size, max_memory) for size in deep)
+    turns = math.ceil(run.tokens / BLOCK_TOKENS)
+    kinds: tuple[CacheType, ...] = ("bf16", "int8")
+    sizes = {kind: run.stored_bytes(kind) for kind in kinds}
+    to_site = {"resident": sum(deep), "moved": sum(deep), "stored": whole}
+    return [
+        Mode(name="whole models", resident=whole, moved=whole, stored=whole),
+        Mode(name="models to the site", **to_site),
+        Mode(name="--sequential", resident=max(deep), moved=turns * sum(deep), stored=whole),
+        Mode(
+            name=f"--max-memory {max_memory / GIGA:g}GB",
+            resident=kept,
+            moved=kept + run.passes * (sum(deep) - kept),
+            stored=whole,
+        ),
+        *(Mode(name=f"--remote, {kind}", harvests=0, moved=size) for kind, size in sizes.items()),
+        *(Mode(name=f"caching, {kind}", **to_site | {"stored": whole + size}) for kind, size in sizes.items()),
+        *(Mode(name=f"cached, {kind}", harvests=0, moved=size, stored=size) for kind, size in sizes.items()),
+        Mode(name=f"sweep of {sweep}", trainings=sweep, **to_site),
+        Mode(name=f"{sweep} runs apart", harvests=sweep, trainings=sweep, **to_site | {"moved": sweep * sum(deep)}),
+    ]
+
+
+def modes_table(run: PlannedRun, found: Sequence[Mode], rate: Rate) -> Table:
+    """One mode a row: operations and bytes are computed, hours stand on the rate."""
+    rows: list[list[Cell]] = []
+    for mode in found:
+        harvest, training = mode.harvests * run.harvest_flops, mode.trainings * run.training_flops
+        disk = mode.stored + mode.trainings * KEPT_CHECKPOINTS * run.checkpoint_bytes
+        sizes = [_in(size, GIGA) for size in (mode.resident, mode.moved, disk)]
+        rows.append([mode.name, _in(harvest, PETA), _in(training, PETA), rate.hours(harvest, training), *sizes])
+    return Table(
+        title="Ways of running it",
+        columns=["mode", "read, PFLOP", "train, PFLOP", "hours", "weights, GB", "moved, GB", "disk, GB"],
+        rows=rows,
+        note="Computed for this machine, not a server: operations of matrix products (attention whole), and bytes."
+        f" Hours of one device, {rate.origin}; they count nothing else, neither memory's speed, nor bytes moved, nor"
+        " waiting. Weights: in memory at once, in bf16; float32, a CPU's default, takes twice that. Moved: weights and"
+        " activations from a disk or over a network. Disk: weights, cache and checkpoints.",
+    )
+
+
+def _in(amount: int, unit: float) -> Cell:
+    return amount / unit if amount else 0
+
+
+def parts_table(run: PlannedRun) -> Table:
+    """What every mode takes."""
+    training = run.training
+    parts = {
+        "trainer: weights and Adam's moments": trainer_bytes(training, run.width, run.n_streams),
+        "trainer: gradients": gradient_bytes(training, run.width),
+        "shuffle buffer": run.buffer_bytes,
+        "one checkpoint": run.checkpoint_bytes,
+        "all checkpoints that are written; three at a time are kept": run.checkpoints * run.checkpoint_bytes,
+    }
+    return Table(
+        title="Whatever the mode",
+        columns=["what", "GB"],
+        rows=[[name, size / GIGA] for name, size in parts.items()],
+        note="Computed. A step's codes come on top: a batch's tokens by all latents.",
+    )
+
+
+def facts(config: RunCostsConfig, run: PlannedRun) -> dict[str, str]:
+    """What was planned, in words."""
+    models = " and ".join(compact(shape.parameters()) for shape in run.models)
+    return {
+        "models": f"{models} parameters, read at the input of layer {', '.join(map(str, run.layers))}"
+        f" of {run.models[0].n_layers}",
+        "training": f"{compact(run.tokens)} tokens, {config.sparsity}, {compact(config.n_latents)} latents of"
+        f" {run.n_streams} × {run.models[0].d_model}, products in {config.precision}",
+    }

@@ -1,0 +1,121 @@
+"""What a trained crosscoder is worth on held-out tokens: reconstruction, splices, decoder norms, planted behaviours."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.dictionaries.metrics import DictionaryMetrics, evaluate
+from toolkit.harvest.documents import EMBEDDED, Corpus
+from toolkit.interventions.splice import SpliceEffect, splice_effects
+from toolkit.latents.behaviours import BehaviourLatent, behaviour_latents, labelled_codes, planted_behaviours
+from toolkit.latents.classification import LatentClasses, classify
+from toolkit.latents.span_labels import LabelledDocuments
+from toolkit.models.model.scoring import LARGEST_LOGITS
+from toolkit.models.pair import ModelPair
+from toolkit.settings.crosscoder_run import RunConfig
+from toolkit.tracking import track
+from toolkit.training.streams import fitting_tokens, open_activations, open_mask, open_tokens
+
+SPLICED_TOKENS = 16_384
+BEHAVIOUR_DOCUMENTS = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Everything measured after training."""
+
+    dictionary: DictionaryMetrics
+    alive: Bool[Tensor, " latent"]
+    decoders: LatentClasses
+    splices: list[SpliceEffect]
+    behaviours: list[BehaviourLatent] | None
+
+    def metrics(self, pair: ModelPair) -> dict[str, Any]:
+        """The figures of `metrics.json`; with several layers, per layer too."""
+        named = dict(zip(stream_names(pair), self.dictionary.fve, strict=True))
+        kls = {_name(s.model, s.layer, pair): s for s in self.splices}
+        mean, low, high = self.decoders.mean_nrn
+        return {
+            **{f"fve_{name}": value for name, value in named.items()},
+            "l0": self.dictionary.l0,
+            "dead_share": self.dictionary.dead_share,
+            **{f"kl_spliced_{name}": splice.kl for name, splice in kls.items()},
+            **{f"kl_mean_ablated_{name}": splice.kl_mean for name, splice in kls.items()},
+            **{f"loss_recovered_{name}": splice.loss_recovered for name, splice in kls.items()},
+            "mean_nrn": mean,
+            "mean_nrn_interval": [low, high],
+            "mean_nrn_activation_weighted": self.decoders.mean_nrn_weighted,
+            "held_out_tokens": self.dictionary.tokens,
+        }
+
+
+def stream_names(pair: ModelPair) -> tuple[str, ...]:
+    """The streams by name: the models', and with several layers `base_layer10` and so on."""
+    return tuple(_name(model, layer, pair) for model in pair.names for layer in pair.layers)
+
+
+def _name(model: str, layer: int, pair: ModelPair) -> str:
+    return model if len(pair.layers) == 1 else f"{model}_layer{layer}"
+
+
+def evaluate_crosscoder(config: RunConfig, pair: ModelPair, corpus: Corpus, crosscoder: Crosscoder) -> Evaluation:
+    """Measure on `held_out_tokens` tokens that training never saw."""
+    stream = open_activations(config, pair, corpus.held_out)
+    read = _first_tokens(stream, config.held_out_tokens)
+    dictionary = evaluate(crosscoder, track(read, "reading text", "tokens", total=config.held_out_tokens, size=len))
+    alive = dictionary.firing_counts > 0
+    if alive.sum() < 2:
+        raise ValueError(
+            f"{int(alive.sum())} of {len(alive)} latents fired on {dictionary.tokens:,} held-out tokens, and two are"
+            " needed: lower --sparsity-coefficient, or train on more --tokens"
+        )
+    return Evaluation(
+        dictionary=dictionary,
+        alive=alive,
+        decoders=classify(
+            crosscoder.W_dec,
+            dictionary.firing_counts,
+            dictionary.activation_mass,
+            torch.Generator().manual_seed(config.seed),
+        ),
+        splices=_splice(config, pair, corpus, crosscoder, dictionary.mean),
+        behaviours=_planted(config, pair, crosscoder) if config.data == EMBEDDED else None,
+    )
+
+
+def _splice(
+    config: RunConfig, pair: ModelPair, corpus: Corpus, crosscoder: Crosscoder, mean: Tensor
+) -> list[SpliceEffect]:
+    # Whole logits of a batch are held at once, so with a large vocabulary a batch has few rows.
+    batch_tokens = fitting_tokens(config, LARGEST_LOGITS, pair.vocab_size)
+    tokens = open_tokens(config, pair, corpus.held_out, batch_tokens=batch_tokens)
+    batches = islice(tokens, max(1, min(SPLICED_TOKENS, config.held_out_tokens) // batch_tokens))
+    return splice_effects(pair, crosscoder, batches, open_mask(config, pair), mean=mean)
+
+
+def _planted(config: RunConfig, pair: ModelPair, crosscoder: Crosscoder) -> list[BehaviourLatent]:
+    generator = torch.Generator().manual_seed(config.seed)
+    return find_behaviours(config, pair, crosscoder, planted_behaviours(BEHAVIOUR_DOCUMENTS), generator)
+
+
+def find_behaviours(
+    config: RunConfig, pair: ModelPair, crosscoder: Crosscoder, labelled: LabelledDocuments, generator: torch.Generator
+) -> list[BehaviourLatent]:
+    """The best latent of each label that is in both halves of the documents; raises ValueError where none is."""
+    data = labelled_codes(pair, crosscoder, open_mask(config, pair), labelled, config.row_length)
+    return behaviour_latents(data, generator)
+
+
+def _first_tokens(chunks: Iterable[Tensor], wanted: int) -> Iterator[Tensor]:
+    left = wanted
+    for chunk in chunks:
+        yield chunk[:left].float()
+        left -= len(chunk)
+        if left <= 0:
+            return

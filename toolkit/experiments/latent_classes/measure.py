@@ -1,0 +1,113 @@
+"""Which latents are one model's only, which are shared, and which only look exclusive?"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxtyping import Int
+from torch import Tensor
+
+from toolkit.dictionaries.latent_scaling import LatentScaling, ScalingRatios
+from toolkit.experiments.crosscoder.measure import find_behaviours
+from toolkit.experiments.run import FindingsConfig, Subject
+from toolkit.latents.behaviours import BehaviourLatent
+from toolkit.latents.categories import categories, load_lexicon
+from toolkit.latents.classification import LatentClasses, classify
+from toolkit.latents.examples import TopExamples
+from toolkit.latents.firing import FiringCounts
+from toolkit.latents.span_labels import LabelledDocuments, read_labelled_documents
+from toolkit.latents.windows import Window
+from toolkit.ranges import Count
+
+LEAST_FIRINGS = 20
+"""A latent that fired on fewer tokens is not listed by name: its ν and lifts are chance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentClassesConfig(FindingsConfig):
+    """Whose each latent is: decoder norms, latent scaling, and what the most exclusive ones fire on."""
+
+    FINDINGS = ("latent_classes",)
+    out: Path = Path("runs/latent_classes")
+    """Folder for the page, its figures and the JSON of results."""
+    tokens: Count = 100_000
+    """Held-out tokens to read, to the next whole batch."""
+    listed: Count = 5
+    """Latents to list at either end of the NRN scale."""
+    examples: Count = 2
+    """Examples of each listed latent."""
+    lexicon: Path | None = None
+    """JSON file of category words, {"category": ["word", …]}; default: the paper's four categories."""
+    labels: Path | None = None
+    """Labelled documents (.jsonl with text and spans, or annotated reasoning traces): adds the AUROC table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentClassesResult:
+    """What one pass over held-out text says of every latent."""
+
+    classes: LatentClasses
+    scaling: ScalingRatios
+    firing: FiringCounts
+    base_only: list[int]
+    """The listed latents nearest to NRN 0, the nearest first."""
+    distilled_only: list[int]
+    """The listed latents nearest to NRN 1, the nearest first."""
+    examples: dict[int, list[str]]
+    """Of each listed latent the strongest firings, the token between « and »."""
+    labelled: LabelledDocuments | None
+    behaviours: list[BehaviourLatent]
+    """The best latent of each label; none without labelled documents."""
+
+
+def measure_latent_classes(config: LatentClassesConfig, subject: Subject) -> LatentClassesResult:
+    """Read held-out text once, and labelled documents where there are any.
+
+    Raises ValueError for a lexicon or labels that cannot be used, and where fewer than two latents fired.
+    """
+    labelled = read_labelled_documents(config.labels) if config.labels else None
+    crosscoder, generator = subject.crosscoder, subject.generator(config.seed)
+    n_latents, device = crosscoder.config.n_latents, crosscoder.b_dec.device
+    scaling = LatentScaling(crosscoder)
+    firing = FiringCounts(categories(subject.pair.tokenizer, load_lexicon(config.lexicon)), n_latents)
+    seen = TopExamples(
+        n_latents, generator=generator, top=config.examples, sampled=0, window=Window(before=12, after=5), device=device
+    )  # fmt: skip
+    for batch in subject.coded(config.tokens):
+        scaling.add(batch.activations, batch.codes)
+        firing.add(batch.input_ids, batch.selected, batch.codes)
+        seen.add(batch.input_ids, batch.attention_mask, batch.selected, batch.codes)
+    classes = classify(crosscoder.W_dec, firing.fired, firing.mass, generator)
+    base_only, distilled_only = _ends(classes, firing.fired, config.listed)
+    return LatentClassesResult(
+        classes=classes,
+        scaling=scaling.ratios(),
+        firing=firing,
+        base_only=base_only,
+        distilled_only=distilled_only,
+        examples={latent: _texts(subject, seen, latent) for latent in (*base_only, *distilled_only)},
+        labelled=labelled,
+        behaviours=find_behaviours(subject.config, subject.pair, crosscoder, labelled, generator) if labelled else [],
+    )
+
+
+def _ends(classes: LatentClasses, fired: Int[Tensor, " latent"], listed: int) -> tuple[list[int], list[int]]:
+    """Latents at both ends of the NRN scale, without those in the middle that are shared."""
+    often = (fired >= LEAST_FIRINGS).nonzero().squeeze(1)
+    order = often[classes.nrn[often].argsort(stable=True)].tolist()
+    tags = classes.nrn_tags()
+    ends = order[:listed], order[::-1][:listed]
+    base, distilled = (
+        [k for k in end if tags[k] == tag] for end, tag in zip(ends, ("base only", "distilled only"), strict=True)
+    )
+    return base, distilled
+
+
+def _texts(subject: Subject, seen: TopExamples, latent: int) -> list[str]:
+    texts = []
+    for example in seen.strongest(latent):
+        ids, peak = list(example.token_ids), example.peak
+        before, here, after = (
+            subject.pair.tokenizer.decode(part) for part in (ids[:peak], ids[peak : peak + 1], ids[peak + 1 :])
+        )
+        texts.append(f"{before}«{here}»{after}".replace("\n", "⏎"))
+    return texts

@@ -1,0 +1,152 @@
+"""What `latent_classes` found, as one page: headline, tables, figures and JSON."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from toolkit.dictionaries.latent_scaling import NU_ERROR, NU_RECONSTRUCTION
+from toolkit.experiments.crosscoder.page import mean_nrn_headline
+from toolkit.experiments.latent_classes.measure import LatentClassesConfig, LatentClassesResult
+from toolkit.experiments.latent_classes.tables import (
+    EXCLUSIVE,
+    RULE,
+    category_table,
+    finite,
+    latent_class_tables,
+    where_tagged,
+    wilson_share,
+)
+from toolkit.experiments.run import Subject
+from toolkit.latents.classification import TAGS
+from toolkit.reports.figures import cosine_against_nrn, nrn_histogram
+from toolkit.reports.findings import Chart, Estimate, Findings, Headline
+from toolkit.reports.findings_figures import nu_histogram
+from toolkit.reports.formatting import number
+
+
+def latent_classes_findings(config: LatentClassesConfig, subject: Subject, result: LatentClassesResult) -> Findings:
+    """All that the page shows."""
+    return Findings(
+        name="latent_classes",
+        title="Whose the latents are",
+        question="Which latents are one model's only, which are shared, and which only look exclusive?",
+        facts=_facts(config, subject, result),
+        headline=_headline(result),
+        tables=latent_class_tables(result),
+        charts=_charts(result),
+        results=_results(result),
+    )
+
+
+def _facts(config: LatentClassesConfig, subject: Subject, result: LatentClassesResult) -> dict[str, str]:
+    base, distilled = _mean_scales(subject.crosscoder.config.scale)
+    position_0 = "kept" if subject.config.keep_position_0 else "left out"
+    scales = f"s_base / s_distilled = {base / distilled:.3f}; NRN is in raw units" if base else "not recorded"
+    return {
+        **subject.facts(),
+        "tokens": f"{result.firing.tokens:,} held-out tokens; position 0 is {position_0}",
+        "scales": scales,
+        "seed": str(config.seed),
+    }
+
+
+def _mean_scales(scale: Sequence[float]) -> tuple[float, float]:
+    half = len(scale) // 2
+    return (sum(scale[:half]) / half, sum(scale[half:]) / half) if half else (0.0, 0.0)
+
+
+def _headline(result: LatentClassesResult) -> list[Headline]:
+    classes, survives, tags = result.classes, result.scaling.survives, result.classes.nrn_tags()
+    alive = int(classes.alive.sum())
+    cosine, null = classes.cosine[classes.alive].nanmedian().item(), classes.cosine_null.nanquantile(0.975).item()
+    rows = [
+        mean_nrn_headline(classes),
+        Headline(
+            name="median cosine", value=cosine, n=alive, unit="alive latents",
+            note=f"between a latent's two decoder rows; 97.5 % of random pairs are below {number(null)}",
+        ),
+    ]  # fmt: skip
+    for name, among in (
+        ("NRN-exclusive survive", where_tagged(tags, *EXCLUSIVE)),
+        ("control: shared survive", where_tagged(tags, "shared")),
+    ):
+        if share := wilson_share(survives, among):
+            note = (
+                f"{RULE} (Minder et al. 2025)"
+                if name == "NRN-exclusive survive"
+                else "shared latents that pass the same test"
+            )
+            rows.append(Headline(name=name, value=share, n=int(among.sum()), unit="latents", note=note))
+    return rows
+
+
+def _charts(result: LatentClassesResult) -> list[Chart]:
+    classes, alive, tags = result.classes, result.classes.alive, result.classes.nrn_tags()
+    rate = result.firing.fired[alive] / result.firing.tokens
+    charts = [
+        Chart(
+            name="nrn",
+            figure=nrn_histogram(classes.nrn[alive].numpy(), classes.mean_nrn),
+            caption="Each alive latent's share of decoder norm in the distilled model: 0 base only, 1 distilled only.",
+        ),
+        Chart(
+            name="cosine",
+            figure=cosine_against_nrn(
+                classes.cosine[alive].numpy(), classes.nrn[alive].numpy(), rate.numpy(), classes.cosine_null.numpy()
+            ),
+            caption="How alike a latent's two decoder rows are, against rows of different latents.",
+        ),
+    ]
+    masks: dict[str, Tensor] = {tag: where_tagged(tags, tag) for tag in EXCLUSIVE if tag in tags}
+    survives = {tag: result.scaling.survives[mask].numpy() for tag, mask in masks.items()}
+    for name, nu, threshold in (
+        ("error", result.scaling.nu_error, NU_ERROR),
+        ("reconstruction", result.scaling.nu_reconstruction, NU_RECONSTRUCTION),
+    ):
+        if masks:
+            values = {tag: nu[mask].numpy() for tag, mask in masks.items()}
+            charts.append(
+                Chart(
+                    name=f"nu_{name}",
+                    figure=nu_histogram(values, survives, threshold),
+                    caption=f"ν of the {name}: how much of each latent that looks exclusive the other model has too.",
+                )
+            )
+    return charts
+
+
+def _results(result: LatentClassesResult) -> Mapping[str, Any]:
+    classes, scaling, firing = result.classes, result.scaling, result.firing
+    categories = category_table(result)
+    by_latent: dict[str, Float[Tensor, " latent"]] = {
+        "nrn": classes.nrn,
+        "rdn": classes.rdn,
+        "norm_difference": classes.norm_difference,
+        "cosine": classes.cosine,
+        "frequency": firing.fired / firing.tokens,
+        "nu_error": scaling.nu_error,
+        "nu_reconstruction": scaling.nu_reconstruction,
+    }
+    return {
+        "tokens": firing.tokens,
+        "mean_nrn": Estimate(*classes.mean_nrn),
+        "mean_nrn_activation_weighted": classes.mean_nrn_weighted,
+        "survivors": {
+            convention: {
+                tag: {"n": int(here.sum()), "survive": int((scaling.survives & here).sum())}
+                for tag in TAGS
+                for here in (where_tagged(tags, tag),)
+            }
+            for convention, tags in (
+                ("nrn", classes.nrn_tags()),
+                ("norm_difference", classes.norm_difference_tags()),
+            )
+        },
+        "latents": {name: [finite(value) for value in values.tolist()] for name, values in by_latent.items()}
+        | {"tag_nrn": classes.nrn_tags(), "tag_norm_difference": classes.norm_difference_tags()},
+        "categories": [dict(zip(categories.columns, row, strict=True)) for row in categories.rows],
+        "examples": {str(latent): texts for latent, texts in result.examples.items()},
+        "behaviours": [vars(found) for found in result.behaviours],
+    }

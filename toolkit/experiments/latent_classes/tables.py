@@ -1,0 +1,168 @@
+"""The tables of `latent_classes`."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import isfinite
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from toolkit.dictionaries.latent_scaling import NU_ERROR, NU_RECONSTRUCTION
+from toolkit.experiments.crosscoder.page import behaviour_table
+from toolkit.experiments.latent_classes.measure import LEAST_FIRINGS, LatentClassesResult
+from toolkit.geometry.proportions import wilson
+from toolkit.latents.classification import TAGS, Tag
+from toolkit.latents.firing import Place
+from toolkit.latents.span_labels import LabelledDocuments
+from toolkit.reports.findings import Cell, Estimate, Table, left_out_tables
+
+NRN_BINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 1.0)
+EXCLUSIVE: tuple[Tag, ...] = ("base only", "distilled only")
+FEW = 20
+PLACES: tuple[Place, ...] = ("token", "predicting")
+RULE = f"ν^ε < {NU_ERROR} and ν^r < {NU_RECONSTRUCTION}"
+
+
+def latent_class_tables(result: LatentClassesResult) -> list[Table]:
+    """All tables, the widest question first."""
+    tables = [_tag_table(result), _relation_table(result)]
+    for title, latents in (("distilled-only", result.distilled_only), ("base-only", result.base_only)):
+        if latents:
+            tables += [_listed_table(title, latents, result), _example_table(title, latents, result)]
+    tables.append(category_table(result))
+    if result.labelled:
+        tables.append(_label_table(result, result.labelled))
+    _, left_out = result.firing.seen()
+    return [*tables, *left_out_tables("category", left_out)]
+
+
+def where_tagged(tags: Sequence[Tag], *wanted: Tag) -> Bool[Tensor, " latent"]:
+    """Which latents have one of the wanted tags."""
+    return torch.tensor([tag in wanted for tag in tags])
+
+
+def wilson_share(chosen: Bool[Tensor, " latent"], among: Bool[Tensor, " latent"]) -> Estimate | None:
+    """The share of `among` that is chosen, with its Wilson interval; None of none."""
+    n = int(among.sum())
+    return Estimate(*wilson(int((chosen & among).sum()), n)) if n else None
+
+
+def _tag_table(result: LatentClassesResult) -> Table:
+    by_nrn, by_difference = result.classes.nrn_tags(), result.classes.norm_difference_tags()
+    rows: list[list[Cell]] = []
+    for tag in TAGS:
+        cells: list[Cell] = [tag]
+        for tags in (by_nrn, by_difference):
+            here = where_tagged(tags, tag)
+            cells += [int(here.sum()), None if tag == "dead" else wilson_share(result.scaling.survives, here)]
+        rows.append(cells)
+    few = int(where_tagged(by_nrn, *EXCLUSIVE).sum())
+    warning = f" Only {few} latents are exclusive by NRN: read the relation below instead." if few < FEW else ""
+    return Table(
+        title="Tags, and the share of each that survives latent scaling",
+        columns=("tag", "by NRN", "survive", "by norm difference", "survive"),
+        rows=rows,
+        note="NRN (1-norms): base only up to .3, distilled only from .7 (Kissane et al. 2024). Norm difference"
+        " (2-norms): from .9 and up to .1, shared .4 to .6 (Minder et al. 2025). Survive: "
+        f"{RULE}; intervals are Wilson's. What shared latents do is the control: ν asks for the own model's direction, "
+        f"so a latent with unlike rows in the two models passes too.{warning}",
+    )
+
+
+def _relation_table(result: LatentClassesResult) -> Table:
+    classes, scaling = result.classes, result.scaling
+    rows: list[list[Cell]] = []
+    for low, high in pairwise(NRN_BINS):
+        here = classes.alive & (classes.nrn >= low) & ((classes.nrn < high) | (high == 1.0))
+        if not here.any():
+            continue
+        medians = (values[here].nanmedian().item() for values in (scaling.nu_error, scaling.nu_reconstruction))
+        cosine = classes.cosine[here].nanmedian().item()
+        rows.append([f"{low:g} to {high:g}", int(here.sum()), *medians, wilson_share(scaling.survives, here), cosine])
+    return Table(
+        title="Latent scaling along NRN",
+        columns=("NRN", "latents", "ν^ε", "ν^r", "survive", "cosine"),
+        rows=rows,
+        note=f"Alive latents; ν and cosine are medians. ν is near 0 for what the other model lacks. Survive: {RULE}.",
+    )
+
+
+def _listed_table(title: str, latents: Sequence[int], result: LatentClassesResult) -> Table:
+    classes, scaling, firing = result.classes, result.scaling, result.firing
+    columns = (classes.nrn, classes.rdn, classes.cosine, scaling.nu_error, scaling.nu_reconstruction)
+    rows: list[list[Cell]] = [
+        [
+            f"{latent}",
+            *(finite(values[latent].item()) for values in columns),
+            "yes" if scaling.survives[latent] else "no",
+            int(firing.fired[latent]),
+        ]
+        for latent in latents
+    ]
+    return Table(
+        title=f"The most {title} latents",
+        columns=("latent", "NRN", "RDN", "cosine", "ν^ε", "ν^r", "survives", "fired on"),
+        rows=rows,
+        note=f"By NRN, among latents that fired on at least {LEAST_FIRINGS} of {firing.tokens:,} tokens. RDN is"
+        " n_distilled / n_base.",
+    )
+
+
+def _example_table(title: str, latents: Sequence[int], result: LatentClassesResult) -> Table:
+    rows: list[list[Cell]] = [
+        [f"{latent}" if first else "", text]
+        for latent in latents
+        for first, text in zip((True, *[False] * len(result.examples[latent])), result.examples[latent], strict=False)
+    ]
+    return Table(
+        title=f"What the most {title} latents fire on",
+        columns=("latent", "strongest firings"),
+        rows=rows,
+        note="The token that the latent fires on stands between « and »; ⏎ is a line break.",
+    )
+
+
+def category_table(result: LatentClassesResult) -> Table:
+    """The best latent of each category, on its tokens and before them."""
+    seen, _ = result.firing.seen()
+    rows = [row for index in seen.values() for row in (_category_row(result, index, place) for place in PLACES)]
+    return Table(
+        title="The latent with the largest lift for each category",
+        columns=("category", "where", "n", "latent", "lift", "next", "P(fire|c)", "NRN"),
+        rows=rows,
+        note="Lift: P(fire | category) / P(fire). next: the latent's largest lift for another category. where: on the"
+        " category's n tokens, or on those before, where they are predicted. Latents that fired on at least"
+        f" {LEAST_FIRINGS} tokens; no interval: the latent is chosen by its lift.",
+    )
+
+
+def _category_row(result: LatentClassesResult, index: int, place: Place) -> list[Cell]:
+    firing = result.firing
+    lifts = torch.where(firing.fired >= LEAST_FIRINGS, firing.lift(place), 0.0)
+    latent = int(lifts[index].argmax())
+    name, n = firing.categories[index].name, int(firing.n[place][index])
+    where = "on it" if place == "token" else "before"
+    if lifts[index, latent] == 0:
+        return [name, where, n, *[None] * 5]
+    following = finite(firing.other_lift(place)[index, latent].item())
+    rate, nrn = firing.rate(place)[index, latent].item(), result.classes.nrn[latent].item()
+    return [name, where, n, f"{latent}", lifts[index, latent].item(), following, rate, nrn]
+
+
+def _label_table(result: LatentClassesResult, labelled: LabelledDocuments) -> Table:
+    left_out = sorted(set(labelled.labels) - {found.behaviour for found in result.behaviours})
+    note = (
+        f"{len(labelled.documents)} documents; the latent is chosen on one half and tested on the other."
+        " Control: the same choice for the labels of another document."
+    )
+    if left_out:
+        note += f" Too rare to be in both halves: {', '.join(left_out)}."
+    if labelled.sections_left_out:
+        note += f" {labelled.sections_left_out} annotated sections are not in their text word for word."
+    return behaviour_table(result.behaviours, result.classes.nrn, note)
+
+
+def finite(value: float) -> float | None:
+    """The value, or nothing for an infinite one or NaN."""
+    return value if isfinite(value) else None

@@ -1,0 +1,260 @@
+"""The whole paper on one pair: every experiment, and its numbers beside the published ones or the truth."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from toolkit.artifacts import code_hash, sha256
+from toolkit.dictionaries.storage import weights_hash
+from toolkit.experiments.ablation.measure import AblationConfig, measure_ablation
+from toolkit.experiments.ablation.page import ablation_findings
+from toolkit.experiments.control import ControlConfig
+from toolkit.experiments.crosscoder.measure import evaluate_crosscoder
+from toolkit.experiments.crosscoder.page import headlines, planted_table
+from toolkit.experiments.latent_classes.measure import LatentClassesConfig, measure_latent_classes
+from toolkit.experiments.latent_classes.page import latent_classes_findings
+from toolkit.experiments.layer_divergence.measure import (
+    LayerDivergenceConfig,
+    layer_divergence_findings,
+    measure_layer_divergence,
+)
+from toolkit.experiments.reproduction.kept_parts import KeptPart
+from toolkit.experiments.reproduction.page import DIMS
+from toolkit.experiments.run import FindingsConfig, Subject
+from toolkit.experiments.steering.measure import SteeringConfig, measure_steering
+from toolkit.experiments.steering.page import steering_findings
+from toolkit.experiments.steering.study import Toward
+from toolkit.experiments.word_geometry.measure import WordGeometryConfig, measure_word_geometry
+from toolkit.experiments.word_geometry.page import word_geometry_findings
+from toolkit.harvest.word_pairs import load_word_pairs
+from toolkit.interventions.answers import load_questions
+from toolkit.latents.categories import load_lexicon
+from toolkit.leaving_out import check_any
+from toolkit.outputs import Claim, OutputFolder
+from toolkit.ranges import Count, Share
+from toolkit.reports.console import RunConsole
+from toolkit.reports.findings import Findings
+from toolkit.reports.findings_page import write_findings
+
+SHORTER = ("deductive",)
+PARTS = "parts"
+"""Folder of finished parts, in that of the pages."""
+COMPARISON = Claim(
+    files=("results.json", "comparison.html"),
+    changing=(f"{PARTS}/*.json",),  # each says itself whether it is whole
+    signs={"results.json": ("nrn", "provenance")},
+)
+STRENGTHS = (-0.2, -0.1, -0.025, 0.025, 0.1, 0.2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproductionConfig(FindingsConfig, ControlConfig):
+    """Run every experiment of the paper on one pair, and set the numbers beside the published ones or the truth."""
+
+    FINDINGS = (
+        "reconstruction",
+        "latent_classes",
+        "ablation",
+        "ablation_paper",
+        "steering",
+        "word_geometry",
+        "layer_divergence",
+    )
+    OTHERS = (COMPARISON,)
+    out: Path = Path("runs/reproduce_paper")
+    """Folder for results.json, the page that compares, and a page for each experiment."""
+    tokens: Count = 131_072
+    """Held-out tokens that each experiment reads."""
+    lexicon: Path | None = None
+    """JSON file {"category": ["word", ...]}; default: self-reflection, deductive, alternative, contrastive."""
+    words: tuple[str, ...] = ()
+    """Word pairs: embedded, everyday (shipped), files or folders of .json, .csv, .tsv; default: what fits the pair."""
+    questions: Path | None = None
+    """JSONL file of {"question", "answer"} for steering; default: the shipped ones for this pair."""
+    undecided: tuple[Share, Share] = (0.05, 0.9)
+    """Our ablation takes only words to which the distilled model gives a probability in this range; 0 1 takes all."""
+    development: int = 20
+    """Questions that steering directions are picked on."""
+    test: int = 64
+    """Questions that the picked directions are compared on."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A part of the reproduction, ready to examine a subject."""
+
+    find: Callable[[Subject], Findings]
+    settings: Any = None
+    """Its settings, where it has any of its own."""
+
+
+def experiments(config: ReproductionConfig) -> dict[str, Experiment]:
+    """Every experiment by name; raises `ValueError` for settings or files that one of them refuses."""
+    load_lexicon(config.lexicon)
+    if config.questions:
+        load_questions(config.questions)
+    if config.words:
+        load_word_pairs(config.words)
+    alike: dict[str, Any] = {"seed": config.seed} | config.access()
+    read = alike | {"tokens": config.tokens, "lexicon": config.lexicon}
+    ablation = AblationConfig(**read, undecided=config.undecided)
+    paper = AblationConfig(**read, paper=True, shares=(ablation.reference,), control_draws=1)
+    questions = {"questions": config.questions, "development": config.development, "test": config.test}
+    steering = SteeringConfig(**read | questions, strengths=STRENGTHS)
+    geometry = WordGeometryConfig(**alike, words=config.words, control=config.control)
+    divergence = LayerDivergenceConfig(**alike, tokens=config.tokens, control=config.control)
+    classes = LatentClassesConfig(**read)
+    return {
+        "reconstruction": Experiment(find_reconstruction),
+        "latent classes": Experiment(partial(find_latent_classes, classes), classes),
+        "ablation": Experiment(partial(find_ablation, ablation), ablation),
+        "ablation, the paper's way": Experiment(partial(find_paper_ablation, paper), paper),
+        "steering": Experiment(partial(find_steering, steering), steering),
+        "geometry": Experiment(partial(find_geometry, geometry), geometry),
+        "layer divergence": Experiment(partial(find_layer_divergence, divergence), divergence),
+    }
+
+
+def find_parts(
+    config: ReproductionConfig, subject: Subject, origin: Mapping[str, Any], console: RunConsole
+) -> tuple[dict[str, Findings], dict[str, str]]:
+    """What the experiments find, each written when it is finished, and why some find nothing, by name.
+
+    A part that an earlier call finished in the same folder, of the same settings, crosscoder, models, text and code, is
+    taken up again. Raises `ValueError` where none finds anything.
+    """
+    asked = experiments(config)
+    parts: dict[str, Findings] = {}
+    left_out: dict[str, str] = {}
+    outputs = OutputFolder(config.out, (COMPARISON,))
+    same = _made_of(config, subject, origin)
+    kept = {name: KeptPart.of(config.out / PARTS, name, same | _settings(each)) for name, each in asked.items()}
+    for number, (name, experiment) in enumerate(asked.items(), start=1):
+        label = f"{number} of {len(asked)}: {name}"
+        before, why = kept[name].load()
+        if before is not None and (page := config.out / f"{before.name}.html").exists():
+            console.note(f"{label}: finished by an earlier call, {page}")
+            parts[name] = before
+            continue
+        console.note(f"{label}: found again, for {why}" if why else label)
+        try:
+            with console.stage(name):
+                found = experiment.find(subject)
+        except ValueError as error:
+            left_out[name] = str(error)
+            console.warn(f"{name} is left out: {error}")
+            continue
+        write_findings(config.out, found, origin)
+        with outputs.writing(f"{PARTS}/{kept[name].path.name}"):
+            parts[name] = kept[name].save(found)
+    check_any(parts, left_out)
+    return parts, left_out
+
+
+def _made_of(config: ReproductionConfig, subject: Subject, origin: Mapping[str, Any]) -> dict[str, Any]:
+    """What all parts depend on; files that some of them are given count for those."""
+    given = {sha256(path) for path in (config.lexicon, config.questions) if path}
+    inputs = {name: value for name, value in origin["sha256"].items() if value not in given}
+    return {
+        "run": subject.config.settings(),
+        "crosscoder": weights_hash(subject.crosscoder.state_dict()),
+        "layer": subject.named_layer,
+        "code": code_hash(),
+        **{name: value for name, value in origin.items() if name not in ("command", "commit", "machine")},
+        "sha256": inputs,
+    }
+
+
+def _settings(experiment: Experiment) -> dict[str, Any]:
+    """The part's own settings, and the content of files that they name."""
+    settings = asdict(experiment.settings) if experiment.settings else {}
+    files = [path for path in settings.values() if isinstance(path, Path) and path.is_file()]
+    files += [each.source for each in load_word_pairs(settings["words"])] if settings.get("words") else []
+    own = {name: value for name, value in settings.items() if name not in ("out", "run")}
+    return {"settings": own, "files": {str(path): sha256(path) for path in files}}
+
+
+def find_reconstruction(subject: Subject) -> Findings:
+    """How good the crosscoder is on held-out text, and how well it finds what was planted there."""
+    evaluation = evaluate_crosscoder(subject.config, subject.pair, subject.corpus, subject.crosscoder)
+    planted = planted_table(evaluation)
+    return Findings(
+        name="reconstruction",
+        title="Reconstruction: what the crosscoder keeps of both models",
+        question="How much of either model's residual stream does the crosscoder give back?",
+        facts=subject.facts(),
+        headline=headlines(evaluation, subject.pair),
+        tables=[planted] if planted else [],
+        charts=[],
+        results=evaluation.metrics(subject.pair)
+        | {"behaviours": [vars(found) for found in evaluation.behaviours or ()]},
+    )
+
+
+def find_latent_classes(asked: LatentClassesConfig, subject: Subject) -> Findings:
+    """Whose the latents are."""
+    return latent_classes_findings(asked, subject, measure_latent_classes(asked, subject))
+
+
+def find_ablation(asked: AblationConfig, subject: Subject) -> Findings:
+    """The categories at undecided positions, the crosscoder's error kept."""
+    return ablation_findings(asked, subject, measure_ablation(asked, subject))
+
+
+def find_paper_ablation(asked: AblationConfig, subject: Subject) -> Findings:
+    """The same by the paper's protocol, at the reference share, against the unablated reconstruction."""
+    findings = find_ablation(asked, subject)
+    return replace(findings, name="ablation_paper", title=f"{findings.title}, the paper's protocol")
+
+
+def find_steering(asked: SteeringConfig, subject: Subject) -> Findings:
+    """A latent of each category, against the best random direction."""
+    aims: dict[str, Toward] = {name: "shorter" if name in SHORTER else "longer" for name in load_lexicon(asked.lexicon)}
+    return steering_findings(asked, subject, measure_steering(asked, subject, aims))
+
+
+def find_geometry(asked: WordGeometryConfig, subject: Subject) -> Findings:
+    """Word pairs in both models, at the site of edits."""
+    pair = replace(subject.pair, layers=(subject.layer,))
+    return word_geometry_findings(asked, pair, measure_word_geometry(asked, pair))
+
+
+def find_layer_divergence(asked: LayerDivergenceConfig, subject: Subject) -> Findings:
+    """Both models' distance at every layer."""
+    found = measure_layer_divergence(asked, subject.pair, subject.config, subject.corpus)
+    return layer_divergence_findings(subject.pair, subject.config, found)
+
+
+def reproduction_results(parts: Mapping[str, Findings]) -> dict[str, Any]:
+    """The numbers of all experiments that found something, by experiment."""
+    found = {name: part.results for name, part in parts.items()}
+    results: dict[str, Any] = {}
+    if classes := found.get("latent classes"):
+        mean = vars(classes["mean_nrn"]) | {"activation_weighted": classes["mean_nrn_activation_weighted"]}
+        results |= {"nrn": mean, "survivors": classes["survivors"]}
+    if reconstruction := found.get("reconstruction"):
+        results["reconstruction"] = reconstruction
+    if ablation := found.get("ablation"):
+        results |= {"ablation": ablation["ablation"], "off_target": ablation["off_target"]}
+    if paper := found.get("ablation, the paper's way"):
+        results["ablation_paper"] = paper["ablation"]
+    if steering := found.get("steering"):
+        results |= {"steering": steering["steering"], "steering_against_chance": steering["against_chance"]}
+    if geometry := found.get("geometry"):
+        results["geometry"] = {
+            name: {
+                model: _geometry_results(measured["dims"][DIMS], geometry["words"][name]["pairs"])
+                for model, measured in of_class["models"].items()
+            }
+            for name, of_class in geometry["classes"].items()
+        }
+    if divergence := found.get("layer divergence"):
+        results["layer_divergence"] = divergence
+    return results
+
+
+def _geometry_results(found: Mapping[str, Any], n_pairs: int) -> dict[str, Any]:
+    kept = {measure: found[measure] for measure in ("mean", "shuffled", "gap", "ratio", "n_quadruples")}
+    return kept | {"n_pairs": n_pairs}

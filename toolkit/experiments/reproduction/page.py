@@ -1,0 +1,176 @@
+"""One page for the whole reproduction: our numbers beside the paper's, or beside what was planted."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+from toolkit.experiments.control import is_embedded
+from toolkit.experiments.reproduction.published import load_published
+from toolkit.experiments.run import Subject
+from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Table, left_out_tables
+from toolkit.reports.formatting import percent
+
+SHOWN_FIRST = ("reconstruction", "latent classes")
+FALL, TIMES = 2.0, 3.0
+DIMS = "20"
+MODELS = ("base", "distilled")
+MEASURES: tuple[Literal["crosscoder", "parallelogram", "ablation"], ...] = ("crosscoder", "parallelogram", "ablation")
+YES, NO = "yes", "no"
+
+
+def comparison_findings(
+    subject: Subject, parts: Mapping[str, Findings], left_out: Mapping[str, str], results: Mapping[str, Any]
+) -> Findings:
+    """The comparing page, with all that the others show, and why some parts found nothing."""
+    embedded = is_embedded(subject.pair)
+    tables = truth_tables(results) if embedded else published_tables(subject.config.pair, results)
+    return Findings(
+        name="results",
+        title="Every experiment of the paper, on one pair",
+        question=(
+            "Do the methods find what was planted in these models?"
+            if embedded
+            else "Do the paper's findings come out again?"
+        ),
+        facts=subject.facts() | {name: f"{part.name}.html" for name, part in parts.items()},
+        headline=list(
+            {row.name: row for name in SHOWN_FIRST if name in parts for row in parts[name].headline}.values()
+        ),
+        tables=[
+            *tables,
+            *left_out_tables("experiment", left_out),
+            *(
+                replace(table, title=f"{name}: {table.title}", detail=True)
+                for name, part in parts.items()
+                for table in part.tables
+                if not table.detail
+            ),
+        ],
+        charts=[
+            Chart(name=f"{part.name}_{chart.name}", figure=chart.figure, caption=f"{name}: {chart.caption}")
+            for name, part in parts.items()
+            for chart in part.charts
+        ],
+        texts=parts["steering"].texts if "steering" in parts else (),
+        results=results,
+    )
+
+
+def truth_tables(results: Mapping[str, Any]) -> list[Table]:
+    """What was planted, what was measured, and whether it shows."""
+    rows = [
+        *map(_behaviour_row, results.get("reconstruction", {}).get("behaviours", ())),
+        *(_ablation_row(name, found) for name, found in results.get("ablation", {}).items()),
+        *(_steering_row(name, found) for name, found in results.get("steering_against_chance", {}).items()),
+        *(
+            _geometry_row(name, model, of[model])
+            for name, of in results.get("geometry", {}).items()
+            for model in MODELS
+        ),
+    ]
+    if not rows:
+        return []
+    held = sum(row[-1] == YES for row in rows)
+    share = next((percent(found["share"]) for found in results.get("ablation", {}).values()), "–")
+    note = (
+        f"{held} of {len(rows)} show. Spans: tokens of a planted behaviour; AUROC of the latent that finds them best,"
+        " on documents that did not choose it, beside the same for another document's labels; shows: the interval is"
+        " above the control. Words: only the distilled model thinks aloud with them; change of their logit,"
+        f" top {share} of latents, beside the activation-matched control's; shows: a fall of at least {FALL:g},"
+        f" {TIMES:g} times the base model's, intervals apart from the control's. Steering: slope of ln(length) by"
+        " strength, beside the best random direction's; shows: steeper, with an interval that leaves out 0. Word pairs:"
+        f" all forms of a word share attributes, in both models; parallelogram loss at {DIMS} dimensions beside its"
+        " shuffled null, n pairs; shows: the gap's interval leaves out 0."
+    )
+    columns = ("planted", "measured", "control", "n", "shows")
+    return [Table(title="Beside the truth", columns=columns, rows=rows, note=note)]
+
+
+def _behaviour_row(found: Mapping[str, Any]) -> list[Cell]:
+    auroc, control = Estimate(found["auroc"], found["low"], found["high"]), found["control_auroc"]
+    return [f"{found['behaviour']} spans", auroc, control, found["n_tokens"], _shows(_above(auroc, control))]
+
+
+def _ablation_row(name: str, found: Mapping[str, Any]) -> list[Cell]:
+    distilled, control = (found["intervals"][arm] for arm in ("distilled", "control_distilled"))
+    base_fall = max(0.0, -found["base"])
+    falls = distilled.value <= -FALL and -distilled.value >= TIMES * base_fall
+    shows = falls and distilled.high is not None and _above(control, distilled.high)
+    return [f"{name} words", distilled, control, found["n"], _shows(shows)]
+
+
+def _steering_row(name: str, found: Mapping[str, Any]) -> list[Cell]:
+    latent, random, better = (found[key] for key in ("slope", "random_slope", "slope_minus_random"))
+    shows = _above(better, 0.0) and (latent.value > 0) == (found["toward"] == "longer")
+    return [f"{name} steers {found['toward']}", latent, random, found["n"], _shows(shows)]
+
+
+def _geometry_row(name: str, model: str, found: Mapping[str, Any]) -> list[Cell]:
+    return [
+        f"{name} pairs, {model}",
+        found["mean"],
+        found["shuffled"],
+        found["n_pairs"],
+        _shows(_above(found["gap"], 0.0)),
+    ]
+
+
+def _above(estimate: Estimate, least: float) -> bool:
+    """Whether all of the interval is above `least`; not so where there is none."""
+    return estimate.low is not None and estimate.low > least
+
+
+def _shows(yes: bool) -> str:
+    return YES if yes else NO
+
+
+def published_tables(preset: str | None, results: Mapping[str, Any]) -> list[Table]:
+    """Our numbers beside the paper's for the same pair, where it has any."""
+    crosscoder, words, ablation = (load_published(name) for name in MEASURES)
+    paper = results.get("ablation_paper", {}) if preset == ablation["pair"] else {}
+    share = next((percent(found["share"]) for found in paper.values()), "")
+    tables = [
+        _table("Reconstruction", _crosscoder_rows(crosscoder["pairs"].get(preset, {}), results), crosscoder),
+        _table(f"Parallelogram loss, {DIMS}D", _geometry_rows(words["pairs"].get(preset, {}), results), words),
+        _table(f"Ablation, the paper's protocol, top {share}", _ablation_rows(ablation, paper), ablation),
+    ]
+    return [table for table in tables if table.rows]
+
+
+def _table(title: str, rows: list[list[Cell]], published: Mapping[str, Any]) -> Table:
+    return Table(
+        title=f"{title}: beside the published",
+        columns=("", "ours, base", "published, base", "ours, distilled", "published, distilled"),
+        rows=rows,
+        note=f"Published: {published['source']}. There: {published['measure']}.",
+    )
+
+
+def _crosscoder_rows(known: Mapping[str, Any], results: Mapping[str, Any]) -> list[list[Cell]]:
+    ours, nrn = results.get("reconstruction", {}), results.get("nrn")
+    rows: list[list[Cell]] = []
+    if "fve" in known and ours:
+        rows.append(["FVE", ours.get("fve_base"), known["fve"], ours.get("fve_distilled"), known["fve"]])
+    if "l0" in known and ours:
+        rows.append(["L0, both models", ours["l0"], known["l0"], None, None])
+    if "nrn" in known and nrn:
+        both = Estimate(nrn["value"], nrn["low"], nrn["high"])
+        rows.append(["mean NRN, both models", both, known["nrn"], None, None])
+    return rows
+
+
+def _geometry_rows(known: Mapping[str, Any], results: Mapping[str, Any]) -> list[list[Cell]]:
+    geometry = results.get("geometry", {})
+    return [
+        [name, *(cell for model in MODELS for cell in (geometry[name][model]["mean"], theirs[model][DIMS]))]
+        for name, theirs in known.items()
+        if name in geometry
+    ]
+
+
+def _ablation_rows(published: Mapping[str, Any], paper: Mapping[str, Any]) -> list[list[Cell]]:
+    rows: list[list[Cell]] = []
+    for name, found in paper.items():
+        theirs = published["categories"].get(name, {}).get(f"{100 * found['share']:g} %", {}).get("selected", {})
+        rows.append([name, *(cell for model in MODELS for cell in (found["intervals"][model], theirs.get(model)))])
+    return rows

@@ -1,0 +1,262 @@
+"""What an experiment examines: a trained crosscoder, the pair it was trained on, and the text of its run."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import torch
+
+from toolkit.artifacts import provenance, read_section, sha256
+from toolkit.dictionaries.configs import CrosscoderConfig, TrainingConfig
+from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.dictionaries.formats import find_checkpoint
+from toolkit.dictionaries.storage import WEIGHTS_FILE
+from toolkit.harvest.documents import EMBEDDED, Corpus, open_corpus
+from toolkit.harvest.local_files import local_files
+from toolkit.harvest.masks import TokenMask
+from toolkit.harvest.tokens import describe_documents
+from toolkit.interventions.matching import check_match
+from toolkit.latents.coded_batches import CodedBatch, coded_batches, first_tokens
+from toolkit.latents.firing import FiringCounts
+from toolkit.leaving_out import TooFewError
+from toolkit.models.pair import ModelPair
+from toolkit.models.presets import CHECKOUT, find_pair
+from toolkit.outputs import Claim, OutputFolder
+from toolkit.ranges import Seed
+from toolkit.reports.findings_page import findings_claim
+from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
+from toolkit.settings.models import ModelsChoice
+from toolkit.settings.remote_start import check_hosted, hosted_pair
+from toolkit.tracking import track
+from toolkit.training.streams import open_mask, open_tokens
+
+OF_ANOTHER_PAIR = (
+    "train on models that it hosts, with `python recipes/train_crosscoder.py --remote --out runs/remote`, and add"
+    " --run runs/remote, or leave out --remote"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelsConfig(ModelsChoice):
+    """Which models to examine, and where to write what is found."""
+
+    out: Path = Path("runs/findings")
+    """Folder for the page, its figures and the JSON of results."""
+    seed: Seed = 0
+    """Seed of every draw: positions, controls, resamples."""
+
+    FINDINGS: ClassVar[tuple[str, ...]]
+    """Names of the findings that are written."""
+    OTHERS: ClassVar[tuple[Claim, ...]] = ()
+    """What is written beside them."""
+
+    def outputs(self) -> list[OutputFolder]:
+        """The folder that is written."""
+        return [OutputFolder(self.out, (*map(findings_claim, self.FINDINGS), *self.OTHERS))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig(ModelsConfig):
+    """Which models to examine, and on which text."""
+
+    data: str | None = None
+    """Text instead of what the models are trained on: organism, reasoning+general, a hub dataset, or local files.
+    It is read whole; of what the crosscoder was trained on, only what was held out."""
+    text_field: str = "text"
+    """Field of a record that holds its text; without it, its messages are read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingsConfig(TextConfig):
+    """What to examine, and where to write what is found."""
+
+    run: Path = CHECKOUT / "artifacts" / "crosscoder"
+    """Run folder, or any folder with a crosscoder; default: the shipped one."""
+    other_models: bool = False
+    """Take models whose names are not those that the crosscoder records: copies, or another checkpoint."""
+    layer: int | None = None
+    """Site to edit, for a crosscoder of several layers."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Subject:
+    """A crosscoder with its models and text, ready to be read as they were in training."""
+
+    config: RunConfig
+    """The run's settings, with the data and models that are examined now."""
+    pair: ModelPair
+    crosscoder: Crosscoder
+    corpus: Corpus
+    named_layer: int | None = None
+    """Site of edits, where one was named."""
+    _masks: list[TokenMask] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, config: FindingsConfig) -> "Subject":
+        """Load all three.
+
+        Raises `ValueError` where models and crosscoder do not belong together; it names both.
+        """
+        crosscoder = Crosscoder.from_pretrained(config.run)
+        _check_layers(crosscoder, config.layer)
+        run = _run_settings(config, crosscoder.config)
+        if run.remote and run.pair == EMBEDDED:
+            check_hosted(find_pair(EMBEDDED, None, None).models, run.insecure_host, OF_ANOTHER_PAIR)
+        pair = replace(run.open_pair(), layers=crosscoder.config.layers)
+        check_match(pair, crosscoder, other_models=config.other_models)
+        run = replace(run, row_length=min(run.row_length, pair.context))
+        corpus = open_corpus(run.data, text_field=run.text_field, mix=run.mix, seed=run.seed)
+        if config.data and not _trained_on(config):
+            corpus = corpus.read_whole()
+        crosscoder = crosscoder.to(pair.device)
+        return cls(config=run, pair=pair, crosscoder=crosscoder, corpus=corpus, named_layer=config.layer)
+
+    @property
+    def layer(self) -> int:
+        """The layer at whose input edits are made; raises `ValueError` for several of which none was named."""
+        layers = self.crosscoder.config.layers
+        if self.named_layer is None and len(layers) > 1:
+            raise ValueError(f"the crosscoder reads layers {layers}: name the one to edit with --layer")
+        return layers[0] if self.named_layer is None else self.named_layer
+
+    def facts(self) -> dict[str, str]:
+        """What a report's head says of it."""
+        config = self.crosscoder.config
+        layers = ", ".join(map(str, config.layers))
+        return {
+            "models": " → ".join(self.pair.origins),
+            "site": f"input of layer {layers} of {self.pair.n_layers}, d_model {config.d_model}",
+            "crosscoder": "; ".join((f"{config.n_latents:,} latents, {config.sparsity}", *config.assumptions)),
+            "text": f"{self.config.data}, {self.corpus.part}",
+        } | self._documents()
+
+    def _documents(self) -> dict[str, str]:
+        """What became of the documents, by the pass that read most of them; nothing before there was one."""
+        counts: Mapping[str, int] = max(
+            (mask.counts for mask in self._masks), key=lambda counts: counts["kept"], default={}
+        )
+        return {"documents": said} if (said := describe_documents(counts)) else {}
+
+    def origin(self, config: FindingsConfig) -> dict[str, Any]:
+        """What findings about it came from."""
+        return models_origin(config, self.pair, self.corpus.origin)
+
+    def open_mask(self) -> TokenMask:
+        """A fresh mask; what it counts will be told by `facts`."""
+        self._masks.append(open_mask(self.config, self.pair))
+        return self._masks[-1]
+
+    def coded(self, tokens: int, *, batch_tokens: int | None = None) -> Iterator[CodedBatch]:
+        """The text from its beginning, read and encoded, in whole batches until `tokens` tokens were selected."""
+        stream = open_tokens(self.config, self.pair, self.corpus.held_out, batch_tokens=batch_tokens)
+        batches = coded_batches(self.pair, self.crosscoder, stream, self.open_mask())
+        wanted = first_tokens(batches, tokens)
+        return track(wanted, "reading text", "tokens", total=tokens, size=lambda batch: len(batch.codes))
+
+    def generator(self, seed: int) -> torch.Generator:
+        """A fresh source of chance on the CPU."""
+        return torch.Generator().manual_seed(seed)
+
+
+def open_models(config: ModelsConfig) -> ModelPair:
+    """The pair alone, for questions that need no crosscoder; default: the embedded one, on NDIF one that it hosts."""
+    if not (config.base or config.distilled or config.pair):
+        pair = hosted_pair(config.insecure_host) if config.remote else EMBEDDED
+        config = replace(config, pair=pair)
+    return config.open_pair()
+
+
+def _check_layers(crosscoder: Crosscoder, asked: int | None) -> None:
+    """Raise `ValueError` for a crosscoder whose files do not say which layers it reads, and for another layer."""
+    layers = crosscoder.config.layers
+    if min(layers) < 0:
+        raise ValueError(
+            "the crosscoder's files do not say which layer it reads: load it once with"
+            " Crosscoder.from_pretrained(PATH, layers=[…]), save_pretrained it, and give that folder"
+        )
+    if asked is not None and asked not in layers:
+        raise ValueError(f"--layer {asked}: the crosscoder reads layers {layers}; name one of them")
+
+
+def check_alive(counts: FiringCounts, latents: Sequence[int]) -> None:
+    """Raise `TooFewError` for latents that were named and did not fire on the text that was counted."""
+    if dead := [latent for latent in latents if counts.fired[latent] == 0]:
+        raise TooFewError(
+            f"--latents: {', '.join(map(str, dead))} fired on none of {counts.tokens:,} held-out tokens, dead or rare:"
+            " name latents that fire, such as those of classify_latents.py, or read more --tokens"
+        )
+
+
+def models_origin(
+    config: ModelsConfig, pair: ModelPair, data: Mapping[str, Any], *others: Mapping[str, str]
+) -> dict[str, Any]:
+    """What findings came from: models, crosscoder where there is one, files that the settings name, and text.
+
+    `data` is the text's own origin, `others` are the files of more models.
+    """
+    inputs = pair.files() | _given_files(config)
+    for each in others:
+        inputs |= each
+    return provenance(seed=config.seed, data=data, inputs=inputs, models=pair.fingerprints())
+
+
+def _given_files(config: ModelsConfig) -> dict[str, str]:
+    """Sha256 of every file that the settings name and of the crosscoder's weights; of a hub repository its name."""
+    paths = [path for each in fields(config) if isinstance(path := getattr(config, each.name), Path)]
+    files = [path for path in paths if path.is_file()]
+    unread: dict[str, str] = {}
+    if isinstance(config, FindingsConfig) and config.run.is_dir():
+        files.append(find_checkpoint(config.run) or config.run / WEIGHTS_FILE)
+    elif isinstance(config, FindingsConfig) and not config.run.exists():
+        unread[str(config.run)] = "hub repository"
+    return {str(path).removeprefix(f"{CHECKOUT}/"): sha256(path) for path in files} | unread
+
+
+def _run_settings(config: FindingsConfig, crosscoder: CrosscoderConfig) -> RunConfig:
+    """The run's own settings where it has any, with what the experiment asks for in their place."""
+    run = _read_run(config.run) or _defaults(crosscoder)
+    if config.pair or config.base or config.distilled:
+        run = replace(run, pair=config.pair, base=config.base, distilled=config.distilled)
+    elif not (run.pair or run.base):
+        raise ValueError(
+            f"{config.run} does not say which models it was trained on: give --pair, or --base and --distilled"
+        )
+    return replace(
+        run,
+        data=run.data if config.data is None else config.data,
+        text_field=run.text_field if config.data is None else config.text_field,
+        **config.access(),
+    )
+
+
+def _read_run(folder: Path) -> RunConfig | None:
+    path = folder / "config.json"
+    saved = read_section(path, "run") if path.is_file() else {}
+    if not saved:
+        return None
+    try:
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
+        training = TrainingConfig(**cast(dict[str, Any], values.pop("training")))
+        return RunConfig(training=training, **cast(dict[str, Any], values))
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(f'{path}: its "run" section is not that of a run ({error}): remove the section') from error
+
+
+def _trained_on(config: FindingsConfig) -> bool:
+    """Whether the text that is asked for is the run's own, or shares a file with it."""
+    run = _read_run(config.run)
+    if run is None or run.data == config.data:
+        return run is not None
+    given, own = (set(map(os.path.realpath, local_files(data))) for data in (config.data or "", run.data))
+    return bool(given & own)
+
+
+def _defaults(crosscoder: CrosscoderConfig) -> RunConfig:
+    """Settings of a crosscoder without a run: those of its models."""
+    if not crosscoder.sources:
+        return PAPER_DEFAULTS
+    base, distilled = (str(CHECKOUT / s) if (CHECKOUT / s).is_dir() else s for s in crosscoder.sources)
+    embedded = crosscoder.sources[0].startswith("artifacts/organism")
+    return replace(EMBEDDED_DEFAULTS if embedded else PAPER_DEFAULTS, pair=None, base=base, distilled=distilled)

@@ -1,0 +1,94 @@
+"""What crosscoders of one sweep trade for what: reconstruction, sparsity, dead latents, and whose their latents are."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from toolkit.experiments.crosscoder.measure import stream_names
+from toolkit.experiments.crosscoder.page import describe_pair
+from toolkit.experiments.sweep.measure import SweepConfig
+from toolkit.models.pair import ModelPair
+from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Headline, Table
+from toolkit.reports.findings_figures import SweepPoint, fve_by_l0
+from toolkit.reports.formatting import number, percent
+
+Metrics = Mapping[str, Mapping[str, Any]]
+
+
+def sweep_findings(config: SweepConfig, pair: ModelPair, metrics: Metrics) -> Findings:
+    """One row a crosscoder, and the variance explained against the latents that fire; `metrics` by crosscoder."""
+    streams = stream_names(pair)
+    training = config.training
+    return Findings(
+        name="sweep",
+        title=f"Sweep: {len(metrics)} crosscoders on {describe_pair(config)}",
+        question="What do more latents, or more of them at once, give?",
+        facts={
+            "models": " → ".join(pair.origins),
+            "site": f"input of layer {', '.join(map(str, pair.layers))} of {pair.n_layers}, width {pair.d_model}",
+            "text": f"{config.data}; the tokens below are held out",
+            "training": f"{training.sparsity}, {training.tokens:,} tokens of one stream for all, seed {config.seed}",
+        },
+        headline=[_best(f"fve_{name}", f"FVE {name}", metrics) for name in streams],
+        tables=[_table(config, streams, metrics)],
+        charts=[
+            Chart(
+                name="fve_by_l0",
+                figure=fve_by_l0(_points(config, streams, metrics), streams),
+                caption="Variance explained against latents firing a token, a line for each number of latents.",
+            )
+        ],
+        results={name: dict(measured) for name, measured in metrics.items()},
+    )
+
+
+def _best(key: str, name: str, metrics: Metrics) -> Headline:
+    best = max(metrics, key=lambda each: metrics[each][key])
+    return Headline(
+        name=f"highest {name}",
+        value=metrics[best][key],
+        n=metrics[best]["held_out_tokens"],
+        unit="held-out tokens",
+        note=f"{best}; L0 {number(metrics[best]['l0'])}",
+    )
+
+
+def _table(config: SweepConfig, streams: tuple[str, ...], metrics: Metrics) -> Table:
+    rows: list[list[Cell]] = [
+        [
+            name,
+            *(each[f"fve_{stream}"] for stream in streams),
+            each["l0"],
+            percent(each["dead_share"]),
+            Estimate(each["mean_nrn"], *each["mean_nrn_interval"]),
+            *(each[f"kl_spliced_{stream}"] for stream in streams),
+        ]
+        for name, each in metrics.items()
+    ]
+    any_one = next(iter(metrics.values()))
+    control = ", ".join(f"{number(any_one[f'kl_mean_ablated_{stream}'])} ({stream})" for stream in streams)
+    return Table(
+        title="Each crosscoder on held-out tokens",
+        columns=(
+            "crosscoder",
+            *(f"FVE {stream}" for stream in streams),
+            "L0",
+            "dead",
+            "mean NRN",
+            *(f"KL {stream}" for stream in streams),
+        ),
+        rows=rows,
+        note=f"n = {any_one['held_out_tokens']:,} tokens. KL: nats a token when the reconstruction is put in; the mean"
+        f" activation in its place, the control, costs {control}. NRN: 0 base only, 1 distilled only, with its 95 %"
+        f" interval over alive latents. Each is a run folder in {config.out}, for --run of other recipes.",
+    )
+
+
+def _points(config: SweepConfig, streams: tuple[str, ...], metrics: Metrics) -> list[SweepPoint]:
+    return [
+        SweepPoint(
+            n_latents=config.plans[name].n_latents,
+            l0=each["l0"],
+            fve=tuple(each[f"fve_{stream}"] for stream in streams),
+        )
+        for name, each in metrics.items()
+    ]

@@ -1,0 +1,149 @@
+"""Do word pairs of one class share a step in activation space, and does distillation change that?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from toolkit.artifacts import sha256
+from toolkit.experiments.control import ControlConfig, is_embedded, open_control
+from toolkit.geometry.components import Components
+from toolkit.geometry.pair_draws import PairDraws
+from toolkit.geometry.parallelogram import ParallelogramLoss, parallelogram_loss, scaled_losses
+from toolkit.harvest.word_pairs import TokenPairs, load_word_pairs, single_tokens
+from toolkit.harvest.word_states import prefix_token, word_rows, word_states
+from toolkit.leaving_out import TooFewError, check_any, measurable
+from toolkit.models.model.traced_model import TracedModel
+from toolkit.models.pair import ModelPair
+from toolkit.models.presets import CHECKOUT
+from toolkit.tracking import track
+
+DIMS = (2, 5, 10, 20)
+FEWEST_PAIRS = 8  # of fewer, too many resamples hold no four pairs to compare
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordGeometryConfig(ControlConfig):
+    """Parallelogram loss of word pairs in both models, against shuffled pairs."""
+
+    FINDINGS = ("word_geometry",)
+    out: Path = Path("runs/word_geometry")
+    """Folder for the page, its figures and the JSON of results."""
+    words: tuple[str, ...] = ()
+    """Word pairs: embedded, everyday (shipped), files or folders of .json, .csv, .tsv; default: what fits the pair."""
+    spaced: bool = False
+    """Put a space before each word: in most vocabularies more words are one token then."""
+    prefix: str | None = None
+    """The one token before each word; default: the tokenizer's own beginning of text, or a newline."""
+    paper: bool = False
+    """As in Baek & Tegmark 2025: each word alone, at position 0, where every token is an attention sink."""
+    shared_components: bool = False
+    """Fit the principal components of a model to the words of all classes; otherwise to each class's own."""
+
+    def __post_init__(self) -> None:
+        if self.paper and self.prefix is not None:
+            raise ValueError(f"--paper puts nothing before a word, --prefix {self.prefix!r} does: give one of them")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelGeometry:
+    """One class of words in one model."""
+
+    by_dims: Mapping[int, ParallelogramLoss]
+    """The loss at the site, by the number of principal components kept."""
+    variance_explained: Mapping[int, float]
+    """Share of the words' variance that these keep."""
+    embedded: ParallelogramLoss
+    """The harmonic-loss paper's variant: input embeddings, as many components as the most of `by_dims`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordGeometry:
+    """Every class in every model; all models were measured on the same draws."""
+
+    given: tuple[TokenPairs, ...]
+    """Every class asked for, those with too few single tokens among them."""
+    classes: Mapping[str, Mapping[str, ModelGeometry]]
+    """Class to model (base, distilled, perhaps control) to its geometry."""
+    prefix: str | None
+    """The token before each word, as text."""
+    left_out: Mapping[str, str]
+    """Why a class was not measured, by name."""
+
+
+def measure_word_geometry(config: WordGeometryConfig, pair: ModelPair) -> WordGeometry:
+    """Read all words in each model and compare every two pairs of a class.
+
+    A class without eight pairs of single tokens is left out. Raises `ValueError` where none is left, and as reading
+    word pairs does.
+    """
+    sources = config.words or ("embedded" if is_embedded(pair) else "everyday",)
+    given = tuple(single_tokens(pair.tokenizer, words, spaced=config.spaced) for words in load_word_pairs(sources))
+    by_name = {words.name: words for words in given}
+    measured_words, left_out = measurable(by_name, lambda name: _enough(by_name[name], config.spaced))
+    check_any(measured_words, left_out)
+    kept = list(measured_words.values())
+    prefix = None if config.paper else prefix_token(pair.tokenizer, config.prefix)
+    rows = word_rows(torch.cat([words.ids.flatten() for words in kept]), prefix)
+    pair.check_ids(rows, torch.ones_like(rows))
+    generator = torch.Generator().manual_seed(config.seed)
+    models = {"base": pair.base, "distilled": pair.distilled, **open_control(config, pair)}
+    draws = {words.name: PairDraws.draw(len(words.pairs), generator) for words in kept}
+    measured = {
+        name: _measure_model(model, rows, draws, pair.layers[0], config.shared_components)
+        for name, model in track(models.items(), "measuring", "models")
+    }
+    return WordGeometry(
+        given=given,
+        classes={name: {model: of[name] for model, of in measured.items()} for name in draws},
+        prefix=None if prefix is None else str(pair.tokenizer.decode([prefix])),
+        left_out=left_out,
+    )
+
+
+def word_origins(found: WordGeometry) -> dict[str, Any]:
+    """Sha256 of every file of word pairs; what ships by its place in the checkout."""
+    return {"words": {str(words.source).removeprefix(f"{CHECKOUT}/"): sha256(words.source) for words in found.given}}
+
+
+def _enough(words: TokenPairs, spaced: bool) -> TokenPairs:
+    """The words; raises `TooFewError` where fewer than eight pairs are single tokens."""
+    if len(words.pairs) < FEWEST_PAIRS:
+        remedy = "give other words" if spaced else "give other words, or --spaced to read them after a space"
+        raise TooFewError(
+            f"{words.name}: of {len(words.pairs)} of {words.n_given} pairs both words are one token of this tokenizer,"
+            f" and {FEWEST_PAIRS} are needed: {remedy}"
+        )
+    return words
+
+
+def _measure_model(
+    model: TracedModel, rows: Tensor, draws: Mapping[str, PairDraws], layer: int, shared_components: bool
+) -> dict[str, ModelGeometry]:
+    sizes = [2 * of_class.weights.shape[1] for of_class in draws.values()]
+    embeddings, states = word_states(model, rows, [0, layer])
+    shared = Components.fit(states) if shared_components else None
+    by_class = track([*zip(draws, embeddings.split(sizes), states.split(sizes), strict=True)], "classes", "classes")
+    return {name: _measure_class(embedded, at_site, draws[name], shared) for name, embedded, at_site in by_class}
+
+
+def _measure_class(
+    embedded: Float[Tensor, "word d_model"],
+    at_site: Float[Tensor, "word d_model"],
+    draws: PairDraws,
+    shared: Components | None,
+) -> ModelGeometry:
+    """The words of a class stand in the order first, second, first, second, …"""
+    components = shared or Components.fit(at_site)
+    projected = {dims: components.project(at_site, dims) for dims in DIMS}
+    of_embeddings = Components.fit(embedded).project(embedded, max(DIMS))
+    counted = track(projected.items(), "dimensions", "dimensions")
+    return ModelGeometry(
+        by_dims={dims: parallelogram_loss(x[::2], x[1::2], draws) for dims, x in counted},
+        variance_explained={dims: components.variance_explained(dims) for dims in DIMS},
+        embedded=parallelogram_loss(of_embeddings[::2], of_embeddings[1::2], draws, scaled_losses),
+    )

@@ -1,0 +1,268 @@
+"""The findings on word geometry: tables, the paper's figure 4, and every number as JSON."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from toolkit.experiments.reproduction.published import load_published
+from toolkit.experiments.word_geometry.measure import (
+    DIMS,
+    FEWEST_PAIRS,
+    ModelGeometry,
+    WordGeometry,
+    WordGeometryConfig,
+)
+from toolkit.geometry.bootstrap import interval
+from toolkit.geometry.parallelogram import ParallelogramLoss
+from toolkit.models.pair import ModelPair
+from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Headline, Table, left_out_tables
+from toolkit.reports.findings_figures import LossQuantiles, cdf_curves
+
+SHOWN_DIMS = max(DIMS)
+
+Classes = Mapping[str, Mapping[str, ModelGeometry]]
+
+
+def word_geometry_findings(config: WordGeometryConfig, pair: ModelPair, found: WordGeometry) -> Findings:
+    """Gap to shuffled pairs by class and model, the losses behind it, and what distillation changed."""
+    return Findings(
+        name="word_geometry",
+        title=f"Word geometry: {' → '.join(pair.origins)}",
+        question="Do word pairs of one class share a step in activation space, and does distillation change that?",
+        facts=_facts(config, pair, found),
+        headline=_headline(found.classes),
+        tables=[
+            _gap_table(found.classes),
+            *(_loss_table(found.classes, model) for model in _models(found.classes)),
+            _dims_table(found.classes),
+            *_published_table(config, found.classes),
+            _words_table(found),
+            *left_out_tables("class", found.left_out),
+        ],
+        charts=[_chart(found.classes)],
+        results=_results(config, found),
+    )
+
+
+def _facts(config: WordGeometryConfig, pair: ModelPair, found: WordGeometry) -> dict[str, str]:
+    before = "nothing: the word is at position 0" if found.prefix is None else repr(found.prefix)
+    return {
+        "models": " → ".join(pair.origins),
+        "site": f"input of layer {pair.layers[0]} of {pair.n_layers}, d_model {pair.d_model}",
+        "before a word": before + (", and a space" if config.spaced else ""),
+        "components": "of all classes' words" if config.shared_components else "of each class's own words",
+        "seed": str(config.seed),
+    }
+
+
+def _estimate(value: float, resampled: Tensor) -> Estimate:
+    return Estimate(value, *interval(resampled))
+
+
+def _gap(loss: ParallelogramLoss) -> Estimate:
+    return _estimate(loss.gap, loss.resampled_gaps)
+
+
+def _gap_change(models: Mapping[str, ModelGeometry], reference: str) -> Estimate:
+    """How much wider the distilled model's gap is than the reference's, on the same resamples."""
+    loss, other = models["distilled"].by_dims[SHOWN_DIMS], models[reference].by_dims[SHOWN_DIMS]
+    return _estimate(loss.gap - other.gap, loss.resampled_gaps - other.resampled_gaps)
+
+
+def _models(classes: Classes) -> list[str]:
+    return list(next(iter(classes.values())))
+
+
+def _references(classes: Classes) -> list[str]:
+    """The models that the distilled one is compared with."""
+    return [model for model in _models(classes) if model != "distilled"]
+
+
+def _headline(classes: Classes) -> list[Headline]:
+    """In how many classes an interval excludes zero."""
+    note = f"classes whose gap to shuffled pairs, in {SHOWN_DIMS} dimensions, has all of its 95 % interval above 0"
+    counts = [
+        Headline(name=f"share a step, {model}", value=_n_above(gaps), n=len(classes), unit="classes", note=note)
+        for model in _models(classes)
+        for gaps in [[_gap(of[model].by_dims[SHOWN_DIMS]) for of in classes.values()]]
+    ]
+    for reference in _references(classes):
+        changes = [_gap_change(of, reference) for of in classes.values()]
+        for word, values in (("wider", changes), ("narrower", [_opposite(change) for change in changes])):
+            name = f"{word} gap than {reference}"
+            counts.append(Headline(name=name, value=_n_above(values), n=len(classes), unit="classes"))
+    return [counts[0], *(replace(count, note="") for count in counts[1:])]
+
+
+def _opposite(estimate: Estimate) -> Estimate:
+    assert estimate.low is not None
+    assert estimate.high is not None
+    return Estimate(-estimate.value, -estimate.high, -estimate.low)
+
+
+def _n_above(estimates: list[Estimate]) -> int:
+    return sum(estimate.low is not None and estimate.low > 0 for estimate in estimates)
+
+
+def _gap_table(classes: Classes) -> Table:
+    references = _references(classes)
+    rows: list[list[Cell]] = [
+        [
+            name,
+            *(_gap(models[model].by_dims[SHOWN_DIMS]) for model in ("base", "distilled")),
+            *(_gap_change(models, reference) for reference in references),
+        ]
+        for name, models in classes.items()
+    ]
+    return Table(
+        title=f"Gap: shuffled pairs' loss − true pairs' loss, {SHOWN_DIMS} dimensions",
+        columns=("class", "base", "distilled", *(f"distilled − {reference}" for reference in references)),
+        rows=rows,
+        note="Above 0 the pairs of a class share a step. 95 % intervals by resampling word pairs, the same resamples in"
+        " every model. control: trained on from base without distillation.",
+    )
+
+
+def _loss_table(classes: Classes, model: str) -> Table:
+    rows: list[list[Cell]] = [
+        [
+            name,
+            _estimate(loss.loss, loss.resampled),
+            loss.median,
+            _estimate(loss.shuffled, loss.shuffled_means),
+            loss.ratio,
+        ]
+        for name, models in classes.items()
+        for loss in [models[model].by_dims[SHOWN_DIMS]]
+    ]
+    return Table(
+        title=f"Parallelogram loss in the {model} model, {SHOWN_DIMS} dimensions",
+        columns=("class", "mean", "median", "shuffled", "ratio"),
+        rows=rows,
+        note="mean: over all pairs of pairs, with its 95 % interval. shuffled: mean and central 95 % of 100 shuffles"
+        " in which no word keeps its partner. ratio: mean over shuffled.",
+    )
+
+
+def _dims_table(classes: Classes) -> Table:
+    rows: list[list[Cell]] = [
+        [
+            f"{name}, {model}",
+            *(loss.ratio for loss in geometry.by_dims.values()),
+            geometry.variance_explained[SHOWN_DIMS],
+            geometry.embedded.ratio,
+        ]
+        for name, models in classes.items()
+        for model, geometry in models.items()
+    ]
+    return Table(
+        title="Loss over that of shuffled pairs, by dimensions",
+        columns=("class, model", *(f"{dims}D" for dims in DIMS), "kept", "embeddings"),
+        rows=rows,
+        note=f"1 is chance. kept: share of the words' variance in {SHOWN_DIMS} dimensions. embeddings: the loss of"
+        " Baek, Liu, Tyagi & Tegmark 2025, ‖a − b − c + d‖² over the mean squared norm, on input embeddings in"
+        f" {SHOWN_DIMS} dimensions.",
+    )
+
+
+def _published_table(config: WordGeometryConfig, classes: Classes) -> list[Table]:
+    published = load_published("parallelogram")
+    theirs = published["pairs"].get(config.pair, {})
+    rows: list[list[Cell]] = [
+        [
+            name,
+            *(models[model].by_dims[SHOWN_DIMS].loss for model in ("base", "distilled")),
+            models["base"].by_dims[SHOWN_DIMS].n,
+            *(theirs[name][model][str(SHOWN_DIMS)] for model in ("base", "distilled")),
+            theirs[name]["n_quadruples"],
+        ]
+        for name, models in classes.items()
+        if name in theirs
+    ]
+    if not rows:
+        return []
+    table = Table(
+        title=f"Beside the published mean losses, {SHOWN_DIMS} dimensions",
+        columns=("class", "base", "distilled", "n", "published base", "published distilled", "published n"),
+        rows=rows,
+        note=f"{published['source']}. Theirs are words at position 0, as --paper reads them; other n, other words.",
+    )
+    return [table]
+
+
+def _words_table(found: WordGeometry) -> Table:
+    rows: list[list[Cell]] = [
+        [
+            words.name,
+            words.n_given,
+            len(words.pairs),
+            found.classes[words.name]["base"].by_dims[SHOWN_DIMS].n if words.name in found.classes else "too few",
+        ]
+        for words in found.given
+    ]
+    return Table(
+        title="Word pairs",
+        columns=("class", "given", "single tokens", "pairs of pairs"),
+        rows=rows,
+        note=f"Both words must be one token of the distilled model's tokenizer, and {FEWEST_PAIRS} pairs of a class.",
+    )
+
+
+def _chart(classes: Classes) -> Chart:
+    quantiles = {
+        name: {
+            model: LossQuantiles(loss=loss.quantiles.numpy(), null=loss.shuffled_quantiles.numpy())
+            for model in ("base", "distilled")
+            for loss in [models[model].by_dims[SHOWN_DIMS]]
+        }
+        for name, models in classes.items()
+    }
+    return Chart(
+        name="cdf",
+        figure=cdf_curves(quantiles),
+        caption=f"Loss of every two pairs of a class in {SHOWN_DIMS} dimensions; dashed: with second words shuffled."
+        " A curve left of its dashed one shows a shared step. Baek & Tegmark 2025, figure 4.",
+    )
+
+
+def _results(config: WordGeometryConfig, found: WordGeometry) -> dict[str, Any]:
+    references = _references(found.classes)
+    return {
+        "words": {words.name: {"given": words.n_given, "pairs": len(words.pairs)} for words in found.given},
+        "prefix": found.prefix,
+        "spaced": config.spaced,
+        "shared_components": config.shared_components,
+        "left_out": dict(found.left_out),
+        "classes": {
+            name: {
+                "models": {model: _geometry_results(geometry) for model, geometry in models.items()},
+                "gap_change": {reference: _gap_change(models, reference) for reference in references},
+            }
+            for name, models in found.classes.items()
+        },
+    }
+
+
+def _geometry_results(geometry: ModelGeometry) -> dict[str, Any]:
+    dims = {
+        str(dims): _loss_results(loss) | {"variance_explained": geometry.variance_explained[dims]}
+        for dims, loss in geometry.by_dims.items()
+    }
+    shown = geometry.by_dims[SHOWN_DIMS]
+    quantiles = {
+        name: [round(value, 4) for value in values.tolist()]
+        for name, values in (("quantiles", shown.quantiles), ("shuffled_quantiles", shown.shuffled_quantiles))
+    }
+    return {"dims": dims, "embeddings": _loss_results(geometry.embedded)} | quantiles
+
+
+def _loss_results(loss: ParallelogramLoss) -> dict[str, Any]:
+    estimates: dict[str, Any] = {
+        "mean": _estimate(loss.loss, loss.resampled),
+        "shuffled": _estimate(loss.shuffled, loss.shuffled_means),
+        "gap": _gap(loss),
+        "ratio": _estimate(loss.ratio, loss.resampled / loss.resampled_shuffled),
+    }
+    return estimates | {"median": loss.median, "n_quadruples": loss.n, "p": loss.p_value}

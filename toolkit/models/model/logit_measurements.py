@@ -1,0 +1,117 @@
+"""What is kept of a model's logits under several edits: here in one go, on NDIF in jobs that each send little."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Int, Shaped
+from torch import Tensor
+from transformers import Cache
+
+from toolkit.models.model.edits import Edit
+from toolkit.models.model.layers import check_layers
+from toolkit.models.model.logit_statistics import Reduction, kept
+from toolkit.models.model.traced_model import TracedModel
+from toolkit.models.places.ndif.expected_answers import Asked, Job
+from toolkit.models.places.ndif.server_side import measured
+from toolkit.models.places.ndif.uploads import UPLOAD, stretches
+from toolkit.tracking import track
+
+
+def measure(
+    model: TracedModel,
+    input_ids: Int[Tensor, "row position"],
+    attention_mask: Int[Tensor, "row position"],
+    edits: Sequence[Edit | None],
+    function: Reduction,
+    operands: tuple[Shaped[Tensor, "row ..."], ...] = (),
+    *,
+    last: int = 0,
+    unchanged: int = 0,
+) -> Shaped[Tensor, "edit row ..."]:
+    """Run the model under each of `edits` (None: as it is) and keep what `function` makes of the logits.
+
+    `function` sees the logits [row, asked, vocab] of the first edit, those of one edit, and `operands`; it runs where
+    the model does, so take it from `logit_statistics`. `last` is as in `TracedModel.logits`. No edit may
+    change anything before position `unchanged`: here it is then computed once for all.
+    Raises `ValueError` for an edit of a layer outside [0, n_layers).
+    """
+    model.check_loaded(whole=True)
+    check_layers([0, *(edit.layer for edit in edits if edit is not None)], model.n_layers)
+    if model.connection is not None:
+        return _in_jobs(model, input_ids, attention_mask, edits, function, operands, last)
+    past = _shared_past(model, input_ids[:, :unchanged], attention_mask[:, :unchanged])
+    before = 0 if past is None else unchanged
+    inputs = model.inputs(input_ids[:, before:], attention_mask, past) | {"logits_to_keep": last}
+    plain = [edit and (edit.after(before) if before else edit).plain() for edit in edits]
+    # Other processes, which hold parts of split layers, are sent a list.
+    counted = track(plain, "edits", "edits") if model.keeps_caches else plain
+    found: Tensor = model.run(measured, inputs, counted, function, operands)
+    return found
+
+
+def _shared_past(model: TracedModel, input_ids: Tensor, attention_mask: Tensor) -> Cache | None:
+    """A cache of these tokens, if there are any and they can stay one under several continuations."""
+    if not input_ids.shape[1] or not model.keeps_caches:
+        return None
+    past = model.empty_cache()
+    if any(past.is_sliding):  # a window forgets what taking tokens back would need
+        return None
+    model.logits(input_ids, attention_mask, last=1, past=past)
+    return past
+
+
+def _in_jobs(
+    model: TracedModel,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    edits: Sequence[Edit | None],
+    function: Reduction,
+    operands: tuple[Tensor, ...],
+    last: int,
+) -> Tensor:
+    each_row, dtype = kept(function, min(last, input_ids.shape[1]) or input_ids.shape[1])
+
+    def job(part: Part) -> Job:
+        some, rows = (edits[number] for number in part.edits.tolist()), part.rows
+        inputs = model.inputs(input_ids[rows], attention_mask[rows], None) | {"logits_to_keep": last}
+        plain = [edit and edit.rows(rows).plain() for edit in some]
+        asked = Asked((len(plain), len(rows), *each_row), (dtype,))
+        return Job((inputs, plain, function, tuple(each[rows] for each in operands)), asked)
+
+    cut = parts(edits, (input_ids, attention_mask, *operands))
+    return joined(cut, list(track(model.run_each(measured, map(job, cut)), "jobs", "jobs", total=len(cut))))
+
+
+class Part(NamedTuple):
+    """What one job measures: edits, the first always among them, on some rows; by number."""
+
+    edits: Int[Tensor, " edit"]
+    rows: Int[Tensor, " row"]
+
+
+def parts(edits: Sequence[Edit | None], per_row: Sequence[Shaped[Tensor, "_ ..."]]) -> list[Part]:
+    """Parts that send at most `UPLOAD` bytes: fewer rows; where one row's edits are too large, fewer edits.
+
+    `per_row` are the tensors that go along with every edit of a row.
+    """
+    n_rows, row_bytes = len(per_row[0]), sum(tensor[0].nbytes for tensor in per_row)
+    sizes = torch.zeros(len(edits), n_rows, dtype=torch.long)
+    for of_edit, edit in zip(sizes, edits, strict=True):
+        of_edit += edit.row_bytes(n_rows) if edit else 0
+    numbers, found = torch.arange(len(edits)), []
+    for some in stretches((sizes.sum(dim=0) + row_bytes).tolist(), UPLOAD):
+        rows = torch.arange(n_rows)[some]
+        first, *others = sizes[:, rows].sum(dim=1).tolist()
+        further = stretches(others, UPLOAD - first - row_bytes * len(rows))
+        found += [Part(torch.cat([numbers[:1], numbers[1:][each]]), rows) for each in further]
+    return found
+
+
+def joined(cut: Sequence[Part], values: Sequence[Shaped[Tensor, "_ _ ..."]]) -> Shaped[Tensor, "edit row ..."]:
+    """What the parts gave, as one part would have given it."""
+    n_edits, n_rows = (1 + max(int(numbers.max()) for numbers in each) for each in zip(*cut, strict=True))
+    whole = values[0].new_empty(n_edits, n_rows, *values[0].shape[2:])
+    for part, of_part in zip(cut, values, strict=True):
+        whole[part.edits[:, None], part.rows] = of_part
+    return whole

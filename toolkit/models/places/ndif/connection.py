@@ -1,0 +1,256 @@
+"""A connection to NDIF: a trace becomes a job on a server that holds the weights, sent until it is done.
+
+Non-blocking jobs over plain HTTP: nnsight's websocket has no deadline, and does not outlive a restart of the server.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import CancelledError
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+import httpx
+from nnsight.intervention.backends.remote import RemoteBackend
+from nnsight.schema.request import RequestModel
+from nnsight.schema.response import Status
+
+from toolkit.models.places.ndif.address import KEY_PAGE, find_host, find_key
+from toolkit.models.places.ndif.expected_answers import Form, largest, read_answer
+from toolkit.models.places.ndif.hosting import hosted_models, listed, unreachable
+from toolkit.models.places.ndif.in_flight import still_wanted
+from toolkit.models.places.ndif.remote import Remote
+from toolkit.models.places.ndif.replies import REPLY_BYTES, TryAgainError, read_reply
+from toolkit.models.places.ndif.transport import SLOWEST_CONNECTION, Answer, RemoteJobError, Transport
+from toolkit.models.places.ndif.uploads import UPLOAD
+from toolkit.terminal_text import harmless, one_line
+
+WRITING = threading.Lock()
+"""Held while a trace is made into a job, by whoever traces: Python 3.11 cannot parse source in two threads at once
+(SystemError: AST constructor recursion depth mismatch). `RemoteTrace` lets go of it while the job runs."""
+FIRST_POLL, SLOWEST_POLL, SLOWER = 0.01, 1.0, 1.25
+MISSED_POLLS = 4
+
+
+class RemoteCodeError(RemoteJobError, RuntimeError):
+    """The job's own code failed on the server, as it would again."""
+
+    def __init__(self, message: str, told: str) -> None:
+        super().__init__(message)
+        self.told = told
+        """The server's whole traceback."""
+
+
+@dataclass
+class Traffic:
+    """What went over the wire."""
+
+    jobs: int = 0
+    """Jobs that were done."""
+    retries: int = 0
+    """Jobs that were sent again."""
+    sent: int = 0
+    """Bytes to the server."""
+    received: int = 0
+    """Bytes from the server."""
+    squared_error: float = 0.0
+    """Of all activations, by the wire's type."""
+    square: float = 0.0
+    """Of all activations: what the error is relative to."""
+
+    def __add__(self, other: "Traffic") -> "Traffic":
+        return Traffic(**{name: value + getattr(other, name) for name, value in asdict(self).items()})
+
+    @property
+    def wire_error(self) -> float:
+        """Squared error of the activations that arrived, relative to their square."""
+        return self.squared_error / self.square if self.square else 0.0
+
+
+class Connection:
+    """One model on one server. Any thread may send jobs, at the same time as others.
+
+    Raises:
+        ValueError: no key, a key or an address that is refused, a model that the server does not hold.
+        RemoteJobError: a job failed `remote.attempts` times, or what came back is not what was asked for.
+        RemoteCodeError: the job's own code failed on the server.
+        CancelledError: nobody waits for the job any more; it is not sent again.
+    """
+
+    def __init__(self, source: str, remote: Remote) -> None:
+        self.source, self.remote, self.traffic = source, remote, Traffic()
+        self.host = find_host(remote.insecure_host)
+        self._key = find_key()
+        self._lock = threading.Lock()
+        self._transport = Transport(self.host)
+
+    @property
+    def host_name(self) -> str:
+        """The server's name."""
+        return self._transport.name
+
+    def hosted(self) -> list[str] | None:
+        """Models that the server says it has; None where it does not say.
+
+        Raises `ValueError` for a host that cannot be reached.
+        """
+        try:
+            return hosted_models(self._transport, min(self.remote.deadline, SLOWEST_CONNECTION))
+        except httpx.TransportError as error:
+            raise unreachable(self.host_name, error) from None
+
+    def run(self, envelope: RequestModel, payload: bytes, asked: Mapping[str, Form]) -> dict[str, Any]:
+        """Send a job until it is done, and return what was asked for of what it saved."""
+        last = ""
+        for attempt in range(self.remote.attempts):
+            if attempt:
+                self._count(retries=1)
+                time.sleep(self.remote.deadline / 200 * 3 ** (attempt - 1))
+            _check_wanted()
+            try:
+                return self._attempt(envelope, payload, asked)
+            except (httpx.TransportError, TryAgainError) as error:
+                last = self._said(error)
+        raise RemoteJobError(
+            f"a job for {self.source} failed {self.remote.attempts} times on {self.host_name}; the last time: {last}"
+        )
+
+    def count_error(self, squared_error: float, square: float) -> None:
+        """Take in what the wire's type cost the activations of one job."""
+        self._count(squared_error=squared_error, square=square)
+
+    def _attempt(self, envelope: RequestModel, payload: bytes, asked: Mapping[str, Form]) -> dict[str, Any]:
+        ends = time.monotonic() + self.remote.deadline
+        address = self._wait(self._submit(envelope, payload, ends), ends)
+        answer = self._transport.result(address, ends=ends, limit=largest(asked))
+        self._count(received=len(answer.content))
+        if answer.status != 200:
+            raise TryAgainError(f"the result could not be had: {answer.status}")
+        try:
+            saved = read_answer(answer.content, asked)
+        except OSError as error:
+            raise TryAgainError(str(error)) from error
+        except ValueError as error:
+            raise RemoteJobError(
+                f"{self.host_name} answered a job for {self.source} with something else than was asked for:"
+                f" {self._said(error)}. Check NDIF_HOST, and that the server and this nnsight are of one version"
+            ) from error
+        self._count(jobs=1)
+        return saved
+
+    def _submit(self, envelope: RequestModel, payload: bytes, ends: float) -> str:
+        files = {"blob": ("request", payload, "application/octet-stream")}
+        headers = self._headers | {"nnsight-version": version("nnsight"), "python-version": sys.version}
+        body = {"data": {"data": envelope.metadata()}, "files": files}
+        answer = self._transport.ask("POST", "/request", ends=ends, limit=REPLY_BYTES, headers=headers, **body)
+        self._count(sent=len(payload))
+        if answer.status == 200:
+            return read_reply(answer.text).job
+        self._check_refusal(answer)
+        if len(payload) > UPLOAD:
+            remedy = "Some servers take no more than 1 MB: lower --forward-tokens or --row-length"
+        else:
+            remedy = "NDIF takes such jobs: check NDIF_HOST"
+        raise ValueError(
+            f"{self.host_name} refused a job of {len(payload):,} bytes with {self._named(answer)}. {remedy}"
+        )
+
+    def _check_refusal(self, answer: Answer) -> None:
+        """Raise for a refusal that another try may mend, and for one of the key."""
+        said = self._named(answer)
+        if answer.status >= 500 or answer.status in (408, 425, 429):
+            raise TryAgainError(f"the server answered {said}")
+        if answer.status in (401, 403) or "API key" in said:
+            raise ValueError(
+                f"{self.host_name} refuses the key in NDIF_API_KEY (or nnsight's config): {said}. Get one at {KEY_PAGE}"
+            )
+
+    def _wait(self, job: str, ends: float) -> str:
+        """Return the address of the job's result."""
+        pause, missed, last = FIRST_POLL, 0, ""
+        while time.monotonic() < ends:
+            time.sleep(pause)
+            _check_wanted()
+            pause = min(SLOWEST_POLL, pause * SLOWER)
+            try:
+                answer = self._transport.ask(
+                    "GET", f"/response/{job}", ends=ends, limit=REPLY_BYTES, headers=self._headers
+                )
+            except httpx.TransportError:
+                missed += 1
+                if missed == MISSED_POLLS:
+                    raise
+                continue
+            if answer.status == 404 and last:
+                raise TryAgainError("the server forgot the job")
+            if answer.status in (401, 403):
+                self._check_refusal(answer)
+            if answer.status != 200:
+                continue
+            missed, reply = 0, read_reply(answer.text, job)
+            if reply.status == Status.COMPLETED:
+                return reply.address
+            if reply.status == Status.ERROR:
+                self._raise_failure(reply.description)
+            last = reply.status
+        seen = self._said(last) if last else "it was never heard of"
+        raise TryAgainError(f"it was not done within {self.remote.deadline:g} seconds (last seen: {seen})")
+
+    def _raise_failure(self, description: str) -> None:
+        if "Traceback (most recent call last)" in description:  # of the job's code; a rejection is a sentence
+            told = harmless(description.replace(self._key, "(the key)")).strip()
+            last = self._said(told.splitlines()[-1])
+            raise RemoteCodeError(f"a job for {self.source} failed on {self.host_name}: {last}", told)
+        said, hosted = self._said(description), self.hosted()
+        if hosted is not None and self.source not in hosted:
+            raise ValueError(f"{self.host_name} does not host {self.source}: {said} It hosts {listed(hosted)}")
+        raise TryAgainError(f"the server said: {said}")
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        return {"ndif-api-key": self._key}
+
+    def _named(self, answer: Answer) -> str:
+        return f"{answer.status}: {self._said(answer.text)}"
+
+    def _said(self, what: object) -> str:
+        text = str(what) or type(what).__name__
+        return one_line(text.replace(self._key, "(the key)"))
+
+    def _count(self, **counts: int | float) -> None:
+        with self._lock:
+            for name, more in counts.items():
+                setattr(self.traffic, name, getattr(self.traffic, name) + more)
+
+
+class RemoteTrace(RemoteBackend):
+    """Runs one trace as a job, and gives its saved values to the caller's frame, as a trace here does.
+
+    Whoever traces holds `WRITING`.
+    """
+
+    def __init__(self, model_key: str, connection: Connection, asked: Mapping[str, Form]) -> None:
+        """`asked` is the form of each name that the trace saves; only those are written into the frame."""
+        super().__init__(model_key, host=connection.host, api_key="kept in the connection")
+        self._connection, self._asked = connection, asked
+
+    def __call__(self, tracer: Any = None) -> dict[str, Any]:
+        """Send the trace, wait for its end, and return what it saved."""
+        # Not `_serialize`: that ships every module of the working directory. And not compressed: activations hardly
+        # shrink, and take longer to compress than to send.
+        payload = RequestModel.serialize(tracer, compress=False)
+        envelope = RequestModel(model_key=self.model_key, compress=False)
+        WRITING.release()
+        try:
+            saved = self._connection.run(envelope, payload, self._asked)
+        finally:
+            WRITING.acquire()
+        self._push(saved, tracer)
+        return saved
+
+
+def _check_wanted() -> None:
+    if not still_wanted():
+        raise CancelledError

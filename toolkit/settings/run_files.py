@@ -1,0 +1,20 @@
+"""The files that a training run writes into its folder."""
+
+from toolkit.outputs import Claim
+
+STATE, TENSORS = "state.json", "tensors.safetensors"
+CHECKPOINT = (STATE, f".{STATE}.tmp", TENSORS, "shard-*.json", "shard-*.safetensors")
+"""Patterns of the names of all that is written in a checkpoint's folder."""
+REPORT = (
+    "report.html",
+    "figures/nrn_histogram.png",
+    "figures/cosine_against_nrn.png",
+    "figures/training_curves.png",
+    "figures/firing_histogram.png",
+)
+EXPORT = ("dictionary_learning/model.safetensors", "dictionary_learning/config.json")
+RUN = Claim(
+    files=("config.json", "provenance.json", "metrics.json", "crosscoder.safetensors", *REPORT, *EXPORT),
+    changing=("metrics.jsonl", *(f"checkpoints/step-*/{name}" for name in CHECKPOINT)),
+    signs={"config.json": ("run",), "provenance.json": ("command", "sha256", "data")},
+)

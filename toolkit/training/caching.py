@@ -1,0 +1,81 @@
+"""Filling an activation cache before anything is trained on it, and mending one."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from toolkit.command_line.interrupts import Interrupted, InterruptGuard
+from toolkit.harvest.cache import CachedActivations
+from toolkit.harvest.cache_folder import CacheFolder
+from toolkit.harvest.residual import AHEAD
+from toolkit.outputs import OutputFolder
+from toolkit.reports.formatting import compact
+from toolkit.settings.crosscoder_run import RunConfig
+from toolkit.tracking import track
+
+TINY = 1e-30
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheConfig(RunConfig):
+    """Harvest what training reads into --cache, without training.
+
+    All settings are those of train_crosscoder.py, so that one command line fits both; of training only --tokens counts.
+    """
+
+    cache: Path = Path("runs/cache")
+    """Folder of the cache; one that holds a part of it is added to."""
+    repair: bool = False
+    """Harvest again the shards of --cache that are missing or corrupt, and nothing else."""
+
+    def outputs(self) -> list[OutputFolder]:
+        """None: a cache looks after its folders itself."""
+        return []
+
+    @property
+    def tokens_read(self) -> int:
+        """Tokens that training reads of each shard of the text: its own, those left in its buffer, those read ahead."""
+        return (self.training.tokens + self.buffer_tokens) // (self.shards or 1) + (AHEAD + 1) * self.forward_tokens
+
+
+def fill(config: CacheConfig, activations: CachedActivations) -> Iterator[int]:
+    """Harvest one shard of the text until its cache holds `config.tokens_read` tokens; yields the tokens it holds.
+
+    It ends early where the text does.
+
+    Raises:
+        Interrupted: a signal came; all that was harvested is stored, and its step is the number of forward passes.
+    """
+    activations.skip_stored()
+    tokens = activations.folder.tokens
+    with InterruptGuard() as interrupt, torch.no_grad(), closing(iter(activations)) as chunks:
+        while tokens < config.tokens_read and (chunk := next(chunks, None)) is not None:
+            tokens += len(chunk)
+            yield tokens
+            if interrupt.received:
+                raise Interrupted(interrupt.received, activations.state_dict()["chunk"])
+
+
+def mend(activations: CachedActivations) -> Iterator[str]:
+    """Check every shard, and harvest again those that are missing or corrupt; yields their names.
+
+    Raises ValueError where that gives other bits than before.
+    """
+    for number, shard in enumerate(track(activations.folder.shards, "checking", "shards")):
+        if activations.folder.broken(number):
+            with torch.no_grad():
+                activations.repair(number)
+            yield shard.file
+
+
+def describe(folders: Sequence[CacheFolder]) -> dict[str, str]:
+    """What the caches of one text's shards hold together, in words."""
+    lost, norm = (sum(getattr(each, name) for f in folders for each in f.shards) for name in ("lost", "norm"))
+    return {
+        "tokens": f"{sum(folder.tokens for folder in folders):,}",
+        "size": f"{compact(sum(f.nbytes for f in folders))}B in {sum(len(f.shards) for f in folders):,} files",
+        "type": f"{folders[0].type}, which lost {lost / max(norm, TINY):.2g} of the squared norm",
+    }

@@ -1,0 +1,134 @@
+"""What a run takes: floating-point operations and bytes, computed from shapes and settings alone.
+
+A multiplication and an addition are two operations. Matrix products are counted, and nothing else: norms, activation
+functions and the optimiser are bound by memory, not by arithmetic.
+"""
+
+import math
+from dataclasses import dataclass
+
+from toolkit.dictionaries.configs import TrainingConfig
+from toolkit.harvest.cache_types import CacheType, bytes_a_token
+from toolkit.models.model.shapes import ModelShape
+
+MOMENTS = 2  # that Adam keeps of each weight
+SPARSE_PRODUCTS = 4  # decoding, gradients of codes, of the encoder, of the decoder
+
+
+def harvest_flops(shape: ModelShape, layer: int, row_length: int) -> int:
+    """Operations a token that bring one model to the input of `layer`, in rows of `row_length` tokens.
+
+    Attention is counted whole, as is usual (Chowdhery et al. 2022, appendix B), though a causal kernel skips half.
+    """
+    attention = 2 * row_length * shape.attention_width  # multiplications: queries by keys, weights by values
+    return 2 * layer * (shape.layer_matrices + attention)
+
+
+def training_flops(training: TrainingConfig, width: int) -> int:
+    """Operations a token of one training step; `width` is streams × d_model.
+
+    A dense step has five products of all latents. A sparse one has one of them, and works on k latents otherwise;
+    bf16 computes the kept codes once more, in fp32.
+    """
+    product = 2 * training.n_latents * width
+    if training.sparsity in ("l1", "jumprelu"):
+        return 5 * product
+    recomputed = training.precision == "bf16"
+    return product + (SPARSE_PRODUCTS + recomputed) * 2 * training.k * width
+
+
+def dictionary_parameters(training: TrainingConfig, width: int) -> int:
+    """Numbers that training moves: encoder, decoder, both biases, and JumpReLU's thresholds."""
+    thresholds = training.n_latents if training.sparsity == "jumprelu" else 0
+    return 2 * training.n_latents * width + training.n_latents + width + thresholds
+
+
+def trainer_bytes(training: TrainingConfig, width: int, n_streams: int) -> int:
+    """Bytes of the state that a checkpoint holds: weights and Adam's moments in fp32, and what follows each latent."""
+    moved = 4 * (1 + MOMENTS) * dictionary_parameters(training, width)
+    return moved + 8 * training.n_latents + 4 * n_streams + 6 * 8  # silent tokens, scales, six scalars
+
+
+def gradient_bytes(training: TrainingConfig, width: int) -> int:
+    """Bytes of the gradients that a step holds beside the state."""
+    return 4 * dictionary_parameters(training, width)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """All that a run's costs depend on."""
+
+    models: tuple[ModelShape, ...]
+    """Base, then distilled."""
+    layers: tuple[int, ...]
+    """Sites."""
+    training: TrainingConfig
+    """How the crosscoder is trained, and on how many tokens."""
+    row_length: int = 2048
+    """Tokens of a row: all rows count as full."""
+    forward_tokens: int = 16_384
+    """Tokens of a forward pass."""
+    buffer_tokens: int = 262_144
+    """Activations in the shuffle buffer."""
+    checkpoint_steps: int = 1000
+    """Steps between two checkpoints."""
+    weight_bytes: int = 2
+    """Bytes of one of the models' weights: 2 in bf16."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that are read and trained on."""
+        return self.training.tokens
+
+    @property
+    def n_streams(self) -> int:
+        """Streams that are read: one a model and layer."""
+        return len(self.models) * len(self.layers)
+
+    @property
+    def width(self) -> int:
+        """Numbers of a token's activations in all streams."""
+        return self.n_streams * self.models[0].d_model
+
+    @property
+    def depth(self) -> int:
+        """Decoder layers that run."""
+        return max(self.layers)
+
+    @property
+    def harvest_flops(self) -> int:
+        """Operations that read all tokens in all models."""
+        return self.tokens * sum(harvest_flops(shape, self.depth, self.row_length) for shape in self.models)
+
+    @property
+    def training_flops(self) -> int:
+        """Operations that train one crosscoder on all tokens."""
+        return self.tokens * training_flops(self.training, self.width)
+
+    @property
+    def passes(self) -> int:
+        """Forward passes of each model."""
+        return math.ceil(self.tokens / self.forward_tokens)
+
+    @property
+    def checkpoints(self) -> int:
+        """Checkpoints that are written, one after the other."""
+        return math.ceil(self.training.steps / self.checkpoint_steps)
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Bytes of one checkpoint: the trainer's state and a full buffer, in bf16."""
+        return trainer_bytes(self.training, self.width, self.n_streams) + self.buffer_bytes
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Bytes of the shuffle buffer, in bf16."""
+        return self.buffer_tokens * bytes_a_token("bf16", self.n_streams, self.models[0].d_model)
+
+    def resident_bytes(self, depth: int | None = None) -> tuple[int, ...]:
+        """Bytes of each model's weights, whole or as deep as is needed to read the input of layer `depth`."""
+        return tuple(shape.parameters(depth) * self.weight_bytes for shape in self.models)
+
+    def stored_bytes(self, kind: CacheType) -> int:
+        """Bytes of all tokens' activations, on the wire or in a cache."""
+        return self.tokens * bytes_a_token(kind, self.n_streams, self.models[0].d_model)

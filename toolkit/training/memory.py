@@ -1,0 +1,82 @@
+"""What a run's settings take of memory, computed from shapes and compared with what is there before anything is loaded.
+
+The models' own weights are not counted: they may lie elsewhere, or be read a piece at a time.
+"""
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+import torch
+
+from toolkit.dictionaries.collectives import ALONE, Ranks
+from toolkit.dictionaries.configs import TrainingConfig
+from toolkit.harvest.residual import AHEAD
+from toolkit.models.files.loading import load_config
+from toolkit.models.model.shapes import KNOWN
+from toolkit.models.presets import find_pair
+from toolkit.settings.crosscoder_run import RunConfig
+from toolkit.training.costs import gradient_bytes, trainer_bytes
+
+CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+SWEEPS = {"l1": 2, "jumprelu": 4}  # matrices of a batch's tokens by all latents; topk and batchtopk have one
+FP32 = 4
+
+
+def require_memory(config: RunConfig, plans: Collection[TrainingConfig] = (), ranks: Ranks = ALONE) -> None:
+    """Refuse settings of which this process cannot hold its share: `plans` are all crosscoders that it trains.
+
+    Raises:
+        ValueError: names the setting that takes most, what it takes and what there is; or as `load_config` does.
+    """
+    sources = find_pair(config.pair, config.base, config.distilled)
+    d_model = (KNOWN.get(sources.base) or load_config(sources.base)).hidden_size
+    parts = memory_parts(config, plans, n_streams=2 * len(config.layers or sources.layers or (0,)), d_model=d_model)
+    shared = {"--batch-tokens", "--buffer-tokens"} | ({"--n-latents"} if config.shard == "latents" else set())
+    parts = {name: size // ranks.size if name in shared else size for name, size in parts.items()}
+    there, where = memory_there(config)
+    if (total := sum(parts.values())) > there:
+        largest = max(parts, key=lambda name: parts[name])
+        raise ValueError(
+            f"{largest} {_given(config, plans, largest)} takes {parts[largest] / 1e9:,.1f} GB of memory, and all"
+            f" settings take {total / 1e9:,.1f} GB, but {where} has {there / 1e9:,.1f} GB: lower {largest}"
+        )
+
+
+def memory_parts(
+    config: RunConfig, plans: Collection[TrainingConfig], *, n_streams: int, d_model: int
+) -> dict[str, int]:
+    """Bytes that all processes take together, by the setting that decides them; each has forward passes of its own."""
+    width = n_streams * d_model
+    dictionaries = activations = 0
+    for plan in plans:
+        scaled_encoder = FP32 * plan.n_latents * width
+        dictionaries += trainer_bytes(plan, width, n_streams) + gradient_bytes(plan, width) + scaled_encoder
+        activations += FP32 * plan.batch_tokens * (SWEEPS.get(plan.sparsity, 1) * plan.n_latents + 2 * width)
+    number = 2 if config.buffer_dtype == "bf16" else FP32
+    return {
+        "--n-latents": dictionaries,
+        "--batch-tokens": activations,
+        "--buffer-tokens": number * config.buffer_tokens * width if dictionaries else 0,
+        "--forward-tokens": FP32 * (AHEAD + 1) * config.forward_tokens * width,
+    }
+
+
+def memory_there(config: RunConfig) -> tuple[int, str]:
+    """Bytes of memory that this process may take where it trains, and the name of that place."""
+    place = config.base_device or config.device_map
+    if torch.cuda.is_available() and place != "cpu":
+        device = torch.device(place if place.startswith("cuda") else "cuda")
+        return torch.cuda.get_device_properties(device).total_memory, f"the GPU {device}"
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = [Path(limit).read_text().strip() for limit in CGROUP_LIMITS if Path(limit).is_file()]
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    share = "" if processes == 1 else f" for each of {processes} processes"
+    return min(there, *map(int, filter(str.isdecimal, limits)), there) // processes, f"this machine{share}"
+
+
+def _given(config: RunConfig, plans: Collection[TrainingConfig], name: str) -> str:
+    if name in ("--n-latents", "--batch-tokens"):
+        values = dict.fromkeys(getattr(plan, name[2:].replace("-", "_")) for plan in plans)
+        return " ".join(map(str, values))
+    return str(getattr(config, name[2:].replace("-", "_")))

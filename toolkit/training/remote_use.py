@@ -1,0 +1,50 @@
+"""What a run on NDIF says of it: how much comes over the wire, how fast, and what the wire's type costs."""
+
+from typing import Any
+
+from toolkit.harvest.cache_types import bytes_a_token
+from toolkit.models.pair import ModelPair
+from toolkit.models.places.ndif.connection import Connection, Traffic
+from toolkit.reports.formatting import compact, duration, size
+
+
+def traffic(pair: ModelPair) -> Traffic:
+    """What went over the wire for both models in this session: nothing where they run here."""
+    return sum((connection.traffic for connection in _connections(pair)), Traffic())
+
+
+def remote_record(pair: ModelPair) -> dict[str, Any]:
+    """For a run's metadata: server, wire type, and this session's bytes, retries and wire error; empty for models here.
+
+    `wire_error` is the squared error of all activations relative to their square.
+    """
+    if not (connections := _connections(pair)):
+        return {}
+    total = traffic(pair)
+    where = {"host": connections[0].host_name, "wire": connections[0].remote.wire, "wire_error": total.wire_error}
+    numbers = {"jobs": total.jobs, "retries": total.retries, "bytes_sent": total.sent, "bytes_received": total.received}
+    return {"remote": where | numbers}
+
+
+def forecast(pair: ModelPair, tokens: int, seconds_reading: float, processes: int = 1) -> str:
+    """One line before a long run: the bytes of `tokens` to come, and their time at the rate of what came so far.
+
+    What came so far filled the buffer, and was read ahead: it is not among what is to come. Each of the `processes` of
+    the run reads its part at this process's rate.
+    """
+    connection = _connections(pair)[0]
+    wire, streams = connection.remote.wire, len(pair.names) * len(pair.layers)
+    coming = tokens * bytes_a_token(wire, streams, pair.d_model)
+    line = (
+        f"NDIF at {connection.host_name}: {compact(tokens)} tokens × {streams} streams × {pair.d_model} numbers as"
+        f" {wire} are {size(coming)} to receive"
+    )
+    if seconds_reading > 0:
+        received = traffic(pair).received
+        seconds = coming / processes * seconds_reading / received
+        line += f", in {duration(seconds)} at the rate of the first {size(received)}"
+    return line
+
+
+def _connections(pair: ModelPair) -> list[Connection]:
+    return [model.connection for model in (pair.base, pair.distilled) if model.connection is not None]

@@ -1,0 +1,161 @@
+"""Token streams, masks and activations as a run's settings ask for them."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from datasets import IterableDataset
+from transformers import PreTrainedTokenizerBase
+
+from toolkit.dictionaries.collectives import ALONE, Ranks
+from toolkit.harvest.cache import CachedActivations
+from toolkit.harvest.cache_folder import INDEX, CacheFolder
+from toolkit.harvest.cache_types import bytes_a_token
+from toolkit.harvest.documents import Corpus
+from toolkit.harvest.masks import TokenMask
+from toolkit.harvest.residual import ActivationSource, ActivationStream
+from toolkit.harvest.tokens import TokenStream
+from toolkit.models.pair import ModelPair
+from toolkit.models.text.inputs import check_context
+from toolkit.settings.crosscoder_run import RunConfig
+
+
+def open_tokens(
+    config: RunConfig,
+    pair: ModelPair,
+    documents: IterableDataset,
+    *,
+    batch_tokens: int | None = None,
+    shard: int = 0,
+    shards: int = 1,
+) -> TokenStream:
+    """Batches of the documents' ids, or of one shard of them.
+
+    Raises ValueError for rows that are longer than the models' context.
+    """
+    check_context(config.row_length, pair.context, f"--row-length {config.row_length}", "lower it to that")
+    return TokenStream(
+        documents,
+        pair.tokenizer,
+        row_length=config.row_length,
+        batch_tokens=config.forward_tokens if batch_tokens is None else batch_tokens,
+        seed=config.seed,
+        shard=shard,
+        shards=shards,
+    )
+
+
+def fitting_tokens(config: RunConfig, budget: int, numbers_a_token: int, *, rows: int = 1) -> int:
+    """Tokens of a batch that holds at most `budget` numbers at once, but room for `rows` rows at least."""
+    return max(rows * config.row_length, min(config.forward_tokens, budget // numbers_a_token))
+
+
+def open_mask(config: RunConfig, pair: ModelPair) -> TokenMask:
+    """A fresh mask: its counts and medians begin here.
+
+    Raises ValueError for a token to drop that the vocabulary does not hold.
+    """
+    return TokenMask(
+        special_ids=_dropped_ids(config, pair),
+        keep_position_0=config.keep_position_0,
+        outlier_factor=config.outlier_factor,
+    )
+
+
+def _dropped_ids(config: RunConfig, pair: ModelPair) -> frozenset[int]:
+    vocabulary = pair.tokenizer.get_vocab()
+    named = [name for name in config.drop_tokens if name != "special"]
+    if unknown := [name for name in named if name not in vocabulary]:
+        raise ValueError(f"--drop-tokens {unknown}: not in the tokenizer's vocabulary; give tokens as it spells them")
+    special = pair.tokenizer.all_special_ids if "special" in config.drop_tokens else []
+    return frozenset([*special, *(vocabulary[name] for name in named)])
+
+
+def open_activations(
+    config: RunConfig, pair: ModelPair, documents: IterableDataset, *, shard: int = 0, shards: int = 1
+) -> ActivationStream:
+    """The activations in both models of the documents, or of one shard of them."""
+    tokens = open_tokens(config, pair, documents, shard=shard, shards=shards)
+    return ActivationStream(pair, tokens, open_mask(config, pair))
+
+
+def open_training(
+    config: RunConfig, pair: ModelPair, corpus: Corpus, ranks: Ranks = ALONE
+) -> dict[int, ActivationSource]:
+    """The activations of this rank's shards of the training text, by way of the cache where the settings name one.
+
+    Raises as `open_cache` does.
+    """
+    shards = config.shards or 1
+    own = range(ranks.rank, shards, ranks.size)
+    if config.cache:
+        return {shard: open_cache(config, pair, corpus, shard=shard) for shard in own}
+    return {shard: open_activations(config, pair, corpus.train, shard=shard, shards=shards) for shard in own}
+
+
+def open_cache(
+    config: RunConfig, pair: ModelPair, corpus: Corpus, *, shard: int = 0, whole: bool = True
+) -> CachedActivations:
+    """The training text's activations by way of the cache in `config.cache`; it need not be `whole` to be mended.
+
+    With several shards of the text, each has a folder of its own in there.
+
+    Raises:
+        ValueError: the folder holds other things, activations of other models, sites, text, shards of it or masks, or
+        not all that its index says.
+        DiskFullError: the disk has no room for what will be stored.
+    """
+    assert config.cache is not None, "a cache has a folder"
+    shards = config.shards or 1
+    _check_shards(config.cache, shards)
+    place = config.cache / f"shard-{shard}-of-{shards}" if shards > 1 else config.cache
+    folder = CacheFolder(place, cache_identity(config, pair, corpus.origin) | {"shard": [shard, shards]})
+    if whole:
+        folder.require_whole()
+    n_streams = len(pair.names) * len(pair.layers)
+    folder.require_space(config.training.tokens // shards, bytes_a_token(folder.type, n_streams, pair.d_model))
+    return CachedActivations(
+        open_activations(config, pair, corpus.train, shard=shard, shards=shards), folder, pair.device
+    )
+
+
+def _check_shards(cache: Path, shards: int) -> None:
+    """Refuse a cache of the text in other shards, of which nothing could be read."""
+    there = {int(path.name.rpartition("-of-")[2]) for path in cache.glob("shard-*-of-*")}
+    for others in there.union([1] if (cache / INDEX).exists() else []) - {shards}:
+        raise ValueError(
+            f"the cache {cache} is of the text in {others} shards, and {shards} are read here: add --shards {others}"
+            " (by default as many as processes), or give --cache another folder"
+        )
+
+
+def cache_identity(config: RunConfig, pair: ModelPair, origin: dict[str, Any]) -> dict[str, Any]:
+    """All that decides which activations come, in which order, with which bits; `origin` is the text's."""
+    files = origin.get("files")
+    return {
+        "models": list(pair.origins),
+        "weights": list(pair.fingerprints().values()),
+        "dtype": "the server's" if config.remote else str(config.placement().options()["dtype"]).removeprefix("torch."),
+        "wire": config.wire if config.remote else None,
+        "layers": list(pair.layers),
+        "tokenizer": tokenizer_hash(pair.tokenizer),
+        "data": {"files": list(files.values())} if files else origin,  # the same text at another path is the same
+        "text_field": config.text_field,
+        "row_length": config.row_length,
+        "forward_tokens": config.forward_tokens,
+        "keep_position_0": config.keep_position_0,
+        "drop_tokens": list(config.drop_tokens),
+        "outlier_factor": config.outlier_factor,
+        "seed": config.seed,
+        "type": config.stored_dtype,
+    }
+
+
+def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Sha256 of a fast tokenizer's rules, of a slow one's vocabulary."""
+    rules = tokenizer.get_vocab()
+    if tokenizer.is_fast:
+        rules = json.loads(tokenizer.backend_tokenizer.to_str())
+        rules = {name: value for name, value in rules.items() if name not in ("padding", "truncation")}
+    return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()

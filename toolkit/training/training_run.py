@@ -1,0 +1,268 @@
+"""A training run on disk: activations to crosscoder, with checkpoints from which a killed run goes on exactly."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from toolkit.command_line.interrupts import Interrupted, InterruptGuard
+from toolkit.dictionaries.collectives import ALONE, WHOLE, Ranks, Split
+from toolkit.dictionaries.configs import TrainingConfig
+from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.dictionaries.initialisation import initialise
+from toolkit.dictionaries.non_finite import NonFiniteError, describe
+from toolkit.dictionaries.training import CrosscoderTrainer, StepMetrics, has_latent_rows
+from toolkit.harvest.feed import Feed
+from toolkit.harvest.residual import ActivationSource
+from toolkit.harvest.stopwatch import Stopwatch
+from toolkit.harvest.tokens import DOCUMENTS
+from toolkit.models.pair import ModelPair
+from toolkit.settings.crosscoder_run import RunConfig
+from toolkit.training.checkpoints import Checkpoint
+from toolkit.training.folder import RunFolder
+
+INITIAL_TOKENS = 32_768
+
+
+class TrainingRun:
+    """Feed and trainers of one run, saved and loaded together.
+
+    `sources` are the activations of the shards of the text that this process reads, `ranks` the processes of the run.
+    `plans` are the crosscoders to train on the same batches, by name; by default there is one, `config.training`. Their
+    tokens and batches must be alike. `trainers` go by the same names; `trainer` is the first.
+
+    Use it as a context manager: leaving it stops the reading threads, so that the models are free.
+
+    Raises:
+        ValueError: the data hold less than one batch of ordinary tokens, or a batch does not divide by the shards.
+        DiskFullError: the disk has no room for the checkpoints, now or later.
+        NonFiniteError: see `CrosscoderTrainer.step`; the message names the last checkpoint.
+        Interrupted: a signal came, to any of the processes; a checkpoint was saved.
+        Exception: whatever ended the reading of activations; a checkpoint was saved.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        pair: ModelPair,
+        sources: Mapping[int, ActivationSource],
+        folder: RunFolder,
+        *,
+        plans: Mapping[str, TrainingConfig] | None = None,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self.config, self.folder, self._pair, self._ranks = config, folder, pair, ranks
+        self._split = Split(latents=ranks) if config.shard == "latents" else Split(tokens=ranks)
+        self.plans = dict(plans or {"crosscoder": config.training})
+        _check_alike(self.plans, config.training)
+        self.stopwatch = Stopwatch()
+        self.masks: dict[str, int] = {}
+        """Tokens kept, and dropped by reason, by all ranks up to the last activation that entered a buffer: known when
+        the steps have ended."""
+        self.documents: dict[str, int] = {}
+        """Documents read, and left out by reason, likewise."""
+        self._started, self._ran_out = time.perf_counter(), False
+        self._checkpoints = replace(folder.checkpoints, run=folder.identity() if ranks.is_first else None)
+        checkpoint = self._checkpoints.load(sources, self._own_rows, ranks) if config.resume else None
+        self._before: float = checkpoint.state["seconds"] if checkpoint else 0.0
+        self._saved_step = checkpoint.step if checkpoint else -1
+        self._feed = Feed(sources, config.shuffling, pair.device, checkpoint.shards if checkpoint else None)
+        try:
+            states = _by_plan(checkpoint.tensors, pair.device) if checkpoint else self._first_states()
+        except BaseException:
+            self._feed.close()
+            raise
+        self.trainers = {name: self._trainer(name, states[name], self._split) for name in self.plans}
+        self.trainer = next(iter(self.trainers.values()))
+        if checkpoint is None:
+            self._meet_the_end()
+        if ranks.is_first:
+            self.folder.drop_records_after(self.trainer.steps_done)
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on the run so far, before and after interruptions."""
+        return self._before + time.perf_counter() - self._started
+
+    @property
+    def reading_seconds(self) -> dict[str, float]:
+        """Seconds by stage in this process's reading threads, which overlap with each other and with all else."""
+        return self._feed.reading_seconds
+
+    def _trainer(self, plan: str, state: dict[str, Tensor], split: Split) -> CrosscoderTrainer:
+        pair = self._pair
+        return CrosscoderTrainer(
+            self.plans[plan], state, models=pair.names, layers=pair.layers, sources=pair.origins, split=split
+        )
+
+    def _own_rows(self, name: str, rows: int) -> slice:
+        return self._split.latents.share_of(rows) if has_latent_rows(name) else slice(0, rows)
+
+    def _first_states(self) -> dict[str, dict[str, Tensor]]:
+        first = self._feed.peek(INITIAL_TOKENS)
+        if self._ranks.highest(int(not first.isfinite().all())):
+            raise self._with_checkpoint(NonFiniteError(1, describe(self._ranks.gathered(first))))
+        states = {
+            name: initialise(
+                plan, len(self._pair.names), first, torch.Generator().manual_seed(self.config.seed), self._split
+            )
+            for name, plan in self.plans.items()
+        }
+        held = self.config.buffer_tokens * first[0].numel() * self.config.shuffling.dtype.itemsize
+        own = sum(tensor.nbytes for state in states.values() for tensor in state.values())
+        self.folder.require_space(held + self._split.latents.total(own))
+        return states
+
+    def steps(self) -> Iterator[tuple[StepMetrics, ...]]:
+        """Train to the end, yielding each step's metrics, one of each plan, after they were recorded.
+
+        With several plans a record says whose it is: `plan`.
+        """
+        steps = self.stopwatch.waiting("training steps", self._train())
+        with InterruptGuard() as interrupt:
+            try:
+                for metrics in steps:
+                    self._record(metrics)
+                    yield metrics
+                    stop = self._ranks.highest(interrupt.received or 0)
+                    if stop or self.trainer.steps_done % self.config.checkpoint_steps == 0:
+                        self.save()
+                    if stop:
+                        raise Interrupted(stop, self.trainer.steps_done)
+            except NonFiniteError as error:
+                raise self._with_checkpoint(error) from None
+            self.save()
+        counts = {name: self._ranks.total(count) for name, count in self._feed.masks.items()}
+        self.documents = {name: counts.pop(name) for name in DOCUMENTS if name in counts}
+        self.masks = counts
+
+    def _train(self) -> Iterator[tuple[StepMetrics, ...]]:
+        batches = iter(self._feed)
+        while self.trainer.steps_done < self.trainer.training.steps:
+            self._fill()
+            if not self._meet_the_end():
+                self._ran_out = True
+                return
+            batch = next(batches)
+            yield tuple(trainer.step(batch) for trainer in self.trainers.values())
+
+    def _meet_the_end(self) -> int:
+        """Batches that all ranks have left; once that is known, the schedules end with the last of them."""
+        left = self._ranks.lowest(self._feed.batches_left())
+        for trainer in self.trainers.values() if left else ():
+            trainer.end_by(self.trainer.steps_done + left)
+        return left
+
+    def _fill(self) -> None:
+        """Read what the next step takes; where a rank cannot, all save first."""
+        failure: Exception | None = None
+        try:
+            self._feed.fill()
+        except Exception as error:  # raised below
+            failure = error
+        if self._ranks.highest(int(failure is not None)):
+            self.save()
+            while failure is None:
+                self._ranks.wait()  # fails once a process that could not read has said why, and is gone
+            failure.add_note(f"saved at step {self.trainer.steps_done}")
+            raise failure
+
+    def _record(self, metrics: tuple[StepMetrics, ...]) -> None:
+        if not self._ranks.is_first:
+            return
+        for name, step in zip(self.plans, metrics, strict=True):
+            self.folder.append_record(asdict(step) if len(self.plans) == 1 else {"plan": name} | asdict(step))
+
+    def _with_checkpoint(self, error: NonFiniteError) -> NonFiniteError:
+        error.add_note(f"last good checkpoint: {self._checkpoints.newest_whole() or 'none yet'}")
+        return error
+
+    def data_ended(self) -> str | None:
+        """What to say where the data hold less than the planned tokens; None as long as that is not known."""
+        planned, training = self.config.training, self.trainer.training
+        seen, schedules = training.tokens, f"all schedules end with step {training.steps:,} of {planned.steps:,}"
+        if self._ran_out:
+            seen, schedules = self.trainer.tokens_seen, "too suddenly for the schedules: raise --buffer-tokens"
+        if seen == planned.tokens:
+            return None
+        ended = f"the data ended after {seen:,} of {planned.tokens:,} tokens, {schedules}"
+        return f"{ended}; give more text, or --tokens {seen}"
+
+    def metrics(self) -> dict[str, Any]:
+        """The run's part of `metrics.json`; the reading thread's seconds overlap with the trainer's."""
+        return {
+            "tokens": self.trainer.tokens_seen,
+            "seconds": self.seconds,
+            "masks": self.masks,
+            "documents": self.documents,
+            "seconds_in_reading_thread": self.reading_seconds,
+        }
+
+    def seconds_by_stage(self) -> dict[str, float]:
+        """Wall time in this session: waiting for activations, shuffling, training, checkpoints, without overlap."""
+        spent, feed = self.stopwatch.seconds, self._feed.stopwatch.seconds
+        waiting, buffer = feed["waiting for activations"], feed["buffer"]
+        return {
+            "waiting for activations": waiting,
+            "shuffle buffer": max(0.0, buffer - waiting),
+            "training steps": spent["training steps"] - buffer,
+            "checkpoints": spent["checkpoints"],
+        }
+
+    def save(self) -> None:
+        """Write a checkpoint, unless this step has one."""
+        if self.trainer.steps_done == self._saved_step:
+            return
+        with self.stopwatch.stage("checkpoints"):
+            tensors = {
+                f"{plan}/{name}": tensor
+                for plan, trainer in self.trainers.items()
+                for name, tensor in trainer.state_dict().items()
+            }
+            checkpoint = Checkpoint(
+                step=self.trainer.steps_done,
+                tensors=tensors,
+                state={"seconds": self.seconds},
+                shards=self._feed.state_dict(),
+            )
+            has_rows = has_latent_rows if self._split.latents.size > 1 else None
+            self._checkpoints.save(checkpoint, self._ranks, has_rows)
+        self._saved_step = self.trainer.steps_done
+
+    def __enter__(self) -> "TrainingRun":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._feed.close()
+
+    def crosscoder(self, plan: str | None = None) -> Crosscoder:
+        """The dictionary of a plan (by default the first) as it stands; the ranks need not meet for it.
+
+        Where they share out the latents, it is what the last checkpoint holds.
+        """
+        name = plan or next(iter(self.plans))
+        if self._split.latents.size == 1:
+            return self.trainers[name].crosscoder()
+        saved = self._checkpoints.load()
+        assert saved is not None, "the steps end with a checkpoint"
+        return self._trainer(name, _by_plan(saved.tensors)[name], WHOLE).crosscoder().to(self._pair.device)
+
+
+def _by_plan(tensors: Mapping[str, Tensor], device: torch.device | None = None) -> dict[str, dict[str, Tensor]]:
+    states: dict[str, dict[str, Tensor]] = {}
+    for path, tensor in tensors.items():
+        plan, _, name = path.rpartition("/")
+        states.setdefault(plan, {})[name] = tensor if tensor.ndim == 0 else tensor.to(device)
+    return states
+
+
+def _check_alike(plans: Mapping[str, TrainingConfig], common: TrainingConfig) -> None:
+    for name, plan in plans.items():
+        if (plan.tokens, plan.batch_tokens) != (common.tokens, common.batch_tokens):
+            raise ValueError(
+                f"{name} takes {plan.tokens} tokens in batches of {plan.batch_tokens}, the run {common.tokens} in"
+                f" batches of {common.batch_tokens}: crosscoders trained from one stream take the same"
+            )
