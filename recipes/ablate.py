@@ -22,7 +22,7 @@ from toolkit.experiments.ablation.measure import AblationConfig, measure_ablatio
 from toolkit.experiments.ablation.page import ablation_findings
 from toolkit.experiments.run import Subject
 from toolkit.reports.console import RunConsole
-from toolkit.reports.findings_page import publish
+from toolkit.reports.files import publish
 
 
 def main(config: AblationConfig) -> None:

@@ -22,7 +22,7 @@ from toolkit.experiments.latent_classes.measure import LatentClassesConfig, meas
 from toolkit.experiments.latent_classes.page import latent_classes_findings
 from toolkit.experiments.run import Subject
 from toolkit.reports.console import RunConsole
-from toolkit.reports.findings_page import publish
+from toolkit.reports.files import publish
 
 
 def main(config: LatentClassesConfig) -> None:

@@ -25,7 +25,7 @@ from toolkit.experiments.tokenizers.measure import (
     tokenizer_findings,
 )
 from toolkit.reports.console import RunConsole
-from toolkit.reports.findings_page import publish
+from toolkit.reports.files import publish
 
 
 def main(config: TokenizerEvaluationConfig) -> None:

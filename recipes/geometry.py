@@ -23,7 +23,7 @@ from toolkit.experiments.run import open_models
 from toolkit.experiments.word_geometry.measure import WordGeometryConfig, measure_word_geometry, word_origins
 from toolkit.experiments.word_geometry.page import word_geometry_findings
 from toolkit.reports.console import RunConsole
-from toolkit.reports.findings_page import publish
+from toolkit.reports.files import publish
 
 
 def main(config: WordGeometryConfig) -> None:

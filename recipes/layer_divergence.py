@@ -26,7 +26,7 @@ from toolkit.experiments.layer_divergence.measure import (
 )
 from toolkit.experiments.run import open_models
 from toolkit.reports.console import RunConsole
-from toolkit.reports.findings_page import publish
+from toolkit.reports.files import publish
 
 
 def main(config: LayerDivergenceConfig) -> None:

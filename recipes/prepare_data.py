@@ -16,7 +16,7 @@ from toolkit.command_line.recipe import run_recipe
 from toolkit.experiments.prepared_data.measure import PrepareConfig, prepare, prepared_findings
 from toolkit.harvest.local_files import local_files
 from toolkit.reports.console import RunConsole
-from toolkit.reports.findings_page import publish
+from toolkit.reports.files import publish
 from toolkit.tracking import track
 
 

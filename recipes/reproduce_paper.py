@@ -33,7 +33,7 @@ from toolkit.experiments.reproduction.page import comparison_findings
 from toolkit.experiments.run import Subject
 from toolkit.outputs import OutputFolder
 from toolkit.reports.console import RunConsole
-from toolkit.reports.findings_page import render_findings, write_results
+from toolkit.reports.files import render_findings, write_results
 
 
 def main(config: ReproductionConfig) -> None:

@@ -23,7 +23,7 @@ from toolkit.experiments.run import Subject
 from toolkit.experiments.steering.measure import SteeringConfig, measure_steering
 from toolkit.experiments.steering.page import steering_findings
 from toolkit.reports.console import RunConsole
-from toolkit.reports.findings_page import publish
+from toolkit.reports.files import publish
 
 
 def main(config: SteeringConfig) -> None:

@@ -33,7 +33,7 @@ from toolkit.experiments.sweep.measure import (
 from toolkit.experiments.sweep.page import sweep_findings
 from toolkit.harvest.documents import open_corpus
 from toolkit.reports.console import RunConsole
-from toolkit.reports.findings_page import publish
+from toolkit.reports.files import publish
 from toolkit.training.memory import require_memory
 from toolkit.training.ranks import on_own_device, open_ranks, share_out
 from toolkit.training.remote_use import forecast, remote_record, traffic

@@ -33,7 +33,7 @@ from toolkit.experiments.top_examples.measure import (
     top_examples_findings,
 )
 from toolkit.reports.console import RunConsole
-from toolkit.reports.findings_page import publish
+from toolkit.reports.files import publish
 from toolkit.reports.latent_browser import write_browser
 from toolkit.tracking import track
 

@@ -43,6 +43,14 @@ class Claim:
         return self.files + self.changing
 
 
+def findings_claim(name: str) -> Claim:
+    """The files of an experiment's findings of that name."""
+    return Claim(
+        files=(f"{name}.json", f"{name}.html", f"figures/{name}_*.png"),
+        signs={f"{name}.json": ("question", "results", "provenance")},
+    )
+
+
 @dataclass(frozen=True)
 class OutputFolder:
     """A folder, and what a run writes in it."""

@@ -4,8 +4,8 @@ import math
 import pytest
 from matplotlib.figure import Figure
 
+from toolkit.reports.files import render_findings
 from toolkit.reports.findings import Chart, Estimate, Findings, Headline, SideBySide, Table
-from toolkit.reports.findings_page import render_findings
 from toolkit.reports.stored_findings import read_findings, stored
 
 

@@ -23,9 +23,8 @@ from toolkit.latents.firing import FiringCounts
 from toolkit.leaving_out import TooFewError
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import CHECKOUT, find_pair
-from toolkit.outputs import Claim, OutputFolder
+from toolkit.outputs import Claim, OutputFolder, findings_claim
 from toolkit.ranges import Seed
-from toolkit.reports.findings_page import findings_claim
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
 from toolkit.settings.models import ModelsChoice
 from toolkit.settings.remote_start import check_hosted, hosted_pair

@@ -13,8 +13,8 @@ from toolkit.experiments.latent_classes.page import latent_classes_findings
 from toolkit.experiments.run import Subject
 from toolkit.geometry.decoder_norms import nrn
 from toolkit.geometry.proportions import wilson
+from toolkit.reports.files import write_results
 from toolkit.reports.findings import Estimate, Findings, Table
-from toolkit.reports.findings_page import write_results
 from toolkit.training.streams import open_mask, open_tokens
 
 N_LATENTS, TOKENS = 48, 1500

@@ -13,7 +13,7 @@ from toolkit.experiments.tokenizers.measure import (
     tokenizer_findings,
 )
 from toolkit.models.files.tokenizer_files import load_tokenizer
-from toolkit.reports.findings_page import write_results
+from toolkit.reports.files import write_results
 
 TEXTS = ["Wait, is 5+7=12 right?", "<｜begin▁of▁sentence｜>Ça va, thus — <think>fine</think>", "Therefore 12.", ""]
 START = "<｜begin▁of▁sentence｜>"

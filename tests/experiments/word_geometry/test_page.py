@@ -9,8 +9,8 @@ from toolkit.experiments.word_geometry.measure import WordGeometry, WordGeometry
 from toolkit.experiments.word_geometry.page import word_geometry_findings
 from toolkit.geometry.bootstrap import interval
 from toolkit.models.pair import ModelPair
+from toolkit.reports.files import write_results
 from toolkit.reports.findings import Estimate, Findings, Table
-from toolkit.reports.findings_page import write_results
 
 
 @pytest.fixture(scope="module")

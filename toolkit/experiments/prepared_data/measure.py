@@ -23,11 +23,10 @@ from toolkit.models.presets import find_pair
 from toolkit.models.text.chat import chat_text
 from toolkit.models.text.messages import UnusableError
 from toolkit.models.text.tokenizers import Clashes, check_same_tokens, describe_clashes, encode, well_formed
-from toolkit.outputs import Claim, OutputFolder
+from toolkit.outputs import Claim, OutputFolder, findings_claim
 from toolkit.ranges import Count, Seed, ShareBelowOne, check_ranges
 from toolkit.reports.data_figures import length_bins, length_histogram
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table
-from toolkit.reports.findings_page import findings_claim
 from toolkit.tracking import track
 
 SPLITS = ("train", "held_out")

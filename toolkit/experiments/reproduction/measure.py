@@ -35,8 +35,8 @@ from toolkit.leaving_out import check_any
 from toolkit.outputs import Claim, OutputFolder
 from toolkit.ranges import Count, Share
 from toolkit.reports.console import RunConsole
+from toolkit.reports.files import write_findings
 from toolkit.reports.findings import Findings
-from toolkit.reports.findings_page import write_findings
 
 SHORTER = ("deductive",)
 PARTS = "parts"

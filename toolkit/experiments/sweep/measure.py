@@ -20,9 +20,8 @@ from toolkit.experiments.crosscoder.measure import evaluate_crosscoder
 from toolkit.experiments.crosscoder.page import run_header, run_report
 from toolkit.harvest.documents import Corpus
 from toolkit.models.pair import ModelPair
-from toolkit.outputs import OutputFolder
+from toolkit.outputs import OutputFolder, findings_claim
 from toolkit.ranges import Count, PositiveOrNone, check_ranges, flag
-from toolkit.reports.findings_page import findings_claim
 from toolkit.reports.page import write_report
 from toolkit.settings.crosscoder_run import RunConfig, parse_command_line
 from toolkit.settings.parsing import parse

@@ -23,11 +23,10 @@ from toolkit.models.files.tokenizer_files import load_tokenizer
 from toolkit.models.model.scoring import row_losses
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.presets import CHECKOUT
-from toolkit.outputs import OutputFolder
+from toolkit.outputs import OutputFolder, findings_claim
 from toolkit.ranges import Seed
 from toolkit.reports.data_figures import estimates_by_name
 from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Headline, Table
-from toolkit.reports.findings_page import findings_claim
 from toolkit.settings.models import ModelAccess
 from toolkit.tracking import track
 

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from toolkit.artifacts import write_json
-from toolkit.outputs import Claim, OutputFolder
+from toolkit.outputs import OutputFolder, findings_claim
 from toolkit.reports.console import RunConsole
 from toolkit.reports.drawing import save_pngs
 from toolkit.reports.findings import Estimate, Findings, SideBySide
@@ -48,14 +48,6 @@ def write_findings(folder: Path, findings: Findings, provenance: Mapping[str, An
         save_pngs(folder / "figures", {name: each for name, each in figures.items() if isinstance(each, Figure)})
         (folder / page).write_text(render_findings(findings, provenance), encoding="utf-8")
     return folder / page
-
-
-def findings_claim(name: str) -> Claim:
-    """The files of findings of that name."""
-    return Claim(
-        files=(f"{name}.json", f"{name}.html", f"figures/{name}_*.png"),
-        signs={f"{name}.json": ("question", "results", "provenance")},
-    )
 
 
 def write_results(path: Path, content: Mapping[str, Any]) -> None:
