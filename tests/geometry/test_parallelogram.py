@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from toolkit.geometry import pair_draws, parallelogram
-from toolkit.geometry.bootstrap import interval
 from toolkit.geometry.components import Components
 from toolkit.geometry.pair_draws import PairDraws
 from toolkit.geometry.parallelogram import (
@@ -15,6 +14,7 @@ from toolkit.geometry.parallelogram import (
     relative_losses,
     scaled_losses,
 )
+from toolkit.statistics import interval
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:

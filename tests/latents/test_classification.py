@@ -1,3 +1,5 @@
+from dataclasses import astuple
+
 import pytest
 import torch
 from torch import Tensor
@@ -55,7 +57,7 @@ def test_a_latent_that_never_fired_is_dead_and_counts_in_no_mean():
     assert found.alive.tolist() == [False, True, False, True, False, False, True]
     assert [tag == "dead" for tag in found.nrn_tags()] == [not alive for alive in found.alive]
     assert found.norm_difference_tags()[0] == "dead"
-    mean, low, high = found.mean_nrn
+    mean, low, high = astuple(found.mean_nrn)
     assert mean == pytest.approx((0.1 + 0.5 + 1) / 3)
     assert 0.1 <= low < mean < high <= 1
     assert found.mean_nrn_weighted == pytest.approx((3 * 0.1 + 0.5) / 4)

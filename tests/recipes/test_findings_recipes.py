@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.reports.findings import Estimate, written
+from toolkit.reports.findings import written
+from toolkit.statistics import Estimate
 
 pytestmark = pytest.mark.filterwarnings("ignore:base and distilled are the same weights")  # one model will do here
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.reports.findings import Estimate, Headline, Table
+from toolkit.reports.findings import Headline, Table
 from toolkit.reports.run_report import RunReport
+from toolkit.statistics import Estimate
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -81,7 +82,7 @@ def report() -> RunReport:
         nrn=nrn,
         cosine=chance.uniform(0.6, 1, n_latents),
         cosine_null=chance.normal(0, 0.08, 500),
-        nrn_mean=(0.503, 0.501, 0.505),
+        nrn_mean=Estimate(0.503, 0.501, 0.505),
         records=[
             {"step": step, "tokens": step * 1000, "loss": 300 / step, "fve": [1 - 1 / step, 1 - 2 / step],
              "l0": 14.0, "dead_share": 0.044}

@@ -6,8 +6,9 @@ import pytest
 from rich.console import Console
 
 from toolkit.reports.console import RunConsole
-from toolkit.reports.findings import Estimate, Findings, Table
+from toolkit.reports.findings import Findings, Table
 from toolkit.reports.run_report import RunReport
+from toolkit.statistics import Estimate
 from toolkit.tracking import is_watched, track
 
 

@@ -5,7 +5,8 @@ import pytest
 from rich.console import Console
 
 from toolkit.reports.console_tables import findings_tables
-from toolkit.reports.findings import Estimate, Table
+from toolkit.reports.findings import Table
+from toolkit.statistics import Estimate
 
 EFFECT = Estimate(-3.21, -3.6, -2.9)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from toolkit.reports.data_figures import estimates_by_name, length_bins, length_histogram
-from toolkit.reports.findings import Estimate
+from toolkit.statistics import Estimate
 
 
 @pytest.mark.parametrize("longest", [1, 2, 3, 1000, 1024, 1025])

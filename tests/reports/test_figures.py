@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from toolkit.reports.figures import cosine_against_nrn, firing_histogram, nrn_histogram, training_curves
 from toolkit.reports.formatting import compact
 from toolkit.reports.run_report import RunReport
+from toolkit.statistics import Estimate
 
 TENTHS = [0, 1, 4, 72, 879, 891, 97, 10, 4, 0]
 
@@ -20,7 +21,7 @@ def texts(axes: Axes) -> str:
 
 
 def test_nrn_histogram_counts_every_alive_latent_in_its_bin(report: RunReport) -> None:
-    axes = nrn_histogram(report.nrn[report.alive], (0.503, 0.501, 0.505)).axes[0]
+    axes = nrn_histogram(report.nrn[report.alive], Estimate(0.503, 0.501, 0.505)).axes[0]
     assert np.reshape(bar_heights(axes), (10, 2)).sum(axis=1).tolist() == TENTHS
     assert [bar.get_x() for bar in axes.containers[0]] == pytest.approx(np.arange(20) / 20)
     assert "n = 1,958" in axes.get_title(loc="left")
@@ -83,7 +84,7 @@ def test_firing_histogram_bins_by_fifths_of_a_decade_and_counts_the_silent() -> 
 def test_figures_of_nothing_and_of_one_latent_can_be_saved(n: int, tmp_path) -> None:
     some, record = np.full(n, 0.5), {"tokens": 1, "loss": 2.0, "fve": [-0.3], "l0": 0.0, "dead_share": 1.0}
     drawn = [
-        nrn_histogram(some, (np.nan, np.nan, np.nan)),
+        nrn_histogram(some, Estimate(np.nan, np.nan, np.nan)),
         cosine_against_nrn(some, some, some, np.zeros(0)),
         training_curves([record], ("A",)),
         firing_histogram(some),

@@ -12,8 +12,9 @@ from rich.console import Console
 from toolkit.artifacts import DiskFullError
 from toolkit.reports.console import RunConsole
 from toolkit.reports.files import publish, write_findings
-from toolkit.reports.findings import Chart, Estimate, Findings, Headline, SideBySide, Table
+from toolkit.reports.findings import Chart, Findings, Headline, SideBySide, Table
 from toolkit.reports.findings_figures import effect_matrix
+from toolkit.statistics import Estimate
 
 PROVENANCE = {"command": "python recipes/ablate.py", "commit": None, "seed": 3, "versions": {"torch": "2.13.0"}}
 

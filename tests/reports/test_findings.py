@@ -1,7 +1,8 @@
 import pytest
 from matplotlib.figure import Figure
 
-from toolkit.reports.findings import Chart, Estimate, Findings, Table, written
+from toolkit.reports.findings import Chart, Findings, Table, written
+from toolkit.statistics import Estimate
 
 
 @pytest.mark.parametrize(

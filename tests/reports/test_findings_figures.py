@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from toolkit.reports.findings import Estimate
 from toolkit.reports.findings_figures import (
     DosePanel,
     LossQuantiles,
@@ -17,6 +16,7 @@ from toolkit.reports.findings_figures import (
     logit_change_histogram,
     nu_histogram,
 )
+from toolkit.statistics import Estimate
 
 
 def estimates(*values: float, half: float = 1.0) -> list[Estimate]:

@@ -5,8 +5,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from toolkit.reports.files import render_findings
-from toolkit.reports.findings import Chart, Estimate, Findings, Headline, SideBySide, Table
+from toolkit.reports.findings import Chart, Findings, Headline, SideBySide, Table
 from toolkit.reports.stored_findings import read_findings, stored
+from toolkit.statistics import Estimate
 
 
 @pytest.fixture

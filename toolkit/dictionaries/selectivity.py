@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from toolkit.geometry.bootstrap import interval, resample_counts
+from toolkit.statistics import interval, resample_counts
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

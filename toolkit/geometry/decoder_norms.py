@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from toolkit.geometry.random_cycle import random_cycle
+from toolkit.statistics import random_cycle
 
 
 def rows_by_model(W_dec: Float[Tensor, "latent stream d_model"]) -> Float[Tensor, "latent 2 row"]:

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from toolkit.geometry.bootstrap import resample_counts
+from toolkit.statistics import resample_counts
 
 MEASURES = ("distance", "relative distance", "cosine")
 

@@ -6,8 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from toolkit.geometry.bootstrap import resample_counts
-from toolkit.geometry.random_cycle import random_cycle
+from toolkit.statistics import random_cycle, resample_counts
 
 MOST_QUADRUPLES = 2_000_000
 

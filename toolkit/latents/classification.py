@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from toolkit.geometry.bootstrap import bootstrap_mean
 from toolkit.geometry.decoder_norms import cosine, norm_difference, nrn, random_pair_cosines, rows_by_model
+from toolkit.statistics import Estimate, bootstrap_mean
 
 Tag = Literal["base only", "shared", "distilled only", "between", "dead"]
 TAGS: tuple[Tag, ...] = ("base only", "shared", "distilled only", "between", "dead")
@@ -47,8 +47,8 @@ class LatentClasses:
     """The same between rows of different alive latents."""
     alive: Bool[Tensor, " latent"]
     """Which latents fired."""
-    mean_nrn: tuple[float, float, float]
-    """Over alive latents, with the ends of its 95 % interval."""
+    mean_nrn: Estimate
+    """Over alive latents."""
     mean_nrn_weighted: float
     """Over all, weighted by the sum of each latent's activations."""
 

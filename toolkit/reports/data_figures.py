@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from toolkit.reports.drawing import FIRST, bars, blank
-from toolkit.reports.findings import Estimate
 from toolkit.reports.formatting import compact
+from toolkit.statistics import Estimate
 
 BINS_A_DOUBLING = 4
 

@@ -5,6 +5,7 @@ role (`INK`, `FIRST`, …): a PNG shows the light ones, and the page's SVG follo
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from toolkit.reports.drawing import (
     quiet_ticks,
 )
 from toolkit.reports.formatting import compact, estimate, number
+from toolkit.statistics import Estimate
 
 # Blue to orange at middling lightness: seen on white, on black, and by the colour-blind.
 RATE_COLOURS = LinearSegmentedColormap.from_list("rate", ["#3f7fc4", "#8f8d96", "#dd7a1f"])
@@ -36,11 +38,11 @@ CURVE_POINTS = 400
 NRN_BINS = 20
 
 
-def nrn_histogram(nrn_alive: Float[np.ndarray, "alive"], mean: tuple[float, float, float] | None = None) -> Figure:
+def nrn_histogram(nrn_alive: Float[np.ndarray, "alive"], mean: Estimate | None = None) -> Figure:
     """Draw how many alive latents lie at each normalised relative norm, the count over each bar.
 
     nrn_alive: one value an alive latent, in [0, 1]; NaN (both decoder rows zero) is left out.
-    mean: the mean and the ends of its 95 % interval. Baek & Tegmark 2025, fig. 2.
+    mean: with its 95 % interval. Baek & Tegmark 2025, fig. 2.
     """
     values = nrn_alive[np.isfinite(nrn_alive)]
     figure, axes = blank(2.6, f"Alive latents by relative decoder norm (n = {len(values):,})")
@@ -49,8 +51,8 @@ def nrn_histogram(nrn_alive: Float[np.ndarray, "alive"], mean: tuple[float, floa
     axes.bar_label(bars(axes, edges, counts), labels, padding=1.5, fontsize=6, color=MUTED)
     axes.set(ylim=(0, max(1, counts.max()) * 1.12), ylabel="latents")
     nrn_axis(axes)
-    if mean is not None and np.isfinite(mean).all():
-        middle, low, high = mean
+    if mean is not None and np.isfinite(astuple(mean)).all():
+        middle, low, high = astuple(mean)
         value, ends = estimate(middle, low, high)
         axes.axvspan(low, high, color=SECOND, alpha=0.25, linewidth=0)
         axes.axvline(middle, color=SECOND, linewidth=0.9)

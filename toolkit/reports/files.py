@@ -12,7 +12,7 @@ from toolkit.artifacts import write_json
 from toolkit.outputs import OutputFolder, findings_claim
 from toolkit.reports.console import RunConsole
 from toolkit.reports.drawing import save_pngs
-from toolkit.reports.findings import Estimate, Findings, SideBySide
+from toolkit.reports.findings import Findings, SideBySide
 from toolkit.reports.markup import (
     code,
     columns,
@@ -23,6 +23,7 @@ from toolkit.reports.markup import (
     section,
     table,
 )
+from toolkit.statistics import Estimate
 
 
 def publish(folder: Path, console: RunConsole, findings: Findings, provenance: Mapping[str, Any]) -> None:

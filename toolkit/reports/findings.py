@@ -9,16 +9,7 @@ from matplotlib.figure import Figure
 
 from toolkit.reports.formatting import estimate, number
 from toolkit.reports.svg import Drawing
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with the ends of its interval, 95 % unless its table says otherwise, where there is one."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-
+from toolkit.statistics import Estimate
 
 Cell = str | int | float | Estimate | None
 """A count (int), a measure (float, three digits), an estimate with its interval, text, or nothing."""

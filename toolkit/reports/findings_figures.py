@@ -27,8 +27,8 @@ from toolkit.reports.drawing import (
     quiet,
     stacked,
 )
-from toolkit.reports.findings import Estimate
 from toolkit.reports.formatting import number
+from toolkit.statistics import Estimate
 
 # Both ends and the middle are seen on white and on black; text over them is dark.
 DIVERGING = LinearSegmentedColormap.from_list("change", ["#4f94d4", "#a9b0b7", "#ee9550"])

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from toolkit.reports.findings import Headline, Table
+from toolkit.statistics import Estimate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class RunReport:
     """Cosine between each latent's two decoder rows; NaN where a row is zero."""
     cosine_null: Float[np.ndarray, "pair"] | None = None
     """The same between rows of different latents, drawn at random; NaN likewise."""
-    nrn_mean: tuple[float, float, float] | None = None
+    nrn_mean: Estimate | None = None
     """Mean NRN over alive latents, and the ends of its 95 % interval."""
     records: Sequence[Mapping[str, Any]]
     """Training steps with `tokens`, `loss`, `fve` (one a stream), `l0` and `dead_share`."""

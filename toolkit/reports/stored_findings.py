@@ -7,8 +7,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from toolkit.reports.findings import Chart, Estimate, Findings, Headline, SideBySide, Table
+from toolkit.reports.findings import Chart, Findings, Headline, SideBySide, Table
 from toolkit.reports.svg import Drawing, draw
+from toolkit.statistics import Estimate
 
 KIND = "kind"  # the key that tells a stored object from a mapping of results
 STORED: dict[str, type[Any]] = {

@@ -15,13 +15,12 @@ from toolkit.experiments.ablation.measure import AblationConfig, measure_ablatio
 from toolkit.experiments.ablation.page import ablation_findings, ablation_results
 from toolkit.experiments.ablation.study import ARMS, AblationStudy
 from toolkit.experiments.run import Subject
-from toolkit.geometry.bootstrap import bootstrap_mean
 from toolkit.harvest.documents import Corpus
 from toolkit.interventions.ablation import ablation_effects
 from toolkit.interventions.targets import OTHER
 from toolkit.models.pair import ModelPair
-from toolkit.reports.findings import Estimate
 from toolkit.settings.crosscoder_run import RunConfig
+from toolkit.statistics import Estimate, bootstrap_mean
 
 WORDS = {"pause": ["First", "next"], "turn": ["is", "The"]}
 
@@ -121,7 +120,7 @@ def test_results_are_means_over_the_targets(config, study):
         chosen, matched = (each.effects[0.3, arm].logit[1] for arm in ("chosen", "matched"))
         chance = torch.Generator().manual_seed(0)
         expected = bootstrap_mean(chosen - matched, chance, groups=each.targets.documents)
-        assert written["distilled_minus_control"] == Estimate(*expected)
+        assert written["distilled_minus_control"] == expected
         assert written["by_share"].keys() == {"0.1", "0.3"}
         for share in config.shares:
             for arm in ARMS:
@@ -133,7 +132,7 @@ def test_results_are_means_over_the_targets(config, study):
         for index, model in enumerate(("base", "distilled")):
             chance, groups = torch.Generator().manual_seed(0), study.other.documents if documents is None else documents
             expected = bootstrap_mean(effects.logit[index], chance, groups=groups)
-            assert results["off_target"][f"{edited} on {on}"][model] == Estimate(*expected)
+            assert results["off_target"][f"{edited} on {on}"][model] == expected
 
 
 def test_the_page_shows_them(config, subject, study):

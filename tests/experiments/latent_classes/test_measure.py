@@ -12,9 +12,9 @@ from toolkit.experiments.latent_classes.measure import LatentClassesConfig, Late
 from toolkit.experiments.latent_classes.page import latent_classes_findings
 from toolkit.experiments.run import Subject
 from toolkit.geometry.decoder_norms import nrn
-from toolkit.geometry.proportions import wilson
 from toolkit.reports.files import write_results
-from toolkit.reports.findings import Estimate, Findings, Table
+from toolkit.reports.findings import Findings, Table
+from toolkit.statistics import wilson
 from toolkit.training.streams import open_mask, open_tokens
 
 N_LATENTS, TOKENS = 48, 1500
@@ -106,7 +106,7 @@ def test_the_tags_count_every_latent_once(findings, result):
     tags = result.classes.nrn_tags()
     for row in rows[:3]:
         survive = [bool(s) for s, tag in zip(result.scaling.survives, tags, strict=True) if tag == row[0]]
-        assert row[2] == Estimate(*wilson(sum(survive), len(survive)))
+        assert row[2] == wilson(sum(survive), len(survive))
     assert sum(row[1] for row in table(findings, "Latent scaling along NRN").rows) == int(result.classes.alive.sum())
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from toolkit.experiments.reproduction.page import NO, YES, published_tables, truth_tables
 from toolkit.experiments.reproduction.published import load_published
-from toolkit.reports.findings import Estimate
+from toolkit.statistics import Estimate
 
 
 def ablated(**changes: Any) -> dict[str, Any]:

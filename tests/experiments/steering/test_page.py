@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from toolkit.experiments.estimates import mean
 from toolkit.experiments.steering.measure import SteeringConfig
 from toolkit.experiments.steering.page import _harmless, _monotone, advantage, by_strength, steering_results
 from toolkit.experiments.steering.study import Steered, SteeringStudy, Toward
 from toolkit.interventions.answers import Question
 from toolkit.interventions.steering import Answers
+from toolkit.statistics import mean
 
 STRENGTHS = (-2.0, -1.0, 1.0, 2.0)
 N = 20

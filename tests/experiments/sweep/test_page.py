@@ -3,7 +3,7 @@ import pytest
 from toolkit.experiments.sweep.measure import SweepConfig, parse_sweep
 from toolkit.experiments.sweep.page import sweep_findings
 from toolkit.models.pair import ModelPair
-from toolkit.reports.findings import Estimate
+from toolkit.statistics import Estimate
 
 
 @pytest.fixture

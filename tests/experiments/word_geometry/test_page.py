@@ -7,10 +7,10 @@ import pytest
 from toolkit.experiments.reproduction.published import load_published
 from toolkit.experiments.word_geometry.measure import WordGeometry, WordGeometryConfig, measure_word_geometry
 from toolkit.experiments.word_geometry.page import word_geometry_findings
-from toolkit.geometry.bootstrap import interval
 from toolkit.models.pair import ModelPair
 from toolkit.reports.files import write_results
-from toolkit.reports.findings import Estimate, Findings, Table
+from toolkit.reports.findings import Findings, Table
+from toolkit.statistics import Estimate, interval
 
 
 @pytest.fixture(scope="module")

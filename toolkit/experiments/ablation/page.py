@@ -7,14 +7,14 @@ from torch import Tensor
 
 from toolkit.experiments.ablation.measure import AblationConfig
 from toolkit.experiments.ablation.study import ARMS, AblationSettings, AblationStudy, CategoryAblation
-from toolkit.experiments.estimates import mean
 from toolkit.experiments.run import Subject
 from toolkit.interventions.targets import OTHER, Targets
 from toolkit.latents.categories import Category
 from toolkit.latents.specificity import specific_latents
-from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Headline, Table, left_out_tables
+from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table, left_out_tables
 from toolkit.reports.findings_figures import effect_by_fraction, effect_matrix, logit_change_histogram
 from toolkit.reports.formatting import percent
+from toolkit.statistics import Estimate, mean
 
 MODELS = ("base", "distilled")
 BARE = {

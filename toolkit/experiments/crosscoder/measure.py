@@ -40,7 +40,7 @@ class Evaluation:
         """The figures of `metrics.json`; with several layers, per layer too."""
         named = dict(zip(stream_names(pair), self.dictionary.fve, strict=True))
         kls = {_name(s.model, s.layer, pair): s for s in self.splices}
-        mean, low, high = self.decoders.mean_nrn
+        mean_nrn = self.decoders.mean_nrn
         return {
             **{f"fve_{name}": value for name, value in named.items()},
             "l0": self.dictionary.l0,
@@ -48,8 +48,8 @@ class Evaluation:
             **{f"kl_spliced_{name}": splice.kl for name, splice in kls.items()},
             **{f"kl_mean_ablated_{name}": splice.kl_mean for name, splice in kls.items()},
             **{f"loss_recovered_{name}": splice.loss_recovered for name, splice in kls.items()},
-            "mean_nrn": mean,
-            "mean_nrn_interval": [low, high],
+            "mean_nrn": mean_nrn.value,
+            "mean_nrn_interval": [mean_nrn.low, mean_nrn.high],
             "mean_nrn_activation_weighted": self.decoders.mean_nrn_weighted,
             "held_out_tokens": self.dictionary.tokens,
         }

@@ -13,9 +13,10 @@ from toolkit.latents.behaviours import BehaviourLatent
 from toolkit.latents.classification import LatentClasses
 from toolkit.models.pair import ModelPair
 from toolkit.models.places.processes import n_processes
-from toolkit.reports.findings import Estimate, Headline, Table
+from toolkit.reports.findings import Headline, Table
 from toolkit.reports.run_report import RunReport
 from toolkit.settings.crosscoder_run import RunConfig
+from toolkit.statistics import Estimate
 from toolkit.training.folder import RunFolder
 
 CONTROL = (
@@ -63,7 +64,7 @@ def mean_nrn_headline(classes: LatentClasses) -> Headline:
     """Whose the latents are, in one number."""
     return Headline(
         name="mean NRN",
-        value=Estimate(*classes.mean_nrn),
+        value=classes.mean_nrn,
         n=int(classes.alive.sum()),
         unit="alive latents",
         note=f"0 base only, 1 distilled only; activation-weighted {classes.mean_nrn_weighted:.3f}",

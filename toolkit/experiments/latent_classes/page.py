@@ -21,7 +21,7 @@ from toolkit.experiments.latent_classes.tables import (
 from toolkit.experiments.run import Subject
 from toolkit.latents.classification import TAGS
 from toolkit.reports.figures import cosine_against_nrn, nrn_histogram
-from toolkit.reports.findings import Chart, Estimate, Findings, Headline
+from toolkit.reports.findings import Chart, Findings, Headline
 from toolkit.reports.findings_figures import nu_histogram
 from toolkit.reports.formatting import number
 
@@ -131,7 +131,7 @@ def _results(result: LatentClassesResult) -> Mapping[str, Any]:
     }
     return {
         "tokens": firing.tokens,
-        "mean_nrn": Estimate(*classes.mean_nrn),
+        "mean_nrn": classes.mean_nrn,
         "mean_nrn_activation_weighted": classes.mean_nrn_weighted,
         "survivors": {
             convention: {

@@ -11,11 +11,11 @@ from torch import Tensor
 from toolkit.dictionaries.latent_scaling import NU_ERROR, NU_RECONSTRUCTION
 from toolkit.experiments.crosscoder.page import behaviour_table
 from toolkit.experiments.latent_classes.measure import LEAST_FIRINGS, LatentClassesResult
-from toolkit.geometry.proportions import wilson
 from toolkit.latents.classification import TAGS, Tag
 from toolkit.latents.firing import Place
 from toolkit.latents.span_labels import LabelledDocuments
-from toolkit.reports.findings import Cell, Estimate, Table, left_out_tables
+from toolkit.reports.findings import Cell, Table, left_out_tables
+from toolkit.statistics import Estimate, wilson
 
 NRN_BINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 1.0)
 EXCLUSIVE: tuple[Tag, ...] = ("base only", "distilled only")
@@ -45,7 +45,7 @@ def where_tagged(tags: Sequence[Tag], *wanted: Tag) -> Bool[Tensor, " latent"]:
 def wilson_share(chosen: Bool[Tensor, " latent"], among: Bool[Tensor, " latent"]) -> Estimate | None:
     """The share of `among` that is chosen, with its Wilson interval; None of none."""
     n = int(among.sum())
-    return Estimate(*wilson(int((chosen & among).sum()), n)) if n else None
+    return wilson(int((chosen & among).sum()), n) if n else None
 
 
 def _tag_table(result: LatentClassesResult) -> Table:

@@ -9,21 +9,19 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from toolkit.experiments.control import CONTROL, ControlConfig, is_embedded, open_control
-from toolkit.experiments.estimates import around
 from toolkit.experiments.run import TextConfig
 from toolkit.geometry.divergence import MEASURES, divergence, farthest_layer_shares, farthest_layers
-from toolkit.geometry.random_cycle import random_cycle
-from toolkit.geometry.ratios import ratio_of_sums
 from toolkit.harvest.documents import Corpus, open_corpus
 from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.tokens import TokenBatch, describe_documents
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.pair import ModelPair
 from toolkit.ranges import Count
-from toolkit.reports.findings import Chart, Estimate, Findings, Headline, Table
+from toolkit.reports.findings import Chart, Findings, Headline, Table
 from toolkit.reports.findings_figures import layer_curves
 from toolkit.reports.formatting import percent
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
+from toolkit.statistics import Estimate, around, random_cycle, ratio_of_sums
 from toolkit.tracking import track
 from toolkit.training.streams import fitting_tokens, open_mask, open_tokens
 

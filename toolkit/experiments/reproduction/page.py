@@ -7,8 +7,9 @@ from typing import Any, Literal
 from toolkit.experiments.control import is_embedded
 from toolkit.experiments.reproduction.published import load_published
 from toolkit.experiments.run import Subject
-from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Table, left_out_tables
+from toolkit.reports.findings import Cell, Chart, Findings, Table, left_out_tables
 from toolkit.reports.formatting import percent
+from toolkit.statistics import Estimate
 
 SHOWN_FIRST = ("reconstruction", "latent classes")
 FALL, TIMES = 2.0, 3.0

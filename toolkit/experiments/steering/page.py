@@ -6,12 +6,12 @@ from itertools import pairwise
 from math import isnan
 from typing import Any
 
-from toolkit.experiments.estimates import mean
 from toolkit.experiments.run import Subject
 from toolkit.experiments.steering.measure import SteeringConfig
 from toolkit.experiments.steering.study import Steered, SteeringStudy
-from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Headline, SideBySide, Table, left_out_tables
+from toolkit.reports.findings import Cell, Chart, Findings, Headline, SideBySide, Table, left_out_tables
 from toolkit.reports.findings_figures import DosePanel, dose_response
+from toolkit.statistics import Estimate, mean
 
 SHOWN = {"length": "tokens until </think>", "hesitation": "hesitation per 1,000 tokens", "correct": "accuracy"}
 MEASURES = {"length": "length", "correct": "accuracy", "hesitation": "hesitation_per_1k", "finished": "finished"}

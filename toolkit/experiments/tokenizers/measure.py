@@ -14,8 +14,6 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from toolkit.experiments.estimates import around
-from toolkit.geometry.ratios import ratio_of_sums
 from toolkit.harvest.documents import EMBEDDED, Corpus, open_corpus
 from toolkit.harvest.tokens import describe_documents
 from toolkit.models.files.identity import file_hashes
@@ -26,8 +24,9 @@ from toolkit.models.presets import CHECKOUT
 from toolkit.outputs import OutputFolder, findings_claim
 from toolkit.ranges import Seed
 from toolkit.reports.data_figures import estimates_by_name
-from toolkit.reports.findings import Cell, Chart, Estimate, Findings, Headline, Table
+from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table
 from toolkit.settings.models import ModelAccess
+from toolkit.statistics import Estimate, around, ratio_of_sums
 from toolkit.tracking import track
 
 TRIO = tuple(str(CHECKOUT / "artifacts" / "organism" / name) for name in ("base", "distilled", "control"))

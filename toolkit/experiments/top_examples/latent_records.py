@@ -1,22 +1,22 @@
 """Latents that were read over a text: what the browser, the tables and the JSON show of them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from functools import cached_property
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
-from toolkit.geometry.proportions import wilson
 from toolkit.latents.classification import LatentClasses
 from toolkit.latents.examples import LatentExample, TopExamples
 from toolkit.latents.firing import FiringCounts, Place
 from toolkit.latents.logit_lens import TokenLens
 from toolkit.leaving_out import TooFewError, measurable
-from toolkit.reports.findings import Cell, Estimate, Table, left_out_tables
+from toolkit.reports.findings import Cell, Table, left_out_tables
 from toolkit.reports.formatting import percent
 from toolkit.reports.latent_browser import Example, LatentEntry, LatentStatistics
+from toolkit.statistics import Estimate, wilson
 
 PLACES: dict[Place, str] = {"token": "on {}", "predicting": "before {}"}
 """A category's lift on its own tokens, and on the tokens before them, where the model decides for it."""
@@ -135,10 +135,11 @@ def _category_rows(records: LatentRecords, name: str, index: int) -> list[list[C
         )
     frequency, nrn = records.frequency, records.classes.nrn
     lifts = {
-        latent: Estimate(*(bound / float(frequency[latent]) for bound in share)) for latent, share in shares.items()
+        latent: Estimate(*(bound / float(frequency[latent]) for bound in astuple(share)))
+        for latent, share in shares.items()
     }
     best = sorted(lifts, key=lambda latent: lifts[latent].low or 0.0, reverse=True)[:LISTED]
-    return [[f"{name}, n {n:,}", str(k), lifts[k], shares[k][0], float(frequency[k]), float(nrn[k])] for k in best]
+    return [[f"{name}, n {n:,}", str(k), lifts[k], shares[k].value, float(frequency[k]), float(nrn[k])] for k in best]
 
 
 def detail_tables(records: LatentRecords) -> list[Table]:
