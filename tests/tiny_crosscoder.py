@@ -1,3 +1,5 @@
+"""A random crosscoder of the tiny pair."""
+
 import pytest
 import torch
 
