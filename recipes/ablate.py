@@ -18,24 +18,8 @@ if __name__ == "__main__":
     check_remote(sys.argv)  # what is imported next takes seconds
 
 from toolkit.command_line.recipe import run_recipe
-from toolkit.experiments.ablation.measure import AblationConfig, measure_ablation
-from toolkit.experiments.ablation.page import ablation_findings
-from toolkit.experiments.run import Subject
-from toolkit.reports.console import RunConsole
-from toolkit.reports.files import publish
-
-
-def main(config: AblationConfig) -> None:
-    """A crosscoder and text in; effects with controls out."""
-    console = RunConsole()
-    with console.stage("loading"):
-        subject = Subject.open(config)
-    with console.stage("ablation"):
-        findings = ablation_findings(config, subject, measure_ablation(config, subject))
-        origin = subject.origin(config)
-    publish(config.out, console, findings, origin)
-    console.times(console.seconds)
-
+from toolkit.experiments.ablation import AblationConfig
+from toolkit.experiments.examine import publish
 
 if __name__ == "__main__":
-    run_recipe(main, AblationConfig)
+    run_recipe(publish, AblationConfig)

@@ -9,7 +9,8 @@ from functools import cache
 
 from timing import time_in_turn
 
-from toolkit.experiments.ablation.measure import AblationConfig, measure_ablation
+from toolkit.experiments.ablation import AblationConfig
+from toolkit.experiments.ablation.measure import measure
 from toolkit.experiments.run import Subject
 
 ROUNDS = 1
@@ -21,7 +22,7 @@ def seconds() -> dict[str, float]:
     config = AblationConfig()
     assert len(config.shares) == 6
     subject = Subject.open(config)
-    return time_in_turn({"ablation: all of it": lambda: measure_ablation(config, subject)}, ROUNDS)
+    return time_in_turn({"ablation: all of it": lambda: measure(config, subject)}, ROUNDS)
 
 
 def ratios() -> dict[str, float]:

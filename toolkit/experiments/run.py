@@ -159,6 +159,22 @@ class Subject:
         return torch.Generator().manual_seed(seed)
 
 
+def open_named(settings: Any) -> Any:
+    """Open what an experiment's settings name: a `Subject`, the models alone, or nothing (None)."""
+    if isinstance(settings, FindingsConfig):
+        return Subject.open(settings)
+    return open_models(settings) if isinstance(settings, ModelsConfig) else None
+
+
+def origin_of(settings: Any, opened: Any) -> dict[str, Any]:
+    """What findings came from, as far as the settings and what was opened for them tell."""
+    if isinstance(opened, Subject):
+        return opened.origin(settings)
+    if isinstance(opened, ModelPair):
+        return models_origin(settings, opened, {})
+    return provenance(seed=settings.seed, data={}, inputs={})
+
+
 def open_models(config: ModelsConfig) -> ModelPair:
     """The pair alone, for questions that need no crosscoder; default: the embedded one, on NDIF one that it hosts."""
     if not (config.base or config.distilled or config.pair):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -108,6 +108,8 @@ class Findings:
     texts: Sequence[SideBySide] = ()
     results: Mapping[str, Any]
     """Every number, as JSON would hold it; an `Estimate` anywhere becomes {"value", "low", "high"}."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Where it came from: command, versions, seed, text, sha256 of the files that were read."""
 
     def __post_init__(self) -> None:
         if len({chart.slug for chart in self.charts}) < len(self.charts):

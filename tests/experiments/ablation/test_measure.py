@@ -11,8 +11,9 @@ from datasets import Dataset
 
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.experiments.ablation.measure import AblationConfig, measure_ablation
-from toolkit.experiments.ablation.page import ablation_findings, ablation_results
+from toolkit.experiments.ablation import AblationConfig
+from toolkit.experiments.ablation.measure import measure
+from toolkit.experiments.ablation.page import ablation_results, page
 from toolkit.experiments.ablation.study import ARMS, AblationStudy
 from toolkit.experiments.run import Subject
 from toolkit.harvest.documents import Corpus
@@ -58,7 +59,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> AblationConfig:
 
 @pytest.fixture(scope="module")
 def study(config: AblationConfig, subject: Subject) -> AblationStudy:
-    return measure_ablation(config, subject)
+    return measure(config, subject)
 
 
 def test_the_papers_protocol_is_one_option():
@@ -86,17 +87,17 @@ def test_settings_that_cannot_be_are_refused_at_once(settings, message):
 
 
 def test_fewer_positions_than_asked_for_are_said(config, subject, study):
-    assert "asked for" not in ablation_findings(config, subject, study).tables[0].note
+    assert "asked for" not in page(config, subject, study).tables[0].note
     more = replace(config, targets=10_000)
-    study = measure_ablation(more, subject)
+    study = measure(more, subject)
     found = study.categories[0].targets.found
-    note = ablation_findings(more, subject, study).tables[0].note
+    note = page(more, subject, study).tables[0].note
     assert f" pause: {found} positions found of the 10000 asked for" in note
 
 
 def test_the_study_reads_as_many_held_out_tokens_as_asked_for(config, subject, study):
     assert 1000 < study.counts.tokens < 3072 // 2 + 128  # half of them choose
-    less = measure_ablation(replace(config, tokens=2048), subject)
+    less = measure(replace(config, tokens=2048), subject)
     assert less.counts.tokens < study.counts.tokens
 
 
@@ -136,7 +137,7 @@ def test_results_are_means_over_the_targets(config, study):
 
 
 def test_the_page_shows_them(config, subject, study):
-    findings = ablation_findings(config, subject, study)
+    findings = page(config, subject, study)
     main, measures, shares, matrix, specific, words = findings.tables
     for headline, row, more, each in zip(findings.headline, main.rows, measures.rows, study.categories, strict=True):
         cells = dict(zip(main.columns, row, strict=True)) | dict(zip(measures.columns, more, strict=True))
@@ -166,14 +167,14 @@ def test_one_category_and_two_targets_have_a_page_too(config, subject, tmp_path)
     lexicon = tmp_path / "one.json"
     lexicon.write_text(json.dumps({"turn": WORDS["turn"]}))
     least = replace(config, lexicon=lexicon, targets=2, tokens=2048)
-    findings = ablation_findings(least, subject, measure_ablation(least, subject))
+    findings = page(least, subject, measure(least, subject))
     assert [row[0] for row in findings.tables[0].rows] == ["turn"]
     assert findings.headline[0].n == 2
 
 
 def test_the_papers_baseline_is_the_reconstruction(config, subject):
     paper = replace(config, paper=True, tokens=2048, targets=10)
-    study = measure_ablation(paper, subject)
+    study = measure(paper, subject)
     (each, _) = study.categories
     firing = study.counts.counts["token"][0]
     assert each.latents[0.3] == sorted(each.latents[0.3], key=lambda k: -firing[k])
@@ -194,7 +195,7 @@ def test_the_site_of_a_crosscoder_of_several_layers(config, subject, organism_fo
         getattr(crosscoder, name).copy_(torch.randn(crosscoder.W_enc.shape, generator=generator))
     several = replace(subject, pair=pair, crosscoder=crosscoder)
     config = replace(config, tokens=2048, targets=5)
-    first, second = (measure_ablation(config, replace(several, named_layer=layer)) for layer in (1, 2))
+    first, second = (measure(config, replace(several, named_layer=layer)) for layer in (1, 2))
     assert first.categories[0].latents == second.categories[0].latents
     chosen = [study.categories[0].effects[0.3, "chosen"].logit for study in (first, second)]
     assert (chosen[0] - chosen[1]).abs().min() > 0

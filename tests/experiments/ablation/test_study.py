@@ -10,7 +10,8 @@ import torch
 from watching import Diary
 
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.experiments.ablation.study import ARMS, AblationSettings, AblationStudy, ablate, ablation_study
+from toolkit.experiments.ablation import AblationSettings
+from toolkit.experiments.ablation.study import ARMS, AblationStudy, ablate, ablation_study
 from toolkit.geometry.decoder_norms import nrn
 from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.tokens import TokenBatch

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from toolkit.experiments.ablation.measure import AblationConfig
-from toolkit.experiments.ablation.study import ARMS, AblationSettings, AblationStudy, CategoryAblation
+from toolkit.experiments.ablation import AblationConfig, AblationSettings
+from toolkit.experiments.ablation.study import ARMS, AblationStudy, CategoryAblation
 from toolkit.experiments.run import Subject
 from toolkit.interventions.targets import OTHER, Targets
 from toolkit.latents.categories import Category
@@ -60,7 +60,7 @@ def _category_results(each: CategoryAblation, settings: AblationSettings) -> dic
     }
 
 
-def ablation_findings(config: AblationConfig, subject: Subject, study: AblationStudy) -> Findings:
+def page(config: AblationConfig, subject: Subject, study: AblationStudy) -> Findings:
     """The page's content."""
     settings = config.settings()
     return Findings(

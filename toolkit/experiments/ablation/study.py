@@ -1,13 +1,14 @@
 """Ablation with its controls: a category's latents against as many others, on text that did not choose them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.experiments.ablation import AblationSettings
 from toolkit.geometry.decoder_norms import nrn, rows_by_model
 from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.tokens import TokenBatch, text_batches
@@ -16,46 +17,13 @@ from toolkit.interventions.matching import check_match
 from toolkit.interventions.targets import OTHER, Targets, TargetSearch
 from toolkit.latents.categories import Category, categories, load_lexicon
 from toolkit.latents.coded_batches import coded_batches
-from toolkit.latents.firing import FiringCounts, Place
-from toolkit.latents.selection import Rule, matched_latents, others, random_latents, select_latents
+from toolkit.latents.firing import FiringCounts
+from toolkit.latents.selection import matched_latents, others, random_latents, select_latents
 from toolkit.leaving_out import check_any, measurable
 from toolkit.models.pair import ModelPair
 from toolkit.tracking import track
 
 ARMS = ("chosen", "random", "matched")
-
-
-@dataclass(frozen=True, kw_only=True)
-class AblationSettings:
-    """Which latents are taken out, where, and what that is compared with."""
-
-    shares: tuple[float, ...] = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
-    """Shares of the alive latents to take out, the best first."""
-    reference: float = 0.02
-    """The share that the headline, the histogram and the off-target matrix are about."""
-    select: Rule = "lift"
-    """lift: P(fire | category) / P(fire); rate: P(fire | category); quantile: the paper's, by counts."""
-    place: Place = "predicting"
-    """Count firings where the word is predicted, or on the word's own token (the paper)."""
-    min_nrn: float = 0.5
-    """Only latents whose NRN is above this: those that lean to the distilled model."""
-    targets: int = 100
-    """Positions a category, drawn without replacement."""
-    undecided: tuple[float, float] = (0.05, 0.9)
-    """Only words that the distilled model gives a probability in this range; 0 1 takes all occurrences (the paper)."""
-    method: Method = field(default_factory=Method)
-    """Where the latents are taken out, and of what."""
-    control_draws: int = 3
-    """Draws of each control, averaged position by position."""
-    seed: int = 0
-    """Seed of positions and controls."""
-
-    def __post_init__(self) -> None:
-        if self.reference not in self.shares:
-            raise ValueError(f"the reference share {self.reference} is not among the shares {self.shares}: add it")
-        for name, least in (("targets", 2), ("control_draws", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least {least}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -8,11 +8,11 @@ from typing import Any
 
 from toolkit.artifacts import code_hash, sha256
 from toolkit.dictionaries.storage import weights_hash
-from toolkit.experiments.ablation.measure import AblationConfig, measure_ablation
-from toolkit.experiments.ablation.page import ablation_findings
+from toolkit.experiments.ablation import AblationConfig
 from toolkit.experiments.control import ControlConfig
 from toolkit.experiments.crosscoder.measure import evaluate_crosscoder
 from toolkit.experiments.crosscoder.page import headlines, planted_table
+from toolkit.experiments.examine import examine
 from toolkit.experiments.latent_classes.measure import LatentClassesConfig, measure_latent_classes
 from toolkit.experiments.latent_classes.page import latent_classes_findings
 from toolkit.experiments.layer_divergence.measure import (
@@ -200,7 +200,7 @@ def find_latent_classes(asked: LatentClassesConfig, subject: Subject) -> Finding
 
 def find_ablation(asked: AblationConfig, subject: Subject) -> Findings:
     """The categories at undecided positions, the crosscoder's error kept."""
-    return ablation_findings(asked, subject, measure_ablation(asked, subject))
+    return examine(asked, subject)
 
 
 def find_paper_ablation(asked: AblationConfig, subject: Subject) -> Findings:

@@ -1,0 +1,44 @@
+"""One call takes an experiment from its settings to its findings."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from toolkit.experiments.ablation import AblationConfig
+from toolkit.experiments.examine import examine, publish
+from toolkit.experiments.run import Subject
+from toolkit.reports.findings import Findings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> AblationConfig:
+    lexicon = tmp_path / "words.json"
+    lexicon.write_text(json.dumps({"pause": ["First", "next"], "turn": ["is", "The"]}))
+    return AblationConfig(
+        lexicon=lexicon, tokens=3072, targets=5, shares=(0.2,), reference=0.2, undecided=(0.0, 1.0), min_nrn=0.0,
+        control_draws=1, seed=4, out=tmp_path / "out", device_map="cpu",
+    )  # fmt: skip
+
+
+def test_settings_become_findings_that_say_where_they_came_from(settings: AblationConfig, subject: Subject, capsys):
+    found = examine(settings, subject)
+    assert isinstance(found, Findings)
+    assert found.name == "ablation"
+    assert found.provenance["seed"] == 4
+    assert found.provenance["models"].keys() == {"base", "distilled"}
+    assert str(settings.lexicon) in found.provenance["sha256"]
+    assert capsys.readouterr().out == ""
+    assert not settings.out.exists()
+
+
+def test_what_is_published_is_what_was_found(settings: AblationConfig, subject: Subject, capsys, monkeypatch):
+    monkeypatch.setattr("toolkit.experiments.run.open_named", lambda _: subject)
+    publish(settings)
+    written = json.loads((settings.out / "ablation.json").read_text())
+    found = examine(settings, subject)
+    assert written["results"]["ablation"]["pause"]["distilled"] == found.results["ablation"]["pause"]["distilled"]
+    assert written["provenance"] == found.provenance
+    shown = capsys.readouterr().out
+    assert found.title in shown
+    assert "where the time went" in shown

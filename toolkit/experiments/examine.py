@@ -1,0 +1,44 @@
+"""One experiment, from its settings to what was found: the call that recipes and notebooks share."""
+
+from contextlib import nullcontext
+from dataclasses import replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import toolkit.reports.console
+    import toolkit.reports.findings
+
+
+def examine(
+    settings: Any, opened: Any = None, *, console: "toolkit.reports.console.RunConsole | None" = None
+) -> "toolkit.reports.findings.Findings":
+    """Measure what an experiment's settings ask for, and describe it.
+
+    The package that declares the settings has `measure(settings, opened)` in `measure.py` and
+    `page(settings, opened, found)` in `page.py`. `opened` is what the settings name (see `run.open_named`), for a
+    caller that has opened it already. What `page` says of where its findings came from is completed here. With a
+    `console` each stage is shown there; without one nothing is printed.
+    Raises `ValueError` for models, a crosscoder or text that cannot be used, and as the experiment does.
+    """
+    from toolkit.experiments.run import open_named, origin_of  # torch and transformers take seconds
+
+    package = type(settings).__module__
+    experiment, description = (import_module(f"{package}.{part}") for part in ("measure", "page"))
+    with console.stage("loading") if console else nullcontext():
+        opened = open_named(settings) if opened is None else opened
+    with console.stage(package.rpartition(".")[2].replace("_", " ")) if console else nullcontext():
+        findings = description.page(settings, opened, experiment.measure(settings, opened))
+        origin = origin_of(settings, opened)
+    return replace(findings, provenance=origin | findings.provenance)
+
+
+def publish(settings: Any) -> None:
+    """Examine on the console, and leave the page, its figures as PNG and every number as JSON in `settings.out`."""
+    from toolkit.reports import files
+    from toolkit.reports.console import RunConsole
+
+    console = RunConsole()
+    findings = examine(settings, console=console)
+    files.publish(settings.out, console, findings, findings.provenance)
+    console.times(console.seconds)
