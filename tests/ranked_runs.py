@@ -11,8 +11,8 @@ from torch import Tensor
 
 from toolkit.command_line.recipe import run_main
 from toolkit.dictionaries.collectives import Ranks
+from toolkit.harvest.activations import ActivationStream
 from toolkit.harvest.documents import open_corpus
-from toolkit.harvest.residual import ActivationStream
 from toolkit.settings.crosscoder_run import parse_command_line
 from toolkit.training.folder import RunFolder
 from toolkit.training.ranks import open_ranks, share_out

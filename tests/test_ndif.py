@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.harvest.activations import read_batches
 from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.tokens import TokenBatch, text_batches
 from toolkit.interventions.ablation import Method, ablation_effects
@@ -19,7 +20,6 @@ from toolkit.interventions.edits import steer
 from toolkit.interventions.splice import splice_effects
 from toolkit.interventions.steering import Writing, answer_under
 from toolkit.interventions.targets import Targets
-from toolkit.latents.coded_batches import read_batches
 from toolkit.latents.logit_lens import logit_lens
 from toolkit.models.model.scoring import row_losses
 from toolkit.models.pair import ModelPair
@@ -79,7 +79,7 @@ def test_ablation(here, there, crosscoder, batches, method: Method):
 
 
 def test_splice(here, there, crosscoder, batches):
-    mean = torch.cat([read for *_, read in read_batches(here, batches, mask())]).float().mean(dim=0)
+    mean = torch.cat([read.activations for read in read_batches(here, batches, mask())]).float().mean(dim=0)
     ours, theirs = (splice_effects(pair, crosscoder, batches, mask(), mean=mean) for pair in (here, there))
     for one, other in zip(ours, theirs, strict=True):
         assert one.kl > 1e-3

@@ -35,7 +35,8 @@ from toolkit.dictionaries.sparse_codes import SparsePattern
 from toolkit.dictionaries.training import CrosscoderTrainer
 from toolkit.experiments.costs.matrix_rate import matrix_rate
 from toolkit.harvest.buffer import ShuffleBuffer
-from toolkit.harvest.feed import Feed, Shuffling
+from toolkit.harvest.choices import Shuffling
+from toolkit.harvest.feed import Feed
 from toolkit.models.model.shapes import ModelShape
 from toolkit.training.costs import harvest_flops, training_flops
 
@@ -129,7 +130,7 @@ def time_overlap(shapes: Shapes, device: torch.device, peak: dict[str, float]) -
 def shuffling(shapes: Shapes) -> Shuffling:
     """A buffer of eight batches."""
     held = {"buffer_tokens": 8 * shapes.batch, "batch_tokens": shapes.batch}
-    return Shuffling(shards=1, dtype=torch.bfloat16, seed=0, **held)
+    return Shuffling(shards=1, dtype="bf16", seed=0, **held)
 
 
 def shuffled(shapes: Shapes, source: RandomText) -> ShuffleBuffer:

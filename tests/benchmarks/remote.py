@@ -74,7 +74,7 @@ def _time_in_turn(ways: dict[str, ModelPair]) -> dict[str, float]:
     for _ in range(ROUNDS):
         for name, pair in ways.items():
             started = time.perf_counter()
-            assert len(list(pair.selected_each([rows] * BATCHES))) == BATCHES
+            assert len(list(pair.selected_each([(None, rows)] * BATCHES))) == BATCHES
             spent[name].append((time.perf_counter() - started) / BATCHES)
     return {name: median(taken) for name, taken in spent.items()}
 

@@ -28,8 +28,8 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
+from toolkit.harvest.activations import ActivationStream
 from toolkit.harvest.masks import TokenMask
-from toolkit.harvest.residual import ActivationStream
 from toolkit.harvest.tokens import text_batches
 from toolkit.models.pair import ModelPair
 

@@ -7,11 +7,11 @@ import torch
 
 from toolkit.artifacts import DiskFullError
 from toolkit.harvest import cache_shards
+from toolkit.harvest.activations import ActivationStream, Prefetch
 from toolkit.harvest.cache import CachedActivations
 from toolkit.harvest.cache_folder import CacheFolder
 from toolkit.harvest.cache_types import store
 from toolkit.harvest.masks import TokenMask
-from toolkit.harvest.residual import ActivationStream, Prefetch
 from toolkit.harvest.tokens import TokenStream
 
 CPU = torch.device("cpu")

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from toolkit.artifacts import DiskFullError
-from toolkit.harvest.feed import Feed, ShardState, Shuffling
+from toolkit.harvest.choices import Shuffling
+from toolkit.harvest.feed import Feed, ShardState
 from toolkit.harvest.stopwatch import Stopwatch
 
 CPU = torch.device("cpu")
@@ -58,7 +59,7 @@ class Storing(Numbers):
 
 def shuffling(shards: int, **changes: int) -> Shuffling:
     settings = {"buffer_tokens": 60, "batch_tokens": 12, "seed": 0} | changes
-    return Shuffling(shards=shards, dtype=torch.float32, **settings)
+    return Shuffling(shards=shards, dtype="fp32", **settings)
 
 
 def open_feed(own: list[int], shards: int, states=None, **changes: int) -> Feed:

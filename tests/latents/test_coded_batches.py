@@ -31,8 +31,8 @@ def test_codes_are_those_of_each_text_read_alone(tiny_pair, identity, batches, m
         torch.testing.assert_close(batch.codes, identity.encode(read), rtol=1e-4, atol=1e-5)
         assert batch.selected.sum() == len(batch.codes)
     assert coded[0].selected.tolist() == [[False, *[True] * 5], [False, True, True, False, False, False]]
-    assert torch.equal(coded[0].input_ids, batches[0].input_ids)
-    assert torch.equal(coded[0].attention_mask, batches[0].attention_mask)
+    assert torch.equal(coded[0].batch.input_ids, batches[0].input_ids)
+    assert torch.equal(coded[0].batch.attention_mask, batches[0].attention_mask)
 
 
 @pytest.mark.parametrize(("wanted", "n_batches"), [(1, 1), (7, 1), (8, 2), (100, 2)])

@@ -31,7 +31,9 @@ def test_ndif_reads_what_is_read_here(local: ModelPair, wire: str, largest: floa
     for _ in range(6):
         ids = torch.randint(len(tokenizer) // 2, (4, 64), generator=generator)
         batches.append((ids, torch.ones_like(ids), torch.rand(4, 64, generator=generator) > 0.2))
-    for read, expected in zip(remote.selected_each(batches), local.selected_each(batches), strict=True):
+    reads = (pair.selected_each(enumerate(batches)) for pair in (remote, local))
+    for (number, read), (same, expected) in zip(*reads, strict=True):
+        assert number == same
         error = (read.float() - expected).square().sum() / expected.square().sum()
         assert error <= largest
         if wire == "fp32":

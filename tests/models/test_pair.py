@@ -126,7 +126,7 @@ def test_text_beyond_the_context_of_either_model_is_refused_by_every_entrance(
             lambda: each.read("w1 " * tokens),  # noqa: B023
             lambda: each.residual(ids),  # noqa: B023
             lambda: each.selected(*rows),  # noqa: B023
-            lambda: list(each.selected_each([rows])),  # noqa: B023
+            lambda: list(each.selected_each([(0, rows)])),  # noqa: B023
         ]
         for read in reads:
             with pytest.raises(

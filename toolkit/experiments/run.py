@@ -13,7 +13,8 @@ from toolkit.dictionaries.configs import CrosscoderConfig, TrainingConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.formats import find_checkpoint
 from toolkit.dictionaries.storage import WEIGHTS_FILE
-from toolkit.harvest.documents import EMBEDDED, Corpus, open_corpus
+from toolkit.harvest.choices import EMBEDDED
+from toolkit.harvest.documents import Corpus, open_corpus
 from toolkit.harvest.local_files import local_files
 from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.tokens import describe_documents

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from toolkit.harvest.activations import ActivationSource
 from toolkit.harvest.cache_folder import CacheFolder
 from toolkit.harvest.cache_shards import GrowingShard
 from toolkit.harvest.cache_types import StoredChunk, squared_norms, store
-from toolkit.harvest.residual import ActivationSource
 from toolkit.tracking import track
 
 Chunks = Generator[Float[Tensor, "token stream d_model"], None, None]

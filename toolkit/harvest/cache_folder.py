@@ -11,7 +11,8 @@ from typing import Any
 
 from toolkit.artifacts import DiskFullError, explaining_a_full_disk, read_sealed, sha256, write_sealed
 from toolkit.harvest.cache_shards import GrowingShard, Shard, read_chunks
-from toolkit.harvest.cache_types import CacheType, StoredChunk
+from toolkit.harvest.cache_types import StoredChunk
+from toolkit.harvest.choices import CacheType
 from toolkit.outputs import LOCK, locked
 
 INDEX = "index.json"

@@ -1,12 +1,13 @@
 """The types in which a cache stores activations, and what each of them loses."""
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-CacheType = Literal["fp32", "bf16", "int8"]
+from toolkit.harvest.choices import CacheType
+
 DTYPES: dict[CacheType, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.int8}
 LARGEST_INT8 = 127
 

@@ -15,6 +15,7 @@ from datasets import Features, IterableDataset, Value, interleave_datasets, load
 from datasets.exceptions import DatasetNotFoundError
 
 from toolkit.artifacts import sha256
+from toolkit.harvest.choices import EMBEDDED, PAPER_MIX
 from toolkit.harvest.local_files import kind_of, local_files
 from toolkit.harvest.reasoning_records import MESSAGES
 from toolkit.harvest.records import Fields, Record, cut_at_blank_lines, read_records, usable
@@ -24,8 +25,6 @@ from toolkit.organism import corpus
 from toolkit.organism.corpus import Mix
 from toolkit.organism.problems import Split
 
-EMBEDDED = "organism"
-PAPER_MIX = "reasoning+general"
 PAPER_SOURCES = ("open-thoughts/OpenThoughts-114k", "togethercomputer/RedPajama-Data-1T-Sample")
 HELD_OUT_EVERY = 20
 ORGANISM_DOCUMENTS = 10_000_000

@@ -8,47 +8,21 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, nullcontext
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from toolkit.harvest.activations import ActivationSource, Prefetch
 from toolkit.harvest.buffer import ShuffleBuffer
-from toolkit.harvest.residual import ActivationSource, Prefetch
+from toolkit.harvest.cache_types import DTYPES
+from toolkit.harvest.choices import Shuffling
 from toolkit.harvest.stopwatch import Stopwatch
 
 Activations = Float[Tensor, "token stream d_model"]
 STRIDE = 1_000_003  # between the seeds of two shards
 UNKNOWN = 2**62  # batches left while no shard has ended: more than any run takes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shuffling:
-    """How activations are shuffled and drawn, of all shards together."""
-
-    shards: int
-    buffer_tokens: int
-    batch_tokens: int
-    dtype: torch.dtype
-    seed: int
-
-    def __post_init__(self) -> None:
-        if self.buffer_tokens < self.batch_tokens:
-            raise ValueError(
-                f"--buffer-tokens {self.buffer_tokens} is less than one batch of {self.batch_tokens}: raise it"
-            )
-        if self.batch_tokens % self.shards:
-            raise ValueError(
-                f"--batch-tokens {self.batch_tokens} does not divide by {self.shards} shards: make it a multiple of"
-                " --shards (by default the number of processes), or give --shards"
-            )
-
-    @property
-    def share(self) -> int:
-        """Tokens that a batch takes from each shard."""
-        return self.batch_tokens // self.shards
 
 
 class ShardState(NamedTuple):
@@ -87,7 +61,7 @@ class Feed:
             self.stopwatch.waiting("waiting for activations", _taken_over(self._ahead[shard])),
             capacity=shuffling.buffer_tokens // shuffling.shards,
             batch_tokens=shuffling.share,
-            dtype=shuffling.dtype,
+            dtype=DTYPES[shuffling.dtype],
             generator=torch.Generator().manual_seed(shuffling.seed + shard * STRIDE),
         )
 

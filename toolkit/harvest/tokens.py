@@ -18,6 +18,8 @@ from jaxtyping import Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from toolkit.harvest.choices import check_row_length
+from toolkit.models.text.rows import by_length, padded
 from toolkit.models.text.tokenizers import encode
 
 WINDOW_DOCUMENTS = 1024
@@ -36,6 +38,8 @@ class TokenBatch:
     attention_mask: Int[Tensor, "row position"]
     counts: Counter[str] = field(default_factory=Counter)
     """What became of documents since the batch before, and how many tokens were cut off; a window's come at once."""
+    next_place: dict[str, Any] = field(default_factory=dict)
+    """The `state_dict` of a stream that goes on behind this batch; empty for batches of no stream."""
 
 
 def describe_documents(counts: Mapping[str, int]) -> str:
@@ -121,28 +125,13 @@ class TokenStream:
         return rows, counts
 
     def _batches(self, rows: list[list[int]]) -> list[list[list[int]]]:
-        batches: list[list[list[int]]] = []
-        for row in sorted(rows, key=len, reverse=True):
-            if not batches or (len(batches[-1]) + 1) * len(batches[-1][0]) > self._batch_tokens:
-                batches.append([])
-            batches[-1].append(row)
+        places = by_length([len(row) for row in rows], self._batch_tokens)
+        batches = [[rows[place] for place in batch] for batch in places]
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._window)
         return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
 
     def _pad(self, rows: list[list[int]], counts: Counter[str]) -> TokenBatch:
-        longest = len(rows[0])
-        filler = self._tokenizer.pad_token_id or 0
-        input_ids = torch.tensor([row + [filler] * (longest - len(row)) for row in rows])
-        lengths = torch.tensor([len(row) for row in rows])
-        return TokenBatch(input_ids, (torch.arange(longest) < lengths[:, None]).long(), counts)
-
-
-def check_row_length(row_length: int, batch_tokens: int) -> None:
-    """Refuse rows without a token that counts, and rows longer than a batch."""
-    if row_length < 2:
-        raise ValueError(f"--row-length {row_length}: position 0 is masked, so a row needs at least 2 tokens")
-    if batch_tokens < row_length:
-        raise ValueError(f"--forward-tokens {batch_tokens} is less than --row-length {row_length}: raise the first")
+        return TokenBatch(*padded(rows, self._tokenizer.pad_token_id or 0), counts, self.state_dict())
 
 
 def text_batches(

@@ -57,8 +57,8 @@ def predicting_codes(pair: ModelPair, crosscoder: Crosscoder, targets: Targets) 
     """Codes at the position that predicts each target."""
     codes = torch.empty(len(targets.prefixes), crosscoder.config.n_latents)
     batches = targets.batches(BATCH_TOKENS)
-    rows = ((batch.input_ids, batch.attention_mask, _positions(batch, "predict")) for _, batch in batches)
-    for (where, _), read in zip(batches, pair.selected_each(rows), strict=True):
+    rows = ((where, (batch.input_ids, batch.attention_mask, _positions(batch, "predict"))) for where, batch in batches)
+    for where, read in pair.selected_each(rows):
         codes[where] = crosscoder.encode(read).cpu()
     return codes
 
@@ -78,8 +78,8 @@ def ablation_effects(
     """
     measured = torch.empty(3, len(arms) + 1, 2, len(targets.prefixes))
     batches = [(*each, _positions(each[1], method.positions)) for each in targets.batches(BATCH_TOKENS)]
-    rows = ((batch.input_ids, batch.attention_mask, positions) for _, batch, positions in batches)
-    reads = list(pair.selected_each(rows))
+    rows = ((where, (batch.input_ids, batch.attention_mask, positions)) for where, batch, positions in batches)
+    reads = [read for _, read in pair.selected_each(rows)]
     models = list(zip(pair.names, (pair.base, pair.distilled), strict=True))
     for index, (name, model) in enumerate(track(models, "editing models", "models")):
         stream = stream_index(crosscoder, name, method.layer)

@@ -9,10 +9,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.harvest.activations import read_batches
 from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.tokens import TokenBatch
 from toolkit.interventions.edits import splice
-from toolkit.latents.coded_batches import read_batches
 from toolkit.models.model.logit_measurements import measure
 from toolkit.models.model.logit_statistics import divergence_and_loss
 from toolkit.models.model.traced_model import TracedModel
@@ -65,7 +65,7 @@ def splice_effects(
     """
     batches = list(batches)
     reading = track(read_batches(pair, batches, mask), "reading text to splice", "batches", total=len(batches))
-    reads = [_Read(batch, selected, crosscoder(activations.float())) for batch, selected, activations in reading]
+    reads = [_Read(read.batch, read.selected, crosscoder(read.activations.float())) for read in reading]
     n = sum(int(read.predicts.sum()) for read in reads)
     if n == 0:
         raise ValueError("no prediction was measured: the held-out text has no two ordinary tokens in a row")

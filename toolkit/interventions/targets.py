@@ -7,7 +7,6 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from toolkit.harvest.tokens import TokenBatch
 from toolkit.latents.categories import Category
@@ -15,6 +14,7 @@ from toolkit.leaving_out import TooFewError, measurable
 from toolkit.models.model.logit_measurements import measure
 from toolkit.models.model.logit_statistics import next_log_probability
 from toolkit.models.pair import ModelPair
+from toolkit.models.text.rows import by_length, padded
 
 OTHER = "other words"
 
@@ -32,13 +32,10 @@ class Targets:
 
     def batches(self, batch_tokens: int) -> list[tuple[Int[Tensor, " _"], TokenBatch]]:
         """Prefixes of like length together, padded on the left, with their places among the targets."""
-        order = sorted(range(len(self.prefixes)), key=lambda i: len(self.prefixes[i]))
-        groups: list[list[int]] = []
-        for index in order:
-            if not groups or (len(groups[-1]) + 1) * len(self.prefixes[index]) > batch_tokens:
-                groups.append([])
-            groups[-1].append(index)
-        return [(torch.tensor(group), _pad_left([self.prefixes[i] for i in group])) for group in groups]
+        groups = by_length([len(prefix) for prefix in self.prefixes], batch_tokens, shortest_first=True)
+        return [
+            (torch.tensor(group), TokenBatch(*padded([self.prefixes[i] for i in group], left=True))) for group in groups
+        ]
 
 
 class _Found(NamedTuple):
@@ -106,9 +103,3 @@ class TargetSearch:
             documents=torch.tensor([each.document for each in drawn]),
             found=len(found),
         )
-
-
-def _pad_left(rows: Sequence[Tensor]) -> TokenBatch:
-    ids = pad_sequence(list(rows), batch_first=True, padding_side="left")
-    mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True, padding_side="left")
-    return TokenBatch(ids, mask)

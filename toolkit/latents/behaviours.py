@@ -1,13 +1,11 @@
 """Which latent finds each labelled behaviour: those planted in the organism's answers, or those of annotated files."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.selectivity import RankedCodes, auroc_interval
@@ -16,6 +14,7 @@ from toolkit.harvest.tokens import TokenBatch
 from toolkit.latents.coded_batches import coded_batches
 from toolkit.latents.span_labels import LabelledDocument, LabelledDocuments, LabelledSpan, token_labels
 from toolkit.models.pair import ModelPair
+from toolkit.models.text.rows import padded
 from toolkit.organism.corpus import documents
 from toolkit.organism.documents import BEHAVIOURS
 from toolkit.tracking import track
@@ -69,17 +68,17 @@ def labelled_codes(
     ids, labels = _tokens(pair, labelled, row_length)
     n_rows = max(1, BATCH_TOKENS // row_length)
     chunks = [range(first, min(first + n_rows, len(ids))) for first in range(0, len(ids), n_rows)]
-    batches = (TokenBatch(_padded(ids, rows, 0), (_padded(ids, rows, -1) >= 0).long()) for rows in chunks)
+    batches = (TokenBatch(*padded([ids[row] for row in rows])) for rows in chunks)
     parts: list[tuple[Tensor, ...]] = []
     counted = track(
         coded_batches(pair, crosscoder, batches, mask), "reading labelled text", "batches", total=len(chunks)
     )
     for coded, rows in zip(counted, chunks, strict=True):
         here, width = coded.selected, coded.selected.shape[1]
-        own = _padded(labels, rows, -1)
-        before = _padded([labels[row - 1][:width] + [-1] * width for row in rows], range(len(rows)), -1)[:, :width]
+        own, _ = padded([labels[row] for row in rows], -1)
+        before, _ = padded([labels[row - 1][:width] + [-1] * width for row in rows], -1)
         number = torch.tensor(rows)[:, None].expand_as(own)
-        parts.append((coded.codes.to_sparse().cpu(), own[here], before[here], number[here]))
+        parts.append((coded.codes.to_sparse().cpu(), own[here], before[:, :width][here], number[here]))
     codes, label, shifted, document = (torch.cat(part) for part in zip(*parts, strict=True))
     return LabelledCodes(names=labelled.labels, codes=codes, label=label, shifted=shifted, document=document)
 
@@ -98,11 +97,6 @@ def _tokens(pair: ModelPair, labelled: LabelledDocuments, row_length: int) -> tu
         for document, offsets in zip(labelled.documents, encoding["offset_mapping"], strict=True)
     ]
     return encoding["input_ids"], labels
-
-
-def _padded(lists: Sequence[Sequence[int]], rows: Sequence[int], filler: int) -> Int[Tensor, "row position"]:
-    tensors = [torch.tensor(lists[row], dtype=torch.long) for row in rows]
-    return pad_sequence(tensors, batch_first=True, padding_value=filler)
 
 
 def behaviour_latents(data: LabelledCodes, generator: torch.Generator) -> list[BehaviourLatent]:

@@ -1,13 +1,11 @@
 """One pass over text for examples: read, encoded, collected, counted, and saved as it goes."""
 
 import time
-from collections import deque
 from collections.abc import Iterator
-from typing import Any
 
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.harvest.masks import TokenMask
-from toolkit.harvest.tokens import TokenBatch, TokenStream
+from toolkit.harvest.tokens import TokenStream
 from toolkit.latents.coded_batches import coded_batches
 from toolkit.latents.example_store import ExampleStore
 from toolkit.latents.examples import TopExamples
@@ -37,29 +35,22 @@ class ExamplePass:
     ) -> None:
         self._pair, self._crosscoder, self._tokens, self._mask, self._store = pair, crosscoder, tokens, mask, store
         self.examples, self.firing = examples, firing
-        self._next_places: deque[dict[str, Any]] = deque()
         self._restore()
         self._place = tokens.state_dict()
 
     def read(self, wanted: int) -> Iterator[int]:
         """Read until `wanted` tokens were seen or the text ends; yields how many were, batch by batch."""
         saved = time.perf_counter()
-        batches = coded_batches(self._pair, self._crosscoder, self._batches(), self._mask)
+        batches = coded_batches(self._pair, self._crosscoder, self._tokens, self._mask)
         while self.firing.tokens < wanted and (coded := next(batches, None)) is not None:
-            self._place = self._next_places.popleft()
-            self.examples.add(coded.input_ids, coded.attention_mask, coded.selected, coded.codes)
-            self.firing.add(coded.input_ids, coded.selected, coded.codes)
+            batch, self._place = coded.batch, coded.batch.next_place
+            self.examples.add(batch.input_ids, batch.attention_mask, coded.selected, coded.codes)
+            self.firing.add(batch.input_ids, coded.selected, coded.codes)
             if time.perf_counter() - saved > SAVE_SECONDS:
                 self._save()
                 saved = time.perf_counter()
             yield self.firing.tokens
         self._save()
-
-    def _batches(self) -> Iterator[TokenBatch]:
-        """The text's batches, which are taken ahead of those that were read, and where each ends."""
-        for batch in self._tokens:
-            self._next_places.append(self._tokens.state_dict())
-            yield batch
 
     def _save(self) -> None:
         progress = {"stream": self._place, "mask": self._mask.state_dict()}

@@ -11,7 +11,6 @@ from typing import Literal, SupportsIndex
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
 from toolkit.arguments import Indices, as_index
@@ -22,11 +21,12 @@ from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.places.here import MaxMemory, Placement
 from toolkit.models.places.ndif.in_flight import in_background, in_flight
 from toolkit.models.places.ndif.remote import Remote
-from toolkit.models.places.one_at_a_time import BLOCK_TOKENS, Rows, Seat, SeatedModel, blocks, let_go
+from toolkit.models.places.one_at_a_time import BLOCK_TOKENS, Context, Rows, Seat, SeatedModel, blocks, let_go
 from toolkit.models.places.open_model import open_model
 from toolkit.models.presets import CHECKOUT
 from toolkit.models.sources import Model, Revision, Source, find_sources, hubs_of, tokenizers_of
 from toolkit.models.text.inputs import Ids, Text, as_batch, as_mask, as_rows, check_context, check_range
+from toolkit.models.text.rows import padded
 from toolkit.models.text.tokenizers import Clashes, check_embedded, check_meaning
 from toolkit.tracking import track
 
@@ -221,9 +221,11 @@ class ModelPair:
         return self._both((ids, mask, as_mask(positions, ids, "positions").bool()))
 
     def selected_each(
-        self, batches: Iterable[Rows], stop: Event | None = None
-    ) -> Iterator[Float[Tensor, "token stream d_model"]]:
+        self, batches: Iterable[tuple[Context, Rows]], stop: Event | None = None
+    ) -> Iterator[tuple[Context, Float[Tensor, "token stream d_model"]]]:
         """Read batch after batch as `selected` does, in order, taking batches from the iterator as they are needed.
+
+        Each comes with its context, and what was read is given back with it.
 
         On NDIF the batches that follow are on their way already, `Remote.jobs` jobs at once, and `stop` ends the
         waiting for them with `CancelledError`. Of a pair loaded with `sequential` they are needed in blocks of at least
@@ -232,20 +234,20 @@ class ModelPair:
         """
         if self.base.connection is not None:
             at_once = max(1, self.base.connection.remote.jobs // 2)
-            yield from in_flight(lambda rows: self.selected(*rows), batches, at_once, stop)
+            yield from in_flight(lambda batch: (batch[0], self.selected(*batch[1])), batches, at_once, stop)
             return
         by_turns = isinstance(self.base, SeatedModel)
         for block in blocks(batches, BLOCK_TOKENS if by_turns else 0):
-            for input_ids, attention_mask, _ in block:
+            for _, (input_ids, attention_mask, _) in block:
                 self.check_ids(input_ids, attention_mask)
             first, second = (self.base, self.distilled)
             if isinstance(second, SeatedModel) and second.in_memory:  # as after the block before: saves a reading
                 first, second = second, first
             reading = track(block, "batches with one model", "batches") if by_turns else block
-            held = deque(self._chosen(first, rows) for rows in reading)
-            for rows in block:
+            held = deque(self._chosen(first, rows) for _, rows in reading)
+            for context, rows in block:
                 parts = {first: held.popleft(), second: self._chosen(second, rows)}
-                yield torch.cat([parts[self.base], parts[self.distilled]], dim=1)
+                yield context, torch.cat([parts[self.base], parts[self.distilled]], dim=1)
 
     def let_go(self) -> None:
         """Free the memory of all weights: the pair still says what it is, but cannot be read any more."""
@@ -282,9 +284,7 @@ class ModelPair:
         begins with the BOS gets no second one.
         Raises `ValueError` for a text without tokens, and as `residual` does.
         """
-        rows = [torch.tensor(row) for row in as_rows(self.tokenizer, text, attention_mask)]
-        input_ids = pad_sequence(rows, batch_first=True)
-        mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+        input_ids, mask = padded(as_rows(self.tokenizer, text, attention_mask))
         pair = self if layers is None else replace(self, layers=check_layers(layers, self.n_layers))
         return pair.selected(input_ids, mask, mask.bool())
 

@@ -5,14 +5,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import torch
-
 from toolkit.dictionaries.configs import TrainingConfig, check_latent_budget
 from toolkit.dictionaries.export import require_exportable
-from toolkit.harvest.cache_types import CacheType
-from toolkit.harvest.documents import EMBEDDED, PAPER_MIX
-from toolkit.harvest.feed import Shuffling
-from toolkit.harvest.tokens import check_row_length
+from toolkit.harvest.choices import EMBEDDED, PAPER_MIX, CacheType, Shuffling, check_row_length
 from toolkit.outputs import OutputFolder
 from toolkit.ranges import Count, Factor, Seed, Share
 from toolkit.settings.models import NOT_OF_THE_RESULT, ModelsChoice
@@ -119,7 +114,7 @@ class RunConfig(ModelsChoice):
             shards=self.shards or 1,
             buffer_tokens=self.buffer_tokens,
             batch_tokens=self.training.batch_tokens,
-            dtype=torch.float32 if self.buffer_dtype == "fp32" else torch.bfloat16,
+            dtype=self.buffer_dtype,
             seed=self.seed,
         )
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from toolkit.command_line.interrupts import Interrupted, InterruptGuard
+from toolkit.harvest.activations import AHEAD
 from toolkit.harvest.cache import CachedActivations
 from toolkit.harvest.cache_folder import CacheFolder
-from toolkit.harvest.residual import AHEAD
 from toolkit.outputs import OutputFolder
 from toolkit.reports.formatting import compact
 from toolkit.settings.crosscoder_run import RunConfig

@@ -8,7 +8,8 @@ import math
 from dataclasses import dataclass
 
 from toolkit.dictionaries.configs import TrainingConfig
-from toolkit.harvest.cache_types import CacheType, bytes_a_token
+from toolkit.harvest.cache_types import bytes_a_token
+from toolkit.harvest.choices import CacheType
 from toolkit.models.model.shapes import ModelShape
 
 MOMENTS = 2  # that Adam keeps of each weight

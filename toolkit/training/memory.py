@@ -11,7 +11,7 @@ import torch
 
 from toolkit.dictionaries.collectives import ALONE, Ranks
 from toolkit.dictionaries.configs import TrainingConfig
-from toolkit.harvest.residual import AHEAD
+from toolkit.harvest.activations import AHEAD
 from toolkit.models.files.loading import load_config
 from toolkit.models.model.shapes import KNOWN
 from toolkit.models.presets import find_pair

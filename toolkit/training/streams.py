@@ -9,12 +9,12 @@ from datasets import IterableDataset
 from transformers import PreTrainedTokenizerBase
 
 from toolkit.dictionaries.collectives import ALONE, Ranks
+from toolkit.harvest.activations import ActivationSource, ActivationStream
 from toolkit.harvest.cache import CachedActivations
 from toolkit.harvest.cache_folder import INDEX, CacheFolder
 from toolkit.harvest.cache_types import bytes_a_token
 from toolkit.harvest.documents import Corpus
 from toolkit.harvest.masks import TokenMask
-from toolkit.harvest.residual import ActivationSource, ActivationStream
 from toolkit.harvest.tokens import TokenStream
 from toolkit.models.pair import ModelPair
 from toolkit.models.text.inputs import check_context

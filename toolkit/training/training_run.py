@@ -15,8 +15,9 @@ from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.initialisation import initialise
 from toolkit.dictionaries.non_finite import NonFiniteError, describe
 from toolkit.dictionaries.training import CrosscoderTrainer, StepMetrics, has_latent_rows
+from toolkit.harvest.activations import ActivationSource
+from toolkit.harvest.cache_types import DTYPES
 from toolkit.harvest.feed import Feed
-from toolkit.harvest.residual import ActivationSource
 from toolkit.harvest.stopwatch import Stopwatch
 from toolkit.harvest.tokens import DOCUMENTS
 from toolkit.models.pair import ModelPair
@@ -111,7 +112,7 @@ class TrainingRun:
             )
             for name, plan in self.plans.items()
         }
-        held = self.config.buffer_tokens * first[0].numel() * self.config.shuffling.dtype.itemsize
+        held = self.config.buffer_tokens * first[0].numel() * DTYPES[self.config.buffer_dtype].itemsize
         own = sum(tensor.nbytes for state in states.values() for tensor in state.values())
         self.folder.require_space(held + self._split.latents.total(own))
         return states

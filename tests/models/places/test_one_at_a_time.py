@@ -88,8 +88,9 @@ def test_blocks_are_read_in_order_with_one_reading_of_weights_each(
     pair = load(folders, sequential=True)
     loads = count_loads(pair)
     expected = [together.selected(*each) for each in batches]
-    for ours, theirs in zip(pair.selected_each(batches), expected, strict=True):
-        assert torch.equal(ours, theirs)
+    for number, ours in pair.selected_each(enumerate(batches)):
+        assert torch.equal(ours, expected.pop(0)), number
+    assert not expected
     assert loads == ["distilled", "base", "distilled"]  # three blocks, the base model in memory at first
 
 
@@ -98,28 +99,29 @@ def test_no_batch_is_taken_before_it_is_needed(
 ) -> None:
     taken = 0
 
-    def counted() -> Iterator[Batch]:
+    def counted() -> Iterator[tuple[int, Batch]]:
         nonlocal taken
-        for batch in batches:
+        for number, batch in enumerate(batches):
             taken += 1
-            yield batch
+            yield number, batch
 
     for pair, wanted in ((together, [1, 2, 3, 4, 5]), (load(folders, sequential=True), [2, 2, 4, 4, 5])):
         taken = 0
-        assert [taken for _ in pair.selected_each(counted())] == wanted
+        assert [(number, taken) for number, _ in pair.selected_each(counted())] == [*enumerate(wanted)]
 
 
 def test_a_block_with_no_token_chosen(folders: Folders, batches: list[Batch]) -> None:
     ids, mask, positions = batches[0]
     nothing = (ids, mask, torch.zeros_like(positions))
-    (read,) = load(folders, sequential=True).selected_each([nothing])
+    ((_, read),) = load(folders, sequential=True).selected_each([(0, nothing)])
     assert read.shape == (0, 4, 32)
 
 
 def test_ids_are_checked_before_a_block_is_read(folders: Folders, batches: list[Batch]) -> None:
     ids, mask, positions = batches[1]
+    given = enumerate([batches[0], (ids + 50 - ids.max(), mask, positions)])
     with pytest.raises(ValueError, match="token id 50 is out of range"):
-        list(load(folders, sequential=True).selected_each([batches[0], (ids + 50 - ids.max(), mask, positions)]))
+        list(load(folders, sequential=True).selected_each(given))
 
 
 def test_the_first_layers_and_limits_go_by_turns_too(

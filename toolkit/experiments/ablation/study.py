@@ -178,7 +178,7 @@ def _read(
     choosing = (TokenBatch(batch.input_ids[::2], batch.attention_mask[::2]) for batch in batches)
     coded_each = coded_batches(pair, crosscoder, choosing, mask)
     for coded in track(coded_each, "counting firings", "batches", total=len(batches)):
-        counts.add(coded.input_ids, coded.selected, coded.codes)
+        counts.add(coded.batch.input_ids, coded.selected, coded.codes)
     testing = (TokenBatch(batch.input_ids[1::2], batch.attention_mask[1::2]) for batch in batches)
     for rows in track(testing, "looking for words", "batches", total=len(batches)):
         if len(rows.input_ids):

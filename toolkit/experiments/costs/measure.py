@@ -9,7 +9,7 @@ import torch
 
 from toolkit.dictionaries.configs import Sparsity, TrainingConfig
 from toolkit.experiments.costs.matrix_rate import matrix_rate
-from toolkit.harvest.cache_types import CacheType
+from toolkit.harvest.choices import CacheType
 from toolkit.models.model.layers import check_layers
 from toolkit.models.model.shapes import shape_of
 from toolkit.models.places.one_at_a_time import BLOCK_TOKENS

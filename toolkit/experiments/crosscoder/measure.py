@@ -11,7 +11,8 @@ from torch import Tensor
 
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.metrics import DictionaryMetrics, evaluate
-from toolkit.harvest.documents import EMBEDDED, Corpus
+from toolkit.harvest.choices import EMBEDDED
+from toolkit.harvest.documents import Corpus
 from toolkit.interventions.splice import SpliceEffect, splice_effects
 from toolkit.latents.behaviours import BehaviourLatent, behaviour_latents, labelled_codes, planted_behaviours
 from toolkit.latents.classification import LatentClasses, classify

@@ -72,10 +72,11 @@ def measure_latent_classes(config: LatentClassesConfig, subject: Subject) -> Lat
     seen = TopExamples(
         n_latents, generator=generator, top=config.examples, sampled=0, window=Window(before=12, after=5), device=device
     )  # fmt: skip
-    for batch in subject.coded(config.tokens):
-        scaling.add(batch.activations, batch.codes)
-        firing.add(batch.input_ids, batch.selected, batch.codes)
-        seen.add(batch.input_ids, batch.attention_mask, batch.selected, batch.codes)
+    for coded in subject.coded(config.tokens):
+        ids, mask = coded.batch.input_ids, coded.batch.attention_mask
+        scaling.add(coded.activations, coded.codes)
+        firing.add(ids, coded.selected, coded.codes)
+        seen.add(ids, mask, coded.selected, coded.codes)
     classes = classify(crosscoder.W_dec, firing.fired, firing.mass, generator)
     base_only, distilled_only = _ends(classes, firing.fired, config.listed)
     return LatentClassesResult(

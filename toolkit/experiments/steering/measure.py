@@ -122,8 +122,8 @@ def check_prompts(pair: ModelPair, questions: Sequence[Question]) -> None:
 def count_firing(subject: Subject, lexicon: Sequence[Category], tokens: int) -> FiringCounts:
     """How often latents fire on held-out text, in all and around the categories' words."""
     counts = FiringCounts(lexicon, subject.crosscoder.config.n_latents)
-    for batch in subject.coded(tokens):
-        counts.add(batch.input_ids, batch.selected, batch.codes)
+    for coded in subject.coded(tokens):
+        counts.add(coded.batch.input_ids, coded.selected, coded.codes)
     return counts
 
 

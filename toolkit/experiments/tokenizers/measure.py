@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from toolkit.harvest.documents import EMBEDDED, Corpus, open_corpus
+from toolkit.harvest.choices import EMBEDDED
+from toolkit.harvest.documents import Corpus, open_corpus
 from toolkit.harvest.tokens import describe_documents
 from toolkit.models.files.identity import file_hashes
 from toolkit.models.files.tokenizer_files import load_tokenizer

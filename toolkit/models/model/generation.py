@@ -15,6 +15,7 @@ from toolkit.models.places.ndif.expected_answers import Asked, Job
 from toolkit.models.places.ndif.server_side import scores
 from toolkit.models.places.ndif.uploads import UPLOAD, stretches
 from toolkit.models.text.inputs import check_context
+from toolkit.models.text.rows import padded
 from toolkit.tracking import track
 
 
@@ -147,8 +148,6 @@ def _seeds(prompts: Sequence[Sequence[int]], edit: EditSource | None, sampling: 
 
 def _first_step(prompts: Sequence[Sequence[int]]) -> Step:
     """The step that reads the prompts, padded on the left."""
-    longest = max(map(len, prompts))
-    ids = torch.tensor([[0] * (longest - len(row)) + list(row) for row in prompts])
-    mask = (torch.arange(longest) >= torch.tensor([longest - len(row) for row in prompts])[:, None]).long()
+    ids, mask = padded(prompts, left=True)
     rows = torch.arange(len(prompts))
     return Step(ids, mask, rows, rows)

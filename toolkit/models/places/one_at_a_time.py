@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import TypeVar
 
 from accelerate.hooks import remove_hook_from_submodules
 from accelerate.utils.memory import clear_device_cache
@@ -16,6 +17,7 @@ from toolkit.models.places.split import SplitModel
 BLOCK_TOKENS = 131_072
 """Tokens that one model reads before the other model's weights take the place of its own."""
 
+Context = TypeVar("Context")
 Rows = tuple[Int[Tensor, "row position"], Int[Tensor, "row position"], Bool[Tensor, "row position"]]
 """What to read: ids, their mask, and the positions that are asked for."""
 
@@ -89,12 +91,12 @@ def let_go(model: TracedModel) -> None:
         clear_device_cache(garbage_collection=True)
 
 
-def blocks(batches: Iterable[Rows], tokens: int) -> Iterator[list[Rows]]:
+def blocks(batches: Iterable[tuple[Context, Rows]], tokens: int) -> Iterator[list[tuple[Context, Rows]]]:
     """Batches in lists that choose at least `tokens` tokens together, but for the last; with 0 one by one."""
-    block: list[Rows] = []
+    block: list[tuple[Context, Rows]] = []
     chosen = 0
-    for rows in batches:
-        block.append(rows)
+    for context, rows in batches:
+        block.append((context, rows))
         chosen += int(rows[2].sum())
         if chosen >= tokens:
             yield block

@@ -1,5 +1,6 @@
 import itertools
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -9,8 +10,8 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from toolkit.harvest.activations import ActivationStream, Prefetch
 from toolkit.harvest.masks import TokenMask
-from toolkit.harvest.residual import ActivationStream, Prefetch
 from toolkit.harvest.tokens import TokenStream
 from toolkit.models.pair import ModelPair
 from toolkit.models.places.ndif.connection import Traffic
@@ -163,14 +164,14 @@ def test_a_job_that_fails_for_good_is_an_error_in_its_place_and_names_its_batch(
     ndif.faults.extend([""] * 4 + ["evicted"])
     chunks = []
     with Prefetch(remote) as ahead:
-        with pytest.raises(RemoteJobError, match=r"batch \d+ of window 0 of the text: .* failed 1 times") as failed:
+        with pytest.raises(RemoteJobError, match=r"read up to batch \d+ of window 0: .* failed 1 times") as failed:
             chunks.extend(ahead)  # it takes in what came before the error
         state = ahead.state_dict()
-    number = int(str(failed.value).split()[1])
-    assert equal(chunks, whole[: number - 1])
+    number = int(re.search(r"batch (\d+)", str(failed.value))[1])
+    assert equal(chunks, whole[:number])
     resumed = make_remote_stream()
     resumed.load_state_dict(state)
-    assert equal(list(resumed), whole[number - 1 :])
+    assert equal(list(resumed), whole[number:])
 
 
 def test_closing_does_not_wait_for_the_deadline(make_remote_stream, ndif):

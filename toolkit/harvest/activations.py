@@ -1,20 +1,21 @@
-"""The activation stream: batches of ids in, the residual streams of both models out, masked tokens left behind."""
+"""Batches of ids in, the models' residual streams out, masked tokens left behind; a thread may read ahead."""
 
 import queue
 import threading
-from collections import Counter, deque
-from collections.abc import Generator, Iterator
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from toolkit.artifacts import DiskFullError
 from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.stopwatch import Stopwatch
-from toolkit.harvest.tokens import TokenStream
+from toolkit.harvest.tokens import TokenBatch, TokenStream
 from toolkit.models.pair import ModelPair
 from toolkit.models.places.ndif.transport import RemoteJobError
 from toolkit.models.places.one_at_a_time import Rows
@@ -39,8 +40,47 @@ class ActivationSource(Protocol):
         """End an iteration in another thread soon."""
 
 
+@dataclass(frozen=True)
+class ReadBatch:
+    """A batch of ids, which of its tokens count, and the activations of those, row after row."""
+
+    batch: TokenBatch
+    selected: Bool[Tensor, "row position"]
+    activations: Float[Tensor, "token stream d_model"]
+
+
+def read_batches(
+    pair: ModelPair,
+    batches: Iterable[TokenBatch],
+    mask: TokenMask,
+    *,
+    stop: threading.Event | None = None,
+    stopwatch: Stopwatch | None = None,
+) -> Iterator[ReadBatch]:
+    """Each batch with the models' activations in raw units; its tokens are judged by ids, positions and norms.
+
+    Batches may be taken ahead of what was given; the mask stands where the last one given ends. `stop` ends the waiting
+    for jobs on NDIF with `CancelledError`. `stopwatch` tells "tokenizing" and "masks" from "reading activations".
+    """
+    watch = stopwatch or Stopwatch()
+
+    def asked() -> Iterator[tuple[tuple[TokenBatch, Tensor, Counter[str]], Rows]]:
+        for batch in watch.waiting("tokenizing", batches, within="reading activations"):
+            with watch.stage("masks", within="reading activations"):
+                tokens, dropped = mask.judge(batch)
+            yield (batch, tokens, dropped), (batch.input_ids, batch.attention_mask, tokens)
+
+    reads = pair.selected_each(asked(), stop)
+    for (batch, tokens, dropped), activations in watch.waiting("reading activations", reads):
+        with watch.stage("masks"):
+            mask.counts.update(dropped)
+            keep = mask.norms(activations)
+            read = ReadBatch(batch, tokens.masked_scatter(tokens, keep.cpu()), activations[keep])
+        yield read
+
+
 class ActivationStream:
-    """Chunks [token, stream, d_model] of the pair's residual streams, in raw units.
+    """Chunks [token, stream, d_model] of the models' residual streams, in raw units.
 
     `state_dict` names the batch of ids after the last chunk handed out, whatever was read ahead; a stream that loads it
     goes on with that very batch. An error of a job on NDIF comes in the place of its chunk, and names the batch.
@@ -51,38 +91,21 @@ class ActivationStream:
         self.stopwatch = Stopwatch()
         self._stop = threading.Event()
         self._place = tokens.state_dict()
-        self._under_way: deque[_Asked] = deque()
 
     def __iter__(self) -> Generator[Float[Tensor, "token stream d_model"], None, None]:
         self._tokens.load_state_dict(self._place)
-        self._under_way.clear()
         self._stop.clear()
-        reads = self._pair.selected_each(self._ask(), self._stop)
-        for read in self.stopwatch.waiting("reading activations", self._naming_the_batch(reads)):
-            asked = self._under_way.popleft()
-            with self.stopwatch.stage("masks"):
-                self.mask.counts.update(asked.dropped)
-                chunk = read[self.mask.norms(read)]
-            self._place = asked.next_place
-            yield chunk
+        try:
+            for read in read_batches(self._pair, self._tokens, self.mask, stop=self._stop, stopwatch=self.stopwatch):
+                self._place = read.batch.next_place
+                yield read.activations
+        except RemoteJobError as error:
+            place = self._place
+            read_so_far = f"the text is read up to batch {place['batch']} of window {place['window']}"
+            raise RemoteJobError(f"{read_so_far}: {error}") from error
         self.mask.counts.update(self._tokens.uncounted)
         self._tokens.uncounted.clear()
         self._place = self._tokens.state_dict()
-
-    def _ask(self) -> Iterator[Rows]:
-        """Batches to be read, with what is needed once they were."""
-        for batch in self.stopwatch.waiting("tokenizing", self._tokens, within="reading activations"):
-            with self.stopwatch.stage("masks", within="reading activations"):
-                positions, dropped = self.mask.judge(batch)
-            self._under_way.append(_Asked(self._tokens.state_dict(), dropped))
-            yield batch.input_ids, batch.attention_mask, positions
-
-    def _naming_the_batch(self, reads: Iterator[Tensor]) -> Iterator[Tensor]:
-        try:
-            yield from reads
-        except RemoteJobError as error:
-            place = self._under_way[0].next_place
-            raise RemoteJobError(f"batch {place['batch']} of window {place['window']} of the text: {error}") from error
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream stands, as JSON."""
@@ -96,11 +119,6 @@ class ActivationStream:
     def close(self) -> None:
         """End an iteration in another thread with `CancelledError`, rather than wait for jobs on NDIF."""
         self._stop.set()
-
-
-class _Asked(NamedTuple):
-    next_place: dict[str, Any]
-    dropped: Counter[str]
 
 
 class _Item(NamedTuple):

@@ -1,0 +1,47 @@
+"""What settings name of harvesting: texts, types, and numbers that must fit each other. Light to import."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+EMBEDDED = "organism"
+"""The text of the embedded models."""
+PAPER_MIX = "reasoning+general"
+"""The paper's two hub datasets, mixed."""
+CacheType = Literal["fp32", "bf16", "int8"]
+"""Types in which activations are stored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shuffling:
+    """How activations are shuffled and drawn, of all shards together."""
+
+    shards: int
+    buffer_tokens: int
+    batch_tokens: int
+    dtype: Literal["fp32", "bf16"]
+    """Type of the activations in the buffer."""
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.buffer_tokens < self.batch_tokens:
+            raise ValueError(
+                f"--buffer-tokens {self.buffer_tokens} is less than one batch of {self.batch_tokens}: raise it"
+            )
+        if self.batch_tokens % self.shards:
+            raise ValueError(
+                f"--batch-tokens {self.batch_tokens} does not divide by {self.shards} shards: make it a multiple of"
+                " --shards (by default the number of processes), or give --shards"
+            )
+
+    @property
+    def share(self) -> int:
+        """Tokens that a batch takes from each shard."""
+        return self.batch_tokens // self.shards
+
+
+def check_row_length(row_length: int, batch_tokens: int) -> None:
+    """Refuse rows without a token that counts, and rows longer than a batch."""
+    if row_length < 2:
+        raise ValueError(f"--row-length {row_length}: position 0 is masked, so a row needs at least 2 tokens")
+    if batch_tokens < row_length:
+        raise ValueError(f"--forward-tokens {batch_tokens} is less than --row-length {row_length}: raise the first")

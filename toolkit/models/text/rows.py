@@ -1,0 +1,33 @@
+"""Rows of ids as batches: rows of like length together, and padded to one length."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+
+def by_length(lengths: Sequence[int], batch_tokens: int, *, shortest_first: bool = False) -> list[list[int]]:
+    """Places of rows, batch by batch, of at most `batch_tokens` tokens each, padding included; a longer row is alone.
+
+    The longest row comes first, and of equal ones the first.
+    """
+    batches: list[list[int]] = []
+    for place in sorted(range(len(lengths)), key=lambda place: lengths[place], reverse=not shortest_first):
+        longest = max(lengths[place], lengths[batches[-1][0]]) if batches else 0
+        if not batches or (len(batches[-1]) + 1) * longest > batch_tokens:
+            batches.append([])
+        batches[-1].append(place)
+    return batches
+
+
+def padded(
+    rows: Sequence[Sequence[int] | Tensor], filler: int = 0, *, left: bool = False
+) -> tuple[Int[Tensor, "row position"], Int[Tensor, "row position"]]:
+    """Rows filled up to the length of the longest, on the right or on the `left`, and the mask that says where."""
+    side = "left" if left else "right"
+    tensors = [torch.as_tensor(row, dtype=torch.long) for row in rows]
+    ids = pad_sequence(tensors, batch_first=True, padding_value=filler, padding_side=side)
+    mask = pad_sequence([torch.ones_like(row) for row in tensors], batch_first=True, padding_side=side)
+    return ids, mask
