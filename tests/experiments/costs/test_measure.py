@@ -1,4 +1,4 @@
-"""Costs of ways of running: what each changes, and the README's tables."""
+"""Costs of ways of running: what each changes, and the tables that a README tells."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ from toolkit.reports.findings import Table
 from toolkit.reports.formatting import number
 from toolkit.training.costs import PlannedRun, gradient_bytes, trainer_bytes
 
-README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+README = (Path(__file__).parents[2] / "benchmarks" / "README.md").read_text(encoding="utf-8")
 
 
 def found(run: PlannedRun, **changes: int) -> dict[str, Mode]:
@@ -74,7 +74,7 @@ def test_without_an_assumption_the_rate_is_measured():
 
 
 def markdown(columns: list[str], rows: list[list[str]]) -> str:
-    """A table as the README writes it."""
+    """A table as that README writes it."""
     lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
