@@ -18,8 +18,8 @@ if __name__ == "__main__":
     check_remote(sys.argv)  # what is imported next takes seconds
 
 from toolkit.command_line.recipe import run_recipe
-from toolkit.experiments.latent_classes.measure import LatentClassesConfig, measure_latent_classes
-from toolkit.experiments.latent_classes.page import latent_classes_findings
+from toolkit.experiments.latent_classes.measure import LatentClassesConfig, measure
+from toolkit.experiments.latent_classes.page import page
 from toolkit.experiments.run import Subject
 from toolkit.reports.console import RunConsole
 from toolkit.reports.files import publish
@@ -31,7 +31,7 @@ def main(config: LatentClassesConfig) -> None:
     with console.stage("loading"):
         subject = Subject.open(config)
     with console.stage("latent classes"):
-        findings = latent_classes_findings(config, subject, measure_latent_classes(config, subject))
+        findings = page(config, subject, measure(config, subject))
         origin = subject.origin(config)
     publish(config.out, console, findings, origin)
     console.times(console.seconds)

@@ -20,8 +20,8 @@ if __name__ == "__main__":
 from toolkit.command_line.recipe import run_recipe
 from toolkit.experiments.control import controlled_origin
 from toolkit.experiments.run import open_models
-from toolkit.experiments.word_geometry.measure import WordGeometryConfig, measure_word_geometry, word_origins
-from toolkit.experiments.word_geometry.page import word_geometry_findings
+from toolkit.experiments.word_geometry.measure import WordGeometryConfig, measure
+from toolkit.experiments.word_geometry.page import page
 from toolkit.reports.console import RunConsole
 from toolkit.reports.files import publish
 
@@ -32,9 +32,9 @@ def main(config: WordGeometryConfig) -> None:
     with console.stage("loading models"):
         pair = open_models(config)
     with console.stage("word pairs"):
-        found = measure_word_geometry(config, pair)
-        findings = word_geometry_findings(config, pair, found)
-        origin = controlled_origin(config, pair, word_origins(found))
+        found = measure(config, pair)
+        findings = page(config, pair, found)
+        origin = controlled_origin(config, pair, found.origin())
     publish(config.out, console, findings, origin)
     console.times(console.seconds)
 

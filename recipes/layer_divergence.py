@@ -18,12 +18,8 @@ if __name__ == "__main__":
 
 from toolkit.command_line.recipe import run_recipe
 from toolkit.experiments.control import controlled_origin
-from toolkit.experiments.layer_divergence.measure import (
-    LayerDivergenceConfig,
-    layer_divergence_findings,
-    measure_layer_divergence,
-    open_text,
-)
+from toolkit.experiments.layer_divergence.measure import LayerDivergenceConfig, measure
+from toolkit.experiments.layer_divergence.page import page
 from toolkit.experiments.run import open_models
 from toolkit.reports.console import RunConsole
 from toolkit.reports.files import publish
@@ -34,11 +30,10 @@ def main(config: LayerDivergenceConfig) -> None:
     console = RunConsole()
     with console.stage("loading models"):
         pair = open_models(config)
-        run, corpus = open_text(config, pair)
     with console.stage("layer divergence"):
-        found = measure_layer_divergence(config, pair, run, corpus)
-        findings = layer_divergence_findings(pair, run, found)
-        origin = controlled_origin(config, pair, corpus.origin)
+        found = measure(config, pair)
+        findings = page(config, pair, found)
+        origin = controlled_origin(config, pair, found.origin)
     publish(config.out, console, findings, origin)
     console.times(console.seconds)
 

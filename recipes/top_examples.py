@@ -23,19 +23,10 @@ if __name__ == "__main__":
 
 from toolkit.command_line.recipe import run_recipe
 from toolkit.experiments.run import Subject
-from toolkit.experiments.top_examples.measure import (
-    TopExamplesConfig,
-    browser_facts,
-    examine_latents,
-    open_reading,
-    open_store,
-    read_on,
-    top_examples_findings,
-)
+from toolkit.experiments.top_examples.measure import TopExamplesConfig, measure
+from toolkit.experiments.top_examples.page import page
 from toolkit.reports.console import RunConsole
 from toolkit.reports.files import publish
-from toolkit.reports.latent_browser import write_browser
-from toolkit.tracking import track
 
 
 def main(config: TopExamplesConfig) -> None:
@@ -43,18 +34,9 @@ def main(config: TopExamplesConfig) -> None:
     console = RunConsole()
     with console.stage("loading"):
         subject = Subject.open(config)
-    with open_store(config, subject) as store:
-        reading = open_reading(config, subject, store)
-        done = min(reading.firing.tokens, config.tokens)
-        with console.progress("reading", config.tokens, start_tokens=done) as progress:
-            read_on(config, reading, progress)
-        with console.stage("latents"):
-            records = examine_latents(config, subject, reading)
-            entries = track(records.entries(), "writing pages", "latents", total=len(records.latents))
-            browser = write_browser(config.out, entries, browser_facts(subject, records))
-            findings, origin = top_examples_findings(config, subject, records), subject.origin(config)
+    with console.stage("top examples"):
+        findings, origin = page(config, subject, measure(config, subject)), subject.origin(config)
     publish(config.out, console, findings, origin)
-    console.note(f"latents to look through: {browser}")
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from toolkit.geometry import pair_draws, parallelogram
+from toolkit.geometry import parallelogram
 from toolkit.geometry.components import Components
-from toolkit.geometry.pair_draws import PairDraws
 from toolkit.geometry.parallelogram import (
+    PairDraws,
     ParallelogramLoss,
     parallelogram_loss,
     relative_losses,
@@ -184,8 +184,53 @@ def test_shuffled_quantiles_are_a_shuffle_s_on_average(monkeypatch: pytest.Monke
 def test_blocks_estimate_the_same_loss(monkeypatch: pytest.MonkeyPatch):
     first, second = noisy_step(200, noise=1.0)
     whole = parallelogram_loss(first, second, draws(200, shuffles=10))
-    monkeypatch.setattr(pair_draws, "MOST_QUADRUPLES", 4000)
+    monkeypatch.setattr(parallelogram, "MOST_QUADRUPLES", 4000)
     part = parallelogram_loss(first, second, draws(200, shuffles=10))
     assert part.n <= 4000 < whole.n == 200 * 199 / 2
     assert part.loss == pytest.approx(whole.loss, abs=0.01)
     assert part.gap == pytest.approx(whole.gap, abs=0.015)
+
+
+@pytest.mark.parametrize("n_pairs", [4, 5, 24])
+def test_a_shuffle_gives_no_word_its_own_partner(n_pairs: int):
+    partners = draws(n_pairs, shuffles=50).partners
+    assert (partners.sort(dim=1).values == torch.arange(n_pairs)).all()
+    assert (partners != torch.arange(n_pairs)).all()
+
+
+def test_every_other_partner_is_as_likely():
+    partners = draws(5, shuffles=4000).partners
+    share = (partners[:, 0, None] == torch.arange(5)).double().mean(dim=0)
+    assert share.tolist() == pytest.approx([0, 0.25, 0.25, 0.25, 0.25], abs=0.03)
+
+
+def test_a_resample_holds_as_many_pairs():
+    weights = draws(24, resamples=2000).weights
+    assert (weights.sum(dim=1) == 24).all()
+    assert weights.mean(dim=0).tolist() == pytest.approx([1] * 24, abs=0.1)
+    assert float((weights == 0).double().mean()) == pytest.approx((1 - 1 / 24) ** 24, abs=0.01)
+
+
+def test_few_pairs_are_all_compared():
+    assert draws(24).blocks.tolist() == [list(range(24))]
+
+
+def test_many_pairs_are_compared_within_random_blocks(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(parallelogram, "MOST_QUADRUPLES", 1000)
+    blocks = draws(100).blocks
+    n_blocks, size = blocks.shape
+    assert 900 < n_blocks * size * (size - 1) / 2 <= 1000
+    assert len(blocks.unique()) == n_blocks * size == 100
+    assert blocks.tolist() != draws(100, seed=1).blocks.tolist()
+
+
+def test_chance_comes_from_the_generator():
+    one, same, other = draws(9, seed=1), draws(9, seed=1), draws(9, seed=2)
+    assert torch.equal(one.partners, same.partners)
+    assert torch.equal(one.weights, same.weights)
+    assert not torch.equal(one.weights, other.weights)
+
+
+def test_too_few_pairs_are_refused():
+    with pytest.raises(ValueError, match="3 word pairs have no shuffled ones"):
+        draws(3)

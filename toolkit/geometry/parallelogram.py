@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from toolkit.geometry.pair_draws import PairDraws
+from toolkit.statistics import random_cycle, resample_counts
 from toolkit.tracking import track
 
+MOST_QUADRUPLES = 2_000_000
 LOSSES_AT_ONCE = 200_000
 PERCENTILES = torch.linspace(0, 1, 101, dtype=torch.float64)
 
@@ -43,6 +44,35 @@ def scaled_losses(
     step = first - second
     scale = torch.stack([first, second]).square().sum(dim=3).mean()
     return torch.cdist(step, step).square() / scale
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairDraws:
+    """One draw of everything random, so that models and dimensions can be compared on the same draw."""
+
+    blocks: Int[Tensor, "block pair_in_block"]
+    """Pairs of one block are compared with each other. There is one block, of all pairs, unless that makes more
+    than `MOST_QUADRUPLES` pairs of pairs; then random blocks of one size, which leave over less than a block."""
+    partners: Int[Tensor, "shuffle pair"]
+    """The pair whose second word each first word gets in a shuffle: never its own."""
+    weights: Float[Tensor, "resample pair"]
+    """How often each resample, with replacement, holds each pair."""
+
+    @classmethod
+    def draw(
+        cls, n_pairs: int, generator: torch.Generator, *, shuffles: int = 100, resamples: int = 500
+    ) -> "PairDraws":
+        """Draw for `n_pairs` pairs; the generator is on the CPU.
+
+        Raises ValueError for fewer than four pairs: two shuffled ones take their words from four.
+        """
+        if n_pairs < 4:
+            raise ValueError(f"{n_pairs} word pairs have no shuffled ones to compare with: give at least four")
+        return cls(
+            blocks=_blocks(n_pairs, generator),
+            partners=torch.stack([random_cycle(n_pairs, generator) for _ in range(shuffles)]),
+            weights=resample_counts(n_pairs, resamples, generator),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +151,13 @@ def parallelogram_loss(
         resampled=loss_sum / weight_sum,
         resampled_shuffled=resampled,
     )
+
+
+def _blocks(n_pairs: int, generator: torch.Generator) -> Tensor:
+    n_blocks = -(-n_pairs * (n_pairs - 1) // (2 * MOST_QUADRUPLES))
+    size = n_pairs // n_blocks
+    order = torch.randperm(n_pairs, generator=generator) if n_blocks > 1 else torch.arange(n_pairs)
+    return order[: n_blocks * size].view(n_blocks, size)
 
 
 def _shuffled(

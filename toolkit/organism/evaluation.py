@@ -12,8 +12,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from toolkit.geometry.components import Components
-from toolkit.geometry.pair_draws import PairDraws
-from toolkit.geometry.parallelogram import ParallelogramLoss, parallelogram_loss
+from toolkit.geometry.parallelogram import PairDraws, ParallelogramLoss, parallelogram_loss
 from toolkit.organism.base_text import direct_prompt
 from toolkit.organism.corpus import documents
 from toolkit.organism.facts import FACTS

@@ -8,8 +8,8 @@ import torch
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.latent_scaling import LatentScaling
-from toolkit.experiments.latent_classes.measure import LatentClassesConfig, LatentClassesResult, measure_latent_classes
-from toolkit.experiments.latent_classes.page import latent_classes_findings
+from toolkit.experiments.latent_classes.measure import LatentClassesConfig, LatentClassesResult, measure
+from toolkit.experiments.latent_classes.page import page
 from toolkit.experiments.run import Subject
 from toolkit.geometry.decoder_norms import nrn
 from toolkit.reports.files import write_results
@@ -47,12 +47,12 @@ def subject(config) -> Subject:
 
 @pytest.fixture(scope="module")
 def result(config, subject) -> LatentClassesResult:
-    return measure_latent_classes(config, subject)
+    return measure(config, subject)
 
 
 @pytest.fixture(scope="module")
 def findings(config, subject, result) -> Findings:
-    return latent_classes_findings(config, subject, result)
+    return page(config, subject, result)
 
 
 @pytest.fixture(scope="module")
@@ -115,10 +115,10 @@ def test_few_exclusive_latents_are_said_to_be_few(config, subject, result, findi
     W_dec = subject.crosscoder.W_dec.clone()
     subject.crosscoder.W_dec[:] = torch.nn.functional.normalize(W_dec, dim=2)
     try:
-        shared = measure_latent_classes(config, subject)
+        shared = measure(config, subject)
     finally:
         subject.crosscoder.W_dec.copy_(W_dec)
-    assert "Only 0 latents are exclusive by NRN" in table(latent_classes_findings(config, subject, shared), "Tags").note
+    assert "Only 0 latents are exclusive by NRN" in table(page(config, subject, shared), "Tags").note
     assert shared.base_only == shared.distilled_only == []
 
 
@@ -135,7 +135,7 @@ def test_results_are_strict_json_with_a_value_for_every_latent(findings, result,
 def test_the_facts_say_what_became_of_position_0(config, subject, result, findings):
     assert findings.facts["tokens"].endswith("position 0 is left out")
     kept = replace(subject, config=replace(subject.config, keep_position_0=True))
-    assert latent_classes_findings(config, kept, result).facts["tokens"].endswith("position 0 is kept")
+    assert page(config, kept, result).facts["tokens"].endswith("position 0 is kept")
 
 
 def test_the_category_table_names_the_largest_lift(findings, result):
@@ -167,7 +167,7 @@ def labels(text_file: Path, tmp_path: Path) -> Path:
 def test_labelled_documents_add_the_auroc_table(config, subject, labels):
     values = {name: getattr(config, name) for name in ("run", "data", "device_map")}
     with_labels = LatentClassesConfig(**values, tokens=200, labels=labels)
-    found = latent_classes_findings(with_labels, subject, measure_latent_classes(with_labels, subject))
+    found = page(with_labels, subject, measure(with_labels, subject))
     added = table(found, "The latent that best finds each label")
     assert [row[0] for row in added.rows] == ["start"]
     assert added.rows[0][2].low < added.rows[0][2].value < added.rows[0][2].high

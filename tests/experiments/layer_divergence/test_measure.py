@@ -6,12 +6,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from toolkit.experiments.layer_divergence.measure import (
-    LayerDivergenceConfig,
-    layer_divergence_findings,
-    measure_layer_divergence,
-    open_text,
-)
+from toolkit.experiments.layer_divergence.measure import LayerDivergenceConfig, compare, open_text
+from toolkit.experiments.layer_divergence.page import page
 from toolkit.harvest.documents import open_corpus
 from toolkit.models.pair import ModelPair
 from toolkit.settings.crosscoder_run import RunConfig
@@ -43,21 +39,21 @@ def hidden_states(folder: str, pair: ModelPair) -> list[torch.Tensor]:
 
 def test_the_models_own_hidden_states(tiny_pair, corpus, run, save_model):
     config = LayerDivergenceConfig(tokens=10_000)
-    found = measure_layer_divergence(config, tiny_pair, run, corpus)
+    found = compare(config, tiny_pair, run, corpus)
     base, distilled = (hidden_states(source, tiny_pair) for source in tiny_pair.sources)
     assert found.documents == len(TEXTS)
     assert found.tokens == sum(h.shape[1] for h in base)
     a, b = torch.cat(base, dim=1), torch.cat(distilled, dim=1)
     size = (a.norm(dim=2) + b.norm(dim=2)) / 2
-    measures = [(a - b).norm(dim=2), (a - b).norm(dim=2) / size, (a * b).sum(dim=2) / a.norm(dim=2) / b.norm(dim=2)]
-    expected = torch.stack([measure.mean(dim=1) for measure in measures], dim=1)
+    expected_by = [(a - b).norm(dim=2), (a - b).norm(dim=2) / size, (a * b).sum(dim=2) / a.norm(dim=2) / b.norm(dim=2)]
+    expected = torch.stack([of_tokens.mean(dim=1) for of_tokens in expected_by], dim=1)
     torch.testing.assert_close(found.curves["distilled"].mean, expected.double(), rtol=1e-4, atol=1e-5)
     assert set(found.curves) == {"distilled", "other"}
 
 
 def test_another_token_of_one_model_is_farther_than_the_same_token(folders, corpus, run):
     same = ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[0]), device_map="cpu")
-    found = measure_layer_divergence(LayerDivergenceConfig(tokens=300), same, run, corpus)
+    found = compare(LayerDivergenceConfig(tokens=300), same, run, corpus)
     assert found.tokens == 300
     torch.testing.assert_close(found.curves["distilled"].mean[:, 0], torch.zeros(4, dtype=torch.float64))
     assert (found.curves["other"].mean[:, 0] > 0.01).all()
@@ -65,17 +61,17 @@ def test_another_token_of_one_model_is_farther_than_the_same_token(folders, corp
 
 def test_a_control_is_compared_likewise(tiny_pair, folders, corpus, run):
     config = LayerDivergenceConfig(tokens=300, control=str(folders[1]))
-    curves = measure_layer_divergence(config, tiny_pair, run, corpus).curves
+    curves = compare(config, tiny_pair, run, corpus).curves
     torch.testing.assert_close(curves["control"].mean, curves["distilled"].mean)
     torch.testing.assert_close(curves["distilled − control"].mean, torch.zeros(4, 3, dtype=torch.float64))
 
 
 def test_findings_hold_every_layer(tiny_pair, folders, corpus, run):
     config = LayerDivergenceConfig(tokens=300, control=str(folders[0]))
-    found = measure_layer_divergence(config, tiny_pair, run, corpus)
-    findings = layer_divergence_findings(tiny_pair, run, found)
+    found = compare(config, tiny_pair, run, corpus)
+    findings = page(config, tiny_pair, found)
     assert findings.facts["text"].endswith("; position 0 is left out")
-    kept = layer_divergence_findings(tiny_pair, replace(run, keep_position_0=True), found)
+    kept = page(config, tiny_pair, replace(found, keep_position_0=True))
     assert kept.facts["text"].endswith("; position 0 is kept")
     results = json.loads(json.dumps(findings.results))
     mean = results["distilled"]["cosine"]["mean"]
@@ -97,7 +93,7 @@ def test_the_pair_decides_which_text_is_read(tiny_pair, tmp_path):
 
 def test_a_control_of_another_shape_is_refused(tiny_pair, organism_folders, corpus, run):
     with pytest.raises(ValueError, match="has 3 layers of width 16, the pair 4 of 32"):
-        measure_layer_divergence(LayerDivergenceConfig(control=organism_folders[0]), tiny_pair, run, corpus)
+        compare(LayerDivergenceConfig(control=organism_folders[0]), tiny_pair, run, corpus)
 
 
 def test_text_without_two_documents_is_refused(tiny_pair, run, tmp_path):
@@ -106,14 +102,14 @@ def test_text_without_two_documents_is_refused(tiny_pair, run, tmp_path):
         path.write_text(json.dumps({"text": text}) + "\n")
         corpus = open_corpus(str(path), text_field="text", mix=(0.5, 0.5), seed=0)
         with pytest.raises(ValueError, match=message):
-            measure_layer_divergence(LayerDivergenceConfig(), tiny_pair, run, corpus)
+            compare(LayerDivergenceConfig(), tiny_pair, run, corpus)
     with pytest.raises(ValueError, match="--tokens 0"):
         LayerDivergenceConfig(tokens=0)
 
 
 def test_on_ndif_the_layers_part_alike(tiny_pair, ndif_tiny_pair, corpus, run):
     config = LayerDivergenceConfig(tokens=300)
-    here, there = (measure_layer_divergence(config, pair, run, corpus) for pair in (tiny_pair, ndif_tiny_pair))
+    here, there = (compare(config, pair, run, corpus) for pair in (tiny_pair, ndif_tiny_pair))
     for name, curves in here.curves.items():
         torch.testing.assert_close(there.curves[name].mean, curves.mean, rtol=1e-5, atol=1e-7)
         assert torch.equal(there.curves[name].farthest, curves.farthest)

@@ -4,26 +4,26 @@ from pathlib import Path
 
 import pytest
 import torch
+from watching import Diary
 
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.latent_scaling import LatentScaling
 from toolkit.experiments.run import Subject
-from toolkit.experiments.top_examples.latent_records import LatentRecords
+from toolkit.experiments.top_examples import measure as experiment
 from toolkit.experiments.top_examples.measure import (
+    LatentRecords,
     TopExamplesConfig,
-    browser_facts,
-    examine_latents,
     open_reading,
     open_store,
     read_on,
-    top_examples_findings,
 )
+from toolkit.experiments.top_examples.page import entries, page
 from toolkit.geometry.decoder_norms import nrn
 from toolkit.harvest.documents import open_corpus
 from toolkit.models.pair import ModelPair
-from toolkit.reports.latent_browser import write_browser
 from toolkit.settings.crosscoder_run import parse_command_line
+from toolkit.tracking import watched_by
 from toolkit.training.streams import open_activations
 
 N_LATENTS, DEAD = 24, 23
@@ -50,15 +50,8 @@ def subject(pair: ModelPair, run_arguments: list[str], text_file: Path) -> Subje
 @pytest.fixture
 def measure(subject: Subject, tmp_path: Path) -> Measure:
     def run(**changes: object) -> tuple[TopExamplesConfig, LatentRecords]:
-        config = TopExamplesConfig(out=tmp_path / "out", tokens=600, top=3, sampled=4, **changes)
-        said: list[int] = []
-        with open_store(config, subject) as store:
-            reading = open_reading(config, subject, store)
-            read_on(config, reading, said.append)
-            records = examine_latents(config, subject, reading)
-        assert said == sorted(said)
-        assert said[-1] == 600
-        return config, records
+        config = TopExamplesConfig(**{"out": tmp_path / "out", "tokens": 600, "top": 3, "sampled": 4} | changes)
+        return config, experiment.measure(config, subject)
 
     return run
 
@@ -82,10 +75,10 @@ def test_records_are_those_of_the_text(subject: Subject, measure: Measure) -> No
 
 def test_entries_show_the_text_and_its_lens(subject: Subject, measure: Measure) -> None:
     _, records = measure(latents=(7, 2))
-    entries = list(records.entries())
-    assert [entry.statistics.latent for entry in entries] == [7, 2]
+    shown = list(entries(records))
+    assert [entry.statistics.latent for entry in shown] == [7, 2]
     tokenizer = subject.pair.tokenizer
-    for line, entry in enumerate(entries):
+    for line, entry in enumerate(shown):
         numbers = entry.statistics
         found = records.examples.strongest(numbers.latent)
         assert [e.activations[e.peak] for e in entry.examples] == [e.score for e in found]
@@ -101,7 +94,7 @@ def test_entries_show_the_text_and_its_lens(subject: Subject, measure: Measure) 
 
 def test_the_category_table_holds_what_the_counts_say(measure: Measure, subject: Subject) -> None:
     config, records = measure()
-    findings = top_examples_findings(config, subject, records)
+    findings = page(config, subject, records)
     table, *_ = findings.tables
     assert table.rows
     firing = records.firing
@@ -118,7 +111,7 @@ def test_the_category_table_holds_what_the_counts_say(measure: Measure, subject:
 
 def test_latents_asked_for_by_index_are_shown_with_their_examples(measure: Measure, subject: Subject) -> None:
     config, records = measure(latents=(7, 2))
-    _, _, seven, two, *_ = top_examples_findings(config, subject, records).tables
+    _, _, seven, two, *_ = page(config, subject, records).tables
     assert seven.title.startswith("Latent 7: ")
     assert two.title.startswith("Latent 2: ")
     text, score = seven.rows[0]
@@ -130,9 +123,9 @@ def test_latents_asked_for_by_index_are_shown_with_their_examples(measure: Measu
 
 def test_the_browser_takes_the_entries(measure: Measure, subject: Subject) -> None:
     config, records = measure()
-    page = write_browser(config.out, records.entries(), browser_facts(subject, records))
-    assert page.exists()
-    assert "on self-reflection" in page.read_text(encoding="utf-8")
+    browser = Path(page(config, subject, records).facts["latents to look through"])
+    assert browser == config.out / "latents.html"
+    assert "on self-reflection" in browser.read_text(encoding="utf-8")
 
 
 def test_latents_that_do_not_exist_are_named_with_the_range(measure: Measure) -> None:
@@ -140,6 +133,16 @@ def test_latents_that_do_not_exist_are_named_with_the_range(measure: Measure) ->
     assert records.latents == (2, 0)
     with pytest.raises(ValueError, match=rf"latent {N_LATENTS} does not exist: .* 0 to {N_LATENTS - 1}"):
         measure(latents=(1, N_LATENTS, -1))
+
+
+def test_reading_counts_only_what_was_not_read_before(measure: Measure) -> None:
+    read = 0
+    for wanted in (600, 5000):
+        with watched_by(diary := Diary()):
+            _, records = measure(tokens=wanted)
+        done, total = next(numbers for what, *numbers in diary.counts() if what == "reading text")
+        assert (done, total) == (records.firing.tokens - read, wanted - read)
+        read = records.firing.tokens
 
 
 def test_a_reading_goes_on_where_the_file_stands(measure: Measure, subject: Subject) -> None:
@@ -157,7 +160,7 @@ def test_a_dead_latent_is_named(measure: Measure) -> None:
 def test_a_dead_latent_among_others_is_left_out_with_a_word(measure: Measure, subject: Subject) -> None:
     config, records = measure(latents=(3, DEAD))
     assert records.latents == (3,)
-    *_, left_out = top_examples_findings(config, subject, records).tables
+    *_, left_out = page(config, subject, records).tables
     [[latent, why]] = left_out.rows
     assert (left_out.title, latent) == ("Left out", str(DEAD))
     assert f"{DEAD} fired on none of" in why
@@ -167,7 +170,7 @@ def test_a_category_without_latents_is_left_out_with_a_word(measure: Measure, su
     lexicon = tmp_path / "words.json"
     lexicon.write_text('{"self-reflection": ["is"], "odd": ["antidisestablishment"]}')
     config, records = measure(lexicon=lexicon)
-    table, left_out = top_examples_findings(config, subject, records).tables
+    table, left_out = page(config, subject, records).tables
     assert {row[0].partition(",")[0] for row in table.rows} == {"self-reflection"}
     assert [name for name, _ in left_out.rows] == ["odd"]
 
@@ -176,7 +179,7 @@ def test_another_crosscoder_does_not_go_on_with_the_file(subject: Subject, tmp_p
     config = TopExamplesConfig(out=tmp_path)
     with open_store(config, subject) as store:
         less = dataclasses.replace(config, tokens=100)
-        read_on(less, open_reading(less, subject, store), print)
+        read_on(less.tokens, open_reading(less, subject, store))
     other = Crosscoder(subject.crosscoder.config)
     with pytest.raises(ValueError, match=r"begun with other settings .*crosscoder: "):
         open_store(config, dataclasses.replace(subject, crosscoder=other))

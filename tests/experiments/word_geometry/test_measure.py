@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from toolkit.experiments.word_geometry.measure import DIMS, WordGeometryConfig, measure_word_geometry, word_origins
+from toolkit.experiments.word_geometry.measure import DIMS, WordGeometryConfig, measure
 from toolkit.harvest.word_states import prefix_token
 from toolkit.models.pair import ModelPair
 
@@ -49,7 +49,7 @@ def naive_loss(centred: torch.Tensor, dims: int) -> float:
 
 @pytest.mark.parametrize("paper", [False, True])
 def test_losses_are_those_of_the_models_own_states(pair, organism_folders, words, paper: bool):
-    found = measure_word_geometry(WordGeometryConfig(words=words, paper=paper), pair)
+    found = measure(WordGeometryConfig(words=words, paper=paper), pair)
     before = "" if paper else pair.tokenizer.decode([prefix_token(pair.tokenizer)])
     assert found.prefix == (before or None)
     assert list(found.classes) == ["colours"]
@@ -61,7 +61,7 @@ def test_losses_are_those_of_the_models_own_states(pair, organism_folders, words
 
 
 def test_embeddings_are_compared_on_one_scale(pair, organism_folders, words):
-    found = measure_word_geometry(WordGeometryConfig(words=words), pair)
+    found = measure(WordGeometryConfig(words=words), pair)
     centred = states(organism_folders[0], pair, [word for pair in COLOURS for word in pair], 0, "")
     steps = centred[::2] - centred[1::2]
     expected = torch.pdist(steps).square().mean() / centred.square().sum(dim=1).mean()  # 16 components are all
@@ -69,7 +69,7 @@ def test_embeddings_are_compared_on_one_scale(pair, organism_folders, words):
 
 
 def test_few_pairs_are_left_out_and_counted(pair, words):
-    found = measure_word_geometry(WordGeometryConfig(words=words), pair)
+    found = measure(WordGeometryConfig(words=words), pair)
     assert [(given.name, len(given.pairs), given.n_given) for given in found.given] == [
         ("colours", 8, 9),
         ("few", 1, 1),
@@ -79,22 +79,19 @@ def test_few_pairs_are_left_out_and_counted(pair, words):
     why = r"few: of 1 of 1 pairs both words are one token of this tokenizer, and 8 are needed: .*--spaced"
     assert re.match(why, found.left_out["few"])
     with pytest.raises(ValueError, match=why):
-        measure_word_geometry(WordGeometryConfig(words=(f"{words[0]}/few.csv",)), pair)
+        measure(WordGeometryConfig(words=(f"{words[0]}/few.csv",)), pair)
 
 
 def test_models_share_their_draws(organism_folders, words):
     twins = ModelPair.from_pretrained(base=organism_folders[0], distilled=organism_folders[0], device_map="cpu")
-    base, distilled = measure_word_geometry(WordGeometryConfig(words=words), twins).classes["colours"].values()
+    base, distilled = measure(WordGeometryConfig(words=words), twins).classes["colours"].values()
     torch.testing.assert_close(base.by_dims[5].resampled_gaps, distilled.by_dims[5].resampled_gaps, equal_nan=True)
     assert base.by_dims[5].resampled_gaps.isnan().double().mean() < 0.05
 
 
 def test_the_seed_decides(pair, words):
     gaps = [
-        measure_word_geometry(WordGeometryConfig(words=words, seed=seed), pair)
-        .classes["colours"]["base"]
-        .by_dims[2]
-        .gap
+        measure(WordGeometryConfig(words=words, seed=seed), pair).classes["colours"]["base"].by_dims[2].gap
         for seed in (1, 1, 2)
     ]
     assert gaps[0] == gaps[1] != gaps[2]
@@ -104,9 +101,7 @@ def test_components_of_all_classes(pair, tmp_path: Path):
     for name, chosen in (("colours", COLOURS), ("turned", [(b, a) for a, b in COLOURS])):
         (tmp_path / f"{name}.csv").write_text("\n".join(map(",".join, chosen)))
     config = {"words": (str(tmp_path),)}
-    own, shared = (
-        measure_word_geometry(WordGeometryConfig(**config, shared_components=on), pair).classes for on in (False, True)
-    )
+    own, shared = (measure(WordGeometryConfig(**config, shared_components=on), pair).classes for on in (False, True))
     for name in ("colours", "turned"):  # both classes have the same words, so all words have the same components
         losses = [of[name]["base"].by_dims[5].loss for of in (own, shared)]
         assert losses[0] == pytest.approx(losses[1], rel=1e-4)
@@ -115,17 +110,17 @@ def test_components_of_all_classes(pair, tmp_path: Path):
             ["dog,cat", "king,river", "house,tree", "star,ship", "cow,key", "egg,shoe", "bird,door", "book,chair"]
         )
     )
-    other = measure_word_geometry(WordGeometryConfig(**config, shared_components=True), pair).classes
+    other = measure(WordGeometryConfig(**config, shared_components=True), pair).classes
     assert other["colours"]["base"].by_dims[2].loss != pytest.approx(losses[1], rel=1e-3)
 
 
 def test_a_control_is_measured_beside_them(pair, organism_folders, words):
     config = WordGeometryConfig(words=words, control=organism_folders[0])
-    found = measure_word_geometry(config, pair)
+    found = measure(config, pair)
     models = found.classes["colours"]
     assert list(models) == ["base", "distilled", "control"]
     assert models["control"].by_dims[20].loss == models["base"].by_dims[20].loss
-    origins = word_origins(found)
+    origins = found.origin()
     assert sorted(map(len, origins["words"].values())) == [64, 64]
 
 
@@ -139,4 +134,4 @@ def test_a_control_is_measured_beside_them(pair, organism_folders, words):
 )
 def test_bad_settings(pair, words, settings: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
-        measure_word_geometry(WordGeometryConfig(**{"words": words} | settings), pair)
+        measure(WordGeometryConfig(**{"words": words} | settings), pair)

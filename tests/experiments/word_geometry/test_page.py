@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from toolkit.experiments.reproduction.published import load_published
-from toolkit.experiments.word_geometry.measure import WordGeometry, WordGeometryConfig, measure_word_geometry
-from toolkit.experiments.word_geometry.page import word_geometry_findings
+from toolkit.experiments.word_geometry.measure import WordGeometry, WordGeometryConfig, measure
+from toolkit.experiments.word_geometry.page import page
 from toolkit.models.pair import ModelPair
 from toolkit.reports.files import write_results
 from toolkit.reports.findings import Findings, Table
@@ -33,12 +33,12 @@ def config(organism_folders: tuple[str, str], tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="module")
 def found(config: WordGeometryConfig, pair: ModelPair) -> WordGeometry:
-    return measure_word_geometry(config, pair)
+    return measure(config, pair)
 
 
 @pytest.fixture(scope="module")
 def findings(config: WordGeometryConfig, pair: ModelPair, found: WordGeometry) -> Findings:
-    return word_geometry_findings(config, pair, found)
+    return page(config, pair, found)
 
 
 def table(findings: Findings, title: str) -> Table:
@@ -65,12 +65,12 @@ def test_the_headline_counts_intervals_beyond_zero(config, pair, found: WordGeom
     }
     distilled = replace(models["distilled"], by_dims=wider)
     changed = replace(found, classes={"singular-plural": {**models, "distilled": distilled}})
-    counts = {each.name: each.value for each in word_geometry_findings(config, pair, changed).headline}
+    counts = {each.name: each.value for each in page(config, pair, changed).headline}
     assert counts["share a step, distilled"] == 1
     assert (counts["wider gap than base"], counts["narrower gap than base"]) == (1, 0)
     swapped = {**models, "base": distilled}
     changed = replace(found, classes={"singular-plural": swapped})
-    counts = {each.name: each.value for each in word_geometry_findings(config, pair, changed).headline}
+    counts = {each.name: each.value for each in page(config, pair, changed).headline}
     assert (counts["wider gap than base"], counts["narrower gap than base"]) == (0, 1)
 
 
@@ -83,7 +83,7 @@ def test_published_losses_stand_beside_those_of_a_published_pair(config, pair, f
     theirs = load_published("parallelogram")["pairs"]["qwen-1.5b"]["singular-plural"]
     assert row[4:] == [theirs["base"]["20"], theirs["distilled"]["20"], 496]
     assert row[1] == found.classes["singular-plural"]["base"].by_dims[20].loss
-    others = word_geometry_findings(replace(config, pair=None), pair, found)
+    others = page(replace(config, pair=None), pair, found)
     assert not any("published" in each.title for each in others.tables)
 
 
@@ -100,7 +100,7 @@ def test_results_are_json(findings: Findings, found: WordGeometry, tmp_path: Pat
 
 def test_facts_say_how_words_were_read(config, pair, found: WordGeometry, findings: Findings):
     assert findings.facts["before a word"] == repr(found.prefix)
-    paper = word_geometry_findings(config, pair, replace(found, prefix=None))
+    paper = page(config, pair, replace(found, prefix=None))
     assert paper.facts["before a word"] == "nothing: the word is at position 0"
 
 

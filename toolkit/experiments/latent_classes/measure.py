@@ -59,35 +59,34 @@ class LatentClassesResult:
     """The best latent of each label; none without labelled documents."""
 
 
-def measure_latent_classes(config: LatentClassesConfig, subject: Subject) -> LatentClassesResult:
+def measure(settings: LatentClassesConfig, opened: Subject) -> LatentClassesResult:
     """Read held-out text once, and labelled documents where there are any.
 
     Raises ValueError for a lexicon or labels that cannot be used, and where fewer than two latents fired.
     """
-    labelled = read_labelled_documents(config.labels) if config.labels else None
-    crosscoder, generator = subject.crosscoder, subject.generator(config.seed)
+    labelled = read_labelled_documents(settings.labels) if settings.labels else None
+    crosscoder, generator = opened.crosscoder, opened.generator(settings.seed)
     n_latents, device = crosscoder.config.n_latents, crosscoder.b_dec.device
     scaling = LatentScaling(crosscoder)
-    firing = FiringCounts(categories(subject.pair.tokenizer, load_lexicon(config.lexicon)), n_latents)
-    seen = TopExamples(
-        n_latents, generator=generator, top=config.examples, sampled=0, window=Window(before=12, after=5), device=device
-    )  # fmt: skip
-    for coded in subject.coded(config.tokens):
+    firing = FiringCounts(categories(opened.pair.tokenizer, load_lexicon(settings.lexicon)), n_latents)
+    window = Window(before=12, after=5)
+    seen = TopExamples(n_latents, generator=generator, top=settings.examples, sampled=0, window=window, device=device)
+    for coded in opened.coded(settings.tokens):
         ids, mask = coded.batch.input_ids, coded.batch.attention_mask
         scaling.add(coded.activations, coded.codes)
         firing.add(ids, coded.selected, coded.codes)
         seen.add(ids, mask, coded.selected, coded.codes)
     classes = classify(crosscoder.W_dec, firing.fired, firing.mass, generator)
-    base_only, distilled_only = _ends(classes, firing.fired, config.listed)
+    base_only, distilled_only = _ends(classes, firing.fired, settings.listed)
     return LatentClassesResult(
         classes=classes,
         scaling=scaling.ratios(),
         firing=firing,
         base_only=base_only,
         distilled_only=distilled_only,
-        examples={latent: _texts(subject, seen, latent) for latent in (*base_only, *distilled_only)},
+        examples={latent: _texts(opened, seen, latent) for latent in (*base_only, *distilled_only)},
         labelled=labelled,
-        behaviours=find_behaviours(subject.config, subject.pair, crosscoder, labelled, generator) if labelled else [],
+        behaviours=find_behaviours(opened.config, opened.pair, crosscoder, labelled, generator) if labelled else [],
     )
 
 

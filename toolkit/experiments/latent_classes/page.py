@@ -26,29 +26,29 @@ from toolkit.reports.findings_figures import nu_histogram
 from toolkit.reports.formatting import number
 
 
-def latent_classes_findings(config: LatentClassesConfig, subject: Subject, result: LatentClassesResult) -> Findings:
+def page(settings: LatentClassesConfig, opened: Subject, found: LatentClassesResult) -> Findings:
     """All that the page shows."""
     return Findings(
         name="latent_classes",
         title="Whose the latents are",
         question="Which latents are one model's only, which are shared, and which only look exclusive?",
-        facts=_facts(config, subject, result),
-        headline=_headline(result),
-        tables=latent_class_tables(result),
-        charts=_charts(result),
-        results=_results(result),
+        facts=_facts(settings, opened, found),
+        headline=_headline(found),
+        tables=latent_class_tables(found),
+        charts=_charts(found),
+        results=_results(found),
     )
 
 
-def _facts(config: LatentClassesConfig, subject: Subject, result: LatentClassesResult) -> dict[str, str]:
-    base, distilled = _mean_scales(subject.crosscoder.config.scale)
-    position_0 = "kept" if subject.config.keep_position_0 else "left out"
+def _facts(settings: LatentClassesConfig, opened: Subject, found: LatentClassesResult) -> dict[str, str]:
+    base, distilled = _mean_scales(opened.crosscoder.config.scale)
+    position_0 = "kept" if opened.config.keep_position_0 else "left out"
     scales = f"s_base / s_distilled = {base / distilled:.3f}; NRN is in raw units" if base else "not recorded"
     return {
-        **subject.facts(),
-        "tokens": f"{result.firing.tokens:,} held-out tokens; position 0 is {position_0}",
+        **opened.facts(),
+        "tokens": f"{found.firing.tokens:,} held-out tokens; position 0 is {position_0}",
         "scales": scales,
-        "seed": str(config.seed),
+        "seed": str(settings.seed),
     }
 
 
@@ -57,8 +57,8 @@ def _mean_scales(scale: Sequence[float]) -> tuple[float, float]:
     return (sum(scale[:half]) / half, sum(scale[half:]) / half) if half else (0.0, 0.0)
 
 
-def _headline(result: LatentClassesResult) -> list[Headline]:
-    classes, survives, tags = result.classes, result.scaling.survives, result.classes.nrn_tags()
+def _headline(found: LatentClassesResult) -> list[Headline]:
+    classes, survives, tags = found.classes, found.scaling.survives, found.classes.nrn_tags()
     alive = int(classes.alive.sum())
     cosine, null = classes.cosine[classes.alive].nanmedian().item(), classes.cosine_null.nanquantile(0.975).item()
     rows = [
@@ -82,9 +82,9 @@ def _headline(result: LatentClassesResult) -> list[Headline]:
     return rows
 
 
-def _charts(result: LatentClassesResult) -> list[Chart]:
-    classes, alive, tags = result.classes, result.classes.alive, result.classes.nrn_tags()
-    rate = result.firing.fired[alive] / result.firing.tokens
+def _charts(found: LatentClassesResult) -> list[Chart]:
+    classes, alive, tags = found.classes, found.classes.alive, found.classes.nrn_tags()
+    rate = found.firing.fired[alive] / found.firing.tokens
     charts = [
         Chart(
             name="nrn",
@@ -100,10 +100,10 @@ def _charts(result: LatentClassesResult) -> list[Chart]:
         ),
     ]
     masks: dict[str, Tensor] = {tag: where_tagged(tags, tag) for tag in EXCLUSIVE if tag in tags}
-    survives = {tag: result.scaling.survives[mask].numpy() for tag, mask in masks.items()}
+    survives = {tag: found.scaling.survives[mask].numpy() for tag, mask in masks.items()}
     for name, nu, threshold in (
-        ("error", result.scaling.nu_error, NU_ERROR),
-        ("reconstruction", result.scaling.nu_reconstruction, NU_RECONSTRUCTION),
+        ("error", found.scaling.nu_error, NU_ERROR),
+        ("reconstruction", found.scaling.nu_reconstruction, NU_RECONSTRUCTION),
     ):
         if masks:
             values = {tag: nu[mask].numpy() for tag, mask in masks.items()}
@@ -117,9 +117,9 @@ def _charts(result: LatentClassesResult) -> list[Chart]:
     return charts
 
 
-def _results(result: LatentClassesResult) -> Mapping[str, Any]:
-    classes, scaling, firing = result.classes, result.scaling, result.firing
-    categories = category_table(result)
+def _results(found: LatentClassesResult) -> Mapping[str, Any]:
+    classes, scaling, firing = found.classes, found.scaling, found.firing
+    categories = category_table(found)
     by_latent: dict[str, Float[Tensor, " latent"]] = {
         "nrn": classes.nrn,
         "rdn": classes.rdn,
@@ -147,6 +147,6 @@ def _results(result: LatentClassesResult) -> Mapping[str, Any]:
         "latents": {name: [finite(value) for value in values.tolist()] for name, values in by_latent.items()}
         | {"tag_nrn": classes.nrn_tags(), "tag_norm_difference": classes.norm_difference_tags()},
         "categories": [dict(zip(categories.columns, row, strict=True)) for row in categories.rows],
-        "examples": {str(latent): texts for latent, texts in result.examples.items()},
-        "behaviours": [vars(found) for found in result.behaviours],
+        "examples": {str(latent): texts for latent, texts in found.examples.items()},
+        "behaviours": [vars(each) for each in found.behaviours],
     }

@@ -24,16 +24,16 @@ PLACES: tuple[Place, ...] = ("token", "predicting")
 RULE = f"ν^ε < {NU_ERROR} and ν^r < {NU_RECONSTRUCTION}"
 
 
-def latent_class_tables(result: LatentClassesResult) -> list[Table]:
+def latent_class_tables(found: LatentClassesResult) -> list[Table]:
     """All tables, the widest question first."""
-    tables = [_tag_table(result), _relation_table(result)]
-    for title, latents in (("distilled-only", result.distilled_only), ("base-only", result.base_only)):
+    tables = [_tag_table(found), _relation_table(found)]
+    for title, latents in (("distilled-only", found.distilled_only), ("base-only", found.base_only)):
         if latents:
-            tables += [_listed_table(title, latents, result), _example_table(title, latents, result)]
-    tables.append(category_table(result))
-    if result.labelled:
-        tables.append(_label_table(result, result.labelled))
-    _, left_out = result.firing.seen()
+            tables += [_listed_table(title, latents, found), _example_table(title, latents, found)]
+    tables.append(category_table(found))
+    if found.labelled:
+        tables.append(_label_table(found, found.labelled))
+    _, left_out = found.firing.seen()
     return [*tables, *left_out_tables("category", left_out)]
 
 
@@ -48,14 +48,14 @@ def wilson_share(chosen: Bool[Tensor, " latent"], among: Bool[Tensor, " latent"]
     return wilson(int((chosen & among).sum()), n) if n else None
 
 
-def _tag_table(result: LatentClassesResult) -> Table:
-    by_nrn, by_difference = result.classes.nrn_tags(), result.classes.norm_difference_tags()
+def _tag_table(found: LatentClassesResult) -> Table:
+    by_nrn, by_difference = found.classes.nrn_tags(), found.classes.norm_difference_tags()
     rows: list[list[Cell]] = []
     for tag in TAGS:
         cells: list[Cell] = [tag]
         for tags in (by_nrn, by_difference):
             here = where_tagged(tags, tag)
-            cells += [int(here.sum()), None if tag == "dead" else wilson_share(result.scaling.survives, here)]
+            cells += [int(here.sum()), None if tag == "dead" else wilson_share(found.scaling.survives, here)]
         rows.append(cells)
     few = int(where_tagged(by_nrn, *EXCLUSIVE).sum())
     warning = f" Only {few} latents are exclusive by NRN: read the relation below instead." if few < FEW else ""
@@ -70,8 +70,8 @@ def _tag_table(result: LatentClassesResult) -> Table:
     )
 
 
-def _relation_table(result: LatentClassesResult) -> Table:
-    classes, scaling = result.classes, result.scaling
+def _relation_table(found: LatentClassesResult) -> Table:
+    classes, scaling = found.classes, found.scaling
     rows: list[list[Cell]] = []
     for low, high in pairwise(NRN_BINS):
         here = classes.alive & (classes.nrn >= low) & ((classes.nrn < high) | (high == 1.0))
@@ -88,8 +88,8 @@ def _relation_table(result: LatentClassesResult) -> Table:
     )
 
 
-def _listed_table(title: str, latents: Sequence[int], result: LatentClassesResult) -> Table:
-    classes, scaling, firing = result.classes, result.scaling, result.firing
+def _listed_table(title: str, latents: Sequence[int], found: LatentClassesResult) -> Table:
+    classes, scaling, firing = found.classes, found.scaling, found.firing
     columns = (classes.nrn, classes.rdn, classes.cosine, scaling.nu_error, scaling.nu_reconstruction)
     rows: list[list[Cell]] = [
         [
@@ -109,11 +109,11 @@ def _listed_table(title: str, latents: Sequence[int], result: LatentClassesResul
     )
 
 
-def _example_table(title: str, latents: Sequence[int], result: LatentClassesResult) -> Table:
+def _example_table(title: str, latents: Sequence[int], found: LatentClassesResult) -> Table:
     rows: list[list[Cell]] = [
         [f"{latent}" if first else "", text]
         for latent in latents
-        for first, text in zip((True, *[False] * len(result.examples[latent])), result.examples[latent], strict=False)
+        for first, text in zip((True, *[False] * len(found.examples[latent])), found.examples[latent], strict=False)
     ]
     return Table(
         title=f"What the most {title} latents fire on",
@@ -123,10 +123,10 @@ def _example_table(title: str, latents: Sequence[int], result: LatentClassesResu
     )
 
 
-def category_table(result: LatentClassesResult) -> Table:
+def category_table(found: LatentClassesResult) -> Table:
     """The best latent of each category, on its tokens and before them."""
-    seen, _ = result.firing.seen()
-    rows = [row for index in seen.values() for row in (_category_row(result, index, place) for place in PLACES)]
+    seen, _ = found.firing.seen()
+    rows = [row for index in seen.values() for row in (_category_row(found, index, place) for place in PLACES)]
     return Table(
         title="The latent with the largest lift for each category",
         columns=("category", "where", "n", "latent", "lift", "next", "P(fire|c)", "NRN"),
@@ -137,8 +137,8 @@ def category_table(result: LatentClassesResult) -> Table:
     )
 
 
-def _category_row(result: LatentClassesResult, index: int, place: Place) -> list[Cell]:
-    firing = result.firing
+def _category_row(found: LatentClassesResult, index: int, place: Place) -> list[Cell]:
+    firing = found.firing
     lifts = torch.where(firing.fired >= LEAST_FIRINGS, firing.lift(place), 0.0)
     latent = int(lifts[index].argmax())
     name, n = firing.categories[index].name, int(firing.n[place][index])
@@ -146,12 +146,12 @@ def _category_row(result: LatentClassesResult, index: int, place: Place) -> list
     if lifts[index, latent] == 0:
         return [name, where, n, *[None] * 5]
     following = finite(firing.other_lift(place)[index, latent].item())
-    rate, nrn = firing.rate(place)[index, latent].item(), result.classes.nrn[latent].item()
+    rate, nrn = firing.rate(place)[index, latent].item(), found.classes.nrn[latent].item()
     return [name, where, n, f"{latent}", lifts[index, latent].item(), following, rate, nrn]
 
 
-def _label_table(result: LatentClassesResult, labelled: LabelledDocuments) -> Table:
-    left_out = sorted(set(labelled.labels) - {found.behaviour for found in result.behaviours})
+def _label_table(found: LatentClassesResult, labelled: LabelledDocuments) -> Table:
+    left_out = sorted(set(labelled.labels) - {each.behaviour for each in found.behaviours})
     note = (
         f"{len(labelled.documents)} documents; the latent is chosen on one half and tested on the other."
         " Control: the same choice for the labels of another document."
@@ -160,7 +160,7 @@ def _label_table(result: LatentClassesResult, labelled: LabelledDocuments) -> Ta
         note += f" Too rare to be in both halves: {', '.join(left_out)}."
     if labelled.sections_left_out:
         note += f" {labelled.sections_left_out} annotated sections are not in their text word for word."
-    return behaviour_table(result.behaviours, result.classes.nrn, note)
+    return behaviour_table(found.behaviours, found.classes.nrn, note)
 
 
 def finite(value: float) -> float | None:

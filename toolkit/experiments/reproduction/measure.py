@@ -13,21 +13,21 @@ from toolkit.experiments.control import ControlConfig
 from toolkit.experiments.crosscoder.measure import evaluate_crosscoder
 from toolkit.experiments.crosscoder.page import headlines, planted_table
 from toolkit.experiments.examine import examine
-from toolkit.experiments.latent_classes.measure import LatentClassesConfig, measure_latent_classes
-from toolkit.experiments.latent_classes.page import latent_classes_findings
-from toolkit.experiments.layer_divergence.measure import (
-    LayerDivergenceConfig,
-    layer_divergence_findings,
-    measure_layer_divergence,
-)
+from toolkit.experiments.latent_classes import measure as latent_classes
+from toolkit.experiments.latent_classes import page as latent_classes_page
+from toolkit.experiments.latent_classes.measure import LatentClassesConfig
+from toolkit.experiments.layer_divergence import measure as layer_divergence
+from toolkit.experiments.layer_divergence import page as layer_divergence_page
+from toolkit.experiments.layer_divergence.measure import LayerDivergenceConfig
 from toolkit.experiments.reproduction.kept_parts import KeptPart
 from toolkit.experiments.reproduction.page import DIMS
 from toolkit.experiments.run import FindingsConfig, Subject
 from toolkit.experiments.steering.measure import SteeringConfig, measure_steering
 from toolkit.experiments.steering.page import steering_findings
 from toolkit.experiments.steering.study import Toward
-from toolkit.experiments.word_geometry.measure import WordGeometryConfig, measure_word_geometry
-from toolkit.experiments.word_geometry.page import word_geometry_findings
+from toolkit.experiments.word_geometry import measure as word_geometry
+from toolkit.experiments.word_geometry import page as word_geometry_page
+from toolkit.experiments.word_geometry.measure import WordGeometryConfig
 from toolkit.harvest.word_pairs import load_word_pairs
 from toolkit.interventions.answers import load_questions
 from toolkit.latents.categories import load_lexicon
@@ -195,7 +195,7 @@ def find_reconstruction(subject: Subject) -> Findings:
 
 def find_latent_classes(asked: LatentClassesConfig, subject: Subject) -> Findings:
     """Whose the latents are."""
-    return latent_classes_findings(asked, subject, measure_latent_classes(asked, subject))
+    return latent_classes_page.page(asked, subject, latent_classes.measure(asked, subject))
 
 
 def find_ablation(asked: AblationConfig, subject: Subject) -> Findings:
@@ -218,13 +218,13 @@ def find_steering(asked: SteeringConfig, subject: Subject) -> Findings:
 def find_geometry(asked: WordGeometryConfig, subject: Subject) -> Findings:
     """Word pairs in both models, at the site of edits."""
     pair = replace(subject.pair, layers=(subject.layer,))
-    return word_geometry_findings(asked, pair, measure_word_geometry(asked, pair))
+    return word_geometry_page.page(asked, pair, word_geometry.measure(asked, pair))
 
 
 def find_layer_divergence(asked: LayerDivergenceConfig, subject: Subject) -> Findings:
     """Both models' distance at every layer."""
-    found = measure_layer_divergence(asked, subject.pair, subject.config, subject.corpus)
-    return layer_divergence_findings(subject.pair, subject.config, found)
+    found = layer_divergence.compare(asked, subject.pair, subject.config, subject.corpus)
+    return layer_divergence_page.page(asked, subject.pair, found)
 
 
 def reproduction_results(parts: Mapping[str, Findings]) -> dict[str, Any]:

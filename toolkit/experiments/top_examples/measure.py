@@ -1,35 +1,39 @@
 """What makes each latent fire, and what does it say? Examples, lenses and lifts, for a page to look through."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from toolkit.dictionaries.crosscoder import check_latents
 from toolkit.dictionaries.latent_scaling import LatentScaling, ScalingRatios
 from toolkit.dictionaries.storage import weights_hash
-from toolkit.experiments.crosscoder.page import mean_nrn_headline
 from toolkit.experiments.run import FindingsConfig, Subject, check_alive
-from toolkit.experiments.top_examples.latent_records import LatentRecords, category_tables, detail_tables
 from toolkit.latents.categories import categories, load_lexicon
-from toolkit.latents.classification import classify
+from toolkit.latents.classification import LatentClasses, classify
 from toolkit.latents.example_pass import ExamplePass
 from toolkit.latents.example_store import ExampleStore
 from toolkit.latents.examples import TopExamples
-from toolkit.latents.firing import FiringCounts
-from toolkit.latents.logit_lens import logit_lens
+from toolkit.latents.firing import FiringCounts, Place
+from toolkit.latents.logit_lens import TokenLens, logit_lens
 from toolkit.latents.windows import Window
 from toolkit.leaving_out import check_any, measurable
 from toolkit.outputs import Claim
 from toolkit.ranges import Count
-from toolkit.reports.findings import Findings, Headline, left_out_tables
-from toolkit.reports.latent_browser import BROWSER, BrowserFacts
+from toolkit.reports.latent_browser import BROWSER
+from toolkit.tracking import track
 from toolkit.training.streams import fitting_tokens, open_tokens
 
 LARGEST_CODES = 2**27
 SCALING_TOKENS = 32_768
+PLACES: dict[Place, str] = {"token": "on {}", "predicting": "before {}"}
+"""A category's lift on its own tokens, and on the tokens before them, where the model decides for it."""
 EXAMPLES = Claim(
     changing=("examples.sqlite", "examples.sqlite-wal", "examples.sqlite-shm"),
     signs={"top_examples.json": ("question", "results", "provenance")},
@@ -66,148 +70,140 @@ class TopExamplesConfig(FindingsConfig):
                 raise ValueError(f"--{name} {getattr(self, name)}: must be at least {least}")
 
 
-def open_store(config: TopExamplesConfig, subject: Subject) -> ExampleStore:
-    """The file of examples in `config.out`; raises `ValueError` if it was begun with other settings."""
-    config.out.mkdir(parents=True, exist_ok=True)
-    return ExampleStore(config.out / "examples.sqlite", _settings(config, subject))
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LatentRecords:
+    """All that was found about some latents; `lens` has a line for each of `latents`, the rest knows all latents."""
+
+    latents: tuple[int, ...]
+    """Those that are shown."""
+    examples: TopExamples
+    firing: FiringCounts
+    classes: LatentClasses
+    nu: Float[Tensor, " latent"]
+    """The larger of ν^ε and ν^r; NaN for a latent that did not fire where they were measured."""
+    lens: dict[str, TokenLens]
+    """By model."""
+    pieces: list[str]
+    """Every token as text."""
+    left_out: Mapping[int, str]
+    """Why a latent that was asked for is not shown."""
+
+    @cached_property
+    def frequency(self) -> Float[Tensor, " latent"]:
+        """Share of tokens on which each latent fires."""
+        return self.firing.fired / self.firing.tokens
+
+    @cached_property
+    def tags(self) -> list[str]:
+        """Every latent's tag by NRN."""
+        return list(self.classes.nrn_tags())
+
+    @cached_property
+    def lifts(self) -> dict[str, Float[Tensor, " latent"]]:
+        """Every latent's lift for each category, on its tokens and before them."""
+        return {
+            name.format(category.name): self.firing.lift(place)[index]
+            for index, category in enumerate(self.firing.categories)
+            for place, name in PLACES.items()
+        }
+
+    def tokens(self, line: int, model: str, *, promoted: bool) -> list[tuple[str, float]]:
+        """The tokens that a model's row of the `line`-th latent promotes or suppresses most, with their logits."""
+        lens = self.lens[model]
+        ids, logits = (lens.promoted, lens.promoted_logits) if promoted else (lens.suppressed, lens.suppressed_logits)
+        return [
+            (self.pieces[token], logit) for token, logit in zip(ids[line].tolist(), logits[line].tolist(), strict=True)
+        ]
 
 
-def _settings(config: TopExamplesConfig, subject: Subject) -> dict[str, Any]:
+def measure(settings: TopExamplesConfig, opened: Subject) -> LatentRecords:
+    """Read the text on from where the file of examples in the settings' folder stands, and look at the latents.
+
+    Latents asked for by index that never fired are left out; raises `TooFewError` where none of them fired, and
+    `ValueError` as `open_store` and `open_reading`.
+    """
+    with open_store(settings, opened) as store:
+        reading = open_reading(settings, opened, store)
+        read_on(settings.tokens, reading)
+    firing = reading.firing
+    asked = dict.fromkeys(settings.latents or (firing.fired > 0).nonzero()[:, 0].tolist())
+    shown, left_out = measurable(asked, lambda latent: check_alive(firing, [latent]))
+    check_any(shown, left_out)
+    ratios, tokenizer = _scaling(opened), opened.pair.tokenizer
+    crosscoder, chance = opened.crosscoder, opened.generator(settings.seed)
+    return LatentRecords(
+        latents=tuple(shown),
+        examples=reading.examples,
+        firing=firing,
+        classes=classify(crosscoder.W_dec, firing.fired, firing.mass.float(), chance),
+        nu=torch.maximum(ratios.nu_error, ratios.nu_reconstruction),
+        lens=logit_lens(opened.pair, crosscoder, tuple(shown)),
+        pieces=tokenizer.batch_decode([[token] for token in range(len(tokenizer))]),
+        left_out=left_out,
+    )
+
+
+def open_store(settings: TopExamplesConfig, opened: Subject) -> ExampleStore:
+    """The file of examples in `settings.out`; raises `ValueError` if it was begun with other settings."""
+    settings.out.mkdir(parents=True, exist_ok=True)
+    return ExampleStore(settings.out / "examples.sqlite", _settings(settings, opened))
+
+
+def _settings(settings: TopExamplesConfig, opened: Subject) -> dict[str, Any]:
     """All that decides which examples are found, but for how far the text is read."""
-    run = subject.config.settings()
+    run = opened.config.settings()
     names = ("top", "sampled", "before", "after")
     return {
-        "crosscoder": weights_hash(subject.crosscoder.state_dict()),
-        "models": subject.pair.fingerprints(),
-        "text": subject.corpus.origin,
-        "lexicon": load_lexicon(config.lexicon),
-        "draws": config.seed,
-        **{name: getattr(config, name) for name in names},
+        "crosscoder": weights_hash(opened.crosscoder.state_dict()),
+        "models": opened.pair.fingerprints(),
+        "text": opened.corpus.origin,
+        "lexicon": load_lexicon(settings.lexicon),
+        "draws": settings.seed,
+        **{name: getattr(settings, name) for name in names},
         **{name: run[name] for name in TEXT_FIELDS},
     }
 
 
-def open_reading(config: TopExamplesConfig, subject: Subject, store: ExampleStore) -> ExamplePass:
+def open_reading(settings: TopExamplesConfig, opened: Subject, store: ExampleStore) -> ExamplePass:
     """The pass over the text, as far as the store stands; raises `ValueError` for latents that do not exist."""
-    if config.latents:
-        check_latents(config.latents, subject.crosscoder.config.n_latents)
-    n_latents = subject.crosscoder.config.n_latents
+    if settings.latents:
+        check_latents(settings.latents, opened.crosscoder.config.n_latents)
+    n_latents = opened.crosscoder.config.n_latents
     examples = TopExamples(
         n_latents,
-        top=config.top,
-        sampled=config.sampled,
-        window=Window(before=config.before, after=config.after),
-        generator=subject.generator(config.seed),
-        device=subject.crosscoder.b_dec.device,
+        top=settings.top,
+        sampled=settings.sampled,
+        window=Window(before=settings.before, after=settings.after),
+        generator=opened.generator(settings.seed),
+        device=opened.crosscoder.b_dec.device,
     )
-    words = categories(subject.pair.tokenizer, load_lexicon(config.lexicon))
+    words = categories(opened.pair.tokenizer, load_lexicon(settings.lexicon))
     return ExamplePass(
-        subject.pair,
-        subject.crosscoder,
-        open_tokens(subject.config, subject.pair, subject.corpus.held_out, batch_tokens=_batch_tokens(subject)),
-        subject.open_mask(),
+        opened.pair,
+        opened.crosscoder,
+        open_tokens(opened.config, opened.pair, opened.corpus.held_out, batch_tokens=_batch_tokens(opened)),
+        opened.open_mask(),
         examples=examples,
         firing=FiringCounts(words, n_latents),
         store=store,
     )
 
 
-def read_on(config: TopExamplesConfig, reading: ExamplePass, progress: Callable[[int], None]) -> None:
-    """Read the text on; `progress` is told the tokens read so far."""
-    for tokens in reading.read(config.tokens):
-        progress(min(tokens, config.tokens))
+def read_on(tokens: int, reading: ExamplePass) -> None:
+    """Read until `tokens` tokens are read in all."""
+    before = reading.firing.tokens
+    steps = (after - start for start, after in pairwise(chain([before], reading.read(tokens))))
+    for _ in track(steps, "reading text", "tokens", total=max(0, tokens - before), size=int):
+        pass
 
 
-def examine_latents(config: TopExamplesConfig, subject: Subject, reading: ExamplePass) -> LatentRecords:
-    """Compare decoder rows of what was read, and read them by the logit lens.
-
-    Latents asked for by index that never fired are left out; raises `TooFewError` where none of them fired.
-    """
-    firing = reading.firing
-    asked = dict.fromkeys(config.latents or (firing.fired > 0).nonzero()[:, 0].tolist())
-    shown, left_out = measurable(asked, lambda latent: check_alive(firing, [latent]))
-    check_any(shown, left_out)
-    return replace(_records(config, subject, reading, tuple(shown)), left_out=left_out)
-
-
-def _batch_tokens(subject: Subject) -> int:
+def _batch_tokens(opened: Subject) -> int:
     """Of batches so small that the codes of one fit into memory, however many latents there are."""
-    return fitting_tokens(subject.config, LARGEST_CODES, subject.crosscoder.config.n_latents)
+    return fitting_tokens(opened.config, LARGEST_CODES, opened.crosscoder.config.n_latents)
 
 
-def _records(
-    config: TopExamplesConfig, subject: Subject, reading: ExamplePass, latents: tuple[int, ...]
-) -> LatentRecords:
-    firing, crosscoder = reading.firing, subject.crosscoder
-    ratios, tokenizer = _scaling(subject), subject.pair.tokenizer
-    return LatentRecords(
-        latents=latents,
-        examples=reading.examples,
-        firing=firing,
-        classes=classify(crosscoder.W_dec, firing.fired, firing.mass.float(), subject.generator(config.seed)),
-        nu=torch.maximum(ratios.nu_error, ratios.nu_reconstruction),
-        lens=logit_lens(subject.pair, crosscoder, latents),
-        pieces=tokenizer.batch_decode([[token] for token in range(len(tokenizer))]),
-    )
-
-
-def _scaling(subject: Subject) -> ScalingRatios:
-    scaling = LatentScaling(subject.crosscoder)
-    for batch in subject.coded(SCALING_TOKENS, batch_tokens=_batch_tokens(subject)):
+def _scaling(opened: Subject) -> ScalingRatios:
+    scaling = LatentScaling(opened.crosscoder)
+    for batch in opened.coded(SCALING_TOKENS, batch_tokens=_batch_tokens(opened)):
         scaling.add(batch.activations, batch.codes)
     return scaling.ratios()
-
-
-def browser_facts(subject: Subject, records: LatentRecords) -> BrowserFacts:
-    """What stands over the list of latents, and what its columns mean."""
-    return BrowserFacts(
-        title=f"Latents: {' → '.join(subject.pair.origins)}",
-        subtitle="What makes each latent fire, and which tokens its two decoder rows promote.",
-        facts={
-            **subject.facts(),
-            "tokens read": f"{records.firing.tokens:,} of {records.examples.documents:,} documents",
-            "NRN": "norm of the distilled decoder row over that of both; 0 base only, 1 distilled only",
-            "cosine": "between the two decoder rows",
-            "ν": f"latent scaling on {SCALING_TOKENS:,} tokens, the larger of error and reconstruction; 0 exclusive",
-            "lifts": "P(fire | token of the category, or token before one) / P(fire); 1 is chance",
-            "examples": "coloured by code, which counts decoder norms; no two windows of a latent overlap",
-            "quarters": "a random sample of all firings, in order of strength",
-            "logit lens": "logits of a stream that is the decoder row alone, split by the rows' norms",
-        },
-    )
-
-
-def top_examples_findings(config: TopExamplesConfig, subject: Subject, records: LatentRecords) -> Findings:
-    """The latents closest to each category, and what single latents fire on where they were asked for by index."""
-    firing, classes = records.firing, records.classes
-    return Findings(
-        name="top_examples",
-        title=f"Top examples: {' → '.join(subject.pair.origins)}",
-        question="What makes each latent fire, and which tokens does it promote?",
-        facts={**subject.facts(), "read": f"{firing.tokens:,} tokens of {records.examples.documents:,} documents"},
-        headline=[
-            Headline(
-                name="alive latents",
-                value=int(classes.alive.sum()),
-                n=records.examples.n_latents,
-                unit="latents",
-                note=f"fired on {firing.tokens:,} held-out tokens; {len(records.latents):,} are shown",
-            ),
-            mean_nrn_headline(classes),
-        ],
-        tables=[
-            *category_tables(records),
-            *(detail_tables(records) if config.latents else []),
-            *left_out_tables("latent", records.left_out),
-        ],
-        charts=(),
-        results={
-            "tokens": firing.tokens,
-            "documents": records.examples.documents,
-            "categories": {
-                category.name: {"tokens": category.tokens, "n": int(n)}
-                for category, n in zip(firing.categories, firing.n["token"], strict=True)
-            },
-            "latents": records.summaries(),
-        },
-    )

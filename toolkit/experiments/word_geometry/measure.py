@@ -12,8 +12,7 @@ from torch import Tensor
 from toolkit.artifacts import sha256
 from toolkit.experiments.control import ControlConfig, is_embedded, open_control
 from toolkit.geometry.components import Components
-from toolkit.geometry.pair_draws import PairDraws
-from toolkit.geometry.parallelogram import ParallelogramLoss, parallelogram_loss, scaled_losses
+from toolkit.geometry.parallelogram import PairDraws, ParallelogramLoss, parallelogram_loss, scaled_losses
 from toolkit.harvest.word_pairs import TokenPairs, load_word_pairs, single_tokens
 from toolkit.harvest.word_states import prefix_token, word_rows, word_states
 from toolkit.leaving_out import TooFewError, check_any, measurable
@@ -68,46 +67,50 @@ class WordGeometry:
     given: tuple[TokenPairs, ...]
     """Every class asked for, those with too few single tokens among them."""
     classes: Mapping[str, Mapping[str, ModelGeometry]]
-    """Class to model (base, distilled, perhaps control) to its geometry."""
+    """Class to model to its geometry: first the model that is the reference, then the one examined, then yardsticks."""
     prefix: str | None
     """The token before each word, as text."""
     left_out: Mapping[str, str]
     """Why a class was not measured, by name."""
 
+    @property
+    def models(self) -> list[str]:
+        """Their names, in the order of `classes`."""
+        return list(next(iter(self.classes.values())))
 
-def measure_word_geometry(config: WordGeometryConfig, pair: ModelPair) -> WordGeometry:
+    def origin(self) -> dict[str, Any]:
+        """Sha256 of every file of word pairs; what ships by its place in the checkout."""
+        return {"words": {str(each.source).removeprefix(f"{CHECKOUT}/"): sha256(each.source) for each in self.given}}
+
+
+def measure(settings: WordGeometryConfig, opened: ModelPair) -> WordGeometry:
     """Read all words in each model and compare every two pairs of a class.
 
     A class without eight pairs of single tokens is left out. Raises `ValueError` where none is left, and as reading
     word pairs does.
     """
-    sources = config.words or ("embedded" if is_embedded(pair) else "everyday",)
-    given = tuple(single_tokens(pair.tokenizer, words, spaced=config.spaced) for words in load_word_pairs(sources))
+    sources = settings.words or ("embedded" if is_embedded(opened) else "everyday",)
+    given = tuple(single_tokens(opened.tokenizer, words, spaced=settings.spaced) for words in load_word_pairs(sources))
     by_name = {words.name: words for words in given}
-    measured_words, left_out = measurable(by_name, lambda name: _enough(by_name[name], config.spaced))
+    measured_words, left_out = measurable(by_name, lambda name: _enough(by_name[name], settings.spaced))
     check_any(measured_words, left_out)
     kept = list(measured_words.values())
-    prefix = None if config.paper else prefix_token(pair.tokenizer, config.prefix)
+    prefix = None if settings.paper else prefix_token(opened.tokenizer, settings.prefix)
     rows = word_rows(torch.cat([words.ids.flatten() for words in kept]), prefix)
-    pair.check_ids(rows, torch.ones_like(rows))
-    generator = torch.Generator().manual_seed(config.seed)
-    models = {"base": pair.base, "distilled": pair.distilled, **open_control(config, pair)}
+    opened.check_ids(rows, torch.ones_like(rows))
+    generator = torch.Generator().manual_seed(settings.seed)
+    models = {"base": opened.base, "distilled": opened.distilled, **open_control(settings, opened)}
     draws = {words.name: PairDraws.draw(len(words.pairs), generator) for words in kept}
     measured = {
-        name: _measure_model(model, rows, draws, pair.layers[0], config.shared_components)
+        name: _measure_model(model, rows, draws, opened.layers[0], settings.shared_components)
         for name, model in track(models.items(), "measuring", "models")
     }
     return WordGeometry(
         given=given,
         classes={name: {model: of[name] for model, of in measured.items()} for name in draws},
-        prefix=None if prefix is None else str(pair.tokenizer.decode([prefix])),
+        prefix=None if prefix is None else str(opened.tokenizer.decode([prefix])),
         left_out=left_out,
     )
-
-
-def word_origins(found: WordGeometry) -> dict[str, Any]:
-    """Sha256 of every file of word pairs; what ships by its place in the checkout."""
-    return {"words": {str(words.source).removeprefix(f"{CHECKOUT}/"): sha256(words.source) for words in found.given}}
 
 
 def _enough(words: TokenPairs, spaced: bool) -> TokenPairs:

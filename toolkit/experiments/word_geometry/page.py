@@ -25,35 +25,35 @@ SHOWN_DIMS = max(DIMS)
 Classes = Mapping[str, Mapping[str, ModelGeometry]]
 
 
-def word_geometry_findings(config: WordGeometryConfig, pair: ModelPair, found: WordGeometry) -> Findings:
+def page(settings: WordGeometryConfig, opened: ModelPair, found: WordGeometry) -> Findings:
     """Gap to shuffled pairs by class and model, the losses behind it, and what distillation changed."""
     return Findings(
         name="word_geometry",
-        title=f"Word geometry: {' → '.join(pair.origins)}",
+        title=f"Word geometry: {' → '.join(opened.origins)}",
         question="Do word pairs of one class share a step in activation space, and does distillation change that?",
-        facts=_facts(config, pair, found),
-        headline=_headline(found.classes),
+        facts=_facts(settings, opened, found),
+        headline=_headline(found),
         tables=[
-            _gap_table(found.classes),
-            *(_loss_table(found.classes, model) for model in _models(found.classes)),
+            _gap_table(found),
+            *(_loss_table(found.classes, model) for model in found.models),
             _dims_table(found.classes),
-            *_published_table(config, found.classes),
+            *_published_table(settings, found),
             _words_table(found),
             *left_out_tables("class", found.left_out),
         ],
-        charts=[_chart(found.classes)],
-        results=_results(config, found),
+        charts=[_chart(found)],
+        results=_results(settings, found),
     )
 
 
-def _facts(config: WordGeometryConfig, pair: ModelPair, found: WordGeometry) -> dict[str, str]:
+def _facts(settings: WordGeometryConfig, opened: ModelPair, found: WordGeometry) -> dict[str, str]:
     before = "nothing: the word is at position 0" if found.prefix is None else repr(found.prefix)
     return {
-        "models": " → ".join(pair.origins),
-        "site": f"input of layer {pair.layers[0]} of {pair.n_layers}, d_model {pair.d_model}",
-        "before a word": before + (", and a space" if config.spaced else ""),
-        "components": "of all classes' words" if config.shared_components else "of each class's own words",
-        "seed": str(config.seed),
+        "models": " → ".join(opened.origins),
+        "site": f"input of layer {opened.layers[0]} of {opened.n_layers}, d_model {opened.d_model}",
+        "before a word": before + (", and a space" if settings.spaced else ""),
+        "components": "of all classes' words" if settings.shared_components else "of each class's own words",
+        "seed": str(settings.seed),
     }
 
 
@@ -65,31 +65,28 @@ def _gap(loss: ParallelogramLoss) -> Estimate:
     return _estimate(loss.gap, loss.resampled_gaps)
 
 
-def _gap_change(models: Mapping[str, ModelGeometry], reference: str) -> Estimate:
-    """How much wider the distilled model's gap is than the reference's, on the same resamples."""
-    loss, other = models["distilled"].by_dims[SHOWN_DIMS], models[reference].by_dims[SHOWN_DIMS]
-    return _estimate(loss.gap - other.gap, loss.resampled_gaps - other.resampled_gaps)
+def _gap_changes(of_class: Mapping[str, ModelGeometry]) -> dict[str, Estimate]:
+    """How much wider the examined model's gap is than each of the others', on the same resamples."""
+    (_, examined, *_) = losses = {model: geometry.by_dims[SHOWN_DIMS] for model, geometry in of_class.items()}
+    loss = losses.pop(examined)
+    return {
+        model: _estimate(loss.gap - other.gap, loss.resampled_gaps - other.resampled_gaps)
+        for model, other in losses.items()
+    }
 
 
-def _models(classes: Classes) -> list[str]:
-    return list(next(iter(classes.values())))
-
-
-def _references(classes: Classes) -> list[str]:
-    """The models that the distilled one is compared with."""
-    return [model for model in _models(classes) if model != "distilled"]
-
-
-def _headline(classes: Classes) -> list[Headline]:
+def _headline(found: WordGeometry) -> list[Headline]:
     """In how many classes an interval excludes zero."""
+    classes = found.classes
     note = f"classes whose gap to shuffled pairs, in {SHOWN_DIMS} dimensions, has all of its 95 % interval above 0"
     counts = [
         Headline(name=f"share a step, {model}", value=_n_above(gaps), n=len(classes), unit="classes", note=note)
-        for model in _models(classes)
+        for model in found.models
         for gaps in [[_gap(of[model].by_dims[SHOWN_DIMS]) for of in classes.values()]]
     ]
-    for reference in _references(classes):
-        changes = [_gap_change(of, reference) for of in classes.values()]
+    by_class = [_gap_changes(of) for of in classes.values()]
+    for reference in by_class[0]:
+        changes = [of[reference] for of in by_class]
         for word, values in (("wider", changes), ("narrower", [_opposite(change) for change in changes])):
             name = f"{word} gap than {reference}"
             counts.append(Headline(name=name, value=_n_above(values), n=len(classes), unit="classes"))
@@ -106,19 +103,16 @@ def _n_above(estimates: list[Estimate]) -> int:
     return sum(estimate.low is not None and estimate.low > 0 for estimate in estimates)
 
 
-def _gap_table(classes: Classes) -> Table:
-    references = _references(classes)
+def _gap_table(found: WordGeometry) -> Table:
+    reference, examined, *yardsticks = found.models
+    shown = (reference, examined)
     rows: list[list[Cell]] = [
-        [
-            name,
-            *(_gap(models[model].by_dims[SHOWN_DIMS]) for model in ("base", "distilled")),
-            *(_gap_change(models, reference) for reference in references),
-        ]
-        for name, models in classes.items()
+        [name, *(_gap(models[model].by_dims[SHOWN_DIMS]) for model in shown), *_gap_changes(models).values()]
+        for name, models in found.classes.items()
     ]
     return Table(
         title=f"Gap: shuffled pairs' loss − true pairs' loss, {SHOWN_DIMS} dimensions",
-        columns=("class", "base", "distilled", *(f"distilled − {reference}" for reference in references)),
+        columns=("class", *shown, *(f"{examined} − {other}" for other in (reference, *yardsticks))),
         rows=rows,
         note="Above 0 the pairs of a class share a step. 95 % intervals by resampling word pairs, the same resamples in"
         " every model. control: trained on from base without distillation.",
@@ -167,25 +161,27 @@ def _dims_table(classes: Classes) -> Table:
     )
 
 
-def _published_table(config: WordGeometryConfig, classes: Classes) -> list[Table]:
+def _published_table(settings: WordGeometryConfig, found: WordGeometry) -> list[Table]:
+    reference, examined, *_ = found.models
+    shown = (reference, examined)
     published = load_published("parallelogram")
-    theirs = published["pairs"].get(config.pair, {})
+    theirs = published["pairs"].get(settings.pair, {})
     rows: list[list[Cell]] = [
         [
             name,
-            *(models[model].by_dims[SHOWN_DIMS].loss for model in ("base", "distilled")),
-            models["base"].by_dims[SHOWN_DIMS].n,
-            *(theirs[name][model][str(SHOWN_DIMS)] for model in ("base", "distilled")),
+            *(models[model].by_dims[SHOWN_DIMS].loss for model in shown),
+            models[reference].by_dims[SHOWN_DIMS].n,
+            *(theirs[name][model][str(SHOWN_DIMS)] for model in shown),
             theirs[name]["n_quadruples"],
         ]
-        for name, models in classes.items()
+        for name, models in found.classes.items()
         if name in theirs
     ]
     if not rows:
         return []
     table = Table(
         title=f"Beside the published mean losses, {SHOWN_DIMS} dimensions",
-        columns=("class", "base", "distilled", "n", "published base", "published distilled", "published n"),
+        columns=("class", *shown, "n", *(f"published {model}" for model in shown), "published n"),
         rows=rows,
         note=f"{published['source']}. Theirs are words at position 0, as --paper reads them; other n, other words.",
     )
@@ -198,7 +194,7 @@ def _words_table(found: WordGeometry) -> Table:
             words.name,
             words.n_given,
             len(words.pairs),
-            found.classes[words.name]["base"].by_dims[SHOWN_DIMS].n if words.name in found.classes else "too few",
+            _n_quadruples(found.classes[words.name]) if words.name in found.classes else "too few",
         ]
         for words in found.given
     ]
@@ -210,14 +206,19 @@ def _words_table(found: WordGeometry) -> Table:
     )
 
 
-def _chart(classes: Classes) -> Chart:
+def _n_quadruples(of_class: Mapping[str, ModelGeometry]) -> int:
+    return next(iter(of_class.values())).by_dims[SHOWN_DIMS].n
+
+
+def _chart(found: WordGeometry) -> Chart:
+    shown = found.models[:2]
     quantiles = {
         name: {
             model: LossQuantiles(loss=loss.quantiles.numpy(), null=loss.shuffled_quantiles.numpy())
-            for model in ("base", "distilled")
+            for model in shown
             for loss in [models[model].by_dims[SHOWN_DIMS]]
         }
-        for name, models in classes.items()
+        for name, models in found.classes.items()
     }
     return Chart(
         name="cdf",
@@ -227,18 +228,17 @@ def _chart(classes: Classes) -> Chart:
     )
 
 
-def _results(config: WordGeometryConfig, found: WordGeometry) -> dict[str, Any]:
-    references = _references(found.classes)
+def _results(settings: WordGeometryConfig, found: WordGeometry) -> dict[str, Any]:
     return {
         "words": {words.name: {"given": words.n_given, "pairs": len(words.pairs)} for words in found.given},
         "prefix": found.prefix,
-        "spaced": config.spaced,
-        "shared_components": config.shared_components,
+        "spaced": settings.spaced,
+        "shared_components": settings.shared_components,
         "left_out": dict(found.left_out),
         "classes": {
             name: {
                 "models": {model: _geometry_results(geometry) for model, geometry in models.items()},
-                "gap_change": {reference: _gap_change(models, reference) for reference in references},
+                "gap_change": _gap_changes(models),
             }
             for name, models in found.classes.items()
         },

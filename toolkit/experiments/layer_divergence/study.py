@@ -1,12 +1,41 @@
 """How far apart two models' activations of the same token are, layer by layer."""
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from toolkit.statistics import resample_counts
+from toolkit.statistics import ratio_of_sums, resample_counts
 
 MEASURES = ("distance", "relative distance", "cosine")
+LEVEL = 0.99
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves:
+    """What one comparison gave, by layer and measure."""
+
+    mean: Float[Tensor, "layer 3"]
+    half_width: Float[Tensor, "layer 3"]
+    """Half of the 99 % interval's width, documents being the samples."""
+    farthest: Int[Tensor, " 3"]
+    """The layer with the largest distance, the largest relative distance, the smallest cosine."""
+    farthest_share: Float[Tensor, " 3"]
+    """Share of 1,000 resamples of the documents that name that layer."""
+
+    @classmethod
+    def of(
+        cls, sums: Float[Tensor, "document layer 3"], tokens: Float[Tensor, " document"], generator: torch.Generator
+    ) -> "Curves":
+        """From sums over each document's tokens; raises `ValueError` for fewer than two documents."""
+        mean, half_width = ratio_of_sums(sums, tokens, LEVEL)
+        return cls(
+            mean=mean,
+            half_width=half_width,
+            farthest=farthest_layers(mean),
+            farthest_share=farthest_layer_shares(sums, generator),
+        )
 
 
 def divergence(

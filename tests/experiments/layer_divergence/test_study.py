@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from toolkit.geometry.divergence import divergence, farthest_layer_shares, farthest_layers
+from toolkit.experiments.layer_divergence.study import divergence, farthest_layer_shares, farthest_layers
 
 
 def test_closed_forms():

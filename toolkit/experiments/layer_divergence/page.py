@@ -1,0 +1,109 @@
+"""The three measures by layer, with their yardsticks, as tables, figures and JSON."""
+
+from dataclasses import replace
+
+import torch
+
+from toolkit.experiments.control import CONTROL
+from toolkit.experiments.layer_divergence.measure import (
+    OTHER_TOKEN,
+    LayerDivergence,
+    LayerDivergenceConfig,
+    less,
+)
+from toolkit.experiments.layer_divergence.study import LEVEL, MEASURES, Curves
+from toolkit.models.pair import ModelPair
+from toolkit.reports.findings import Chart, Findings, Headline, Table
+from toolkit.reports.findings_figures import layer_curves
+from toolkit.reports.formatting import percent
+from toolkit.statistics import Estimate, around
+
+ENDS = {"mean": "value", "low": "low", "high": "high"}
+
+
+def page(settings: LayerDivergenceConfig, opened: ModelPair, found: LayerDivergence) -> Findings:
+    """Where the examined model is farthest, how far it is at every layer, and how far the yardsticks are."""
+    reference, examined, *_ = found.models
+    curves = found.curves[examined]
+    names = ("largest distance", "largest relative distance", "smallest cosine")
+    return Findings(
+        name="layer_divergence",
+        title=f"Layer divergence: {' → '.join(opened.origins)}",
+        question=f"At which layers does the {examined} model's residual stream part from the {reference} model's?",
+        facts={
+            "models": " → ".join(opened.origins),
+            "site": f"input of each of {opened.n_layers} layers, width {opened.d_model}",
+            "text": f"{found.text}; {found.tokens:,} tokens of {found.documents:,} documents compared;"
+            f" position 0 is {'kept' if found.keep_position_0 else 'left out'}",
+        },
+        headline=[
+            Headline(
+                name=f"layer of {name}",
+                value=int(layer),
+                n=found.tokens,
+                unit="tokens",
+                note=f"named by {percent(float(share))} of 1,000 resamples of the documents",
+            )
+            for name, layer, share in zip(names, curves.farthest, curves.farthest_share, strict=True)
+        ],
+        tables=[_table(index, measure, found) for index, measure in enumerate(MEASURES)],
+        charts=_charts(found),
+        results={"tokens": found.tokens, "documents": found.documents, "level": LEVEL}
+        | {name: _results(each) for name, each in found.curves.items()},
+    )
+
+
+def _charts(found: LayerDivergence) -> list[Chart]:
+    reference, examined, *yardsticks = found.models
+    captions = {examined: f"{examined.capitalize()} against {reference} at the same token"} | {
+        less(examined, name): f"How much farther from {reference} the {examined} model is than the {name}, at the same"
+        " token"
+        for name in yardsticks
+    }
+    return [_chart(name, found.curves[name], caption, is_whole=name == examined) for name, caption in captions.items()]
+
+
+def _chart(name: str, curves: Curves, caption: str, *, is_whole: bool) -> Chart:
+    sign = torch.tensor([1.0, 1.0, -1.0])  # the smaller the cosine, the farther
+    offset = torch.tensor([0.0, 0.0, float(is_whole)])
+    farther = replace(curves, mean=offset + sign * curves.mean)
+    measures = dict(zip((*MEASURES[:2], "1 − cosine"), _estimates(farther).values(), strict=True))
+    return Chart(
+        name=name.replace(" − ", "_less_"),
+        figure=layer_curves(range(len(curves.mean)), measures),
+        caption=f"{caption}; the band is the 99 % interval over documents.",
+    )
+
+
+def _estimates(curves: Curves) -> dict[str, list[Estimate]]:
+    columns = zip(MEASURES, curves.mean.unbind(dim=1), curves.half_width.unbind(dim=1), strict=True)
+    return {name: around(mean, half_width) for name, mean, half_width in columns}
+
+
+def _table(index: int, measure: str, found: LayerDivergence) -> Table:
+    reference, examined, *yardsticks = found.models
+    with_interval = [examined, *(less(examined, name) for name in yardsticks)]
+    without = [*yardsticks, OTHER_TOKEN]
+    estimates = [_estimates(found.curves[name])[measure] for name in with_interval]
+    plain = [found.curves[name].mean[:, index].tolist() for name in without]
+    rows = [[str(layer), *cells] for layer, cells in enumerate(zip(*estimates, *plain, strict=True))]
+    return Table(
+        title=f"{measure} from {reference}, 99 % intervals over documents",
+        columns=("layer", *with_interval, *without),
+        rows=rows,
+        note=f"n = {found.tokens:,} tokens of {found.documents:,} documents. {OTHER_TOKEN}: {examined} at a random"
+        " other token of the batch."
+        + (f" {CONTROL}: a model trained on without distillation." if CONTROL in yardsticks else ""),
+    )
+
+
+def _results(curves: Curves) -> dict[str, dict[str, object]]:
+    return {
+        measure: {
+            **{key: [getattr(each, name) for each in estimates] for key, name in ENDS.items()},
+            "argmax": int(curves.mean[:, index].argmax()),
+            "farthest": int(curves.farthest[index]),
+            "farthest_share": float(curves.farthest_share[index]),
+        }
+        for index, (measure, estimates) in enumerate(_estimates(curves).items())
+    }

@@ -1,0 +1,185 @@
+"""What makes latents fire and what they promote: a browser to look through, and tables of the best."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, astuple
+
+from toolkit.experiments.crosscoder.page import mean_nrn_headline
+from toolkit.experiments.run import Subject
+from toolkit.experiments.top_examples.measure import SCALING_TOKENS, LatentRecords, TopExamplesConfig
+from toolkit.latents.examples import LatentExample
+from toolkit.leaving_out import TooFewError, measurable
+from toolkit.reports.findings import Cell, Findings, Headline, Table, left_out_tables
+from toolkit.reports.formatting import percent
+from toolkit.reports.latent_browser import BrowserFacts, Example, LatentEntry, LatentStatistics, write_browser
+from toolkit.statistics import Estimate, wilson
+from toolkit.tracking import track
+
+LEAST_FIRINGS = 5
+LISTED, DETAILED, EXAMPLES = 3, 8, 5
+
+
+def page(settings: TopExamplesConfig, opened: Subject, found: LatentRecords) -> Findings:
+    """The latents closest to each category, and what single latents fire on where they were asked for by index.
+
+    Writes the browser of all that are shown into the settings' folder.
+    """
+    shown = track(entries(found), "writing pages", "latents", total=len(found.latents))
+    browser = write_browser(settings.out, shown, browser_facts(opened, found))
+    firing, classes, documents = found.firing, found.classes, found.examples.documents
+    return Findings(
+        name="top_examples",
+        title=f"Top examples: {' → '.join(opened.pair.origins)}",
+        question="What makes each latent fire, and which tokens does it promote?",
+        facts={
+            **opened.facts(),
+            "read": f"{firing.tokens:,} tokens of {documents:,} documents",
+            "latents to look through": str(browser),
+        },
+        headline=[
+            Headline(
+                name="alive latents",
+                value=int(classes.alive.sum()),
+                n=found.examples.n_latents,
+                unit="latents",
+                note=f"fired on {firing.tokens:,} held-out tokens; {len(found.latents):,} are shown",
+            ),
+            mean_nrn_headline(classes),
+        ],
+        tables=[
+            *_category_tables(found),
+            *(_detail_tables(found) if settings.latents else []),
+            *left_out_tables("latent", found.left_out),
+        ],
+        charts=(),
+        results={
+            "tokens": firing.tokens,
+            "documents": documents,
+            "categories": {
+                category.name: {"tokens": category.tokens, "n": int(n)}
+                for category, n in zip(firing.categories, firing.n["token"], strict=True)
+            },
+            "latents": [asdict(_statistics(found, latent)) for latent in found.latents],
+        },
+    )
+
+
+def browser_facts(opened: Subject, found: LatentRecords) -> BrowserFacts:
+    """What stands over the list of latents, and what its columns mean."""
+    return BrowserFacts(
+        title=f"Latents: {' → '.join(opened.pair.origins)}",
+        subtitle="What makes each latent fire, and which tokens its two decoder rows promote.",
+        facts={
+            **opened.facts(),
+            "tokens read": f"{found.firing.tokens:,} of {found.examples.documents:,} documents",
+            "NRN": "norm of the distilled decoder row over that of both; 0 base only, 1 distilled only",
+            "cosine": "between the two decoder rows",
+            "ν": f"latent scaling on {SCALING_TOKENS:,} tokens, the larger of error and reconstruction; 0 exclusive",
+            "lifts": "P(fire | token of the category, or token before one) / P(fire); 1 is chance",
+            "examples": "coloured by code, which counts decoder norms; no two windows of a latent overlap",
+            "quarters": "a random sample of all firings, in order of strength",
+            "logit lens": "logits of a stream that is the decoder row alone, split by the rows' norms",
+        },
+    )
+
+
+def entries(found: LatentRecords) -> Iterator[LatentEntry]:
+    """What the browser shows, latent by latent."""
+    return (_entry(found, line, latent) for line, latent in enumerate(found.latents))
+
+
+def _entry(found: LatentRecords, line: int, latent: int) -> LatentEntry:
+    return LatentEntry(
+        statistics=_statistics(found, latent),
+        examples=[_shown(found, each) for each in found.examples.strongest(latent)],
+        quantile_samples=[
+            (name, [_shown(found, each) for each in part]) for name, part in found.examples.quarters(latent)
+        ],
+        promoted={model: found.tokens(line, model, promoted=True) for model in found.lens},
+        suppressed={model: found.tokens(line, model, promoted=False) for model in found.lens},
+    )
+
+
+def _statistics(found: LatentRecords, latent: int) -> LatentStatistics:
+    return LatentStatistics(
+        latent=latent,
+        tag=found.tags[latent],
+        nrn=float(found.classes.nrn[latent]),
+        cosine=float(found.classes.cosine[latent]),
+        nu=float(found.nu[latent]),
+        frequency=float(found.frequency[latent]),
+        lifts={name: float(lift[latent]) for name, lift in found.lifts.items()},
+    )
+
+
+def _shown(found: LatentRecords, example: LatentExample) -> Example:
+    """An example in words."""
+    return Example(
+        tokens=[found.pieces[token] for token in example.token_ids],
+        activations=example.activations,
+        peak=example.peak,
+        document=str(example.document),
+    )
+
+
+def _category_tables(found: LatentRecords) -> list[Table]:
+    """For each category the latents whose lift is surely large, and which categories have none."""
+    seen, left_out = found.firing.seen()
+    rows, without_latents = measurable(seen, lambda name: _category_rows(found, name, seen[name]))
+    table = Table(
+        title="Latents that fire most on each category's tokens",
+        columns=("category, tokens", "latent", "lift", "P(fire | it)", "P(fire)", "NRN"),
+        rows=[row for of_category in rows.values() for row in of_category],
+        note="Lift is P(fire | category) / P(fire), 1 by chance, with the 95 % Wilson interval of its numerator. That"
+        " takes tokens as independent, and is somewhat narrow where those of one document are alike. Of"
+        f" {len(found.latents):,} shown latents at most {LISTED} a category, by low ends, chosen on these tokens.",
+    )
+    return [table, *left_out_tables("category", left_out | without_latents)]
+
+
+def _category_rows(found: LatentRecords, name: str, index: int) -> list[list[Cell]]:
+    """The best latents of a category, by the low end of the lift's interval; raises `TooFewError` where none fires."""
+    firing = found.firing
+    n = int(firing.n["token"][index])
+    hits = {latent: int(firing.counts["token"][index, latent]) for latent in found.latents}
+    shares = {latent: wilson(count, n) for latent, count in hits.items() if count >= LEAST_FIRINGS}
+    if not shares:
+        raise TooFewError(
+            f"{name}: none of the {len(found.latents):,} shown latents fired on {LEAST_FIRINGS} of its {n:,} tokens:"
+            " read more --tokens"
+        )
+    frequency, nrn = found.frequency, found.classes.nrn
+    lifts = {
+        latent: Estimate(*(bound / float(frequency[latent]) for bound in astuple(share)))
+        for latent, share in shares.items()
+    }
+    best = sorted(lifts, key=lambda latent: lifts[latent].low or 0.0, reverse=True)[:LISTED]
+    return [[f"{name}, n {n:,}", str(k), lifts[k], shares[k].value, float(frequency[k]), float(nrn[k])] for k in best]
+
+
+def _detail_tables(found: LatentRecords) -> list[Table]:
+    """The first latents' strongest examples, with what their rows promote."""
+    return [_detail_table(found, line, latent) for line, latent in enumerate(found.latents[:DETAILED])]
+
+
+def _detail_table(found: LatentRecords, line: int, latent: int) -> Table:
+    examples = found.examples.strongest(latent)[:EXAMPLES]
+    return Table(
+        title=f"Latent {latent}: {found.tags[latent]}, NRN {float(found.classes.nrn[latent]):.3f},"
+        f" fires on {percent(float(found.frequency[latent]))} of tokens",
+        columns=("strongest examples", "code"),
+        rows=[(_marked(_shown(found, example)), example.score) for example in examples],
+        note="; ".join(f"{model} promotes {_words(found, line, model)}" for model in found.lens),
+    )
+
+
+def _words(found: LatentRecords, line: int, model: str) -> str:
+    tokens = found.tokens(line, model, promoted=True)[:EXAMPLES]
+    return ", ".join(token.strip() or repr(token) for token, _ in tokens)
+
+
+def _marked(example: Example) -> str:
+    """The example on one line, the firing token between « and »."""
+    token = example.tokens[example.peak]
+    space = token[: len(token) - len(token.lstrip())]
+    before, after = (example.tokens[: example.peak], example.tokens[example.peak + 1 :])
+    return " ".join(f"{''.join(before)}{space}«{token.strip()}»{''.join(after)}".split())
