@@ -160,7 +160,7 @@ def pair(organism_folders: tuple[str, str]):
     """The tiny base and distilled model of the organism's kind."""
     from toolkit.models.pair import ModelPair  # not before the import hook
 
-    return ModelPair.from_pretrained(base=organism_folders[0], distilled=organism_folders[1], device_map="cpu")
+    return ModelPair.from_pretrained(base=organism_folders[0], distilled=organism_folders[1], where="cpu")
 
 
 @pytest.fixture(scope="session")
@@ -196,7 +196,7 @@ def tiny_pair(folders: tuple[Path, Path]):
     """The base and the distilled model behind nnsight, read at the input of layer 2."""
     from toolkit.models.pair import ModelPair  # not before the import hook
 
-    return ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), layers=[2], device_map="cpu")
+    return ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), layers=[2], where="cpu")
 
 
 @pytest.fixture(scope="session")
@@ -286,7 +286,7 @@ def ndif(ndif_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 def ndif_tiny_pair(ndif: Any, folders: tuple[Path, Path]):
     """The tiny pair on that server; what it sends back is exact."""
     from toolkit.models.pair import ModelPair  # not before the import hook
-    from toolkit.models.places.ndif.remote import Remote
+    from toolkit.models.where import Where
 
     base, distilled = map(str, folders)
-    return ModelPair.from_pretrained(base=base, distilled=distilled, layers=[2], remote=Remote(wire="fp32"))
+    return ModelPair.from_pretrained(base=base, distilled=distilled, layers=[2], where=Where(remote=True, wire="fp32"))

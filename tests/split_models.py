@@ -21,6 +21,8 @@ from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.model.unembedding import direction_logits
 from toolkit.models.pair import ModelPair
 from toolkit.models.places.split import SplitModel, leading
+from toolkit.models.sources import find_sources
+from toolkit.models.where import Where
 
 needs_traceable_parts = pytest.mark.skipif(
     Version(version("transformers")) >= Version("5.23"), reason="nnsight cannot trace what this transformers has split"
@@ -30,11 +32,12 @@ needs_traceable_parts = pytest.mark.skipif(
 def answers(folders: tuple[Path, Path], batch: tuple[Tensor, Tensor], *, split: bool) -> dict[str, Any]:
     """Everything that a pair can be asked."""
     ids, mask = batch
-    sources: dict[str, Any] = {"base": str(folders[0]), "distilled": str(folders[1]), "layers": [2]}
-    to_site = ModelPair.from_pretrained(**sources, depth=2, tensor_parallel=split)
+    sources: dict[str, Any] = {"base": str(folders[0]), "distilled": str(folders[1])}
+    where = Where(tensor_parallel=split)
+    to_site = ModelPair.open(find_sources(sources), layers=[2], where=where, depth=2)
     found: dict[str, Any] = {"selected": to_site.selected(ids, mask, mask.bool())}
     to_site.let_go()
-    pair = ModelPair.from_pretrained(**sources, tensor_parallel=split)
+    pair = ModelPair.from_pretrained(**sources, layers=[2], where=where)
     with pytest.raises(ValueError, match="layer 99"):
         pair.base.residual(ids, mask, [99])
     if split:
@@ -64,7 +67,9 @@ def let_go_of_some(folders: tuple[Path, Path], folder: Path) -> None:
     """Open three pairs, let go of one, forget another, and count the models that are left."""
     sources = {"base": str(folders[0]), "distilled": str(folders[1])}
     with leading():
-        let_go, forgotten, kept = (ModelPair.from_pretrained(**sources, tensor_parallel=True) for _ in range(3))
+        let_go, forgotten, kept = (
+            ModelPair.from_pretrained(**sources, where=Where(tensor_parallel=True)) for _ in range(3)
+        )
         let_go.let_go()
         del let_go, forgotten
         gc.collect()
@@ -78,7 +83,7 @@ def load_on_the_first_alone(folder: Path, said: Path) -> None:
             SplitModel(_refuse_elsewhere)
         except ValueError as error:
             said.write_text(str(error))
-        ModelPair.from_pretrained(base=str(folder), distilled=str(folder), tensor_parallel=True)
+        ModelPair.from_pretrained(base=str(folder), distilled=str(folder), where=Where(tensor_parallel=True))
 
 
 def _refuse_elsewhere(**_: object) -> TransformersModel:
@@ -90,7 +95,9 @@ def _refuse_elsewhere(**_: object) -> TransformersModel:
 def fail_alone(folders: tuple[Path, Path], batch: tuple[Tensor, Tensor], file: Path) -> None:
     """Let the first process fail in the middle of a pass; it leaves what it hears of that, and of the next pass."""
     with leading(), file.open("w") as said:
-        pair = ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), tensor_parallel=True)
+        pair = ModelPair.from_pretrained(
+            base=str(folders[0]), distilled=str(folders[1]), where=Where(tensor_parallel=True)
+        )
         pair.base.model._module.model.layers[1].mlp.register_forward_pre_hook(_fail)
         for _ in range(2):
             try:

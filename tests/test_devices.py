@@ -30,6 +30,7 @@ from toolkit.latents.examples import TopExamples
 from toolkit.latents.logit_lens import logit_lens
 from toolkit.models.model.generation import Sampling
 from toolkit.models.pair import ModelPair
+from toolkit.models.where import Where
 
 ROOT = Path(__file__).parents[1]
 AWAY = pretended_device.AWAY
@@ -56,7 +57,7 @@ def away(folders: tuple[Path, Path]) -> ModelPair:
 @pytest.fixture(scope="module")
 def here_pair(folders: tuple[Path, Path]) -> ModelPair:
     """The same on the CPU."""
-    return ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), layers=[2], device_map="cpu")
+    return ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), layers=[2], where="cpu")
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_models_land_there_and_read_what_they_read_here(away, here_pair, batch):
 def test_two_models_on_two_devices_are_read_as_one_tensor(accelerator, folders, here_pair, batch):
     base, distilled = map(str, folders)
     for places in ({"base_device": "cpu"}, {"distilled_device": "cpu"}):
-        pair = ModelPair.from_pretrained(base=base, distilled=distilled, layers=[2], **places)
+        pair = ModelPair.from_pretrained(base=base, distilled=distilled, layers=[2], where=Where(**places))
         assert pair.base.device != pair.distilled.device
         found = pair.residual(*batch)
         assert found.device == pair.device == pair.distilled.device

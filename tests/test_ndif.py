@@ -23,8 +23,8 @@ from toolkit.interventions.targets import Targets
 from toolkit.latents.logit_lens import logit_lens
 from toolkit.models.model.scoring import row_losses
 from toolkit.models.pair import ModelPair
-from toolkit.models.places.ndif.remote import Remote
 from toolkit.models.presets import CHECKOUT
+from toolkit.models.where import Where
 from toolkit.organism.corpus import documents
 
 pytestmark = [
@@ -35,12 +35,12 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def here() -> ModelPair:
-    return ModelPair.from_pretrained("organism", device_map="cpu")
+    return ModelPair.from_pretrained("organism", where="cpu")
 
 
 @pytest.fixture(scope="module")
 def there() -> ModelPair:
-    return ModelPair.from_pretrained("organism", remote=Remote(wire="fp32", deadline=120.0))
+    return ModelPair.from_pretrained("organism", where=Where(remote=True, wire="fp32", deadline=120.0))
 
 
 @pytest.fixture(scope="module")

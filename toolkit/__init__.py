@@ -8,17 +8,19 @@ if TYPE_CHECKING:
     from toolkit.experiments.ablation.study import ablate
     from toolkit.interventions.clamping import SetLatent
     from toolkit.interventions.edits import steer
+    from toolkit.models.files.model_files import Checkpoint
     from toolkit.models.model.sampling import Sampling
     from toolkit.models.pair import ModelPair
-    from toolkit.models.places.ndif.remote import Remote
+    from toolkit.models.where import Where
 
-__all__ = ["Crosscoder", "ModelPair", "Remote", "Sampling", "SetLatent", "ablate", "steer"]
+__all__ = ["Checkpoint", "Crosscoder", "ModelPair", "Sampling", "SetLatent", "Where", "ablate", "steer"]
 _HOMES = {
+    "Checkpoint": "models.files.model_files",
     "Crosscoder": "dictionaries.crosscoder",
     "ModelPair": "models.pair",
-    "Remote": "models.places.ndif.remote",
     "Sampling": "models.model.sampling",
     "SetLatent": "interventions.clamping",
+    "Where": "models.where",
     "ablate": "experiments.ablation.study",
     "steer": "interventions.edits",
 }

@@ -73,7 +73,7 @@ def bench() -> Iterator[Bench]:
             torch.manual_seed(seed)
             Qwen2ForCausalLM(CONFIG).save_pretrained(source)
             PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(source)
-        pair = ModelPair.from_pretrained(base=sources[0], distilled=sources[1], layers=[LAYER], device_map="cpu")
+        pair = ModelPair.from_pretrained(base=sources[0], distilled=sources[1], layers=[LAYER], where="cpu")
         ids = torch.randint(CONFIG.vocab_size, (120, 128), generator=torch.Generator().manual_seed(0))
         texts = Dataset.from_dict({"text": [" ".join(f"w{i}" for i in row) for row in ids.tolist()]})
         documents = texts.to_iterable_dataset()

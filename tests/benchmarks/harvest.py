@@ -71,7 +71,7 @@ def seconds() -> dict[str, float]:
         Qwen2ForCausalLM(CONFIG).save_pretrained(folder)
         words = Tokenizer(models.WordLevel({"a": 0}, unk_token="a"))
         PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(folder)
-        pair = ModelPair.from_pretrained(base=folder, distilled=folder, layers=[LAYER], device_map="cpu")
+        pair = ModelPair.from_pretrained(base=folder, distilled=folder, layers=[LAYER], where="cpu")
         by_hand = [Qwen2ForCausalLM.from_pretrained(folder) for _ in range(2)]
     input_ids = torch.randint(VOCAB, SHAPE, generator=torch.Generator().manual_seed(0))
     inputs = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}

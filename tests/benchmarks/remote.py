@@ -23,7 +23,7 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
 from toolkit.models.pair import ModelPair
-from toolkit.models.places.ndif.remote import Remote
+from toolkit.models.where import Where
 
 SHAPE, ROUNDS, BATCHES, JOBS = (8, 256), 3, 6, 4
 SERVER = Path(__file__).parents[1] / "ndif_server.py"
@@ -60,8 +60,8 @@ def seconds() -> dict[str, float]:
         folders = [save(base, 0), save(distilled, 1)]
         with serving(folders):
             sources = {"base": base, "distilled": distilled, "layers": [LAYER]}
-            remote = ModelPair.from_pretrained(**sources, remote=Remote(jobs=JOBS))
-            here = ModelPair.from_pretrained(**sources, device_map="cpu")
+            remote = ModelPair.from_pretrained(**sources, where=Where(remote=True, jobs=JOBS))
+            here = ModelPair.from_pretrained(**sources, where="cpu")
             return _time_in_turn({"read: here": here, "read: NDIF on loopback": remote})
 
 

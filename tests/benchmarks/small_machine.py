@@ -32,6 +32,7 @@ from toolkit.harvest.activations import ActivationStream
 from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.tokens import text_batches
 from toolkit.models.pair import ModelPair
+from toolkit.models.where import Where
 
 SHAPES = {
     "1.5b": {"hidden_size": 1536, "num_attention_heads": 12, "num_key_value_heads": 2, "intermediate_size": 8960,
@@ -101,8 +102,8 @@ def measure(folder: Path, settings: dict[str, Any], tokens: int, batch_tokens: i
     """Harvest in this process, which must be a fresh one."""
     before, started = _io(), time.perf_counter()
     pair = ModelPair.from_pretrained(
-        base=str(folder / "base"), distilled=str(folder / "distilled"), layers=[SITE], device_map="cpu",
-        **({"dtype": "bfloat16"} | settings),
+        base=str(folder / "base"), distilled=str(folder / "distilled"), layers=[SITE],
+        where=Where(device_map="cpu", **({"dtype": "bfloat16"} | settings)),
     )  # fmt: skip
     opened = time.perf_counter()
     after_opening = _io()

@@ -24,7 +24,7 @@ ARMS, QUESTIONS, NEW_TOKENS, ROUNDS = 8, 32, 160, 3
 @cache
 def seconds() -> dict[str, float]:
     """Measure both ways once a process: CPU seconds for 256 answers."""
-    model = ModelPair.from_pretrained("organism", device_map="cpu").distilled
+    model = ModelPair.from_pretrained("organism", where="cpu").distilled
     questions = load_questions(PROMPTS / "embedded.jsonl")[:QUESTIONS]
     writing = Writing(layer=3, hesitation_ids=frozenset(), new_tokens=NEW_TOKENS)
     shifts = torch.zeros(ARMS, model.d_model)

@@ -21,7 +21,7 @@ def test_only_the_embedded_pair_has_a_control_of_its_own(pair: ModelPair):
 
 def test_the_embedded_pair_brings_its_control():
     preset = PRESETS["organism"]
-    pair = ModelPair.from_pretrained("organism", device_map="cpu")
+    pair = ModelPair.from_pretrained("organism", where="cpu")
     assert is_embedded(pair)
     source = control_source(None, pair)
     assert source == str(CHECKOUT / "artifacts" / "organism" / "control")

@@ -15,8 +15,9 @@ from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.tokens import TokenStream
 from toolkit.models.pair import ModelPair
 from toolkit.models.places.ndif.connection import Traffic
-from toolkit.models.places.ndif.remote import Remote
 from toolkit.models.places.ndif.transport import RemoteJobError
+from toolkit.models.sources import find_sources
+from toolkit.models.where import Where
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def make_remote_stream(ndif, folders, make_documents) -> Callable[..., Activatio
     def make(**settings: object) -> ActivationStream:
         options = {"wire": "fp32", "deadline": 2.0, "jobs": 6} | settings
         pair = ModelPair.from_pretrained(
-            base=str(folders[0]), distilled=str(folders[1]), layers=[2], remote=Remote(**options)
+            base=str(folders[0]), distilled=str(folders[1]), layers=[2], where=Where(remote=True, **options)
         )
         tokens = TokenStream(make_documents(30), pair.tokenizer, row_length=12, batch_tokens=48, seed=0)
         mask = TokenMask(special_ids=frozenset({5}), keep_position_0=False, outlier_factor=1.2)
@@ -204,9 +205,8 @@ def test_narrow_wires_tell_their_error(make_stream, make_remote_stream, wire, la
 @pytest.mark.parametrize("block", [1, 100, 10**6])
 def test_models_by_turns_give_the_same_chunks_and_places(make_stream, folders, make_documents, monkeypatch, block):
     monkeypatch.setattr("toolkit.models.pair.BLOCK_TOKENS", block)
-    pair = ModelPair.from_pretrained(
-        base=str(folders[0]), distilled=str(folders[1]), layers=[2], device_map="cpu", depth=2, sequential=True
-    )
+    sources = find_sources({"base": str(folders[0]), "distilled": str(folders[1])})
+    pair = ModelPair.open(sources, layers=[2], where=Where(device_map="cpu", sequential=True), depth=2)
     tokens = TokenStream(make_documents(30), pair.tokenizer, row_length=12, batch_tokens=48, seed=0)
     mask = TokenMask(special_ids=frozenset({5}), keep_position_0=False, outlier_factor=1.2)
     by_turns, together = ActivationStream(pair, tokens, mask), make_stream()

@@ -176,7 +176,7 @@ def test_a_shard_that_comes_out_otherwise_is_told(cached, tmp_path, folders):
 
     list(cached())
     before = (tmp_path / "cache" / "shard-000001.safetensors").read_bytes()
-    swapped = ModelPair.from_pretrained(base=str(folders[1]), distilled=str(folders[0]), layers=[2], device_map="cpu")
+    swapped = ModelPair.from_pretrained(base=str(folders[1]), distilled=str(folders[0]), layers=[2], where="cpu")
     with pytest.raises(ValueError, match=r"shard-000001.safetensors harvested again has other bits .* anew"):
         cached(pair=swapped).repair(1)
     assert (tmp_path / "cache" / "shard-000001.safetensors").read_bytes() == before

@@ -131,7 +131,7 @@ def test_attention_windows_shorter_than_the_text(save_model, crosscoder, targets
     shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4, "num_attention_heads": 4}
     config = Gemma2Config(**shape, num_key_value_heads=2, head_dim=8, vocab_size=50, sliding_window=5)
     folders: list[Path] = [save_model(config, seed=1), save_model(config, seed=2)]
-    pair = ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), layers=[2], device_map="cpu")
+    pair = ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), layers=[2], where="cpu")
     effects = ablation_effects(pair, crosscoder, targets, ARMS, Method())
     texts = [(torch.cat([p, t[None]]), len(p)) for p, t in zip(targets.prefixes, targets.target_ids, strict=True)]
     expected = naive(folders, crosscoder, texts, "predict", spliced=False, against_spliced=False)

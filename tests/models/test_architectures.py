@@ -15,8 +15,8 @@ from toolkit.models.model.generation import Sampling
 from toolkit.models.model.layers import _LAYERS, layers_path
 from toolkit.models.model.shapes import ModelShape
 from toolkit.models.model.traced_model import TracedModel
-from toolkit.models.places.here import Placement
 from toolkit.models.places.open_model import open_model
+from toolkit.models.where import Where
 
 Batch = tuple[Tensor, Tensor]
 N_LAYERS = 4
@@ -66,7 +66,7 @@ def own(folder: Path) -> PreTrainedModel:
 
 
 def opened(folder: Path, depth: int | None = None) -> TracedModel:
-    return open_model(str(folder), load_tokenizer(str(folder)), Placement(device_map="cpu"), depth=depth)
+    return open_model(str(folder), load_tokenizer(str(folder)), Where(device_map="cpu"), depth=depth)
 
 
 def test_it_reads_edits_and_continues_as_transformers_does(folder: Path, own: PreTrainedModel, batch: Batch) -> None:

@@ -2,8 +2,7 @@
 
 import pytest
 
-from toolkit.models.compatibility import check_places, check_sites
-from toolkit.models.places.here import Placement
+from toolkit.models.compatibility import check_sites
 
 
 def test_sites_up_to_the_depth_are_taken() -> None:
@@ -25,8 +24,3 @@ def test_sites_up_to_the_depth_are_taken() -> None:
 def test_sites_that_cannot_be_read(layers: tuple[int, ...], depth: int | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_sites(layers, depth, 4)
-
-
-def test_a_device_that_is_number_0_is_a_device_too() -> None:
-    with pytest.raises(ValueError, match="base_device: about models on this machine, unused by those on NDIF"):
-        check_places(Placement(), {"base_device": 0}, remote=True)

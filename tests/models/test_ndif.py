@@ -7,8 +7,8 @@ import torch
 
 from toolkit.models.files.tokenizer_files import load_tokenizer
 from toolkit.models.pair import ModelPair
-from toolkit.models.places.ndif.remote import Remote
 from toolkit.models.presets import find_pair
+from toolkit.models.where import Where
 
 pytestmark = [
     pytest.mark.ndif,
@@ -19,12 +19,12 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def local() -> ModelPair:
     """The embedded pair, read here."""
-    return ModelPair.from_pretrained("organism", dtype="float32", device_map="cpu")
+    return ModelPair.from_pretrained("organism", where=Where(dtype="float32", device_map="cpu"))
 
 
 @pytest.mark.parametrize(("wire", "largest"), [("fp32", 1e-10), ("bf16", 1e-5), ("int8", 1e-3)])
 def test_ndif_reads_what_is_read_here(local: ModelPair, wire: str, largest: float) -> None:
-    remote = ModelPair.from_pretrained("organism", remote=Remote(wire=wire, deadline=120.0))
+    remote = ModelPair.from_pretrained("organism", where=Where(remote=True, wire=wire, deadline=120.0))
     tokenizer = load_tokenizer(find_pair("organism", None, None).distilled)
     generator = torch.Generator().manual_seed(0)
     batches = []
@@ -41,7 +41,7 @@ def test_ndif_reads_what_is_read_here(local: ModelPair, wire: str, largest: floa
 
 
 def test_ndif_reads_all_positions_and_logits_as_here(local: ModelPair) -> None:
-    remote = ModelPair.from_pretrained("organism", remote=Remote(deadline=120.0))
+    remote = ModelPair.from_pretrained("organism", where=Where(remote=True, deadline=120.0))
     ids = torch.randint(100, (2, 16), generator=torch.Generator().manual_seed(0))
     mask = torch.ones_like(ids)
     torch.testing.assert_close(remote.residual(ids, mask), local.residual(ids, mask), rtol=1e-5, atol=1e-5)

@@ -24,8 +24,10 @@ from transformers import (
 )
 
 from toolkit.models import presets
+from toolkit.models.files.model_files import Checkpoint
 from toolkit.models.pair import ModelPair
-from toolkit.models.places.ndif.remote import Remote
+from toolkit.models.sources import find_sources
+from toolkit.models.where import Where
 
 pytestmark = pytest.mark.filterwarnings("ignore:base and distilled are the same weights")  # one model will do here
 
@@ -35,8 +37,9 @@ SMALL = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 2, "num_
 SMALL |= {"num_key_value_heads": 1}
 
 
-def load(folders: Folders, **options: object) -> ModelPair:
-    return ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), device_map="cpu", **options)
+def load(folders: Folders, *, where: Where | str = "cpu", **options: Any) -> ModelPair:
+    sources = find_sources({"base": str(folders[0]), "distilled": str(folders[1])})
+    return ModelPair.open(sources, where=where, **options)
 
 
 @pytest.fixture(scope="module")
@@ -137,13 +140,13 @@ def test_text_beyond_the_context_of_either_model_is_refused_by_every_entrance(
 
 def test_a_preset_gives_both_models_and_the_site(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(presets.PRESETS, "tiny", presets.Preset(str(folders[0]), str(folders[1]), layers=(1, 2)))
-    pair = ModelPair.from_pretrained("tiny", device_map="cpu")
+    pair = ModelPair.from_pretrained("tiny", where="cpu")
     assert pair.layers == (1, 2)
     assert pair.names == ("base", "distilled")
 
 
 def test_facts_about_the_pair(folders: Folders, save_model: Callable, config: Callable) -> None:
-    pair = load((save_model(config(vocab_size=70)), folders[1]), dtype="bfloat16")
+    pair = load((save_model(config(vocab_size=70)), folders[1]), where=Where(device_map="cpu", dtype="bfloat16"))
     assert (pair.d_model, pair.n_layers, pair.vocab_size, pair.layers) == (32, 4, 50, (2,))
     assert pair.device == torch.device("cpu")
     assert pair.read("w1").dtype == torch.bfloat16
@@ -212,6 +215,23 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 def test_a_preset_or_two_models_never_a_mixture(sources: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="or both base= and distilled="):
         ModelPair.from_pretrained(**sources)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "remedy"),
+    [
+        ({"dtype": "bf16"}, r"unknown keyword 'dtype': give where=Where\(dtype='bf16'\)"),
+        ({"device_map": "cpu"}, "unknown keyword 'device_map': give where='cpu'"),
+        ({"device": "cuda:1"}, "give where='cuda:1'"),
+        ({"remote": True}, 'give where="ndif"'),
+        ({"revision": "main"}, r'give base=Checkpoint\("org/name", revision=...\)'),
+        ({"depth": 2}, r"give it to open\(\)"),
+        ({"layer": 2}, "unknown keyword 'layer': it takes layers, where, tokenizer and clashes"),
+    ],
+)
+def test_a_keyword_that_belongs_elsewhere_says_where(keyword: dict[str, Any], remedy: str) -> None:
+    with pytest.raises(TypeError, match=remedy):
+        ModelPair.from_pretrained("organism", **keyword)
 
 
 def test_an_id_without_an_embedding_is_refused(pair: ModelPair) -> None:
@@ -313,7 +333,7 @@ def test_loaded_models_are_taken_as_they_are(
         assert taken.sources == tuple(map(str, folders))
         assert torch.equal(taken.residual(*batch), pair.residual(*batch))
     assert taken.tokenizer is tokenizer
-    half = ModelPair.from_pretrained(base=pair.base, distilled=str(folders[1]), layers=[1, 3], device_map="cpu")
+    half = ModelPair.from_pretrained(base=pair.base, distilled=str(folders[1]), layers=[1, 3], where="cpu")
     assert torch.equal(half.residual(*batch), pair.residual(*batch))
 
 
@@ -367,7 +387,7 @@ def test_a_model_made_here_has_no_tokenizer_of_its_own(make_tokenizer: Callable)
     ("settings", "both"),
     [
         ({"sequential": True}, False),
-        ({"remote": Remote()}, False),
+        ({"remote": True}, False),
         ({"dtype": "bf16"}, True),
         ({"max_memory": "2GB"}, True),
     ],
@@ -375,17 +395,15 @@ def test_a_model_made_here_has_no_tokenizer_of_its_own(make_tokenizer: Callable)
 def test_settings_of_loading_are_refused_beside_loaded_models(
     folders: Folders, pair: ModelPair, settings: dict[str, Any], both: bool
 ) -> None:
-    with pytest.raises(
-        ValueError, match=rf"{next(iter(settings))}: about models to be loaded, unused by those in memory"
-    ):
-        ModelPair.from_pretrained(base=pair.base, distilled=pair.distilled if both else str(folders[1]), **settings)
+    other = pair.distilled if both else str(folders[1])
+    said = rf"{next(iter(settings))}: about models to be loaded, unused by those in memory"
+    with pytest.raises(ValueError, match=said):
+        ModelPair.from_pretrained(base=pair.base, distilled=other, where=Where(**settings))
 
 
 def test_a_revision_is_of_the_hub(folders: Folders) -> None:
     with pytest.raises(ValueError, match=r"revision 'main' is a version on the hub, and '.*' is not from there"):
-        load(folders, revision="main")
-    with pytest.raises(ValueError, match="give one for both models, or a pair of them"):
-        load(folders, revision=("a", "b", "c"))
+        ModelPair.from_pretrained(base=Checkpoint(folders[0], revision="main"), distilled=str(folders[1]))
 
 
 def test_a_revision_of_each_model_is_found_in_the_hubs_cache(
@@ -399,7 +417,10 @@ def test_a_revision_of_each_model_is_found_in_the_hubs_cache(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path))
     versions = ModelPair.from_pretrained(
-        base="lab/model", distilled="lab/model", revision=("old", "new"), device_map="cpu", layers=[1, 3]
+        base=Checkpoint("lab/model", revision="old"),
+        distilled=Checkpoint("lab/model", revision="new"),
+        where="cpu",
+        layers=[1, 3],
     )
     assert torch.equal(versions.residual(*batch), pair.residual(*batch))
 
@@ -410,7 +431,10 @@ def test_tokens_and_code_reach_the_hub_and_attention_the_model(
     asked: list[dict[str, Any]] = []
     before = AutoConfig.from_pretrained
     monkeypatch.setattr(AutoConfig, "from_pretrained", lambda *names, **how: asked.append(how) or before(*names, **how))
-    eager = load(folders, token="secret", trust_remote_code=True, attn_implementation="eager")
+    base, distilled = (Checkpoint(folder, token="secret", trust_remote_code=True) for folder in folders)
+    eager = ModelPair.from_pretrained(
+        base=base, distilled=distilled, where=Where(device_map="cpu", attn_implementation="eager")
+    )
     assert {(each["token"], each["trust_remote_code"]) for each in asked} == {("secret", True)}
     assert eager.base.model._module.config._attn_implementation == "eager"
     asked.clear()
@@ -419,5 +443,5 @@ def test_tokens_and_code_reach_the_hub_and_attention_the_model(
 
 
 def test_types_sizes_and_sites_in_the_words_of_a_notebook(folders: Folders) -> None:
-    pair = load(folders, dtype="bf16", layers=2, max_memory={"cpu": "2GB"})
+    pair = load(folders, where=Where(device_map="cpu", dtype="bf16", max_memory={"cpu": "2GB"}), layers=2)
     assert (pair.layers, pair.read("w1").dtype) == ((2,), torch.bfloat16)

@@ -11,8 +11,8 @@ import torch
 
 from toolkit.models import pair as pair_module
 from toolkit.models.files.loading import load_config
-from toolkit.models.places.ndif.remote import Remote
 from toolkit.models.places.one_at_a_time import SeatedModel
+from toolkit.models.where import Where
 from toolkit.settings.crosscoder_run import RunConfig
 from toolkit.settings.models import NOT_OF_THE_RESULT, ModelAccess, ModelsChoice
 from toolkit.training.training_run import TrainingRun
@@ -42,16 +42,11 @@ def test_every_setting_reaches_the_pair(choice: ModelsChoice, monkeypatch: pytes
     opened = choice.open_pair([1])
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(pair_module.ModelPair, "from_pretrained", lambda *names, **how: asked.update(how) or opened)
+    monkeypatch.setattr(pair_module.ModelPair, "open", lambda sources, **how: asked.update(how) or opened)
     assert replace(choice, **settings).open_pair([2, 3], depth=3) is opened
-    assert asked.pop("remote") == Remote(jobs=7, wire="int8", deadline=3.0)
-    assert asked == {
-        "base": choice.base, "distilled": choice.distilled, "layers": [2, 3], "depth": 3,
-        **{name: value for name, value in settings.items() if name not in ("remote", "jobs", "wire", "deadline")},
-        "tensor_parallel": False,
-    }  # fmt: skip
+    assert asked == {"layers": [2, 3], "depth": 3, "where": Where(**settings)}
     replace(choice, device_map="auto", tensor_parallel=True).open_pair([1])
-    assert asked["tensor_parallel"]
+    assert asked["where"].tensor_parallel
 
 
 @pytest.mark.parametrize(

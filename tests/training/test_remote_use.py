@@ -3,7 +3,7 @@ import torch
 from ndif_server import KEY, NdifServer
 
 from toolkit.models.pair import ModelPair
-from toolkit.models.places.ndif.remote import Remote
+from toolkit.models.where import Where
 from toolkit.reports.formatting import size
 from toolkit.training.remote_use import forecast, remote_record, traffic
 
@@ -13,7 +13,7 @@ def open_remote(ndif: NdifServer, folders):
     """Opens the tiny pair on the server."""
     base, distilled = map(str, folders)
     return lambda **settings: ModelPair.from_pretrained(
-        base=base, distilled=distilled, layers=[2], remote=Remote(**settings)
+        base=base, distilled=distilled, layers=[2], where=Where(remote=True, **settings)
     )
 
 

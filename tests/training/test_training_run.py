@@ -66,7 +66,7 @@ def test_a_run_goes_on_from_each_kept_checkpoint(open_run: OpenRun, config: RunC
 def test_models_that_break_midway_stop_the_run(
     open_run: OpenRun, config: RunConfig, organism_folders: tuple[str, str]
 ) -> None:
-    pair = ModelPair.from_pretrained(base=organism_folders[0], distilled=organism_folders[1], device_map="cpu")
+    pair = ModelPair.from_pretrained(base=organism_folders[0], distilled=organism_folders[1], where="cpu")
     weights = list(pair.base.model._module.parameters())
     with open_run(config, pair) as run, pytest.raises(NonFiniteError) as stopped:
         at_step(run, 8, lambda: [weight.data.fill_(float("nan")) for weight in weights])

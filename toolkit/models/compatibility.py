@@ -1,8 +1,8 @@
-"""Do two models, and the settings they are opened with, belong together?"""
+"""Do two models belong together?"""
 
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any, SupportsIndex
+from collections.abc import Sequence
+from typing import SupportsIndex
 
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
@@ -11,43 +11,9 @@ from toolkit.library_warnings import ToolkitWarning
 from toolkit.models.files.identity import same_weights
 from toolkit.models.files.model_files import Hub
 from toolkit.models.model.layers import check_layers
-from toolkit.models.places.here import Placement
 from toolkit.models.text.tokenizers import NO_TOKEN, Clashes, check_same_tokens, describe_clashes, tokens_by_id
 
 NO_EMBEDDING = "(no embedding)"
-
-
-def check_places(
-    placement: Placement, settings: Mapping[str, Any], *, remote: bool = False, in_memory: int = 0
-) -> None:
-    """Raise `ValueError` for settings that models elsewhere, split over processes, or in memory already do not use.
-
-    `settings` are those, beside the `placement`, of how whole models on this machine are loaded. `in_memory` models are
-    not loaded at all: with one of two the settings are the other's, but for those that say how the two share memory.
-    """
-    of_whole_models = {
-        "max_memory": placement.max_memory,
-        "offload_folder": placement.offload_folder,
-        **settings,
-    }
-    device, how = {"device_map": placement.device_map != "auto"}, {"dtype": placement.dtype != "auto"}
-    split, attention = (
-        {"tensor_parallel": placement.tensor_parallel},
-        {"attn_implementation": placement.attn_implementation},
-    )
-    if in_memory:
-        shared = split | {"remote": remote, "sequential": settings.get("sequential")}
-        loaded = device | how | attention | of_whole_models if in_memory == 2 else {}
-        _check_unused(shared | loaded, "models to be loaded", "those in memory", "give a folder or a hub name")
-    elif remote:
-        _check_unused(how | split | attention | of_whole_models, "models on this machine", "those on NDIF", "remote")
-    elif placement.tensor_parallel:
-        _check_unused(device | of_whole_models, "whole models", "those whose layers are split", "tensor_parallel")
-
-
-def _check_unused(settings: dict[str, Any], about: str, others: str, instead: str) -> None:
-    if named := [name for name, value in settings.items() if value is not None and value is not False]:
-        raise ValueError(f"{', '.join(named)}: about {about}, unused by {others}. Leave it out, or {instead}")
 
 
 def check_same_shape(base: PreTrainedConfig, distilled: PreTrainedConfig) -> int:

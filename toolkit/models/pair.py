@@ -4,9 +4,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from threading import Event
-from typing import Literal, SupportsIndex
+from typing import Any, Literal, SupportsIndex
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -14,20 +13,20 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from toolkit.arguments import Indices, as_index
-from toolkit.models.compatibility import check_places, check_same_shape, check_sites, find_clashes, warn_of_same_weights
+from toolkit.models.compatibility import check_same_shape, check_sites, find_clashes, warn_of_same_weights
 from toolkit.models.model.layers import check_layers
 from toolkit.models.model.memory_fit import FittingRows
 from toolkit.models.model.traced_model import TracedModel
-from toolkit.models.places.here import MaxMemory, Placement
+from toolkit.models.places.here import loading_options
 from toolkit.models.places.ndif.in_flight import in_background, in_flight
-from toolkit.models.places.ndif.remote import Remote
 from toolkit.models.places.one_at_a_time import BLOCK_TOKENS, Context, Rows, Seat, SeatedModel, blocks, let_go
 from toolkit.models.places.open_model import open_model
-from toolkit.models.presets import CHECKOUT
-from toolkit.models.sources import Model, Revision, Source, find_sources, hubs_of, tokenizers_of
+from toolkit.models.presets import CHECKOUT, find_pair
+from toolkit.models.sources import Model, Source, find_sources, refuse_unknown, tokenizers_of
 from toolkit.models.text.inputs import Ids, Text, as_batch, as_mask, as_rows, check_context, check_range
 from toolkit.models.text.rows import padded
 from toolkit.models.text.tokenizers import Clashes, check_embedded, check_meaning
+from toolkit.models.where import Where, as_where
 from toolkit.tracking import track
 
 
@@ -63,68 +62,63 @@ class ModelPair:
         *,
         base: Model = None,
         distilled: Model = None,
-        tokenizer: PreTrainedTokenizerBase | None = None,
-        revision: Revision = None,
-        token: str | bool | None = None,
-        trust_remote_code: bool = False,
         layers: Indices | None = None,
-        depth: SupportsIndex | None = None,
-        dtype: str | torch.dtype = "auto",
-        device_map: str | int | torch.device = "auto",
-        base_device: str | int | torch.device | None = None,
-        distilled_device: str | int | torch.device | None = None,
-        max_memory: MaxMemory | None = None,
-        offload_folder: Path | None = None,
-        attn_implementation: str | None = None,
-        sequential: bool = False,
-        tensor_parallel: bool = False,
-        remote: Remote | None = None,
+        where: Where | Any = "auto",
+        tokenizer: PreTrainedTokenizerBase | None = None,
         clashes: Literal["refuse", "allow"] = "refuse",
+        **unknown: Any,
     ) -> "ModelPair":
         """Load a pair by the name of a preset, or by a local folder or hub name for each model; or take loaded models.
 
-        `layers` defaults to the preset's, else to the middle of the model. With `depth` only the embedding and the
-        layers before that site are read and kept: enough to read sites up to it, and nothing else. `dtype` auto is as
-        saved on a GPU and float32 on a CPU, where bfloat16 takes half the memory. `dtype`, `device_map`, `max_memory`
-        (of each model on each device, as "2GB"), `offload_folder` and `attn_implementation` are transformers';
-        `base_device` and `distilled_device` stand for `device_map` of one model. So are `revision` (one, or a pair of
-        them, base first), `token` and `trust_remote_code`, without which no code of a model's own runs. `tokenizer`
-        stands for both models' own. Models of transformers that are loaded already stay where and as they are.
-        `sequential` keeps the weights of one model in memory at a time. `tensor_parallel` splits each layer over
-        processes, inside `tensor_parallel.leading`. With `remote` the models are on NDIF, and no weights are loaded:
-        `depth` means nothing then. Warns of ids that mean different things to the two models.
+        `Checkpoint` says more of a model than its name: its revision, an access token. `layers` defaults to the
+        preset's, else to the middle of the model. `where` is a `Where`, a device such as "cuda:1", a device for each
+        model by its name, or "ndif". Models that are loaded already stay where and as they are. `tokenizer` stands for
+        both models' own. Warns of ids that mean different things to the two models.
         Raises `ValueError`, before any weights are loaded, for an unknown preset, a model that cannot be found or read,
         models that differ in width, depth or vocabulary, a layer or a device that is not there, settings that the
         models as they are opened do not use, and for a key, a host or a model that NDIF does not take.
         """
-        sources, usual = find_sources(preset, base, distilled, hubs_of(revision, token, trust_remote_code))
-        placement = Placement(
-            dtype=dtype,
-            device_map=device_map,
-            max_memory=max_memory,
-            offload_folder=offload_folder,
-            attn_implementation=attn_implementation,
-            tensor_parallel=tensor_parallel,
-        )
-        placements = {"base": placement.on(base_device), "distilled": placement.on(distilled_device)}
-        check_places(
-            placement,
-            {"base_device": base_device, "distilled_device": distilled_device, "sequential": sequential},
-            remote=remote is not None,
-            in_memory=sum(source.module is not None for source in sources),
-        )
+        refuse_unknown(unknown)
+        models, usual = {"base": base, "distilled": distilled}, None
+        if preset is not None or base is None or distilled is None:
+            chosen = find_pair(preset, base, distilled)
+            models, usual = {"base": chosen.base, "distilled": chosen.distilled}, chosen.layers
+        sites = usual if layers is None else layers
+        return cls.open(find_sources(models), layers=sites, where=where, tokenizer=tokenizer, clashes=clashes)
+
+    @classmethod
+    def open(
+        cls,
+        sources: Sequence[Source],
+        *,
+        layers: Indices | None = None,
+        where: Where | Any = "auto",
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        clashes: Literal["refuse", "allow"] = "refuse",
+        depth: SupportsIndex | None = None,
+    ) -> "ModelPair":
+        """Load the models that `from_pretrained` finds.
+
+        With `depth` only the embedding and the layers before that site are read and kept: enough to read sites up to
+        it, and nothing else. On NDIF it means nothing. Raises `ValueError` as `from_pretrained` does.
+        """
+        where = as_where(where)
+        where.check_used(models=len(sources), in_memory=sum(source.module is not None for source in sources))
+        places = {source.role: where.of(source.role) for source in sources}
+        for place in places.values():
+            loading_options(place)  # says what is not there
         configs = [source.config() for source in sources]
         n_layers = check_same_shape(*configs)
-        sites = check_sites((usual or n_layers // 2) if layers is None else layers, depth, n_layers)
+        sites = check_sites(n_layers // 2 if layers is None else layers, depth, n_layers)
         depth = None if depth is None else as_index(depth, "depth")
         tokenizers = tokenizers_of(sources, tokenizer)
         clashing_ids = find_clashes(configs, tokenizers)
-        shared = {"tokenizer": tokenizers[1], "depth": depth, "seat": Seat() if sequential else None, "remote": remote}
+        shared = {"tokenizer": tokenizers[1], "depth": depth, "seat": Seat() if where.sequential else None}
         distilled_model, base_model = (  # the base model last: where one stays in memory, it is the first to be read
-            open_model(source.module or source.name, placement=placements[source.role], hub=source.hub, **shared)
+            open_model(source.module or source.name, where=places[source.role], hub=source.hub, **shared)
             for source in reversed(sources)
         )
-        if remote is None and not any(source.module for source in sources):
+        if not where.remote and not any(source.module for source in sources):
             warn_of_same_weights(sources[0].name, sources[1].name, [source.hub for source in sources])
         return cls(
             base=base_model,
@@ -132,7 +126,7 @@ class ModelPair:
             tokenizer=tokenizers[1],
             layers=sites,
             clashing_ids=clashing_ids,
-            found=sources,
+            found=(sources[0], sources[1]),
             clashes=clashes,
         )
 
@@ -227,13 +221,13 @@ class ModelPair:
 
         Each comes with its context, and what was read is given back with it.
 
-        On NDIF the batches that follow are on their way already, `Remote.jobs` jobs at once, and `stop` ends the
+        On NDIF the batches that follow are on their way already, `Where.jobs` jobs at once, and `stop` ends the
         waiting for them with `CancelledError`. Of a pair loaded with `sequential` they are needed in blocks of at least
         `BLOCK_TOKENS` tokens: one model reads a block, then the other does; what the first has read is held in the
         models' own type.
         """
         if self.base.connection is not None:
-            at_once = max(1, self.base.connection.remote.jobs // 2)
+            at_once = max(1, self.base.connection.where.jobs // 2)
             yield from in_flight(lambda batch: (batch[0], self.selected(*batch[1])), batches, at_once, stop)
             return
         by_turns = isinstance(self.base, SeatedModel)

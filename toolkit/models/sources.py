@@ -1,7 +1,8 @@
-"""The two models of a pair before they are opened: in which folder, on the hub, or in memory already."""
+"""Models before they are opened: in which folder, on the hub, or in memory already."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,12 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from toolkit.models.files.identity import file_hashes, fingerprint, fingerprint_of_module
 from toolkit.models.files.loaded import as_language_model
 from toolkit.models.files.loading import load_config
-from toolkit.models.files.model_files import Hub
+from toolkit.models.files.model_files import MAIN, Checkpoint, Hub
 from toolkit.models.files.tokenizer_files import load_tokenizers
-from toolkit.models.presets import find_pair
-
-ROLES = ("base", "distilled")
+from toolkit.models.where import Where
 
 Model = Any
-"""A local folder, a hub name, or a model that is loaded, by transformers, nnsight or this toolkit."""
-
-Revision = str | Sequence[str | None] | None
-"""A version of both models on the hub, or of base and distilled in turn."""
+"""A local folder, a hub name, a `Checkpoint`, or a model that is loaded, by transformers, nnsight or this toolkit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +24,10 @@ class Source:
     """Where one model comes from."""
 
     role: str
-    """What it is in its pair: base or distilled."""
+    """What it is called among the models it is read with: base, distilled."""
     name: str
     """Local folder or hub name; of a model in memory what it says it was loaded from."""
-    hub: Hub
+    hub: Hub = MAIN
     """Which version on the hub it is."""
     module: PreTrainedModel | None = None
     """The model itself, where it is in memory already."""
@@ -51,39 +47,25 @@ class Source:
         return {} if self.module is not None else file_hashes(self.name, self.hub, remote=remote)
 
 
-def find_sources(
-    preset: str | None, base: Model, distilled: Model, hubs: Sequence[Hub]
-) -> tuple[tuple[Source, Source], tuple[int, ...]]:
-    """The models of a preset, or these two, by folder, by hub name or as they are in memory; and the preset's sites.
+def find_sources(models: Mapping[str, Model]) -> list[Source]:
+    """Where each of the models comes from, by its name.
 
-    Raises `ValueError` as `find_pair` and `as_language_model` do, and for a revision of what is not on the hub.
+    Raises `ValueError` as `as_language_model` does, and for a revision of what is not on the hub.
     """
-    modules: list[PreTrainedModel | None] = []
-    names: list[str | None] = []
-    for role, model in zip(ROLES, (base, distilled), strict=True):
-        module = None if model is None or isinstance(model, str | Path) else as_language_model(model, role)
-        modules.append(module)
-        names.append(module.name_or_path if module else None if model is None else str(model))
-    chosen = find_pair(preset, *names)
-    found = [
-        Source(role=role, name=name, hub=hub, module=module)
-        for role, name, hub, module in zip(ROLES, (chosen.base, chosen.distilled), hubs, modules, strict=True)
-    ]
-    for source in found:
-        if source.hub.revision is not None and (source.module is not None or Path(source.name).is_dir()):
+    return [_source(role, model) for role, model in models.items()]
+
+
+def _source(role: str, model: Model) -> Source:
+    if isinstance(model, str | Path | Checkpoint):
+        address = model if isinstance(model, Checkpoint) else Checkpoint(model)
+        name, hub = expanduser(str(address.name)), Hub(**address.options())
+        if hub.revision is not None and Path(name).is_dir():
             raise ValueError(
-                f"revision {source.hub.revision!r} is a version on the hub, and {source.name!r} is not from there:"
-                " leave it out, or give one for each model, as (None, 'main')"
+                f"revision {hub.revision!r} is a version on the hub, and {name!r} is not from there: leave it out"
             )
-    return (found[0], found[1]), chosen.layers
-
-
-def hubs_of(revision: Revision, token: str | bool | None, trust_remote_code: bool) -> list[Hub]:
-    """How the files of base and distilled are had; raises `ValueError` for other than one revision or two."""
-    revisions = [revision, revision] if revision is None or isinstance(revision, str) else [*revision]
-    if len(revisions) != 2:
-        raise ValueError(f"revision {revision!r}: give one for both models, or a pair of them, base first")
-    return [Hub(revision=each, token=token, trust_remote_code=trust_remote_code) for each in revisions]
+        return Source(role=role, name=name, hub=hub)
+    module = as_language_model(model, role)
+    return Source(role=role, name=module.name_or_path, module=module)
 
 
 def tokenizers_of(
@@ -97,3 +79,24 @@ def tokenizers_of(
             raise ValueError(f"{source.role} does not say where it was loaded from: give tokenizer=, used for both")
     base, distilled = load_tokenizers([each.name for each in sources], [each.hub for each in sources])
     return base, distilled
+
+
+def refuse_unknown(keywords: Mapping[str, Any]) -> None:
+    """Raise `TypeError` for keywords that are not taken, with where they belong."""
+    if not keywords:
+        return
+    name, value = next(iter(keywords.items()))
+    places = {each.name for each in fields(Where)}
+    if name in ("device", "device_map"):
+        remedy = f"give where={str(value)!r}"
+    elif name == "remote":
+        remedy = 'give where="ndif", or where=Where(remote=True, ...)'
+    elif name in places:
+        remedy = f"give where=Where({name}={value!r})"
+    elif name in ("revision", "token", "trust_remote_code"):
+        remedy = f'it belongs to the address of a model: give base=Checkpoint("org/name", {name}=...)'
+    elif name == "depth":
+        remedy = "give it to open(), which loads a model's first layers only"
+    else:
+        remedy = "it takes layers, where, tokenizer and clashes beside the models"
+    raise TypeError(f"unknown keyword {name!r}: {remedy}")

@@ -7,16 +7,16 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from toolkit.models.compatibility import check_places
 from toolkit.models.files.loading import load_config, read_config
 from toolkit.models.files.model_files import MAIN
 from toolkit.models.files.weight_files import check_fit
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.pair import ModelPair
-from toolkit.models.places.here import Placement
-from toolkit.models.places.ndif.remote import Remote, Wire
+from toolkit.models.places.here import loading_options
 from toolkit.models.places.open_model import open_model
 from toolkit.models.presets import find_pair
+from toolkit.models.sources import find_sources
+from toolkit.models.where import Where, Wire
 from toolkit.ranges import check_ranges
 
 
@@ -61,29 +61,19 @@ class ModelAccess:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        placement = self.placement()
+        where = self.where()
         if self.tensor_parallel:
-            check_places(placement, {}, remote=self.remote)
-        self.how_remote()
+            where.check_used()
+        for name in ("base", "distilled"):
+            loading_options(where.of(name))
 
-    def placement(self) -> Placement:
-        """Where the models lie on this machine; raises `ValueError` for a --max-memory that is no size."""
-        return Placement(
-            dtype=self.dtype,
-            device_map=self.device_map,
-            max_memory=self.max_memory,
-            offload_folder=self.offload_folder,
-            tensor_parallel=self.tensor_parallel,
-        )
-
-    def how_remote(self) -> Remote | None:
-        """How jobs are sent, with --remote; raises `ValueError` for values out of range whether or not they are."""
-        remote = Remote(jobs=self.jobs, wire=self.wire, deadline=self.deadline, insecure_host=self.insecure_host)
-        return remote if self.remote else None
+    def where(self) -> Where:
+        """Where the models run; raises `ValueError` for values out of range."""
+        return Where(**{each.name: getattr(self, each.name) for each in fields(Where) if hasattr(self, each.name)})
 
     def open_model(self, source: str, tokenizer: PreTrainedTokenizerBase) -> TracedModel:
         """Load one model, whole; raises `ValueError` as `ModelPair.from_pretrained`."""
-        return open_model(source, tokenizer, self.placement(), remote=self.how_remote())
+        return open_model(source, tokenizer, self.where())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,11 +87,6 @@ class ModelsChoice(ModelAccess, PairChoice):
     sequential: bool = False
     """Keep one model in memory at a time: it reads 131,072 tokens, then the other model does."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for device in (self.base_device, self.distilled_device):
-            self.placement().on(device)
-
     def access(self) -> dict[str, Any]:
         """Where the models run, without which they are: for another config that reads models alike."""
         which = {each.name for each in fields(PairChoice)}
@@ -109,22 +94,9 @@ class ModelsChoice(ModelAccess, PairChoice):
 
     def open_pair(self, layers: Sequence[int] | None = None, *, depth: int | None = None) -> ModelPair:
         """Load the pair, as deep as `depth` if that is given; raises `ValueError` as `ModelPair.from_pretrained`."""
-        return ModelPair.from_pretrained(
-            self.pair,
-            base=self.base,
-            distilled=self.distilled,
-            layers=layers,
-            dtype=self.dtype,
-            device_map=self.device_map,
-            depth=depth,
-            base_device=self.base_device,
-            distilled_device=self.distilled_device,
-            max_memory=self.max_memory,
-            offload_folder=self.offload_folder,
-            sequential=self.sequential,
-            tensor_parallel=self.tensor_parallel,
-            remote=self.how_remote(),
-        )
+        chosen = find_pair(self.pair, self.base, self.distilled)
+        sources = find_sources({"base": chosen.base, "distilled": chosen.distilled})
+        return ModelPair.open(sources, layers=layers or chosen.layers or None, where=self.where(), depth=depth)
 
     def open_to_site(self, layers: Sequence[int] | None = None) -> ModelPair:
         """Load no more than reading needs: the embeddings and the layers before the last site.

@@ -21,7 +21,7 @@ def remote_record(pair: ModelPair) -> dict[str, Any]:
     if not (connections := _connections(pair)):
         return {}
     total = traffic(pair)
-    where = {"host": connections[0].host_name, "wire": connections[0].remote.wire, "wire_error": total.wire_error}
+    where = {"host": connections[0].host_name, "wire": connections[0].where.wire, "wire_error": total.wire_error}
     numbers = {"jobs": total.jobs, "retries": total.retries, "bytes_sent": total.sent, "bytes_received": total.received}
     return {"remote": where | numbers}
 
@@ -33,7 +33,7 @@ def forecast(pair: ModelPair, tokens: int, seconds_reading: float, processes: in
     the run reads its part at this process's rate.
     """
     connection = _connections(pair)[0]
-    wire, streams = connection.remote.wire, len(pair.names) * len(pair.layers)
+    wire, streams = connection.where.wire, len(pair.names) * len(pair.layers)
     coming = tokens * bytes_a_token(wire, streams, pair.d_model)
     line = (
         f"NDIF at {connection.host_name}: {compact(tokens)} tokens × {streams} streams × {pair.d_model} numbers as"

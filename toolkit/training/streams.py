@@ -17,6 +17,7 @@ from toolkit.harvest.documents import Corpus
 from toolkit.harvest.masks import TokenMask
 from toolkit.harvest.tokens import TokenStream
 from toolkit.models.pair import ModelPair
+from toolkit.models.places.here import weights_dtype
 from toolkit.models.text.inputs import check_context
 from toolkit.settings.crosscoder_run import RunConfig
 
@@ -136,7 +137,7 @@ def cache_identity(config: RunConfig, pair: ModelPair, origin: dict[str, Any]) -
     return {
         "models": list(pair.origins),
         "weights": list(pair.fingerprints().values()),
-        "dtype": "the server's" if config.remote else str(config.placement().options()["dtype"]).removeprefix("torch."),
+        "dtype": "the server's" if config.remote else str(weights_dtype(config.where())).removeprefix("torch."),
         "wire": config.wire if config.remote else None,
         "layers": list(pair.layers),
         "tokenizer": tokenizer_hash(pair.tokenizer),

@@ -186,7 +186,7 @@ def test_the_papers_baseline_is_the_reconstruction(config, subject):
 
 def test_the_site_of_a_crosscoder_of_several_layers(config, subject, organism_folders):
     pair = ModelPair.from_pretrained(
-        base=organism_folders[0], distilled=organism_folders[1], layers=[1, 2], device_map="cpu"
+        base=organism_folders[0], distilled=organism_folders[1], layers=[1, 2], where="cpu"
     )
     shape = replace(subject.crosscoder.config, layers=(1, 2))
     crosscoder = Crosscoder(shape)

@@ -52,7 +52,7 @@ def test_the_models_own_hidden_states(tiny_pair, corpus, run, save_model):
 
 
 def test_another_token_of_one_model_is_farther_than_the_same_token(folders, corpus, run):
-    same = ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[0]), device_map="cpu")
+    same = ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[0]), where="cpu")
     found = compare(LayerDivergenceConfig(tokens=300), same, run, corpus)
     assert found.tokens == 300
     torch.testing.assert_close(found.curves["distilled"].mean[:, 0], torch.zeros(4, dtype=torch.float64))

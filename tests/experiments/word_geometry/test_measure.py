@@ -83,7 +83,7 @@ def test_few_pairs_are_left_out_and_counted(pair, words):
 
 
 def test_models_share_their_draws(organism_folders, words):
-    twins = ModelPair.from_pretrained(base=organism_folders[0], distilled=organism_folders[0], device_map="cpu")
+    twins = ModelPair.from_pretrained(base=organism_folders[0], distilled=organism_folders[0], where="cpu")
     base, distilled = measure(WordGeometryConfig(words=words), twins).classes["colours"].values()
     torch.testing.assert_close(base.by_dims[5].resampled_gaps, distilled.by_dims[5].resampled_gaps, equal_nan=True)
     assert base.by_dims[5].resampled_gaps.isnan().double().mean() < 0.05

@@ -231,4 +231,4 @@ def test_one_model_twice_is_said_before_it_is_read(folder: Path, folders: tuple[
     (folder / "model.safetensors").rename(folder / "a.safetensors")
     change_config(folder, transformers_weights="a.safetensors", rms_norm_eps=0.1)
     with pytest.warns(ToolkitWarning, match="base and distilled are the same weights"):
-        ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folder), device_map="cpu")
+        ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folder), where="cpu")

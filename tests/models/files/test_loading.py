@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 
 from toolkit.models.files.loading import load_config, load_model
 from toolkit.models.files.tokenizer_files import load_tokenizer
-from toolkit.models.places.here import Placement
+from toolkit.models.where import Where
 
-ON_CPU = Placement(device_map="cpu")
+ON_CPU = Where(device_map="cpu")
 
 
 @pytest.fixture

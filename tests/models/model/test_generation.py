@@ -17,9 +17,8 @@ from toolkit.models.model.edits import Edit
 from toolkit.models.model.generation import Sampling, Step, continue_rows
 from toolkit.models.model.layers import layers_path
 from toolkit.models.model.traced_model import TracedModel
-from toolkit.models.places.here import Placement
-from toolkit.models.places.ndif.remote import Remote
 from toolkit.models.places.open_model import open_remote
+from toolkit.models.where import Where
 
 PROMPTS = [[5, 9, 2, 31, 17, 8], [3], [12, 12, 30], [22, 1, 7, 19]]
 NEW = 10
@@ -39,7 +38,7 @@ def varied(folder: Path, to: Path) -> Path:
 
 
 def trace(folder: Path) -> TracedModel:
-    return TracedModel(load_model(str(folder), load_tokenizer(str(folder)), Placement(device_map="cpu")))
+    return TracedModel(load_model(str(folder), load_tokenizer(str(folder)), Where(device_map="cpu")))
 
 
 @pytest.fixture(scope="module")
@@ -274,7 +273,7 @@ def any_hosted(any_server: NdifServer, any_varied: Path, monkeypatch: pytest.Mon
     """The same model, on a server."""
     monkeypatch.setenv("NDIF_HOST", any_server.url)
     monkeypatch.setenv("NDIF_API_KEY", KEY)
-    return open_remote(str(any_varied), load_tokenizer(str(any_varied)), Remote())
+    return open_remote(str(any_varied), load_tokenizer(str(any_varied)), Where(remote=True))
 
 
 @pytest.mark.parametrize(("temperature", "edit_prompt"), [(0.0, True), (1.5, False)])

@@ -17,7 +17,7 @@ Batch = tuple[Tensor, Tensor]
 
 @pytest.fixture
 def pair(folders: tuple[Path, Path]) -> ModelPair:
-    return ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), layers=[2], device_map="cpu")
+    return ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), layers=[2], where="cpu")
 
 
 @pytest.fixture

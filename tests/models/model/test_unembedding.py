@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:base and distilled are the same 
 @pytest.fixture
 def model(any_folder: Path) -> TracedModel:
     """A model whose final norm has a gain, and a bias where it can."""
-    pair = ModelPair.from_pretrained(base=str(any_folder), distilled=str(any_folder), layers=[2], device_map="cpu")
+    pair = ModelPair.from_pretrained(base=str(any_folder), distilled=str(any_folder), layers=[2], where="cpu")
     module = pair.base.model._module
     generator = torch.Generator().manual_seed(1)
     for name, parameter in module.named_parameters():

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from toolkit.models.places.here import Placement
+from toolkit.models.places.here import loading_options, weights_dtype
+from toolkit.models.where import Where
 
 
 @pytest.fixture
@@ -22,14 +23,14 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_limit_holds_on_every_device_that_weights_may_stay_on(
     device_map: str, devices: list[int | str], gpus: None
 ) -> None:
-    options = Placement(device_map=device_map, max_memory="2GB").options()
+    options = loading_options(Where(device_map=device_map, max_memory="2GB"))
     assert options["device_map"] == "auto"
     assert options["max_memory"] == dict.fromkeys(devices, 2 * 10**9)
     assert list(options["max_memory"]) == devices  # accelerate fills them in this order
 
 
 def test_without_a_limit_the_device_is_as_it_was_named(gpus: None) -> None:
-    options = Placement(device_map="cuda:1", offload_folder=Path("away")).options()
+    options = loading_options(Where(device_map="cuda:1", offload_folder=Path("away")))
     assert (options["device_map"], options["offload_folder"]) == ("cuda:1", "away")
     assert "max_memory" not in options
 
@@ -37,30 +38,24 @@ def test_without_a_limit_the_device_is_as_it_was_named(gpus: None) -> None:
 def test_a_cpu_computes_in_single_precision_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
     for gpu, wanted in ((False, torch.float32), (True, "auto")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
-        assert Placement().options()["dtype"] == wanted
-        assert Placement(device_map="cpu").options()["dtype"] == torch.float32
-        assert Placement(dtype="bfloat16").options()["dtype"] == torch.bfloat16
-
-
-def test_another_device_for_one_model(gpus: None) -> None:
-    placement = Placement(device_map="cpu", max_memory="2GB")
-    assert placement.on(None) == placement
-    assert placement.on("cuda:1") == Placement(device_map="cuda:1", max_memory="2GB")
+        assert weights_dtype(Where()) == wanted
+        assert weights_dtype(Where(device_map="cpu")) == torch.float32
+        assert weights_dtype(Where(dtype="bfloat16")) == torch.bfloat16
 
 
 @pytest.mark.parametrize("size", ["", "2", "GB", "-2GB", "0GB", "two GB"])
 def test_a_limit_that_is_no_size(size: str) -> None:
     with pytest.raises(ValueError, match=r"is no size above 0: give one such as 2GB or 500MiB"):
-        Placement(max_memory=size)
+        loading_options(Where(max_memory=size))
 
 
 def test_each_device_may_have_a_limit_of_its_own(gpus: None) -> None:
-    options = Placement(max_memory={0: "2GB", "cpu": 500}).options()
+    options = loading_options(Where(max_memory={0: "2GB", "cpu": 500}))
     assert options["max_memory"] == {0: 2 * 10**9, "cpu": 500}
     with pytest.raises(ValueError, match="max_memory 'much' is no size"):
-        Placement(max_memory={"cpu": "much"})
+        loading_options(Where(max_memory={"cpu": "much"}))
     with pytest.raises(ValueError, match="device '2' is not there"):
-        Placement(max_memory={2: "2GB"})
+        loading_options(Where(max_memory={2: "2GB"}))
 
 
 @pytest.mark.parametrize(
@@ -76,13 +71,13 @@ def test_each_device_may_have_a_limit_of_its_own(gpus: None) -> None:
     ],
 )
 def test_a_type_goes_by_its_usual_names(name: str | torch.dtype, dtype: torch.dtype) -> None:
-    assert Placement(dtype=name).options()["dtype"] == dtype
+    assert weights_dtype(Where(dtype=name)) == dtype
 
 
 @pytest.mark.parametrize("name", ["bf17", "int8", "", "nn", torch.int64])
 def test_what_is_no_type_of_weights_is_refused(name: str | torch.dtype) -> None:
     with pytest.raises(ValueError, match="is no floating-point type: give float32, bfloat16 or float16"):
-        Placement(dtype=name)
+        loading_options(Where(dtype=name))
 
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:7", 0, "mps", "xpu", torch.device("cuda:1")])
@@ -90,12 +85,12 @@ def test_a_device_that_is_not_there_is_refused(name: str | int | torch.device, m
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: None)
     with pytest.raises(ValueError, match=r"device '.*' is not there: this machine has cpu$"):
-        Placement(device_map=name)
+        loading_options(Where(device_map=name))
 
 
 def test_devices_beyond_those_there_and_nonsense_are_refused(gpus: None) -> None:
-    assert Placement(device_map="cuda:1") == Placement().on("cuda:1")
+    assert loading_options(Where(device_map="cuda:1"))["device_map"] == "cuda:1"
     with pytest.raises(ValueError, match="device 'cuda:2' is not there: this machine has cpu, cuda:0, cuda:1"):
-        Placement(device_map="cuda:2")
+        loading_options(Where(device_map="cuda:2"))
     with pytest.raises(ValueError, match="device 'gpu' is none: give auto, cpu, cuda or cuda:1"):
-        Placement(device_map="gpu")
+        loading_options(Where(device_map="gpu"))

@@ -12,15 +12,16 @@ from torch import Tensor
 from toolkit.models import pair as pair_module
 from toolkit.models.model.generation import Sampling
 from toolkit.models.pair import ModelPair
+from toolkit.models.sources import find_sources
+from toolkit.models.where import Where
 
 Folders = tuple[Path, Path]
 Batch = tuple[Tensor, Tensor, Tensor]
 
 
-def load(folders: Folders, **options: object) -> ModelPair:
-    return ModelPair.from_pretrained(
-        base=str(folders[0]), distilled=str(folders[1]), layers=[1, 2], device_map="cpu", **options
-    )
+def load(folders: Folders, *, depth: int | None = None, **where: object) -> ModelPair:
+    sources = find_sources({"base": str(folders[0]), "distilled": str(folders[1])})
+    return ModelPair.open(sources, layers=[1, 2], where=Where(device_map="cpu", **where), depth=depth)
 
 
 @pytest.fixture(scope="module")

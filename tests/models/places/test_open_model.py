@@ -21,17 +21,16 @@ from toolkit.models.model.logit_measurements import measure
 from toolkit.models.model.logit_statistics import target_at_end
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.model.unembedding import direction_logits
-from toolkit.models.places.here import Placement
-from toolkit.models.places.ndif.remote import Remote
 from toolkit.models.places.open_model import open_model
+from toolkit.models.where import Where
 
 Batch = tuple[Tensor, Tensor]
-ON_CPU = Placement(device_map="cpu")
+ON_CPU = Where(device_map="cpu")
 SHIFT = 3.0
 
 
-def opened(folder: Path, placement: Placement = ON_CPU, **options: object) -> TracedModel:
-    return open_model(str(folder), load_tokenizer(str(folder)), placement, **options)
+def opened(folder: Path, where: Where = ON_CPU, **options: object) -> TracedModel:
+    return open_model(str(folder), load_tokenizer(str(folder)), where, **options)
 
 
 def shift(residual: Tensor) -> Tensor:
@@ -100,7 +99,7 @@ def test_what_lies_behind_the_layers_that_were_loaded_is_refused(folders: tuple[
 @pytest.mark.parametrize("depth", [None, 2])
 def test_weights_left_on_the_disk_change_nothing(any_folder: Path, depth: int | None, batch: Batch) -> None:
     whole = opened(any_folder)
-    offloaded = opened(any_folder, Placement(max_memory="60KB"), depth=depth)
+    offloaded = opened(any_folder, Where(max_memory="60KB"), depth=depth)
     away = [name for name, weight in weights(offloaded).items() if weight.device.type == "meta"]
     assert 0 < len(away) < len(weights(offloaded))
     assert offloaded.device == torch.device("cpu")
@@ -120,9 +119,9 @@ def test_nothing_is_written_where_the_disk_holds_safetensors(
     folders: tuple[Path, Path], tmp_path: Path, batch: Batch
 ) -> None:
     for dtype in ("float32", "bfloat16"):  # the files hold float32
-        placement = Placement(max_memory="60KB", offload_folder=tmp_path / "away", dtype=dtype)
-        whole = opened(folders[0], Placement(device_map="cpu", dtype=dtype))
-        assert torch.equal(opened(folders[0], placement).residual(*batch, [3])[0], whole.residual(*batch, [3])[0])
+        where = Where(max_memory="60KB", offload_folder=tmp_path / "away", dtype=dtype)
+        whole = opened(folders[0], Where(device_map="cpu", dtype=dtype))
+        assert torch.equal(opened(folders[0], where).residual(*batch, [3])[0], whole.residual(*batch, [3])[0])
     assert not list((tmp_path / "away").iterdir())
 
 
@@ -139,7 +138,7 @@ def test_other_files_are_written_anew_into_the_offload_folder(
     folders: tuple[Path, Path], pickled: Path, tmp_path: Path, batch: Batch
 ) -> None:
     away = tmp_path / "away"
-    offloaded = opened(pickled, Placement(max_memory="60KB", offload_folder=away))
+    offloaded = opened(pickled, Where(max_memory="60KB", offload_folder=away))
     assert list(away.glob("*.safetensors"))
     assert torch.equal(offloaded.logits(*batch), opened(folders[0]).logits(*batch))
 
@@ -149,17 +148,17 @@ def test_an_offload_folder_without_room(
 ) -> None:
     away = tmp_path / "away"
     with small_disk(), pytest.raises(DiskFullError, match=r"no room left to write to .*away.*another --offload-folder"):
-        opened(pickled, Placement(max_memory="60KB", offload_folder=away))
+        opened(pickled, Where(max_memory="60KB", offload_folder=away))
 
 
 def test_no_offload_folder_where_one_is_needed(pickled: Path) -> None:
     with pytest.raises(ValueError, match="provide an `offload_folder`"):
-        opened(pickled, Placement(max_memory="60KB"))
+        opened(pickled, Where(max_memory="60KB"))
 
 
 def test_a_limit_below_the_embedding_is_refused(folders: tuple[Path, Path]) -> None:
     with pytest.raises(ValueError, match=r"max_memory 4KB leaves no room for the embedding.*6.4e-06 GB"):
-        opened(folders[0], Placement(max_memory="4KB"))
+        opened(folders[0], Where(max_memory="4KB"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="its memory counts too")
@@ -169,17 +168,17 @@ def test_weights_for_which_there_is_no_room_are_told_of(
     whole, free = opened(folders[0]), psutil.virtual_memory()
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free._replace(available=60_000))
     with pytest.warns(UserWarning, match=r"no room for all weights of .* as float32: .* from the disk .*--sequential"):
-        part = opened(folders[0], Placement())
+        part = opened(folders[0], Where())
     assert torch.equal(part.logits(*batch), whole.logits(*batch))
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free._replace(available=4_000))
     with pytest.raises(ValueError, match=r"what is free leaves no room for the embedding.*6.4e-06 GB"):
-        opened(folders[0], Placement())
+        opened(folders[0], Where())
 
 
 def test_weights_left_on_the_disk_are_no_news_to_who_asked(
     folders: tuple[Path, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
-    opened(folders[0], Placement(max_memory="60KB"))
+    opened(folders[0], Where(max_memory="60KB"))
     assert not caplog.records
 
 
@@ -212,4 +211,4 @@ def test_sharded_files(folders: tuple[Path, Path], tmp_path: Path, batch: Batch)
 
 def test_a_revision_is_refused_where_the_server_chooses_it(folders: tuple[Path, Path]) -> None:
     with pytest.raises(ValueError, match="revision 'v2': NDIF serves the newest"):
-        opened(folders[0], hub=Hub(revision="v2"), remote=Remote())
+        opened(folders[0], Where(remote=True), hub=Hub(revision="v2"))

@@ -23,9 +23,8 @@ from toolkit.models.files import loading
 from toolkit.models.files.loading import load_model
 from toolkit.models.files.tokenizer_files import load_tokenizer
 from toolkit.models.pair import ModelPair
-from toolkit.models.places.here import Placement
-from toolkit.models.places.ndif.remote import Remote
 from toolkit.models.places.split import leading
+from toolkit.models.where import Where
 
 Batch = tuple[Tensor, Tensor]
 
@@ -74,7 +73,7 @@ def test_one_process_has_no_others_to_split_layers_over() -> None:
 
 def test_models_are_split_where_others_follow(folders: tuple[Path, Path]) -> None:
     with pytest.raises(ValueError, match=r"inside `with tensor_parallel\.leading\(\):`"):
-        ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), tensor_parallel=True)
+        ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), where=Where(tensor_parallel=True))
 
 
 @pytest.mark.parametrize(
@@ -82,14 +81,16 @@ def test_models_are_split_where_others_follow(folders: tuple[Path, Path]) -> Non
     [
         ({"sequential": True}, "sequential: about whole models, unused by those whose layers are split"),
         ({"device_map": "cpu", "max_memory": "2GB"}, "device_map, max_memory: about whole models"),
-        ({"remote": Remote()}, "tensor_parallel: about models on this machine, unused by those on NDIF"),
+        ({"remote": True}, "tensor_parallel: about models on this machine, unused by those on NDIF"),
     ],
 )
 def test_settings_of_other_places_are_refused(
     folders: tuple[Path, Path], settings: dict[str, Any], complaint: str
 ) -> None:
     with pytest.raises(ValueError, match=complaint):
-        ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), tensor_parallel=True, **settings)
+        ModelPair.from_pretrained(
+            base=str(folders[0]), distilled=str(folders[1]), where=Where(tensor_parallel=True, **settings)
+        )
 
 
 def test_a_transformers_whose_parts_cannot_be_traced_is_named(
@@ -103,4 +104,4 @@ def test_a_transformers_whose_parts_cannot_be_traced_is_named(
         load_model(str(folders[0]), load_tokenizer(str(folders[0])))
     said = rf"transformers {version('transformers')} has split \(cannot import .*pip install 'transformers>=5.19,<5.23'"
     with pytest.raises(ValueError, match=said):
-        load_model(str(folders[0]), load_tokenizer(str(folders[0])), Placement(tensor_parallel=True))
+        load_model(str(folders[0]), load_tokenizer(str(folders[0])), Where(tensor_parallel=True))

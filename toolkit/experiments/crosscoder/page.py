@@ -12,6 +12,7 @@ from toolkit.harvest.tokens import describe_documents
 from toolkit.latents.behaviours import BehaviourLatent
 from toolkit.latents.classification import LatentClasses
 from toolkit.models.pair import ModelPair
+from toolkit.models.places.here import weights_dtype
 from toolkit.models.places.processes import n_processes
 from toolkit.reports.findings import Headline, Table
 from toolkit.reports.run_report import RunReport
@@ -152,7 +153,7 @@ def run_header(config: RunConfig, pair: ModelPair) -> dict[str, str]:
     """What runs on what."""
     training = config.training
     places = ", ".join(sorted({str(pair.base.device), str(pair.distilled.device)}))
-    dtype = str(config.placement().options()["dtype"]).removeprefix("torch.")
+    dtype = str(weights_dtype(config.where())).removeprefix("torch.")
     weights = "as saved" if dtype == "auto" else f"in {dtype}"
     if config.tensor_parallel:
         weights += f", each layer split over {n_processes()} processes"

@@ -26,8 +26,9 @@ from toolkit.library_warnings import ToolkitWarning
 from toolkit.models.files.model_files import MAIN, Hub, check_folder, explaining, find_file
 from toolkit.models.files.weight_files import check_fit
 from toolkit.models.model.layers import check_known, truncated
-from toolkit.models.places.here import MaxMemory, Placement
+from toolkit.models.places.here import loading_options
 from toolkit.models.places.processes import n_processes
+from toolkit.models.where import Where
 from toolkit.tracking import is_watched
 
 LONG_TO_READ = 2**30
@@ -54,7 +55,7 @@ def read_config(source: str, hub: Hub = MAIN) -> PreTrainedConfig:
 def load_model(
     source: str,
     tokenizer: PreTrainedTokenizerBase,
-    placement: Placement = Placement(),  # noqa: B008 - frozen
+    where: Where = Where(),  # noqa: B008 - frozen
     *,
     hub: Hub = MAIN,
     depth: int | None = None,
@@ -62,33 +63,33 @@ def load_model(
 ) -> TransformersModel:
     """Load the weights at `source` behind nnsight, without a head and only the first `depth` layers if that is given.
 
-    Shows progress where there is much to read, if it may be `shown`. Weights beyond `placement.max_memory` stay on the
+    Shows progress where there is much to read, if it may be `shown`. Weights beyond `where.max_memory` stay on the
     disk, but never the embedding; without that limit those for which there is no room, of which it warns.
     Raises `ValueError` if that cannot be done or a weight in memory is NaN or infinite, `DiskFullError` for an offload
     folder without room.
     """
     config = read_config(source, hub)
-    if placement.tensor_parallel:
+    if where.tensor_parallel:
         _check_divisible(source, config.get_text_config(), n_processes())
     task, loader = ("text-generation", AutoModelForCausalLM) if depth is None else ("feature-extraction", AutoModel)
     if depth is not None:
         config = truncated(config, depth)
     check_fit(source, config, hub, head=depth is None)
-    options = placement.options() | hub.options()
+    options = loading_options(where) | hub.options()
     with (
         _reporting(source, shown=shown, truncated=depth is not None),
         explaining(source, "weights"),
-        _explaining_a_full_folder(placement.offload_folder),
+        _explaining_a_full_folder(where.offload_folder),
     ):
         module = loader.from_pretrained(source, config=config, **options)
-    _check_embedding(source, module, placement.max_memory)
+    _check_embedding(source, module, where)
     check_finite(f"the model in {source!r}", dict(module.named_parameters()))
-    if placement.max_memory is None:
+    if where.max_memory is None:
         _warn_of_slow_weights(source, module)
     try:
         return behind_nnsight(module, tokenizer, task)
     except ImportError as error:  # nnsight looks for the plan of a split model where that transformers has it
-        if not placement.tensor_parallel:
+        if not where.tensor_parallel:
             raise
         raise ValueError(
             f"nnsight {version('nnsight')} cannot trace layers that transformers {version('transformers')} has split"
@@ -161,12 +162,12 @@ def _warn_of_slow_weights(source: str, module: PreTrainedModel) -> None:
         )
 
 
-def _check_embedding(source: str, module: PreTrainedModel, max_memory: MaxMemory | None) -> None:
+def _check_embedding(source: str, module: PreTrainedModel, where: Where) -> None:
     """Raise `ValueError` for an embedding that is not in memory."""
     embedding: Tensor = module.get_input_embeddings().weight
     if embedding.device.type == "meta":
         gigabytes = embedding.numel() * embedding.itemsize / 1e9
-        limit = "what is free" if max_memory is None else f"max_memory {max_memory}"
+        limit = "what is free" if where.max_memory is None else f"max_memory {where.max_memory}"
         raise ValueError(
             f"{limit} leaves no room for the embedding of {source!r}, which takes {gigabytes:.2g} GB and stays in"
             " memory: raise it to that and the size of a layer at least"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -29,7 +29,15 @@ class Hub:
 
     def options(self) -> dict[str, Any]:
         """Keywords of transformers' `from_pretrained`; without an answer it would ask whether to run the code."""
-        return asdict(self)
+        return {each.name: getattr(self, each.name) for each in fields(Hub)}
+
+
+@dataclass(frozen=True)
+class Checkpoint(Hub):
+    """A model by its address, in more words than a folder or a hub name alone."""
+
+    name: str | Path
+    """Local folder or hub name."""
 
 
 MAIN = Hub()

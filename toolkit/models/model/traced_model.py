@@ -141,7 +141,7 @@ class TracedModel:
         chosen_ids = as_mask(positions, inputs["input_ids"], "positions").bool()
         ascending = sorted(set(layers))
         order = [ascending.index(layer) for layer in layers]
-        wire = None if self.connection is None else self.connection.remote.wire
+        wire = None if self.connection is None else self.connection.where.wire
         asked = packed_form((int(chosen_ids.sum()), len(layers), self.d_model), wire)
         with self._lock, torch.no_grad(), model.trace(**inputs, **self._where(packed=asked)) as tracer:
             sites = [decoder[layer].input for layer in ascending]
@@ -197,10 +197,10 @@ class TracedModel:
         return found  # noqa: RET504
 
     def run_each(self, function: Callable[..., Any], jobs: Iterable[Job]) -> Iterator[Any]:
-        """`run` on several lists of arguments, on NDIF `Remote.jobs` of them at once; results in order."""
+        """`run` on several lists of arguments, on NDIF `Where.jobs` of them at once; results in order."""
         if self.connection is None:
             return (self.run(function, *job.arguments) for job in jobs)
-        at_once = self.connection.remote.jobs
+        at_once = self.connection.where.jobs
         return in_flight(lambda job: self.run(function, *job.arguments, asked=job.asked), jobs, at_once)
 
     def empty_cache(self) -> Cache:

@@ -19,9 +19,9 @@ from toolkit.models.model.edits import Edit
 from toolkit.models.model.memory_fit import FittingRows
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.places.ndif.connection import RemoteCodeError
-from toolkit.models.places.ndif.remote import Remote
 from toolkit.models.places.ndif.transport import RemoteJobError
 from toolkit.models.places.open_model import open_remote
+from toolkit.models.where import Where
 
 Batch = tuple[Tensor, Tensor]
 
@@ -39,7 +39,7 @@ def open_model(ndif: NdifServer, folders: tuple[Path, Path]) -> Callable[..., Tr
 
     def make(**settings: object) -> TracedModel:
         options = {"wire": "fp32", "deadline": 2.0} | settings
-        return open_remote(source, load_tokenizer(source), Remote(**options))
+        return open_remote(source, load_tokenizer(source), Where(remote=True, **options))
 
     return make
 
@@ -194,7 +194,7 @@ def test_a_model_that_is_not_hosted_is_said_and_what_is(
 ) -> None:
     source = save_organism_model(seed=7)
     with pytest.raises(ValueError, match="does not host") as unknown:
-        open_remote(source, load_tokenizer(source), Remote(deadline=2.0))
+        open_remote(source, load_tokenizer(source), Where(remote=True, deadline=2.0))
     assert str(folders[0]) in str(unknown.value)
 
 
@@ -227,7 +227,7 @@ def test_the_server_of_the_tests_refuses_what_it_cannot_know(ndif: NdifServer) -
 @pytest.mark.parametrize("settings", [{"jobs": 0}, {"deadline": 0.0}])
 def test_settings_that_cannot_be_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"--{next(iter(settings))} 0"):
-        Remote(**settings)
+        Where(remote=True, **settings)
 
 
 class Bomb:

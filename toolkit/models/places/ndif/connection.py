@@ -21,10 +21,10 @@ from toolkit.models.places.ndif.address import KEY_PAGE, find_host, find_key
 from toolkit.models.places.ndif.expected_answers import Form, largest, read_answer
 from toolkit.models.places.ndif.hosting import hosted_models, listed, unreachable
 from toolkit.models.places.ndif.in_flight import still_wanted
-from toolkit.models.places.ndif.remote import Remote
 from toolkit.models.places.ndif.replies import REPLY_BYTES, TryAgainError, read_reply
 from toolkit.models.places.ndif.transport import SLOWEST_CONNECTION, Answer, RemoteJobError, Transport
 from toolkit.models.places.ndif.uploads import UPLOAD
+from toolkit.models.where import Where
 from toolkit.terminal_text import harmless, one_line
 
 WRITING = threading.Lock()
@@ -74,14 +74,14 @@ class Connection:
 
     Raises:
         ValueError: no key, a key or an address that is refused, a model that the server does not hold.
-        RemoteJobError: a job failed `remote.attempts` times, or what came back is not what was asked for.
+        RemoteJobError: a job failed `where.attempts` times, or what came back is not what was asked for.
         RemoteCodeError: the job's own code failed on the server.
         CancelledError: nobody waits for the job any more; it is not sent again.
     """
 
-    def __init__(self, source: str, remote: Remote) -> None:
-        self.source, self.remote, self.traffic = source, remote, Traffic()
-        self.host = find_host(remote.insecure_host)
+    def __init__(self, source: str, where: Where) -> None:
+        self.source, self.where, self.traffic = source, where, Traffic()
+        self.host = find_host(where.insecure_host)
         self._key = find_key()
         self._lock = threading.Lock()
         self._transport = Transport(self.host)
@@ -97,24 +97,24 @@ class Connection:
         Raises `ValueError` for a host that cannot be reached.
         """
         try:
-            return hosted_models(self._transport, min(self.remote.deadline, SLOWEST_CONNECTION))
+            return hosted_models(self._transport, min(self.where.deadline, SLOWEST_CONNECTION))
         except httpx.TransportError as error:
             raise unreachable(self.host_name, error) from None
 
     def run(self, envelope: RequestModel, payload: bytes, asked: Mapping[str, Form]) -> dict[str, Any]:
         """Send a job until it is done, and return what was asked for of what it saved."""
         last = ""
-        for attempt in range(self.remote.attempts):
+        for attempt in range(self.where.attempts):
             if attempt:
                 self._count(retries=1)
-                time.sleep(self.remote.deadline / 200 * 3 ** (attempt - 1))
+                time.sleep(self.where.deadline / 200 * 3 ** (attempt - 1))
             _check_wanted()
             try:
                 return self._attempt(envelope, payload, asked)
             except (httpx.TransportError, TryAgainError) as error:
                 last = self._said(error)
         raise RemoteJobError(
-            f"a job for {self.source} failed {self.remote.attempts} times on {self.host_name}; the last time: {last}"
+            f"a job for {self.source} failed {self.where.attempts} times on {self.host_name}; the last time: {last}"
         )
 
     def count_error(self, squared_error: float, square: float) -> None:
@@ -122,7 +122,7 @@ class Connection:
         self._count(squared_error=squared_error, square=square)
 
     def _attempt(self, envelope: RequestModel, payload: bytes, asked: Mapping[str, Form]) -> dict[str, Any]:
-        ends = time.monotonic() + self.remote.deadline
+        ends = time.monotonic() + self.where.deadline
         address = self._wait(self._submit(envelope, payload, ends), ends)
         answer = self._transport.result(address, ends=ends, limit=largest(asked))
         self._count(received=len(answer.content))
@@ -196,7 +196,7 @@ class Connection:
                 self._raise_failure(reply.description)
             last = reply.status
         seen = self._said(last) if last else "it was never heard of"
-        raise TryAgainError(f"it was not done within {self.remote.deadline:g} seconds (last seen: {seen})")
+        raise TryAgainError(f"it was not done within {self.where.deadline:g} seconds (last seen: {seen})")
 
     def _raise_failure(self, description: str) -> None:
         if "Traceback (most recent call last)" in description:  # of the job's code; a rejection is a sentence
