@@ -113,6 +113,19 @@ def test_commands_name_scripts_and_options_that_exist(
     assert [flag for flag in flags if not re.search(rf"(?<!\S){flag}(?![\w-])", known)] == []
 
 
+def test_models_are_read_where_the_python_lines_say(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    names: dict[str, object] = {}
+    [lines] = blocks("toolkit/models", "python")
+    exec(lines, names)
+    assert names["activations"].shape[1:] == (2, 160)
+    assert torch.isfinite(names["activations"]).all()
+
+
+def test_no_other_readme_has_python_lines():
+    assert [name for name in READMES if blocks(name, "python")] == ["root", "toolkit", "toolkit/models"]
+
+
 def test_python_lines_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.chdir(ROOT)
     names: dict[str, object] = {}
