@@ -23,7 +23,7 @@ if __name__ == "__main__":
 
 from toolkit.command_line.recipe import led, run_main
 from toolkit.experiments.crosscoder.page import describe_pair, run_header
-from toolkit.harvest.cache_types import bytes_a_token
+from toolkit.harvest.cache_shards import bytes_a_token
 from toolkit.harvest.documents import open_corpus
 from toolkit.reports.console import RunConsole
 from toolkit.settings.crosscoder_run import parse_command_line

@@ -21,8 +21,7 @@ from toolkit.dictionaries.initialisation import initialise
 from toolkit.dictionaries.latent_scaling import LatentScaling
 from toolkit.dictionaries.metrics import evaluate
 from toolkit.dictionaries.training import CrosscoderTrainer
-from toolkit.harvest.masks import TokenMask
-from toolkit.harvest.tokens import TokenBatch
+from toolkit.harvest.tokens import TokenBatch, TokenMask
 from toolkit.interventions.clamping import SetLatent
 from toolkit.interventions.edits import shift, steer
 from toolkit.interventions.splice import splice_effects

@@ -12,8 +12,7 @@ import torch
 
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.harvest.activations import read_batches
-from toolkit.harvest.masks import TokenMask
-from toolkit.harvest.tokens import TokenBatch, text_batches
+from toolkit.harvest.tokens import TokenBatch, TokenMask, text_batches
 from toolkit.interventions.ablation import Method, ablation_effects
 from toolkit.interventions.answers import Question
 from toolkit.interventions.edits import steer

@@ -34,9 +34,8 @@ from toolkit.dictionaries.initialisation import initialise
 from toolkit.dictionaries.sparse_codes import SparsePattern
 from toolkit.dictionaries.training import CrosscoderTrainer
 from toolkit.experiments.costs.matrix_rate import matrix_rate
-from toolkit.harvest.buffer import ShuffleBuffer
 from toolkit.harvest.choices import Shuffling
-from toolkit.harvest.feed import Feed
+from toolkit.harvest.feed import Feed, ShuffleBuffer
 from toolkit.models.model.shapes import ModelShape
 from toolkit.training.costs import harvest_flops, training_flops
 

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedConfig, Qwen2Config
 
-from toolkit.harvest.stopwatch import Stopwatch
 from toolkit.models.files.loading import behind_nnsight
 from toolkit.models.files.model_files import MAIN
 from toolkit.models.files.tokenizer_files import load_tokenizer
@@ -18,6 +17,7 @@ from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import PRESETS
 from toolkit.models.sources import Source
+from toolkit.tracking import Stopwatch
 
 
 @dataclass(frozen=True, kw_only=True)

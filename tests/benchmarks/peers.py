@@ -29,7 +29,7 @@ from rich.table import Table
 from training_step import BATCH, D_MODEL, N_LATENTS, N_MODELS, K, step
 
 from toolkit.dictionaries.configs import Sparsity
-from toolkit.harvest.buffer import ShuffleBuffer
+from toolkit.harvest.feed import ShuffleBuffer
 
 ROUNDS = 7
 BUFFER_TOKENS = 2**20

@@ -29,8 +29,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from toolkit.harvest.activations import ActivationStream
-from toolkit.harvest.masks import TokenMask
-from toolkit.harvest.tokens import text_batches
+from toolkit.harvest.tokens import TokenMask, text_batches
 from toolkit.models.pair import ModelPair
 from toolkit.models.where import Where
 

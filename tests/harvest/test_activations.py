@@ -11,8 +11,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from toolkit.harvest.activations import ActivationStream, Prefetch
-from toolkit.harvest.masks import TokenMask
-from toolkit.harvest.tokens import TokenStream
+from toolkit.harvest.tokens import TokenMask, TokenStream
 from toolkit.models.pair import ModelPair
 from toolkit.models.places.ndif.connection import Traffic
 from toolkit.models.places.ndif.transport import RemoteJobError

@@ -8,11 +8,9 @@ import torch
 from toolkit.artifacts import DiskFullError
 from toolkit.harvest import cache_shards
 from toolkit.harvest.activations import ActivationStream, Prefetch
-from toolkit.harvest.cache import CachedActivations
-from toolkit.harvest.cache_folder import CacheFolder
-from toolkit.harvest.cache_types import store
-from toolkit.harvest.masks import TokenMask
-from toolkit.harvest.tokens import TokenStream
+from toolkit.harvest.cache import CachedActivations, CacheFolder
+from toolkit.harvest.cache_shards import store
+from toolkit.harvest.tokens import TokenMask, TokenStream
 
 CPU = torch.device("cpu")
 KINDS = pytest.mark.parametrize("kind", ["fp32", "bf16", "int8"])

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from toolkit.artifacts import DiskFullError, read_sealed, write_sealed
-from toolkit.harvest.cache_folder import CacheFolder
-from toolkit.harvest.cache_shards import GrowingShard
-from toolkit.harvest.cache_types import squared_norms, store
+from toolkit.harvest.cache import CacheFolder
+from toolkit.harvest.cache_shards import GrowingShard, squared_norms, store
 
 IDENTITY = {"models": ["a", "b"], "weights": ["1", "2"], "layers": (2,), "tokenizer": "t", "data": {"seed": 0}}
 BEGIN = {"tokens": 0, "mask": {"counts": {"kept": 0}}}
@@ -175,7 +174,7 @@ def test_damage_is_named_and_mended(filled, open_folder, damage):
     if damage == "missing":
         path.unlink()
     folder = open_folder()
-    assert [number for number in range(3) if folder.broken(number)] == [1]
+    assert [number for number, shard in enumerate(folder.shards) if not shard.is_whole(folder.path)] == [1]
     if damage == "flipped":
         folder.require_whole()
         list(folder.read(0))

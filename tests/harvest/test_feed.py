@@ -11,7 +11,7 @@ from torch import Tensor
 from toolkit.artifacts import DiskFullError
 from toolkit.harvest.choices import Shuffling
 from toolkit.harvest.feed import Feed, ShardState
-from toolkit.harvest.stopwatch import Stopwatch
+from toolkit.tracking import Stopwatch
 
 CPU = torch.device("cpu")
 

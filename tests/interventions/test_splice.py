@@ -8,8 +8,7 @@ from transformers import AutoModelForCausalLM
 from watching import Diary
 
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.harvest.masks import TokenMask
-from toolkit.harvest.tokens import TokenBatch
+from toolkit.harvest.tokens import TokenBatch, TokenMask
 from toolkit.interventions.splice import SpliceEffect, splice_effects
 from toolkit.tracking import watched_by
 

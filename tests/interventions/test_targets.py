@@ -7,8 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from toolkit.harvest.masks import TokenMask
-from toolkit.harvest.tokens import TokenBatch
+from toolkit.harvest.tokens import TokenBatch, TokenMask
 from toolkit.interventions.targets import OTHER, Targets, TargetSearch
 from toolkit.latents.categories import Category
 

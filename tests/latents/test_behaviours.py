@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from transformers import Qwen2Config
 
-from toolkit.harvest.masks import TokenMask
+from toolkit.harvest.tokens import TokenMask
 from toolkit.latents.behaviours import LabelledCodes, behaviour_latents, labelled_codes, planted_behaviours
 from toolkit.models.pair import ModelPair
 from toolkit.organism.corpus import documents

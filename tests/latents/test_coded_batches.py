@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from toolkit.harvest.masks import TokenMask
-from toolkit.harvest.tokens import TokenBatch
+from toolkit.harvest.tokens import TokenBatch, TokenMask
 from toolkit.latents.coded_batches import coded_batches, first_tokens
 
 TEXTS = ["w1 w2 w3 w4 w5 w6", "w7 w8 w9", "w3 w1 w4 w1"]

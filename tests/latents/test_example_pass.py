@@ -6,8 +6,7 @@ import torch
 from datasets import IterableDataset
 
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.harvest.masks import TokenMask
-from toolkit.harvest.tokens import TokenStream
+from toolkit.harvest.tokens import TokenMask, TokenStream
 from toolkit.latents import example_pass
 from toolkit.latents.categories import Category
 from toolkit.latents.example_pass import ExamplePass

@@ -16,9 +16,9 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig
 from toolkit.dictionaries.configs import Sparsity, TrainingConfig
 from toolkit.dictionaries.initialisation import initialise
 from toolkit.dictionaries.training import CrosscoderTrainer
-from toolkit.harvest.buffer import ShuffleBuffer
-from toolkit.harvest.cache_types import store
+from toolkit.harvest.cache_shards import store
 from toolkit.harvest.choices import CacheType
+from toolkit.harvest.feed import ShuffleBuffer
 from toolkit.models.files.loading import load_config
 from toolkit.models.model.layers import layers_path
 from toolkit.models.model.shapes import KNOWN, ModelShape, shape_of

@@ -16,8 +16,7 @@ from toolkit.dictionaries.storage import WEIGHTS_FILE
 from toolkit.harvest.choices import EMBEDDED
 from toolkit.harvest.documents import Corpus, open_corpus
 from toolkit.harvest.local_files import local_files
-from toolkit.harvest.masks import TokenMask
-from toolkit.harvest.tokens import describe_documents
+from toolkit.harvest.tokens import TokenMask, describe_documents
 from toolkit.interventions.matching import check_match
 from toolkit.latents.coded_batches import CodedBatch, coded_batches, first_tokens
 from toolkit.latents.firing import FiringCounts

@@ -13,12 +13,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from toolkit.artifacts import DiskFullError
-from toolkit.harvest.masks import TokenMask
-from toolkit.harvest.stopwatch import Stopwatch
-from toolkit.harvest.tokens import TokenBatch, TokenStream
+from toolkit.harvest.tokens import TokenBatch, TokenMask, TokenStream
 from toolkit.models.pair import ModelPair
 from toolkit.models.places.ndif.transport import RemoteJobError
 from toolkit.models.places.one_at_a_time import Rows
+from toolkit.tracking import Stopwatch
 
 AHEAD = 2
 
@@ -47,6 +46,12 @@ class ReadBatch:
     batch: TokenBatch
     selected: Bool[Tensor, "row position"]
     activations: Float[Tensor, "token stream d_model"]
+
+
+def stream_names(pair: ModelPair) -> tuple[str, ...]:
+    """The streams by name: the models', and with several layers `base_layer10` and so on."""
+    many = len(pair.layers) > 1
+    return tuple(f"{model}_layer{layer}" if many else model for model in pair.names for layer in pair.layers)
 
 
 def read_batches(

@@ -1,18 +1,69 @@
-"""One shard of an activation cache: a safetensors file of chunks, and what the index says of it."""
+"""One shard of an activation cache: chunks in a type that may take less room, in a safetensors file."""
 
 import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Float, Shaped
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from toolkit.artifacts import sha256
-from toolkit.harvest.cache_types import StoredChunk
+from toolkit.harvest.choices import CacheType
+
+DTYPES: dict[CacheType, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.int8}
+LARGEST_INT8 = 127
+
+
+class StoredChunk(NamedTuple):
+    """Activations as they lie on the disk."""
+
+    values: Shaped[Tensor, "token stream d_model"]
+    """fp32, bf16, or int8 in units of `scale`."""
+    scale: Float[Tensor, "token stream"] | None = None
+    """What 1 stands for in each vector of int8."""
+
+    def to(self, device: torch.device) -> "StoredChunk":
+        """The same on another device."""
+        return StoredChunk(self.values.to(device), None if self.scale is None else self.scale.to(device))
+
+    def restore(self) -> Float[Tensor, "token stream d_model"]:
+        """The activations: those of fp32 and bf16 as stored, those of int8 in fp32."""
+        return self.values if self.scale is None else self.values * self.scale[:, :, None]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on the disk."""
+        return self.values.nbytes + (0 if self.scale is None else self.scale.nbytes)
+
+
+def store(activations: Float[Tensor, "token stream d_model"], kind: CacheType) -> StoredChunk:
+    """Cast activations; int8 takes the largest magnitude of each vector for 127, and keeps NaN and infinity as NaN."""
+    if kind != "int8":
+        return StoredChunk(activations.to(DTYPES[kind]).contiguous())
+    x = activations.float()
+    scale = x.abs().amax(dim=2) / LARGEST_INT8
+    values = (x / scale.where(scale != 0, 1)[:, :, None]).round().nan_to_num(0).to(torch.int8)
+    return StoredChunk(values, scale)
+
+
+def squared_norms(activations: Float[Tensor, "token stream d_model"], stored: StoredChunk) -> tuple[float, float]:
+    """The squared norm that storing lost, and that of the activations, both summed; NaN or infinity stays in them."""
+    lost = (activations.float() - stored.restore().float()).norm(dim=2)
+    lost_and_all = torch.stack([lost, activations.float().norm(dim=2)]).double().square().sum(dim=(1, 2))
+    first, second = lost_and_all.tolist()
+    return first, second
+
+
+def bytes_a_token(kind: CacheType, n_streams: int, d_model: int) -> int:
+    """Bytes that one token's activations take, on the disk or over the wire."""
+    return n_streams * (d_model * DTYPES[kind].itemsize + (4 if kind == "int8" else 0))
+
 
 SHARD_BYTES, SHARD_SECONDS = 2**29, 60.0
 
@@ -33,6 +84,15 @@ class Shard:
     """Their squared norm."""
     end: dict[str, Any]
     """`state_dict` of the live stream after its last chunk: where the next shard begins."""
+
+    def has_its_size(self, folder: Path) -> bool:
+        """Whether the file is in `folder`, as long as it was written."""
+        path = folder / self.file
+        return path.is_file() and path.stat().st_size == self.nbytes
+
+    def is_whole(self, folder: Path) -> bool:
+        """Whether the file in `folder` holds the bits that were written; reads all of it."""
+        return self.has_its_size(folder) and sha256(folder / self.file) == self.sha256
 
 
 @dataclass(kw_only=True)
@@ -81,6 +141,11 @@ class GrowingShard:
             norm=self.norm,
             end=self.end,
         )
+
+
+def file_name(number: int) -> str:
+    """The name of a cache's shard."""
+    return f"shard-{number:06d}.safetensors"
 
 
 def read_chunks(path: Path, numbers: range) -> Iterator[tuple[StoredChunk, dict[str, int]]]:

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.harvest.activations import read_batches
-from toolkit.harvest.masks import TokenMask
-from toolkit.harvest.tokens import TokenBatch
+from toolkit.harvest.tokens import TokenBatch, TokenMask
 from toolkit.interventions.edits import splice
 from toolkit.models.model.logit_measurements import measure
 from toolkit.models.model.logit_statistics import divergence_and_loss

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.selectivity import RankedCodes, auroc_interval
-from toolkit.harvest.masks import TokenMask
-from toolkit.harvest.tokens import TokenBatch
+from toolkit.harvest.tokens import TokenBatch, TokenMask
 from toolkit.latents.coded_batches import coded_batches
 from toolkit.latents.span_labels import LabelledDocument, LabelledDocuments, LabelledSpan, token_labels
 from toolkit.models.pair import ModelPair

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.harvest.activations import ReadBatch, read_batches
-from toolkit.harvest.masks import TokenMask
-from toolkit.harvest.tokens import TokenBatch
+from toolkit.harvest.tokens import TokenBatch, TokenMask
 from toolkit.models.pair import ModelPair
 
 

@@ -4,8 +4,7 @@ import time
 from collections.abc import Iterator
 
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.harvest.masks import TokenMask
-from toolkit.harvest.tokens import TokenStream
+from toolkit.harvest.tokens import TokenMask, TokenStream
 from toolkit.latents.coded_batches import coded_batches
 from toolkit.latents.example_store import ExampleStore
 from toolkit.latents.examples import TopExamples

@@ -15,14 +15,13 @@ from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from toolkit.harvest.stopwatch import Stopwatch
 from toolkit.reports.console_tables import findings_tables
 from toolkit.reports.findings import Findings, Headline, written
 from toolkit.reports.findings import Table as FindingsTable
 from toolkit.reports.formatting import duration, number, percent
 from toolkit.reports.progress import Progress, StageProgress
 from toolkit.terminal_text import Harmless, harmless_console
-from toolkit.tracking import watched_by
+from toolkit.tracking import Stopwatch, watched_by
 
 SOON = 1.0
 """Seconds of a stage before anything is shown: what is done by then needs no word."""

@@ -9,8 +9,7 @@ import torch
 
 from toolkit.command_line.interrupts import Interrupted, InterruptGuard
 from toolkit.harvest.activations import AHEAD
-from toolkit.harvest.cache import CachedActivations
-from toolkit.harvest.cache_folder import CacheFolder
+from toolkit.harvest.cache import CachedActivations, CacheFolder
 from toolkit.outputs import OutputFolder
 from toolkit.reports.formatting import compact
 from toolkit.settings.crosscoder_run import RunConfig
@@ -65,7 +64,7 @@ def mend(activations: CachedActivations) -> Iterator[str]:
     Raises ValueError where that gives other bits than before.
     """
     for number, shard in enumerate(track(activations.folder.shards, "checking", "shards")):
-        if activations.folder.broken(number):
+        if not shard.is_whole(activations.folder.path):
             with torch.no_grad():
                 activations.repair(number)
             yield shard.file

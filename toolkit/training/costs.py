@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 
 from toolkit.dictionaries.configs import TrainingConfig
-from toolkit.harvest.cache_types import bytes_a_token
+from toolkit.harvest.cache_shards import bytes_a_token
 from toolkit.harvest.choices import CacheType
 from toolkit.models.model.shapes import ModelShape
 

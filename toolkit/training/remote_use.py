@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from toolkit.harvest.cache_types import bytes_a_token
+from toolkit.harvest.cache_shards import bytes_a_token
 from toolkit.models.pair import ModelPair
 from toolkit.models.places.ndif.connection import Connection, Traffic
 from toolkit.reports.formatting import compact, duration, size

@@ -10,12 +10,10 @@ from transformers import PreTrainedTokenizerBase
 
 from toolkit.dictionaries.collectives import ALONE, Ranks
 from toolkit.harvest.activations import ActivationSource, ActivationStream
-from toolkit.harvest.cache import CachedActivations
-from toolkit.harvest.cache_folder import INDEX, CacheFolder
-from toolkit.harvest.cache_types import bytes_a_token
+from toolkit.harvest.cache import INDEX, CachedActivations, CacheFolder
+from toolkit.harvest.cache_shards import bytes_a_token
 from toolkit.harvest.documents import Corpus
-from toolkit.harvest.masks import TokenMask
-from toolkit.harvest.tokens import TokenStream
+from toolkit.harvest.tokens import TokenMask, TokenStream
 from toolkit.models.pair import ModelPair
 from toolkit.models.places.here import weights_dtype
 from toolkit.models.text.inputs import check_context

@@ -16,12 +16,12 @@ from toolkit.dictionaries.initialisation import initialise
 from toolkit.dictionaries.non_finite import NonFiniteError, describe
 from toolkit.dictionaries.training import CrosscoderTrainer, StepMetrics, has_latent_rows
 from toolkit.harvest.activations import ActivationSource
-from toolkit.harvest.cache_types import DTYPES
+from toolkit.harvest.cache_shards import DTYPES
 from toolkit.harvest.feed import Feed
-from toolkit.harvest.stopwatch import Stopwatch
 from toolkit.harvest.tokens import DOCUMENTS
 from toolkit.models.pair import ModelPair
 from toolkit.settings.crosscoder_run import RunConfig
+from toolkit.tracking import Stopwatch
 from toolkit.training.checkpoints import Checkpoint
 from toolkit.training.folder import RunFolder
 

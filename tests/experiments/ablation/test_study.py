@@ -13,8 +13,7 @@ from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.experiments.ablation import AblationSettings
 from toolkit.experiments.ablation.study import ARMS, AblationStudy, ablate, ablation_study
 from toolkit.geometry.decoder_norms import nrn
-from toolkit.harvest.masks import TokenMask
-from toolkit.harvest.tokens import TokenBatch
+from toolkit.harvest.tokens import TokenBatch, TokenMask
 from toolkit.interventions.ablation import Effects, Method, ablation_effects, predicting_codes
 from toolkit.interventions.targets import OTHER
 from toolkit.latents.categories import Category

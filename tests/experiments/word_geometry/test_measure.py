@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from toolkit.experiments.word_geometry.measure import DIMS, WordGeometryConfig, measure
-from toolkit.harvest.word_states import prefix_token
+from toolkit.harvest.word_pairs import prefix_token
 from toolkit.models.pair import ModelPair
 
 pytestmark = pytest.mark.filterwarnings("ignore:base and distilled are the same weights")  # one model will do here

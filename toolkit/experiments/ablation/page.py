@@ -10,7 +10,7 @@ from toolkit.experiments.ablation.study import ARMS, AblationStudy, CategoryAbla
 from toolkit.experiments.run import Subject
 from toolkit.interventions.targets import OTHER, Targets
 from toolkit.latents.categories import Category
-from toolkit.latents.specificity import specific_latents
+from toolkit.latents.selection import specific_latents
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table, left_out_tables
 from toolkit.reports.findings_figures import effect_by_fraction, effect_matrix, logit_change_histogram
 from toolkit.reports.formatting import percent

@@ -10,8 +10,7 @@ from torch import Tensor
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.experiments.ablation import AblationSettings
 from toolkit.geometry.decoder_norms import nrn, rows_by_model
-from toolkit.harvest.masks import TokenMask
-from toolkit.harvest.tokens import TokenBatch, text_batches
+from toolkit.harvest.tokens import TokenBatch, TokenMask, text_batches
 from toolkit.interventions.ablation import Effects, Method, ablation_effects, predicting_codes
 from toolkit.interventions.matching import check_match
 from toolkit.interventions.targets import OTHER, Targets, TargetSearch

@@ -13,8 +13,7 @@ from toolkit.experiments.control import ControlConfig, is_embedded, open_control
 from toolkit.experiments.layer_divergence.study import Curves, divergence
 from toolkit.experiments.run import TextConfig
 from toolkit.harvest.documents import Corpus, open_corpus
-from toolkit.harvest.masks import TokenMask
-from toolkit.harvest.tokens import TokenBatch, describe_documents
+from toolkit.harvest.tokens import TokenBatch, TokenMask, describe_documents
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.pair import ModelPair
 from toolkit.ranges import Count

@@ -13,8 +13,7 @@ from toolkit.artifacts import sha256
 from toolkit.experiments.control import ControlConfig, is_embedded, open_control
 from toolkit.geometry.components import Components
 from toolkit.geometry.parallelogram import PairDraws, ParallelogramLoss, parallelogram_loss, scaled_losses
-from toolkit.harvest.word_pairs import TokenPairs, load_word_pairs, single_tokens
-from toolkit.harvest.word_states import prefix_token, word_rows, word_states
+from toolkit.harvest.word_pairs import TokenPairs, load_word_pairs, prefix_token, single_tokens, word_rows, word_states
 from toolkit.leaving_out import TooFewError, check_any, measurable
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.pair import ModelPair

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from watching import Diary
 
-from toolkit.harvest.buffer import ShuffleBuffer
+from toolkit.harvest.feed import ShuffleBuffer
 from toolkit.tracking import watched_by
 
 
@@ -103,7 +103,7 @@ def test_bfloat16_halves_the_memory():
 # In a process of its own: one that has freed memory before may serve the buffer from it, and grow by nothing.
 MEASURED = """
 import itertools, psutil, torch
-from toolkit.harvest.buffer import ShuffleBuffer
+from toolkit.harvest.feed import ShuffleBuffer
 process, chunk, chance = psutil.Process(), torch.ones(256, 2, 128), torch.Generator().manual_seed(0)
 for capacity in (512, 32 * 1024):  # the small one lets torch load what it needs
     before = process.memory_info().rss
