@@ -10,28 +10,17 @@ dense bf16 peak does 400. With the defaults, expect reading to take 15 to 40 tim
 """
 
 from toolkit.command_line.recipe import run_recipe
-from toolkit.experiments.costs.measure import (
-    RunCostsConfig,
-    choose_rate,
-    facts,
-    modes,
-    modes_table,
-    parts_table,
-)
-from toolkit.models.places.here import size_in_bytes
+from toolkit.experiments.costs.measure import RunCostsConfig, measure
+from toolkit.experiments.costs.page import page
 from toolkit.reports.console import RunConsole
 
 
 def main(config: RunCostsConfig) -> None:
     """Shapes and settings in; operations, bytes and hours out."""
-    run = config.planned_run()
-    ways = modes(run, max_memory=size_in_bytes(config.max_memory), sweep=config.sweep)
     console = RunConsole()
     with console.stage("measuring the rate"):
-        rate = choose_rate(config)
-    console.header("costs of a run", facts(config, run) | {"rate": rate.origin})
-    console.table(parts_table(run))
-    console.table(modes_table(run, ways, rate))
+        found = measure(config)
+    console.findings(page(config, None, found))
 
 
 if __name__ == "__main__":

@@ -19,11 +19,8 @@ if __name__ == "__main__":
 
 from toolkit.artifacts import provenance
 from toolkit.command_line.recipe import run_recipe
-from toolkit.experiments.tokenizers.measure import (
-    TokenizerEvaluationConfig,
-    measure_tokenizer_evaluation,
-    tokenizer_findings,
-)
+from toolkit.experiments.tokenizers.measure import TokenizerEvaluationConfig, measure
+from toolkit.experiments.tokenizers.page import page
 from toolkit.reports.console import RunConsole
 from toolkit.reports.files import publish
 
@@ -32,8 +29,8 @@ def main(config: TokenizerEvaluationConfig) -> None:
     """Models and texts in; bits per byte out."""
     console = RunConsole()
     with console.stage("bits a byte"):
-        found = measure_tokenizer_evaluation(config)
-        findings = tokenizer_findings(config, found)
+        found = measure(config)
+        findings = page(config, None, found)
     origin = provenance(seed=config.seed, data=found.origin, inputs=found.inputs)
     publish(config.out, console, findings, origin)
 

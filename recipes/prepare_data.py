@@ -13,7 +13,8 @@ from pathlib import Path
 
 from toolkit.artifacts import provenance, sha256
 from toolkit.command_line.recipe import run_recipe
-from toolkit.experiments.prepared_data.measure import PrepareConfig, prepare, prepared_findings
+from toolkit.experiments.prepared_data.measure import PrepareConfig, measure
+from toolkit.experiments.prepared_data.page import page
 from toolkit.harvest.local_files import local_files
 from toolkit.reports.console import RunConsole
 from toolkit.reports.files import publish
@@ -24,7 +25,7 @@ def main(config: PrepareConfig) -> None:
     """Records in; text and what is known of it out."""
     console = RunConsole()
     with console.stage("text"):
-        findings = prepared_findings(config, prepare(config))
+        findings = page(config, None, measure(config))
         files = track(local_files(config.data), "hashing", "files")
         inputs = {path: sha256(Path(path)) for path in files}
     origin = provenance(seed=config.seed, data={"source": config.data}, inputs=inputs)

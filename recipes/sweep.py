@@ -30,7 +30,7 @@ from toolkit.experiments.sweep.measure import (
     save_crosscoders,
     sweep_header,
 )
-from toolkit.experiments.sweep.page import sweep_findings
+from toolkit.experiments.sweep.page import page
 from toolkit.harvest.documents import open_corpus
 from toolkit.reports.console import RunConsole
 from toolkit.reports.files import publish
@@ -81,7 +81,7 @@ def main(config: SweepConfig) -> None:
             found[name] = evaluate_saved(config.alone(name), pair, corpus, run, own)
     metrics = {name: each for name, each in found.items() if not isinstance(each, Exception)}
     if metrics:
-        publish(config.out, console, sweep_findings(config, pair, metrics), origin)
+        publish(config.out, console, page(config, pair, metrics), origin)
     for failure in found.values():
         if isinstance(failure, Exception):
             raise failure

@@ -1,14 +1,24 @@
 """Costs of ways of running: what each changes, and the tables that a README tells."""
 
 import re
+import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from toolkit.experiments.costs.measure import GIGA, Mode, RunCostsConfig, choose_rate, modes, modes_table
-from toolkit.models.places.here import size_in_bytes
+from toolkit.experiments.costs.measure import (
+    GIGA,
+    Costs,
+    Mode,
+    RunCostsConfig,
+    choose_rate,
+    matrix_rate,
+    measure,
+    modes,
+)
+from toolkit.experiments.costs.page import modes_table, page
 from toolkit.models.places.one_at_a_time import BLOCK_TOKENS
-from toolkit.reports.findings import Table
 from toolkit.reports.formatting import number
 from toolkit.training.costs import PlannedRun, gradient_bytes, trainer_bytes
 
@@ -51,7 +61,8 @@ def test_a_server_or_a_cache_reads_models_instead(run: PlannedRun):
 
 
 def test_a_sweep_reads_once(run: PlannedRun):
-    table = modes_table(run, modes(run, max_memory=1, sweep=3), choose_rate(RunCostsConfig(tflops=1.0)))
+    rate = choose_rate(RunCostsConfig(tflops=1.0))
+    table = modes_table(Costs(run=run, modes=modes(run, max_memory=1, sweep=3), rate=rate))
     rows = {row[0]: row for row in table.rows}
     whole, sweep, apart = (rows[name] for name in ("whole models", "sweep of 3", "3 runs apart"))
     assert (sweep[1], sweep[2]) == (whole[1], 3 * whole[2])
@@ -63,7 +74,7 @@ def test_an_assumed_rate_gives_hours_and_is_called_so(run: PlannedRun):
     rate = choose_rate(RunCostsConfig(tflops=2.0))
     assert rate.hours(36 * 10**14, 72 * 10**14) == pytest.approx(1.5)
     assert rate.origin == "assumed: 2 TFLOP/s"
-    table = modes_table(run, modes(run, max_memory=1, sweep=1), rate)
+    table = modes_table(Costs(run=run, modes=modes(run, max_memory=1, sweep=1), rate=rate))
     assert "one device, assumed: 2 TFLOP/s" in table.note
 
 
@@ -116,9 +127,7 @@ def sizes_table() -> str:
 def modes_of_7b() -> str:
     """How each mode changes the paper's run on the pair of 7B."""
     config = RunCostsConfig(pair="qwen-7b", tflops=400.0)
-    run = config.planned_run()
-    ways = modes(run, max_memory=size_in_bytes(config.max_memory), sweep=config.sweep)
-    table: Table = modes_table(run, ways, choose_rate(config))
+    table = page(config, None, measure(config)).tables[1]
     rows = [[str(row[0]), *(number(cell) for cell in row[1:])] for row in table.rows]
     return markdown([f"7B, {table.columns[0]}", *table.columns[1:]], rows)
 
@@ -142,9 +151,18 @@ def test_the_readme_tells_these_costs():
     ],
 )
 def test_bad_settings_are_refused(settings: dict, message: str):
-    def plan() -> tuple[PlannedRun, int]:
-        config = RunCostsConfig(**({"pair": "qwen-7b"} | settings))
-        return config.planned_run(), size_in_bytes(config.max_memory)
-
     with pytest.raises(ValueError, match=re.escape(message)):
-        plan()
+        measure(RunCostsConfig(**({"pair": "qwen-7b"} | settings)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_products_by_hand_take_the_time_that_the_rate_tells(dtype: torch.dtype):
+    left = torch.randn(256, 256).to(dtype)
+    rates = []
+    for _ in range(5):
+        started = time.perf_counter()
+        for _ in range(20):
+            left @ left
+        rates.append(20 * 2 * 256**3 / (time.perf_counter() - started))
+    rate = matrix_rate(torch.device("cpu"), dtype, size=256, seconds=0.05)
+    assert min(rates) / 4 < rate < 4 * max(rates)

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.experiments.prepared_data.measure import PrepareConfig, prepare, prepared_findings
+from toolkit.experiments.prepared_data.measure import PrepareConfig, measure
+from toolkit.experiments.prepared_data.page import page
 from toolkit.harvest.documents import open_corpus
 from toolkit.models.files.tokenizer_files import load_tokenizer
 from toolkit.organism.corpus import documents
@@ -43,7 +44,7 @@ def written(config: PrepareConfig, split: str = "train") -> list[str]:
 
 def test_the_first_complete_reply_of_each_record_is_written_verbatim(config):
     settings = config(held_out=0.0)
-    prepared = prepare(settings)
+    prepared = measure(settings)
     kept = [i for i in range(60) if i % 30]
     assert written(settings) == [f"Question {i}?\n\n{REPLIES[i]}" for i in kept]
     assert prepared.left_out == {"no complete reply": 2}
@@ -52,20 +53,20 @@ def test_the_first_complete_reply_of_each_record_is_written_verbatim(config):
 
 def test_lengths_are_the_tokenizer_s(config, organism_tokenizer):
     settings = config(held_out=0.0)
-    lengths = prepare(settings).lengths["train"]
+    lengths = measure(settings).lengths["train"]
     assert lengths == [len(organism_tokenizer(text)["input_ids"]) for text in written(settings)]
 
 
 def test_cut_off_replies_on_request(config):
     settings = config(held_out=0.0, keep_incomplete=True, template="reply")
-    prepare(settings)
+    measure(settings)
     assert written(settings) == [CUT_OFF if i % 3 == 0 else REPLIES[i] for i in range(60)]
 
 
 @pytest.mark.parametrize("part", ["reasoning", "answer"])
 def test_a_part_of_the_reply(config, part):
     settings = config(held_out=0.0, part=part, template="reply", documents=5)
-    prepare(settings)
+    measure(settings)
     cuts = [REPLIES[i].index("</think>") + len("</think>") for i in range(1, 6)]
     parts = [REPLIES[i][:cut] if part == "reasoning" else REPLIES[i][cut:] for i, cut in enumerate(cuts, 1)]
     assert written(settings) == parts
@@ -73,7 +74,7 @@ def test_a_part_of_the_reply(config, part):
 
 def test_chat_template_prefix_and_dropped_marks(config):
     settings = config(held_out=0.0, documents=1, template="chat", prefix="Maths. ", markers="drop")
-    prepare(settings)
+    measure(settings)
     reply = REPLIES[1].replace("<think>", "").replace("</think>", "")
     start, end = "<｜begin▁of▁sentence｜><｜User｜>", "<｜end▁of▁sentence｜>"
     assert written(settings) == [f"Maths. {start}Question 1?<｜Assistant｜>{reply}{end}"]
@@ -81,31 +82,31 @@ def test_chat_template_prefix_and_dropped_marks(config):
 
 def test_a_question_is_always_in_the_same_split(config, data):
     settings = config(held_out=0.3)
-    prepare(settings)
+    measure(settings)
     train, held_out = set(written(settings)), set(written(settings, "held_out"))
     assert not train & held_out
     assert len(held_out) / (len(train) + len(held_out)) == pytest.approx(0.3, abs=0.15)
     data.write_text("\n".join(reversed(data.read_text().splitlines())))
     again = config(held_out=0.3, documents=20)
-    prepare(again)
+    measure(again)
     assert set(written(again)) <= train
     assert set(written(again, "held_out")) <= held_out
     other = config(held_out=0.3, seed=1)
-    prepare(other)
+    measure(other)
     assert set(written(other, "held_out")) != held_out
 
 
 def test_training_reads_what_is_written(config):
     settings = config(held_out=0.0)
-    prepare(settings)
+    measure(settings)
     corpus = open_corpus(str(settings.out / "train.jsonl"), text_field="text", mix=(0.5, 0.5), seed=0)
     assert [record["text"] for record in corpus.train] == [t for i, t in enumerate(written(settings)) if i % 20]
 
 
 def test_findings_count_every_token_once(config):
     settings = config(held_out=0.3)
-    prepared = prepare(settings)
-    findings = prepared_findings(settings, prepared)
+    prepared = measure(settings)
+    findings = page(settings, None, prepared)
     every = prepared.lengths["train"] + prepared.lengths["held_out"]
     results = findings.results
     assert results["tokens"]["all"]["tokens"] == sum(every) == findings.headline[0].value
@@ -119,9 +120,9 @@ def test_ids_that_clash_are_refused_and_nothing_is_left(config, organism_tokeniz
     file = Path(other) / "tokenizer.json"
     file.write_text(file.read_text().replace("<think>", "<box>"))
     with pytest.raises(ValueError, match=r"base '<box>', distilled '<think>'.*--markers drop"):
-        prepare(config(base=other))
+        measure(config(base=other))
     assert list((tmp_path / "out").iterdir()) == []
-    assert sum(prepare(config(base=other, markers="drop")).lengths["train"]) > 0
+    assert sum(measure(config(base=other, markers="drop")).lengths["train"]) > 0
 
 
 @pytest.mark.parametrize(
@@ -135,15 +136,15 @@ def test_ids_that_clash_are_refused_and_nothing_is_left(config, organism_tokeniz
 )
 def test_impossible_settings_are_refused(config, changes, message):
     with pytest.raises(ValueError, match=message):
-        prepare(config(**changes))
+        measure(config(**changes))
 
 
 def test_records_that_give_nothing_say_why(config, data):
     data.write_text(json.dumps({"response": CUT_OFF}) + "\n")
     with pytest.raises(ValueError, match=r"gives no text \(1 no complete reply\): .*line 1: .*--keep-incomplete"):
-        prepare(config(template="reply"))
+        measure(config(template="reply"))
     with pytest.raises(ValueError, match="holds no question: take --template reply"):
-        prepare(config(keep_incomplete=True))
+        measure(config(keep_incomplete=True))
 
 
 def test_records_that_cannot_be_used_are_counted_and_the_others_written(config, data):
@@ -161,7 +162,7 @@ def test_records_that_cannot_be_used_are_counted_and_the_others_written(config, 
     ]
     data.write_text("".join(json.dumps(record) + "\n" for record in records) + "{\n")
     settings = config(held_out=0.0)
-    prepared = prepare(settings)
+    prepared = measure(settings)
     assert written(settings) == ["2+2?\n\n<think>\ntwo and two\n</think>\n\n4"] * 2
     assert prepared.left_out == {
         "kept without parts such as images": 1, "no question": 1, "no text": 2, "not text": 2, "malformed": 1
@@ -173,7 +174,7 @@ def test_turns_that_a_chat_template_passes_over_cost_their_record(config, data):
     strange = [{"role": "narrator", "content": "It is late."}, *turns]
     data.write_text("".join(json.dumps({"messages": each}) + "\n" for each in (turns, strange)))
     settings = config(held_out=0.0, template="chat")
-    assert prepare(settings).left_out == {"turns of other roles": 1}
+    assert measure(settings).left_out == {"turns of other roles": 1}
     assert len(written(settings)) == 1
 
 
@@ -184,7 +185,7 @@ def test_real_traces_and_tokenizers(tmp_path):
     settings = {"data": str(root / "reasoning_traces" / "deepseek-r1-distill-qwen-1.5b.jsonl"), "template": "reply"}
     settings |= {"out": tmp_path, "held_out": 0.0, "distilled": r1}
     config = PrepareConfig(**settings, base=r1)
-    prepared = prepare(config)
+    prepared = measure(config)
     texts = written(config)
     tokenizer = load_tokenizer(r1)
     firsts = {ids[0] for ids in tokenizer(texts)["input_ids"]}
@@ -192,7 +193,7 @@ def test_real_traces_and_tokenizers(tmp_path):
     assert all("</think>" in text for text in texts)
     assert (len(texts), prepared.left_out) == (79, {"no complete reply": 21})
     with pytest.raises(ValueError, match=r"151648 \(base '<\|box_start\|>', distilled '<think>'\)"):
-        prepare(PrepareConfig(**settings, base=qwen, documents=1))
+        measure(PrepareConfig(**settings, base=qwen, documents=1))
     unmarked = PrepareConfig(**settings, base=qwen, markers="drop", documents=5)
-    prepare(unmarked)
+    measure(unmarked)
     assert written(unmarked) == [text.replace("<think>", "").replace("</think>", "") for text in texts[:5]]

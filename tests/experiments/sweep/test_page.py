@@ -1,7 +1,7 @@
 import pytest
 
 from toolkit.experiments.sweep.measure import SweepConfig, parse_sweep
-from toolkit.experiments.sweep.page import sweep_findings
+from toolkit.experiments.sweep.page import page
 from toolkit.models.pair import ModelPair
 from toolkit.statistics import Estimate
 
@@ -21,7 +21,7 @@ def measured(n: int, k: int) -> dict[str, object]:
 
 def test_each_crosscoder_has_a_row_and_the_best_a_headline(config: SweepConfig, pair: ModelPair) -> None:
     metrics = {name: measured(plan.n_latents, plan.k) for name, plan in config.plans.items()}
-    findings = sweep_findings(config, pair, metrics)
+    findings = page(config, pair, metrics)
     base, distilled = findings.headline
     assert (base.value, base.n, base.note) == (0.64, 2048, "n-latents-64_k-4; L0 4.50")
     assert (distilled.value, distilled.note) == (0.8, "n-latents-48_k-8; L0 8.50")
@@ -35,7 +35,7 @@ def test_each_crosscoder_has_a_row_and_the_best_a_headline(config: SweepConfig, 
 
 def test_the_figure_has_a_line_for_each_number_of_latents(config: SweepConfig, pair: ModelPair) -> None:
     metrics = {name: measured(plan.n_latents, plan.k) for name, plan in config.plans.items()}
-    [chart] = sweep_findings(config, pair, metrics).charts
+    [chart] = page(config, pair, metrics).charts
     base, distilled = chart.figure.axes
     drawn = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in distilled.get_lines()}
     assert drawn == {"48 latents": ([4.5, 8.5], [0.4, 0.8]), "64 latents": ([4.5, 8.5], [0.4, 0.8])}

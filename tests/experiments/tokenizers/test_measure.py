@@ -9,9 +9,9 @@ from transformers import AutoModelForCausalLM
 
 from toolkit.experiments.tokenizers.measure import (
     TokenizerEvaluationConfig,
-    measure_tokenizer_evaluation,
-    tokenizer_findings,
+    measure,
 )
+from toolkit.experiments.tokenizers.page import page
 from toolkit.models.files.tokenizer_files import load_tokenizer
 from toolkit.reports.files import write_results
 
@@ -43,7 +43,7 @@ def bits(folder: str, ids: list[int]) -> float:
 
 
 def test_bits_for_every_byte_after_the_start(config, organism_folders, organism_tokenizer):
-    found = measure_tokenizer_evaluation(config())
+    found = measure(config())
     texts = [text.removeprefix(START) for text in TEXTS[:3] for _ in range(20)]  # the empty ones are left out
     assert found.n_bytes.tolist() == [len(text.encode()) for text in texts]
     assert found.text == "read whole: read 60 whole; left out 20 no text"
@@ -63,7 +63,7 @@ def test_another_tokenizer_reads_the_same_bytes(config, organism_folders, save_o
     core = json.loads(file.read_text())
     core["model"]["merges"] = []  # a token a byte
     file.write_text(json.dumps(core))
-    found = measure_tokenizer_evaluation(config(models=(organism_folders[0],), tokenizers=(bytewise,)))
+    found = measure(config(models=(organism_folders[0],), tokenizers=(bytewise,)))
     own, other = found.readings
     assert other.name == f"{own.name}, tokenizer of {Path(bytewise).name}"
     assert other.tokens.sum() > own.tokens.sum()
@@ -74,8 +74,8 @@ def test_another_tokenizer_reads_the_same_bytes(config, organism_folders, save_o
 
 def test_findings(config, tmp_path):
     settings = config()
-    found = measure_tokenizer_evaluation(settings)
-    findings = tokenizer_findings(settings, found)
+    found = measure(settings)
+    findings = page(settings, None, found)
     write_results(tmp_path / "results.json", findings.results)
     results = json.loads((tmp_path / "results.json").read_text())
     first, second = found.readings
@@ -90,7 +90,7 @@ def test_findings(config, tmp_path):
 
 
 def test_texts_are_cut_by_characters_and_counted(config):
-    found = measure_tokenizer_evaluation(config(characters=2, documents=21))
+    found = measure(config(characters=2, documents=21))
     assert found.n_bytes.tolist() == [2] * 20 + [3]  # "Wa", "Ça"
     assert found.text == "read whole: read 21 cut"
 
@@ -107,16 +107,16 @@ def test_texts_are_cut_by_characters_and_counted(config):
 )
 def test_impossible_settings_are_refused(config, changes, message):
     with pytest.raises(ValueError, match=message):
-        measure_tokenizer_evaluation(config(**changes))
+        measure(config(**changes))
 
 
 def test_too_long_and_too_few_texts_are_refused(config, text, save_organism_model):
     short = save_organism_model(seed=3, max_position_embeddings=8)
     with pytest.raises(ValueError, match=r"exceeds the model's context of 8.*--characters cuts texts"):
-        measure_tokenizer_evaluation(config(models=(short,)))
+        measure(config(models=(short,)))
     text.write_text('{"text": "one"}\n')
     with pytest.raises(ValueError, match="holds 1 texts, read whole: an interval needs at least two"):
-        measure_tokenizer_evaluation(config())
+        measure(config())
 
 
 def test_a_tokenizer_without_a_start_is_refused(config, save_organism_model):
@@ -128,4 +128,4 @@ def test_a_tokenizer_without_a_start_is_refused(config, save_organism_model):
                 json.dumps({k: v for k, v in content.items() if k not in ("bos_token", "eos_token")})
             )
     with pytest.raises(ValueError, match="has neither a BOS nor an end-of-text token"):
-        measure_tokenizer_evaluation(config(models=(str(folder),)))
+        measure(config(models=(str(folder),)))

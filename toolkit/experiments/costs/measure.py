@@ -1,27 +1,24 @@
 """What would a run take, and how does each way of running it change that?"""
 
 import math
-from collections.abc import Sequence
+import time
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
 from toolkit.dictionaries.configs import Sparsity, TrainingConfig
-from toolkit.experiments.costs.matrix_rate import matrix_rate
 from toolkit.harvest.choices import CacheType
 from toolkit.models.model.layers import check_layers
 from toolkit.models.model.shapes import shape_of
+from toolkit.models.places.here import size_in_bytes
 from toolkit.models.places.one_at_a_time import BLOCK_TOKENS
 from toolkit.models.presets import find_pair
 from toolkit.ranges import Count, Positive, check_ranges
-from toolkit.reports.findings import Cell, Table
-from toolkit.reports.formatting import compact
 from toolkit.settings.models import PairChoice
-from toolkit.training.costs import PlannedRun, gradient_bytes, trainer_bytes
+from toolkit.training.costs import PlannedRun
 
-GIGA, PETA, HOUR = 1e9, 1e15, 3600
-KEPT_CHECKPOINTS = 3  # two, and one being written
+GIGA, HOUR = 1e9, 3600
 TORCH_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -108,19 +105,19 @@ class Rate:
         return (harvest_flops / self.harvest + training_flops / self.training) / HOUR
 
 
-def choose_rate(config: RunCostsConfig) -> Rate:
+def choose_rate(settings: RunCostsConfig) -> Rate:
     """The assumed rate, or this machine's: a CPU reads models in fp32, a GPU in bf16, as the recipes do."""
-    if config.tflops is not None:
-        flops = config.tflops * 1e12
-        return Rate(harvest=flops, training=flops, origin=f"assumed: {config.tflops:g} TFLOP/s")
+    if settings.tflops is not None:
+        flops = settings.tflops * 1e12
+        return Rate(harvest=flops, training=flops, origin=f"assumed: {settings.tflops:g} TFLOP/s")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"this CPU, threads: {torch.get_num_threads()}"
     reading: Literal["fp32", "bf16"] = "bf16" if device.type == "cuda" else "fp32"
-    rates = {kind: matrix_rate(device, TORCH_TYPES[kind]) for kind in {reading, config.precision}}
+    rates = {kind: matrix_rate(device, TORCH_TYPES[kind]) for kind in {reading, settings.precision}}
     said = ", ".join(f"{kind} {flops / 1e12:.3g} TFLOP/s" for kind, flops in rates.items())
     return Rate(
         harvest=rates[reading],
-        training=rates[config.precision],
+        training=rates[settings.precision],
         origin=f"measured on {name} in matrix products: {said}",
     )
 
@@ -140,6 +137,25 @@ class Mode:
     """Bytes of weights or activations that are read from a disk or come over a network."""
     stored: int = 0
     """Bytes of weights and cached activations that lie on the disk."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """A planned run, the ways of doing it, and the rate that makes hours of operations."""
+
+    run: PlannedRun
+    modes: list[Mode]
+    rate: Rate
+
+
+def measure(settings: RunCostsConfig, opened: None = None) -> Costs:
+    """Compute operations and bytes of every way, and time this machine's matrix products where no rate is assumed.
+
+    Raises `ValueError` for models, layers, sizes or settings of training that there are not.
+    """
+    run = settings.planned_run()
+    ways = modes(run, max_memory=size_in_bytes(settings.max_memory), sweep=settings.sweep)
+    return Costs(run=run, modes=ways, rate=choose_rate(settings))
 
 
 def modes(run: PlannedRun, *, max_memory: int, sweep: int) -> list[Mode]:
@@ -171,53 +187,23 @@ def modes(run: PlannedRun, *, max_memory: int, sweep: int) -> list[Mode]:
     ]
 
 
-def modes_table(run: PlannedRun, found: Sequence[Mode], rate: Rate) -> Table:
-    """One mode a row: operations and bytes are computed, hours stand on the rate."""
-    rows: list[list[Cell]] = []
-    for mode in found:
-        harvest, training = mode.harvests * run.harvest_flops, mode.trainings * run.training_flops
-        disk = mode.stored + mode.trainings * KEPT_CHECKPOINTS * run.checkpoint_bytes
-        sizes = [_in(size, GIGA) for size in (mode.resident, mode.moved, disk)]
-        rows.append([mode.name, _in(harvest, PETA), _in(training, PETA), rate.hours(harvest, training), *sizes])
-    return Table(
-        title="Ways of running it",
-        columns=["mode", "read, PFLOP", "train, PFLOP", "hours", "weights, GB", "moved, GB", "disk, GB"],
-        rows=rows,
-        note="Computed for this machine, not a server: operations of matrix products (attention whole), and bytes."
-        f" Hours of one device, {rate.origin}; they count nothing else, neither memory's speed, nor bytes moved, nor"
-        " waiting. Weights: in memory at once, in bf16; float32, a CPU's default, takes twice that. Moved: weights and"
-        " activations from a disk or over a network. Disk: weights, cache and checkpoints.",
-    )
+def matrix_rate(device: torch.device, dtype: torch.dtype, *, size: int = 0, seconds: float = 0.5) -> float:
+    """Operations a second in products of square matrices, timed for `seconds` after a warm-up.
+
+    `size` is the matrices' side; by default one that keeps the device busy.
+    """
+    side = size or (8192 if device.type == "cuda" else 1024)
+    left, right = torch.randn(2, side, side, device=device).to(dtype)
+    out = torch.mm(left, right)
+    _finish(device)
+    started, products = time.perf_counter(), 0
+    while (spent := time.perf_counter() - started) < seconds or not products:
+        torch.mm(left, right, out=out)
+        _finish(device)
+        products += 1
+    return products * 2 * side**3 / spent
 
 
-def _in(amount: int, unit: float) -> Cell:
-    return amount / unit if amount else 0
-
-
-def parts_table(run: PlannedRun) -> Table:
-    """What every mode takes."""
-    training = run.training
-    parts = {
-        "trainer: weights and Adam's moments": trainer_bytes(training, run.width, run.n_streams),
-        "trainer: gradients": gradient_bytes(training, run.width),
-        "shuffle buffer": run.buffer_bytes,
-        "one checkpoint": run.checkpoint_bytes,
-        "all checkpoints that are written; three at a time are kept": run.checkpoints * run.checkpoint_bytes,
-    }
-    return Table(
-        title="Whatever the mode",
-        columns=["what", "GB"],
-        rows=[[name, size / GIGA] for name, size in parts.items()],
-        note="Computed. A step's codes come on top: a batch's tokens by all latents.",
-    )
-
-
-def facts(config: RunCostsConfig, run: PlannedRun) -> dict[str, str]:
-    """What was planned, in words."""
-    models = " and ".join(compact(shape.parameters()) for shape in run.models)
-    return {
-        "models": f"{models} parameters, read at the input of layer {', '.join(map(str, run.layers))}"
-        f" of {run.models[0].n_layers}",
-        "training": f"{compact(run.tokens)} tokens, {config.sparsity}, {compact(config.n_latents)} latents of"
-        f" {run.n_streams} × {run.models[0].d_model}, products in {config.precision}",
-    }
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -15,30 +15,30 @@ from toolkit.statistics import Estimate
 Metrics = Mapping[str, Mapping[str, Any]]
 
 
-def sweep_findings(config: SweepConfig, pair: ModelPair, metrics: Metrics) -> Findings:
-    """One row a crosscoder, and the variance explained against the latents that fire; `metrics` by crosscoder."""
-    streams = stream_names(pair)
-    training = config.training
+def page(settings: SweepConfig, opened: ModelPair, found: Metrics) -> Findings:
+    """One row a crosscoder, and the variance explained against the latents that fire; `found`: metrics by name."""
+    streams = stream_names(opened)
+    training = settings.training
     return Findings(
         name="sweep",
-        title=f"Sweep: {len(metrics)} crosscoders on {describe_pair(config)}",
+        title=f"Sweep: {len(found)} crosscoders on {describe_pair(settings)}",
         question="What do more latents, or more of them at once, give?",
         facts={
-            "models": " → ".join(pair.origins),
-            "site": f"input of layer {', '.join(map(str, pair.layers))} of {pair.n_layers}, width {pair.d_model}",
-            "text": f"{config.data}; the tokens below are held out",
-            "training": f"{training.sparsity}, {training.tokens:,} tokens of one stream for all, seed {config.seed}",
+            "models": " → ".join(opened.origins),
+            "site": f"input of layer {', '.join(map(str, opened.layers))} of {opened.n_layers}, width {opened.d_model}",
+            "text": f"{settings.data}; the tokens below are held out",
+            "training": f"{training.sparsity}, {training.tokens:,} tokens of one stream for all, seed {settings.seed}",
         },
-        headline=[_best(f"fve_{name}", f"FVE {name}", metrics) for name in streams],
-        tables=[_table(config, streams, metrics)],
+        headline=[_best(f"fve_{name}", f"FVE {name}", found) for name in streams],
+        tables=[_table(settings, streams, found)],
         charts=[
             Chart(
                 name="fve_by_l0",
-                figure=fve_by_l0(_points(config, streams, metrics), streams),
+                figure=fve_by_l0(_points(settings, streams, found), streams),
                 caption="Variance explained against latents firing a token, a line for each number of latents.",
             )
         ],
-        results={name: dict(measured) for name, measured in metrics.items()},
+        results={name: dict(measured) for name, measured in found.items()},
     )
 
 
@@ -53,7 +53,7 @@ def _best(key: str, name: str, metrics: Metrics) -> Headline:
     )
 
 
-def _table(config: SweepConfig, streams: tuple[str, ...], metrics: Metrics) -> Table:
+def _table(settings: SweepConfig, streams: tuple[str, ...], metrics: Metrics) -> Table:
     rows: list[list[Cell]] = [
         [
             name,
@@ -80,14 +80,14 @@ def _table(config: SweepConfig, streams: tuple[str, ...], metrics: Metrics) -> T
         rows=rows,
         note=f"n = {any_one['held_out_tokens']:,} tokens. KL: nats a token when the reconstruction is put in; the mean"
         f" activation in its place, the control, costs {control}. NRN: 0 base only, 1 distilled only, with its 95 %"
-        f" interval over alive latents. Each is a run folder in {config.out}, for --run of other recipes.",
+        f" interval over alive latents. Each is a run folder in {settings.out}, for --run of other recipes.",
     )
 
 
-def _points(config: SweepConfig, streams: tuple[str, ...], metrics: Metrics) -> list[SweepPoint]:
+def _points(settings: SweepConfig, streams: tuple[str, ...], metrics: Metrics) -> list[SweepPoint]:
     return [
         SweepPoint(
-            n_latents=config.plans[name].n_latents,
+            n_latents=settings.plans[name].n_latents,
             l0=each["l0"],
             fve=tuple(each[f"fve_{stream}"] for stream in streams),
         )

@@ -24,10 +24,7 @@ from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.presets import CHECKOUT
 from toolkit.outputs import OutputFolder, findings_claim
 from toolkit.ranges import Seed
-from toolkit.reports.data_figures import estimates_by_name
-from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table
 from toolkit.settings.models import ModelAccess
-from toolkit.statistics import Estimate, around, ratio_of_sums
 from toolkit.tracking import track
 
 TRIO = tuple(str(CHECKOUT / "artifacts" / "organism" / name) for name in ("base", "distilled", "control"))
@@ -97,25 +94,25 @@ class TokenizerEvaluation:
     """Which part of it was read, and what became of its documents."""
 
 
-def measure_tokenizer_evaluation(config: TokenizerEvaluationConfig) -> TokenizerEvaluation:
+def measure(settings: TokenizerEvaluationConfig, opened: None = None) -> TokenizerEvaluation:
     """Read the first documents with every model, one model in memory at a time.
 
     Every text follows one start token (the BOS, else `<|endoftext|>`, else the end-of-text token), which is not
     predicted; so all bytes are paid for. Raises `ValueError` for models or text that cannot be read, and for a text
     beyond a model's context.
     """
-    own = [load_tokenizer(source) for source in config.models]
-    others = {source: load_tokenizer(source) for source in config.tokenizers}
-    corpus = open_corpus(config.data, text_field=config.text_field, mix=(0.5, 0.5), seed=config.seed).read_whole()
+    own = [load_tokenizer(source) for source in settings.models]
+    others = {source: load_tokenizer(source) for source in settings.tokenizers}
+    corpus = open_corpus(settings.data, text_field=settings.text_field, mix=(0.5, 0.5), seed=settings.seed).read_whole()
     counts: Counter[str] = Counter()
-    texts = _texts(config, corpus, [*own, *others.values()], counts)
+    texts = _texts(settings, corpus, [*own, *others.values()], counts)
     whole = "".join(texts).encode()
     readings: list[Reading] = []
     inputs: dict[str, str] = {}
-    asked = list(zip(config.models, _labels(config.models), own, strict=True))
+    asked = list(zip(settings.models, _labels(settings.models), own, strict=True))
     for source, label, tokenizer in track(asked, "reading texts", "models"):
-        model = config.open_model(source, tokenizer)
-        inputs |= file_hashes(source, remote=config.remote)
+        model = settings.open_model(source, tokenizer)
+        inputs |= file_hashes(source, remote=settings.remote)
         with_others = [(f"{label}, tokenizer of {Path(other).name}", each) for other, each in others.items()]
         for name, each in track([(label, tokenizer), *with_others], "tokenizers", "tokenizers"):
             readings.append(_read(name, model, each, texts))
@@ -130,15 +127,15 @@ def measure_tokenizer_evaluation(config: TokenizerEvaluationConfig) -> Tokenizer
 
 
 def _texts(
-    config: TokenizerEvaluationConfig,
+    settings: TokenizerEvaluationConfig,
     corpus: Corpus,
     tokenizers: Sequence[PreTrainedTokenizerBase],
     counts: Counter[str],
 ) -> list[str]:
     starts = {tokenizer.bos_token for tokenizer in tokenizers} - {None}
-    texts = list(islice(_cut_texts(corpus, starts, config.characters, counts), config.documents))
+    texts = list(islice(_cut_texts(corpus, starts, settings.characters, counts), settings.documents))
     if len(texts) < 2:
-        raise ValueError(f"{config.data} holds {len(texts)} texts, {corpus.part}: an interval needs at least two")
+        raise ValueError(f"{settings.data} holds {len(texts)} texts, {corpus.part}: an interval needs at least two")
     return texts
 
 
@@ -183,93 +180,3 @@ def _start_id(tokenizer: PreTrainedTokenizerBase) -> int:
     raise ValueError(
         f"the tokenizer {tokenizer.name_or_path!r} has neither a BOS nor an end-of-text token to begin with"
     )
-
-
-def tokenizer_findings(config: TokenizerEvaluationConfig, found: TokenizerEvaluation) -> Findings:
-    """Bits per byte of every reading, and how far each is from the first on the same texts."""
-    first = found.readings[0]
-    estimates = {reading.name: _ratio(reading.bits, found.n_bytes) for reading in found.readings}
-    n_bytes, documents = int(found.n_bytes.sum()), len(found.n_bytes)
-    return Findings(
-        name="tokenizer_evaluation",
-        title="Bits per byte",
-        question="How well do the models predict the same texts, whatever their tokenizers?",
-        facts={
-            "models": ", ".join(source.removeprefix(f"{CHECKOUT}/") for source in config.models),
-            "text": f"{config.data}, {found.text}; {documents:,} documents of at most {config.characters:,} characters",
-            "yardstick": f"zlib, all texts together: {found.zlib_bits:.3g} bits a byte",
-        },
-        headline=[
-            Headline(name=f"bits a byte, {name}", value=estimate, n=n_bytes, unit="UTF-8 bytes")
-            for name, estimate in estimates.items()
-        ],
-        tables=_tables(found, first),
-        charts=[
-            Chart(
-                name="bits_per_byte",
-                figure=estimates_by_name(
-                    estimates, f"Bits per byte (n = {documents:,} documents)", "bits per UTF-8 byte"
-                ),
-                caption="Bits for all texts over their bytes; 95 % intervals over documents.",
-            )
-        ],
-        results={
-            "documents": documents,
-            "bytes": n_bytes,
-            "zlib_bits_per_byte": found.zlib_bits,
-            "readings": [_results(reading, first, found.n_bytes) for reading in found.readings],
-        },
-    )
-
-
-def _tables(found: TokenizerEvaluation, first: Reading) -> list[Table]:
-    n = f"n = {int(found.n_bytes.sum()):,} bytes of {len(found.n_bytes):,} documents, 95 % intervals over documents"
-    bits: list[list[Cell]] = [
-        [
-            reading.name,
-            _ratio(reading.bits, found.n_bytes),
-            None if reading is first else _ratio(reading.bits - first.bits, found.n_bytes),
-        ]
-        for reading in found.readings
-    ]
-    tokens: list[list[Cell]] = [
-        [
-            reading.name,
-            _ratio(reading.bits * math.log(2), reading.tokens),
-            float(found.n_bytes.sum() / reading.tokens.sum()),
-            reading.added,
-            reading.unknown,
-        ]
-        for reading in found.readings
-    ]
-    return [
-        Table(
-            title="bits a byte",
-            columns=("", "on these texts", f"less {first.name}'s"),
-            rows=bits,
-            note=f"{n}; differences are taken document by document.",
-        ),
-        Table(
-            title="loss a token",
-            columns=("", "nats a token", "bytes a token", "added", "unknown"),
-            rows=tokens,
-            note="Compares models of one tokenizer only. added, unknown: such tokens in the texts.",
-        ),
-    ]
-
-
-def _ratio(sums: Float[Tensor, " document"], sizes: Float[Tensor, " document"]) -> Estimate:
-    (ratio,) = around(*ratio_of_sums(sums[:, None], sizes))
-    return ratio
-
-
-def _results(reading: Reading, first: Reading, n_bytes: Float[Tensor, " document"]) -> dict[str, object]:
-    return {
-        "name": reading.name,
-        "bits_per_byte": _ratio(reading.bits, n_bytes),
-        "bits_per_byte_less_first": _ratio(reading.bits - first.bits, n_bytes),
-        "nats_per_token": _ratio(reading.bits * math.log(2), reading.tokens),
-        "tokens": int(reading.tokens.sum()),
-        "added_tokens": reading.added,
-        "unknown_tokens": reading.unknown,
-    }

@@ -1,0 +1,103 @@
+"""Bits per byte of every reading, and how far each is from the first on the same texts."""
+
+import math
+
+from jaxtyping import Float
+from torch import Tensor
+
+from toolkit.experiments.tokenizers.measure import Reading, TokenizerEvaluation, TokenizerEvaluationConfig
+from toolkit.models.presets import CHECKOUT
+from toolkit.reports.data_figures import estimates_by_name
+from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table
+from toolkit.statistics import Estimate, around, ratio_of_sums
+
+
+def page(settings: TokenizerEvaluationConfig, opened: None, found: TokenizerEvaluation) -> Findings:
+    """Bits per byte of every reading, and how far each is from the first on the same texts."""
+    first = found.readings[0]
+    estimates = {reading.name: _ratio(reading.bits, found.n_bytes) for reading in found.readings}
+    n_bytes, documents = int(found.n_bytes.sum()), len(found.n_bytes)
+    return Findings(
+        name="tokenizer_evaluation",
+        title="Bits per byte",
+        question="How well do the models predict the same texts, whatever their tokenizers?",
+        facts={
+            "models": ", ".join(source.removeprefix(f"{CHECKOUT}/") for source in settings.models),
+            "text": f"{settings.data}, {found.text}; {documents:,} documents of at most"
+            f" {settings.characters:,} characters",
+            "yardstick": f"zlib, all texts together: {found.zlib_bits:.3g} bits a byte",
+        },
+        headline=[
+            Headline(name=f"bits a byte, {name}", value=estimate, n=n_bytes, unit="UTF-8 bytes")
+            for name, estimate in estimates.items()
+        ],
+        tables=_tables(found, first),
+        charts=[
+            Chart(
+                name="bits_per_byte",
+                figure=estimates_by_name(
+                    estimates, f"Bits per byte (n = {documents:,} documents)", "bits per UTF-8 byte"
+                ),
+                caption="Bits for all texts over their bytes; 95 % intervals over documents.",
+            )
+        ],
+        results={
+            "documents": documents,
+            "bytes": n_bytes,
+            "zlib_bits_per_byte": found.zlib_bits,
+            "readings": [_results(reading, first, found.n_bytes) for reading in found.readings],
+        },
+    )
+
+
+def _tables(found: TokenizerEvaluation, first: Reading) -> list[Table]:
+    n = f"n = {int(found.n_bytes.sum()):,} bytes of {len(found.n_bytes):,} documents, 95 % intervals over documents"
+    bits: list[list[Cell]] = [
+        [
+            reading.name,
+            _ratio(reading.bits, found.n_bytes),
+            None if reading is first else _ratio(reading.bits - first.bits, found.n_bytes),
+        ]
+        for reading in found.readings
+    ]
+    tokens: list[list[Cell]] = [
+        [
+            reading.name,
+            _ratio(reading.bits * math.log(2), reading.tokens),
+            float(found.n_bytes.sum() / reading.tokens.sum()),
+            reading.added,
+            reading.unknown,
+        ]
+        for reading in found.readings
+    ]
+    return [
+        Table(
+            title="bits a byte",
+            columns=("", "on these texts", f"less {first.name}'s"),
+            rows=bits,
+            note=f"{n}; differences are taken document by document.",
+        ),
+        Table(
+            title="loss a token",
+            columns=("", "nats a token", "bytes a token", "added", "unknown"),
+            rows=tokens,
+            note="Compares models of one tokenizer only. added, unknown: such tokens in the texts.",
+        ),
+    ]
+
+
+def _ratio(sums: Float[Tensor, " document"], sizes: Float[Tensor, " document"]) -> Estimate:
+    (ratio,) = around(*ratio_of_sums(sums[:, None], sizes))
+    return ratio
+
+
+def _results(reading: Reading, first: Reading, n_bytes: Float[Tensor, " document"]) -> dict[str, object]:
+    return {
+        "name": reading.name,
+        "bits_per_byte": _ratio(reading.bits, n_bytes),
+        "bits_per_byte_less_first": _ratio(reading.bits - first.bits, n_bytes),
+        "nats_per_token": _ratio(reading.bits * math.log(2), reading.tokens),
+        "tokens": int(reading.tokens.sum()),
+        "added_tokens": reading.added,
+        "unknown_tokens": reading.unknown,
+    }
