@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 from training_step import BATCH, D_MODEL, N_LATENTS, N_MODELS, K, step
 
-from toolkit.dictionaries.configs import Sparsity
+from toolkit.dictionaries.rules import Sparsity
 from toolkit.harvest.feed import ShuffleBuffer
 
 ROUNDS = 7

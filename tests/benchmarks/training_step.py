@@ -11,8 +11,9 @@ from typing import Literal
 import torch
 from timing import time_in_turn
 
-from toolkit.dictionaries.configs import Sparsity, TrainingConfig
+from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.initialisation import initialise
+from toolkit.dictionaries.rules import Sparsity
 from toolkit.dictionaries.training import CrosscoderTrainer
 
 D_MODEL, N_MODELS, N_LATENTS, BATCH, K = 256, 2, 8192, 2048, 100

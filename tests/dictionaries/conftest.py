@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from toolkit.dictionaries.weights import Weights
+from toolkit.dictionaries.configs import TrainingConfig
+from toolkit.dictionaries.weights import Batch, Weights, Workspace
 
 
 @pytest.fixture
@@ -19,8 +20,35 @@ def make_weights() -> Callable[..., Weights]:
         def draw(*shape: int) -> Tensor:
             return torch.randn(*shape, generator=generator).to(dtype)
 
-        log_threshold = 0.3 * draw(n_latents) if thresholds else None
-        return Weights(draw(n_latents, width), draw(n_latents), draw(n_latents, width), draw(width), log_threshold)
+        extra = {"log_threshold": 0.3 * draw(n_latents)} if thresholds else {}
+        return Weights(draw(n_latents, width), draw(n_latents), draw(n_latents, width), draw(width), extra)
+
+    return make
+
+
+@pytest.fixture
+def make_batch() -> Callable[..., Batch]:
+    """What a pass over three streams is given; by default nothing was remembered, and no other process has a share."""
+
+    def make(
+        x: Tensor,
+        weights: Weights,
+        strength: float = 1.0,
+        dtype: torch.dtype = torch.float32,
+        memory: dict[str, Tensor] | None = None,
+        workspace: Workspace | None = None,
+        **training: float,
+    ) -> Batch:
+        return Batch(
+            x=x,
+            weights=weights,
+            stream_norms=weights.decoder_norms(3),
+            strength=strength,
+            training=TrainingConfig(**training),
+            dtype=dtype,
+            workspace=workspace or Workspace(),
+            memory=memory or {},
+        )
 
     return make
 

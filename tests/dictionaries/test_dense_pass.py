@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from toolkit.dictionaries.dense_pass import jumprelu_pass, l1_pass
-from toolkit.dictionaries.weights import Workspace
+from toolkit.dictionaries.rules.jumprelu import jumprelu_pass
+from toolkit.dictionaries.rules.l1 import l1_pass
 
 COEFFICIENT, BANDWIDTH = 0.7, 1.5
 
@@ -14,14 +14,14 @@ def activations(dtype=torch.float32) -> torch.Tensor:
 
 
 def compare(found, loss, leaves, tolerance):
-    for gradient, truth in zip(found.gradients[: len(leaves)], torch.autograd.grad(loss, leaves), strict=True):
+    for gradient, truth in zip(found.gradients.named().values(), torch.autograd.grad(loss, leaves), strict=True):
         assert (gradient - truth).norm() <= tolerance * truth.norm()
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
-def test_l1_gradients_match_autograd(make_weights, dtype, tolerance):
+def test_l1_gradients_match_autograd(make_weights, make_batch, dtype, tolerance):
     x, weights = activations(dtype), make_weights(dtype=dtype)
-    found = l1_pass(x, weights, weights.decoder_norms(3), COEFFICIENT, dtype, Workspace())
+    found = l1_pass(make_batch(x, weights, COEFFICIENT, dtype))
     leaves = [tensor.double().requires_grad_() for tensor in weights[:4]]
     W_enc, b_enc, W_dec, b_dec = leaves
     codes = torch.relu(x.double() @ W_enc.t() + b_enc)
@@ -33,11 +33,11 @@ def test_l1_gradients_match_autograd(make_weights, dtype, tolerance):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
-def test_jumprelu_gradients_match_straight_through_autograd(make_weights, dtype, tolerance):
+def test_jumprelu_gradients_match_straight_through_autograd(make_weights, make_batch, dtype, tolerance):
     x, weights = activations(dtype), make_weights(dtype=dtype, thresholds=True)
     norms = weights.decoder_norms(3).sum(dim=1)
-    found = jumprelu_pass(x, weights, norms, COEFFICIENT, BANDWIDTH, dtype, Workspace())
-    leaves = [tensor.double().requires_grad_() for tensor in weights]
+    found = jumprelu_pass(make_batch(x, weights, COEFFICIENT, dtype, jumprelu_bandwidth=BANDWIDTH))
+    leaves = [tensor.double().requires_grad_() for tensor in weights.named().values()]
     W_enc, b_enc, W_dec, b_dec, log_threshold = leaves
     threshold, norms = log_threshold.exp(), norms.double()
     activity = x.double() @ W_enc.t() + b_enc
@@ -51,17 +51,17 @@ def test_jumprelu_gradients_match_straight_through_autograd(make_weights, dtype,
     assert found.sparsity_loss.item() == pytest.approx(fires.sum(dim=1).mean().item())
 
 
-def test_an_exclusive_latent_gets_finite_gradients(make_weights):
+def test_an_exclusive_latent_gets_finite_gradients(make_weights, make_batch):
     weights = make_weights()
     weights.W_dec[0, :5] = 0
-    found = l1_pass(activations(), weights, weights.decoder_norms(3), COEFFICIENT, torch.float32, Workspace())
+    found = l1_pass(make_batch(activations(), weights, COEFFICIENT))
     assert found.gradients.W_dec.isfinite().all()
 
 
-def test_bf16_products_stay_near_fp32(make_weights):
+def test_bf16_products_stay_near_fp32(make_weights, make_batch):
     x, weights = activations(), make_weights()
-    exact = l1_pass(x, weights, weights.decoder_norms(3), COEFFICIENT, torch.float32, Workspace())
-    found = l1_pass(x, weights, weights.decoder_norms(3), COEFFICIENT, torch.bfloat16, Workspace())
+    exact = l1_pass(make_batch(x, weights, COEFFICIENT))
+    found = l1_pass(make_batch(x, weights, COEFFICIENT, torch.bfloat16))
     for gradient, truth in zip(found.gradients[:4], exact.gradients[:4], strict=True):
         assert gradient.dtype == torch.float32
         assert (gradient - truth).norm() <= 0.02 * truth.norm()

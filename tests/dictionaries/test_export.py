@@ -52,6 +52,6 @@ def test_jumprelu_comes_back_with_codes_in_units_of_its_thresholds(make, tmp_pat
 
 
 def test_topk_is_refused_before_anything_is_written(make, tmp_path) -> None:
-    with pytest.raises(ValueError, match=r"keeps k latents of each token \(topk\): train with batchtopk"):
+    with pytest.raises(ValueError, match=r"whose latents fire by topk: train with l1, batchtopk, jumprelu"):
         export_dictionary_learning(make("topk"), tmp_path / "out")
     assert not (tmp_path / "out").exists()

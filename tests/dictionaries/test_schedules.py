@@ -4,7 +4,8 @@ import pytest
 
 from toolkit.dictionaries import schedules
 from toolkit.dictionaries.configs import TrainingConfig
-from toolkit.dictionaries.schedules import in_words, kept_latents, learning_rate, sparsity_weight
+from toolkit.dictionaries.rules.batchtopk import steps_before
+from toolkit.dictionaries.schedules import KEPT, PENALTY, in_words, kept_latents, learning_rate, sparsity_weight
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS
 
 CONFIG = TrainingConfig(
@@ -57,7 +58,7 @@ def test_a_long_run_has_the_horizons_that_were_asked_for(name: str):
     assert schedules.warmup_steps(training) == training.lr_warmup_steps
     assert schedules.annealing_steps(training) == training.k_anneal_steps
     assert schedules.dead_after(training) == training.dead_after_tokens
-    assert schedules.averaged_steps(training, training.k_anneal_steps, 0) is None
+    assert steps_before(training, training.k_anneal_steps, 0) is None
 
 
 def test_a_sparsity_weight_that_rises_all_the_time_arrives():
@@ -75,15 +76,15 @@ def test_k_falls_from_the_first_step_on_where_there_are_fewer_latents_than_it_be
 
 
 def test_the_schedules_are_told_in_words():
-    assert in_words(EMBEDDED_DEFAULTS.training) == (
+    assert in_words(EMBEDDED_DEFAULTS.training, KEPT) == (
         "k 60 → 18 after 250 steps; learning rate 0.002 after 50 steps, falling from step 625;"
         " dead after 50,000 silent tokens"
     )
-    assert in_words(of_steps(EMBEDDED_DEFAULTS.training, 50)) == (
+    assert in_words(of_steps(EMBEDDED_DEFAULTS.training, 50), KEPT) == (
         "k 60 → 18 after 20 steps (not 250: the run is too short);"
         " learning rate 0.002 after 10 steps (not 50: the run is too short), falling from step 40;"
         " dead after 10,240 silent tokens (not 50,000: the run is too short)"
     )
-    assert in_words(replace(CONFIG, k=30, aux_coefficient=0.0)).startswith("k 30; learning rate 1 after 4 steps")
-    assert in_words(replace(CONFIG, k_anneal_steps=0)).startswith("k 4; ")
-    assert in_words(replace(CONFIG, sparsity="l1")).startswith("λ 2 after 10 steps; learning rate 1")
+    assert in_words(replace(CONFIG, k=30, aux_coefficient=0.0), KEPT).startswith("k 30; learning rate 1 after 4 steps")
+    assert in_words(replace(CONFIG, k_anneal_steps=0), KEPT).startswith("k 4; ")
+    assert in_words(replace(CONFIG, sparsity="l1"), PENALTY).startswith("λ 2 after 10 steps; learning rate 1")

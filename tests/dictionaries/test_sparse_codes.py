@@ -1,6 +1,7 @@
+import pytest
 import torch
 
-from toolkit.dictionaries.sparse_codes import SparsePattern
+from toolkit.dictionaries.sparse_codes import SparsePattern, positions_above
 
 
 def example() -> tuple[torch.Tensor, SparsePattern, torch.Tensor]:
@@ -33,3 +34,11 @@ def test_restricted_keeps_the_chosen():
     dense, pattern, values = example()
     large = (values > 0.5).nonzero().squeeze(1)
     assert torch.equal(pattern.restricted(large).matrix(values[large]).to_dense(), dense * (dense > 0.5))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("floor", [0.0, 0.7])
+def test_positions_above_are_those_of_a_loop(dtype, floor):
+    values = torch.randn(30, 40, generator=torch.Generator().manual_seed(0)).to(dtype)
+    expected = [i for i, value in enumerate(values.flatten().tolist()) if value > torch.tensor(floor).to(dtype)]
+    assert positions_above(values, floor).tolist() == expected

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from toolkit.dictionaries.sparse_pass import sparse_pass
+from toolkit.dictionaries.rules.batchtopk import batchtopk_pass, memory
+from toolkit.dictionaries.rules.topk import topk_pass
 from toolkit.dictionaries.weights import Weights, Workspace
 
 K = 4
@@ -29,11 +30,12 @@ def autograd(x: torch.Tensor, weights: Weights, mask: torch.Tensor) -> tuple[tor
 
 
 @pytest.mark.parametrize("last_cut", [None, 0.0, 8.0], ids=["topk", "batchtopk, first", "batchtopk"])
-def test_gradients_match_autograd(make_weights, last_cut):
+def test_gradients_match_autograd(make_weights, make_batch, last_cut):
     x, weights = activations(), make_weights()
-    norms = weights.decoder_norms(3).sum(dim=1)
-    found = sparse_pass(x, weights, norms, K, last_cut, torch.float32, Workspace())
-    mask = selected(x, weights, per_token=last_cut is None)
+    per_token = last_cut is None
+    batch = make_batch(x, weights, K, memory=memory(last_cut=last_cut or 0.0))
+    found = topk_pass(batch) if per_token else batchtopk_pass(batch)
+    mask = selected(x, weights, per_token)
     for gradient, truth in zip(found.gradients[:4], autograd(x, weights, mask), strict=True):
         assert (gradient - truth).norm() <= 1e-5 * truth.norm()
     assert torch.equal(found.fired, mask.sum(dim=0))
@@ -41,30 +43,29 @@ def test_gradients_match_autograd(make_weights, last_cut):
     torch.testing.assert_close(found.error, codes @ weights.W_dec + weights.b_dec - x)
 
 
-def test_bf16_finds_candidates_but_computes_codes_in_fp32(make_weights):
+def test_bf16_finds_candidates_but_computes_codes_in_fp32(make_weights, make_batch):
     x, weights = activations(), make_weights()
-    norms = weights.decoder_norms(3).sum(dim=1)
-    exact = sparse_pass(x, weights, norms, K, 8.0, torch.float32, Workspace())
-    found = sparse_pass(x, weights, norms, K, 8.0, torch.bfloat16, Workspace())
+    exact, found = (
+        batchtopk_pass(make_batch(x, weights, K, dtype, memory(last_cut=8.0)))
+        for dtype in (torch.float32, torch.bfloat16)
+    )
     assert torch.equal(found.fired, exact.fired)
     for gradient, truth in zip(found.gradients[:4], exact.gradients[:4], strict=True):
         assert (gradient - truth).norm() <= 1e-5 * truth.norm()
 
 
-def test_a_reused_workspace_changes_nothing(make_weights):
+def test_a_reused_workspace_changes_nothing(make_weights, make_batch):
     weights, workspace = make_weights(), Workspace()
-    norms = weights.decoder_norms(3).sum(dim=1)
-    sparse_pass(activations() * torch.nan, weights, norms, K, 0.0, torch.float32, workspace)
-    again = sparse_pass(activations(), weights, norms, K, 0.0, torch.float32, workspace)
-    fresh = sparse_pass(activations(), weights, norms, K, 0.0, torch.float32, Workspace())
+    batch = make_batch(activations(), weights, K, memory=memory(), workspace=workspace)
+    batchtopk_pass(batch._replace(x=activations() * torch.nan))
+    again, fresh = batchtopk_pass(batch), batchtopk_pass(batch._replace(workspace=Workspace()))
     for gradient, truth in zip(again.gradients[:4], fresh.gradients[:4], strict=True):
         assert torch.equal(gradient, truth)
 
 
-def test_nothing_fires_where_all_scores_are_negative(make_weights):
+def test_nothing_fires_where_all_scores_are_negative(make_weights, make_batch):
     weights = make_weights()
     weights.b_enc.fill_(-1000)
-    norms = weights.decoder_norms(3).sum(dim=1)
-    found = sparse_pass(activations(), weights, norms, K, 0.0, torch.float32, Workspace())
+    found = batchtopk_pass(make_batch(activations(), weights, K, memory=memory()))
     assert found.fired.sum() == 0
     torch.testing.assert_close(found.error, weights.b_dec - activations())

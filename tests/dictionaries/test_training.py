@@ -65,7 +65,7 @@ def test_the_folded_crosscoder_equals_training_on_scaled_activations(planted, sp
     activity = torch.relu(scaled @ state["W_enc"].t() + state["b_enc"])
     norms = state["W_dec"].view(64, 2, 16).norm(dim=2).sum(dim=1)
     scores = activity * norms
-    cut = {"l1": 0.0, "batchtopk": state["threshold"], "topk": scores.sort(dim=1).values[:, -4:-3]}
+    cut = {"l1": 0.0, "batchtopk": state.get("threshold"), "topk": scores.sort(dim=1).values[:, -4:-3]}
     fires = scores > (cut[sparsity] if sparsity in cut else state["log_threshold"].exp())
     crosscoder = trainer.crosscoder()
     torch.testing.assert_close(crosscoder.encode(x), scores * fires, rtol=1e-4, atol=1e-4)

@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
-from toolkit.dictionaries.configs import Sparsity, TrainingConfig
+from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.initialisation import initialise
+from toolkit.dictionaries.rules import Sparsity
 from toolkit.dictionaries.training import CrosscoderTrainer
 from toolkit.harvest.cache_shards import store
 from toolkit.harvest.choices import CacheType
@@ -110,8 +111,7 @@ def test_a_sparse_step_takes_the_operations_of_its_nonzeros(sparsity: Sparsity, 
 def test_state_and_gradients_take_the_bytes_of_their_tensors(sparsity: Sparsity):
     one, x = trainer(sparsity)
     assert trainer_bytes(one.training, WIDTH, N_STREAMS) == sum(each.nbytes for each in one.state_dict().values())
-    weights = one._weights
-    found = one._run_pass(x.flatten(1), weights.decoder_norms(N_STREAMS))
+    found = one._rule.run_pass(one._batch(x))
     assert gradient_bytes(one.training, WIDTH) == sum(each.nbytes for each in found.gradients.named().values())
 
 

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from toolkit.dictionaries.rules import RULES, Sparsity, check_rule
 from toolkit.ranges import Count, CountOrNone, Positive, PositiveOrNone, Share, ShareBelowOne, check_ranges
-
-Sparsity = Literal["l1", "topk", "batchtopk", "jumprelu"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +114,9 @@ class TrainingConfig:
 
 
 def check_latent_budget(config: CrosscoderConfig | TrainingConfig, n_models: int) -> None:
-    """Refuse more kept or designated latents than there are."""
-    if config.sparsity in ("topk", "batchtopk") and config.k > config.n_latents:
+    """Refuse an unknown sparsity rule, and more kept or designated latents than there are."""
+    check_rule(config.sparsity)
+    if RULES[config.sparsity] == "k" and config.k > config.n_latents:
         raise ValueError(f"k = {config.k} is more than n_latents = {config.n_latents}; lower k or raise n_latents")
     designated = config.n_shared + n_models * config.n_exclusive
     if designated > config.n_latents:

@@ -14,9 +14,8 @@ from toolkit.artifacts import check_finite
 from toolkit.devices import as_device
 from toolkit.dictionaries import formats, storage
 from toolkit.dictionaries.configs import CrosscoderConfig
-from toolkit.dictionaries.folding import fold_weights
-from toolkit.dictionaries.sparsity import topk_mask
-from toolkit.dictionaries.weights import Weights
+from toolkit.dictionaries.rules.rule import rule_of
+from toolkit.dictionaries.weights import Weights, fold_weights
 
 Activations = Float[Tensor, "*place stream d_model"] | Iterable[object]
 """A vector for each stream, at any number of places; an array or nested lists will do as well."""
@@ -51,10 +50,7 @@ class Crosscoder(nn.Module):
         x = self._taken(x, "activations", tuple(self.b_dec.shape), "stream, d_model")
         flat = x.reshape(-1, self.b_dec.numel())
         codes = torch.relu(torch.addmm(self.b_enc, flat, self.W_enc.flatten(1).t()))
-        if self.config.sparsity == "topk":
-            codes = codes * topk_mask(codes, self.config.k)
-        elif self.config.sparsity in ("batchtopk", "jumprelu"):
-            codes = codes * (codes > self.threshold)
+        codes = rule_of(self.config.sparsity).fire(codes, threshold_of(self), self.config.k)
         return codes.view(*x.shape[:-2], len(self.b_enc))
 
     def decode(
@@ -159,6 +155,11 @@ def fold(config: CrosscoderConfig, weights: Weights, threshold: Tensor | None) -
     crosscoder = Crosscoder(config).to(weights.b_dec.device)
     crosscoder.load_state_dict(tensors if threshold is None else tensors | {"threshold": threshold})
     return crosscoder
+
+
+def threshold_of(crosscoder: Crosscoder) -> Float[Tensor, "..."]:
+    """Return the threshold on codes; 0 where the sparsity rule has none."""
+    return getattr(crosscoder, "threshold", crosscoder.b_enc.new_zeros(()))
 
 
 def check_latents(latents: Indices, n_latents: int) -> list[int]:

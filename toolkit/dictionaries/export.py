@@ -7,8 +7,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from toolkit.artifacts import write_json
-from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.dictionaries.weights import EPSILON
+from toolkit.dictionaries.crosscoder import Crosscoder, threshold_of
+from toolkit.dictionaries.rules import RULES
+from toolkit.dictionaries.rules.rule import rule_of
 
 NO_CODE_NORMALISATION = 4  # dictionary_learning's number for it
 
@@ -44,16 +45,19 @@ def export_dictionary_learning(crosscoder: Crosscoder, folder: str | Path) -> Pa
 
 def require_exportable(sparsity: str) -> None:
     """Refuse a sparsity rule that dictionary_learning's crosscoders do not have."""
-    if sparsity == "topk":
+    if rule_of(sparsity).export is None:
+        able = [name for name in RULES if rule_of(name).export]
         raise ValueError(
-            "dictionary_learning has no crosscoder that keeps k latents of each token (topk): "
-            "train with batchtopk, l1 or jumprelu to export"
+            f"dictionary_learning has no crosscoder whose latents fire by {sparsity}: train with {', '.join(able)} to"
+            " export"
         )
 
 
 def _tensors(crosscoder: Crosscoder) -> dict[str, Tensor]:
-    config, rule = crosscoder.config, crosscoder.config.sparsity
-    unit = crosscoder.threshold.clamp(min=EPSILON) if rule == "jumprelu" else torch.ones_like(crosscoder.b_enc)
+    config, export = crosscoder.config, rule_of(crosscoder.config.sparsity).export
+    assert export is not None, "checked before"
+    exported = export(threshold_of(crosscoder))
+    unit = exported.unit.expand(config.n_latents)
     # NaN is how the format says that it takes activations as they are. activation_global_scale is left out: one library
     # expects one number, the other one a stream, and both then set it to 1.
     off = torch.full((config.n_streams, config.d_model), torch.nan)
@@ -67,7 +71,6 @@ def _tensors(crosscoder: Crosscoder) -> dict[str, Tensor]:
         "activation_mean": off,
         "activation_std": off.clone(),
     }
-    if rule == "l1":
+    if exported.threshold is None:
         return tensors
-    threshold = crosscoder.threshold if rule == "batchtopk" else torch.ones(())
-    return tensors | {"k": torch.tensor(config.k, dtype=torch.int), "threshold": threshold}
+    return tensors | {"k": torch.tensor(config.k, dtype=torch.int), "threshold": exported.threshold}

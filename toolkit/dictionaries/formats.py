@@ -13,7 +13,6 @@ from toolkit.artifacts import read_tensors
 from toolkit.dictionaries import storage
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.dictionary_learning import KEYS, read_dictionary_learning
-from toolkit.dictionaries.folding import fold_weights
 from toolkit.dictionaries.peer_layouts import (
     CROSSCODE_KEYS,
     REPLICATION_KEYS,
@@ -21,6 +20,7 @@ from toolkit.dictionaries.peer_layouts import (
     read_crosscode,
     read_replication,
 )
+from toolkit.dictionaries.weights import fold_weights
 from toolkit.library_warnings import ToolkitWarning
 
 WEIGHTS_FILES = ("model.safetensors", "model_final.pt", "ae.pt", "cc_weights.pt", "model.pt")

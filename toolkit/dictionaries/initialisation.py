@@ -9,6 +9,7 @@ from torch import Tensor
 from toolkit.dictionaries.collectives import ALONE, WHOLE, Ranks, Split
 from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.partition import Partition
+from toolkit.dictionaries.rules.rule import rule_of
 
 
 def estimate_scale(x: Float[Tensor, "token stream d_model"], ranks: Ranks = ALONE) -> Float[Tensor, " stream"]:
@@ -47,15 +48,13 @@ def initialise(
     W_dec = rows.repeat(1, n_models, 1).flatten(1).to(x.device)  # [latent, stream × d_model]
     Partition(n_models=n_models, n_shared=config.n_shared, n_exclusive=config.n_exclusive).project_(W_dec, own.start)
     weights = {"W_enc": W_dec.clone(), "b_enc": -(W_dec @ mean), "W_dec": W_dec, "b_dec": mean}
-    if config.sparsity == "jumprelu":
-        weights["log_threshold"] = torch.full_like(weights["b_enc"], math.log(config.jumprelu_threshold))
+    rule = rule_of(config.sparsity)
+    weights |= {name: torch.full_like(weights["b_enc"], value) for name, value in rule.extra_weights(config).items()}
     moments = {f"{m}.{name}": torch.zeros_like(w) for name, w in weights.items() for m in ("exp_avg", "exp_avg_sq")}
-    return weights | moments | {
+    memory = {name: tensor.clone() for name, tensor in rule.memory.items()}
+    return weights | moments | memory | {
         "scale": scale,
         "silent_tokens": torch.zeros(len(W_dec), dtype=torch.int64, device=x.device),
-        "threshold": torch.tensor(0.0, dtype=torch.float64),  # the mean of no steps
-        "averaged_steps": torch.tensor(0),
-        "last_cut": torch.tensor(0.0, dtype=torch.float64),
         "step": torch.tensor(0),
         "tokens": torch.tensor(0),
         "last_step": torch.tensor(config.steps),

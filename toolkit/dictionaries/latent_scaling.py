@@ -14,8 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.dictionaries.sparse_codes import SparsePattern
-from toolkit.dictionaries.sparsity import positions_above
+from toolkit.dictionaries.sparse_codes import SparsePattern, positions_above
 from toolkit.geometry.decoder_norms import rows_by_model
 
 NU_ERROR, NU_RECONSTRUCTION = 0.2, 0.5

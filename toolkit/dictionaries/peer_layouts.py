@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from toolkit.artifacts import read_json_object
-from toolkit.dictionaries.configs import Sparsity
+from toolkit.dictionaries.rules import Sparsity
 from toolkit.dictionaries.weights import Weights
 
 Shapes = tuple[tuple[int, ...], ...]

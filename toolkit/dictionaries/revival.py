@@ -3,12 +3,14 @@
 They are plain differentiable functions: autograd on a few hundred gathered rows costs little.
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from toolkit.dictionaries.collectives import ALONE, Ranks
-from toolkit.dictionaries.weights import Pass, Weights
+from toolkit.dictionaries.weights import Batch, Pass, Weights
 
 MOST_AT_ONCE = 512  # dead latents taken in one step, in turn: bounds the cost at a few per cent of a step
 KEPT_PER_TOKEN = 64  # dead latents that reconstruct the error of one token
@@ -29,7 +31,12 @@ def choose_dead(
     return own[(own >= 0) & (own < len(silent_tokens))]
 
 
-def auxk_loss(x: Float[Tensor, "token width"], error: Float[Tensor, "token width"], rows: Weights) -> Float[Tensor, ""]:
+def auxk_loss(
+    x: Float[Tensor, "token width"],
+    error: Float[Tensor, "token width"],
+    rows: Weights,
+    _norms: Float[Tensor, " dead"],
+) -> Float[Tensor, ""]:
     """Return mean_token ‖ê − (x − x̂)‖², ê being the best dead latents' reconstruction of what is missing.
 
     `error` is x̂ − x; `rows` are the weights of dead latents. Source: Gao et al. 2024, section A.2.
@@ -43,49 +50,48 @@ def auxk_loss(x: Float[Tensor, "token width"], error: Float[Tensor, "token width
 
 
 def preactivation_loss(
-    x: Float[Tensor, "token width"], norms: Float[Tensor, " dead"], rows: Weights
+    x: Float[Tensor, "token width"],
+    rows: Weights,
+    norms: Float[Tensor, " dead"],
+    threshold: Float[Tensor, "..."],
 ) -> Float[Tensor, ""]:
-    """Return mean_token Σ_k relu(θ_k − score_k): pushes dead latents' scores up until they fire (θ = 0 for l1).
+    """Return mean_token Σ_k relu(θ_k − score_k): pushes dead latents' scores up until they fire.
 
-    Thresholds and norms are held fixed, so only the encoder moves. Source: Anthropic, Circuits Updates,
-    January 2025.
+    `norms` make scores of activations; they and the thresholds θ are held fixed, so only the encoder moves. Source:
+    Anthropic, Circuits Updates, January 2025.
     """
     scores = (x @ rows.W_enc.t() + rows.b_enc) * norms.detach()
-    threshold = rows.log_threshold.detach().exp() if rows.log_threshold is not None else 0.0
     return torch.relu(threshold - scores).sum(dim=1).mean()
 
 
 def add_revival(
-    x: Float[Tensor, "token width"],
+    batch: Batch,
     found: Pass,
-    weights: Weights,
     dead: Int[Tensor, " dead"],
-    coefficient: float,
-    norms: Float[Tensor, " dead"] | None = None,
-    latents: Ranks = ALONE,
+    revival_loss: Callable[[Tensor, Tensor, Weights, Tensor], Tensor],
 ) -> Float[Tensor, ""]:
-    """Add the gradient of coefficient × revival loss to the dead rows of `found.gradients`; return the loss.
+    """Add the gradient of aux_coefficient × revival loss to the dead rows of `found.gradients`; return the loss.
 
-    The loss is the pre-activation one where decoder `norms` are given, else AuxK. Where ranks share out the latents,
-    each computes it of all their dead latents, for these reconstruct the error together, and keeps its own rows.
+    Where ranks share out the latents, each computes it of all their dead latents, for these reconstruct the error
+    together, and keeps its own rows.
     """
+    latents, weights = batch.workspace.split.latents, batch.weights
     place = latents.place_of(dead)
     rows = Weights(
         W_enc=latents.gathered(weights.W_enc[dead]),
         b_enc=latents.gathered(weights.b_enc[dead]),
         W_dec=latents.gathered(weights.W_dec[dead]),
         b_dec=weights.b_dec,
-        log_threshold=None if weights.log_threshold is None else latents.gathered(weights.log_threshold[dead]),
+        extra={name: latents.gathered(values[dead]) for name, values in weights.extra.items()},
     )
-    if len(rows.b_enc) == 0:
-        return x.new_zeros(())
+    norms = latents.gathered(batch.norms[dead])
+    if len(norms) == 0:
+        return batch.x.new_zeros(())
     moved = [rows.W_enc.requires_grad_(), rows.b_enc.requires_grad_(), rows.W_dec.requires_grad_()]
     with torch.enable_grad():
-        if norms is None:
-            loss = auxk_loss(x, found.error, rows)
-        else:
-            loss = preactivation_loss(x, latents.gathered(norms), rows)
-        by_row = torch.autograd.grad(coefficient * loss, moved, allow_unused=True, materialize_grads=True)
+        loss = revival_loss(batch.x, found.error, rows, norms)
+        scaled = batch.training.aux_coefficient * loss
+        by_row = torch.autograd.grad(scaled, moved, allow_unused=True, materialize_grads=True)
     gradients = (found.gradients.W_enc, found.gradients.b_enc, found.gradients.W_dec)
     for gradient, dead_rows in zip(gradients, by_row, strict=True):
         gradient.index_add_(0, dead, dead_rows[place])

@@ -3,15 +3,14 @@
 Whatever was asked for, a horizon is at most a share of the run, so that a run of any length comes to its ends.
 """
 
-import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from toolkit.dictionaries.configs import TrainingConfig
 
 WARMUP_SHARE = 0.2
 ANNEALING_SHARE = 0.4
 DEAD_SHARE = 0.2
-AVERAGED_SHARE = 0.2  # of the steps at k: where a running mean began counts for less than a hundredth at the end
-AVERAGED_TOKENS = 32_768
 
 
 def warmup_steps(config: TrainingConfig) -> int:
@@ -52,30 +51,42 @@ def kept_latents(config: TrainingConfig, step: int) -> int:
     return round(config.k + (1 - step / steps) * (start - config.k))
 
 
-def averaged_steps(config: TrainingConfig, step: int, averaged: int) -> int | None:
-    """Steps before `step` (from 0) with which the threshold is its plain mean; None where it is the running mean that
-    was asked for, which takes five times as many steps as it averages. `averaged` steps are in the mean so far.
-    """
-    window = 1 / (1 - config.threshold_decay)
-    if window <= AVERAGED_SHARE * (averaged + config.steps - step):
-        return None
-    first = config.steps - math.ceil(AVERAGED_TOKENS / config.batch_tokens)
-    return min(averaged, max(0, step - first))
+@dataclass(frozen=True, kw_only=True)
+class Pressure:
+    """What makes codes sparse: its course over the steps of a run, and how that is said."""
+
+    at: Callable[[TrainingConfig, int], float]
+    """Its size at a step (from 0)."""
+    goal: Callable[[TrainingConfig], str]
+    """What it was asked to be, in words."""
+    course: Callable[[TrainingConfig], str]
+    """How it gets there, in words."""
 
 
-def in_words(config: TrainingConfig) -> str:
+def _kept_in_words(config: TrainingConfig) -> str:
+    start, steps = kept_latents(config, 0), annealing_steps(config)
+    reached = _after(steps, config.k_anneal_steps) if start > config.k else ""
+    return f"k {start} → {config.k}{reached}" if reached and steps else f"k {config.k}{reached}"
+
+
+def _penalty_in_words(config: TrainingConfig) -> str:
+    rising = int(config.sparsity_warmup_share * config.steps)
+    return f"λ {config.sparsity_coefficient:g}{_after(rising, rising)}"
+
+
+KEPT = Pressure(at=kept_latents, goal=lambda config: f"k {config.k}", course=_kept_in_words)
+PENALTY = Pressure(
+    at=sparsity_weight, goal=lambda config: f"λ {config.sparsity_coefficient:g}", course=_penalty_in_words
+)
+
+
+def in_words(config: TrainingConfig, pressure: Pressure) -> str:
     """What will be, in one line; where it is less than what was asked for, both."""
     falling = config.steps - int(config.lr_decay_share * config.steps)
-    parts = [f"learning rate {config.lr:g}{_after(warmup_steps(config), config.lr_warmup_steps)}"]
+    rate = f"learning rate {config.lr:g}{_after(warmup_steps(config), config.lr_warmup_steps)}"
     if falling < config.steps:
-        parts[0] += f", falling from step {falling:,}"
-    if config.sparsity in ("topk", "batchtopk"):
-        start, steps = kept_latents(config, 0), annealing_steps(config)
-        reached = _after(steps, config.k_anneal_steps) if start > config.k else ""
-        parts.insert(0, f"k {start} → {config.k}{reached}" if reached and steps else f"k {config.k}{reached}")
-    else:
-        rising = int(config.sparsity_warmup_share * config.steps)
-        parts.insert(0, f"λ {config.sparsity_coefficient:g}{_after(rising, rising)}")
+        rate += f", falling from step {falling:,}"
+    parts = [pressure.course(config), rate]
     if config.aux_coefficient:
         tokens = dead_after(config)
         parts.append(f"dead after {tokens:,} silent tokens{_instead(tokens, config.dead_after_tokens)}")

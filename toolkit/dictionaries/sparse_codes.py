@@ -4,6 +4,7 @@ import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -12,6 +13,18 @@ with warnings.catch_warnings():  # torch says once per process that CSR is in be
     warnings.simplefilter("ignore")
     _zero = torch.zeros(2, dtype=torch.int32)
     torch.sparse_csr_tensor(_zero, _zero[:0], torch.zeros(0), (1, 1))
+
+
+def positions_above(scores: Float[Tensor, "latent token"], floor: float) -> Int[Tensor, " nonzero"]:
+    """Return ascending flat positions of the scores that exceed a `floor` of zero or more."""
+    limit: float = floor
+    if scores.dtype == torch.bfloat16:  # non-negative floats are ordered as their bits are; integers compare faster
+        limit = torch.tensor(floor, dtype=torch.bfloat16).view(torch.int16).item()
+        scores = scores.view(torch.int16)
+    if scores.device.type == "cpu":  # numpy takes a fifth of torch's time here
+        values = scores.numpy()
+        return torch.from_numpy(np.flatnonzero(values > values.dtype.type(limit)))
+    return (scores > limit).flatten().nonzero().squeeze(1)
 
 
 @dataclass(frozen=True)

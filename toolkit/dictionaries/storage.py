@@ -26,6 +26,7 @@ from toolkit.artifacts import (
 )
 from toolkit.artifacts import read_tensors as read_safetensors
 from toolkit.dictionaries.configs import CrosscoderConfig
+from toolkit.dictionaries.rules.rule import rule_of
 
 WEIGHTS_FILE = "crosscoder.safetensors"
 CONFIG_FILE = "config.json"
@@ -36,11 +37,8 @@ def shapes(config: CrosscoderConfig) -> dict[str, tuple[int, ...]]:
     """Return the tensors of a crosscoder and their shapes."""
     rows = (config.n_latents, config.n_streams, config.d_model)
     expected = {"W_enc": rows, "b_enc": rows[:1], "W_dec": rows, "b_dec": rows[1:]}
-    if config.sparsity == "batchtopk":
-        expected["threshold"] = ()
-    elif config.sparsity == "jumprelu":
-        expected["threshold"] = rows[:1]
-    return expected
+    threshold_shape = rule_of(config.sparsity).threshold_shape
+    return expected | ({"threshold": threshold_shape(config.n_latents)} if threshold_shape else {})
 
 
 def save(config: CrosscoderConfig, tensors: dict[str, Tensor], folder: Path) -> None:

@@ -13,22 +13,21 @@ from toolkit.dictionaries import schedules
 from toolkit.dictionaries.collectives import WHOLE, Split
 from toolkit.dictionaries.configs import CrosscoderConfig, TrainingConfig
 from toolkit.dictionaries.crosscoder import Crosscoder, fold
-from toolkit.dictionaries.dense_pass import jumprelu_pass, l1_pass
 from toolkit.dictionaries.non_finite import NonFiniteError, describe
 from toolkit.dictionaries.partition import Partition
 from toolkit.dictionaries.revival import add_revival, choose_dead
-from toolkit.dictionaries.sparse_pass import batch_cut, sparse_pass
-from toolkit.dictionaries.threshold import Threshold
-from toolkit.dictionaries.weights import EPSILON, Pass, Weights, Workspace
+from toolkit.dictionaries.rules import RULES
+from toolkit.dictionaries.rules.rule import rule_of
+from toolkit.dictionaries.weights import EPSILON, Batch, Memory, Pass, Weights, Workspace
 
 Activations = Float[Tensor, "token stream d_model"]
 MOMENTS = ("exp_avg", "exp_avg_sq")
-ROWS = ("W_enc", "b_enc", "W_dec", "log_threshold", "silent_tokens")
+WITHOUT_ROWS = ("b_dec", "scale")  # and scalars
 
 
 def has_latent_rows(name: str) -> bool:
-    """Whether a tensor of a trainer's state has a row for each latent; a path before its name does not matter."""
-    return name.rpartition("/")[2].removeprefix("exp_avg.").removeprefix("exp_avg_sq.") in ROWS
+    """Whether a tensor of a trainer's state, if no scalar, has a row a latent; a path before the name is ignored."""
+    return name.rpartition("/")[2].removeprefix("exp_avg.").removeprefix("exp_avg_sq.") not in WITHOUT_ROWS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +43,7 @@ class StepMetrics:
     reconstruction: float
     """Mean over tokens of the squared error summed over streams, on scaled activations."""
     sparsity_loss: float
-    """Penalty per token before its weight: decoder-norm-weighted L1, or L0 for jumprelu; 0 for the others."""
+    """Penalty per token before its weight, as the sparsity rule has it: decoder-norm-weighted L1, or L0, or 0."""
     aux_loss: float
     """Loss that revives dead latents, before its weight."""
     fve: tuple[float, ...]
@@ -56,7 +55,7 @@ class StepMetrics:
     lr: float
     """Learning rate of this step."""
     coefficient: float
-    """λ for l1 and jumprelu; k for topk and batchtopk."""
+    """λ or k, whichever the sparsity rule has."""
     grad_norm: float
     """Norm of the whole gradient before clipping."""
 
@@ -95,16 +94,17 @@ class CrosscoderTrainer:
             scale=tuple(state["scale"].tolist()),
             sources=sources,
         )
-        self._weights = Weights(*(state.get(name) for name in Weights._fields))  # type: ignore[arg-type]
+        self._rule = rule_of(training.sparsity)
+        extra = {name: state[name] for name in self._rule.extra_weights(training)}
+        self._weights = Weights(state["W_enc"], state["b_enc"], state["W_dec"], state["b_dec"], extra)
         self._optimiser = _adam(self._weights, state)
         self._scale = state["scale"]
         self._silent_tokens = state["silent_tokens"]
-        self._threshold = Threshold(state)
+        self._memory: Memory = {name: state[name] for name in self._rule.memory}
         self.steps_done, self.tokens_seen = int(state["step"]), int(state["tokens"])
         self.end_by(int(state["last_step"]))
         self._partition = Partition(n_models=len(models), n_shared=training.n_shared, n_exclusive=training.n_exclusive)
         self._workspace = Workspace(split)
-        self._dtype = torch.bfloat16 if training.precision == "bf16" else torch.float32
 
     @torch.no_grad()
     def step(self, x: Activations) -> StepMetrics:
@@ -117,21 +117,19 @@ class CrosscoderTrainer:
         x = x.to(self._scale.device)
         x = self._split.latents.gathered(x)
         n_tokens = self._split.tokens.total(len(x))
-        scaled = (x.float() * self._scale[:, None]).flatten(1)
-        stream_norms = self._weights.decoder_norms(self.config.n_streams)
-        found = self._run_pass(scaled, stream_norms)
-        aux_loss = self._revive(scaled, found, stream_norms.sum(dim=1))
-        spread = self._spread(scaled, found.error, n_tokens)
+        batch = self._batch(x)
+        found = self._rule.run_pass(batch)
+        aux_loss = self._revive(batch, found)
+        spread = self._spread(batch.x, found.error, n_tokens)
         self._add_up(found, aux_loss, spread, len(x) / n_tokens)
         self._partition.project_(found.gradients.W_dec, self._first_latent)
         silent_tokens = torch.where(found.fired > 0, 0, self._silent_tokens + n_tokens)
-        metrics, cut = self._measure(found, aux_loss, spread, silent_tokens, n_tokens)
+        metrics, cut = self._measure(found, aux_loss, spread, silent_tokens, n_tokens, batch.strength)
         if not math.isfinite(metrics.loss + metrics.grad_norm):
             raise NonFiniteError(metrics.step, describe(self._split.tokens.gathered(x)))
         self._update(found.gradients, metrics)
         self._silent_tokens = silent_tokens
-        if self.training.sparsity == "batchtopk":
-            self._threshold.follow(cut, self.training, self.steps_done, lambda: self._cut_of(scaled))
+        self._memory = self._rule.remember(batch, cut, self.steps_done)
         self.steps_done, self.tokens_seen = metrics.step, metrics.tokens
         return metrics
 
@@ -146,7 +144,7 @@ class CrosscoderTrainer:
             for name, weight in weights.items()
             for moment in MOMENTS
         }
-        return weights | moments | self._threshold.state_dict() | {
+        return weights | moments | dict(self._memory) | {
             "scale": self._scale,
             "silent_tokens": self._silent_tokens,
             "step": torch.tensor(self.steps_done),
@@ -165,14 +163,10 @@ class CrosscoderTrainer:
         Its k is that of the last step, which is the training's k once that was reached.
         """
         assert self._split.latents.size == 1, "no rank has all rows: read them from a checkpoint"
-        threshold, config = None, self.config
-        if self.training.sparsity in ("topk", "batchtopk"):
+        config = self.config
+        if RULES[config.sparsity] == "k":
             config = replace(config, k=schedules.kept_latents(self.training, max(0, self.steps_done - 1)))
-        if self.training.sparsity == "batchtopk":
-            threshold = torch.tensor(self._threshold.value)
-        elif self._weights.log_threshold is not None:
-            threshold = self._weights.log_threshold.exp()
-        return fold(config, self._weights, threshold)
+        return fold(config, self._weights, self._rule.threshold(self._weights, self._memory))
 
     def _check_shape(self, x: Tensor) -> None:
         expected = (self.config.n_streams, self.config.d_model)
@@ -182,30 +176,24 @@ class CrosscoderTrainer:
                 f"one stream for each of the models {self.config.models} and layers {self.config.layers}"
             )
 
-    def _run_pass(self, x: Tensor, stream_norms: Tensor) -> Pass:
-        training, coefficient = self.training, self._coefficient()
-        if training.sparsity == "l1":
-            return l1_pass(x, self._weights, stream_norms, coefficient, self._dtype, self._workspace)
-        norms = stream_norms.sum(dim=1)
-        if training.sparsity == "jumprelu":
-            width = training.jumprelu_bandwidth
-            return jumprelu_pass(x, self._weights, norms, coefficient, width, self._dtype, self._workspace)
-        last_cut = self._threshold.last_cut if training.sparsity == "batchtopk" else None
-        return sparse_pass(x, self._weights, norms, int(coefficient), last_cut, self._dtype, self._workspace)
+    def _batch(self, x: Activations) -> Batch:
+        return Batch(
+            x=(x.float() * self._scale[:, None]).flatten(1),
+            weights=self._weights,
+            stream_norms=self._weights.decoder_norms(self.config.n_streams),
+            strength=float(self._rule.pressure.at(self.training, self.steps_done)),
+            training=self.training,
+            dtype=torch.bfloat16 if self.training.precision == "bf16" else torch.float32,
+            workspace=self._workspace,
+            memory=self._memory,
+        )
 
-    def _coefficient(self) -> float:
-        if self.training.sparsity in ("topk", "batchtopk"):
-            return float(schedules.kept_latents(self.training, self.steps_done))
-        return schedules.sparsity_weight(self.training, self.steps_done)
-
-    def _revive(self, x: Tensor, found: Pass, norms: Tensor) -> Tensor:
+    def _revive(self, batch: Batch, found: Pass) -> Tensor:
         if self.training.aux_coefficient == 0:
-            return x.new_zeros(())
-        latents = self._split.latents
+            return batch.x.new_zeros(())
         dead_after = schedules.dead_after(self.training)
-        dead = choose_dead(self._silent_tokens, dead_after, self.steps_done, latents, self._first_latent)
-        dead_norms = norms[dead] if self.training.sparsity in ("l1", "jumprelu") else None
-        return add_revival(x, found, self._weights, dead, self.training.aux_coefficient, dead_norms, latents)
+        dead = choose_dead(self._silent_tokens, dead_after, self.steps_done, self._split.latents, self._first_latent)
+        return add_revival(batch, found, dead, self._rule.revival_loss)
 
     def _spread(self, x: Tensor, error: Tensor, n_tokens: int) -> Float[Tensor, "two stream"]:
         """Squared errors, and squared distances from the whole batch's mean, summed over this rank's tokens."""
@@ -223,7 +211,7 @@ class CrosscoderTrainer:
         self._split.tokens.sum_(*means, found.fired, spread)
 
     def _measure(
-        self, found: Pass, aux_loss: Tensor, spread: Tensor, silent_tokens: Tensor, n_tokens: int
+        self, found: Pass, aux_loss: Tensor, spread: Tensor, silent_tokens: Tensor, n_tokens: int, strength: float
     ) -> tuple[StepMetrics, float]:
         """Gather every figure in one tensor, so that an accelerator is waited for once."""
         n_streams = self.config.n_streams
@@ -235,12 +223,10 @@ class CrosscoderTrainer:
         gathered = torch.cat([squared_error / n_tokens, 1 - squared_error / variance, over_latents, figures]).tolist()
         reconstruction = sum(gathered[:n_streams])
         sparsity_loss, l0, dead_share, aux, norm, cut = gathered[2 * n_streams :]
-        coefficient = self._coefficient()
-        weight = 0.0 if self.training.sparsity in ("topk", "batchtopk") else coefficient
         metrics = StepMetrics(
             step=self.steps_done + 1,
             tokens=self.tokens_seen + n_tokens,
-            loss=reconstruction + weight * sparsity_loss + self.training.aux_coefficient * aux,
+            loss=reconstruction + strength * sparsity_loss + self.training.aux_coefficient * aux,
             reconstruction=reconstruction,
             sparsity_loss=sparsity_loss,
             aux_loss=aux,
@@ -248,7 +234,7 @@ class CrosscoderTrainer:
             l0=l0,
             dead_share=dead_share,
             lr=schedules.learning_rate(self.training, self.steps_done),
-            coefficient=coefficient,
+            coefficient=strength,
             grad_norm=norm,
         )
         return metrics, cut
@@ -268,12 +254,6 @@ class CrosscoderTrainer:
         self._optimiser.param_groups[0]["lr"] = metrics.lr
         self._optimiser.step()
         self._optimiser.zero_grad()
-
-    def _cut_of(self, x: Tensor) -> float:
-        """The smallest score that the weights as they are keep of a batch of scaled activations, at k."""
-        norms = self._weights.decoder_norms(self.config.n_streams).sum(dim=1)
-        last_cut, k = self._threshold.last_cut, self.training.k
-        return batch_cut(x, self._weights, norms, k, last_cut, self._dtype, self._workspace)
 
 
 def train(trainer: CrosscoderTrainer, batches: Iterable[Float[Tensor, "_ stream d_model"]]) -> Iterator[StepMetrics]:

@@ -1,6 +1,7 @@
-"""Training weights and what one pass over a batch gives back: the vocabulary of kernels and trainer."""
+"""Training weights, and what one pass over a batch is given and gives back: the words of sparsity rules and trainer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -8,8 +9,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from toolkit.dictionaries.collectives import WHOLE, Split
+from toolkit.dictionaries.configs import TrainingConfig
 
 EPSILON = 1e-12  # below it a decoder row has no direction
+NONE: Mapping[str, Tensor] = MappingProxyType({})
+
+Memory = Mapping[str, Tensor]
+"""What a sparsity rule keeps between steps: scalars by name."""
 
 
 class Weights(NamedTuple):
@@ -19,29 +25,16 @@ class Weights(NamedTuple):
     b_enc: Float[Tensor, " latent"]
     W_dec: Float[Tensor, "latent width"]
     b_dec: Float[Tensor, " width"]
-    log_threshold: Float[Tensor, " latent"] | None = None
+    extra: Mapping[str, Float[Tensor, " latent"]] = NONE
+    """What the sparsity rule has beside them."""
 
     def named(self) -> dict[str, Tensor]:
-        """Return the tensors that are there, by name."""
-        return {name: tensor for name, tensor in self._asdict().items() if tensor is not None}
+        """Return all tensors by name."""
+        return {"W_enc": self.W_enc, "b_enc": self.b_enc, "W_dec": self.W_dec, "b_dec": self.b_dec, **self.extra}
 
     def decoder_norms(self, n_streams: int) -> Float[Tensor, "latent stream"]:
         """Return the Euclidean norm of each decoder row per stream."""
         return self.W_dec.view(len(self.W_dec), n_streams, -1).norm(dim=2)
-
-
-class Pass(NamedTuple):
-    """What one forward and backward pass found: of this process's tokens and latents, where they are shared out."""
-
-    gradients: Weights
-    error: Float[Tensor, "token width"]
-    """x̂ − x, on scaled activations."""
-    fired: Int[Tensor, " latent"]
-    """Tokens on which each latent fired."""
-    sparsity_loss: Float[Tensor, ""]
-    """Penalty per token before its weight λ: decoder-norm-weighted L1, or L0; 0 for topk and batchtopk."""
-    cut: Float[Tensor, ""]
-    """Smallest score that was kept by batchtopk; 0 for other rules."""
 
 
 class Workspace:
@@ -60,3 +53,60 @@ class Workspace:
         if buffer is None or buffer.shape != tuple(shape) or buffer.dtype != dtype or buffer.device != like.device:
             buffer = self._buffers[name] = torch.empty(tuple(shape), dtype=dtype, device=like.device)
         return buffer
+
+
+class Batch(NamedTuple):
+    """What one pass works on: of this process's tokens and latents, where they are shared out."""
+
+    x: Float[Tensor, "token width"]
+    """Scaled activations."""
+    weights: Weights
+    stream_norms: Float[Tensor, "latent stream"]
+    """Euclidean norm of each decoder row per stream."""
+    strength: float
+    """The λ or k of this step."""
+    training: TrainingConfig
+    dtype: torch.dtype
+    """Type of the large matrix products."""
+    workspace: Workspace
+    memory: Memory = NONE
+
+    @property
+    def norms(self) -> Float[Tensor, " latent"]:
+        """Σ_s‖W_dec,k^s‖, which makes a score of an activation."""
+        return self.stream_norms.sum(dim=1)
+
+
+class Pass(NamedTuple):
+    """What one forward and backward pass found: of this process's tokens and latents, where they are shared out."""
+
+    gradients: Weights
+    error: Float[Tensor, "token width"]
+    """x̂ − x, on scaled activations."""
+    fired: Int[Tensor, " latent"]
+    """Tokens on which each latent fired."""
+    sparsity_loss: Float[Tensor, ""]
+    """Penalty per token before its weight λ: decoder-norm-weighted L1, or L0; 0 where there is none."""
+    cut: Float[Tensor, ""]
+    """Smallest score that was kept of the whole batch, where the rule has one cut for it; else 0."""
+
+
+def fold_weights(
+    weights: Weights,
+    code_norms: Float[Tensor, " latent"],
+    scale: Float[Tensor, " stream"],
+    mean: Float[Tensor, "stream d_model"] | None = None,
+) -> dict[str, Tensor]:
+    """Return the tensors on raw activations that equal weights trained on (x − mean) · scale.
+
+    With s the scale of a stream, μ its mean and n_k the factor that makes a code of an activation:
+    W_enc ↦ n_k s W_enc, b_enc ↦ n_k (b_enc − W_enc s μ), W_dec ↦ W_dec / (n_k s), b_dec ↦ b_dec / s + μ.
+    """
+    norms = code_norms.clamp(min=EPSILON)
+    by_stream = (len(scale), -1)
+    encoder = weights.W_enc.unflatten(1, by_stream) * (norms[:, None, None] * scale[:, None])
+    b_enc, b_dec = weights.b_enc * norms, weights.b_dec.unflatten(0, by_stream) / scale[:, None]
+    if mean is not None:
+        b_enc, b_dec = b_enc - encoder.flatten(1) @ mean.flatten(), b_dec + mean
+    decoder = weights.W_dec.unflatten(1, by_stream) / (norms[:, None, None] * scale[:, None])
+    return {"W_enc": encoder, "b_enc": b_enc, "W_dec": decoder, "b_dec": b_dec}

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from toolkit.dictionaries.sparsity import positions_above
+from toolkit.dictionaries.sparse_codes import positions_above
 
 NO_TOKEN = -1
 

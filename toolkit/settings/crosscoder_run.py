@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from toolkit.dictionaries.configs import TrainingConfig, check_latent_budget
-from toolkit.dictionaries.export import require_exportable
 from toolkit.harvest.choices import EMBEDDED, PAPER_MIX, CacheType, Shuffling, check_row_length
 from toolkit.outputs import OutputFolder
 from toolkit.ranges import Count, Factor, Seed, Share
@@ -95,6 +94,8 @@ class RunConfig(ModelsChoice):
         if abs(sum(self.mix) - 1) > 1e-6:
             raise ValueError(f"--mix {self.mix}: give two probabilities that add up to 1")
         if self.export:
+            from toolkit.dictionaries.export import require_exportable  # loads torch, which settings do without
+
             require_exportable(self.training.sparsity)
 
     def outputs(self) -> list[OutputFolder]:

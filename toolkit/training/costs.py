@@ -8,12 +8,12 @@ import math
 from dataclasses import dataclass
 
 from toolkit.dictionaries.configs import TrainingConfig
+from toolkit.dictionaries.rules.rule import rule_of
 from toolkit.harvest.cache_shards import bytes_a_token
 from toolkit.harvest.choices import CacheType
 from toolkit.models.model.shapes import ModelShape
 
 MOMENTS = 2  # that Adam keeps of each weight
-SPARSE_PRODUCTS = 4  # decoding, gradients of codes, of the encoder, of the decoder
 
 
 def harvest_flops(shape: ModelShape, layer: int, row_length: int) -> int:
@@ -26,28 +26,21 @@ def harvest_flops(shape: ModelShape, layer: int, row_length: int) -> int:
 
 
 def training_flops(training: TrainingConfig, width: int) -> int:
-    """Operations a token of one training step; `width` is streams × d_model.
-
-    A dense step has five products of all latents. A sparse one has one of them, and works on k latents otherwise;
-    bf16 computes the kept codes once more, in fp32.
-    """
-    product = 2 * training.n_latents * width
-    if training.sparsity in ("l1", "jumprelu"):
-        return 5 * product
-    recomputed = training.precision == "bf16"
-    return product + (SPARSE_PRODUCTS + recomputed) * 2 * training.k * width
+    """Operations a token of one training step; `width` is streams × d_model."""
+    return rule_of(training.sparsity).step_flops(training, width)
 
 
 def dictionary_parameters(training: TrainingConfig, width: int) -> int:
-    """Numbers that training moves: encoder, decoder, both biases, and JumpReLU's thresholds."""
-    thresholds = training.n_latents if training.sparsity == "jumprelu" else 0
-    return 2 * training.n_latents * width + training.n_latents + width + thresholds
+    """Numbers that training moves: encoder, decoder, both biases, and what the sparsity rule has beside them."""
+    by_latent = 2 * width + 1 + len(rule_of(training.sparsity).extra_weights(training))
+    return by_latent * training.n_latents + width
 
 
 def trainer_bytes(training: TrainingConfig, width: int, n_streams: int) -> int:
     """Bytes of the state that a checkpoint holds: weights and Adam's moments in fp32, and what follows each latent."""
     moved = 4 * (1 + MOMENTS) * dictionary_parameters(training, width)
-    return moved + 8 * training.n_latents + 4 * n_streams + 6 * 8  # silent tokens, scales, six scalars
+    scalars = 3 + len(rule_of(training.sparsity).memory)
+    return moved + 8 * training.n_latents + 4 * n_streams + 8 * scalars  # silent tokens, scales, scalars
 
 
 def gradient_bytes(training: TrainingConfig, width: int) -> int:

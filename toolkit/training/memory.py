@@ -11,6 +11,7 @@ import torch
 
 from toolkit.dictionaries.collectives import ALONE, Ranks
 from toolkit.dictionaries.configs import TrainingConfig
+from toolkit.dictionaries.rules.rule import rule_of
 from toolkit.harvest.activations import AHEAD
 from toolkit.models.files.loading import load_config
 from toolkit.models.model.shapes import KNOWN
@@ -19,7 +20,6 @@ from toolkit.settings.crosscoder_run import RunConfig
 from toolkit.training.costs import gradient_bytes, trainer_bytes
 
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-SWEEPS = {"l1": 2, "jumprelu": 4}  # matrices of a batch's tokens by all latents; topk and batchtopk have one
 FP32 = 4
 
 
@@ -50,9 +50,10 @@ def memory_parts(
     width = n_streams * d_model
     dictionaries = activations = 0
     for plan in plans:
+        matrices = rule_of(plan.sparsity).dense_matrices
         scaled_encoder = FP32 * plan.n_latents * width
         dictionaries += trainer_bytes(plan, width, n_streams) + gradient_bytes(plan, width) + scaled_encoder
-        activations += FP32 * plan.batch_tokens * (SWEEPS.get(plan.sparsity, 1) * plan.n_latents + 2 * width)
+        activations += FP32 * plan.batch_tokens * (matrices * plan.n_latents + 2 * width)
     number = 2 if config.buffer_dtype == "bf16" else FP32
     return {
         "--n-latents": dictionaries,

@@ -23,7 +23,7 @@ def write_shared(path: Path, tensors: Mapping[str, Tensor], has_rows: Callable[[
     pieces: list[tuple[int, Tensor]] = []  # where each of this rank's tensors begins
     end = 0
     for name, tensor in tensors.items():
-        shared = has_rows(name)
+        shared = tensor.ndim > 0 and has_rows(name)
         start = ranks.place_of(tensor).start if shared else 0
         shape = [ranks.total(len(tensor)), *tensor.shape[1:]] if shared else list(tensor.shape)
         row = tensor[:1].nbytes if shared else 0

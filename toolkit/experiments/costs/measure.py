@@ -7,7 +7,8 @@ from typing import Literal
 
 import torch
 
-from toolkit.dictionaries.configs import Sparsity, TrainingConfig
+from toolkit.dictionaries.configs import TrainingConfig
+from toolkit.dictionaries.rules import Sparsity
 from toolkit.harvest.choices import CacheType
 from toolkit.models.model.layers import check_layers
 from toolkit.models.model.shapes import shape_of

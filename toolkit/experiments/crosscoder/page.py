@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from toolkit.dictionaries import schedules
+from toolkit.dictionaries.rules.rule import rule_of
 from toolkit.experiments.crosscoder.measure import Evaluation, stream_names
 from toolkit.harvest.tokens import describe_documents
 from toolkit.latents.behaviours import BehaviourLatent
@@ -152,6 +153,7 @@ def load_expression(config: RunConfig) -> str:
 def run_header(config: RunConfig, pair: ModelPair) -> dict[str, str]:
     """What runs on what."""
     training = config.training
+    pressure = rule_of(training.sparsity).pressure
     places = ", ".join(sorted({str(pair.base.device), str(pair.distilled.device)}))
     dtype = str(weights_dtype(config.where())).removeprefix("torch.")
     weights = "as saved" if dtype == "auto" else f"in {dtype}"
@@ -163,11 +165,10 @@ def run_header(config: RunConfig, pair: ModelPair) -> dict[str, str]:
         "site": f"input of layer {_layers(pair)} of {pair.n_layers}, width {pair.d_model}",
         "device": f"{places}, {torch.get_num_threads()} threads; models {'on NDIF' if config.remote else weights}",
         "data": f"{config.data}, one document a row of at most {config.row_length} tokens",
-        "crosscoder": f"{training.n_latents} latents, {training.sparsity}"
-        + (f", k {training.k}" if "topk" in training.sparsity else f", λ {training.sparsity_coefficient:g}"),
+        "crosscoder": f"{training.n_latents} latents, {training.sparsity}, {pressure.goal(training)}",
         "training": f"{training.tokens:,} tokens in {training.steps:,} steps of {training.batch_tokens:,},"
         f" {training.precision}",
-        "schedules": schedules.in_words(training),
+        "schedules": schedules.in_words(training, pressure),
         "buffer": f"{config.buffer_tokens:,} activations, {stored / 1e6:.0f} MB",
         "run folder": str(config.out),
     }

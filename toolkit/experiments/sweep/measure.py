@@ -15,6 +15,8 @@ from toolkit.dictionaries import schedules
 from toolkit.dictionaries.collectives import Ranks
 from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.dictionaries.rules import RULES
+from toolkit.dictionaries.rules.rule import rule_of
 from toolkit.dictionaries.training import StepMetrics
 from toolkit.experiments.crosscoder.measure import evaluate_crosscoder
 from toolkit.experiments.crosscoder.page import run_header, run_report
@@ -51,8 +53,7 @@ class SweptValues:
         swept = {name: values for name, values in asdict(self).items() if values}
         if not swept:
             raise ValueError("a sweep has values to combine: give --n-latents, --k or --sparsity-coefficient several")
-        unheeded = "sparsity_coefficient" if training.sparsity in ("topk", "batchtopk") else "k"
-        if unheeded in swept:
+        if (unheeded := ({*RULES.values()} - {RULES[training.sparsity]}).pop()) in swept:
             raise ValueError(f"{flag(unheeded)}: --sparsity {training.sparsity} does not heed it; leave it out")
         for name, values in swept.items():
             if len(set(values)) < len(values):
@@ -114,7 +115,9 @@ def parse_sweep(arguments: Sequence[str]) -> SweepConfig:
 def sweep_header(config: SweepConfig, pair: ModelPair) -> dict[str, str]:
     """What runs on what, and the schedules of each crosscoder."""
     common = {name: said for name, said in run_header(config, pair).items() if name not in ("crosscoder", "schedules")}
-    return common | {name: schedules.in_words(plan) for name, plan in config.plans.items()}
+    return common | {
+        name: schedules.in_words(plan, rule_of(plan.sparsity).pressure) for name, plan in config.plans.items()
+    }
 
 
 def open_folders(
