@@ -20,7 +20,7 @@ if __name__ == "__main__":
 from toolkit.command_line.recipe import run_recipe
 from toolkit.experiments.latent_classes.measure import LatentClassesConfig, measure
 from toolkit.experiments.latent_classes.page import page
-from toolkit.experiments.run import Subject
+from toolkit.experiments.run import Run, origin_of
 from toolkit.reports.console import RunConsole
 from toolkit.reports.files import publish
 
@@ -29,10 +29,10 @@ def main(config: LatentClassesConfig) -> None:
     """A trained crosscoder in; whose its latents are out."""
     console = RunConsole()
     with console.stage("loading"):
-        subject = Subject.open(config)
+        run = Run.of(config).load()
     with console.stage("latent classes"):
-        findings = page(config, subject, measure(config, subject))
-        origin = subject.origin(config)
+        findings = page(config, run, measure(config, run))
+        origin = origin_of(config, run)
     publish(config.out, console, findings, origin)
     console.times(console.seconds)
 

@@ -30,7 +30,7 @@ from toolkit.experiments.reproduction.measure import (
     reproduction_results,
 )
 from toolkit.experiments.reproduction.page import comparison_findings
-from toolkit.experiments.run import Subject
+from toolkit.experiments.run import Run
 from toolkit.outputs import OutputFolder
 from toolkit.reports.console import RunConsole
 from toolkit.reports.files import render_findings, write_results
@@ -41,11 +41,11 @@ def main(config: ReproductionConfig) -> None:
     console = RunConsole()
     experiments(config)  # what they refuse, they refuse before anything is loaded
     with console.stage("loading"):
-        subject = Subject.open(config)
-        origin = controlled_origin(config, subject.pair, subject.corpus.origin)
-    parts, left_out = find_parts(config, subject, origin, console)
+        run = Run.of(config).load()
+        origin = controlled_origin(config, run.models, run.corpus.origin)
+    parts, left_out = find_parts(config, run, origin, console)
     results = reproduction_results(parts)
-    findings = comparison_findings(subject, parts, left_out, results)
+    findings = comparison_findings(run, parts, left_out, results)
     page = config.out / "comparison.html"
     with OutputFolder(config.out, (COMPARISON,)).writing("results.json", page.name):
         write_results(config.out / "results.json", results | {"left_out": left_out, "provenance": origin})

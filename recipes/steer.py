@@ -19,24 +19,8 @@ if __name__ == "__main__":
     check_remote(sys.argv)  # what is imported next takes seconds
 
 from toolkit.command_line.recipe import run_recipe
-from toolkit.experiments.run import Subject
-from toolkit.experiments.steering.measure import SteeringConfig, measure_steering
-from toolkit.experiments.steering.page import steering_findings
-from toolkit.reports.console import RunConsole
-from toolkit.reports.files import publish
-
-
-def main(config: SteeringConfig) -> None:
-    """A crosscoder and questions in; answers by strength out."""
-    console = RunConsole()
-    with console.stage("loading"):
-        subject = Subject.open(config)
-    with console.stage("steering"):
-        findings = steering_findings(config, subject, measure_steering(config, subject))
-        origin = subject.origin(config)
-    publish(config.out, console, findings, origin)
-    console.times(console.seconds)
-
+from toolkit.experiments.examine import publish
+from toolkit.experiments.steering import SteeringConfig
 
 if __name__ == "__main__":
-    run_recipe(main, SteeringConfig)
+    run_recipe(publish, SteeringConfig)

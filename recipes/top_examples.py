@@ -22,7 +22,7 @@ if __name__ == "__main__":
     check_remote(sys.argv)  # what is imported next takes seconds
 
 from toolkit.command_line.recipe import run_recipe
-from toolkit.experiments.run import Subject
+from toolkit.experiments.run import Run, origin_of
 from toolkit.experiments.top_examples.measure import TopExamplesConfig, measure
 from toolkit.experiments.top_examples.page import page
 from toolkit.reports.console import RunConsole
@@ -33,9 +33,9 @@ def main(config: TopExamplesConfig) -> None:
     """A crosscoder in; its latents' examples, to be looked through, out."""
     console = RunConsole()
     with console.stage("loading"):
-        subject = Subject.open(config)
+        run = Run.of(config).load()
     with console.stage("top examples"):
-        findings, origin = page(config, subject, measure(config, subject)), subject.origin(config)
+        findings, origin = page(config, run, measure(config, run)), origin_of(config, run)
     publish(config.out, console, findings, origin)
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from toolkit.dictionaries.crosscoder import Crosscoder
     from toolkit.experiments.ablation.study import ablate
+    from toolkit.experiments.examine import examine
+    from toolkit.experiments.run import Run
     from toolkit.interventions.clamping import SetLatent
     from toolkit.interventions.edits import steer
     from toolkit.models.files.model_files import Checkpoint
@@ -13,15 +15,28 @@ if TYPE_CHECKING:
     from toolkit.models.pair import ModelPair
     from toolkit.models.where import Where
 
-__all__ = ["Checkpoint", "Crosscoder", "ModelPair", "Sampling", "SetLatent", "Where", "ablate", "steer"]
+__all__ = [
+    "Checkpoint",
+    "Crosscoder",
+    "ModelPair",
+    "Run",
+    "Sampling",
+    "SetLatent",
+    "Where",
+    "ablate",
+    "examine",
+    "steer",
+]
 _HOMES = {
     "Checkpoint": "models.files.model_files",
     "Crosscoder": "dictionaries.crosscoder",
     "ModelPair": "models.pair",
+    "Run": "experiments.run",
     "Sampling": "models.model.sampling",
     "SetLatent": "interventions.clamping",
     "Where": "models.where",
     "ablate": "experiments.ablation.study",
+    "examine": "experiments.examine",
     "steer": "interventions.edits",
 }
 

@@ -11,7 +11,7 @@ from timing import time_in_turn
 
 from toolkit.experiments.ablation import AblationConfig
 from toolkit.experiments.ablation.measure import measure
-from toolkit.experiments.run import Subject
+from toolkit.experiments.run import Run
 
 ROUNDS = 1
 
@@ -21,8 +21,8 @@ def seconds() -> dict[str, float]:
     """Measure it once a process."""
     config = AblationConfig()
     assert len(config.shares) == 6
-    subject = Subject.open(config)
-    return time_in_turn({"ablation: all of it": lambda: measure(config, subject)}, ROUNDS)
+    run = Run.of(config).load()
+    return time_in_turn({"ablation: all of it": lambda: measure(config, run)}, ROUNDS)
 
 
 def ratios() -> dict[str, float]:

@@ -10,9 +10,10 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import torch
 from timing import time_in_turn
 
-from toolkit.experiments.run import FindingsConfig, Subject
+from toolkit.experiments.run import FindingsConfig, Run
 from toolkit.latents.categories import categories, load_lexicon
 from toolkit.latents.example_pass import ExamplePass
 from toolkit.latents.example_store import ExampleStore
@@ -23,27 +24,27 @@ from toolkit.training.streams import open_activations, open_mask, open_tokens
 TOKENS, ROUNDS = 32_768, 3
 
 
-def harvest(subject: Subject) -> int:
+def harvest(run: Run) -> int:
     """Read the models alone."""
     tokens = 0
-    for chunk in open_activations(subject.config, subject.pair, subject.corpus.held_out):
+    for chunk in open_activations(run.reading, run.models, run.corpus.held_out):
         tokens += len(chunk)
         if tokens >= TOKENS:
             break
     return tokens
 
 
-def top_examples(subject: Subject) -> int:
+def top_examples(run: Run) -> int:
     """Read, encode, collect, count and save."""
-    n_latents = subject.crosscoder.config.n_latents
+    n_latents = run.crosscoder.config.n_latents
     with TemporaryDirectory() as folder, ExampleStore(Path(folder) / "examples.sqlite", {}) as store:
         reading = ExamplePass(
-            subject.pair,
-            subject.crosscoder,
-            open_tokens(subject.config, subject.pair, subject.corpus.held_out),
-            open_mask(subject.config, subject.pair),
-            examples=TopExamples(n_latents, generator=subject.generator(0)),
-            firing=FiringCounts(categories(subject.pair.tokenizer, load_lexicon()), n_latents),
+            run.models,
+            run.crosscoder,
+            open_tokens(run.reading, run.models, run.corpus.held_out),
+            open_mask(run.reading, run.models),
+            examples=TopExamples(n_latents, generator=torch.Generator().manual_seed(0)),
+            firing=FiringCounts(categories(run.models.tokenizer, load_lexicon()), n_latents),
             store=store,
         )
         *_, tokens = reading.read(TOKENS)
@@ -53,9 +54,9 @@ def top_examples(subject: Subject) -> int:
 @cache
 def seconds() -> dict[str, float]:
     """Measure both ways once a process: CPU seconds for the same batches."""
-    subject = Subject.open(FindingsConfig())
-    assert harvest(subject) == top_examples(subject)
-    ways = {"examples: harvest alone": lambda: harvest(subject), "examples: whole pass": lambda: top_examples(subject)}
+    run = Run.of(FindingsConfig())
+    assert harvest(run) == top_examples(run)
+    ways = {"examples: harvest alone": lambda: harvest(run), "examples: whole pass": lambda: top_examples(run)}
     return time_in_turn(ways, ROUNDS)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from toolkit.experiments.ablation import AblationConfig
 from toolkit.experiments.examine import examine, publish
-from toolkit.experiments.run import Subject
+from toolkit.experiments.run import Run
 from toolkit.reports.findings import Findings
 
 
@@ -21,8 +21,8 @@ def settings(tmp_path: Path) -> AblationConfig:
     )  # fmt: skip
 
 
-def test_settings_become_findings_that_say_where_they_came_from(settings: AblationConfig, subject: Subject, capsys):
-    found = examine(settings, subject)
+def test_settings_become_findings_that_say_where_they_came_from(settings: AblationConfig, run: Run, capsys):
+    found = examine(settings, run)
     assert isinstance(found, Findings)
     assert found.name == "ablation"
     assert found.provenance["seed"] == 4
@@ -32,11 +32,11 @@ def test_settings_become_findings_that_say_where_they_came_from(settings: Ablati
     assert not settings.out.exists()
 
 
-def test_what_is_published_is_what_was_found(settings: AblationConfig, subject: Subject, capsys, monkeypatch):
-    monkeypatch.setattr("toolkit.experiments.run.open_named", lambda _: subject)
+def test_what_is_published_is_what_was_found(settings: AblationConfig, run: Run, capsys, monkeypatch):
+    monkeypatch.setattr("toolkit.experiments.run.open_named", lambda _: run)
     publish(settings)
     written = json.loads((settings.out / "ablation.json").read_text())
-    found = examine(settings, subject)
+    found = examine(settings, run)
     assert written["results"]["ablation"]["pause"]["distilled"] == found.results["ablation"]["pause"]["distilled"]
     assert written["provenance"] == found.provenance
     shown = capsys.readouterr().out

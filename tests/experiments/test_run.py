@@ -11,7 +11,7 @@ import torch
 from toolkit.artifacts import sha256
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.experiments.run import FindingsConfig, ModelsConfig, Subject, check_alive, models_origin, open_models
+from toolkit.experiments.run import FindingsConfig, ModelsConfig, Run, check_alive, models_origin, open_models
 from toolkit.latents.firing import FiringCounts
 from toolkit.models.pair import ModelPair
 from toolkit.models.places.one_at_a_time import SeatedModel
@@ -48,52 +48,65 @@ def wanted(folder: Path, **changes: object) -> FindingsConfig:
 
 def test_a_run_brings_its_models_text_and_settings(save: Save, config: RunConfig, organism_folders, text_file: Path):
     folder = save(config)
-    subject = Subject.open(wanted(folder))
-    assert subject.config.settings() == replace(config, device_map="cpu").settings()
-    assert subject.pair.sources == organism_folders
-    assert subject.pair.layers == (2,)  # the crosscoder's, whatever the pair's default is
-    torch.testing.assert_close(subject.crosscoder.W_dec, Crosscoder.from_pretrained(folder).W_dec)
+    run = Run.of(wanted(folder))
+    assert run.reading.settings() == replace(config, device_map="cpu").settings()
+    assert run.models.sources == organism_folders
+    assert run.models.layers == (2,)  # the crosscoder's, whatever the pair's default is
+    torch.testing.assert_close(run.crosscoder.W_dec, Crosscoder.from_pretrained(folder).W_dec)
     first = json.loads(text_file.read_text().splitlines()[0])["text"]
-    assert next(iter(subject.corpus.held_out))["text"] == first
-    facts = subject.facts()
+    assert next(iter(run.corpus.held_out))["text"] == first
+    facts = run.facts()
     assert facts["models"] == " → ".join(organism_folders)
     assert facts["site"] == "input of layer 2 of 3, d_model 16"
     assert facts["crosscoder"] == "8 latents, l1"
     assert facts["text"] == f"{text_file}, held out"
-    draws = [torch.rand(3, generator=subject.generator(7)) for _ in range(2)]
-    assert torch.equal(*draws)
 
 
 def test_what_the_user_names_comes_first(save: Save, config: RunConfig, organism_folders, tmp_path: Path):
     other = tmp_path / "other.jsonl"
     other.write_text('{"body": "Other text."}\n')
     folder = save(config)
-    subject = Subject.open(wanted(folder, data=str(other), text_field="body"))
-    assert next(iter(subject.corpus.held_out))["text"] == "Other text."
-    assert (subject.config.data, subject.config.text_field) == (str(other), "body")
-    assert subject.config.row_length == config.row_length
-    assert subject.facts()["text"] == f"{other}, read whole"
+    run = Run.of(wanted(folder, data=str(other), text_field="body"))
+    assert next(iter(run.corpus.held_out))["text"] == "Other text."
+    assert (run.reading.data, run.reading.text_field) == (str(other), "body")
+    assert run.reading.row_length == config.row_length
+    assert run.facts()["text"] == f"{other}, read whole"
     how = {"dtype": "bfloat16", "sequential": True, "distilled_device": "cpu"}
-    named = Subject.open(wanted(folder, base=organism_folders[0], distilled=organism_folders[1], **how))
-    assert named.pair.distilled.model._module.dtype == torch.bfloat16
-    assert isinstance(named.pair.distilled, SeatedModel)
-    assert named.config.distilled_device == "cpu"
+    named = Run.of(wanted(folder, base=organism_folders[0], distilled=organism_folders[1], **how))
+    assert named.models.distilled.model._module.dtype == torch.bfloat16
+    assert isinstance(named.models.distilled, SeatedModel)
+    assert named.settings.distilled_device == "cpu"
 
 
 def test_a_crosscoder_without_a_run_names_its_models(save: Save, text_file: Path, organism_folders):
-    subject = Subject.open(wanted(save(), data=str(text_file)))
-    assert subject.pair.sources == organism_folders
-    assert subject.config.row_length == 512 < PAPER_DEFAULTS.row_length  # the models' context
+    run = Run.of(wanted(save(), data=str(text_file)))
+    assert run.models.sources == organism_folders
+    assert run.reading.row_length == 512 < PAPER_DEFAULTS.row_length  # the models' context
     with pytest.raises(ValueError, match=r"run does not say which models .* give --pair, or --base and --distilled"):
-        Subject.open(wanted(save(sources=()), data=str(text_file)))
+        Run.of(wanted(save(sources=()), data=str(text_file)))
 
 
 def test_the_shipped_crosscoder_is_the_default():
-    subject = Subject.open(FindingsConfig(device_map="cpu"))
-    assert subject.pair.origins == ("artifacts/organism/base", "artifacts/organism/distilled")
-    assert subject.config.row_length == EMBEDDED_DEFAULTS.row_length
-    assert subject.facts()["models"] == "artifacts/organism/base → artifacts/organism/distilled"
-    assert subject.config.data == "organism"
+    run = Run.of(FindingsConfig(device_map="cpu"))
+    assert run.models.origins == ("artifacts/organism/base", "artifacts/organism/distilled")
+    assert run.reading.row_length == EMBEDDED_DEFAULTS.row_length
+    assert run.facts()["models"] == "artifacts/organism/base → artifacts/organism/distilled"
+    assert run.reading.data == "organism"
+
+
+def test_a_folder_is_opened_by_its_name_and_loads_nothing_before_it_is_used(save: Save, config: RunConfig):
+    folder = save(config)
+    (folder / "metrics.json").write_text('{"fve": 0.5}')
+    run = Run.open(str(folder))
+    assert run.settings.settings() == config.settings()
+    assert run.metrics == {"fve": 0.5}
+    assert str(folder) in repr(run)
+    assert "8 latents" in repr(run)
+    assert repr(run).count("\n") < 2
+    assert run.models is run.models
+    assert Run.open().crosscoder.config.n_latents == 768
+    with pytest.raises(ValueError, match=r"metrics.json does not exist: open the folder of a training run"):
+        _ = replace(run, folder=folder.parent).metrics
 
 
 def test_models_that_it_was_not_trained_on_are_refused_and_both_named(
@@ -101,7 +114,7 @@ def test_models_that_it_was_not_trained_on_are_refused_and_both_named(
 ):
     def error(base: str, distilled: str, **changes: object) -> str:
         with pytest.raises(ValueError) as caught:  # noqa: PT011 - what it says is checked below
-            Subject.open(wanted(save(config, **changes), base=base, distilled=distilled))
+            Run.of(wanted(save(config, **changes), base=base, distilled=distilled)).load()
         return str(caught.value)
 
     wide = [save_organism_model(seed=seed, hidden_size=24) for seed in (1, 2)]
@@ -114,13 +127,13 @@ def test_models_that_it_was_not_trained_on_are_refused_and_both_named(
     assert all(source in said for source in (*organism_folders, other))
     assert "--other-models" in said
     assert "layer 7 is out of range" in error(*organism_folders, layers=(7,))
-    opened = Subject.open(wanted(save(config), base=organism_folders[0], distilled=other, other_models=True))
-    assert opened.pair.sources == (organism_folders[0], other)
+    opened = Run.of(wanted(save(config), base=organism_folders[0], distilled=other, other_models=True))
+    assert opened.models.sources == (organism_folders[0], other)
 
 
 def test_a_checkpoint_that_does_not_say_its_layer(save: Save, config: RunConfig):
     with pytest.raises(ValueError, match=r"do not say which layer it reads.*layers=\[…\]"):
-        Subject.open(wanted(save(config, layers=(-1,))))
+        Run.of(wanted(save(config, layers=(-1,))))
 
 
 def test_a_run_section_of_another_kind_is_refused(save: Save, config: RunConfig):
@@ -130,7 +143,7 @@ def test_a_run_section_of_another_kind_is_refused(save: Save, config: RunConfig)
     for run in ({**content["run"], "colour": "red"}, {"seed": 0}):
         path.write_text(json.dumps(content | {"run": run}))
         with pytest.raises(ValueError, match=r'config\.json: its "run" section is not that of a run'):
-            Subject.open(wanted(folder))
+            Run.of(wanted(folder))
 
 
 def test_models_alone(organism_folders):
@@ -176,13 +189,13 @@ def test_every_file_that_is_read_is_named_with_its_hash(pair: ModelPair, tmp_pat
 
 
 def test_of_several_layers_one_is_named(save: Save, config: RunConfig):
-    assert Subject.open(wanted(save(config))).layer == 2
+    assert Run.of(wanted(save(config))).layer == 2
     folder = save(config, layers=(1, 2))
     with pytest.raises(ValueError, match=r"reads layers \(1, 2\): name the one to edit with --layer"):
-        _ = Subject.open(wanted(folder)).layer
+        _ = Run.of(wanted(folder)).layer
     with pytest.raises(ValueError, match=r"--layer 3: the crosscoder reads layers \(1, 2\)"):
-        Subject.open(wanted(folder, layer=3))
-    assert Subject.open(wanted(folder, layer=2)).layer == 2
+        Run.of(wanted(folder, layer=3))
+    assert Run.of(wanted(folder, layer=2)).layer == 2
 
 
 def test_text_that_is_named_is_read_whole_but_for_the_run_s_own(
@@ -194,24 +207,24 @@ def test_text_that_is_named_is_read_whole_but_for_the_run_s_own(
     copy = tmp_path / "copy.jsonl"
     copy.write_text("\n".join([*lines, '{"text": null}', "{"]))
     for data, read in ((text_file, lines[::20]), (same, lines[::20]), (copy, lines)):
-        subject = Subject.open(wanted(folder, data=str(data)))
-        texts = [json.dumps({"text": record["text"]}) for record in subject.corpus.held_out if not record["left_out"]]
+        run = Run.of(wanted(folder, data=str(data)))
+        texts = [json.dumps({"text": record["text"]}) for record in run.corpus.held_out if not record["left_out"]]
         assert [json.loads(text) for text in texts] == [json.loads(line) for line in read]
-    assert subject.facts()["text"] == f"{copy}, read whole"
-    assert "documents" not in subject.facts()
-    list(subject.coded(10**6))
-    assert subject.facts()["documents"].endswith("left out 1 malformed, 1 no text")
+    assert run.facts()["text"] == f"{copy}, read whole"
+    assert "documents" not in run.facts()
+    list(run.coded(10**6))
+    assert run.facts()["documents"].endswith("left out 1 malformed, 1 no text")
 
 
 def test_held_out_text_comes_coded(save: Save, config: RunConfig):
-    subject = Subject.open(wanted(save(config)))
-    batches = list(subject.coded(600))
+    run = Run.of(wanted(save(config)))
+    batches = list(run.coded(600))
     activations = torch.cat([batch.activations for batch in batches])
     assert len(activations) - len(batches[-1].activations) < 600 <= len(activations)
-    read = torch.cat(list(open_activations(subject.config, subject.pair, subject.corpus.held_out)))
+    read = torch.cat(list(open_activations(run.reading, run.models, run.corpus.held_out)))
     torch.testing.assert_close(activations, read[: len(activations)])
-    torch.testing.assert_close(batches[0].codes, subject.crosscoder.encode(batches[0].activations))
-    assert max(batch.input_ids.numel() for batch in subject.coded(200, batch_tokens=64)) <= 64
+    torch.testing.assert_close(batches[0].codes, run.crosscoder.encode(batches[0].activations))
+    assert max(coded.batch.input_ids.numel() for coded in run.coded(200, batch_tokens=64)) <= 64
 
 
 def test_named_latents_must_fire():

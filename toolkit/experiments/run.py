@@ -1,14 +1,13 @@
-"""What an experiment examines: a trained crosscoder, the pair it was trained on, and the text of its run."""
+"""A run that is opened to be examined: its crosscoder, settings, models and text."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
-import torch
-
-from toolkit.artifacts import provenance, read_section, sha256
+from toolkit.artifacts import provenance, read_json_object, read_section, sha256
 from toolkit.dictionaries.configs import CrosscoderConfig, TrainingConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.formats import find_checkpoint
@@ -16,7 +15,7 @@ from toolkit.dictionaries.storage import WEIGHTS_FILE
 from toolkit.harvest.choices import EMBEDDED
 from toolkit.harvest.documents import Corpus, open_corpus
 from toolkit.harvest.local_files import local_files
-from toolkit.harvest.tokens import TokenMask, describe_documents
+from toolkit.harvest.tokens import TokenMask, TokenStream, describe_documents
 from toolkit.interventions.matching import check_match
 from toolkit.latents.coded_batches import CodedBatch, coded_batches, first_tokens
 from toolkit.latents.firing import FiringCounts
@@ -31,6 +30,7 @@ from toolkit.settings.remote_start import check_hosted, hosted_pair
 from toolkit.tracking import track
 from toolkit.training.streams import open_mask, open_tokens
 
+SHIPPED = CHECKOUT / "artifacts" / "crosscoder"
 OF_ANOTHER_PAIR = (
     "train on models that it hosts, with `python recipes/train_crosscoder.py --remote --out runs/remote`, and add"
     " --run runs/remote, or leave out --remote"
@@ -71,7 +71,7 @@ class TextConfig(ModelsConfig):
 class FindingsConfig(TextConfig):
     """What to examine, and where to write what is found."""
 
-    run: Path = CHECKOUT / "artifacts" / "crosscoder"
+    run: Path = SHIPPED
     """Run folder, or any folder with a crosscoder; default: the shipped one."""
     other_models: bool = False
     """Take models whose names are not those that the crosscoder records: copies, or another checkpoint."""
@@ -80,37 +80,94 @@ class FindingsConfig(TextConfig):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Subject:
-    """A crosscoder with its models and text, ready to be read as they were in training."""
+class Run:
+    """A trained crosscoder with its settings, its models and its text, read as they were in training.
 
-    config: RunConfig
-    """The run's settings, with the data and models that are examined now."""
-    pair: ModelPair
+    Models and text are opened when they are first asked for.
+    """
+
     crosscoder: Crosscoder
-    corpus: Corpus
+    settings: RunConfig
+    """The run's settings, with the data and models that are examined now."""
+    open_models: Callable[[], ModelPair]
+    """Loads the models; raises `ValueError` where they and the crosscoder do not belong together."""
+    open_text: Callable[[], Corpus]
+    """Opens the text; raises `ValueError` where it cannot be read."""
+    folder: Path | None = None
+    """Where it was opened."""
     named_layer: int | None = None
     """Site of edits, where one was named."""
     _masks: list[TokenMask] = field(default_factory=list)
 
     @classmethod
-    def open(cls, config: FindingsConfig) -> "Subject":
-        """Load all three.
+    def open(cls, folder: str | Path = SHIPPED) -> "Run":
+        """Open a run folder, or any folder with a crosscoder that says which models it reads; default: the shipped one.
 
-        Raises `ValueError` where models and crosscoder do not belong together; it names both.
+        Raises `ValueError` where there is no crosscoder; what its models or its text lack is said where they are used.
         """
-        crosscoder = Crosscoder.from_pretrained(config.run)
-        _check_layers(crosscoder, config.layer)
-        run = _run_settings(config, crosscoder.config)
-        if run.remote and run.pair == EMBEDDED:
-            check_hosted(find_pair(EMBEDDED, None, None).models, run.insecure_host, OF_ANOTHER_PAIR)
-        pair = replace(run.open_pair(), layers=crosscoder.config.layers)
-        check_match(pair, crosscoder, other_models=config.other_models)
-        run = replace(run, row_length=min(run.row_length, pair.context))
-        corpus = open_corpus(run.data, text_field=run.text_field, mix=run.mix, seed=run.seed)
-        if config.data and not _trained_on(config):
-            corpus = corpus.read_whole()
-        crosscoder = crosscoder.to(pair.device)
-        return cls(config=run, pair=pair, crosscoder=crosscoder, corpus=corpus, named_layer=config.layer)
+        return cls.of(FindingsConfig(run=Path(folder)))
+
+    @classmethod
+    def of(cls, asked: FindingsConfig) -> "Run":
+        """Open what an experiment's settings name, as `open` does."""
+        crosscoder = Crosscoder.from_pretrained(asked.run)
+        _check_layers(crosscoder, asked.layer)
+        settings = _run_settings(asked, crosscoder.config)
+
+        def open_models() -> ModelPair:
+            if settings.remote and settings.pair == EMBEDDED:
+                check_hosted(find_pair(EMBEDDED, None, None).models, settings.insecure_host, OF_ANOTHER_PAIR)
+            models = replace(settings.open_pair(), layers=crosscoder.config.layers)
+            check_match(models, crosscoder, other_models=asked.other_models)
+            crosscoder.to(models.device)
+            return models
+
+        def open_text() -> Corpus:
+            corpus = open_corpus(settings.data, text_field=settings.text_field, mix=settings.mix, seed=settings.seed)
+            return corpus.read_whole() if asked.data and not _trained_on(asked) else corpus
+
+        return cls(
+            crosscoder=crosscoder,
+            settings=settings,
+            open_models=open_models,
+            open_text=open_text,
+            folder=asked.run,
+            named_layer=asked.layer,
+        )
+
+    def __repr__(self) -> str:
+        """What it is, without opening models or text."""
+        config = self.crosscoder.config
+        read = f"{' and '.join(config.models)} at the input of layer {', '.join(map(str, config.layers))}"
+        return f"Run({str(self.folder)!r}: {config.n_latents:,} latents, {config.sparsity},\n    of {read})"
+
+    @cached_property
+    def models(self) -> ModelPair:
+        """The models that the crosscoder reads, at its layers; loaded when first asked for."""
+        return self.open_models()
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The text of the run, or what is read in its place; opened when first asked for."""
+        return self.open_text()
+
+    def load(self) -> "Run":
+        """Open models and text now, so that what they lack is said before anything is measured; returns the run."""
+        _ = self.models, self.corpus
+        return self
+
+    @cached_property
+    def reading(self) -> RunConfig:
+        """The settings that text is read with: rows no longer than the models' context."""
+        return replace(self.settings, row_length=min(self.settings.row_length, self.models.context))
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """The final figures that training left in the folder; raises `ValueError` where it left none."""
+        path = (self.folder or Path()) / "metrics.json"
+        if not path.is_file():
+            raise ValueError(f"{path} does not exist: open the folder of a training run that has ended")
+        return read_json_object(path)
 
     @property
     def layer(self) -> int:
@@ -125,10 +182,10 @@ class Subject:
         config = self.crosscoder.config
         layers = ", ".join(map(str, config.layers))
         return {
-            "models": " → ".join(self.pair.origins),
-            "site": f"input of layer {layers} of {self.pair.n_layers}, d_model {config.d_model}",
+            "models": " → ".join(self.models.origins),
+            "site": f"input of layer {layers} of {self.models.n_layers}, d_model {config.d_model}",
             "crosscoder": "; ".join((f"{config.n_latents:,} latents, {config.sparsity}", *config.assumptions)),
-            "text": f"{self.config.data}, {self.corpus.part}",
+            "text": f"{self.settings.data}, {self.corpus.part}",
         } | self._documents()
 
     def _documents(self) -> dict[str, str]:
@@ -138,38 +195,34 @@ class Subject:
         )
         return {"documents": said} if (said := describe_documents(counts)) else {}
 
-    def origin(self, config: FindingsConfig) -> dict[str, Any]:
-        """What findings about it came from."""
-        return models_origin(config, self.pair, self.corpus.origin)
-
     def open_mask(self) -> TokenMask:
         """A fresh mask; what it counts will be told by `facts`."""
-        self._masks.append(open_mask(self.config, self.pair))
+        self._masks.append(open_mask(self.settings, self.models))
         return self._masks[-1]
+
+    def tokens(self, *, batch_tokens: int | None = None) -> TokenStream:
+        """The ids of the held-out text, from its beginning."""
+        return open_tokens(self.reading, self.models, self.corpus.held_out, batch_tokens=batch_tokens)
 
     def coded(self, tokens: int, *, batch_tokens: int | None = None) -> Iterator[CodedBatch]:
         """The text from its beginning, read and encoded, in whole batches until `tokens` tokens were selected."""
-        stream = open_tokens(self.config, self.pair, self.corpus.held_out, batch_tokens=batch_tokens)
-        batches = coded_batches(self.pair, self.crosscoder, stream, self.open_mask())
+        stream = self.tokens(batch_tokens=batch_tokens)
+        batches = coded_batches(self.models, self.crosscoder, stream, self.open_mask())
         wanted = first_tokens(batches, tokens)
         return track(wanted, "reading text", "tokens", total=tokens, size=lambda batch: len(batch.codes))
 
-    def generator(self, seed: int) -> torch.Generator:
-        """A fresh source of chance on the CPU."""
-        return torch.Generator().manual_seed(seed)
-
 
 def open_named(settings: Any) -> Any:
-    """Open what an experiment's settings name: a `Subject`, the models alone, or nothing (None)."""
+    """Open what an experiment's settings name: a `Run`, the models alone, or nothing (None)."""
     if isinstance(settings, FindingsConfig):
-        return Subject.open(settings)
+        return Run.of(settings).load()
     return open_models(settings) if isinstance(settings, ModelsConfig) else None
 
 
 def origin_of(settings: Any, opened: Any) -> dict[str, Any]:
     """What findings came from, as far as the settings and what was opened for them tell."""
-    if isinstance(opened, Subject):
-        return opened.origin(settings)
+    if isinstance(opened, Run):
+        return models_origin(settings, opened.models, opened.corpus.origin)
     if isinstance(opened, ModelPair):
         return models_origin(settings, opened, {})
     return provenance(seed=settings.seed, data={}, inputs={})

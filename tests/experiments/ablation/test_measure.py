@@ -15,7 +15,7 @@ from toolkit.experiments.ablation import AblationConfig
 from toolkit.experiments.ablation.measure import measure
 from toolkit.experiments.ablation.page import ablation_results, page
 from toolkit.experiments.ablation.study import ARMS, AblationStudy
-from toolkit.experiments.run import Subject
+from toolkit.experiments.run import Run
 from toolkit.harvest.documents import Corpus
 from toolkit.interventions.ablation import ablation_effects
 from toolkit.interventions.targets import OTHER
@@ -27,7 +27,7 @@ WORDS = {"pause": ["First", "next"], "turn": ["is", "The"]}
 
 
 @pytest.fixture(scope="module")
-def subject(pair: ModelPair, text_file: Path) -> Subject:
+def run(pair: ModelPair, text_file: Path) -> Run:
     """A random crosscoder of a tiny pair."""
     crosscoder = Crosscoder(
         CrosscoderConfig(d_model=16, models=("base", "distilled"), layers=pair.layers, n_latents=40, sparsity="l1", k=1)
@@ -38,8 +38,8 @@ def subject(pair: ModelPair, text_file: Path) -> Subject:
     texts = [json.loads(line)["text"] for line in text_file.read_text().splitlines()[:60]]
     documents = Dataset.from_dict({"text": texts}).to_iterable_dataset()
     corpus = Corpus(train=documents, held_out=documents, origin={})
-    run = RunConfig(row_length=128, forward_tokens=1024)
-    return Subject(config=run, pair=pair, crosscoder=crosscoder, corpus=corpus)
+    settings = RunConfig(row_length=128, forward_tokens=1024)
+    return Run(settings=settings, open_models=lambda: pair, crosscoder=crosscoder, open_text=lambda: corpus)
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +58,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> AblationConfig:
 
 
 @pytest.fixture(scope="module")
-def study(config: AblationConfig, subject: Subject) -> AblationStudy:
-    return measure(config, subject)
+def study(config: AblationConfig, run: Run) -> AblationStudy:
+    return measure(config, run)
 
 
 def test_the_papers_protocol_is_one_option():
@@ -86,18 +86,18 @@ def test_settings_that_cannot_be_are_refused_at_once(settings, message):
         AblationConfig(**settings)
 
 
-def test_fewer_positions_than_asked_for_are_said(config, subject, study):
-    assert "asked for" not in page(config, subject, study).tables[0].note
+def test_fewer_positions_than_asked_for_are_said(config, run, study):
+    assert "asked for" not in page(config, run, study).tables[0].note
     more = replace(config, targets=10_000)
-    study = measure(more, subject)
+    study = measure(more, run)
     found = study.categories[0].targets.found
-    note = page(more, subject, study).tables[0].note
+    note = page(more, run, study).tables[0].note
     assert f" pause: {found} positions found of the 10000 asked for" in note
 
 
-def test_the_study_reads_as_many_held_out_tokens_as_asked_for(config, subject, study):
+def test_the_study_reads_as_many_held_out_tokens_as_asked_for(config, run, study):
     assert 1000 < study.counts.tokens < 3072 // 2 + 128  # half of them choose
-    less = measure(replace(config, tokens=2048), subject)
+    less = measure(replace(config, tokens=2048), run)
     assert less.counts.tokens < study.counts.tokens
 
 
@@ -136,8 +136,8 @@ def test_results_are_means_over_the_targets(config, study):
             assert results["off_target"][f"{edited} on {on}"][model] == expected
 
 
-def test_the_page_shows_them(config, subject, study):
-    findings = page(config, subject, study)
+def test_the_page_shows_them(config, run, study):
+    findings = page(config, run, study)
     main, measures, shares, matrix, specific, words = findings.tables
     for headline, row, more, each in zip(findings.headline, main.rows, measures.rows, study.categories, strict=True):
         cells = dict(zip(main.columns, row, strict=True)) | dict(zip(measures.columns, more, strict=True))
@@ -163,37 +163,37 @@ def test_the_page_shows_them(config, subject, study):
     assert findings.facts["words"] == "all occurrences"
 
 
-def test_one_category_and_two_targets_have_a_page_too(config, subject, tmp_path):
+def test_one_category_and_two_targets_have_a_page_too(config, run, tmp_path):
     lexicon = tmp_path / "one.json"
     lexicon.write_text(json.dumps({"turn": WORDS["turn"]}))
     least = replace(config, lexicon=lexicon, targets=2, tokens=2048)
-    findings = page(least, subject, measure(least, subject))
+    findings = page(least, run, measure(least, run))
     assert [row[0] for row in findings.tables[0].rows] == ["turn"]
     assert findings.headline[0].n == 2
 
 
-def test_the_papers_baseline_is_the_reconstruction(config, subject):
+def test_the_papers_baseline_is_the_reconstruction(config, run):
     paper = replace(config, paper=True, tokens=2048, targets=10)
-    study = measure(paper, subject)
+    study = measure(paper, run)
     (each, _) = study.categories
     firing = study.counts.counts["token"][0]
     assert each.latents[0.3] == sorted(each.latents[0.3], key=lambda k: -firing[k])
     arm = torch.tensor(each.latents[0.3])
     settings = paper.settings()
-    expected = ablation_effects(subject.pair, subject.crosscoder, each.targets, [arm], settings.method)
+    expected = ablation_effects(run.models, run.crosscoder, each.targets, [arm], settings.method)
     torch.testing.assert_close(each.effects[0.3, "chosen"].logit, expected.logit[0], rtol=1e-3, atol=1e-5)
 
 
-def test_the_site_of_a_crosscoder_of_several_layers(config, subject, organism_folders):
+def test_the_site_of_a_crosscoder_of_several_layers(config, run, organism_folders):
     pair = ModelPair.from_pretrained(
         base=organism_folders[0], distilled=organism_folders[1], layers=[1, 2], where="cpu"
     )
-    shape = replace(subject.crosscoder.config, layers=(1, 2))
+    shape = replace(run.crosscoder.config, layers=(1, 2))
     crosscoder = Crosscoder(shape)
     generator = torch.Generator().manual_seed(1)
     for name in ("W_enc", "W_dec"):
         getattr(crosscoder, name).copy_(torch.randn(crosscoder.W_enc.shape, generator=generator))
-    several = replace(subject, pair=pair, crosscoder=crosscoder)
+    several = replace(run, open_models=lambda: pair, crosscoder=crosscoder)
     config = replace(config, tokens=2048, targets=5)
     first, second = (measure(config, replace(several, named_layer=layer)) for layer in (1, 2))
     assert first.categories[0].latents == second.categories[0].latents

@@ -10,7 +10,7 @@ from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.latent_scaling import LatentScaling
 from toolkit.experiments.latent_classes.measure import LatentClassesConfig, LatentClassesResult, measure
 from toolkit.experiments.latent_classes.page import page
-from toolkit.experiments.run import Subject
+from toolkit.experiments.run import Run
 from toolkit.geometry.decoder_norms import nrn
 from toolkit.reports.files import write_results
 from toolkit.reports.findings import Findings, Table
@@ -41,26 +41,26 @@ def config(organism_folders, text_file, tmp_path_factory) -> LatentClassesConfig
 
 
 @pytest.fixture(scope="module")
-def subject(config) -> Subject:
-    return Subject.open(config)
+def run(config) -> Run:
+    return Run.of(config).load()
 
 
 @pytest.fixture(scope="module")
-def result(config, subject) -> LatentClassesResult:
-    return measure(config, subject)
+def result(config, run) -> LatentClassesResult:
+    return measure(config, run)
 
 
 @pytest.fixture(scope="module")
-def findings(config, subject, result) -> Findings:
-    return page(config, subject, result)
+def findings(config, run, result) -> Findings:
+    return page(config, run, result)
 
 
 @pytest.fixture(scope="module")
-def by_hand(subject, select) -> tuple[torch.Tensor, torch.Tensor]:
+def by_hand(run, select) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids and activations of the same tokens, read batch by batch."""
-    mask, ids, activations = open_mask(subject.config, subject.pair), [], []
-    for batch in open_tokens(subject.config, subject.pair, subject.corpus.held_out):
-        residual = subject.pair.residual(batch.input_ids, batch.attention_mask)
+    mask, ids, activations = open_mask(run.reading, run.models), [], []
+    for batch in open_tokens(run.reading, run.models, run.corpus.held_out):
+        residual = run.models.residual(batch.input_ids, batch.attention_mask)
         selected = select(mask, batch, residual)
         ids.append(batch.input_ids[selected])
         activations.append(residual[selected])
@@ -74,28 +74,28 @@ def table(findings: Findings, title: str) -> Table:
     return found
 
 
-def test_one_pass_gives_what_separate_passes_give(subject, result, by_hand):
+def test_one_pass_gives_what_separate_passes_give(run, result, by_hand):
     ids, x = by_hand
-    codes = subject.crosscoder.encode(x)
+    codes = run.crosscoder.encode(x)
     assert result.firing.tokens == len(ids) >= TOKENS
     assert torch.equal(result.firing.fired, (codes > 0).sum(dim=0))
     assert result.classes.alive.tolist() == [latent != DEAD and n > 0 for latent, n in enumerate(result.firing.fired)]
-    torch.testing.assert_close(result.classes.nrn, nrn(subject.crosscoder.W_dec))
-    sums = LatentScaling(subject.crosscoder)
+    torch.testing.assert_close(result.classes.nrn, nrn(run.crosscoder.W_dec))
+    sums = LatentScaling(run.crosscoder)
     sums.add(x, codes)
     scaling = sums.ratios()
     torch.testing.assert_close(result.scaling.nu_error, scaling.nu_error, rtol=1e-3, atol=1e-4, equal_nan=True)
     torch.testing.assert_close(result.scaling.beta_reconstruction, scaling.beta_reconstruction, equal_nan=True)
 
 
-def test_the_listed_latents_are_the_ends_and_their_example_is_the_strongest_firing(subject, result, by_hand):
+def test_the_listed_latents_are_the_ends_and_their_example_is_the_strongest_firing(run, result, by_hand):
     ids, x = by_hand
-    codes = subject.crosscoder.encode(x)
+    codes = run.crosscoder.encode(x)
     often = [k for k in range(N_LATENTS) if (codes[:, k] > 0).sum() >= 20]
     assert result.base_only == sorted(often, key=lambda k: result.classes.nrn[k])[:3]
     assert result.distilled_only == sorted(often, key=lambda k: -result.classes.nrn[k])[:3]
     for latent in (*result.base_only, *result.distilled_only):
-        token = subject.pair.tokenizer.decode(ids[codes[:, latent].argmax()])
+        token = run.models.tokenizer.decode(ids[codes[:, latent].argmax()])
         assert f"«{token}»".replace("\n", "⏎") in result.examples[latent][0]
 
 
@@ -110,15 +110,15 @@ def test_the_tags_count_every_latent_once(findings, result):
     assert sum(row[1] for row in table(findings, "Latent scaling along NRN").rows) == int(result.classes.alive.sum())
 
 
-def test_few_exclusive_latents_are_said_to_be_few(config, subject, result, findings):
+def test_few_exclusive_latents_are_said_to_be_few(config, run, result, findings):
     assert "Only" not in table(findings, "Tags").note
-    W_dec = subject.crosscoder.W_dec.clone()
-    subject.crosscoder.W_dec[:] = torch.nn.functional.normalize(W_dec, dim=2)
+    W_dec = run.crosscoder.W_dec.clone()
+    run.crosscoder.W_dec[:] = torch.nn.functional.normalize(W_dec, dim=2)
     try:
-        shared = measure(config, subject)
+        shared = measure(config, run)
     finally:
-        subject.crosscoder.W_dec.copy_(W_dec)
-    assert "Only 0 latents are exclusive by NRN" in table(page(config, subject, shared), "Tags").note
+        run.crosscoder.W_dec.copy_(W_dec)
+    assert "Only 0 latents are exclusive by NRN" in table(page(config, run, shared), "Tags").note
     assert shared.base_only == shared.distilled_only == []
 
 
@@ -132,9 +132,9 @@ def test_results_are_strict_json_with_a_value_for_every_latent(findings, result,
     assert "s_base / s_distilled = 2.000" in findings.facts["scales"]
 
 
-def test_the_facts_say_what_became_of_position_0(config, subject, result, findings):
+def test_the_facts_say_what_became_of_position_0(config, run, result, findings):
     assert findings.facts["tokens"].endswith("position 0 is left out")
-    kept = replace(subject, config=replace(subject.config, keep_position_0=True))
+    kept = replace(run, settings=replace(run.settings, keep_position_0=True))
     assert page(config, kept, result).facts["tokens"].endswith("position 0 is kept")
 
 
@@ -164,10 +164,10 @@ def labels(text_file: Path, tmp_path: Path) -> Path:
     return path
 
 
-def test_labelled_documents_add_the_auroc_table(config, subject, labels):
+def test_labelled_documents_add_the_auroc_table(config, run, labels):
     values = {name: getattr(config, name) for name in ("run", "data", "device_map")}
     with_labels = LatentClassesConfig(**values, tokens=200, labels=labels)
-    found = page(with_labels, subject, measure(with_labels, subject))
+    found = page(with_labels, run, measure(with_labels, run))
     added = table(found, "The latent that best finds each label")
     assert [row[0] for row in added.rows] == ["start"]
     assert added.rows[0][2].low < added.rows[0][2].value < added.rows[0][2].high

@@ -9,10 +9,10 @@ from toolkit.experiments.steering.measure import (
     SteeringConfig,
     check_prompts,
     hesitation,
-    measure_steering,
+    measure,
     open_questions,
 )
-from toolkit.experiments.steering.page import steering_findings
+from toolkit.experiments.steering.page import page
 from toolkit.interventions.answers import Question
 from toolkit.latents.categories import categories, load_lexicon
 
@@ -33,17 +33,17 @@ def ask(path: Path, n: int, **changes: Any) -> SteeringConfig:
     return SteeringConfig(**asked | changes)
 
 
-def test_questions_are_the_first_to_pick_on_and_the_next_to_test_on(subject, tmp_path):
-    development, test = open_questions(ask(tmp_path / "q", 9, test=4), subject)
+def test_questions_are_the_first_to_pick_on_and_the_next_to_test_on(run, tmp_path):
+    development, test = open_questions(ask(tmp_path / "q", 9, test=4), run)
     assert [each.answer for each in development] == ["0", "2"]
     assert [each.answer for each in test] == ["4", "6", "8", "10"]
-    _, test = open_questions(ask(tmp_path / "q", 4), subject)
+    _, test = open_questions(ask(tmp_path / "q", 4), run)
     assert len(test) == 2  # of the five asked for
 
 
-def test_too_few_questions_are_refused(subject, tmp_path):
+def test_too_few_questions_are_refused(run, tmp_path):
     with pytest.raises(ValueError, match="holds 3 questions, and --development 2 leaves 1 to test on, where two"):
-        open_questions(ask(tmp_path / "q", 3), subject)
+        open_questions(ask(tmp_path / "q", 3), run)
 
 
 @pytest.mark.parametrize("name", ["development", "test"])
@@ -52,23 +52,23 @@ def test_one_question_makes_no_interval(name):
         SteeringConfig(**{name: 1})
 
 
-def test_a_dead_latent_and_an_unknown_category_are_refused(subject, tmp_path):
+def test_a_dead_latent_and_an_unknown_category_are_refused(run, tmp_path):
     with pytest.raises(ValueError, match=r"5 fired on none of \d+ held-out tokens, dead or rare"):
-        measure_steering(ask(tmp_path / "q", 4, latents=(1, 5)), subject)
+        measure(ask(tmp_path / "q", 4, latents=(1, 5)), run)
     with pytest.raises(ValueError, match=r"no category is called 'doubt': choose from self-reflection, "):
-        measure_steering(ask(tmp_path / "q", 4, category="doubt"), subject)
+        measure(ask(tmp_path / "q", 4, category="doubt"), run)
 
 
-def test_a_category_without_candidates_is_left_out_and_the_others_go_on(subject, tmp_path):
+def test_a_category_without_candidates_is_left_out_and_the_others_go_on(run, tmp_path):
     lexicon = tmp_path / "words.json"
     lexicon.write_text('{"sums": ["is", "first", "next", "plus"], "odd": ["antidisestablishment"]}')
     config = ask(tmp_path / "q", 9, lexicon=lexicon, candidates=1, tokens=2000)
-    study = measure_steering(config, subject, {"odd": "longer", "sums": "longer"})
+    study = measure(replace(config, aims={"odd": "longer", "sums": "longer"}), run)
     assert list(study.groups) == ["sums"]
     assert "give other words with --lexicon" in study.left_out["odd"]
-    assert steering_findings(config, subject, study).tables[-1].rows == [["odd", study.left_out["odd"]]]
+    assert page(config, run, study).tables[-1].rows == [["odd", study.left_out["odd"]]]
     with pytest.raises(ValueError, match=r"category 'odd': none of .* is a single token"):
-        measure_steering(config, subject, {"odd": "longer"})
+        measure(replace(config, aims={"odd": "longer"}), run)
 
 
 def test_strengths_are_in_order():
@@ -76,10 +76,10 @@ def test_strengths_are_in_order():
     assert SteeringConfig(strengths=(0.2, -0.1, 0.1), suppress=True).settings().strengths == (-0.2, -0.1)
 
 
-def test_a_lexicon_without_self_reflection_counts_the_shipped_words_as_hesitation(subject):
-    tokenizer = subject.pair.tokenizer
+def test_a_lexicon_without_self_reflection_counts_the_shipped_words_as_hesitation(run):
+    tokenizer = run.models.tokenizer
     (shipped, *_) = categories(tokenizer, load_lexicon())
     sums = categories(tokenizer, {"sums": ("first",)})
-    assert hesitation(subject, sums) == shipped
+    assert hesitation(run, sums) == shipped
     own = categories(tokenizer, {"sums": ("first",), "self-reflection": ("is",)})
-    assert hesitation(subject, own) == own[1]
+    assert hesitation(run, own) == own[1]

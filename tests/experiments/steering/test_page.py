@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from toolkit.experiments.steering import Toward
 from toolkit.experiments.steering.measure import SteeringConfig
 from toolkit.experiments.steering.page import _harmless, _monotone, advantage, by_strength, steering_results
-from toolkit.experiments.steering.study import Steered, SteeringStudy, Toward
+from toolkit.experiments.steering.study import Steered, SteeringStudy
 from toolkit.interventions.answers import Question
 from toolkit.interventions.steering import Answers
 from toolkit.statistics import mean
@@ -131,14 +132,14 @@ def test_results_have_bare_numbers_with_their_intervals_beside():
     assert chance["slope_minus_random"] == advantage(steered, found)
 
 
-def test_the_page_says_how_many_directions_and_questions_there_were(subject):
-    from toolkit.experiments.steering.page import steering_findings
+def test_the_page_says_how_many_directions_and_questions_there_were(run):
+    from toolkit.experiments.steering.page import page
 
     found, steered = study(RISING, LESS)
-    note = steering_findings(SteeringConfig(test=N), subject, found).tables[0].note
+    note = page(SteeringConfig(test=N), run, found).tables[0].note
     assert "the best of 2 random directions" in note
     assert "asked for" not in note
     one = replace(found, groups={"doubt": replace(steered, random_slopes=steered.random_slopes[:1])})
-    note = steering_findings(SteeringConfig(test=N + 1), subject, one).tables[0].note
+    note = page(SteeringConfig(test=N + 1), run, one).tables[0].note
     assert "the one random direction" in note
     assert f"{N} others to test them ({N + 1} were asked for" in note

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.experiments.steering.study import Candidates, SteeringSettings, candidate_latents, steering_study
+from toolkit.experiments.steering import SteeringSettings
+from toolkit.experiments.steering.study import Candidates, candidate_latents, steering_study
 from toolkit.interventions.answers import Question
 from toolkit.interventions.steering import Writing, answer_under
 from toolkit.latents.categories import Category

@@ -9,7 +9,7 @@ from watching import Diary
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.latent_scaling import LatentScaling
-from toolkit.experiments.run import Subject
+from toolkit.experiments.run import Run
 from toolkit.experiments.top_examples import measure as experiment
 from toolkit.experiments.top_examples.measure import (
     LatentRecords,
@@ -31,7 +31,7 @@ Measure = Callable[..., tuple[TopExamplesConfig, LatentRecords]]
 
 
 @pytest.fixture
-def subject(pair: ModelPair, run_arguments: list[str], text_file: Path) -> Subject:
+def run(pair: ModelPair, run_arguments: list[str], text_file: Path) -> Run:
     """A crosscoder with random rows; its last latent never fires."""
     crosscoder = Crosscoder(
         CrosscoderConfig(
@@ -44,28 +44,28 @@ def subject(pair: ModelPair, run_arguments: list[str], text_file: Path) -> Subje
     crosscoder.b_enc[DEAD] = -1e6
     config = parse_command_line(run_arguments)
     corpus = open_corpus(str(text_file), text_field="text", mix=(0.5, 0.5), seed=0)
-    return Subject(config=config, pair=pair, crosscoder=crosscoder, corpus=corpus)
+    return Run(settings=config, open_models=lambda: pair, crosscoder=crosscoder, open_text=lambda: corpus)
 
 
 @pytest.fixture
-def measure(subject: Subject, tmp_path: Path) -> Measure:
-    def run(**changes: object) -> tuple[TopExamplesConfig, LatentRecords]:
+def measure(run: Run, tmp_path: Path) -> Measure:
+    def measured(**changes: object) -> tuple[TopExamplesConfig, LatentRecords]:
         config = TopExamplesConfig(**{"out": tmp_path / "out", "tokens": 600, "top": 3, "sampled": 4} | changes)
-        return config, experiment.measure(config, subject)
+        return config, experiment.measure(config, run)
 
-    return run
+    return measured
 
 
-def test_records_are_those_of_the_text(subject: Subject, measure: Measure) -> None:
+def test_records_are_those_of_the_text(run: Run, measure: Measure) -> None:
     _, records = measure()
     n = records.firing.tokens
-    x = torch.cat(list(open_activations(subject.config, subject.pair, subject.corpus.held_out)))
-    codes = subject.crosscoder.encode(x[:n])
+    x = torch.cat(list(open_activations(run.reading, run.models, run.corpus.held_out)))
+    codes = run.crosscoder.encode(x[:n])
     assert records.latents == tuple(latent for latent in range(N_LATENTS) if latent != DEAD)
     torch.testing.assert_close(records.frequency, (codes > 0).float().mean(dim=0))
-    torch.testing.assert_close(records.classes.nrn, nrn(subject.crosscoder.W_dec))
-    sums = LatentScaling(subject.crosscoder)
-    sums.add(x, subject.crosscoder.encode(x))
+    torch.testing.assert_close(records.classes.nrn, nrn(run.crosscoder.W_dec))
+    sums = LatentScaling(run.crosscoder)
+    sums.add(x, run.crosscoder.encode(x))
     scaling = sums.ratios()
     expected = torch.maximum(scaling.nu_error, scaling.nu_reconstruction)
     torch.testing.assert_close(records.nu, expected, rtol=1e-3, atol=1e-3, equal_nan=True)
@@ -73,11 +73,11 @@ def test_records_are_those_of_the_text(subject: Subject, measure: Measure) -> No
     assert records.examples.strongest(4)[0].score == pytest.approx(best, rel=1e-4)
 
 
-def test_entries_show_the_text_and_its_lens(subject: Subject, measure: Measure) -> None:
+def test_entries_show_the_text_and_its_lens(run: Run, measure: Measure) -> None:
     _, records = measure(latents=(7, 2))
     shown = list(entries(records))
     assert [entry.statistics.latent for entry in shown] == [7, 2]
-    tokenizer = subject.pair.tokenizer
+    tokenizer = run.models.tokenizer
     for line, entry in enumerate(shown):
         numbers = entry.statistics
         found = records.examples.strongest(numbers.latent)
@@ -92,9 +92,9 @@ def test_entries_show_the_text_and_its_lens(subject: Subject, measure: Measure) 
         assert set(entry.suppressed) == {"base", "distilled"}
 
 
-def test_the_category_table_holds_what_the_counts_say(measure: Measure, subject: Subject) -> None:
+def test_the_category_table_holds_what_the_counts_say(measure: Measure, run: Run) -> None:
     config, records = measure()
-    findings = page(config, subject, records)
+    findings = page(config, run, records)
     table, *_ = findings.tables
     assert table.rows
     firing = records.firing
@@ -109,9 +109,9 @@ def test_the_category_table_holds_what_the_counts_say(measure: Measure, subject:
     assert len(findings.results["latents"]) == N_LATENTS - 1
 
 
-def test_latents_asked_for_by_index_are_shown_with_their_examples(measure: Measure, subject: Subject) -> None:
+def test_latents_asked_for_by_index_are_shown_with_their_examples(measure: Measure, run: Run) -> None:
     config, records = measure(latents=(7, 2))
-    _, _, seven, two, *_ = page(config, subject, records).tables
+    _, _, seven, two, *_ = page(config, run, records).tables
     assert seven.title.startswith("Latent 7: ")
     assert two.title.startswith("Latent 2: ")
     text, score = seven.rows[0]
@@ -121,9 +121,9 @@ def test_latents_asked_for_by_index_are_shown_with_their_examples(measure: Measu
     assert "base promotes " in seven.note
 
 
-def test_the_browser_takes_the_entries(measure: Measure, subject: Subject) -> None:
+def test_the_browser_takes_the_entries(measure: Measure, run: Run) -> None:
     config, records = measure()
-    browser = Path(page(config, subject, records).facts["latents to look through"])
+    browser = Path(page(config, run, records).facts["latents to look through"])
     assert browser == config.out / "latents.html"
     assert "on self-reflection" in browser.read_text(encoding="utf-8")
 
@@ -145,10 +145,10 @@ def test_reading_counts_only_what_was_not_read_before(measure: Measure) -> None:
         read = records.firing.tokens
 
 
-def test_a_reading_goes_on_where_the_file_stands(measure: Measure, subject: Subject) -> None:
+def test_a_reading_goes_on_where_the_file_stands(measure: Measure, run: Run) -> None:
     config, records = measure()
-    with open_store(config, subject) as store:
-        reading = open_reading(config, subject, store)
+    with open_store(config, run) as store:
+        reading = open_reading(config, run, store)
         assert reading.firing.tokens == records.firing.tokens >= 600
 
 
@@ -157,35 +157,35 @@ def test_a_dead_latent_is_named(measure: Measure) -> None:
         measure(latents=(DEAD,))
 
 
-def test_a_dead_latent_among_others_is_left_out_with_a_word(measure: Measure, subject: Subject) -> None:
+def test_a_dead_latent_among_others_is_left_out_with_a_word(measure: Measure, run: Run) -> None:
     config, records = measure(latents=(3, DEAD))
     assert records.latents == (3,)
-    *_, left_out = page(config, subject, records).tables
+    *_, left_out = page(config, run, records).tables
     [[latent, why]] = left_out.rows
     assert (left_out.title, latent) == ("Left out", str(DEAD))
     assert f"{DEAD} fired on none of" in why
 
 
-def test_a_category_without_latents_is_left_out_with_a_word(measure: Measure, subject: Subject, tmp_path: Path) -> None:
+def test_a_category_without_latents_is_left_out_with_a_word(measure: Measure, run: Run, tmp_path: Path) -> None:
     lexicon = tmp_path / "words.json"
     lexicon.write_text('{"self-reflection": ["is"], "odd": ["antidisestablishment"]}')
     config, records = measure(lexicon=lexicon)
-    table, left_out = page(config, subject, records).tables
+    table, left_out = page(config, run, records).tables
     assert {row[0].partition(",")[0] for row in table.rows} == {"self-reflection"}
     assert [name for name, _ in left_out.rows] == ["odd"]
 
 
-def test_another_crosscoder_does_not_go_on_with_the_file(subject: Subject, tmp_path: Path) -> None:
+def test_another_crosscoder_does_not_go_on_with_the_file(run: Run, tmp_path: Path) -> None:
     config = TopExamplesConfig(out=tmp_path)
-    with open_store(config, subject) as store:
+    with open_store(config, run) as store:
         less = dataclasses.replace(config, tokens=100)
-        read_on(less.tokens, open_reading(less, subject, store))
-    other = Crosscoder(subject.crosscoder.config)
+        read_on(less.tokens, open_reading(less, run, store))
+    other = Crosscoder(run.crosscoder.config)
     with pytest.raises(ValueError, match=r"begun with other settings .*crosscoder: "):
-        open_store(config, dataclasses.replace(subject, crosscoder=other))
+        open_store(config, dataclasses.replace(run, crosscoder=other))
     with pytest.raises(ValueError, match="top: 10 then, 11 now"):
-        open_store(dataclasses.replace(config, top=11), subject)
-    open_store(dataclasses.replace(config, tokens=9, latents=(5,)), subject).close()
+        open_store(dataclasses.replace(config, top=11), run)
+    open_store(dataclasses.replace(config, tokens=9, latents=(5,)), run).close()
 
 
 @pytest.mark.parametrize("name", ["tokens", "top", "sampled"])

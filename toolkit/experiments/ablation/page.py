@@ -7,7 +7,7 @@ from torch import Tensor
 
 from toolkit.experiments.ablation import AblationConfig, AblationSettings
 from toolkit.experiments.ablation.study import ARMS, AblationStudy, CategoryAblation
-from toolkit.experiments.run import Subject
+from toolkit.experiments.run import Run
 from toolkit.interventions.targets import OTHER, Targets
 from toolkit.latents.categories import Category
 from toolkit.latents.selection import specific_latents
@@ -60,7 +60,7 @@ def _category_results(each: CategoryAblation, settings: AblationSettings) -> dic
     }
 
 
-def page(config: AblationConfig, subject: Subject, study: AblationStudy) -> Findings:
+def page(config: AblationConfig, run: Run, study: AblationStudy) -> Findings:
     """The page's content."""
     settings = config.settings()
     return Findings(
@@ -70,7 +70,7 @@ def page(config: AblationConfig, subject: Subject, study: AblationStudy) -> Find
             "Latents that fire where a category's word is predicted are taken out of the residual stream, in either"
             " model. How far does the word's logit fall, and how far for as many other latents?"
         ),
-        facts=subject.facts() | _protocol(settings),
+        facts=run.facts() | _protocol(settings),
         headline=[_headline(study, each, settings.reference) for each in study.categories],
         tables=[
             _main_table(study, settings),

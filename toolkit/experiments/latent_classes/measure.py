@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from toolkit.dictionaries.latent_scaling import LatentScaling, ScalingRatios
 from toolkit.experiments.crosscoder.measure import find_behaviours
-from toolkit.experiments.run import FindingsConfig, Subject
+from toolkit.experiments.run import FindingsConfig, Run
 from toolkit.latents.behaviours import BehaviourLatent
 from toolkit.latents.categories import categories, load_lexicon
 from toolkit.latents.classification import LatentClasses, classify
@@ -59,16 +60,16 @@ class LatentClassesResult:
     """The best latent of each label; none without labelled documents."""
 
 
-def measure(settings: LatentClassesConfig, opened: Subject) -> LatentClassesResult:
+def measure(settings: LatentClassesConfig, opened: Run) -> LatentClassesResult:
     """Read held-out text once, and labelled documents where there are any.
 
     Raises ValueError for a lexicon or labels that cannot be used, and where fewer than two latents fired.
     """
     labelled = read_labelled_documents(settings.labels) if settings.labels else None
-    crosscoder, generator = opened.crosscoder, opened.generator(settings.seed)
+    crosscoder, generator = opened.crosscoder, torch.Generator().manual_seed(settings.seed)
     n_latents, device = crosscoder.config.n_latents, crosscoder.b_dec.device
     scaling = LatentScaling(crosscoder)
-    firing = FiringCounts(categories(opened.pair.tokenizer, load_lexicon(settings.lexicon)), n_latents)
+    firing = FiringCounts(categories(opened.models.tokenizer, load_lexicon(settings.lexicon)), n_latents)
     window = Window(before=12, after=5)
     seen = TopExamples(n_latents, generator=generator, top=settings.examples, sampled=0, window=window, device=device)
     for coded in opened.coded(settings.tokens):
@@ -86,7 +87,7 @@ def measure(settings: LatentClassesConfig, opened: Subject) -> LatentClassesResu
         distilled_only=distilled_only,
         examples={latent: _texts(opened, seen, latent) for latent in (*base_only, *distilled_only)},
         labelled=labelled,
-        behaviours=find_behaviours(opened.config, opened.pair, crosscoder, labelled, generator) if labelled else [],
+        behaviours=find_behaviours(opened.reading, opened.models, crosscoder, labelled, generator) if labelled else [],
     )
 
 
@@ -102,12 +103,12 @@ def _ends(classes: LatentClasses, fired: Int[Tensor, " latent"], listed: int) ->
     return base, distilled
 
 
-def _texts(subject: Subject, seen: TopExamples, latent: int) -> list[str]:
+def _texts(opened: Run, seen: TopExamples, latent: int) -> list[str]:
     texts = []
     for example in seen.strongest(latent):
         ids, peak = list(example.token_ids), example.peak
         before, here, after = (
-            subject.pair.tokenizer.decode(part) for part in (ids[:peak], ids[peak : peak + 1], ids[peak + 1 :])
+            opened.models.tokenizer.decode(part) for part in (ids[:peak], ids[peak : peak + 1], ids[peak + 1 :])
         )
         texts.append(f"{before}«{here}»{after}".replace("\n", "⏎"))
     return texts

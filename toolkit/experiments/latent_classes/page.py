@@ -18,7 +18,7 @@ from toolkit.experiments.latent_classes.tables import (
     where_tagged,
     wilson_share,
 )
-from toolkit.experiments.run import Subject
+from toolkit.experiments.run import Run
 from toolkit.latents.classification import TAGS
 from toolkit.reports.figures import cosine_against_nrn, nrn_histogram
 from toolkit.reports.findings import Chart, Findings, Headline
@@ -26,7 +26,7 @@ from toolkit.reports.findings_figures import nu_histogram
 from toolkit.reports.formatting import number
 
 
-def page(settings: LatentClassesConfig, opened: Subject, found: LatentClassesResult) -> Findings:
+def page(settings: LatentClassesConfig, opened: Run, found: LatentClassesResult) -> Findings:
     """All that the page shows."""
     return Findings(
         name="latent_classes",
@@ -40,9 +40,9 @@ def page(settings: LatentClassesConfig, opened: Subject, found: LatentClassesRes
     )
 
 
-def _facts(settings: LatentClassesConfig, opened: Subject, found: LatentClassesResult) -> dict[str, str]:
+def _facts(settings: LatentClassesConfig, opened: Run, found: LatentClassesResult) -> dict[str, str]:
     base, distilled = _mean_scales(opened.crosscoder.config.scale)
-    position_0 = "kept" if opened.config.keep_position_0 else "left out"
+    position_0 = "kept" if opened.reading.keep_position_0 else "left out"
     scales = f"s_base / s_distilled = {base / distilled:.3f}; NRN is in raw units" if base else "not recorded"
     return {
         **opened.facts(),

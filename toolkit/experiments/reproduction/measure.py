@@ -21,10 +21,8 @@ from toolkit.experiments.layer_divergence import page as layer_divergence_page
 from toolkit.experiments.layer_divergence.measure import LayerDivergenceConfig
 from toolkit.experiments.reproduction.kept_parts import KeptPart
 from toolkit.experiments.reproduction.page import DIMS
-from toolkit.experiments.run import FindingsConfig, Subject
-from toolkit.experiments.steering.measure import SteeringConfig, measure_steering
-from toolkit.experiments.steering.page import steering_findings
-from toolkit.experiments.steering.study import Toward
+from toolkit.experiments.run import FindingsConfig, Run
+from toolkit.experiments.steering import SteeringConfig, Toward
 from toolkit.experiments.word_geometry import measure as word_geometry
 from toolkit.experiments.word_geometry import page as word_geometry_page
 from toolkit.experiments.word_geometry.measure import WordGeometryConfig
@@ -83,16 +81,18 @@ class ReproductionConfig(FindingsConfig, ControlConfig):
 
 @dataclass(frozen=True)
 class Experiment:
-    """A part of the reproduction, ready to examine a subject."""
+    """A part of the reproduction, ready to examine a run."""
 
-    find: Callable[[Subject], Findings]
+    find: Callable[[Run], Findings]
     settings: Any = None
     """Its settings, where it has any of its own."""
 
 
 def experiments(config: ReproductionConfig) -> dict[str, Experiment]:
     """Every experiment by name; raises `ValueError` for settings or files that one of them refuses."""
-    load_lexicon(config.lexicon)
+    aims: dict[str, Toward] = {
+        name: "shorter" if name in SHORTER else "longer" for name in load_lexicon(config.lexicon)
+    }
     if config.questions:
         load_questions(config.questions)
     if config.words:
@@ -102,23 +102,23 @@ def experiments(config: ReproductionConfig) -> dict[str, Experiment]:
     ablation = AblationConfig(**read, undecided=config.undecided)
     paper = AblationConfig(**read, paper=True, shares=(ablation.reference,), control_draws=1)
     questions = {"questions": config.questions, "development": config.development, "test": config.test}
-    steering = SteeringConfig(**read | questions, strengths=STRENGTHS)
+    steering = SteeringConfig(**read | questions, aims=aims, strengths=STRENGTHS)
     geometry = WordGeometryConfig(**alike, words=config.words, control=config.control)
     divergence = LayerDivergenceConfig(**alike, tokens=config.tokens, control=config.control)
     classes = LatentClassesConfig(**read)
     return {
         "reconstruction": Experiment(find_reconstruction),
         "latent classes": Experiment(partial(find_latent_classes, classes), classes),
-        "ablation": Experiment(partial(find_ablation, ablation), ablation),
+        "ablation": Experiment(partial(examine, ablation), ablation),
         "ablation, the paper's way": Experiment(partial(find_paper_ablation, paper), paper),
-        "steering": Experiment(partial(find_steering, steering), steering),
+        "steering": Experiment(partial(examine, steering), steering),
         "geometry": Experiment(partial(find_geometry, geometry), geometry),
         "layer divergence": Experiment(partial(find_layer_divergence, divergence), divergence),
     }
 
 
 def find_parts(
-    config: ReproductionConfig, subject: Subject, origin: Mapping[str, Any], console: RunConsole
+    config: ReproductionConfig, run: Run, origin: Mapping[str, Any], console: RunConsole
 ) -> tuple[dict[str, Findings], dict[str, str]]:
     """What the experiments find, each written when it is finished, and why some find nothing, by name.
 
@@ -129,7 +129,7 @@ def find_parts(
     parts: dict[str, Findings] = {}
     left_out: dict[str, str] = {}
     outputs = OutputFolder(config.out, (COMPARISON,))
-    same = _made_of(config, subject, origin)
+    same = _made_of(config, run, origin)
     kept = {name: KeptPart.of(config.out / PARTS, name, same | _settings(each)) for name, each in asked.items()}
     for number, (name, experiment) in enumerate(asked.items(), start=1):
         label = f"{number} of {len(asked)}: {name}"
@@ -141,7 +141,7 @@ def find_parts(
         console.note(f"{label}: found again, for {why}" if why else label)
         try:
             with console.stage(name):
-                found = experiment.find(subject)
+                found = experiment.find(run)
         except ValueError as error:
             left_out[name] = str(error)
             console.warn(f"{name} is left out: {error}")
@@ -153,14 +153,14 @@ def find_parts(
     return parts, left_out
 
 
-def _made_of(config: ReproductionConfig, subject: Subject, origin: Mapping[str, Any]) -> dict[str, Any]:
+def _made_of(config: ReproductionConfig, run: Run, origin: Mapping[str, Any]) -> dict[str, Any]:
     """What all parts depend on; files that some of them are given count for those."""
     given = {sha256(path) for path in (config.lexicon, config.questions) if path}
     inputs = {name: value for name, value in origin["sha256"].items() if value not in given}
     return {
-        "run": subject.config.settings(),
-        "crosscoder": weights_hash(subject.crosscoder.state_dict()),
-        "layer": subject.named_layer,
+        "run": run.reading.settings(),
+        "crosscoder": weights_hash(run.crosscoder.state_dict()),
+        "layer": run.named_layer,
         "code": code_hash(),
         **{name: value for name, value in origin.items() if name not in ("command", "commit", "machine")},
         "sha256": inputs,
@@ -176,55 +176,43 @@ def _settings(experiment: Experiment) -> dict[str, Any]:
     return {"settings": own, "files": {str(path): sha256(path) for path in files}}
 
 
-def find_reconstruction(subject: Subject) -> Findings:
+def find_reconstruction(run: Run) -> Findings:
     """How good the crosscoder is on held-out text, and how well it finds what was planted there."""
-    evaluation = evaluate_crosscoder(subject.config, subject.pair, subject.corpus, subject.crosscoder)
+    evaluation = evaluate_crosscoder(run.reading, run.models, run.corpus, run.crosscoder)
     planted = planted_table(evaluation)
     return Findings(
         name="reconstruction",
         title="Reconstruction: what the crosscoder keeps of both models",
         question="How much of either model's residual stream does the crosscoder give back?",
-        facts=subject.facts(),
-        headline=headlines(evaluation, subject.pair),
+        facts=run.facts(),
+        headline=headlines(evaluation, run.models),
         tables=[planted] if planted else [],
         charts=[],
-        results=evaluation.metrics(subject.pair)
-        | {"behaviours": [vars(found) for found in evaluation.behaviours or ()]},
+        results=evaluation.metrics(run.models) | {"behaviours": [vars(found) for found in evaluation.behaviours or ()]},
     )
 
 
-def find_latent_classes(asked: LatentClassesConfig, subject: Subject) -> Findings:
+def find_latent_classes(asked: LatentClassesConfig, run: Run) -> Findings:
     """Whose the latents are."""
-    return latent_classes_page.page(asked, subject, latent_classes.measure(asked, subject))
+    return latent_classes_page.page(asked, run, latent_classes.measure(asked, run))
 
 
-def find_ablation(asked: AblationConfig, subject: Subject) -> Findings:
-    """The categories at undecided positions, the crosscoder's error kept."""
-    return examine(asked, subject)
-
-
-def find_paper_ablation(asked: AblationConfig, subject: Subject) -> Findings:
+def find_paper_ablation(asked: AblationConfig, run: Run) -> Findings:
     """The same by the paper's protocol, at the reference share, against the unablated reconstruction."""
-    findings = find_ablation(asked, subject)
+    findings = examine(asked, run)
     return replace(findings, name="ablation_paper", title=f"{findings.title}, the paper's protocol")
 
 
-def find_steering(asked: SteeringConfig, subject: Subject) -> Findings:
-    """A latent of each category, against the best random direction."""
-    aims: dict[str, Toward] = {name: "shorter" if name in SHORTER else "longer" for name in load_lexicon(asked.lexicon)}
-    return steering_findings(asked, subject, measure_steering(asked, subject, aims))
-
-
-def find_geometry(asked: WordGeometryConfig, subject: Subject) -> Findings:
+def find_geometry(asked: WordGeometryConfig, run: Run) -> Findings:
     """Word pairs in both models, at the site of edits."""
-    pair = replace(subject.pair, layers=(subject.layer,))
+    pair = replace(run.models, layers=(run.layer,))
     return word_geometry_page.page(asked, pair, word_geometry.measure(asked, pair))
 
 
-def find_layer_divergence(asked: LayerDivergenceConfig, subject: Subject) -> Findings:
+def find_layer_divergence(asked: LayerDivergenceConfig, run: Run) -> Findings:
     """Both models' distance at every layer."""
-    found = layer_divergence.compare(asked, subject.pair, subject.config, subject.corpus)
-    return layer_divergence_page.page(asked, subject.pair, found)
+    found = layer_divergence.compare(asked, run.models, run.reading, run.corpus)
+    return layer_divergence_page.page(asked, run.models, found)
 
 
 def reproduction_results(parts: Mapping[str, Findings]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from toolkit.experiments.control import is_embedded
 from toolkit.experiments.reproduction.published import load_published
-from toolkit.experiments.run import Subject
+from toolkit.experiments.run import Run
 from toolkit.reports.findings import Cell, Chart, Findings, Table, left_out_tables
 from toolkit.reports.formatting import percent
 from toolkit.statistics import Estimate
@@ -20,11 +20,11 @@ YES, NO = "yes", "no"
 
 
 def comparison_findings(
-    subject: Subject, parts: Mapping[str, Findings], left_out: Mapping[str, str], results: Mapping[str, Any]
+    run: Run, parts: Mapping[str, Findings], left_out: Mapping[str, str], results: Mapping[str, Any]
 ) -> Findings:
     """The comparing page, with all that the others show, and why some parts found nothing."""
-    embedded = is_embedded(subject.pair)
-    tables = truth_tables(results) if embedded else published_tables(subject.config.pair, results)
+    embedded = is_embedded(run.models)
+    tables = truth_tables(results) if embedded else published_tables(run.reading.pair, results)
     return Findings(
         name="results",
         title="Every experiment of the paper, on one pair",
@@ -33,7 +33,7 @@ def comparison_findings(
             if embedded
             else "Do the paper's findings come out again?"
         ),
-        facts=subject.facts() | {name: f"{part.name}.html" for name, part in parts.items()},
+        facts=run.facts() | {name: f"{part.name}.html" for name, part in parts.items()},
         headline=list(
             {row.name: row for name in SHOWN_FIRST if name in parts for row in parts[name].headline}.values()
         ),

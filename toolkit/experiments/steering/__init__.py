@@ -1,0 +1,93 @@
+"""What do answers become when a latent is added to the residual stream, or taken from it?"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from toolkit.experiments.run import FindingsConfig
+from toolkit.models.model.sampling import Sampling
+from toolkit.ranges import Count, PositiveOrNone
+
+Toward = Literal["longer", "shorter"]
+HESITATION = "self-reflection"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SteeringSettings:
+    """How directions are picked and tested."""
+
+    strengths: tuple[float, ...] = (-0.2, -0.1, -0.05, -0.025, 0.025, 0.05, 0.1, 0.2)
+    """In units of the mean residual norm; 0 is always run too."""
+    development_strengths: tuple[float, ...] = (-0.2, -0.1, 0.1, 0.2)
+    """Strengths at which directions are picked."""
+    random_directions: int = 8
+    """Random directions to pick the best from; at least as many as there are candidates are drawn."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for strengths in (self.strengths, self.development_strengths):
+            if bad := [s for s in strengths if not math.isfinite(s) or s == 0]:
+                raise ValueError(f"strength {bad[0]}: give finite numbers other than 0, which is always run")
+            if len(set(strengths)) < 2:
+                raise ValueError(f"strengths {strengths}: a slope needs at least two different ones")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SteeringConfig(FindingsConfig):
+    """Steer answers with latents, against random directions picked on the same development questions."""
+
+    FINDINGS = ("steering",)
+    out: Path = Path("runs/steer")
+    """Folder for the page, its figures and the JSON of results."""
+    latents: tuple[int, ...] = ()
+    """Latents to steer with, all at once; default: the best candidate of --category."""
+    category: str = HESITATION
+    """Category whose latents are candidates: those with the largest lift where its words are predicted."""
+    toward: Toward = "longer"
+    """What adding the latent should do to answers; the pick goes by it."""
+    aims: Annotated[Mapping[str, Toward], tyro.conf.Suppress] = field(default_factory=dict)
+    """Several categories at once, and what the latents of each should do, instead of `category` and `toward`."""
+    candidates: int = 16
+    """Latents to pick from, and at least as many random directions."""
+    strengths: tuple[float, ...] = SteeringSettings.strengths
+    """Strengths, in mean norms of the residual stream; 0 is always run too."""
+    suppress: bool = False
+    """Take away only: every strength below zero."""
+    questions: Path | None = None
+    """JSONL file of {"question", "answer"}; default: the shipped ones for this pair."""
+    development: int = 32
+    """Questions that directions are picked on, the file's first."""
+    test: int = 96
+    """Questions that the picked directions are compared on, the next ones."""
+    temperature: PositiveOrNone = 0.6
+    """0 is greedy; .6 is usual for R1 models. All arms meet the same chance."""
+    samples: int = 1
+    """Answers a question and arm."""
+    new_tokens: int = 320
+    """Tokens after which an answer is cut."""
+    edit_prompt: bool = False
+    """Steer the prompt's positions too."""
+    model: Literal["base", "distilled"] = "distilled"
+    """The model that answers."""
+    tokens: Count = 65_536
+    """Held-out tokens on which firing is counted."""
+    lexicon: Path | None = None
+    """JSON file {"category": ["word", ...]}; its self-reflection words, else the shipped ones, count as hesitation."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        least = {"candidates": 1, "development": 2, "test": 2, "samples": 1}
+        for name, minimum in least.items():
+            if getattr(self, name) < minimum:
+                raise ValueError(f"--{name} {getattr(self, name)}: must be at least {minimum}")
+        Sampling(new_tokens=self.new_tokens, temperature=self.temperature)
+        self.settings()
+
+    def settings(self) -> SteeringSettings:
+        """How directions are picked and tested."""
+        strengths = {-abs(s) for s in self.strengths} if self.suppress else set(self.strengths)
+        return SteeringSettings(strengths=tuple(sorted(strengths)), random_directions=self.candidates, seed=self.seed)

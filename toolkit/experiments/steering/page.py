@@ -6,8 +6,8 @@ from itertools import pairwise
 from math import isnan
 from typing import Any
 
-from toolkit.experiments.run import Subject
-from toolkit.experiments.steering.measure import SteeringConfig
+from toolkit.experiments.run import Run
+from toolkit.experiments.steering import SteeringConfig
 from toolkit.experiments.steering.study import Steered, SteeringStudy
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, SideBySide, Table, left_out_tables
 from toolkit.reports.findings_figures import DosePanel, dose_response
@@ -45,7 +45,7 @@ def by_strength(steered: Steered, study: SteeringStudy) -> list[Dose]:
     ]
 
 
-def steering_findings(config: SteeringConfig, subject: Subject, study: SteeringStudy) -> Findings:
+def page(config: SteeringConfig, run: Run, study: SteeringStudy) -> Findings:
     """The page's content."""
     doses = {name: by_strength(steered, study) for name, steered in study.groups.items()}
     return Findings(
@@ -55,7 +55,7 @@ def steering_findings(config: SteeringConfig, subject: Subject, study: SteeringS
             "A latent's decoder row is added to the residual stream at every generated position. Do answers become"
             " longer or shorter, more hesitant, more often wrong, and more so than along a random direction?"
         ),
-        facts=subject.facts() | _protocol(config, study),
+        facts=run.facts() | _protocol(config, study),
         headline=[row for name in doses for row in _headline(name, study, doses[name])],
         tables=[
             *(

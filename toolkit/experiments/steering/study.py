@@ -6,13 +6,13 @@ Both are picked by the same measure on the same development questions, and compa
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
+from toolkit.experiments.steering import SteeringSettings, Toward
 from toolkit.interventions.answers import Question
 from toolkit.interventions.edits import mean_norm, stream_index, unit_row
 from toolkit.interventions.steering import Answers, Writing, answer_under
@@ -21,7 +21,6 @@ from toolkit.latents.selection import LEAST_FIRINGS, ranked_latents
 from toolkit.leaving_out import TooFewError
 from toolkit.models.model.traced_model import TracedModel
 
-Toward = Literal["longer", "shorter"]
 LEAST_RATE = 0.2
 
 
@@ -33,26 +32,6 @@ class Candidates:
     """One direction an entry: the sum of its latents' unit decoder rows."""
     toward: Toward
     """Whether answers should become longer or shorter with strength."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SteeringSettings:
-    """How directions are picked and tested."""
-
-    strengths: tuple[float, ...] = (-0.2, -0.1, -0.05, -0.025, 0.025, 0.05, 0.1, 0.2)
-    """In units of the mean residual norm; 0 is always run too."""
-    development_strengths: tuple[float, ...] = (-0.2, -0.1, 0.1, 0.2)
-    """Strengths at which directions are picked."""
-    random_directions: int = 8
-    """Random directions to pick the best from; at least as many as there are candidates are drawn."""
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for strengths in (self.strengths, self.development_strengths):
-            if bad := [s for s in strengths if not math.isfinite(s) or s == 0]:
-                raise ValueError(f"strength {bad[0]}: give finite numbers other than 0, which is always run")
-            if len(set(strengths)) < 2:
-                raise ValueError(f"strengths {strengths}: a slope needs at least two different ones")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -14,7 +14,7 @@ from torch import Tensor
 from toolkit.dictionaries.crosscoder import check_latents
 from toolkit.dictionaries.latent_scaling import LatentScaling, ScalingRatios
 from toolkit.dictionaries.storage import weights_hash
-from toolkit.experiments.run import FindingsConfig, Subject, check_alive
+from toolkit.experiments.run import FindingsConfig, Run, check_alive
 from toolkit.latents.categories import categories, load_lexicon
 from toolkit.latents.classification import LatentClasses, classify
 from toolkit.latents.example_pass import ExamplePass
@@ -116,7 +116,7 @@ class LatentRecords:
         ]
 
 
-def measure(settings: TopExamplesConfig, opened: Subject) -> LatentRecords:
+def measure(settings: TopExamplesConfig, opened: Run) -> LatentRecords:
     """Read the text on from where the file of examples in the settings' folder stands, and look at the latents.
 
     Latents asked for by index that never fired are left out; raises `TooFewError` where none of them fired, and
@@ -129,33 +129,33 @@ def measure(settings: TopExamplesConfig, opened: Subject) -> LatentRecords:
     asked = dict.fromkeys(settings.latents or (firing.fired > 0).nonzero()[:, 0].tolist())
     shown, left_out = measurable(asked, lambda latent: check_alive(firing, [latent]))
     check_any(shown, left_out)
-    ratios, tokenizer = _scaling(opened), opened.pair.tokenizer
-    crosscoder, chance = opened.crosscoder, opened.generator(settings.seed)
+    ratios, tokenizer = _scaling(opened), opened.models.tokenizer
+    crosscoder, chance = opened.crosscoder, torch.Generator().manual_seed(settings.seed)
     return LatentRecords(
         latents=tuple(shown),
         examples=reading.examples,
         firing=firing,
         classes=classify(crosscoder.W_dec, firing.fired, firing.mass.float(), chance),
         nu=torch.maximum(ratios.nu_error, ratios.nu_reconstruction),
-        lens=logit_lens(opened.pair, crosscoder, tuple(shown)),
+        lens=logit_lens(opened.models, crosscoder, tuple(shown)),
         pieces=tokenizer.batch_decode([[token] for token in range(len(tokenizer))]),
         left_out=left_out,
     )
 
 
-def open_store(settings: TopExamplesConfig, opened: Subject) -> ExampleStore:
+def open_store(settings: TopExamplesConfig, opened: Run) -> ExampleStore:
     """The file of examples in `settings.out`; raises `ValueError` if it was begun with other settings."""
     settings.out.mkdir(parents=True, exist_ok=True)
     return ExampleStore(settings.out / "examples.sqlite", _settings(settings, opened))
 
 
-def _settings(settings: TopExamplesConfig, opened: Subject) -> dict[str, Any]:
+def _settings(settings: TopExamplesConfig, opened: Run) -> dict[str, Any]:
     """All that decides which examples are found, but for how far the text is read."""
-    run = opened.config.settings()
+    run = opened.reading.settings()
     names = ("top", "sampled", "before", "after")
     return {
         "crosscoder": weights_hash(opened.crosscoder.state_dict()),
-        "models": opened.pair.fingerprints(),
+        "models": opened.models.fingerprints(),
         "text": opened.corpus.origin,
         "lexicon": load_lexicon(settings.lexicon),
         "draws": settings.seed,
@@ -164,7 +164,7 @@ def _settings(settings: TopExamplesConfig, opened: Subject) -> dict[str, Any]:
     }
 
 
-def open_reading(settings: TopExamplesConfig, opened: Subject, store: ExampleStore) -> ExamplePass:
+def open_reading(settings: TopExamplesConfig, opened: Run, store: ExampleStore) -> ExamplePass:
     """The pass over the text, as far as the store stands; raises `ValueError` for latents that do not exist."""
     if settings.latents:
         check_latents(settings.latents, opened.crosscoder.config.n_latents)
@@ -174,14 +174,14 @@ def open_reading(settings: TopExamplesConfig, opened: Subject, store: ExampleSto
         top=settings.top,
         sampled=settings.sampled,
         window=Window(before=settings.before, after=settings.after),
-        generator=opened.generator(settings.seed),
+        generator=torch.Generator().manual_seed(settings.seed),
         device=opened.crosscoder.b_dec.device,
     )
-    words = categories(opened.pair.tokenizer, load_lexicon(settings.lexicon))
+    words = categories(opened.models.tokenizer, load_lexicon(settings.lexicon))
     return ExamplePass(
-        opened.pair,
+        opened.models,
         opened.crosscoder,
-        open_tokens(opened.config, opened.pair, opened.corpus.held_out, batch_tokens=_batch_tokens(opened)),
+        open_tokens(opened.reading, opened.models, opened.corpus.held_out, batch_tokens=_batch_tokens(opened)),
         opened.open_mask(),
         examples=examples,
         firing=FiringCounts(words, n_latents),
@@ -197,12 +197,12 @@ def read_on(tokens: int, reading: ExamplePass) -> None:
         pass
 
 
-def _batch_tokens(opened: Subject) -> int:
+def _batch_tokens(opened: Run) -> int:
     """Of batches so small that the codes of one fit into memory, however many latents there are."""
-    return fitting_tokens(opened.config, LARGEST_CODES, opened.crosscoder.config.n_latents)
+    return fitting_tokens(opened.reading, LARGEST_CODES, opened.crosscoder.config.n_latents)
 
 
-def _scaling(opened: Subject) -> ScalingRatios:
+def _scaling(opened: Run) -> ScalingRatios:
     scaling = LatentScaling(opened.crosscoder)
     for batch in opened.coded(SCALING_TOKENS, batch_tokens=_batch_tokens(opened)):
         scaling.add(batch.activations, batch.codes)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, astuple
 
 from toolkit.experiments.crosscoder.page import mean_nrn_headline
-from toolkit.experiments.run import Subject
+from toolkit.experiments.run import Run
 from toolkit.experiments.top_examples.measure import SCALING_TOKENS, LatentRecords, TopExamplesConfig
 from toolkit.latents.examples import LatentExample
 from toolkit.leaving_out import TooFewError, measurable
@@ -18,7 +18,7 @@ LEAST_FIRINGS = 5
 LISTED, DETAILED, EXAMPLES = 3, 8, 5
 
 
-def page(settings: TopExamplesConfig, opened: Subject, found: LatentRecords) -> Findings:
+def page(settings: TopExamplesConfig, opened: Run, found: LatentRecords) -> Findings:
     """The latents closest to each category, and what single latents fire on where they were asked for by index.
 
     Writes the browser of all that are shown into the settings' folder.
@@ -28,7 +28,7 @@ def page(settings: TopExamplesConfig, opened: Subject, found: LatentRecords) -> 
     firing, classes, documents = found.firing, found.classes, found.examples.documents
     return Findings(
         name="top_examples",
-        title=f"Top examples: {' → '.join(opened.pair.origins)}",
+        title=f"Top examples: {' → '.join(opened.models.origins)}",
         question="What makes each latent fire, and which tokens does it promote?",
         facts={
             **opened.facts(),
@@ -63,10 +63,10 @@ def page(settings: TopExamplesConfig, opened: Subject, found: LatentRecords) -> 
     )
 
 
-def browser_facts(opened: Subject, found: LatentRecords) -> BrowserFacts:
+def browser_facts(opened: Run, found: LatentRecords) -> BrowserFacts:
     """What stands over the list of latents, and what its columns mean."""
     return BrowserFacts(
-        title=f"Latents: {' → '.join(opened.pair.origins)}",
+        title=f"Latents: {' → '.join(opened.models.origins)}",
         subtitle="What makes each latent fire, and which tokens its two decoder rows promote.",
         facts={
             **opened.facts(),
