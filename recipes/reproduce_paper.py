@@ -20,6 +20,8 @@ from toolkit.settings.remote_start import check_remote
 if __name__ == "__main__":
     check_remote(sys.argv)  # what is imported next takes seconds
 
+from dataclasses import replace
+
 from toolkit.command_line.recipe import run_recipe
 from toolkit.experiments.control import controlled_origin
 from toolkit.experiments.reproduction.measure import (
@@ -33,7 +35,7 @@ from toolkit.experiments.reproduction.page import comparison_findings
 from toolkit.experiments.run import Run
 from toolkit.outputs import OutputFolder
 from toolkit.reports.console import RunConsole
-from toolkit.reports.files import render_findings, write_results
+from toolkit.reports.files import write_page, write_results
 
 
 def main(config: ReproductionConfig) -> None:
@@ -49,7 +51,9 @@ def main(config: ReproductionConfig) -> None:
     page = config.out / "comparison.html"
     with OutputFolder(config.out, (COMPARISON,)).writing("results.json", page.name):
         write_results(config.out / "results.json", results | {"left_out": left_out, "provenance": origin})
-        page.write_text(render_findings(findings, origin), encoding="utf-8")  # figures and numbers are written already
+        write_page(
+            page, replace(findings, provenance=origin), "results.json"
+        )  # figures and numbers are written already
     console.findings(findings)
     console.note(f"page: {page}")
     console.times(console.seconds)

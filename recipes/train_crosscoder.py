@@ -21,15 +21,12 @@ if __name__ == "__main__":
 from toolkit.artifacts import provenance
 from toolkit.command_line.recipe import led, run_main
 from toolkit.dictionaries.collectives import Ranks
-from toolkit.experiments.crosscoder.measure import evaluate_crosscoder, stream_names
-from toolkit.experiments.crosscoder.page import describe_pair, headlines, planted_table, run_header, run_report
+from toolkit.experiments.crosscoder.measure import FinishedRun, evaluate_crosscoder, stream_names
+from toolkit.experiments.crosscoder.page import describe_pair, page, run_header, write_report
 from toolkit.harvest.documents import Corpus, open_corpus
-from toolkit.harvest.tokens import describe_documents
 from toolkit.models.pair import ModelPair
 from toolkit.reports.console import RunConsole
-from toolkit.reports.page import write_report
 from toolkit.settings.crosscoder_run import RunConfig, parse_command_line
-from toolkit.settings.run_files import REPORT
 from toolkit.training.folder import RunFolder
 from toolkit.training.memory import require_memory
 from toolkit.training.ranks import on_own_device, open_ranks, share_out
@@ -107,16 +104,20 @@ def report(
         seconds = run.seconds_by_stage() | console.seconds
         measured = evaluation.metrics(pair) | run.metrics() | remote_record(pair)
         folder.write_json("metrics.json", measured | {"seconds_by_stage": seconds})
-        counts = {"masks": run.masks, "documents": run.documents}
-        with folder.outputs.writing(*REPORT):
-            page = write_report(folder.path, run_report(config, pair, evaluation, folder, **counts, seconds=seconds))
+        found = FinishedRun(
+            evaluation=evaluation,
+            records=folder.records(),
+            masks=run.masks,
+            documents=run.documents,
+            seconds=seconds,
+        )
+        findings = page(config, pair, found)
+        written = write_report(folder, findings)
 
-    console.headline(headlines(evaluation, pair))
-    if planted := planted_table(evaluation):
-        console.table(planted)
-    console.masks(run.masks, describe_documents(run.documents))
-    console.times(seconds)
-    console.note(f"report: {page}")
+    console.headline(findings.headline)
+    for table in findings.tables:
+        console.table(table)
+    console.note(f"report: {written}")
 
 
 if __name__ == "__main__":

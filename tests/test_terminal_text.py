@@ -8,7 +8,7 @@ from rich.table import Table
 
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings import Headline
-from toolkit.reports.markup import document, paragraph
+from toolkit.reports.page import render
 from toolkit.terminal_text import harmless, harmless_console, one_line
 
 
@@ -73,7 +73,8 @@ def test_a_table_of_hostile_cells_keeps_its_columns() -> None:
 
 
 def test_a_page_escapes_markup_and_drops_marks_of_order() -> None:
-    page = document("a \u202etitle", "<script>alert(1)</script>", paragraph("\x1b[31m<img src=x onerror=alert(1)>"))
+    title, question = "a \u202etitle", "<script>alert(1)</script>\x1b[31m<img src=x onerror=alert(1)>"
+    page = render("base.html", title=title, question=question)
     assert "<script>alert" not in page
     assert "<img" not in page
     assert "a title" in page

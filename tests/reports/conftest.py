@@ -1,5 +1,6 @@
-"""A report and findings whose numbers are known, and a reader of pages."""
+"""Findings whose numbers are known, and a reader of pages."""
 
+import math
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.reports.findings import Headline, Table
-from toolkit.reports.run_report import RunReport
+from toolkit.reports.figures import effect_matrix
+from toolkit.reports.findings import Chart, Findings, Headline, SideBySide, Table, shares_table
+from toolkit.reports.formatting import number
 from toolkit.statistics import Estimate
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -51,48 +53,40 @@ def read() -> Callable[[Path], Reader]:
     return read_page
 
 
-TENTHS = [0, 1, 4, 72, 879, 891, 97, 10, 4, 0]  # alive latents in each tenth of the NRN axis
-
-
 @pytest.fixture
-def report() -> RunReport:
-    """The report of 2,048 latents, of which 90 are dead, on made-up data."""
-    chance = np.random.default_rng(0)
-    n_alive, n_latents = sum(TENTHS), 2048
-    nrn = np.full(n_latents, 0.5)
-    nrn[:n_alive] = np.repeat(np.arange(10), TENTHS) / 10 + chance.uniform(0.001, 0.099, n_alive)
-    alive = np.arange(n_latents) < n_alive
-    firing_rate = np.where(alive, 10 ** chance.uniform(-4, -1, n_latents), 0.0)
-    steps = range(1, 901)
-    return RunReport(
-        title="Crosscoder of <two> models",
-        pair="base → distilled, input of layer 3",
-        data="corpus & more",
-        command="python recipes/train_crosscoder.py --seed 0",
-        load_pair='ModelPair.from_pretrained("organism")',
-        versions={"torch": "2.13.0"},
-        settings={"k": 14, "data": ("reasoning", "general")},
-        streams=("base", "distilled"),
+def findings() -> Findings:
+    """Findings with a piece of every kind."""
+    return Findings(
+        name="ablation",
+        title="Ablation",
+        question="What falls when latents go?",
+        facts={"models": "base → distilled"},
         headline=[
-            Headline(name="FVE, base", value=Estimate(0.97312, 0.9718, 0.9744), n=40960, unit="tokens"),
-            Headline(name="tokens", value=1024000, note="all that were <kept>"),
+            Headline(name="fall", value=Estimate(-3.2, -3.6, -2.9), n=100, unit="positions", note="control -0.1")
         ],
-        firing_rate=firing_rate,
-        alive=alive,
-        nrn=nrn,
-        cosine=chance.uniform(0.6, 1, n_latents),
-        cosine_null=chance.normal(0, 0.08, 500),
-        nrn_mean=Estimate(0.503, 0.501, 0.505),
-        records=[
-            {"step": step, "tokens": step * 1000, "loss": 300 / step, "fve": [1 - 1 / step, 1 - 2 / step],
-             "l0": 14.0, "dead_share": 0.044}
-            for step in steps
+        tables=[
+            Table(
+                title="Effects",
+                columns=["category", "distilled", "n"],
+                rows=[["deductive", Estimate(-2.0, -2.5, -1.5), 1100]],
+                note="95 % intervals",
+            ),
+            Table(title="Every step", columns=["step"], rows=[["a long list"]], detail=True),
+            shares_table("Tokens", ("", "tokens"), {"kept": 900, "position 0": 100}, number),
         ],
-        masks={"kept": 900, "position 0": 100},
-        seconds={"train": 75.0, "evaluate": 25.0},
-        behaviours=Table(
-            title="Behaviours", columns=["label", "latent", "AUROC", "n tokens"],
-            rows=[["self-<reflection>", "1032", Estimate(0.941, 0.92, 0.96), 1840]],
-            note="Control: labels moved by half a document.",
-        ),
-    )  # fmt: skip
+        charts=[Chart(name="matrix", figure=effect_matrix(np.eye(2), ["a", "b"], ["a", "b"], "m"), caption="the cap")],
+        texts=[SideBySide(title="Texts", labels=("before", "after"), texts=("Wait, no", "So it is"))],
+        provenance={
+            "command": "python recipes/ablate.py",
+            "commit": None,
+            "seed": 3,
+            "versions": {"torch": "2.13.0"},
+        },
+        code='run = Run.open("runs/x")',
+        results={
+            "fall": {"value": -3.2, "ends": (-3.6, math.inf)},
+            "unknown": math.nan,
+            "n": 100,
+            "estimates": [Estimate(0.5), {"open": Estimate(math.nan, -1.0, math.inf)}],
+        },
+    )

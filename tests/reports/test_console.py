@@ -1,15 +1,22 @@
 import io
 import re
 import time
+from collections.abc import Sequence
 
 import pytest
 from rich.console import Console
 
 from toolkit.reports.console import RunConsole
-from toolkit.reports.findings import Findings, Table
-from toolkit.reports.run_report import RunReport
+from toolkit.reports.findings import Findings, Headline, Table, shares_table
+from toolkit.reports.formatting import number
 from toolkit.statistics import Estimate
 from toolkit.tracking import is_watched, track
+
+EFFECT = Estimate(-3.21, -3.6, -2.9)
+HEADLINE = [
+    Headline(name="FVE, base", value=Estimate(0.97312, 0.9718, 0.9744), n=40960, unit="tokens"),
+    Headline(name="tokens", value=1024000, note="all that were <kept>"),
+]
 
 
 @pytest.fixture
@@ -162,35 +169,40 @@ def test_stages_add_up_also_when_they_fail(console: RunConsole) -> None:
     assert 0 <= console.seconds["train"] < 1
 
 
-def test_headline_shows_value_interval_count_and_note(console: RunConsole, out: io.StringIO, report: RunReport) -> None:
-    console.headline(report.headline)
+def test_headline_shows_value_interval_count_and_note(console: RunConsole, out: io.StringIO) -> None:
+    console.headline(HEADLINE)
     lines = rows(out)
     assert "FVE, base 0.9731 0.9718 to 0.9744 40,960 tokens" in lines
     assert "tokens 1,024,000" in lines
     assert "tokens: all that were <kept>" in lines
 
 
-def test_a_table_has_its_title_and_its_note(console: RunConsole, out: io.StringIO, report: RunReport) -> None:
-    console.table(report.behaviours)
+def test_a_table_has_its_title_and_its_note(console: RunConsole, out: io.StringIO) -> None:
+    console.table(
+        Table(
+            title="Behaviours",
+            columns=["label", "latent", "AUROC", "n tokens"],
+            rows=[["self-<reflection>", "1032", Estimate(0.941, 0.92, 0.96), 1840]],
+            note="Control: labels moved by half a document.",
+        )
+    )
     lines = rows(out)
     assert lines[1] == "Behaviours"
     assert "self-<reflection> 1032 0.941 0.920 to 0.960 1,840" in lines
     assert lines[-1] == "Control: labels moved by half a document."
 
 
-def test_times_and_masks_show_shares_and_their_sum(console: RunConsole, out: io.StringIO) -> None:
+def test_times_and_other_parts_of_a_whole_show_shares_and_their_sum(console: RunConsole, out: io.StringIO) -> None:
     console.times({"train": 75.0, "evaluate": 25.0})
-    console.masks({"kept": 900, "position 0": 100})
+    console.table(shares_table("Tokens", ("", "tokens"), {"kept": 900, "position 0": 100}, number))
     lines = rows(out)
     assert any(line.startswith("train 1:15 75.0 %") for line in lines)
-    assert "total 1:40" in lines
+    assert any(line.startswith("total 1:40 100.0 % ━") for line in lines)
     assert any(line.startswith("position 0 100 10.0 %") for line in lines)
-    assert "total 1,000" in lines
+    assert any(line.startswith("total 1,000 100.0 % ━") for line in lines)
 
 
-def test_findings_show_facts_question_numbers_and_tables(
-    console: RunConsole, out: io.StringIO, report: RunReport
-) -> None:
+def test_findings_show_facts_question_numbers_and_tables(console: RunConsole, out: io.StringIO) -> None:
     table = Table(
         title="Effect [1]",
         columns=["category", "distilled"],
@@ -200,7 +212,7 @@ def test_findings_show_facts_question_numbers_and_tables(
     console.findings(
         Findings(
             name="ablation", title="Ablation", question="What falls?", facts={"models": "a → b"},
-            headline=report.headline, tables=[table], charts=[], results={},
+            headline=HEADLINE, tables=[table], charts=[], results={},
         )
     )  # fmt: skip
     lines = rows(out)
@@ -223,3 +235,57 @@ def test_tables_of_detail_are_left_to_the_page(console: RunConsole, out: io.Stri
     assert "row of short" in lines
     assert lines[-1] == "the page has 2 more tables"
     assert not any("long" in line for line in lines)
+
+
+def printed(table: Table, width: int = 80) -> list[str]:
+    """The table's lines below its title, as they are printed."""
+    out = io.StringIO()
+    RunConsole(Console(file=out, width=width)).table(table)
+    _, title, *lines = out.getvalue().splitlines()
+    assert title == table.title
+    assert max(map(len, lines)) <= width
+    return [line.rstrip() for line in lines]
+
+
+def effects(columns: Sequence[str]) -> Table:
+    return Table(title="effect", columns=["category", *columns], rows=[["deductive", *[EFFECT] * len(columns)]])
+
+
+def test_a_table_that_fits_is_printed_whole() -> None:
+    lines = printed(effects(["base", "distilled"]))
+    assert lines[0].split() == ["category", "base", "distilled"]
+    assert lines[2].split("   ") == ["deductive", "-3.21  -3.60 to -2.90", "-3.21  -3.60 to -2.90"]
+
+
+def test_intervals_go_under_their_values_where_the_table_is_too_wide() -> None:
+    lines = printed(effects(["base", "distilled", "control"]))
+    assert lines[2].split() == ["deductive", "-3.21", "-3.21", "-3.21"]
+    assert lines[3].split("   ")[-3:] == ["-3.60 to -2.90"] * 3
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_still_wider_table_comes_in_parts_and_loses_nothing(width: int) -> None:
+    names = [f"arm{number}" for number in range(9)]
+    text = "\n".join(printed(effects(names), width))
+    assert [text.count(name) for name in names] == [1] * 9
+    assert text.count("-3.60 to -2.90") == 9
+    assert text.count("category") == text.count("deductive") > 1
+
+
+def test_prose_is_folded_and_markup_is_text() -> None:
+    example = "so First is 32, [bold]good[/bold]. " * 5
+    lines = printed(Table(title="t", columns=["latent", "lift", "example"], rows=[["7", 55.1, example]]), width=60)
+    assert lines[2].split()[:2] == ["7", "55.1"]
+    assert " ".join(" ".join(lines[2:]).split()) == f"7 55.1 {example.strip()}"
+
+
+def test_headings_are_folded_before_a_number_is_cut() -> None:
+    columns = ["tag", "by NRN", "survive", "by norm difference", "survive"]
+    rows = [
+        [tag, 58, Estimate(0.24, 0.15, 0.37), 40, Estimate(0.15, 0.07, 0.29)] for tag in ("shared", "distilled only")
+    ]
+    lines = printed(Table(title="tags", columns=columns, rows=rows))
+    assert lines[-1].split() == "distilled only 58 0.24 0.15 to 0.37 40 0.15 0.07 to 0.29".split()
+    text = " ".join(lines)
+    assert text.count("survive") == 2
+    assert [word for column in columns for word in column.split() if word not in text] == []

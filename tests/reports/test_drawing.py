@@ -1,9 +1,25 @@
+import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
+import pytest
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from toolkit.reports.drawing import WIDTH, bars, blank, nrn_axis, percent_tick, save_pngs, stacked
+from toolkit.reports.drawing import PALETTE, WIDTH, bars, blank, inline_svg, percent_tick, save_pngs, stacked
+from toolkit.reports.figures import effect_by_fraction, length_bins, length_histogram
+from toolkit.statistics import Estimate
+
+
+def histogram() -> Figure:
+    edges = length_bins(8)
+    return length_histogram(np.arange(len(edges) - 1), edges)
+
+
+def curves() -> Figure:
+    arms = {"selected": [Estimate(-1.0, -2.0, 0.0), Estimate(-2.0, -3.0, -1.0)]}
+    return effect_by_fraction([0.005, 0.2], {"base": arms, "distilled": arms}, "effect")
 
 
 def test_a_blank_figure_shows_its_title_and_only_the_axes_that_carry_a_scale() -> None:
@@ -11,13 +27,6 @@ def test_a_blank_figure_shows_its_title_and_only_the_axes_that_carry_a_scale() -
     assert figure.get_size_inches().tolist() == [WIDTH, 2.0]
     assert axes.get_title(loc="left") == "a title"
     assert {side for side, spine in axes.spines.items() if spine.get_visible()} == {"left", "bottom"}
-
-
-def test_the_nrn_axis_names_its_ends_and_its_middle() -> None:
-    _, axes = blank(2.0, "nrn")
-    nrn_axis(axes)
-    names = {tick.get_position()[0]: tick.get_text().split("\n")[-1] for tick in axes.get_xticklabels()}
-    assert (names[0], names[0.5], names[1]) == ("base only", "shared", "distilled only")
 
 
 def test_ticks_are_percentages() -> None:
@@ -44,3 +53,54 @@ def test_bars_stand_on_their_edges_a_little_apart() -> None:
     drawn = bars(axes, np.array([1.0, 2.0, 4.0]), np.array([3, 0]))
     found = [(bar.get_x(), bar.get_width(), bar.get_height()) for bar in drawn]
     np.testing.assert_allclose(found, [(1, 0.92, 3), (2, 1.84, 0)])
+
+
+def test_text_stays_text_and_colours_follow_the_page() -> None:
+    svg = inline_svg(histogram(), "lengths", "the caption")
+    assert "texts</text>" in svg
+    assert "var(--first)" in svg
+    assert "var(--ink)" in svg
+    assert not [light for light, _ in PALETTE.values() if light in svg]
+
+
+def test_two_figures_share_no_id_and_every_reference_is_met() -> None:
+    first = inline_svg(histogram(), "lengths", "the caption")
+    second = inline_svg(curves(), "curves", "the caption")
+    ids = [set(re.findall(r' id="([^"]+)"', svg)) for svg in (first, second)]
+    assert not ids[0] & ids[1]
+    for own, svg in zip(ids, (first, second), strict=True):
+        references = set(re.findall(r'(?:url\(|href=")#([^")]+)', svg))
+        assert references
+        assert references <= own
+
+
+def test_the_same_figure_gives_the_same_well_formed_bytes() -> None:
+    svg, again = (inline_svg(histogram(), "lengths", "the caption") for _ in range(2))
+    assert svg == again
+    root = ElementTree.fromstring(svg.replace("xlink:", ""))
+    assert root.attrib["viewBox"] == "0 0 302.4 158.4"
+    assert root.attrib["aria-label"] == "the caption"
+
+
+def luminance(colour: str) -> float:
+    """WCAG 2.2, relative luminance."""
+    channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("theme", [0, 1])
+@pytest.mark.parametrize("role", ["ink", "muted", "first", "second", "third", "fourth"])
+def test_text_can_be_read_on_paper_in_both_themes(role: str, theme: int) -> None:
+    assert contrast(PALETTE[role][theme], PALETTE["paper"][theme]) >= 4.5
+
+
+@pytest.mark.parametrize("theme", [0, 1])
+@pytest.mark.parametrize("role", ["ink", "muted"])
+def test_text_can_be_read_on_the_bars_of_shares(role: str, theme: int) -> None:
+    assert contrast(PALETTE[role][theme], PALETTE["band"][theme]) >= 4.5

@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pytest
 from matplotlib.figure import Figure
 
-from toolkit.reports.findings import Chart, Findings, Table, written
+from toolkit.reports.findings import Chart, Findings, Share, Table, shares_table, written
 from toolkit.statistics import Estimate
 
 
@@ -15,6 +17,7 @@ from toolkit.statistics import Estimate
         ("Wait", ("Wait", "")),
         (Estimate(-3.214, -3.6, -2.9), ("-3.21", "-3.60 to -2.90")),
         (Estimate(0.25), ("0.250", "")),
+        (Share("1:15", 0.75), ("1:15", "75.0 %")),
     ],
 )
 def test_a_cell_is_written_by_its_type(cell, shown: tuple[str, str]) -> None:
@@ -38,3 +41,25 @@ def test_two_charts_of_one_file_name_are_refused() -> None:
     Findings(name="both", **known, charts=charts[1:])
     with pytest.raises(ValueError, match=r"both: two charts of one file name among \['a/b', 'a b', 'c'\]"):
         Findings(name="both", **known, charts=charts)
+
+
+def test_results_under_other_keys_than_text_are_refused(findings: Findings) -> None:
+    for results in ({"n": {2: "two"}}, {"by share": [1, {"a": 1, 0.02: 1}]}):
+        with pytest.raises(ValueError, match=r"ablation: results have keys that are no text \((2|0\.02)\): write each"):
+            replace(findings, results=results)
+
+
+def test_findings_say_in_two_lines_what_they_are(findings: Findings) -> None:
+    assert repr(findings) == "Findings: Ablation\nfall -3.20 (-3.60 to -2.90). 3 tables, 1 figure, 1 text"
+    bare = replace(findings, headline=[], tables=[], charts=[], texts=[])
+    assert repr(bare) == "Findings: Ablation\n"
+
+
+def test_parts_of_a_whole_have_their_shares_and_their_sum() -> None:
+    table = shares_table("time", ("stage", "time"), {"train": 75.0, "evaluate": 25.0}, lambda seconds: f"{seconds:g} s")
+    assert table.rows == [
+        ("train", Share("75 s", 0.75)),
+        ("evaluate", Share("25 s", 0.25)),
+        ("total", Share("100 s", 1.0)),
+    ]
+    assert shares_table("", ("", ""), {"nothing": 0}, str).rows[0] == ("nothing", Share("0", 0.0))

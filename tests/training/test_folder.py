@@ -8,7 +8,6 @@ import torch
 from toolkit.artifacts import DiskFullError
 from toolkit.dictionaries.training import StepMetrics
 from toolkit.library_warnings import ToolkitWarning
-from toolkit.reports.page import CAPTIONS
 from toolkit.settings.run_files import REPORT
 from toolkit.training.checkpoints import Checkpoint
 from toolkit.training.folder import RunFolder
@@ -83,10 +82,6 @@ def test_overwriting_removes_the_run_and_nothing_else(tmp_path):
     assert [path.name for path in tmp_path.glob("checkpoints/*/*")] == ["mine.txt"]
     assert [path.name for path in (tmp_path / "figures").iterdir()] == ["mine.png"]
     assert again.read_json("config.json")["run"]["k"] == 21
-
-
-def test_the_report_s_files_are_those_that_are_drawn():
-    assert ("report.html", *(f"figures/{name}.png" for name in CAPTIONS)) == REPORT
 
 
 def test_a_run_of_a_version_without_manifests_is_gone_on_with_or_replaced(tmp_path):

@@ -6,25 +6,28 @@ Where the output is no terminal (a log, a pipe), progress is plain lines now and
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from textwrap import wrap
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.table import Table as Grid
 
-from toolkit.reports.console_tables import findings_tables
-from toolkit.reports.findings import Findings, Headline, written
-from toolkit.reports.findings import Table as FindingsTable
-from toolkit.reports.formatting import duration, number, percent
+from toolkit.reports.findings import Cell, Findings, Headline, Share, Table, shares_table, written
+from toolkit.reports.formatting import counted, duration
 from toolkit.reports.progress import Progress, StageProgress
 from toolkit.terminal_text import Harmless, harmless_console
 from toolkit.tracking import Stopwatch, watched_by
 
 SOON = 1.0
 """Seconds of a stage before anything is shown: what is done by then needs no word."""
+
+
+NAME_WIDTH = 24  # a row's name, or prose, is folded from here on if it must be
 
 
 class RunConsole:
@@ -42,7 +45,7 @@ class RunConsole:
 
     def header(self, title: str, rows: Mapping[str, str]) -> None:
         """Show what runs on what: models, data, device, sizes."""
-        grid = Table.grid(padding=(0, 2))
+        grid = Grid.grid(padding=(0, 2))
         grid.add_column(style="dim", no_wrap=True)
         grid.add_column(overflow="fold")
         for name, value in rows.items():
@@ -140,20 +143,24 @@ class RunConsole:
 
     def headline(self, rows: Sequence[Headline]) -> None:
         """Show the run's main numbers, each with its interval and what it was counted from."""
-        table = _table("result", ("value", "95 % CI", "n"))
+        grid = _grid()
+        grid.add_column("[not dim bold]result")
+        for name in ("value", "95 % CI", "n"):
+            grid.add_column(name, justify="right", no_wrap=True)
         for row in rows:
             n = f"{row.n:,} {row.unit}" if row.n is not None else row.unit
             value, ends = written(row.value)
-            table.add_row(escape(row.name), f"[bold]{value}", ends, escape(n))
-        self._print(table)
+            grid.add_row(escape(row.name), f"[bold]{value}", ends, escape(n))
+        self.console.print()
+        self.console.print(grid)
         for row in rows:
             if row.note:
                 self.console.print(f"[dim]{escape(row.name)}: {escape(row.note)}", highlight=False)
 
-    def table(self, table: FindingsTable) -> None:
+    def table(self, table: Table) -> None:
         """Show a table, its title over it, its note under it."""
         self.console.print(f"\n[bold]{escape(table.title)}")
-        for part in findings_tables(table, self.console):
+        for part in _fitting(table, self.console):
             self.console.print(part)
         if table.note:
             self.console.print(f"[dim]{escape(table.note)}", highlight=False)
@@ -168,38 +175,70 @@ class RunConsole:
         for table in shown:
             self.table(table)
         if more := len(findings.tables) - len(shown):
-            self.console.print(f"\n[dim]the page has {more} more {'table' if more == 1 else 'tables'}")
+            self.console.print(f"\n[dim]the page has {counted(more, 'more table')}")
 
     def times(self, seconds: Mapping[str, float]) -> None:
         """Show where the time went."""
-        self._shares("where the time went", seconds, duration)
-
-    def masks(self, masks: Mapping[str, int], documents: str = "") -> None:
-        """Show how many tokens were kept, and how many dropped for which reason, and what became of the documents."""
-        self._shares("tokens kept and dropped", masks, number)
-        if documents:
-            self.note(f"documents: {documents}")
-
-    def _shares(self, title: str, parts: Mapping[str, int] | Mapping[str, float], write: Callable[..., str]) -> None:
-        total = sum(parts.values())
-        table = _table(title, ("", "share", ""))
-        for name, part in parts.items():
-            share = part / total if total else 0.0
-            bar = ProgressBar(total=1, completed=share, width=24, style="black", complete_style="blue")
-            table.add_row(escape(name), write(part), percent(share), bar)
-        table.add_section()
-        table.add_row("total", write(total))
-        self._print(table)
-
-    def _print(self, table: Table) -> None:
-        self.console.print()
-        self.console.print(table)
+        self.table(times_table(seconds))
 
 
-def _table(title: str, columns: Sequence[str]) -> Table:
-    """Return an empty table without a frame: names under the title at the left, numbers at the right."""
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
-    table.add_column(f"[not dim bold]{title}")
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    return table
+def times_table(seconds: Mapping[str, float]) -> Table:
+    """Where the time went, by stage."""
+    return shares_table("Where the time went", ("stage", "time"), seconds, duration)
+
+
+def _grid() -> Grid:
+    """Return an empty table without a frame."""
+    return Grid(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
+
+
+def _fitting(table: Table, console: Console) -> Iterator[Grid]:
+    """Yield `table` so that it fits the console: whole; with intervals under values; or some columns at a time."""
+    anything = console.options.update(max_width=100_000)
+    for stacked in (False, True):
+        needed = Measurement.get(console, anything, _drawn(table, stacked))
+        if needed.minimum <= console.width or len(table.columns) < 3:
+            yield _drawn(table, stacked, tight=needed.maximum > console.width)
+            return
+    middle = (len(table.columns) + 1) // 2
+    for kept in (range(1, middle), range(middle, len(table.columns))):
+        yield from _fitting(_some_columns(table, [0, *kept]), console)
+
+
+def _some_columns(table: Table, kept: Sequence[int]) -> Table:
+    rows = [[row[column] for column in kept] for row in table.rows]
+    return Table(title=table.title, columns=[table.columns[column] for column in kept], rows=rows)
+
+
+def _drawn(table: Table, stacked: bool, tight: bool = False) -> Grid:
+    """A table for rich, which takes from all columns alike where room is short: `tight` keeps numbers from that."""
+    grid = _grid()
+    rows = [[_lines(cell, stacked) for cell in row] for row in table.rows]
+    for index, name in enumerate(table.columns):
+        width = max((len(line) for row in rows for line in row[index]), default=1)
+        if index == 0 or table.is_text(index):
+            grid.add_column(escape(name), min_width=min(width, NAME_WIDTH), overflow="fold")
+        else:
+            heading = "\n".join(wrap(name, width, break_long_words=False)) if tight else name
+            grid.add_column(escape(heading), min_width=width, justify="right", no_wrap=tight)
+    bars = [_bar(row) for row in table.rows]
+    if any(bars):
+        grid.add_column("")
+    for row, bar in zip(rows, bars, strict=True):
+        grid.add_row(*(escape("\n".join(lines)) for lines in row), *([bar] if bar else []))
+    return grid
+
+
+def _lines(cell: Cell, stacked: bool) -> list[str]:
+    value, details = written(cell)
+    if isinstance(cell, Share):
+        details = f"{details:>7}"  # below each other, up to 100.0 %
+    if stacked and details:
+        return [value, details]
+    return [f"{value}  {details}" if details else value]
+
+
+def _bar(row: Sequence[Cell]) -> ProgressBar | None:
+    """The row's share of a whole, drawn, where it has one."""
+    shares = [cell.share for cell in row if isinstance(cell, Share)]
+    return ProgressBar(total=1, completed=shares[0], width=24, style="black", complete_style="blue") if shares else None

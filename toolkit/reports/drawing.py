@@ -1,19 +1,37 @@
-"""What the figures share: their width, the theme's colours by role, and axes that keep quiet."""
+"""What all figures share: colours by role, quiet axes, and how a figure becomes a PNG or a part of a page."""
 
-from collections.abc import Mapping
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
 from pathlib import Path
+from typing import Any
 
+import matplotlib
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
-from toolkit.reports.theme import PALETTE
+from toolkit.statistics import Estimate
 
+# Role: its colour on white, on black. The last four tell streams apart (after Okabe & Ito, for all eyes).
+PALETTE = {
+    "paper": ("#ffffff", "#15181b"),
+    "ink": ("#1c2024", "#e4e7ea"),
+    "muted": ("#60666d", "#9ea5ac"),
+    "rule": ("#c3c8cd", "#454b51"),
+    "band": ("#e9ecee", "#24292e"),
+    "first": ("#0072b2", "#56b4e9"),
+    "second": ("#c84f00", "#f0953f"),
+    "third": ("#008060", "#3dbf94"),
+    "fourth": ("#a5528c", "#d694bf"),
+}
 PAPER, INK, MUTED, RULE, BAND, FIRST, SECOND, *_ = (light for light, _ in PALETTE.values())
 STREAM_COLOURS = [PALETTE[role][0] for role in ("first", "second", "third", "fourth")]
 WIDTH = 4.2  # inches; with 8.5 pt text, half a page or the width of a phone
+POINTS_PER_INCH = 72
 
 
 def blank(height: float, title: str) -> tuple[Figure, Axes]:
@@ -35,6 +53,20 @@ def bars(axes: Axes, edges: Float[np.ndarray, " edge"], counts: Int[np.ndarray, 
     return axes.bar(edges[:-1], counts, width=0.92 * np.diff(edges), align="edge", color=FIRST)
 
 
+def line(axes: Axes, x: Sequence[float | int], estimates: Sequence[Estimate], **style: Any) -> None:
+    """Draw values as a line, with a band between the ends of their intervals where they have them."""
+    axes.plot(x, [estimate.value for estimate in estimates], linewidth=1.1, markersize=3.5, **style)
+    bounded = [(place, e.low, e.high) for place, e in zip(x, estimates, strict=True) if e.low is not None]
+    if bounded:
+        places, low, high = np.array(bounded, dtype=float).T
+        axes.fill_between(places, low, high, color=style["color"], alpha=0.18, linewidth=0)
+
+
+def legend(axes: Axes) -> None:
+    """Name what is drawn, in small print."""
+    axes.legend(fontsize=7, frameon=False, labelcolor=INK, handlelength=1.4, borderaxespad=0.2)
+
+
 def quiet(axes: Axes, title: str) -> None:
     """Leave of the frame only what carries the scale; the title is text as it stands, dollar signs too."""
     axes.set_title(title, loc="left", fontsize=9, color=INK, parse_math=False)
@@ -50,14 +82,6 @@ def quiet_ticks(axes: Axes) -> None:
     axes.tick_params(which="both", color=RULE, labelcolor=MUTED, labelsize=8, length=2.5, width=0.7)
 
 
-def nrn_axis(axes: Axes) -> None:
-    """Let x run from base only to distilled only."""
-    axes.set_xlim(0, 1)
-    ticks = {0: "0\nbase only", 0.25: ".25", 0.5: ".5\nshared", 0.75: ".75", 1: "1\ndistilled only"}
-    axes.set_xticks(list(ticks), list(ticks.values()))
-    axes.set_xlabel("normalised relative norm (NRN)", labelpad=2)
-
-
 def percent_tick(share: float, _: object = None) -> str:
     """Write a tick that is a share of one."""
     return f"{share * 100:g} %"
@@ -68,3 +92,41 @@ def save_pngs(folder: Path, figures: Mapping[str, Figure]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png", dpi=200, facecolor=PAPER)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure as it was drawn once, in the light theme's colours."""
+
+    svg: str
+    """Elements without the root."""
+    width: float
+    """In points."""
+    height: float
+
+
+def draw(figure: Figure) -> Drawing:
+    """Draw a figure; the same figure gives the same bytes."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "figure"}):
+        figure.savefig(buffer, format="svg", transparent=True, dpi=200, metadata={"Date": None})
+    svg = buffer.getvalue()
+    width, height = figure.get_size_inches() * POINTS_PER_INCH
+    # What comes before names a DTD, a date and a fixed size.
+    return Drawing(svg[svg.index("<defs") :], float(width), float(height))
+
+
+def inline_svg(figure: Figure | Drawing, name: str, label: str) -> str:
+    """Return `figure` as an SVG element for inline use.
+
+    Text stays text, colours become the page's CSS variables, and every id begins with `name`, so that several
+    figures live in one document; `name` is of letters, digits, - and _ alone. `label` is what a screen reader says.
+    The same figure gives the same bytes.
+    """
+    drawn = figure if isinstance(figure, Drawing) else draw(figure)
+    drawing = drawn.svg
+    for role, (light, _) in PALETTE.items():
+        drawing = drawing.replace(light, f"var(--{role})")
+    for mark in (' id="', "url(#", 'href="#'):
+        drawing = drawing.replace(mark, f"{mark}{name}-")
+    return f'<svg viewBox="0 0 {drawn.width:g} {drawn.height:g}" role="img" aria-label="{escape(label)}">\n{drawing}'

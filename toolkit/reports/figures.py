@@ -1,161 +1,271 @@
-"""The run's figures, small enough to be read on a phone and quiet enough that the data speaks.
+"""The experiments' figures: base blue, distilled orange, controls grey.
 
-Each function returns a Figure of its own and touches no global state. Colours come from the theme by
-role (`INK`, `FIRST`, …): a PNG shows the light ones, and the page's SVG follows the reader's theme.
+Each function returns a Figure of its own. An `Estimate` is drawn as a line through its values with a band between the
+ends of its intervals, where it has them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
-from matplotlib.colors import LinearSegmentedColormap, LogNorm
+from jaxtyping import Bool, Float, Int
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import NullLocator
 
 from toolkit.reports.drawing import (
-    BAND,
+    FIRST,
     INK,
     MUTED,
+    RULE,
     SECOND,
     STREAM_COLOURS,
     WIDTH,
     bars,
     blank,
-    nrn_axis,
+    legend,
+    line,
     percent_tick,
     quiet,
-    quiet_ticks,
+    stacked,
 )
-from toolkit.reports.formatting import compact, estimate, number
+from toolkit.reports.formatting import compact, number
 from toolkit.statistics import Estimate
 
-# Blue to orange at middling lightness: seen on white, on black, and by the colour-blind.
-RATE_COLOURS = LinearSegmentedColormap.from_list("rate", ["#3f7fc4", "#8f8d96", "#dd7a1f"])
-
-CURVE_POINTS = 400
-NRN_BINS = 20
-
-
-def nrn_histogram(nrn_alive: Float[np.ndarray, "alive"], mean: Estimate | None = None) -> Figure:
-    """Draw how many alive latents lie at each normalised relative norm, the count over each bar.
-
-    nrn_alive: one value an alive latent, in [0, 1]; NaN (both decoder rows zero) is left out.
-    mean: with its 95 % interval. Baek & Tegmark 2025, fig. 2.
-    """
-    values = nrn_alive[np.isfinite(nrn_alive)]
-    figure, axes = blank(2.6, f"Alive latents by relative decoder norm (n = {len(values):,})")
-    counts, edges = np.histogram(values, bins=NRN_BINS, range=(0, 1))
-    labels = [compact(count) if count else "" for count in counts.tolist()]
-    axes.bar_label(bars(axes, edges, counts), labels, padding=1.5, fontsize=6, color=MUTED)
-    axes.set(ylim=(0, max(1, counts.max()) * 1.12), ylabel="latents")
-    nrn_axis(axes)
-    if mean is not None and np.isfinite(astuple(mean)).all():
-        middle, low, high = astuple(mean)
-        value, ends = estimate(middle, low, high)
-        axes.axvspan(low, high, color=SECOND, alpha=0.25, linewidth=0)
-        axes.axvline(middle, color=SECOND, linewidth=0.9)
-        label = f"mean {value}\n95 % CI {ends}"
-        axes.text(0.02, 0.96, label, color=SECOND, fontsize=7.5, va="top", transform=axes.transAxes)
-    return figure
+# Both ends and the middle are seen on white and on black; text over them is dark.
+DIVERGING = LinearSegmentedColormap.from_list("change", ["#4f94d4", "#a9b0b7", "#ee9550"])
+ON_COLOUR = "#101214"
+CONTROLS: tuple[dict[str, Any], ...] = (
+    {"color": MUTED, "linestyle": "--"},
+    {"color": MUTED, "linestyle": ":"},
+    {"color": MUTED, "linestyle": "-."},
+)
+BINS_A_DOUBLING = 4
+MODELS = {"base": FIRST, "distilled": SECOND}
 
 
-def cosine_against_nrn(
-    cosine: Float[np.ndarray, "alive"],
-    nrn: Float[np.ndarray, "alive"],
-    firing_rate: Float[np.ndarray, "alive"],
-    null: Float[np.ndarray, "pair"],
+def logit_change_histogram(
+    base: Float[np.ndarray, " position"],
+    distilled: Float[np.ndarray, " position"],
+    control: Float[np.ndarray, " control_position"],
+    title: str,
 ) -> Figure:
-    """Draw each alive latent by NRN and by the cosine between its two decoder rows, coloured by firing rate.
+    """Draw how an edit changed the target's logit at each position, in either model.
 
-    The grey band holds 95 % of `null`, the cosines between rows of different latents. Latents without a
-    cosine (one row zero) or that never fire on the held-out tokens are left out.
+    control: the distilled model's changes when as many other latents are removed; the outermost bars hold all that
+    lies beyond them. Baek & Tegmark 2025, fig. 2.
     """
-    drawn = np.isfinite(cosine) & np.isfinite(nrn) & (firing_rate > 0)
-    null = null[np.isfinite(null)]
-    figure, axes = blank(3.1, f"Decoder cosine by relative norm (n = {drawn.sum():,})")
-    if len(null):
-        axes.axhspan(*np.quantile(null, [0.025, 0.975]), color=BAND, linewidth=0, zorder=0)
-        axes.text(0.012, float(np.mean(null)), "95 % of random pairs", color=MUTED, fontsize=7, va="center")
-    rate = firing_rate[drawn]
-    shades = LogNorm(rate.min(), max(rate.max(), rate.min() * 10)) if len(rate) else None
-    order = np.argsort(rate)  # the rare on top would hide the frequent; there are few of those
-    points = axes.scatter(
-        nrn[drawn][order], cosine[drawn][order], c=rate[order], cmap=RATE_COLOURS, norm=shades,
-        s=5, linewidth=0, alpha=0.75, rasterized=True, clip_on=False, zorder=2,
-    )  # fmt: skip
-    axes.set(ylim=(min(-0.25, cosine[drawn].min(initial=0)), 1), ylabel="cosine of the two decoder rows")
-    nrn_axis(axes)
-    bar = figure.colorbar(points, ax=axes, aspect=40, pad=0.03, format=percent_tick)
-    bar.set_label("fires on … of the tokens", color=INK, size=8.5)
-    bar.outline.set_visible(False)
-    quiet_ticks(bar.ax)
-    bar.ax.minorticks_off()
+    figure, axes = blank(2.5, f"{title} (n = {len(distilled):,})")
+    together = np.concatenate([base, distilled, control])
+    edges = np.histogram_bin_edges(together, bins=30, range=tuple(np.quantile(together, [0.002, 0.998])))
+    density: dict[str, Any] = {"bins": edges, "density": True}
+    for values, colour, name in ((base, FIRST, "base"), (distilled, SECOND, "distilled")):
+        label = f"{name}, mean {number(float(values.mean()))}"
+        axes.hist(values.clip(edges[0], edges[-1]), **density, color=colour, alpha=0.45, label=label, linewidth=0)
+        axes.axvline(values.mean(), color=colour, linewidth=0.9)
+    label = f"control, distilled, mean {number(float(control.mean()))}"
+    axes.hist(control.clip(edges[0], edges[-1]), **density, histtype="step", color=MUTED, linewidth=1, label=label)
+    axes.axvline(0, color=RULE, linewidth=0.7, zorder=0)
+    axes.set(xlabel="edited − unedited logit", yticks=[])
+    axes.spines["left"].set_visible(False)
+    legend(axes)
     return figure
 
 
-def training_curves(records: Sequence[Mapping[str, Any]], streams: Sequence[str] = ("base", "distilled")) -> Figure:
-    """Draw loss, fraction of variance explained, L0 and dead share against the tokens trained on.
+def effect_by_fraction(
+    fractions: Sequence[float],
+    effects: Mapping[str, Mapping[str, Sequence[Estimate]]],
+    title: str,
+) -> Figure:
+    """Draw an effect by the share of latents removed, a panel a model, a line for each way to choose them.
 
-    records: rows with `tokens`, `loss`, `fve` (one value a stream), `l0`, `dead_share`; long runs are
-    averaged over neighbouring steps down to 400 points.
+    fractions: shares of one. effects: model to arm ("selected", "random", "matched") to one estimate a fraction; the
+    first arm is the one asked about, the others are its controls.
     """
-    n_points = min(CURVE_POINTS, len(records))
-
-    def curve(name: str) -> np.ndarray:
-        values = np.array([record[name] for record in records], dtype=float)
-        return np.stack([part.mean(axis=0) for part in np.array_split(values, n_points)])
-
-    figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
-    loss, explained, l0, dead = figure.subplots(4, sharex=True, height_ratios=[1, 1.25, 1, 1])
-    tokens, fve = curve("tokens"), curve("fve")
-    for axes, name, title in (
-        (loss, "loss", "loss"),
-        (l0, "l0", "L0: latents firing on a token"),
-        (dead, "dead_share", "share of latents dead"),
-    ):
-        values = curve(name)
-        quiet(axes, f"{title}, {number(values[-1])} at the end")
-        axes.plot(tokens, values, color=INK, linewidth=1)
-    quiet(explained, "variance explained")
-    for place, stream in enumerate(streams):
-        again, colour = divmod(place, len(STREAM_COLOURS))
-        style = {"color": STREAM_COLOURS[colour], "linestyle": "--" if again else "-", "linewidth": 1}
-        explained.plot(tokens, fve[:, place], label=f"{stream} {number(fve[-1, place])}", **style)
-    above = 0.97 if len(streams) <= 2 else 1.22  # two names fit beside the title, more stand over it
-    explained.legend(
-        loc="lower right", bbox_to_anchor=(1, above), borderaxespad=0, ncols=2, fontsize=7.5,
-        frameon=False, labelcolor="linecolor", handlelength=1, columnspacing=1,
-    )  # fmt: skip
-    # On a scale that holds the first steps' climb, the rest would be flat.
-    explained.set_ylim(fve[n_points // 8 :].min() - 0.02, 1)
-    loss.set_yscale("log")
-    loss.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
-    loss.yaxis.set_minor_locator(NullLocator())
-    loss.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    l0.set_ylim(bottom=0)
-    dead.set_ylim(bottom=0)
-    dead.set_xlabel("tokens trained on")
-    dead.xaxis.set_major_formatter(lambda count, _: compact(count))
+    figure = Figure(figsize=(WIDTH, 2.5), layout="constrained")
+    panels = figure.subplots(1, len(effects), sharey=True, squeeze=False)[0]
+    for axes, (model, arms) in zip(panels, effects.items(), strict=True):
+        quiet(axes, model)
+        axes.axhline(0, color=RULE, linewidth=0.7, zorder=0)
+        styles = ({"color": MODELS.get(model, SECOND)}, *CONTROLS)
+        for (arm, estimates), style in zip(arms.items(), styles, strict=False):
+            line(axes, fractions, estimates, label=arm, **style)
+        axes.set(xscale="log", xlabel="of the latents removed")
+        axes.set_xticks(list(fractions), [percent_tick(share) for share in fractions], rotation=45)
+        axes.minorticks_off()
+    panels[0].set_ylabel("change (logits)")
+    legend(panels[0])
+    figure.suptitle(title, fontsize=9, color=INK, x=0.01, ha="left", parse_math=False)
     return figure
 
 
-def firing_histogram(firing_rate: Float[np.ndarray, "latent"]) -> Figure:
-    """Draw how often latents fire, five bins a decade; those that never fire are counted in words.
+def effect_matrix(
+    effects: Float[np.ndarray, "edited measured"], edited: Sequence[str], measured: Sequence[str], title: str
+) -> Figure:
+    """Draw what each edit (a row) did to each thing measured (a column), the number in its cell; NaN stays empty."""
+    figure, axes = blank(0.9 + 0.34 * len(edited), title)
+    largest = float(np.nanmax(np.abs(effects), initial=1e-9))
+    axes.imshow(effects, cmap=DIVERGING, vmin=-largest, vmax=largest, aspect="auto")
+    for (row, column), value in np.ndenumerate(effects):
+        if np.isfinite(value):
+            axes.text(column, row, f"{value:.2f}", color=ON_COLOUR, fontsize=7.5, ha="center", va="center")
+    axes.set_xticks(range(len(measured)), measured, rotation=25, ha="right", rotation_mode="anchor", parse_math=False)
+    axes.set_yticks(range(len(edited)), edited, parse_math=False)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set(xlabel="effect on", ylabel="edited")
+    return figure
 
-    firing_rate: share of held-out tokens on which each latent fires, in [0, 1].
+
+@dataclass(frozen=True, kw_only=True)
+class DosePanel:
+    """One measure by steering strength: along a latent, and along random directions."""
+
+    name: str
+    latent: Sequence[Estimate]
+    """One estimate a strength."""
+    best_random: Sequence[Estimate]
+    """Of the random direction that did best where directions were picked."""
+
+
+def dose_response(strengths: Sequence[float], panels: Sequence[DosePanel], latent: str = "latent") -> Figure:
+    """Draw measures by steering strength, one over the other: the latent against random directions.
+
+    latent: its name in the legend.
     """
-    fired = firing_rate[firing_rate > 0]
-    n_silent = len(firing_rate) - len(fired)
-    figure, axes = blank(2.2, f"How often latents fire (n = {len(fired):,})")
-    exponents = np.log10(fired)
-    decades = int(max(1, np.ceil(-exponents.min(initial=0))))
-    counts, edges = np.histogram(exponents, bins=5 * decades, range=(-decades, 0))
-    edges = 10**edges
+    figure, rows = stacked(len(panels), 1.35)
+    for axes, panel in zip(rows, panels, strict=True):
+        quiet(axes, panel.name)
+        axes.axvline(0, color=RULE, linewidth=0.7, zorder=0)
+        line(axes, strengths, panel.best_random, color=MUTED, linestyle="--", label="best random direction")
+        line(axes, strengths, panel.latent, color=SECOND, marker=".", label=latent)
+    legend(rows[0])
+    rows[-1].set_xlabel("strength (mean norms of the residual stream)")
+    return figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossQuantiles:
+    """Evenly spaced quantiles of a model's losses, from least to largest, and those of its null."""
+
+    loss: Float[np.ndarray, " quantile"]
+    null: Float[np.ndarray, " null_quantile"]
+
+
+def cdf_curves(classes: Mapping[str, Mapping[str, LossQuantiles]]) -> Figure:
+    """Draw the share of losses below each value, a panel a class, a colour a model, its null dashed.
+
+    classes: class to model to quantiles. Baek & Tegmark 2025, fig. 4.
+    """
+    n_rows = -(-len(classes) // 2)
+    figure = Figure(figsize=(WIDTH, 0.5 + 1.6 * n_rows), layout="constrained")
+    panels = figure.subplots(n_rows, 2, sharex=True, sharey=True, squeeze=False).flatten()
+    for axes, (name, models) in zip(panels, classes.items(), strict=False):
+        quiet(axes, name)
+        for (model, quantiles), colour in zip(models.items(), STREAM_COLOURS, strict=False):
+            for values, style, label in ((quantiles.null, "--", None), (quantiles.loss, "-", model)):
+                share = np.linspace(0, 1, len(values))
+                axes.plot(values, share, color=colour, linestyle=style, linewidth=1, label=label)
+        axes.set_ylim(0, 1)
+    panels[0].plot([], [], color=MUTED, linestyle="--", linewidth=1, label="shuffled pairs")
+    legend(panels[0])
+    for axes in panels[len(classes) :]:
+        axes.remove()
+    figure.supxlabel("parallelogram loss", fontsize=8.5, color=INK)
+    figure.supylabel("share of pairs of pairs below", fontsize=8.5, color=INK)
+    return figure
+
+
+def layer_curves(layers: Sequence[int], measures: Mapping[str, Sequence[Estimate]]) -> Figure:
+    """Draw measures by layer, one over the other, the layer of the largest value marked."""
+    figure, rows = stacked(len(measures), 1.3)
+    for axes, (name, estimates) in zip(rows, measures.items(), strict=True):
+        values = [estimate.value for estimate in estimates]
+        top = int(np.nanargmax(values))
+        quiet(axes, f"{name}, largest {number(values[top])} at layer {layers[top]}")
+        line(axes, layers, estimates, color=FIRST, marker=".")
+        axes.plot(layers[top], values[top], marker="o", color=SECOND, markersize=4, linestyle="")
+    rows[-1].set_xlabel("input of layer")
+    rows[-1].locator_params(axis="x", integer=True)
+    return figure
+
+
+def nu_histogram(
+    nu: Mapping[str, Float[np.ndarray, "_"]], survives: Mapping[str, Bool[np.ndarray, "_"]], threshold: float
+) -> Figure:
+    """Draw the latent-scaling ratio ν of latents that look exclusive, a panel a tag, survivors in colour.
+
+    nu: tag to one value a latent; beyond [−0.25, 1.5] they count at the ends. survives: which of them the rule keeps.
+    threshold: the ratio's part of that rule, marked. Minder et al. 2025.
+    """
+    figure, rows = stacked(len(nu), 1.5)
+    for axes, (tag, values), colour in zip(rows, nu.items(), STREAM_COLOURS, strict=False):
+        kept = survives[tag]
+        quiet(axes, f"{tag}: {int(kept.sum()):,} of {len(values):,} survive")
+        axes.axvline(threshold, color=MUTED, linestyle="--", linewidth=0.8)
+        parts = [np.clip(part, -0.25, 1.5) for part in (values[kept], values[~kept])]
+        labels = ["survive", "do not"]
+        axes.hist(parts, bins=35, range=(-0.25, 1.5), stacked=True, color=[colour, RULE], label=labels, linewidth=0)
+        axes.set_ylabel("latents")
+        axes.locator_params(axis="y", integer=True)
+        legend(axes)
+    rows[-1].set_xlabel("ν: 0 one model's own, 1 shared by both")
+    return figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepPoint:
+    """One crosscoder of a sweep."""
+
+    n_latents: int
+    l0: float
+    """Latents firing a token."""
+    fve: tuple[float, ...]
+    """Fraction of variance explained, per stream."""
+
+
+def fve_by_l0(points: Sequence[SweepPoint], streams: Sequence[str]) -> Figure:
+    """Draw the variance explained by the latents that fire, a panel a stream, a line for each number of latents."""
+    figure, panels = stacked(len(streams), 1.6)
+    sizes = sorted({point.n_latents for point in points})
+    for index, (axes, stream) in enumerate(zip(panels, streams, strict=True)):
+        quiet(axes, stream)
+        for number_of, size in enumerate(sizes):
+            path = sorted((point.l0, point.fve[index]) for point in points if point.n_latents == size)
+            colour = STREAM_COLOURS[number_of % len(STREAM_COLOURS)]
+            axes.plot(*zip(*path, strict=True), color=colour, marker=".", linewidth=1.1, label=f"{size:,} latents")
+        axes.set_ylabel("FVE")
+    legend(panels[0])
+    panels[-1].set_xlabel("L0: latents firing a token")
+    return figure
+
+
+def length_bins(longest: int) -> Float[np.ndarray, " edge"]:
+    """Edges of bins, four a doubling, from 1 to beyond `longest`."""
+    doublings = int(np.floor(np.log2(longest) * BINS_A_DOUBLING)) + 1
+    return 2 ** (np.arange(doublings + 1) / BINS_A_DOUBLING)
+
+
+def length_histogram(counts: Int[np.ndarray, " bin"], edges: Float[np.ndarray, " edge"]) -> Figure:
+    """Draw how many documents have how many tokens, given their counts in `length_bins`."""
+    figure, axes = blank(2.2, f"Tokens of a text (n = {counts.sum():,})")
     bars(axes, edges, counts)
-    axes.set(xscale="log", xlim=(edges[0], 1), ylabel="latents", xlabel="fires on … of the held-out tokens")
-    axes.xaxis.set_major_formatter(percent_tick)
-    silent = f"{n_silent:,} of {len(firing_rate):,} never fire"
-    axes.text(0.99, 0.95, silent, color=MUTED, fontsize=7.5, ha="right", va="top", transform=axes.transAxes)
+    shortest = int(np.flatnonzero(counts)[0])
+    axes.set_xscale("log", base=2)
+    axes.set(xlim=(edges[shortest], edges[-1]), ylabel="texts", xlabel="tokens")
+    axes.xaxis.set_major_formatter(lambda count, _: compact(count))
+    axes.xaxis.set_minor_locator(NullLocator())
+    return figure
+
+
+def estimates_by_name(estimates: Mapping[str, Estimate], title: str, xlabel: str) -> Figure:
+    """Draw one estimate a line, its name at the left, its interval as a bar."""
+    figure, axes = blank(0.8 + 0.22 * len(estimates), title)
+    for place, estimate in enumerate(estimates.values()):
+        ends = [end for end in (estimate.low, estimate.high) if end is not None]
+        axes.plot(ends, [place] * len(ends), color=FIRST, linewidth=2, solid_capstyle="butt")
+        axes.plot(estimate.value, place, marker="o", color=FIRST, markersize=4)
+    axes.set_yticks(range(len(estimates)), list(estimates), parse_math=False)
+    axes.set(ylim=(len(estimates) - 0.5, -0.5), xlabel=xlabel)
     return figure

@@ -1,8 +1,8 @@
-"""An experiment's findings as files: one page to read, its figures as PNG, every number as JSON."""
+"""Findings as files: a page to read, figures as PNG, every number as JSON; and whole, to be taken up as they were."""
 
 import math
 from collections.abc import Mapping
-from html import escape
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,83 +11,46 @@ from matplotlib.figure import Figure
 from toolkit.artifacts import write_json
 from toolkit.outputs import OutputFolder, findings_claim
 from toolkit.reports.console import RunConsole
-from toolkit.reports.drawing import save_pngs
-from toolkit.reports.findings import Findings, SideBySide
-from toolkit.reports.markup import (
-    code,
-    columns,
-    document,
-    figure_gallery,
-    headline_list,
-    pairs,
-    section,
-    table,
-)
+from toolkit.reports.drawing import Drawing, draw, save_pngs
+from toolkit.reports.findings import Chart, Findings, Headline, Share, SideBySide, Table
+from toolkit.reports.page import render_page
 from toolkit.statistics import Estimate
+
+KIND = "kind"  # the key that tells a stored object from a mapping of results
+STORED: dict[str, type[Any]] = {
+    kind.__name__: kind for kind in (Findings, Headline, Table, Chart, Drawing, SideBySide, Estimate, Share)
+}
 
 
 def publish(folder: Path, console: RunConsole, findings: Findings, provenance: Mapping[str, Any]) -> None:
-    """Write the page, its figures and the JSON into `folder`, and show all of it in the terminal."""
-    page = write_findings(folder, findings, provenance)
+    """Save findings in `folder`, and show them in the terminal."""
+    page = replace(findings, provenance=provenance).save(folder)
     console.findings(findings)
     console.note(f"page: {page}")
 
 
-def write_findings(folder: Path, findings: Findings, provenance: Mapping[str, Any]) -> Path:
-    """Write `<name>.json`, `figures/<name>_<chart>.png` and `<name>.html` into `folder`; return the page's path.
-
-    The JSON file holds the question, the results and the provenance, as `write_results` writes them.
-    Raises ValueError for files of these names that earlier findings did not leave so.
-    """
+def save_findings(findings: Findings, folder: Path) -> Path:
+    """What `Findings.save` does."""
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"question": findings.question, "results": findings.results, "provenance": provenance}
     figures = {f"{findings.name}_{chart.slug}": chart.figure for chart in findings.charts}
     page, numbers = f"{findings.name}.html", f"{findings.name}.json"
     outputs = OutputFolder(folder, (findings_claim(findings.name),))
     with outputs.writing(page, numbers, *(f"figures/{name}.png" for name in figures)):
+        content = {"question": findings.question, "results": findings.results, "provenance": findings.provenance}
         write_results(folder / numbers, content)
         save_pngs(folder / "figures", {name: each for name, each in figures.items() if isinstance(each, Figure)})
-        (folder / page).write_text(render_findings(findings, provenance), encoding="utf-8")
-    return folder / page
+        return write_page(folder / page, findings, numbers)
+
+
+def write_page(path: Path, findings: Findings, numbers: str) -> Path:
+    """Write the page alone; `numbers` is the file beside it that holds every number."""
+    path.write_text(render_page(findings, numbers), encoding="utf-8")
+    return path
 
 
 def write_results(path: Path, content: Mapping[str, Any]) -> None:
     """Write strict JSON in one move: an `Estimate` as {"value", "low", "high"}, a number that is not finite as null."""
     write_json(path, _finite(content))
-
-
-def render_findings(findings: Findings, provenance: Mapping[str, Any]) -> str:
-    """Return the page's HTML; all text of the findings is escaped."""
-    charts = [(f"{findings.name}-{chart.slug}", chart.figure, chart.caption) for chart in findings.charts]
-    return document(
-        findings.title,
-        findings.question,
-        headline_list(findings.headline),
-        *map(table, findings.tables),
-        section("Figures", figure_gallery(charts)) if charts else "",
-        *map(_side_by_side, findings.texts),
-        section("What was measured", pairs(findings.facts)),
-        *_origin(findings.name, provenance),
-    )
-
-
-def _side_by_side(texts: SideBySide) -> str:
-    sides = (
-        f'<div><h3>{escape(label)}</h3><div class="words">{escape(text)}</div></div>'
-        for label, text in zip(texts.labels, texts.texts, strict=True)
-    )
-    return section(texts.title, columns(*sides))
-
-
-def _origin(name: str, provenance: Mapping[str, Any]) -> list[str]:
-    """Everything needed to repeat it: the command, and what it ran on."""
-    groups = {key: value for key, value in provenance.items() if isinstance(value, Mapping)}
-    single = {key: value for key, value in provenance.items() if key not in groups and key != "command"}
-    command = code(provenance["command"]) if "command" in provenance else ""
-    return [
-        section("Where it came from", command, pairs({"every number": f"{name}.json"} | single)),
-        columns(*(section(key.capitalize(), pairs(value)) for key, value in groups.items())),
-    ]
 
 
 def _finite(content: Any) -> Any:
@@ -98,3 +61,46 @@ def _finite(content: Any) -> Any:
     if isinstance(content, list | tuple):
         return [_finite(value) for value in content]
     return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def stored(content: Any) -> Any:
+    """Return findings, or a part of them, as strict JSON holds them; tuples become lists."""
+    if isinstance(content, Figure):
+        content = draw(content)
+    kind = STORED.get(type(content).__name__)
+    if kind is not None and isinstance(content, kind):
+        return {KIND: kind.__name__} | {each.name: stored(getattr(content, each.name)) for each in fields(kind)}
+    if isinstance(content, Mapping):
+        assert KIND not in content, f"{KIND!r} is a key among {[*content]}, by which stored findings are known"
+        return {key: stored(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [stored(value) for value in content]
+    if isinstance(content, float) and not math.isfinite(content):
+        return {KIND: "float", "value": str(content)}
+    return content
+
+
+def restored(content: Any) -> Any:
+    """Return what `stored` was given; raises `ValueError` for what it did not give."""
+    if isinstance(content, list):
+        return [restored(value) for value in content]
+    if not isinstance(content, dict):
+        return content
+    values = {key: restored(value) for key, value in content.items() if key != KIND}
+    kind = content.get(KIND)
+    if kind is None:
+        return values
+    if kind == "float":
+        return float(values["value"])
+    try:
+        return STORED[kind](**{key: tuple(each) if isinstance(each, list) else each for key, each in values.items()})
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no stored findings: {kind!r} of {', '.join(values)} ({error})") from error
+
+
+def read_findings(content: Any) -> Findings:
+    """Return stored findings; raises `ValueError` for anything else."""
+    found = restored(content)
+    if not isinstance(found, Findings):
+        raise ValueError(f"no stored findings, but {type(found).__name__}")
+    return found

@@ -1,24 +1,38 @@
-"""What an experiment found, as plain data: all that console and page know of it."""
+"""What an experiment found, as plain data: a terminal, a page, a notebook and a file show the same."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from toolkit.reports.formatting import estimate, number
-from toolkit.reports.svg import Drawing
+from toolkit.reports.drawing import Drawing
+from toolkit.reports.formatting import counted, estimate, number, percent
 from toolkit.statistics import Estimate
 
-Cell = str | int | float | Estimate | None
-"""A count (int), a measure (float, three digits), an estimate with its interval, text, or nothing."""
+
+@dataclass(frozen=True)
+class Share:
+    """A part of a whole."""
+
+    part: str
+    """How much it is, as it is written: "1:15"."""
+    share: float
+    """Of one."""
+
+
+Cell = str | int | float | Estimate | Share | None
+"""A count (int), a measure (float, three digits), a value with its interval, a part of a whole, text, or nothing."""
 
 
 def written(cell: Cell) -> tuple[str, str]:
-    """Return a cell as a reader sees it: the value, then its interval, which may be empty."""
+    """Return a cell as a reader sees it: the value, then its interval or share, which may be empty."""
     if isinstance(cell, Estimate):
         return estimate(cell.value, cell.low, cell.high)
+    if isinstance(cell, Share):
+        return cell.part, percent(cell.share)
     if cell is None:
         return "–", ""
     return (cell if isinstance(cell, str) else number(cell)), ""
@@ -49,7 +63,7 @@ class Table:
     note: str = ""
     """What the numbers were counted from, and against which control."""
     detail: bool = False
-    """Shown on the page alone: too long for a terminal."""
+    """Shown on the page alone, below the figures: too long for a terminal."""
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -64,6 +78,19 @@ def left_out_tables(what: str, left_out: Mapping[str, str] | Mapping[int, str]) 
     """A table of what could not be measured, with the reasons; none where all could."""
     rows = [[str(name), why] for name, why in left_out.items()]
     return [Table(title="Left out", columns=(what, "why"), rows=rows)] if rows else []
+
+
+def shares_table(
+    title: str,
+    columns: tuple[str, str],
+    parts: Mapping[str, int] | Mapping[str, float],
+    write: Callable[..., str],
+) -> Table:
+    """Parts of a whole, each with its share, and their sum; `write` says how much a part is."""
+    total = sum(parts.values())
+    cells = {name: Share(write(part), part / total if total else 0.0) for name, part in parts.items()}
+    rows = [*cells.items(), ("total", Share(write(total), 1.0))]
+    return Table(title=title, columns=columns, rows=rows, detail=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +116,12 @@ class SideBySide:
     texts: tuple[str, str]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Findings:
     """One experiment's question and what was found.
 
-    Raises ValueError for charts whose names give the same file name: a name may hold a category's, which users choose.
+    A notebook shows it, `save` writes it. Raises ValueError for charts whose names give the same file name, for a name
+    may hold a category's, which users choose; and for results under keys that JSON would change.
     """
 
     name: str
@@ -106,8 +134,11 @@ class Findings:
     tables: Sequence[Table]
     charts: Sequence[Chart]
     texts: Sequence[SideBySide] = ()
+    code: str = ""
+    """Lines of Python that take up what was made."""
     results: Mapping[str, Any]
-    """Every number, as JSON would hold it; an `Estimate` anywhere becomes {"value", "low", "high"}."""
+    """Every number, as JSON would hold it, under keys of text; an `Estimate` anywhere becomes {"value", "low", "high"}.
+    """
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Where it came from: command, versions, seed, text, sha256 of the files that were read."""
 
@@ -115,3 +146,36 @@ class Findings:
         if len({chart.slug for chart in self.charts}) < len(self.charts):
             names = [chart.name for chart in self.charts]
             raise ValueError(f"{self.name}: two charts of one file name among {names}: rename a category")
+        if others := _keys_of_no_text(self.results):
+            raise ValueError(f"{self.name}: results have keys that are no text ({others[0]!r}): write each as text")
+
+    def __repr__(self) -> str:
+        values = [(row.name, *written(row.value)) for row in self.headline[:3]]
+        first = "; ".join(f"{name} {value} ({ends})" if ends else f"{name} {value}" for name, value, ends in values)
+        parts = {"table": self.tables, "figure": self.charts, "text": self.texts}
+        has = ", ".join(counted(len(given), part) for part, given in parts.items() if given)
+        return f"Findings: {self.title}\n{'. '.join(filter(None, (first, has)))}"
+
+    def _repr_html_(self) -> str:
+        from toolkit.reports.page import render_notebook  # which knows findings
+
+        return render_notebook(self)
+
+    def save(self, folder: Path | str) -> Path:
+        """Write `<name>.html`, `<name>.json` and `figures/<name>_<chart>.png` into `folder`; return the page's path.
+
+        Raises ValueError for files of these names that earlier findings did not leave so.
+        """
+        from toolkit.reports.files import save_findings  # which knows findings
+
+        return save_findings(self, Path(folder))
+
+
+def _keys_of_no_text(content: Any) -> list[Any]:
+    """Keys in results, or in what they hold, that are not text."""
+    if isinstance(content, Mapping):
+        own = [key for key in content if not isinstance(key, str)]
+        return own + [key for value in content.values() for key in _keys_of_no_text(value)]
+    if isinstance(content, list | tuple):
+        return [key for value in content for key in _keys_of_no_text(value)]
+    return []

@@ -12,6 +12,11 @@ def number(value: float | int) -> str:
     return f"{value:#.3g}".rstrip(".")
 
 
+def counted(n: int, thing: str) -> str:
+    """Write how many there are of a thing: 1 table, 2 tables."""
+    return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
+
+
 def interval(low: float | None, high: float | None) -> str:
     """Write a confidence interval, or nothing where there is none."""
     if low is None or high is None or math.isnan(low + high):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.outputs import Claim, OutputFolder
-from toolkit.reports.markup import document, pairs, section
+from toolkit.reports.page import render
 from toolkit.terminal_text import harmless
 
 SHARD = 64  # latents a file
@@ -22,7 +22,6 @@ BROWSER = Claim(
     changing=("latents/[0-9][0-9][0-9][0-9].js",),
     signs={"top_examples.json": ("question", "results", "provenance")},
 )
-ASSETS = Path(__file__).parent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +105,14 @@ def _page(folder: Path, latents: Iterable[LatentEntry], about: BrowserFacts) -> 
         shards.add(_script_safe(_detail(latent)))
     inline = shards.finish()
     data = {"categories": categories or (), "shard": SHARD, "inline": inline is not None, "columns": columns}
-    return _render(about, _script_safe(data), inline or [])
+    return render(
+        "latent_browser.html",
+        title=about.title,
+        question=about.subtitle,
+        facts=about.facts,
+        data=_script_safe(data),
+        shards=inline or [],
+    )
 
 
 @dataclass
@@ -187,18 +193,3 @@ def _script_safe(content: Any) -> str:
     """JSON that cannot end the script element that it stands in."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return harmless(text).replace("<", "\\u003c")
-
-
-def _render(about: BrowserFacts, data: str, shards: Sequence[str]) -> str:
-    return document(
-        about.title,
-        about.subtitle,
-        '<div class="controls"><input id="search" type="search" autocomplete="off" aria-label="search"'
-        ' placeholder="index, tag, or a token it fires on or promotes"><span id="count"></span></div>',
-        '<div id="view"><noscript>This page needs JavaScript.</noscript></div>',
-        section("What was measured", pairs(about.facts)),
-        f'<script type="application/json" id="data">{data}</script>',
-        *(f'<script type="application/json" id="shard{n}">{shard}</script>' for n, shard in enumerate(shards)),
-        f"<script>\n{(ASSETS / 'latent_browser.js').read_text(encoding='utf-8')}</script>",
-        style=(ASSETS / "latent_browser.css").read_text(encoding="utf-8"),
-    )

@@ -1,110 +1,102 @@
-"""The run as one HTML file that needs no network: the numbers, the figures, then how they came about."""
+"""Findings as HTML that loads nothing: a page, and what a notebook shows. Its templates lie beside."""
 
-from collections.abc import Callable, Mapping
-from html import escape
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
-from matplotlib.figure import Figure
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
-from toolkit.reports import figures
-from toolkit.reports.drawing import save_pngs
-from toolkit.reports.formatting import duration, number, percent
-from toolkit.reports.markup import (
-    code,
-    columns,
-    document,
-    figure_gallery,
-    headline_list,
-    pairs,
-    section,
-    table,
-)
-from toolkit.reports.run_report import RunReport
+from toolkit.reports.drawing import PALETTE, inline_svg
+from toolkit.reports.findings import Cell, Chart, Findings, Share, Table, written
+from toolkit.reports.formatting import counted
+from toolkit.terminal_text import harmless
 
-CAPTIONS = {
-    "nrn_histogram": "Each alive latent has one decoder row in each model; NRN is the distilled row's share "
-    "of their summed norms. At 0 only the base model has the latent, at .5 both have it alike, at 1 only the "
-    "distilled model. Numbers over the bars count latents; the line is the mean, the band its 95\N{NO-BREAK SPACE}% "
-    "interval.",
-    "cosine_against_nrn": "One dot a latent. High and in the middle: both models write the same direction. "
-    "At the sides, or inside the grey band that holds 95\N{NO-BREAK SPACE}% of randomly paired latents: the direction "
-    "is one model's own.",
-    "training_curves": "Every curve should be flat at the end; the share of variance explained should rise "
-    "alike in all models (its scale leaves out the climb of the first steps). Long runs are "
-    "thinned to 400 means.",
-    "firing_histogram": "Five bars a factor of ten. A healthy dictionary has one hump, few latents that fire "
-    "almost always (at the right), and few that never do.",
-}
+ONE_LINE = 40  # longer texts are folded
+ROOM = 120  # characters across a table; intervals go under their values where that is too little
+NOTEBOOK_CHARACTERS = 110_000  # of figures in a notebook, which holds all that it shows
 
 
-def write_report(folder: Path | str, report: RunReport) -> Path:
-    """Write `figures/*.png` and `report.html` into `folder`, and return the page's path.
-
-    The page holds its figures as SVG and follows the reader's light or dark theme; it loads nothing.
-    """
-    folder = Path(folder)
-    drawn = draw_figures(report)
-    save_pngs(folder / "figures", drawn)
-    page = folder / "report.html"
-    page.write_text(render_page(report, drawn, folder), encoding="utf-8")
-    return page
+def render(template: str, **content: Any) -> str:
+    """Return the HTML of a template of that name; all text in `content` is escaped and harmless."""
+    return harmless(_environment().get_template(template).render(content))
 
 
-def draw_figures(report: RunReport) -> dict[str, Figure]:
-    """Draw every figure that the report has data for, by file name; two of them need two models."""
-    drawn = {}
-    alive = report.alive
-    if report.nrn is not None:
-        drawn["nrn_histogram"] = figures.nrn_histogram(report.nrn[alive], report.nrn_mean)
-    if report.nrn is not None and report.cosine is not None and report.cosine_null is not None:
-        drawn["cosine_against_nrn"] = figures.cosine_against_nrn(
-            report.cosine[alive], report.nrn[alive], report.firing_rate[alive], report.cosine_null
-        )
-    drawn["training_curves"] = figures.training_curves(report.records, report.streams)
-    drawn["firing_histogram"] = figures.firing_histogram(report.firing_rate)
-    return drawn
-
-
-def render_page(report: RunReport, drawn: Mapping[str, Figure], folder: Path) -> str:
-    """Return the page's HTML; all text of the report is escaped."""
-    return document(
-        report.title,
-        report.pair,
-        headline_list(report.headline),
-        table(report.behaviours) if report.behaviours else "",
-        section("Figures", figure_gallery((name, figure, CAPTIONS[name]) for name, figure in drawn.items())),
-        columns(
-            section("Where the time went", _shares(report.seconds, "stage", duration)),
-            section("Tokens kept and dropped", _shares(report.masks, "tokens", number)),
-        ),
-        section(
-            "Where it came from",
-            pairs({"models": report.pair, "data": report.data, "documents": report.documents}),
-            code(report.command),
-        ),
-        section("Load it", code(_loading(report.load_pair, folder))),
-        columns(section("Settings", pairs(report.settings)), section("Versions", pairs(report.versions))),
+def render_page(findings: Findings, numbers: str) -> str:
+    """Return a whole page; `numbers` names the file that holds every number."""
+    origin = {key: value for key, value in findings.provenance.items() if not isinstance(value, Mapping)}
+    return render(
+        "findings.html",
+        title=findings.title,
+        question=findings.question,
+        findings=findings,
+        command=origin.pop("command", ""),
+        origin={"every number": numbers} | origin,
     )
 
 
-def _shares(parts: Mapping[str, int] | Mapping[str, float], head: str, write: Callable[..., str]) -> str:
-    """Write a table of parts of a whole, each with its share as a number and as a bar."""
-    total = sum(parts.values())
-    rows = [(name, write(part), part / total if total else 0.0) for name, part in parts.items()]
-    lines = "".join(
-        f"<tr><td>{escape(name)}</td><td>{value}</td><td>{percent(share)}</td>"
-        f'<td class="bar"><i style="width:{share:.2%}"></i></td></tr>\n'
-        for name, value, share in rows
-    )
-    return (
-        f'<table class="shares"><thead><tr><th>{head}</th><th></th><th>share</th><th></th></tr></thead>'
-        f"<tbody>\n{lines}<tr><th>total</th><td>{write(total)}</td><td></td><td></td></tr></tbody></table>"
-    )
+def render_notebook(findings: Findings) -> str:
+    """Return a part of a page, which styles nothing but itself; figures that would make it large are left out."""
+    prefix = f"notebook-{findings.name}"
+    sizes = accumulate(len(_svg(chart, prefix)) for chart in findings.charts)
+    charts = [chart for chart, size in zip(findings.charts, sizes, strict=True) if size <= NOTEBOOK_CHARACTERS]
+    n_tables = sum(table.detail for table in findings.tables)
+    more = [
+        counted(n, thing) for n, thing in ((n_tables, "table"), (len(findings.charts) - len(charts), "figure")) if n
+    ]
+    left_out = f"The page that save(folder) writes has {' and '.join(more)} more." if more else ""
+    return render("notebook.html", findings=findings, charts=charts, prefix=prefix, left_out=left_out)
 
 
-def _loading(load_pair: str, folder: Path) -> str:
-    return (
-        "from toolkit import Crosscoder, ModelPair\n"
-        f"pair = {load_pair}\n"
-        f'latents = Crosscoder.from_pretrained("{folder.as_posix()}").encode(pair.read("Find 25+7."))'
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    environment.filters |= {"written": written, "layout": _layout, "bar": _bar, "svg": _svg}
+    environment.globals["palette"] = PALETTE
+    return environment
+
+
+def _svg(chart: Chart, prefix: str) -> Markup:
+    return Markup(inline_svg(chart.figure, f"{prefix}-{chart.slug}", chart.caption))
+
+
+def _bar(cell: Cell) -> str | None:
+    """The style of a cell that shows a share."""
+    return f"--share: {cell.share:.2%}" if isinstance(cell, Share) else None
+
+
+@dataclass(frozen=True)
+class _Layout:
+    kinds: list[str | None]
+    """The CSS class of each column."""
+    stacked: bool
+    """Whether intervals go under their values."""
+    broad: bool
+    """Whether it needs more than half of the page."""
+
+
+def _layout(table: Table) -> _Layout:
+    widths = [_width(table, column) for column in range(len(table.columns))]
+    kinds = [_kind(table, column, width) for column, width in enumerate(widths)]
+    return _Layout(kinds, stacked=sum(widths) > ROOM, broad=2 * sum(widths) > ROOM)
+
+
+def _width(table: Table, column: int) -> int:
+    """Characters that a column takes on one line, a space between value and interval, and one before."""
+    cells = (" ".join(written(row[column])) for row in table.rows)
+    return 1 + min(ONE_LINE, max(map(len, (table.columns[column], *cells))))
+
+
+def _kind(table: Table, column: int, width: int) -> str | None:
+    if column > 0 and not table.is_text(column):
+        return None
+    return "prose" if width > ONE_LINE else "name"

@@ -1,50 +1,99 @@
 import dataclasses
 import json
+import struct
 from collections.abc import Callable
 
 import pytest
 
 from toolkit.artifacts import provenance
-from toolkit.experiments.crosscoder.measure import Evaluation, evaluate_crosscoder
-from toolkit.experiments.crosscoder.page import describe_pair, load_expression, planted_table, run_header, run_report
+from toolkit.experiments.crosscoder.measure import FinishedRun, evaluate_crosscoder
+from toolkit.experiments.crosscoder.page import (
+    CAPTIONS,
+    describe_pair,
+    load_expression,
+    page,
+    planted_table,
+    run_header,
+    write_report,
+)
 from toolkit.harvest.documents import Corpus
 from toolkit.models.pair import ModelPair
-from toolkit.reports.run_report import RunReport
+from toolkit.reports.findings import Share
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, RunConfig
+from toolkit.settings.run_files import REPORT
+from toolkit.training.folder import RunFolder
 from toolkit.training.training_run import TrainingRun
 
 
 @pytest.fixture
-def evaluated(
+def finished(
     open_run: Callable[..., TrainingRun], config: RunConfig, pair: ModelPair, corpus: Corpus
-) -> tuple[Evaluation, RunReport]:
-    """A whole run's evaluation and the plain data of its report."""
+) -> tuple[FinishedRun, RunFolder]:
+    """A whole run, and its folder."""
     with open_run(config, pair) as run:
         list(run.steps())
     run.folder.write_json("provenance.json", provenance(seed=0, data=corpus.origin, inputs=pair.files()))
-    evaluation = evaluate_crosscoder(config, pair, corpus, run.trainer.crosscoder())
-    return evaluation, run_report(
-        config, pair, evaluation, run.folder, masks=run.masks, documents=run.documents, seconds={"training": 1.0}
+    found = FinishedRun(
+        evaluation=evaluate_crosscoder(config, pair, corpus, run.trainer.crosscoder()),
+        records=run.folder.records(),
+        masks=run.masks,
+        documents=run.documents,
+        seconds={"training": 75.0, "evaluation": 25.0},
     )
+    return found, run.folder
 
 
 def test_the_report_has_what_was_measured(
-    config: RunConfig, pair: ModelPair, evaluated: tuple[Evaluation, RunReport]
+    config: RunConfig, pair: ModelPair, finished: tuple[FinishedRun, RunFolder]
 ) -> None:
-    evaluation, report = evaluated
-    metrics = evaluation.metrics(pair)
+    found, _ = finished
+    report = page(config, pair, found)
+    metrics = found.evaluation.metrics(pair)
     shown = {headline.name: headline for headline in report.headline}
     for name, key in (("FVE base", "fve_base"), ("L0", "l0"), ("KL spliced, distilled", "kl_spliced_distilled")):
         assert shown[name].value == metrics[key]
-    assert shown["mean NRN"].n == int(evaluation.alive.sum())
+    assert shown["mean NRN"].n == int(found.evaluation.alive.sum())
     assert shown["FVE base"].n == metrics["held_out_tokens"]
-    assert report.firing_rate.sum() == pytest.approx(metrics["l0"])
-    assert len(report.records) == 40
-    assert report.settings["lr"] == config.training.lr
-    assert "training" not in report.settings
-    assert report.masks["position 0"] > 0
-    assert " whole" in report.documents
-    assert planted_table(evaluation) is None
+    assert report.results == metrics
+    times, masks = report.tables
+    assert times.rows[0] == ("training", Share("1:15", 0.75))
+    assert dict(masks.rows)["position 0"].share > 0
+    assert " whole" in masks.note
+    assert planted_table(found.evaluation) is None
+
+
+def test_the_report_is_a_page_with_its_figures_in_the_run_s_folder(
+    config: RunConfig, pair: ModelPair, finished: tuple[FinishedRun, RunFolder]
+) -> None:
+    found, folder = finished
+    report = page(config, pair, found)
+    written = write_report(folder, report)
+    assert written == folder.path / "report.html"
+    for name in REPORT:
+        assert (folder.path / name).is_file()
+    for chart in report.charts:
+        header = (folder.path / "figures" / f"{chart.slug}.png").read_bytes()[:24]
+        assert header[:8] == b"\x89PNG\r\n\x1a\n"
+        assert struct.unpack(">I", header[16:20]) == (840,)
+    text = written.read_text(encoding="utf-8")
+    assert text.count("<figure><svg ") == 4
+    for said in (
+        "metrics.json",
+        "<dt>lr</dt><dd>0.01</dd>",
+        "<h2>Versions</h2>",
+        "<h2>Settings</h2>",
+        "encode(pair.read(",
+    ):
+        assert said in text, said
+
+
+def test_the_report_s_files_are_those_that_are_drawn() -> None:
+    assert ("report.html", *(f"figures/{name}.png" for name in CAPTIONS)) == REPORT
+
+
+def test_a_finished_run_has_training_steps(finished: tuple[FinishedRun, RunFolder]) -> None:
+    with pytest.raises(ValueError, match="no training step to draw curves of"):
+        dataclasses.replace(finished[0], records=[])
 
 
 def test_the_pair_is_named_as_it_was_asked_for(config: RunConfig, organism_folders: tuple[str, str]) -> None:

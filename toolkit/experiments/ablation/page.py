@@ -11,8 +11,8 @@ from toolkit.experiments.run import Run
 from toolkit.interventions.targets import OTHER, Targets
 from toolkit.latents.categories import Category
 from toolkit.latents.selection import specific_latents
+from toolkit.reports.figures import effect_by_fraction, effect_matrix, logit_change_histogram
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table, left_out_tables
-from toolkit.reports.findings_figures import effect_by_fraction, effect_matrix, logit_change_histogram
 from toolkit.reports.formatting import percent
 from toolkit.statistics import Estimate, mean
 

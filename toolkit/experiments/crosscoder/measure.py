@@ -1,6 +1,6 @@
 """What a trained crosscoder is worth on held-out tokens: reconstruction, splices, decoder norms, planted behaviours."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -54,6 +54,25 @@ class Evaluation:
             "mean_nrn_activation_weighted": self.decoders.mean_nrn_weighted,
             "held_out_tokens": self.dictionary.tokens,
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedRun:
+    """A crosscoder's evaluation, and how the run went that made it."""
+
+    evaluation: Evaluation
+    records: Sequence[Mapping[str, Any]]
+    """Training steps, as `metrics.jsonl` has them; at least one."""
+    masks: Mapping[str, int]
+    """Tokens kept, then tokens dropped, by reason."""
+    documents: Mapping[str, int]
+    """Documents read, and left out by reason."""
+    seconds: Mapping[str, float]
+    """Wall time of each stage."""
+
+    def __post_init__(self) -> None:
+        if not self.records:
+            raise ValueError("a finished run has no training step to draw curves of: metrics.jsonl is empty or missing")
 
 
 def stream_names(pair: ModelPair) -> tuple[str, ...]:

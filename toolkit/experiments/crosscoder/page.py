@@ -1,26 +1,48 @@
-"""A run's evaluation as the plain data that console and page show."""
+"""The report of a trained crosscoder: whose its latents are, how well it rebuilds, and how it came about."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from toolkit.dictionaries import schedules
 from toolkit.dictionaries.rules.rule import rule_of
-from toolkit.experiments.crosscoder.measure import Evaluation, stream_names
+from toolkit.experiments.crosscoder.figures import cosine_against_nrn, firing_histogram, nrn_histogram, training_curves
+from toolkit.experiments.crosscoder.measure import Evaluation, FinishedRun, stream_names
 from toolkit.harvest.tokens import describe_documents
 from toolkit.latents.behaviours import BehaviourLatent
 from toolkit.latents.classification import LatentClasses
 from toolkit.models.pair import ModelPair
 from toolkit.models.places.here import weights_dtype
 from toolkit.models.places.processes import n_processes
-from toolkit.reports.findings import Headline, Table
-from toolkit.reports.run_report import RunReport
+from toolkit.reports.console import times_table
+from toolkit.reports.drawing import save_pngs
+from toolkit.reports.files import write_page
+from toolkit.reports.findings import Chart, Findings, Headline, Table, shares_table
+from toolkit.reports.formatting import number
 from toolkit.settings.crosscoder_run import RunConfig
+from toolkit.settings.run_files import REPORT
 from toolkit.statistics import Estimate
 from toolkit.training.folder import RunFolder
 
+CAPTIONS = {
+    "nrn_histogram": "Each alive latent has one decoder row in each model; NRN is the distilled row's share "
+    "of their summed norms. At 0 only the base model has the latent, at .5 both have it alike, at 1 only the "
+    "distilled model. Numbers over the bars count latents; the line is the mean, the band its 95\N{NO-BREAK SPACE}% "
+    "interval.",
+    "cosine_against_nrn": "One dot a latent. High and in the middle: both models write the same direction. "
+    "At the sides, or inside the grey band that holds 95\N{NO-BREAK SPACE}% of randomly paired latents: the direction "
+    "is one model's own.",
+    "training_curves": "Every curve should be flat at the end; the share of variance explained should rise "
+    "alike in all models (its scale leaves out the climb of the first steps). Long runs are "
+    "thinned to 400 means.",
+    "firing_histogram": "Five bars a factor of ten. A healthy dictionary has one hump, few latents that fire "
+    "almost always (at the right), and few that never do.",
+}
 CONTROL = (
     "The latent is chosen on half of the held-out answers and tested on the other half. Control: the same choice for"
     " another answer's labels."
@@ -101,41 +123,51 @@ def behaviour_table(behaviours: Sequence[BehaviourLatent], nrn: Float[Tensor, " 
     )
 
 
-def run_report(
-    config: RunConfig,
-    pair: ModelPair,
-    evaluation: Evaluation,
-    folder: RunFolder,
-    *,
-    masks: Mapping[str, int],
-    documents: Mapping[str, int],
-    seconds: Mapping[str, float],
-) -> RunReport:
-    """All that the page shows."""
-    origin = folder.read_json("provenance.json")
-    decoders = evaluation.decoders
-    return RunReport(
+def page(config: RunConfig, pair: ModelPair, found: FinishedRun) -> Findings:
+    """The report's content."""
+    evaluation, planted = found.evaluation, planted_table(found.evaluation)
+    return Findings(
+        name="report",
         title=f"Crosscoder: {describe_pair(config)}",
-        pair=f"{' → '.join(pair.origins)}, input of layer {_layers(pair)} of {pair.n_layers}",
-        data=config.data,
-        command=origin["command"],
-        load_pair=load_expression(config),
-        versions=origin["versions"],
-        settings=_flat_settings(config),
-        streams=stream_names(pair),
+        question="Which latents do the models share, and which are one model's own?",
+        facts=run_header(config, pair),
         headline=headlines(evaluation, pair),
-        firing_rate=(evaluation.dictionary.firing_counts / evaluation.dictionary.tokens).numpy(),
-        alive=evaluation.alive.numpy(),
-        nrn=decoders.nrn.numpy(),
-        cosine=decoders.cosine.numpy(),
-        cosine_null=decoders.cosine_null.numpy(),
-        nrn_mean=decoders.mean_nrn,
-        records=folder.records(),
-        masks={name.replace("_", " "): count for name, count in masks.items()},
-        documents=describe_documents(documents),
-        seconds=dict(seconds),
-        behaviours=planted_table(evaluation),
+        tables=[*([planted] if planted else []), times_table(found.seconds), _tokens_table(found)],
+        charts=_charts(found, stream_names(pair)),
+        code=_loading(config),
+        results=evaluation.metrics(pair),
+        provenance={"settings": _flat_settings(config)},
     )
+
+
+def _tokens_table(found: FinishedRun) -> Table:
+    named = {name.replace("_", " "): count for name, count in found.masks.items()}
+    table = shares_table("Tokens kept and dropped", ("", "tokens"), named, number)
+    return replace(table, note=f"Documents: {describe_documents(found.documents)}.")
+
+
+def write_report(folder: RunFolder, report: Findings) -> Path:
+    """Write `report.html` and its figures into the run's folder, whose `metrics.json` holds every number."""
+    report = replace(report, provenance={**folder.read_json("provenance.json"), **report.provenance})
+    figures = {chart.slug: chart.figure for chart in report.charts if isinstance(chart.figure, Figure)}
+    with folder.outputs.writing(*REPORT):
+        save_pngs(folder.path / "figures", figures)
+        return write_page(folder.path / "report.html", report, "metrics.json")
+
+
+def _charts(found: FinishedRun, streams: Sequence[str]) -> list[Chart]:
+    dictionary, decoders, alive = found.evaluation.dictionary, found.evaluation.decoders, found.evaluation.alive.numpy()
+    firing_rate = (dictionary.firing_counts / dictionary.tokens).numpy()
+    nrn, cosine = decoders.nrn.numpy(), decoders.cosine.numpy()
+    drawn = {
+        "nrn_histogram": nrn_histogram(nrn[alive], decoders.mean_nrn),
+        "cosine_against_nrn": cosine_against_nrn(
+            cosine[alive], nrn[alive], firing_rate[alive], decoders.cosine_null.numpy()
+        ),
+        "training_curves": training_curves(found.records, streams),
+        "firing_histogram": firing_histogram(firing_rate),
+    }
+    return [Chart(name=name, figure=figure, caption=CAPTIONS[name]) for name, figure in drawn.items()]
 
 
 def describe_pair(config: RunConfig) -> str:
@@ -172,6 +204,14 @@ def run_header(config: RunConfig, pair: ModelPair) -> dict[str, str]:
         "buffer": f"{config.buffer_tokens:,} activations, {stored / 1e6:.0f} MB",
         "run folder": str(config.out),
     }
+
+
+def _loading(config: RunConfig) -> str:
+    return (
+        "from toolkit import Crosscoder, ModelPair\n"
+        f"pair = {load_expression(config)}\n"
+        f'latents = Crosscoder.from_pretrained("{config.out.as_posix()}").encode(pair.read("Find 25+7."))'
+    )
 
 
 def _layers(pair: ModelPair) -> str:

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from toolkit.dictionaries.latent_scaling import NU_ERROR, NU_RECONSTRUCTION
+from toolkit.experiments.crosscoder.figures import cosine_against_nrn, nrn_histogram
 from toolkit.experiments.crosscoder.page import mean_nrn_headline
 from toolkit.experiments.latent_classes.measure import LatentClassesConfig, LatentClassesResult
 from toolkit.experiments.latent_classes.tables import (
@@ -20,9 +21,8 @@ from toolkit.experiments.latent_classes.tables import (
 )
 from toolkit.experiments.run import Run
 from toolkit.latents.classification import TAGS
-from toolkit.reports.figures import cosine_against_nrn, nrn_histogram
+from toolkit.reports.figures import nu_histogram
 from toolkit.reports.findings import Chart, Findings, Headline
-from toolkit.reports.findings_figures import nu_histogram
 from toolkit.reports.formatting import number
 
 

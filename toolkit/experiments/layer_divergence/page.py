@@ -13,8 +13,8 @@ from toolkit.experiments.layer_divergence.measure import (
 )
 from toolkit.experiments.layer_divergence.study import LEVEL, MEASURES, Curves
 from toolkit.models.pair import ModelPair
+from toolkit.reports.figures import layer_curves
 from toolkit.reports.findings import Chart, Findings, Headline, Table
-from toolkit.reports.findings_figures import layer_curves
 from toolkit.reports.formatting import percent
 from toolkit.statistics import Estimate, around
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int
 
 from toolkit.experiments.prepared_data.measure import SPLITS, PrepareConfig, PreparedData
-from toolkit.reports.data_figures import length_bins, length_histogram
+from toolkit.reports.figures import length_bins, length_histogram
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

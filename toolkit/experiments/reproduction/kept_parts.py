@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.artifacts import read_sealed, write_sealed
+from toolkit.reports.files import read_findings, stored
 from toolkit.reports.findings import Findings
-from toolkit.reports.stored_findings import read_findings, stored
 
 
 @dataclass(frozen=True, kw_only=True)

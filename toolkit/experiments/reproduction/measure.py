@@ -33,7 +33,6 @@ from toolkit.leaving_out import check_any
 from toolkit.outputs import Claim, OutputFolder
 from toolkit.ranges import Count, Share
 from toolkit.reports.console import RunConsole
-from toolkit.reports.files import write_findings
 from toolkit.reports.findings import Findings
 
 SHORTER = ("deductive",)
@@ -146,7 +145,7 @@ def find_parts(
             left_out[name] = str(error)
             console.warn(f"{name} is left out: {error}")
             continue
-        write_findings(config.out, found, origin)
+        replace(found, provenance=origin).save(config.out)
         with outputs.writing(f"{PARTS}/{kept[name].path.name}"):
             parts[name] = kept[name].save(found)
     check_any(parts, left_out)

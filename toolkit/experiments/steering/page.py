@@ -9,8 +9,8 @@ from typing import Any
 from toolkit.experiments.run import Run
 from toolkit.experiments.steering import SteeringConfig
 from toolkit.experiments.steering.study import Steered, SteeringStudy
+from toolkit.reports.figures import DosePanel, dose_response
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, SideBySide, Table, left_out_tables
-from toolkit.reports.findings_figures import DosePanel, dose_response
 from toolkit.statistics import Estimate, mean
 
 SHOWN = {"length": "tokens until </think>", "hesitation": "hesitation per 1,000 tokens", "correct": "accuracy"}

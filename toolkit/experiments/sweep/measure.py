@@ -18,16 +18,15 @@ from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.rules import RULES
 from toolkit.dictionaries.rules.rule import rule_of
 from toolkit.dictionaries.training import StepMetrics
-from toolkit.experiments.crosscoder.measure import evaluate_crosscoder
-from toolkit.experiments.crosscoder.page import run_header, run_report
+from toolkit.experiments.crosscoder.measure import FinishedRun, evaluate_crosscoder
+from toolkit.experiments.crosscoder.page import page, run_header, write_report
 from toolkit.harvest.documents import Corpus
 from toolkit.models.pair import ModelPair
 from toolkit.outputs import OutputFolder, findings_claim
 from toolkit.ranges import Count, PositiveOrNone, check_ranges, flag
-from toolkit.reports.page import write_report
 from toolkit.settings.crosscoder_run import RunConfig, parse_command_line
 from toolkit.settings.parsing import parse
-from toolkit.settings.run_files import REPORT, RUN
+from toolkit.settings.run_files import RUN
 from toolkit.training.folder import RunFolder
 from toolkit.training.training_run import TrainingRun
 
@@ -166,9 +165,14 @@ def evaluate_saved(
             crosscoder = Crosscoder.from_pretrained(folder.path).to(pair.device)
             evaluation = evaluate_crosscoder(config, pair, corpus, crosscoder)
             seconds = run.seconds_by_stage()
-            counts = {"masks": run.masks, "documents": run.documents}
-            with folder.outputs.writing(*REPORT):
-                write_report(folder.path, run_report(config, pair, evaluation, folder, **counts, seconds=seconds))
+            found = FinishedRun(
+                evaluation=evaluation,
+                records=folder.records(),
+                masks=run.masks,
+                documents=run.documents,
+                seconds=seconds,
+            )
+            write_report(folder, page(config, pair, found))
             metrics = evaluation.metrics(pair) | run.metrics() | {"seconds_by_stage": seconds}
             folder.write_json("metrics.json", metrics)
     except Exception as error:

@@ -7,8 +7,8 @@ from toolkit.experiments.crosscoder.measure import stream_names
 from toolkit.experiments.crosscoder.page import describe_pair
 from toolkit.experiments.sweep.measure import SweepConfig
 from toolkit.models.pair import ModelPair
+from toolkit.reports.figures import SweepPoint, fve_by_l0
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table
-from toolkit.reports.findings_figures import SweepPoint, fve_by_l0
 from toolkit.reports.formatting import number, percent
 from toolkit.statistics import Estimate
 

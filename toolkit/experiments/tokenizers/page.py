@@ -7,7 +7,7 @@ from torch import Tensor
 
 from toolkit.experiments.tokenizers.measure import Reading, TokenizerEvaluation, TokenizerEvaluationConfig
 from toolkit.models.presets import CHECKOUT
-from toolkit.reports.data_figures import estimates_by_name
+from toolkit.reports.figures import estimates_by_name
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table
 from toolkit.statistics import Estimate, around, ratio_of_sums
 

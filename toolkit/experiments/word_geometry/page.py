@@ -16,8 +16,8 @@ from toolkit.experiments.word_geometry.measure import (
 )
 from toolkit.geometry.parallelogram import ParallelogramLoss
 from toolkit.models.pair import ModelPair
+from toolkit.reports.figures import LossQuantiles, cdf_curves
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table, left_out_tables
-from toolkit.reports.findings_figures import LossQuantiles, cdf_curves
 from toolkit.statistics import Estimate, interval
 
 SHOWN_DIMS = max(DIMS)
