@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import runpy
 import sys
 from collections.abc import Callable
@@ -57,6 +58,17 @@ def test_the_gpu_benchmark_builds_every_shape_that_it_times(monkeypatch: pytest.
 def test_the_gpu_benchmark_refuses_a_machine_without_one(run: Run):
     with pytest.raises(SystemExit, match=r"no CUDA device here.*--shapes tiny"):
         run("gpu.py")
+
+
+def test_the_readme_tells_the_limits_of_all_ratios(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    limits, peers = importlib.import_module("run").LIMITS, importlib.import_module("peers")
+    works = importlib.import_module("peer_side").WORKS
+    ours = {name: limit for name, limit in limits.items() if name not in {*map(peers.ratio_name, works)}}
+    told = re.findall(
+        r"^\| `(\w+)` \| ([a-z ]+) ([\d.]+) \|", (BENCHMARKS / "README.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert {name: (side, float(limit)) for name, side, limit in told} == ours
 
 
 def test_peers_that_are_not_installed_are_skipped_in_sight(run: Run):
