@@ -19,7 +19,6 @@ if __name__ == "__main__":
 
 from toolkit.artifacts import provenance
 from toolkit.command_line.recipe import led, run_main
-from toolkit.experiments.crosscoder.measure import stream_names
 from toolkit.experiments.crosscoder.page import describe_pair
 from toolkit.experiments.sweep.measure import (
     SweepConfig,
@@ -31,6 +30,7 @@ from toolkit.experiments.sweep.measure import (
     sweep_header,
 )
 from toolkit.experiments.sweep.page import page
+from toolkit.harvest.activations import stream_names
 from toolkit.harvest.documents import open_corpus
 from toolkit.reports.console import RunConsole
 from toolkit.reports.files import publish

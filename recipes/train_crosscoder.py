@@ -21,8 +21,9 @@ if __name__ == "__main__":
 from toolkit.artifacts import provenance
 from toolkit.command_line.recipe import led, run_main
 from toolkit.dictionaries.collectives import Ranks
-from toolkit.experiments.crosscoder.measure import FinishedRun, evaluate_crosscoder, stream_names
+from toolkit.experiments.crosscoder.measure import FinishedRun, evaluate_crosscoder
 from toolkit.experiments.crosscoder.page import describe_pair, page, run_header, write_report
+from toolkit.harvest.activations import stream_names
 from toolkit.harvest.documents import Corpus, open_corpus
 from toolkit.models.pair import ModelPair
 from toolkit.reports.console import RunConsole

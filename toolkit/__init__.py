@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from toolkit.experiments.ablation.study import ablate
     from toolkit.experiments.examine import examine
     from toolkit.experiments.run import Run
+    from toolkit.harvest.harvesting import harvest_chunks, harvest_texts
     from toolkit.interventions.clamping import SetLatent
     from toolkit.interventions.edits import steer
     from toolkit.models.files.model_files import Checkpoint
@@ -25,6 +26,8 @@ __all__ = [
     "Where",
     "ablate",
     "examine",
+    "harvest_chunks",
+    "harvest_texts",
     "steer",
 ]
 _HOMES = {
@@ -37,6 +40,8 @@ _HOMES = {
     "Where": "models.where",
     "ablate": "experiments.ablation.study",
     "examine": "experiments.examine",
+    "harvest_chunks": "harvest.harvesting",
+    "harvest_texts": "harvest.harvesting",
     "steer": "interventions.edits",
 }
 

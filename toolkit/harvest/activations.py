@@ -49,9 +49,13 @@ class ReadBatch:
 
 
 def stream_names(pair: ModelPair) -> tuple[str, ...]:
-    """The streams by name: the models', and with several layers `base_layer10` and so on."""
-    many = len(pair.layers) > 1
-    return tuple(f"{model}_layer{layer}" if many else model for model in pair.names for layer in pair.layers)
+    """The streams by name, in their order."""
+    return tuple(stream_name(pair, model, layer) for model in pair.names for layer in pair.layers)
+
+
+def stream_name(pair: ModelPair, model: str, layer: int) -> str:
+    """The name of one stream: its model's, and with several layers `base_layer10` and so on."""
+    return model if len(pair.layers) == 1 else f"{model}_layer{layer}"
 
 
 def read_batches(

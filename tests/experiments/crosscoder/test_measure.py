@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.experiments.crosscoder.measure import Evaluation, evaluate_crosscoder, stream_names
+from toolkit.experiments.crosscoder.measure import Evaluation, evaluate_crosscoder
+from toolkit.harvest.activations import stream_names
 from toolkit.harvest.documents import Corpus
 from toolkit.models.pair import ModelPair
 from toolkit.settings.crosscoder_run import RunConfig

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.metrics import DictionaryMetrics, evaluate
+from toolkit.harvest.activations import stream_name, stream_names
 from toolkit.harvest.choices import EMBEDDED
 from toolkit.harvest.documents import Corpus
 from toolkit.interventions.splice import SpliceEffect, splice_effects
@@ -40,7 +41,7 @@ class Evaluation:
     def metrics(self, pair: ModelPair) -> dict[str, Any]:
         """The figures of `metrics.json`; with several layers, per layer too."""
         named = dict(zip(stream_names(pair), self.dictionary.fve, strict=True))
-        kls = {_name(s.model, s.layer, pair): s for s in self.splices}
+        kls = {stream_name(pair, s.model, s.layer): s for s in self.splices}
         mean_nrn = self.decoders.mean_nrn
         return {
             **{f"fve_{name}": value for name, value in named.items()},
@@ -73,15 +74,6 @@ class FinishedRun:
     def __post_init__(self) -> None:
         if not self.records:
             raise ValueError("a finished run has no training step to draw curves of: metrics.jsonl is empty or missing")
-
-
-def stream_names(pair: ModelPair) -> tuple[str, ...]:
-    """The streams by name: the models', and with several layers `base_layer10` and so on."""
-    return tuple(_name(model, layer, pair) for model in pair.names for layer in pair.layers)
-
-
-def _name(model: str, layer: int, pair: ModelPair) -> str:
-    return model if len(pair.layers) == 1 else f"{model}_layer{layer}"
 
 
 def evaluate_crosscoder(config: RunConfig, pair: ModelPair, corpus: Corpus, crosscoder: Crosscoder) -> Evaluation:

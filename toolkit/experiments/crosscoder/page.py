@@ -12,7 +12,8 @@ from torch import Tensor
 from toolkit.dictionaries import schedules
 from toolkit.dictionaries.rules.rule import rule_of
 from toolkit.experiments.crosscoder.figures import cosine_against_nrn, firing_histogram, nrn_histogram, training_curves
-from toolkit.experiments.crosscoder.measure import Evaluation, FinishedRun, stream_names
+from toolkit.experiments.crosscoder.measure import Evaluation, FinishedRun
+from toolkit.harvest.activations import stream_names
 from toolkit.harvest.tokens import describe_documents
 from toolkit.latents.behaviours import BehaviourLatent
 from toolkit.latents.classification import LatentClasses

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from toolkit.experiments.crosscoder.measure import stream_names
 from toolkit.experiments.crosscoder.page import describe_pair
 from toolkit.experiments.sweep.measure import SweepConfig
+from toolkit.harvest.activations import stream_names
 from toolkit.models.pair import ModelPair
 from toolkit.reports.figures import SweepPoint, fve_by_l0
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table
