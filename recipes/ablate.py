@@ -10,13 +10,6 @@ most, and matched latents take less than 1. Differs from Baek & Tegmark 2025 in 
 only undecided words count, and latents are tested on text that did not choose them; `--paper` is their protocol.
 """
 
-import sys
-
-from toolkit.settings.remote_start import check_remote
-
-if __name__ == "__main__":
-    check_remote(sys.argv)  # what is imported next takes seconds
-
 from toolkit.command_line.recipe import run_recipe
 from toolkit.experiments.ablation import AblationConfig
 from toolkit.experiments.examine import publish

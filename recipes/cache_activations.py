@@ -14,14 +14,7 @@ minute at most. A shard that is missing or corrupt is named, and --repair harves
 launch or torchrun starts share out the text's --shards.
 """
 
-import sys
-
-from toolkit.settings.remote_start import check_remote
-
-if __name__ == "__main__":
-    check_remote(sys.argv)  # what is imported next takes seconds
-
-from toolkit.command_line.recipe import led, run_main
+from toolkit.command_line.recipe import run_recipe
 from toolkit.experiments.crosscoder.page import describe_pair, run_header
 from toolkit.harvest.cache_shards import bytes_a_token
 from toolkit.harvest.documents import open_corpus
@@ -74,4 +67,4 @@ def main(config: CacheConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_main(lambda: led(main, parse_command_line(sys.argv[1:], CacheConfig)), again="continue")
+    run_recipe(main, lambda arguments: parse_command_line(arguments, CacheConfig), again="continue")

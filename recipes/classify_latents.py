@@ -10,13 +10,6 @@ either tail a few dozen, of which three in five survive, as does one in three of
 2025 report NRN alone.
 """
 
-import sys
-
-from toolkit.settings.remote_start import check_remote
-
-if __name__ == "__main__":
-    check_remote(sys.argv)  # what is imported next takes seconds
-
 from toolkit.command_line.recipe import run_recipe
 from toolkit.experiments.latent_classes.measure import LatentClassesConfig, measure
 from toolkit.experiments.latent_classes.page import page

@@ -10,13 +10,6 @@ than base for answers that think aloud, and control about as many as base. `--to
 another's tokenizer, as a crosscoder's two models are read.
 """
 
-import sys
-
-from toolkit.settings.remote_start import check_remote
-
-if __name__ == "__main__":
-    check_remote(sys.argv)  # what is imported next takes seconds
-
 from toolkit.artifacts import provenance
 from toolkit.command_line.recipe import run_recipe
 from toolkit.experiments.tokenizers.measure import TokenizerEvaluationConfig, measure

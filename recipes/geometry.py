@@ -10,13 +10,6 @@ distilled one less closely. Differs from Baek & Tegmark 2025, who read each word
 attention sink (`--paper`), and show no shuffled pairs.
 """
 
-import sys
-
-from toolkit.settings.remote_start import check_remote
-
-if __name__ == "__main__":
-    check_remote(sys.argv)  # what is imported next takes seconds
-
 from toolkit.command_line.recipe import run_recipe
 from toolkit.experiments.control import controlled_origin
 from toolkit.experiments.run import open_models
@@ -30,7 +23,7 @@ def main(config: WordGeometryConfig) -> None:
     """Two models and word pairs in; losses, their null and a page out."""
     console = RunConsole()
     with console.stage("loading models"):
-        pair = open_models(config)
+        pair = open_models(config.models, config.where)
     with console.stage("word pairs"):
         found = measure(config, pair)
         findings = page(config, pair, found)

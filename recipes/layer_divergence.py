@@ -9,32 +9,28 @@ was trained on without distillation. Expect the distance to grow with depth and 
 another token gives. Intervals take documents, not tokens, as samples.
 """
 
-import sys
-
-from toolkit.settings.remote_start import check_remote
-
-if __name__ == "__main__":
-    check_remote(sys.argv)  # what is imported next takes seconds
-
 from toolkit.command_line.recipe import run_recipe
-from toolkit.experiments.control import controlled_origin
-from toolkit.experiments.layer_divergence.measure import LayerDivergenceConfig, measure
-from toolkit.experiments.layer_divergence.page import page
-from toolkit.experiments.run import open_models
-from toolkit.reports.console import RunConsole
-from toolkit.reports.files import publish
+from toolkit.experiments.layer_divergence import LayerDivergenceConfig
 
 
 def main(config: LayerDivergenceConfig) -> None:
     """Two models in; their distance at every layer out."""
+    # These take seconds to import.
+    from toolkit.experiments.control import controlled_origin
+    from toolkit.experiments.layer_divergence.measure import measure
+    from toolkit.experiments.layer_divergence.page import page
+    from toolkit.experiments.run import open_models
+    from toolkit.reports.console import RunConsole
+    from toolkit.reports.files import publish
+
     console = RunConsole()
     with console.stage("loading models"):
-        pair = open_models(config)
+        pair = open_models(config.models, config.where)
     with console.stage("layer divergence"):
         found = measure(config, pair)
         findings = page(config, pair, found)
         origin = controlled_origin(config, pair, found.origin)
-    publish(config.out, console, findings, origin)
+    publish(config.output.out, console, findings, origin)
     console.times(console.seconds)
 
 

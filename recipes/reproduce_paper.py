@@ -13,13 +13,6 @@ Stopped at any moment, it goes on when it is called again: finished parts of the
 and code are taken up as they are. An experiment that the text or the pair does not allow is left out with a word.
 """
 
-import sys
-
-from toolkit.settings.remote_start import check_remote
-
-if __name__ == "__main__":
-    check_remote(sys.argv)  # what is imported next takes seconds
-
 from dataclasses import replace
 
 from toolkit.command_line.recipe import run_recipe

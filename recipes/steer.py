@@ -11,13 +11,6 @@ longer and more hesitant when it is added and shorter when it is taken away, by 
 from a tenth of the norm upward sums go wrong too.
 """
 
-import sys
-
-from toolkit.settings.remote_start import check_remote
-
-if __name__ == "__main__":
-    check_remote(sys.argv)  # what is imported next takes seconds
-
 from toolkit.command_line.recipe import run_recipe
 from toolkit.experiments.examine import publish
 from toolkit.experiments.steering import SteeringConfig

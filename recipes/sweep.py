@@ -10,15 +10,8 @@ pair, in five minutes on one core. Each lands in a run folder under --out, for -
 variance explained to rise with k and with the number of latents, and the spliced KL to fall. Stopped, add --resume.
 """
 
-import sys
-
-from toolkit.settings.remote_start import check_remote
-
-if __name__ == "__main__":
-    check_remote(sys.argv)  # what is imported next takes seconds
-
 from toolkit.artifacts import provenance
-from toolkit.command_line.recipe import led, run_main
+from toolkit.command_line.recipe import run_recipe
 from toolkit.experiments.crosscoder.page import describe_pair
 from toolkit.experiments.sweep.measure import (
     SweepConfig,
@@ -88,4 +81,4 @@ def main(config: SweepConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_main(lambda: led(main, parse_sweep(sys.argv[1:])))
+    run_recipe(main, parse_sweep, again="resume")

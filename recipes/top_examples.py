@@ -14,13 +14,6 @@ read anew. 30,000 latents take 180 MB of memory, 230 MB of disk, and 350 MB of p
 strongest examples only; here each latent also shows a random sample of all its firings.
 """
 
-import sys
-
-from toolkit.settings.remote_start import check_remote
-
-if __name__ == "__main__":
-    check_remote(sys.argv)  # what is imported next takes seconds
-
 from toolkit.command_line.recipe import run_recipe
 from toolkit.experiments.run import Run, origin_of
 from toolkit.experiments.top_examples.measure import TopExamplesConfig, measure

@@ -11,15 +11,8 @@ Expect most latents to be shared (NRN near 0.5), and few in either tail. Differs
 sparsity rule, BatchTopK, which makes fewer latents look exclusive that are not; `--sparsity l1` is theirs.
 """
 
-import sys
-
-from toolkit.settings.remote_start import check_remote
-
-if __name__ == "__main__":
-    check_remote(sys.argv)  # what is imported next takes seconds
-
 from toolkit.artifacts import provenance
-from toolkit.command_line.recipe import led, run_main
+from toolkit.command_line.recipe import run_recipe
 from toolkit.dictionaries.collectives import Ranks
 from toolkit.experiments.crosscoder.measure import FinishedRun, evaluate_crosscoder
 from toolkit.experiments.crosscoder.page import describe_pair, page, run_header, write_report
@@ -122,4 +115,4 @@ def report(
 
 
 if __name__ == "__main__":
-    run_main(lambda: led(main, parse_command_line(sys.argv[1:])))
+    run_recipe(main, parse_command_line, again="resume")

@@ -15,7 +15,9 @@ from toolkit.experiments.run import FindingsConfig, ModelsConfig, Run, check_ali
 from toolkit.latents.firing import FiringCounts
 from toolkit.models.pair import ModelPair
 from toolkit.models.places.one_at_a_time import SeatedModel
+from toolkit.models.where import Where
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
+from toolkit.settings.models import ModelChoice
 from toolkit.training.streams import open_activations
 
 Save = Callable[..., Path]
@@ -40,6 +42,9 @@ def save(organism_folders: tuple[str, str], tmp_path: Path) -> Save:
         return folder
 
     return write
+
+
+CPU = Where(device_map="cpu")
 
 
 def wanted(folder: Path, **changes: object) -> FindingsConfig:
@@ -147,11 +152,11 @@ def test_a_run_section_of_another_kind_is_refused(save: Save, config: RunConfig)
 
 
 def test_models_alone(organism_folders):
-    named = open_models(ModelsConfig(base=organism_folders[0], distilled=organism_folders[1], device_map="cpu"))
+    named = open_models(ModelChoice(base=organism_folders[0], distilled=organism_folders[1]), CPU)
     assert named.sources == organism_folders
     with pytest.raises(ValueError, match="give the name of a pair, or both"):
-        open_models(ModelsConfig(base=organism_folders[0]))
-    assert open_models(ModelsConfig(device_map="cpu")).origins[0] == "artifacts/organism/base"
+        open_models(ModelChoice(base=organism_folders[0]), CPU)
+    assert open_models(ModelChoice(), CPU).origins[0] == "artifacts/organism/base"
 
 
 def test_findings_name_what_they_came_from(pair: ModelPair):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from toolkit.command_line.recipe import led, run_main
+from toolkit.command_line.recipe import run_recipe
 from toolkit.settings.crosscoder_run import parse_command_line
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -48,7 +48,7 @@ def train() -> Callable[[list[str]], None]:
     assert spec.loader is not None
     recipe = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(recipe)
-    return lambda arguments: run_main(lambda: led(recipe.main, parse_command_line(arguments)))
+    return lambda arguments: run_recipe(recipe.main, lambda _: parse_command_line(arguments), again="resume")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from rank_processes import call_recipe, start
 from torch.multiprocessing.spawn import ProcessExitedException
 
-from toolkit.command_line.recipe import led
+from toolkit.command_line.recipe import run_recipe
 from toolkit.experiments.run import FindingsConfig, Run
 from toolkit.experiments.sweep.measure import parse_sweep
 
@@ -37,7 +37,7 @@ def swept(settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path
     folder.mkdir()
     with (folder / "said").open("w") as said, redirect_stdout(said):
         config = parse_sweep([*settings, "--export", "dictionary_learning", "--out", str(folder)])
-        led(runpy.run_path(str(RECIPE))["main"], config)
+        run_recipe(runpy.run_path(str(RECIPE))["main"], lambda _: config)
     return folder
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,41 +12,42 @@ import torch
 from toolkit.models import pair as pair_module
 from toolkit.models.files.loading import load_config
 from toolkit.models.places.one_at_a_time import SeatedModel
+from toolkit.models.places.open_model import open_model
 from toolkit.models.where import Where
 from toolkit.settings.crosscoder_run import RunConfig
-from toolkit.settings.models import NOT_OF_THE_RESULT, ModelAccess, ModelsChoice
+from toolkit.settings.flat_models import ModelsChoice
+from toolkit.settings.models import ModelChoice
 from toolkit.training.training_run import TrainingRun
 
+CPU = Where(device_map="cpu")
 pytestmark = pytest.mark.filterwarnings("ignore:base and distilled are the same weights")  # one model will do here
 
 
 @pytest.fixture
-def choice(organism_folders: tuple[str, str]) -> ModelsChoice:
-    return ModelsChoice(base=organism_folders[0], distilled=organism_folders[1], device_map="cpu")
+def choice(organism_folders: tuple[str, str]) -> ModelChoice:
+    return ModelChoice(base=organism_folders[0], distilled=organism_folders[1])
 
 
 @pytest.fixture
-def small(choice: ModelsChoice) -> dict[str, Any]:
+def small(choice: ModelChoice) -> Where:
     """A machine with room for the embedding of one model and the layer that is being run."""
     embedding = 4 * 16 * load_config(choice.base).vocab_size
-    return {"sequential": True, "max_memory": f"{embedding / 1000 + 14}KB"}
+    return Where(device_map="cpu", sequential=True, max_memory=f"{embedding / 1000 + 14}KB")
 
 
-def test_every_setting_reaches_the_pair(choice: ModelsChoice, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_every_setting_reaches_the_pair(choice: ModelChoice, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     settings = {
         "dtype": "bfloat16", "device_map": "cuda", "base_device": "cuda:0", "distilled_device": "cuda:1",
         "max_memory": "3GB", "offload_folder": tmp_path, "sequential": True, "remote": True, "jobs": 7,
         "wire": "int8", "deadline": 3.0,
     }  # fmt: skip
     asked: dict[str, Any] = {}
-    opened = choice.open_pair([1])
+    opened = choice.open(CPU, [1])
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(pair_module.ModelPair, "open", lambda sources, **how: asked.update(how) or opened)
-    assert replace(choice, **settings).open_pair([2, 3], depth=3) is opened
+    assert choice.open(Where(**settings), [2, 3], depth=3) is opened
     assert asked == {"layers": [2, 3], "depth": 3, "where": Where(**settings)}
-    replace(choice, device_map="auto", tensor_parallel=True).open_pair([1])
-    assert asked["where"].tensor_parallel
 
 
 @pytest.mark.parametrize(
@@ -58,30 +59,30 @@ def test_every_setting_reaches_the_pair(choice: ModelsChoice, monkeypatch: pytes
 )
 def test_what_cannot_go_with_split_layers_is_refused_before_anything(settings: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
-        ModelAccess(tensor_parallel=True, **settings)
+        Where(tensor_parallel=True, **settings).check_used()
 
 
-def test_a_pair_opened_for_a_small_machine(choice: ModelsChoice, small: dict[str, Any]) -> None:
-    whole = choice.open_pair([2])
-    pair = replace(choice, **small).open_pair([2], depth=2)
+def test_a_pair_opened_for_a_small_machine(choice: ModelChoice, small: Where) -> None:
+    whole = choice.open(CPU, [2])
+    pair = choice.open(small, [2], depth=2)
     assert isinstance(pair.base, SeatedModel)
     assert (pair.base.depth, pair.layers) == (2, (2,))
     assert [name for name, w in pair.base.model._module.named_parameters() if w.device.type == "meta"]
     assert torch.equal(pair.read("Wait, is that right?"), whole.read("Wait, is that right?"))
 
 
-def test_one_model_has_the_same_settings(choice: ModelsChoice, small: dict[str, Any]) -> None:
-    pair = choice.open_pair([1])
-    model = replace(choice, **small).open_model(choice.base, pair.tokenizer)
+def test_one_model_has_the_same_settings(choice: ModelChoice, small: Where) -> None:
+    pair = choice.open(CPU, [1])
+    model = open_model(choice.base, pair.tokenizer, small)
     assert [name for name, w in model.model._module.named_parameters() if w.device.type == "meta"]
     ids, mask = torch.tensor([[5, 6, 7]]), torch.ones(1, 3, dtype=torch.long)
     assert torch.equal(model.logits(ids, mask), pair.base.logits(ids, mask))
 
 
-def test_on_ndif_no_weights_are_loaded(choice: ModelsChoice, ndif: object) -> None:
-    remote = replace(choice, remote=True, wire="fp32")
-    pair = remote.open_pair([1])
-    model = remote.open_model(choice.base, pair.tokenizer)
+def test_on_ndif_no_weights_are_loaded(choice: ModelChoice, ndif: object) -> None:
+    remote = Where(remote=True, wire="fp32")
+    pair = choice.open(remote, [1])
+    model = open_model(choice.base, pair.tokenizer, remote)
     for each in (pair.base, pair.distilled, model):
         assert {weight.device.type for weight in each.model._module.parameters()} == {"meta"}
     prints = pair.fingerprints()
@@ -100,9 +101,9 @@ def test_on_ndif_no_weights_are_loaded(choice: ModelsChoice, ndif: object) -> No
         {"dtype": "float32"},
     ],
 )
-def test_models_on_this_machine_and_on_ndif_do_not_go_together(choice: ModelsChoice, local: dict[str, Any]) -> None:
+def test_models_on_this_machine_and_on_ndif_do_not_go_together(choice: ModelChoice, local: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=rf"{next(iter(local))}.*models on this machine, unused by those on NDIF"):
-        replace(choice, remote=True, **local).open_pair([1])
+        choice.open(Where(remote=True, **local), [1])
 
 
 @pytest.mark.parametrize(
@@ -116,22 +117,21 @@ def test_models_on_this_machine_and_on_ndif_do_not_go_together(choice: ModelsCho
         ({"dtype": "int8"}, "dtype 'int8' is no floating-point type"),
     ],
 )
-def test_values_out_of_range(settings: dict[str, Any], message: str) -> None:
-    for config in (ModelAccess, ModelsChoice, RunConfig):
-        with pytest.raises(ValueError, match=message):
-            config(**settings)
+def test_values_out_of_range(choice: ModelChoice, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        choice.open(Where(**settings))
 
 
 def test_a_run_on_a_small_machine_ends_in_the_same_weights(
     config: RunConfig,
     open_run: Callable[..., TrainingRun],
-    small: dict[str, Any],
+    small: Where,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pair_module, "BLOCK_TOKENS", 8192)
     states = []
-    for place in ({}, small):
-        here = replace(config, out=config.out / str(len(states)), device_map="cpu", **place)
+    for place in (CPU, small):
+        here = replace(config, out=config.out / str(len(states)), **{n: getattr(place, n) for n in vars(place)})
         with open_run(here, here.open_pair([2], depth=2)) as run:
             assert list(run.steps())
         states.append(run.trainer.state_dict())
@@ -141,9 +141,9 @@ def test_a_run_on_a_small_machine_ends_in_the_same_weights(
 
 
 @pytest.mark.parametrize("name", ["base_device", "distilled_device"])
-def test_each_models_own_device_is_checked(name: str) -> None:
+def test_each_models_own_device_is_checked(choice: ModelChoice, name: str) -> None:
     with pytest.raises(ValueError, match="device 'nowhere' is none"):
-        ModelsChoice(**{name: "nowhere"})
+        choice.open(Where(**{name: "nowhere"}))
 
 
 def test_what_is_loaded_after_training_is_checked_before(save_organism_model: Callable[..., str]) -> None:
@@ -157,4 +157,4 @@ def test_what_is_loaded_after_training_is_checked_before(save_organism_model: Ca
 
 
 def test_where_models_run_is_no_part_of_a_result(config: RunConfig) -> None:
-    assert not set(NOT_OF_THE_RESULT) & set(config.settings())
+    assert {each.name for each in fields(Where)} & set(config.settings()) == {"dtype"}

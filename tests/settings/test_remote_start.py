@@ -1,16 +1,16 @@
 """Without a pair --remote takes one that the server has; what it lacks is said before anything is loaded."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from ndif_server import NdifServer
 
-from toolkit.experiments.run import ModelsConfig, open_models
+from toolkit.experiments.run import open_models
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import PRESETS, Preset
+from toolkit.models.where import Where
 from toolkit.settings.crosscoder_run import PAPER_DEFAULTS, RunConfig, parse_command_line
+from toolkit.settings.models import ModelChoice
 from toolkit.settings.remote_start import check_hosted, check_remote, hosted_pair
 
 
@@ -74,33 +74,17 @@ def test_models_that_the_server_lacks_are_named_with_the_remedy(ndif: NdifServer
     check_hosted(["a/b"], None, "train")
 
 
-def test_a_host_that_refuses_is_named(ndif: NdifServer, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_a_host_that_refuses_is_named(ndif: NdifServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NDIF_HOST", "http://127.0.0.1:9")
-    with pytest.raises(SystemExit, match="2"):
-        check_remote(["--remote"])
-    said = capsys.readouterr().err
-    assert said.startswith("error: no NDIF server at 127.0.0.1: ")
-    assert said.count("\n") == 1
-
-
-@pytest.mark.parametrize("arguments", [[], ["--remote", "--help"], ["--pair", "qwen-7b"]])
-def test_nothing_is_asked_without_need(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NDIF_HOST", "http://127.0.0.1:9")
-    check_remote(arguments)
-
-
-def test_the_first_look_loads_nothing_that_takes_long() -> None:
-    heavy = "{'torch', 'transformers', 'nnsight', 'datasets', 'numpy'}"
-    code = f"import sys, toolkit, toolkit.settings.remote_start; print({heavy} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n"
+    with pytest.raises(ValueError, match=r"^no NDIF server at 127\.0\.0\.1: [^\n]*$"):
+        check_remote(None)
 
 
 def test_an_experiment_on_a_pair_alone_takes_a_hosted_one(
     ndif: NdifServer, tiny_preset: str, tiny_pair: ModelPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str | None] = []
-    monkeypatch.setattr(ModelsConfig, "open_pair", lambda self: opened.append(self.pair) or tiny_pair)
-    open_models(ModelsConfig(remote=True))
-    open_models(ModelsConfig())
+    monkeypatch.setattr(ModelChoice, "open", lambda models, where: opened.append(models.pair) or tiny_pair)
+    open_models(ModelChoice(), Where(remote=True))
+    open_models(ModelChoice(), Where())
     assert opened == [tiny_preset, "organism"]

@@ -5,8 +5,8 @@ from rank_processes import together
 from ranked_runs import write_file
 from safetensors.torch import load_file, save_file
 
-from toolkit.artifacts import read_tensors
 from toolkit.dictionaries.collectives import ALONE, Ranks
+from toolkit.tensor_files import read_tensors
 
 TENSORS = {
     "rows": torch.arange(35.0).view(7, 5),

@@ -4,23 +4,19 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
-from accelerate.utils.memory import should_reduce_batch_size
 from rich.console import Console
 from rich.markup import escape
 
 from toolkit.command_line.interrupts import Interrupted
 from toolkit.command_line.last_word import Launcher, Speaker, speaking
-from toolkit.dictionaries.non_finite import NonFiniteError
 from toolkit.library_warnings import hide_library_warnings
-from toolkit.models.places.ndif.transport import RemoteJobError
 from toolkit.models.places.processes import is_first, n_processes
-from toolkit.models.places.split import leading
+from toolkit.models.where import Where
 from toolkit.outputs import OutputFolder
-from toolkit.settings.models import ModelAccess
 from toolkit.settings.parsing import parse
 from toolkit.standard_streams import lasting_streams
 from toolkit.terminal_text import harmless
@@ -30,9 +26,31 @@ Again = Literal["resume", "continue", "restart"]
 """What the next call does after an interruption: go on if --resume is added, go on as it is, or begin again."""
 
 
-def run_recipe(main: Callable[[Config], None], config: type[Config], *, again: Again = "restart") -> None:
-    """Parse the command line, and run `main` on its settings as `run_main` does."""
-    run_main(lambda: led(main, parse(config)), again=again)
+def run_recipe(
+    main: Callable[[Config], None],
+    settings: type[Config] | Callable[[Sequence[str]], Config],
+    *,
+    again: Again = "restart",
+) -> None:
+    """Make settings of the command line, and run `main` on them, as `run_main` does.
+
+    `settings` is their class, or what makes them of a command line's arguments. `main` imports what takes seconds by
+    itself, so that --help and mistakes are answered at once. It is the only writer of the folders of its settings.
+    """
+
+    def run() -> None:
+        _led(main, parse(settings) if isinstance(settings, type) else settings(sys.argv[1:]))
+
+    run_main(run, again=again)
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """Settings that say where models run."""
+
+    @property
+    def where(self) -> Where:
+        """Where."""
 
 
 @runtime_checkable
@@ -43,19 +61,36 @@ class Writing(Protocol):
         """Those folders, and what is written in them."""
 
 
-def led(main: Callable[[Config], None], config: Config) -> None:
+def _led(main: Callable[[Config], None], config: Config) -> None:
     """Run `main` as the only writer of its folders, of which the first process of a launcher's takes care.
 
     Where the settings split layers over processes, the others are at its service.
+    Raises `ValueError` for a place where models cannot run, NDIF without a key or an answer among them.
     """
-    split = isinstance(config, ModelAccess) and config.tensor_parallel
     with ExitStack() as around:
-        if split:
-            around.enter_context(leading())
+        if isinstance(config, Placed):
+            around.enter_context(_place(config.where))
         if isinstance(config, Writing) and is_first():
             for folder in config.outputs():
                 around.enter_context(folder.held())
         main(config)
+
+
+@contextmanager
+def _place(where: Where) -> Iterator[None]:
+    """Be where models can run in the block."""
+    if where.remote:
+        from toolkit.settings.remote_start import check_remote
+
+        check_remote(where.insecure_host)
+    where.check_used()
+    if where.tensor_parallel:
+        from toolkit.models.places.split import leading
+
+        with leading():
+            yield
+    else:
+        yield
 
 
 def run_main(main: Callable[[], None], *, again: Again = "resume") -> None:
@@ -93,20 +128,50 @@ def _say_why(error: Exception | KeyboardInterrupt, go_on: str, speaker: Speaker)
         return 130
     said, later = f"error: {_with_notes(error)}", f"Once that is put right, {go_on[0].lower()}{go_on[1:]}"
     code, advice = 1, later if speaker.is_launched else ""
-    if isinstance(error, NonFiniteError):
-        said = _with_notes(error)
-    elif isinstance(error, RemoteJobError):
+    if _is_of_a_job(error):
         advice = go_on
-    elif isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and should_reduce_batch_size(error)):
-        said, advice = f"error: out of memory ({_with_notes(error)})", go_on
     elif isinstance(error, ValueError | OSError) and not sys.flags.dev_mode:
         code = 2
+    elif _is_of_numbers(error):
+        said = _with_notes(error)
+    elif _is_of_memory(error):
+        said, advice = f"error: out of memory ({_with_notes(error)})", go_on
     else:
         if speaker.is_launched:
             speaker.say(_painted("red", _mistake(error, speaker.killed())) + _painted("yellow", go_on))
         raise
     speaker.say(_painted("red", said) + (_painted("yellow", advice) if advice else ""))
     return code
+
+
+# What raises such errors has imported these modules, which take seconds.
+
+
+def _is_of_a_job(error: Exception) -> bool:
+    """Whether a job on NDIF failed."""
+    if not isinstance(error, ConnectionError):
+        return False
+    from toolkit.models.places.ndif.transport import RemoteJobError
+
+    return isinstance(error, RemoteJobError)
+
+
+def _is_of_numbers(error: Exception) -> bool:
+    """Whether training met NaN or infinity."""
+    if not isinstance(error, RuntimeError):
+        return False
+    from toolkit.dictionaries.non_finite import NonFiniteError
+
+    return isinstance(error, NonFiniteError)
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """Whether there was too little memory, of this machine or a device."""
+    if not isinstance(error, RuntimeError):
+        return isinstance(error, MemoryError)
+    from accelerate.utils.memory import should_reduce_batch_size
+
+    return bool(should_reduce_batch_size(error))
 
 
 def _mistake(error: Exception, killed: Sequence[str]) -> str:

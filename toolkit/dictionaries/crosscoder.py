@@ -10,12 +10,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from toolkit.arguments import Indices, Numbers, as_dtype, as_indices, as_numbers
-from toolkit.artifacts import check_finite
 from toolkit.devices import as_device
 from toolkit.dictionaries import formats, storage
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.rules.rule import rule_of
 from toolkit.dictionaries.weights import Weights, fold_weights
+from toolkit.tensor_files import check_finite
 
 Activations = Float[Tensor, "*place stream d_model"] | Iterable[object]
 """A vector for each stream, at any number of places; an array or nested lists will do as well."""

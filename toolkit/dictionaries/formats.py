@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from toolkit.artifacts import read_tensors
 from toolkit.dictionaries import storage
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.dictionary_learning import KEYS, read_dictionary_learning
@@ -22,6 +21,7 @@ from toolkit.dictionaries.peer_layouts import (
 )
 from toolkit.dictionaries.weights import fold_weights
 from toolkit.library_warnings import ToolkitWarning
+from toolkit.tensor_files import read_tensors
 
 WEIGHTS_FILES = ("model.safetensors", "model_final.pt", "ae.pt", "cc_weights.pt", "model.pt")
 SETTINGS_FILES = ("config.json", "cfg.json", "model_cfg.yaml")

@@ -24,9 +24,9 @@ from toolkit.artifacts import (
     sha256,
     write_json,
 )
-from toolkit.artifacts import read_tensors as read_safetensors
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.rules.rule import rule_of
+from toolkit.tensor_files import read_tensors as read_safetensors
 
 WEIGHTS_FILE = "crosscoder.safetensors"
 CONFIG_FILE = "config.json"

@@ -2,24 +2,29 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-from toolkit.experiments.run import ModelsConfig, models_origin
+from toolkit.experiments.run import ModelsConfig, Seeded, models_origin
 from toolkit.models.files.identity import file_hashes
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.pair import ModelPair
+from toolkit.models.places.open_model import open_model
 from toolkit.models.presets import CHECKOUT, PRESETS
+from toolkit.models.where import Where
+from toolkit.settings.models import ControlledModels
 
 CONTROL = "control"
 EMBEDDED_CONTROL = CHECKOUT / "artifacts" / "organism" / "control"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ControlConfig(ModelsConfig):
+class ControlConfig(ModelsConfig, ControlledModels):
     """Which models to examine, beside a control."""
 
-    control: str | None = None
-    """Model trained on from base but not distilled: a folder or hub name; default: the embedded pair's, else none."""
+    @property
+    def models(self) -> ControlledModels:
+        """Which models."""
+        return self
 
 
 def is_embedded(pair: ModelPair) -> bool:
@@ -32,12 +37,12 @@ def control_source(named: str | None, pair: ModelPair) -> str | None:
     return named or (str(EMBEDDED_CONTROL) if is_embedded(pair) else None)
 
 
-def open_control(config: ControlConfig, pair: ModelPair) -> dict[str, TracedModel]:
+def open_control(models: ControlledModels, where: Where, pair: ModelPair) -> dict[str, TracedModel]:
     """The control by the name of `CONTROL`, or nothing; raises `ValueError` for a model of another shape."""
-    source = control_source(config.control, pair)
+    source = control_source(models.control, pair)
     if source is None:
         return {}
-    control = config.open_model(source, pair.tokenizer)
+    control = open_model(source, pair.tokenizer, where)
     ours, theirs = ((m.n_layers, m.d_model) for m in (pair.base, control))
     if ours != theirs:
         raise ValueError(
@@ -47,9 +52,22 @@ def open_control(config: ControlConfig, pair: ModelPair) -> dict[str, TracedMode
     return {CONTROL: control}
 
 
-def controlled_origin(config: ControlConfig, pair: ModelPair, data: Mapping[str, Any]) -> dict[str, Any]:
+@runtime_checkable
+class Controlled(Seeded, Protocol):
+    """Settings of an experiment with a control."""
+
+    @property
+    def models(self) -> ControlledModels:
+        """Which models."""
+
+    @property
+    def where(self) -> Where:
+        """Where they run."""
+
+
+def controlled_origin(settings: Controlled, pair: ModelPair, data: Mapping[str, Any]) -> dict[str, Any]:
     """What findings came from, the control among the models; `data` is the text's own origin."""
-    source = control_source(config.control, pair)
+    source = control_source(settings.models.control, pair)
     if source is None:
-        return models_origin(config, pair, data)
-    return models_origin(config, pair, data, file_hashes(source, remote=config.remote))
+        return models_origin(settings, pair, data)
+    return models_origin(settings, pair, data, file_hashes(source, remote=settings.where.remote))

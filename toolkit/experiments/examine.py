@@ -34,11 +34,11 @@ def examine(
 
 
 def publish(settings: Any) -> None:
-    """Examine on the console, and leave the page, its figures as PNG and every number as JSON in `settings.out`."""
+    """Examine on the console; the page, its figures as PNG and every number as JSON go to the settings' folder."""
     from toolkit.reports import files
     from toolkit.reports.console import RunConsole
 
     console = RunConsole()
     findings = examine(settings, console=console)
-    files.publish(settings.out, console, findings, findings.provenance)
+    files.publish(settings.output.out, console, findings, findings.provenance)
     console.times(console.seconds)

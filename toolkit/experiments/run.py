@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 from toolkit.artifacts import provenance, read_json_object, read_section, sha256
 from toolkit.dictionaries.configs import CrosscoderConfig, TrainingConfig
@@ -22,15 +22,18 @@ from toolkit.latents.firing import FiringCounts
 from toolkit.leaving_out import TooFewError
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import CHECKOUT, find_pair
-from toolkit.outputs import Claim, OutputFolder, findings_claim
+from toolkit.models.where import Where
+from toolkit.outputs import Claim, OutputFolder
 from toolkit.ranges import Seed
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
-from toolkit.settings.models import ModelsChoice
+from toolkit.settings.findings import SHIPPED, CrosscoderChoice, FindingsOutput, TextChoice
+from toolkit.settings.flat_models import ModelsChoice
+from toolkit.settings.models import ModelChoice
+from toolkit.settings.parts import leaves
 from toolkit.settings.remote_start import check_hosted, hosted_pair
 from toolkit.tracking import track
 from toolkit.training.streams import open_mask, open_tokens
 
-SHIPPED = CHECKOUT / "artifacts" / "crosscoder"
 OF_ANOTHER_PAIR = (
     "train on models that it hosts, with `python recipes/train_crosscoder.py --remote --out runs/remote`, and add"
     " --run runs/remote, or leave out --remote"
@@ -51,32 +54,59 @@ class ModelsConfig(ModelsChoice):
     OTHERS: ClassVar[tuple[Claim, ...]] = ()
     """What is written beside them."""
 
+    @property
+    def output(self) -> FindingsOutput:
+        """Where findings are written."""
+        return FindingsOutput(out=self.out)
+
     def outputs(self) -> list[OutputFolder]:
         """The folder that is written."""
-        return [OutputFolder(self.out, (*map(findings_claim, self.FINDINGS), *self.OTHERS))]
+        return self.output.folders(*self.FINDINGS, others=self.OTHERS)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextConfig(ModelsConfig):
-    """Which models to examine, and on which text."""
-
-    data: str | None = None
-    """Text instead of what the models are trained on: organism, reasoning+general, a hub dataset, or local files.
-    It is read whole; of what the crosscoder was trained on, only what was held out."""
-    text_field: str = "text"
-    """Field of a record that holds its text; without it, its messages are read."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FindingsConfig(TextConfig):
+class FindingsConfig(ModelsConfig, TextChoice, CrosscoderChoice):
     """What to examine, and where to write what is found."""
 
-    run: Path = SHIPPED
-    """Run folder, or any folder with a crosscoder; default: the shipped one."""
-    other_models: bool = False
-    """Take models whose names are not those that the crosscoder records: copies, or another checkpoint."""
-    layer: int | None = None
-    """Site to edit, for a crosscoder of several layers."""
+    @property
+    def crosscoder(self) -> CrosscoderChoice:
+        """Which crosscoder."""
+        return self
+
+    @property
+    def text(self) -> TextChoice:
+        """Which text."""
+        return self
+
+
+@runtime_checkable
+class Seeded(Protocol):
+    """Settings of an experiment."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of every draw."""
+
+
+@runtime_checkable
+class OfCrosscoder(Protocol):
+    """Settings of an experiment on a crosscoder."""
+
+    @property
+    def crosscoder(self) -> CrosscoderChoice:
+        """Which crosscoder."""
+
+    @property
+    def text(self) -> TextChoice:
+        """Which text is read with it; by default the run's."""
+
+    @property
+    def models(self) -> ModelChoice:
+        """Which models; by default the run's."""
+
+    @property
+    def where(self) -> Where:
+        """Where they run."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,31 +138,36 @@ class Run:
         return cls.of(FindingsConfig(run=Path(folder)))
 
     @classmethod
-    def of(cls, asked: FindingsConfig) -> "Run":
+    def of(cls, asked: OfCrosscoder) -> "Run":
         """Open what an experiment's settings name, as `open` does."""
-        crosscoder = Crosscoder.from_pretrained(asked.run)
-        _check_layers(crosscoder, asked.layer)
-        settings = _run_settings(asked, crosscoder.config)
+        choice, where = asked.crosscoder, asked.where
+        crosscoder = Crosscoder.from_pretrained(choice.run)
+        _check_layers(crosscoder, choice.layer)
+        settings = _with_models(_read_run(choice.run) or _defaults(crosscoder.config), asked.models, choice.run)
+        settings = replace(settings, **{each.name: getattr(where, each.name) for each in fields(Where)})
+        if asked.text.data is not None:
+            settings = replace(settings, data=asked.text.data, text_field=asked.text.text_field)
 
         def open_models() -> ModelPair:
-            if settings.remote and settings.pair == EMBEDDED:
-                check_hosted(find_pair(EMBEDDED, None, None).models, settings.insecure_host, OF_ANOTHER_PAIR)
-            models = replace(settings.open_pair(), layers=crosscoder.config.layers)
-            check_match(models, crosscoder, other_models=asked.other_models)
+            if where.remote and settings.pair == EMBEDDED:
+                check_hosted(find_pair(EMBEDDED, None, None).models, where.insecure_host, OF_ANOTHER_PAIR)
+            models = replace(settings.models.open(where), layers=crosscoder.config.layers)
+            check_match(models, crosscoder, other_models=choice.other_models)
             crosscoder.to(models.device)
             return models
 
         def open_text() -> Corpus:
             corpus = open_corpus(settings.data, text_field=settings.text_field, mix=settings.mix, seed=settings.seed)
-            return corpus.read_whole() if asked.data and not _trained_on(asked) else corpus
+            given = asked.text.data
+            return corpus.read_whole() if given and not _trained_on(given, choice.run) else corpus
 
         return cls(
             crosscoder=crosscoder,
             settings=settings,
             open_models=open_models,
             open_text=open_text,
-            folder=asked.run,
-            named_layer=asked.layer,
+            folder=choice.run,
+            named_layer=choice.layer,
         )
 
     def __repr__(self) -> str:
@@ -214,9 +249,10 @@ class Run:
 
 def open_named(settings: Any) -> Any:
     """Open what an experiment's settings name: a `Run`, the models alone, or nothing (None)."""
-    if isinstance(settings, FindingsConfig):
+    if isinstance(settings, OfCrosscoder):
         return Run.of(settings).load()
-    return open_models(settings) if isinstance(settings, ModelsConfig) else None
+    models = getattr(settings, "models", None)
+    return open_models(models, settings.where) if isinstance(models, ModelChoice) else None
 
 
 def origin_of(settings: Any, opened: Any) -> dict[str, Any]:
@@ -228,12 +264,11 @@ def origin_of(settings: Any, opened: Any) -> dict[str, Any]:
     return provenance(seed=settings.seed, data={}, inputs={})
 
 
-def open_models(config: ModelsConfig) -> ModelPair:
+def open_models(models: ModelChoice, where: Where) -> ModelPair:
     """The pair alone, for questions that need no crosscoder; default: the embedded one, on NDIF one that it hosts."""
-    if not (config.base or config.distilled or config.pair):
-        pair = hosted_pair(config.insecure_host) if config.remote else EMBEDDED
-        config = replace(config, pair=pair)
-    return config.open_pair()
+    if not models.are_named():
+        models = ModelChoice(pair=hosted_pair(where.insecure_host) if where.remote else EMBEDDED)
+    return models.open(where)
 
 
 def _check_layers(crosscoder: Crosscoder, asked: int | None) -> None:
@@ -258,45 +293,40 @@ def check_alive(counts: FiringCounts, latents: Sequence[int]) -> None:
 
 
 def models_origin(
-    config: ModelsConfig, pair: ModelPair, data: Mapping[str, Any], *others: Mapping[str, str]
+    settings: Seeded, pair: ModelPair, data: Mapping[str, Any], *others: Mapping[str, str]
 ) -> dict[str, Any]:
     """What findings came from: models, crosscoder where there is one, files that the settings name, and text.
 
     `data` is the text's own origin, `others` are the files of more models.
     """
-    inputs = pair.files() | _given_files(config)
+    inputs = pair.files() | _given_files(settings)
     for each in others:
         inputs |= each
-    return provenance(seed=config.seed, data=data, inputs=inputs, models=pair.fingerprints())
+    return provenance(seed=settings.seed, data=data, inputs=inputs, models=pair.fingerprints())
 
 
-def _given_files(config: ModelsConfig) -> dict[str, str]:
+def _given_files(settings: object) -> dict[str, str]:
     """Sha256 of every file that the settings name and of the crosscoder's weights; of a hub repository its name."""
-    paths = [path for each in fields(config) if isinstance(path := getattr(config, each.name), Path)]
-    files = [path for path in paths if path.is_file()]
+    named = dict(leaves(settings))
+    files = [path for path in named.values() if isinstance(path, Path) and path.is_file()]
     unread: dict[str, str] = {}
-    if isinstance(config, FindingsConfig) and config.run.is_dir():
-        files.append(find_checkpoint(config.run) or config.run / WEIGHTS_FILE)
-    elif isinstance(config, FindingsConfig) and not config.run.exists():
-        unread[str(config.run)] = "hub repository"
+    if (run := named.get("run")) is not None:
+        if run.is_dir():
+            files.append(find_checkpoint(run) or run / WEIGHTS_FILE)
+        elif not run.exists():
+            unread[str(run)] = "hub repository"
     return {str(path).removeprefix(f"{CHECKOUT}/"): sha256(path) for path in files} | unread
 
 
-def _run_settings(config: FindingsConfig, crosscoder: CrosscoderConfig) -> RunConfig:
-    """The run's own settings where it has any, with what the experiment asks for in their place."""
-    run = _read_run(config.run) or _defaults(crosscoder)
-    if config.pair or config.base or config.distilled:
-        run = replace(run, pair=config.pair, base=config.base, distilled=config.distilled)
-    elif not (run.pair or run.base):
+def _with_models(run: RunConfig, models: ModelChoice, folder: Path) -> RunConfig:
+    """The run's settings with the models that are asked for in place of its own."""
+    if models.are_named():
+        return replace(run, pair=models.pair, base=models.base, distilled=models.distilled)
+    if not run.are_named():
         raise ValueError(
-            f"{config.run} does not say which models it was trained on: give --pair, or --base and --distilled"
+            f"{folder} does not say which models it was trained on: give --pair, or --base and --distilled"
         )
-    return replace(
-        run,
-        data=run.data if config.data is None else config.data,
-        text_field=run.text_field if config.data is None else config.text_field,
-        **config.access(),
-    )
+    return run
 
 
 def _read_run(folder: Path) -> RunConfig | None:
@@ -312,12 +342,12 @@ def _read_run(folder: Path) -> RunConfig | None:
         raise ValueError(f'{path}: its "run" section is not that of a run ({error}): remove the section') from error
 
 
-def _trained_on(config: FindingsConfig) -> bool:
-    """Whether the text that is asked for is the run's own, or shares a file with it."""
-    run = _read_run(config.run)
-    if run is None or run.data == config.data:
+def _trained_on(data: str, folder: Path) -> bool:
+    """Whether the text is the run's own, or shares a file with it."""
+    run = _read_run(folder)
+    if run is None or run.data == data:
         return run is not None
-    given, own = (set(map(os.path.realpath, local_files(data))) for data in (config.data or "", run.data))
+    given, own = (set(map(os.path.realpath, local_files(each))) for each in (data, run.data))
     return bool(given & own)
 
 

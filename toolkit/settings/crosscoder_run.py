@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from toolkit.dictionaries.configs import TrainingConfig, check_latent_budget
+from toolkit.fields import of_result
 from toolkit.harvest.choices import EMBEDDED, PAPER_MIX, CacheType, Shuffling, check_row_length
 from toolkit.outputs import OutputFolder
 from toolkit.ranges import Count, Factor, Seed, Share
-from toolkit.settings.models import NOT_OF_THE_RESULT, ModelsChoice
+from toolkit.settings.flat_models import ModelsChoice
 from toolkit.settings.parsing import parse
 from toolkit.settings.remote_start import hosted_pair, value_of
 from toolkit.settings.run_files import RUN
 
-PLACE_FIELDS = ("out", "resume", "overwrite", "export", "cache", "shard", *NOT_OF_THE_RESULT)
+PLACE_FIELDS = ("out", "resume", "overwrite", "export", "cache", "shard")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +105,8 @@ class RunConfig(ModelsChoice):
 
     def settings(self) -> dict[str, Any]:
         """What decides the result: all fields but where the run lies, where it runs and how it starts."""
-        left_out = PLACE_FIELDS if self.remote else (*PLACE_FIELDS, "wire")
-        values = {name: value for name, value in asdict(self).items() if name not in left_out}
+        decide = of_result(self)
+        values = {name: value for name, value in asdict(self).items() if name in decide and name not in PLACE_FIELDS}
         return values | {"cache_dtype": self.stored_dtype if self.cache else None}
 
     @property

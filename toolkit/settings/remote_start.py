@@ -10,30 +10,24 @@ from toolkit.models.places.ndif.address import find_host, find_key
 from toolkit.models.places.ndif.hosting import hosted_models, listed, unreachable
 from toolkit.models.places.ndif.transport import SLOWEST_CONNECTION, Transport
 from toolkit.models.presets import PRESETS
-from toolkit.terminal_text import harmless
 
 FIRST_CONNECTION = 1.5
 USUAL = "llama-8b"
 """The pair that NDIF itself hosts, for a server that does not say what it has."""
 
 
-def check_remote(arguments: Sequence[str]) -> None:
-    """Exit with 2 and a line where a command line asks for --remote and there is no key, or no server that answers."""
-    if "--remote" not in arguments or {"--help", "-h"} & set(arguments):
-        return
-    try:
-        find_key()
-        _reach(value_of(arguments, "--insecure-host", None))
-    except ValueError as error:
-        print(f"error: {harmless(str(error))}", file=sys.stderr)
-        sys.exit(2)
+def check_remote(insecure_host: str | None) -> None:
+    """Raise `ValueError` where there is no key for NDIF, or no server of it that answers."""
+    find_key()
+    _reach(insecure_host)
 
 
 def hosted_pair(insecure_host: str | None) -> str:
     """Return the first pair with a name whose two models the server of NDIF has, and say on stderr which and why.
 
-    Raises `ValueError` where it has none, with what it has.
+    Raises `ValueError` where it has none, with what it has, and as `check_remote`.
     """
+    find_key()
     transport = _reach(insecure_host)
     hosted = _hosted(transport)
     if hosted is None:

@@ -15,12 +15,10 @@ from torch import Tensor
 
 from toolkit.artifacts import (
     SEAL,
-    check_finite,
     explaining_a_full_disk,
     flush,
     read_json_object,
     read_sealed,
-    read_tensors,
     sha256,
     write_sealed,
 )
@@ -28,6 +26,7 @@ from toolkit.dictionaries.collectives import ALONE, Ranks
 from toolkit.harvest.feed import ShardState
 from toolkit.library_warnings import ToolkitWarning
 from toolkit.settings.run_files import CHECKPOINT, STATE, TENSORS
+from toolkit.tensor_files import check_finite, read_tensors
 from toolkit.training.shared_tensors import write_shared
 
 NONE_YET, NONE_WHOLE = -1, -2

@@ -135,7 +135,7 @@ def cache_identity(config: RunConfig, pair: ModelPair, origin: dict[str, Any]) -
     return {
         "models": list(pair.origins),
         "weights": list(pair.fingerprints().values()),
-        "dtype": "the server's" if config.remote else str(weights_dtype(config.where())).removeprefix("torch."),
+        "dtype": "the server's" if config.remote else str(weights_dtype(config.where)).removeprefix("torch."),
         "wire": config.wire if config.remote else None,
         "layers": list(pair.layers),
         "tokenizer": tokenizer_hash(pair.tokenizer),

@@ -6,11 +6,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from toolkit.experiments.layer_divergence.measure import LayerDivergenceConfig, compare, open_text
+from toolkit.experiments.layer_divergence import LayerDivergenceConfig
+from toolkit.experiments.layer_divergence.measure import compare, open_text
 from toolkit.experiments.layer_divergence.page import page
 from toolkit.harvest.documents import open_corpus
 from toolkit.models.pair import ModelPair
 from toolkit.settings.crosscoder_run import RunConfig
+from toolkit.settings.findings import TextChoice
+from toolkit.settings.models import ControlledModels
 
 pytestmark = pytest.mark.filterwarnings("ignore:base and distilled are the same weights")  # one model will do here
 
@@ -60,14 +63,14 @@ def test_another_token_of_one_model_is_farther_than_the_same_token(folders, corp
 
 
 def test_a_control_is_compared_likewise(tiny_pair, folders, corpus, run):
-    config = LayerDivergenceConfig(tokens=300, control=str(folders[1]))
+    config = LayerDivergenceConfig(tokens=300, models=ControlledModels(control=str(folders[1])))
     curves = compare(config, tiny_pair, run, corpus).curves
     torch.testing.assert_close(curves["control"].mean, curves["distilled"].mean)
     torch.testing.assert_close(curves["distilled − control"].mean, torch.zeros(4, 3, dtype=torch.float64))
 
 
 def test_findings_hold_every_layer(tiny_pair, folders, corpus, run):
-    config = LayerDivergenceConfig(tokens=300, control=str(folders[0]))
+    config = LayerDivergenceConfig(tokens=300, models=ControlledModels(control=str(folders[0])))
     found = compare(config, tiny_pair, run, corpus)
     findings = page(config, tiny_pair, found)
     assert findings.facts["text"].endswith("; position 0 is left out")
@@ -86,14 +89,14 @@ def test_findings_hold_every_layer(tiny_pair, folders, corpus, run):
 def test_the_pair_decides_which_text_is_read(tiny_pair, tmp_path):
     path = Path(tmp_path / "a.jsonl")
     path.write_text('{"body": "w1 w2"}\n' * 2)
-    run, corpus = open_text(LayerDivergenceConfig(data=str(path), text_field="body"), tiny_pair)
+    run, corpus = open_text(LayerDivergenceConfig(text=TextChoice(data=str(path), text_field="body")), tiny_pair)
     assert (run.row_length, run.data) == (64, str(path))  # 2,048, but no more than the models' context
     assert [record["text"] for record in corpus.held_out] == ["w1 w2"] * 2
 
 
 def test_a_control_of_another_shape_is_refused(tiny_pair, organism_folders, corpus, run):
     with pytest.raises(ValueError, match="has 3 layers of width 16, the pair 4 of 32"):
-        compare(LayerDivergenceConfig(control=organism_folders[0]), tiny_pair, run, corpus)
+        compare(LayerDivergenceConfig(models=ControlledModels(control=organism_folders[0])), tiny_pair, run, corpus)
 
 
 def test_text_without_two_documents_is_refused(tiny_pair, run, tmp_path):

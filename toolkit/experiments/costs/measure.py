@@ -16,7 +16,7 @@ from toolkit.models.places.here import size_in_bytes
 from toolkit.models.places.one_at_a_time import BLOCK_TOKENS
 from toolkit.models.presets import find_pair
 from toolkit.ranges import Count, Positive, check_ranges
-from toolkit.settings.models import PairChoice
+from toolkit.settings.models import ModelChoice
 from toolkit.training.costs import PlannedRun
 
 GIGA, HOUR = 1e9, 3600
@@ -24,7 +24,7 @@ TORCH_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunCostsConfig(PairChoice):
+class RunCostsConfig(ModelChoice):
     """What a training run would take in operations, bytes and hours, and how each way of running it changes that."""
 
     pair: str | None = None

@@ -188,7 +188,7 @@ def run_header(config: RunConfig, pair: ModelPair) -> dict[str, str]:
     training = config.training
     pressure = rule_of(training.sparsity).pressure
     places = ", ".join(sorted({str(pair.base.device), str(pair.distilled.device)}))
-    dtype = str(weights_dtype(config.where())).removeprefix("torch.")
+    dtype = str(weights_dtype(config.where)).removeprefix("torch.")
     weights = "as saved" if dtype == "auto" else f"in {dtype}"
     if config.tensor_parallel:
         weights += f", each layer split over {n_processes()} processes"

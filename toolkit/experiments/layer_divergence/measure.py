@@ -2,21 +2,19 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from toolkit.experiments.control import ControlConfig, is_embedded, open_control
+from toolkit.experiments.control import is_embedded, open_control
+from toolkit.experiments.layer_divergence import LayerDivergenceConfig
 from toolkit.experiments.layer_divergence.study import Curves, divergence
-from toolkit.experiments.run import TextConfig
 from toolkit.harvest.documents import Corpus, open_corpus
 from toolkit.harvest.tokens import TokenBatch, TokenMask, describe_documents
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.pair import ModelPair
-from toolkit.ranges import Count
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
 from toolkit.statistics import random_cycle
 from toolkit.tracking import track
@@ -24,17 +22,6 @@ from toolkit.training.streams import fitting_tokens, open_mask, open_tokens
 
 ACTIVATIONS_HELD = 2**28
 OTHER_TOKEN = "other"
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerDivergenceConfig(TextConfig, ControlConfig):
-    """How far the two models' residual streams are apart at each layer, on the same tokens."""
-
-    FINDINGS = ("layer_divergence",)
-    out: Path = Path("runs/layer_divergence")
-    """Folder for the page, its figures and the JSON of results."""
-    tokens: Count = 65_536
-    """Tokens, position 0 not among them, that are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,18 +55,18 @@ def measure(settings: LayerDivergenceConfig, opened: ModelPair) -> LayerDivergen
 def open_text(config: LayerDivergenceConfig, pair: ModelPair) -> tuple[RunConfig, Corpus]:
     """The text that such a pair is trained on, unless another is asked for, with the settings to read it by."""
     defaults = EMBEDDED_DEFAULTS if is_embedded(pair) else PAPER_DEFAULTS
-    data = defaults.data if config.data is None else config.data
-    run = replace(defaults, data=data, text_field=config.text_field, seed=config.seed)
+    data = defaults.data if config.text.data is None else config.text.data
+    run = replace(defaults, data=data, text_field=config.text.text_field, seed=config.seed)
     run = replace(run, row_length=min(run.row_length, pair.context))
     corpus = open_corpus(run.data, text_field=run.text_field, mix=run.mix, seed=run.seed)
-    return run, corpus if config.data is None else corpus.read_whole()
+    return run, corpus if config.text.data is None else corpus.read_whole()
 
 
 @torch.no_grad()
 def compare(settings: LayerDivergenceConfig, pair: ModelPair, run: RunConfig, corpus: Corpus) -> LayerDivergence:
     """The same on a text that is open, read by the settings of `run`."""
     generator = torch.Generator().manual_seed(settings.seed)
-    models = {"base": pair.base, "distilled": pair.distilled, **open_control(settings, pair)}
+    models = {"base": pair.base, "distilled": pair.distilled, **open_control(settings.models, settings.where, pair)}
     mask = open_mask(run, pair)
     chosen = _batches(settings.tokens, pair, run, corpus, mask)
     batches = track(chosen, "reading text", "tokens", total=settings.tokens, size=lambda batch: int(batch[1].sum()))

@@ -5,12 +5,8 @@ from dataclasses import replace
 import torch
 
 from toolkit.experiments.control import CONTROL
-from toolkit.experiments.layer_divergence.measure import (
-    OTHER_TOKEN,
-    LayerDivergence,
-    LayerDivergenceConfig,
-    less,
-)
+from toolkit.experiments.layer_divergence import LayerDivergenceConfig
+from toolkit.experiments.layer_divergence.measure import OTHER_TOKEN, LayerDivergence, less
 from toolkit.experiments.layer_divergence.study import LEVEL, MEASURES, Curves
 from toolkit.models.pair import ModelPair
 from toolkit.reports.figures import layer_curves

@@ -1,7 +1,7 @@
 """The whole paper on one pair: every experiment, and its numbers beside the published ones or the truth."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from toolkit.experiments.examine import examine
 from toolkit.experiments.latent_classes import measure as latent_classes
 from toolkit.experiments.latent_classes import page as latent_classes_page
 from toolkit.experiments.latent_classes.measure import LatentClassesConfig
+from toolkit.experiments.layer_divergence import LayerDivergenceConfig
 from toolkit.experiments.layer_divergence import measure as layer_divergence
 from toolkit.experiments.layer_divergence import page as layer_divergence_page
-from toolkit.experiments.layer_divergence.measure import LayerDivergenceConfig
 from toolkit.experiments.reproduction.kept_parts import KeptPart
 from toolkit.experiments.reproduction.page import DIMS
 from toolkit.experiments.run import FindingsConfig, Run
@@ -34,6 +34,8 @@ from toolkit.outputs import Claim, OutputFolder
 from toolkit.ranges import Count, Share
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings import Findings
+from toolkit.settings.models import ControlledModels
+from toolkit.settings.parts import leaves
 
 SHORTER = ("deductive",)
 PARTS = "parts"
@@ -103,7 +105,8 @@ def experiments(config: ReproductionConfig) -> dict[str, Experiment]:
     questions = {"questions": config.questions, "development": config.development, "test": config.test}
     steering = SteeringConfig(**read | questions, aims=aims, strengths=STRENGTHS)
     geometry = WordGeometryConfig(**alike, words=config.words, control=config.control)
-    divergence = LayerDivergenceConfig(**alike, tokens=config.tokens, control=config.control)
+    models = ControlledModels(control=config.control)
+    divergence = LayerDivergenceConfig(seed=config.seed, tokens=config.tokens, models=models, where=config.where)
     classes = LatentClassesConfig(**read)
     return {
         "reconstruction": Experiment(find_reconstruction),
@@ -168,7 +171,7 @@ def _made_of(config: ReproductionConfig, run: Run, origin: Mapping[str, Any]) ->
 
 def _settings(experiment: Experiment) -> dict[str, Any]:
     """The part's own settings, and the content of files that they name."""
-    settings = asdict(experiment.settings) if experiment.settings else {}
+    settings = dict(leaves(experiment.settings)) if experiment.settings else {}
     files = [path for path in settings.values() if isinstance(path, Path) and path.is_file()]
     files += [each.source for each in load_word_pairs(settings["words"])] if settings.get("words") else []
     own = {name: value for name, value in settings.items() if name not in ("out", "run")}

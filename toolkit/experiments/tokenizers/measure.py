@@ -21,10 +21,11 @@ from toolkit.models.files.identity import file_hashes
 from toolkit.models.files.tokenizer_files import load_tokenizer
 from toolkit.models.model.scoring import row_losses
 from toolkit.models.model.traced_model import TracedModel
+from toolkit.models.places.open_model import open_model
 from toolkit.models.presets import CHECKOUT
 from toolkit.outputs import OutputFolder, findings_claim
 from toolkit.ranges import Seed
-from toolkit.settings.models import ModelAccess
+from toolkit.settings.flat_models import ModelAccess
 from toolkit.tracking import track
 
 TRIO = tuple(str(CHECKOUT / "artifacts" / "organism" / name) for name in ("base", "distilled", "control"))
@@ -111,7 +112,7 @@ def measure(settings: TokenizerEvaluationConfig, opened: None = None) -> Tokeniz
     inputs: dict[str, str] = {}
     asked = list(zip(settings.models, _labels(settings.models), own, strict=True))
     for source, label, tokenizer in track(asked, "reading texts", "models"):
-        model = settings.open_model(source, tokenizer)
+        model = open_model(source, tokenizer, settings.where)
         inputs |= file_hashes(source, remote=settings.remote)
         with_others = [(f"{label}, tokenizer of {Path(other).name}", each) for other, each in others.items()]
         for name, each in track([(label, tokenizer), *with_others], "tokenizers", "tokenizers"):

@@ -98,7 +98,11 @@ def measure(settings: WordGeometryConfig, opened: ModelPair) -> WordGeometry:
     rows = word_rows(torch.cat([words.ids.flatten() for words in kept]), prefix)
     opened.check_ids(rows, torch.ones_like(rows))
     generator = torch.Generator().manual_seed(settings.seed)
-    models = {"base": opened.base, "distilled": opened.distilled, **open_control(settings, opened)}
+    models = {
+        "base": opened.base,
+        "distilled": opened.distilled,
+        **open_control(settings.models, settings.where, opened),
+    }
     draws = {words.name: PairDraws.draw(len(words.pairs), generator) for words in kept}
     measured = {
         name: _measure_model(model, rows, draws, opened.layers[0], settings.shared_components)

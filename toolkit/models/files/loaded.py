@@ -2,9 +2,9 @@
 
 from transformers import PreTrainedModel
 
-from toolkit.artifacts import check_finite
 from toolkit.models.model.layers import layers_path
 from toolkit.models.model.traced_model import TracedModel
+from toolkit.tensor_files import check_finite
 
 
 def as_language_model(model: object, role: str) -> PreTrainedModel:

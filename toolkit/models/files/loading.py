@@ -21,7 +21,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from toolkit.artifacts import check_finite, explaining_a_full_disk
+from toolkit.artifacts import explaining_a_full_disk
 from toolkit.library_warnings import ToolkitWarning
 from toolkit.models.files.model_files import MAIN, Hub, check_folder, explaining, find_file
 from toolkit.models.files.weight_files import check_fit
@@ -29,6 +29,7 @@ from toolkit.models.model.layers import check_known, truncated
 from toolkit.models.places.here import loading_options
 from toolkit.models.places.processes import n_processes
 from toolkit.models.where import Where
+from toolkit.tensor_files import check_finite
 from toolkit.tracking import is_watched
 
 LONG_TO_READ = 2**30

@@ -2,9 +2,6 @@
 
 import os
 
-import torch
-from torch import distributed
-
 
 def n_processes() -> int:
     """Processes that the launcher started, this one included."""
@@ -18,6 +15,8 @@ def is_first() -> bool:
 
 def own_device() -> str:
     """The device of this process among those of its machine; raises `ValueError` where they are too few."""
+    import torch
+
     if not torch.cuda.is_available():
         return "cpu"
     local = int(os.environ["LOCAL_RANK"])
@@ -32,6 +31,8 @@ def own_device() -> str:
 
 def is_first_to_fail() -> bool:
     """Whether this process, which has failed, is the first of a group to do so: it alone says why."""
+    from torch import distributed
+
     try:
         return bool(distributed.distributed_c10d._get_default_store().add("failures", 1) == 1)
     except RuntimeError:  # whoever kept the store is gone, so it failed before

@@ -1,0 +1,44 @@
+"""What an experiment examines beside models, and where its findings go: the parts of its settings."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.models.presets import CHECKOUT
+from toolkit.outputs import Claim, OutputFolder, findings_claim
+
+SHIPPED = CHECKOUT / "artifacts" / "crosscoder"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrosscoderChoice:
+    """Which crosscoder is examined."""
+
+    run: Path = SHIPPED
+    """Run folder, or any folder with a crosscoder; default: the shipped one."""
+    other_models: bool = False
+    """Take models whose names are not those that the crosscoder records: copies, or another checkpoint."""
+    layer: int | None = None
+    """Site to edit, for a crosscoder of several layers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextChoice:
+    """Which text is read."""
+
+    data: str | None = None
+    """Text instead of what the models are trained on: organism, reasoning+general, a hub dataset, or local files.
+    It is read whole; of what the crosscoder was trained on, only what was held out."""
+    text_field: str = "text"
+    """Field of a record that holds its text; without it, its messages are read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingsOutput:
+    """Where findings are written."""
+
+    out: Path
+    """Folder for the page, its figures and the JSON of results."""
+
+    def folders(self, *findings: str, others: tuple[Claim, ...] = ()) -> list[OutputFolder]:
+        """The folder, with what is written in it: findings of these names, and others."""
+        return [OutputFolder(self.out, (*map(findings_claim, findings), *others))]
