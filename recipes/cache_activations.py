@@ -4,14 +4,14 @@
     python recipes/cache_activations.py --pair qwen-1.5b --tokens 10000000 --cache runs/qwen-1.5b-cache
     python recipes/cache_activations.py --cache runs/cache --repair
 
-Without arguments: what the default run of train_crosscoder.py reads of the embedded pair, 1.2 GB, in a minute on one
-core. Then `train_crosscoder.py --cache FOLDER`, or sweep.py, with the same settings reads it, and ends in the weights
-that it ends in without a cache. `train_crosscoder.py --cache FOLDER` alone fills one too, while it trains.
+Without arguments it stores what the default run of train_crosscoder.py reads of the embedded pair: 1.2 GB, in a minute
+on one core. With the same settings, `train_crosscoder.py --cache FOLDER` and sweep.py then read the cache, and end in
+the same weights as without one. `train_crosscoder.py --cache FOLDER` also fills a cache by itself, while it trains.
 
-Expect the type to lose nothing (fp32), a share of 0.000002 of the squared norm (bf16), or of 0.0001 (int8). Only the
-layers before the site are loaded. Stopped at any moment, it goes on when it is called again; a kill loses the last
-minute at most. A shard that is missing or corrupt is named, and --repair harvests it alone. Processes that accelerate
-launch or torchrun starts share out the text's --shards.
+Expect storing to lose nothing (fp32), 0.000002 of the squared norm (bf16), or 0.0001 of it (int8). Only the layers
+before the site are loaded. Stopped at any moment, it continues when it is called again; a kill loses at most the last
+minute. A missing or corrupt shard is named, and --repair harvests that shard alone. Several processes, started by
+accelerate launch or torchrun, divide the --shards of the text among them.
 """
 
 from toolkit.command_line.recipe import run_recipe

@@ -1,4 +1,4 @@
-"""Does every experiment of the paper come out on this pair?
+"""Do the paper's experiments give the same results on this pair?
 
     python recipes/reproduce_paper.py --out runs/reproduce_paper
     python recipes/reproduce_paper.py --run runs/qwen-7b --out runs/qwen-7b/paper
@@ -10,7 +10,7 @@ own. The embedded pair takes about seven minutes on two cores and 2 GB. A real p
 recipes/train_crosscoder.py --pair qwen-7b --out …`.
 
 Stopped at any moment, it goes on when it is called again: finished parts of the same settings, crosscoder, models, text
-and code are taken up as they are. An experiment that the text or the pair does not allow is left out with a word.
+and code are reused. An experiment that the text or the pair does not allow is left out, and the page says why.
 """
 
 from dataclasses import replace

@@ -1,13 +1,14 @@
-"""Train several crosscoders from one stream of activations: what do more latents, or more of them at once, give?
+"""Train several crosscoders on one stream of activations: what does a larger dictionary, or a larger k, gain?
 
     python recipes/sweep.py --k 8 18 36 --n-latents 512 768
     python recipes/sweep.py --sparsity l1 --sparsity-coefficient 0.5 2 --decoder-init-norm 0.08 --out runs/l1
     python recipes/sweep.py --pair qwen-1.5b --n-latents 16384 32768 --cache runs/qwen-1.5b-cache --out runs/qwen-sweep
 
-The models run once: each batch of the shuffle buffer is a step of every crosscoder, which ends in the weights that
-train_crosscoder.py gives it alone. All other settings are that recipe's. The first line trains six on the embedded
-pair, in five minutes on one core. Each lands in a run folder under --out, for --run of the other recipes. Expect
-variance explained to rise with k and with the number of latents, and the spliced KL to fall. Stopped, add --resume.
+The models run once: each batch of the shuffle buffer is a step of every crosscoder, and each ends in the weights that
+train_crosscoder.py would give it alone. All other settings are those of that recipe. The first line trains six on the
+embedded pair, in five minutes on one core. Each crosscoder gets a run folder under --out, which other recipes take as
+--run. Expect variance explained to rise with k and with the number of latents, and the spliced KL to fall. If it was
+stopped, add --resume.
 """
 
 from toolkit.artifacts import provenance

@@ -23,7 +23,7 @@ from toolkit.terminal_text import harmless
 
 Config = TypeVar("Config")
 Again = Literal["resume", "continue", "restart"]
-"""What the next call does after an interruption: go on if --resume is added, go on as it is, or begin again."""
+"""What the next call does after an interruption: continue if --resume is added, continue without it, or start again."""
 
 
 def run_recipe(
@@ -55,16 +55,16 @@ class Placed(Protocol):
 
 @runtime_checkable
 class Writing(Protocol):
-    """Settings that say which folders are written."""
+    """Settings that name the folders which a recipe writes."""
 
     def outputs(self) -> Sequence[OutputFolder]:
         """Those folders, and what is written in them."""
 
 
 def _led(main: Callable[[Config], None], config: Config) -> None:
-    """Run `main` as the only writer of its folders, of which the first process of a launcher's takes care.
+    """Run `main` as the only writer of its folders; of several processes of a launcher, the first holds them.
 
-    Where the settings split layers over processes, the others are at its service.
+    Where the settings split layers over processes, the other processes compute their parts for the first.
     Raises `ValueError` for a place where models cannot run, NDIF without a key or an answer among them.
     """
     with ExitStack() as around:
@@ -97,7 +97,7 @@ def run_main(main: Callable[[], None], *, again: Again = "resume") -> None:
     """Exit with 0 for success, 2 for bad input, 1 for training that failed, a job on NDIF that did, or want of memory,
     128 + signal for an interruption.
 
-    Any stream takes any text; where nobody reads the output any more, the work goes on to its usual end.
+    Output in any encoding takes any text; when the reader of the output has gone, the work still runs to its end.
     Under `python -X dev` errors keep their tracebacks, and warnings their place in the code. Of several processes that
     a launcher started, one says why the run ended, once the launcher has ended too.
     """
@@ -175,7 +175,7 @@ def _is_of_memory(error: Exception) -> bool:
 
 
 def _mistake(error: Exception, killed: Sequence[str]) -> str:
-    """What an error that nobody foresaw is about: others that were killed are missed by those that wait for them."""
+    """The message for an unforeseen error; it names killed processes, since those that wait for them fail too."""
     if killed:
         return f"error: process {' and '.join(killed)} of this run was killed"
     return f"error: {type(error).__name__}: {_with_notes(error)}"

@@ -88,7 +88,7 @@ class Crosscoder(nn.Module):
 
     @property
     def assumptions(self) -> tuple[str, ...]:
-        """How another library's checkpoint was read, a line a subject; empty for a crosscoder trained here."""
+        """How another library's checkpoint was read, one line for each point; empty for a crosscoder trained here."""
         return self.config.assumptions
 
     @classmethod
@@ -104,7 +104,7 @@ class Crosscoder(nn.Module):
     ) -> "Crosscoder":
         """Load from a folder, a file or a hub repository (`owner/name`, or `owner/name/subfolder`).
 
-        `dtype` and `device` are those of the weights, auto being the device that models land on by themselves;
+        `dtype` and `device` are those of the weights, auto being the device that models are placed on by default;
         activations are taken in any type and from any device.
 
         Besides its own files it reads the checkpoints of dictionary_learning (with crosscoder_learning and

@@ -29,27 +29,28 @@ class RunConfig(ModelsChoice):
     out: Path = Path("runs/crosscoder")
     """Run folder: the crosscoder, its settings, metrics, figures and report."""
     resume: bool = False
-    """Go on with the run in --out from its last checkpoint; it ends in the same weights as one never stopped."""
+    """Continue the run in --out from its last checkpoint; it ends in the same weights as a run that never stopped."""
     overwrite: bool = False
     """Replace the run in --out."""
     export: Literal["dictionary_learning"] | None = None
-    """Write the crosscoder in another library's format too, into a folder of that name in --out."""
+    """Write the crosscoder in another library's format too, into a folder of that library's name in --out."""
 
     layers: tuple[int, ...] = ()
-    """Read the residual stream at the input of these decoder layers; default: the pair's, else the middle one."""
+    """Read the residual stream at the input of these decoder layers; default: the pair's own, or the middle one."""
 
     data: str = EMBEDDED
-    """organism, reasoning+general (OpenThoughts-114k with RedPajama-1T-Sample), a hub dataset, or local files:
-    .txt, .jsonl(.gz) or .parquet."""
+    """Text to train on: organism, reasoning+general (OpenThoughts-114k with RedPajama-1T-Sample), a hub dataset,
+    or local files: .txt, .jsonl(.gz) or .parquet."""
     text_field: str = "text"
-    """Field of a record that holds its text; without it, its messages are read."""
+    """Field of a record that holds its text; of a record without this field, the chat messages are read."""
     mix: tuple[Share, Share] = (0.5, 0.5)
     """Probabilities of reasoning and general text in reasoning+general."""
     row_length: Count = 320
     """Tokens after which a document is cut."""
     forward_tokens: Count = 8192
-    """Tokens of one forward pass, padding included. It decides which rows are read together, in which order, and so the
-    result; a pass that memory cannot hold is halved by itself, which changes nothing."""
+    """Most tokens in one forward pass, padding included.
+    The number decides which rows are read together, and so the result.
+    A pass that does not fit in memory is split in two, which does not change the result."""
     held_out_tokens: Count = 65_536
     """Tokens, never trained on, that the crosscoder is evaluated on."""
 
@@ -64,18 +65,18 @@ class RunConfig(ModelsChoice):
     buffer_dtype: Literal["fp32", "bf16"] = "fp32"
     """Type of the activations in the shuffle buffer."""
     cache: Path | None = None
-    """Folder of activations: those it holds are read, those it lacks are harvested and stored there for later runs."""
+    """Folder that stores activations: those it holds are read from it, those it lacks are harvested and added."""
     cache_dtype: CacheType | None = None
     """Type of the activations in --cache; int8 has a scale per vector.
     Default: --buffer-dtype, which changes no result."""
 
     shards: Count | None = None
-    """Parts that the text is split into, each shuffled by itself; a batch takes equally from all.
-    Processes of one run share them out: their number changes no weight, the number of parts does.
-    Default: as many as processes."""
+    """Parts that the text is split into; each is shuffled by itself, and a batch takes as many tokens from each.
+    The number of parts changes the weights; the number of processes that divide the parts among them does not.
+    Default: one part for each process."""
     shard: Literal["tokens", "latents"] = "tokens"
-    """What processes of one run share out when they train: the tokens of a batch, or the latents.
-    The latter is for a dictionary that is too large for one device."""
+    """What the processes of a run divide among them in training: the tokens of a batch, or the latents.
+    Divide the latents where the dictionary is too large for one device."""
 
     seed: Seed = 0
     """Seed of data order, shuffling and initial weights."""

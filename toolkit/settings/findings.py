@@ -16,9 +16,9 @@ class CrosscoderChoice:
     run: Path = SHIPPED
     """Run folder, or any folder with a crosscoder; default: the shipped one."""
     other_models: bool = False
-    """Take models whose names are not those that the crosscoder records: copies, or another checkpoint."""
+    """Accept models of other names than those the crosscoder was trained on: copies, or another checkpoint."""
     layer: int | None = None
-    """Site to edit, for a crosscoder of several layers."""
+    """Layer at whose input to edit, where the crosscoder reads several layers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +26,10 @@ class TextChoice:
     """Which text is read."""
 
     data: str | None = None
-    """Text instead of what the models are trained on: organism, reasoning+general, a hub dataset, or local files.
-    It is read whole; of what the crosscoder was trained on, only what was held out."""
+    """Text to read: organism, reasoning+general, a hub dataset, or local files.
+    Default: the text that the crosscoder, or such a pair, is trained on, of which only the held-out part is read."""
     text_field: str = "text"
-    """Field of a record that holds its text; without it, its messages are read."""
+    """Field of a record that holds its text; of a record without this field, the chat messages are read."""
 
 
 @dataclass(frozen=True, kw_only=True)

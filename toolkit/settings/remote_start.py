@@ -1,4 +1,4 @@
-"""What --remote needs, looked at before anything that takes long: a key, a server that answers, a pair that it has."""
+"""Checks what --remote needs before anything slow begins: a key, a server that answers, a pair that it hosts."""
 
 import sys
 from collections.abc import Sequence

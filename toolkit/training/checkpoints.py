@@ -34,7 +34,7 @@ NONE_YET, NONE_WHOLE = -1, -2
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Everything a run needs to go on: tensors by name, a JSON state, and where each shard of the text stands.
+    """Everything a run needs to continue: tensors by name, a JSON state, and how far each shard of the text was read.
 
     Of several processes each has the shards that it reads, and perhaps only a part of the tensors' rows.
     """
@@ -56,7 +56,7 @@ class Checkpoints:
     folder: Path
     keep: int = 2
     run: str | None = None
-    """Which run they are of, in a word of its own; None takes those of any."""
+    """The `identity` of their run; None takes checkpoints of any run."""
 
     def save(self, checkpoint: Checkpoint, ranks: Ranks = ALONE, has_rows: Callable[[str], bool] | None = None) -> Path:
         """Write a checkpoint in one move, all ranks together, then drop all but the last `keep`, and later steps.
@@ -162,7 +162,7 @@ class Checkpoints:
         return Checkpoint(step=content["step"], tensors=tensors, state=content["state"], shards=held)
 
     def explaining_a_full_disk(self) -> AbstractContextManager[None]:
-        """Raise `DiskFullError` where the block fails for want of room, which says what is whole."""
+        """Raise `DiskFullError` where the block fails because the disk is full; the message says what is safe."""
         return explaining_a_full_disk(self.folder, self._how_to_go_on)
 
     def _how_to_go_on(self) -> str:

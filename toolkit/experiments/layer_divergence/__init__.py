@@ -1,4 +1,4 @@
-"""At which layers does the distilled model's residual stream part from the base model's, and how far?"""
+"""At which layers does the distilled model's residual stream differ from the base model's, and by how much?"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +12,10 @@ from toolkit.settings.models import ControlledModels
 
 @dataclass(frozen=True, kw_only=True)
 class LayerDivergenceConfig:
-    """How far the two models' residual streams are apart at each layer, on the same tokens."""
+    """How far apart the two models' residual streams are at each layer, on the same tokens."""
 
     tokens: Count = 65_536
-    """Tokens, position 0 not among them, that are compared."""
+    """Tokens to compare, without those at position 0."""
     seed: Seed = 0
     """Seed of every draw: other tokens, resamples."""
     text: TextChoice = TextChoice()

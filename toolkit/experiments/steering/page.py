@@ -109,7 +109,7 @@ def advantage(steered: Steered, study: SteeringStudy) -> Estimate:
 
 
 def _protocol(config: SteeringConfig, study: SteeringStudy) -> dict[str, str]:
-    drawn = "greedy" if config.temperature == 0 else f"temperature {config.temperature:g}, the same chance in all arms"
+    drawn = "greedy" if config.temperature == 0 else f"temperature {config.temperature:g}, the same seeds in all arms"
     return {
         "answers": f"{config.model} model, {drawn}, at most {config.new_tokens} new tokens",
         "questions": _questions(config, study),

@@ -1,4 +1,4 @@
-"""What crosscoders of one sweep trade for what: reconstruction, sparsity, dead latents, and whose their latents are."""
+"""The crosscoders of one sweep side by side: reconstruction, sparsity, dead latents, and whose their latents are."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ def page(settings: SweepConfig, opened: ModelPair, found: Metrics) -> Findings:
     return Findings(
         name="sweep",
         title=f"Sweep: {len(found)} crosscoders on {describe_pair(settings)}",
-        question="What do more latents, or more of them at once, give?",
+        question="What does a larger dictionary, or a larger k, gain?",
         facts={
             "models": " → ".join(opened.origins),
             "site": f"input of layer {', '.join(map(str, opened.layers))} of {opened.n_layers}, width {opened.d_model}",

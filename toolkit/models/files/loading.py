@@ -119,9 +119,9 @@ def _check_divisible(source: str, config: PreTrainedConfig, n: int) -> None:
 
 @contextmanager
 def _reporting(source: str, *, shown: bool, truncated: bool) -> Iterator[None]:
-    """Show transformers' bar on a terminal where there is much to read, and nothing that is no news.
+    """Show transformers' bar on a terminal where there is much to read, and no report that is expected.
 
-    That a truncated model lacks layers is no news, nor that weights stay on the disk where a limit was set.
+    Expected are that a truncated model lacks layers, and that weights stay on the disk where a limit was set.
     """
     files = Path(source).glob("*.safetensors") if Path(source).is_dir() else []
     long = sum(file.stat().st_size for file in files) > LONG_TO_READ or not Path(source).is_dir()
@@ -150,7 +150,7 @@ def _explaining_a_full_folder(folder: Path | None) -> AbstractContextManager[Non
 
 
 def _warn_of_slow_weights(source: str, module: PreTrainedModel) -> None:
-    """Warn of weights that lie where no pass reads them fast, though nobody set a limit."""
+    """Warn of weights that lie where passes read them slowly, although no limit was set."""
     places = {str(place) for place in getattr(module, "hf_device_map", {}).values()}
     slow = places & {"disk"} or (places & {"cpu"} if len(places) > 1 else set())
     if slow:
