@@ -11,24 +11,8 @@ either tail a few dozen, of which three in five survive, as does one in three of
 """
 
 from toolkit.command_line.recipe import run_recipe
-from toolkit.experiments.latent_classes.measure import LatentClassesConfig, measure
-from toolkit.experiments.latent_classes.page import page
-from toolkit.experiments.run import Run, origin_of
-from toolkit.reports.console import RunConsole
-from toolkit.reports.files import publish
-
-
-def main(config: LatentClassesConfig) -> None:
-    """A trained crosscoder in; whose its latents are out."""
-    console = RunConsole()
-    with console.stage("loading"):
-        run = Run.of(config).load()
-    with console.stage("latent classes"):
-        findings = page(config, run, measure(config, run))
-        origin = origin_of(config, run)
-    publish(config.out, console, findings, origin)
-    console.times(console.seconds)
-
+from toolkit.experiments.examine import publish
+from toolkit.experiments.latent_classes import LatentClassesConfig
 
 if __name__ == "__main__":
-    run_recipe(main, LatentClassesConfig)
+    run_recipe(publish, LatentClassesConfig)

@@ -10,17 +10,17 @@ dense bf16 peak does 400. With the defaults, expect reading to take 15 to 40 tim
 """
 
 from toolkit.command_line.recipe import run_recipe
-from toolkit.experiments.costs.measure import RunCostsConfig, measure
-from toolkit.experiments.costs.page import page
-from toolkit.reports.console import RunConsole
+from toolkit.experiments.costs import RunCostsConfig
 
 
-def main(config: RunCostsConfig) -> None:
+def main(settings: RunCostsConfig) -> None:
     """Shapes and settings in; operations, bytes and hours out."""
+    # These take seconds to import.
+    from toolkit.experiments.examine import examine
+    from toolkit.reports.console import RunConsole
+
     console = RunConsole()
-    with console.stage("measuring the rate"):
-        found = measure(config)
-    console.findings(page(config, None, found))
+    console.findings(examine(settings, console=console))
 
 
 if __name__ == "__main__":

@@ -10,23 +10,9 @@ than base for answers that think aloud, and control about as many as base. `--to
 another's tokenizer, as a crosscoder's two models are read.
 """
 
-from toolkit.artifacts import provenance
 from toolkit.command_line.recipe import run_recipe
-from toolkit.experiments.tokenizers.measure import TokenizerEvaluationConfig, measure
-from toolkit.experiments.tokenizers.page import page
-from toolkit.reports.console import RunConsole
-from toolkit.reports.files import publish
-
-
-def main(config: TokenizerEvaluationConfig) -> None:
-    """Models and texts in; bits per byte out."""
-    console = RunConsole()
-    with console.stage("bits a byte"):
-        found = measure(config)
-        findings = page(config, None, found)
-    origin = provenance(seed=config.seed, data=found.origin, inputs=found.inputs)
-    publish(config.out, console, findings, origin)
-
+from toolkit.experiments.examine import publish
+from toolkit.experiments.tokenizers import TokenizerEvaluationConfig
 
 if __name__ == "__main__":
-    run_recipe(main, TokenizerEvaluationConfig)
+    run_recipe(publish, TokenizerEvaluationConfig)

@@ -11,26 +11,8 @@ attention sink (`--paper`), and show no shuffled pairs.
 """
 
 from toolkit.command_line.recipe import run_recipe
-from toolkit.experiments.control import controlled_origin
-from toolkit.experiments.run import open_models
-from toolkit.experiments.word_geometry.measure import WordGeometryConfig, measure
-from toolkit.experiments.word_geometry.page import page
-from toolkit.reports.console import RunConsole
-from toolkit.reports.files import publish
-
-
-def main(config: WordGeometryConfig) -> None:
-    """Two models and word pairs in; losses, their null and a page out."""
-    console = RunConsole()
-    with console.stage("loading models"):
-        pair = open_models(config.models, config.where)
-    with console.stage("word pairs"):
-        found = measure(config, pair)
-        findings = page(config, pair, found)
-        origin = controlled_origin(config, pair, found.origin())
-    publish(config.out, console, findings, origin)
-    console.times(console.seconds)
-
+from toolkit.experiments.examine import publish
+from toolkit.experiments.word_geometry import WordGeometryConfig
 
 if __name__ == "__main__":
-    run_recipe(main, WordGeometryConfig)
+    run_recipe(publish, WordGeometryConfig)

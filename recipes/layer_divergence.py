@@ -10,29 +10,8 @@ another token gives. Intervals take documents, not tokens, as samples.
 """
 
 from toolkit.command_line.recipe import run_recipe
+from toolkit.experiments.examine import publish
 from toolkit.experiments.layer_divergence import LayerDivergenceConfig
 
-
-def main(config: LayerDivergenceConfig) -> None:
-    """Two models in; their distance at every layer out."""
-    # These take seconds to import.
-    from toolkit.experiments.control import controlled_origin
-    from toolkit.experiments.layer_divergence.measure import measure
-    from toolkit.experiments.layer_divergence.page import page
-    from toolkit.experiments.run import open_models
-    from toolkit.reports.console import RunConsole
-    from toolkit.reports.files import publish
-
-    console = RunConsole()
-    with console.stage("loading models"):
-        pair = open_models(config.models, config.where)
-    with console.stage("layer divergence"):
-        found = measure(config, pair)
-        findings = page(config, pair, found)
-        origin = controlled_origin(config, pair, found.origin)
-    publish(config.output.out, console, findings, origin)
-    console.times(console.seconds)
-
-
 if __name__ == "__main__":
-    run_recipe(main, LayerDivergenceConfig)
+    run_recipe(publish, LayerDivergenceConfig)

@@ -9,28 +9,9 @@ take three seconds beyond the start, and 0.6 GB. Troitskii 2025 trains on answer
 reply`. `--markers drop` is for pairs like Qwen's, whose base model has another token in the place of `<think>`.
 """
 
-from pathlib import Path
-
-from toolkit.artifacts import provenance, sha256
 from toolkit.command_line.recipe import run_recipe
-from toolkit.experiments.prepared_data.measure import PrepareConfig, measure
-from toolkit.experiments.prepared_data.page import page
-from toolkit.harvest.local_files import local_files
-from toolkit.reports.console import RunConsole
-from toolkit.reports.files import publish
-from toolkit.tracking import track
-
-
-def main(config: PrepareConfig) -> None:
-    """Records in; text and what is known of it out."""
-    console = RunConsole()
-    with console.stage("text"):
-        findings = page(config, None, measure(config))
-        files = track(local_files(config.data), "hashing", "files")
-        inputs = {path: sha256(Path(path)) for path in files}
-    origin = provenance(seed=config.seed, data={"source": config.data}, inputs=inputs)
-    publish(config.out, console, findings, origin)
-
+from toolkit.experiments.examine import publish
+from toolkit.experiments.prepared_data import PrepareConfig
 
 if __name__ == "__main__":
-    run_recipe(main, PrepareConfig)
+    run_recipe(publish, PrepareConfig)

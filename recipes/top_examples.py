@@ -15,22 +15,8 @@ strongest examples only; here each latent also shows a random sample of all its 
 """
 
 from toolkit.command_line.recipe import run_recipe
-from toolkit.experiments.run import Run, origin_of
-from toolkit.experiments.top_examples.measure import TopExamplesConfig, measure
-from toolkit.experiments.top_examples.page import page
-from toolkit.reports.console import RunConsole
-from toolkit.reports.files import publish
-
-
-def main(config: TopExamplesConfig) -> None:
-    """A crosscoder in; its latents' examples, to be looked through, out."""
-    console = RunConsole()
-    with console.stage("loading"):
-        run = Run.of(config).load()
-    with console.stage("top examples"):
-        findings, origin = page(config, run, measure(config, run)), origin_of(config, run)
-    publish(config.out, console, findings, origin)
-
+from toolkit.experiments.examine import publish
+from toolkit.experiments.top_examples import TopExamplesConfig
 
 if __name__ == "__main__":
-    run_recipe(main, TopExamplesConfig, again="continue")
+    run_recipe(publish, TopExamplesConfig, again="continue")

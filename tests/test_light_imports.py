@@ -18,7 +18,15 @@ EXPERIMENTS = [
     for path in sorted(ROOT.glob("toolkit/experiments/*/__init__.py"))
     if path.parent.name not in ("ablation",)
 ]
-RECIPES = ["layer_divergence"]
+RECIPES = [
+    "classify_latents",
+    "estimate_costs",
+    "evaluate_tokenizers",
+    "geometry",
+    "layer_divergence",
+    "prepare_data",
+    "top_examples",
+]
 
 
 def heavy_after(code: str) -> set[str]:

@@ -151,7 +151,7 @@ def flush(path: Path) -> None:
 
 
 def provenance(
-    *, seed: int, data: Mapping[str, Any], inputs: Mapping[str, str], models: Mapping[str, str] | None = None
+    *, seed: int | None, data: Mapping[str, Any], inputs: Mapping[str, str], models: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """What a result came from: versions, seed, command, commit, data, models, and the sha256 of each input file.
 

@@ -51,6 +51,14 @@ def findings_claim(name: str) -> Claim:
     )
 
 
+BROWSER = Claim(
+    files=("latents.html",),
+    changing=("latents/[0-9][0-9][0-9][0-9].js",),
+    signs={"top_examples.json": ("question", "results", "provenance")},
+)
+"""The files of a page to look through latents."""
+
+
 @dataclass(frozen=True)
 class OutputFolder:
     """A folder, and what a run writes in it."""

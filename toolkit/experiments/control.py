@@ -37,11 +37,12 @@ def control_source(named: str | None, pair: ModelPair) -> str | None:
     return named or (str(EMBEDDED_CONTROL) if is_embedded(pair) else None)
 
 
-def open_control(models: ControlledModels, where: Where, pair: ModelPair) -> dict[str, TracedModel]:
-    """The control by the name of `CONTROL`, or nothing; raises `ValueError` for a model of another shape."""
+def with_control(models: ControlledModels, where: Where, pair: ModelPair) -> dict[str, TracedModel]:
+    """All models by name, the control last, where there is one; raises `ValueError` for one of another shape."""
+    named = dict(zip(pair.names, (pair.base, pair.distilled), strict=True))
     source = control_source(models.control, pair)
     if source is None:
-        return {}
+        return named
     control = open_model(source, pair.tokenizer, where)
     ours, theirs = ((m.n_layers, m.d_model) for m in (pair.base, control))
     if ours != theirs:
@@ -49,7 +50,13 @@ def open_control(models: ControlledModels, where: Where, pair: ModelPair) -> dic
             f"--control {source} has {theirs[0]} layers of width {theirs[1]}, the pair {ours[0]} of {ours[1]}: give a"
             " model of the pair's shape"
         )
-    return {CONTROL: control}
+    return named | {CONTROL: control}
+
+
+def control_files(models: ControlledModels, where: Where, pair: ModelPair) -> dict[str, str]:
+    """Sha256 of each file of the control; none where there is no control."""
+    source = control_source(models.control, pair)
+    return {} if source is None else file_hashes(source, remote=where.remote)
 
 
 @runtime_checkable
@@ -67,7 +74,4 @@ class Controlled(Seeded, Protocol):
 
 def controlled_origin(settings: Controlled, pair: ModelPair, data: Mapping[str, Any]) -> dict[str, Any]:
     """What findings came from, the control among the models; `data` is the text's own origin."""
-    source = control_source(settings.models.control, pair)
-    if source is None:
-        return models_origin(settings, pair, data)
-    return models_origin(settings, pair, data, file_hashes(source, remote=settings.where.remote))
+    return models_origin(settings, pair, data, control_files(settings.models, settings.where, pair))

@@ -1,5 +1,6 @@
 """One experiment, from its settings to what was found: the call that recipes and notebooks share."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from importlib import import_module
@@ -30,7 +31,13 @@ def examine(
     with console.stage(package.rpartition(".")[2].replace("_", " ")) if console else nullcontext():
         findings = description.page(settings, opened, experiment.measure(settings, opened))
         origin = origin_of(settings, opened)
-    return replace(findings, provenance=origin | findings.provenance)
+    return replace(findings, provenance=_joined(origin, findings.provenance))
+
+
+def _joined(origin: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """All that is known of where findings came from, group by group: files are among `sha256` whoever names them."""
+    groups = {name: {**origin.get(name, {}), **each} for name, each in more.items()}
+    return {**origin, **groups}
 
 
 def publish(settings: Any) -> None:

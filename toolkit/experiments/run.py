@@ -251,8 +251,8 @@ def open_named(settings: Any) -> Any:
     """Open what an experiment's settings name: a `Run`, the models alone, or nothing (None)."""
     if isinstance(settings, OfCrosscoder):
         return Run.of(settings).load()
-    models = getattr(settings, "models", None)
-    return open_models(models, settings.where) if isinstance(models, ModelChoice) else None
+    opens_all = hasattr(settings, "where") and isinstance(settings.models, ModelChoice)
+    return open_models(settings.models, settings.where) if opens_all else None
 
 
 def origin_of(settings: Any, opened: Any) -> dict[str, Any]:
@@ -261,7 +261,7 @@ def origin_of(settings: Any, opened: Any) -> dict[str, Any]:
         return models_origin(settings, opened.models, opened.corpus.origin)
     if isinstance(opened, ModelPair):
         return models_origin(settings, opened, {})
-    return provenance(seed=settings.seed, data={}, inputs={})
+    return provenance(seed=getattr(settings, "seed", None), data={}, inputs={})
 
 
 def open_models(models: ModelChoice, where: Where) -> ModelPair:

@@ -9,6 +9,8 @@ PAPER_MIX = "reasoning+general"
 """The paper's two hub datasets, mixed."""
 CacheType = Literal["fp32", "bf16", "int8"]
 """Types in which activations are stored."""
+Part = Literal["both", "reasoning", "answer"]
+"""What of a reply is kept: all of it, what comes up to the mark that ends its reasoning, or what follows."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,11 @@ Known are OpenR1-Math's fields (`problem`, `generations`, `is_reasoning_complete
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from toolkit.harvest.choices import Part
 from toolkit.models.text.messages import Conversation, Turn, UnusableError, read_messages, with_reasoning
 
-Part = Literal["both", "reasoning", "answer"]
 MARKERS = (("<think>", "</think>"), ("<|begin_of_thought|>", "<|end_of_thought|>"))
 ANSWER_MARKERS = ("<|begin_of_solution|>", "<|end_of_solution|>")
 MESSAGES = ("conversations", "messages", "conversation")

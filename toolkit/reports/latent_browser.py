@@ -11,17 +11,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from toolkit.outputs import Claim, OutputFolder
+from toolkit.outputs import BROWSER, OutputFolder
 from toolkit.reports.page import render
 from toolkit.terminal_text import harmless
 
 SHARD = 64  # latents a file
 INLINE_BYTES = 4_000_000
-BROWSER = Claim(
-    files=("latents.html",),
-    changing=("latents/[0-9][0-9][0-9][0-9].js",),
-    signs={"top_examples.json": ("question", "results", "provenance")},
-)
 
 
 @dataclass(frozen=True, kw_only=True)

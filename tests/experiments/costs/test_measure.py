@@ -2,20 +2,22 @@
 
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from toolkit.experiments.costs import PlannedModels, RunCostsConfig
 from toolkit.experiments.costs.measure import (
     GIGA,
     Costs,
     Mode,
-    RunCostsConfig,
     choose_rate,
     matrix_rate,
     measure,
     modes,
+    planned_run,
 )
 from toolkit.experiments.costs.page import modes_table, page
 from toolkit.models.places.one_at_a_time import BLOCK_TOKENS
@@ -33,7 +35,7 @@ def found(run: PlannedRun, **changes: int) -> dict[str, Mode]:
 @pytest.fixture(scope="module")
 def run() -> PlannedRun:
     """The paper's run on the pair of 7B."""
-    return RunCostsConfig(pair="qwen-7b").planned_run()
+    return planned_run(RunCostsConfig(models=PlannedModels(pair="qwen-7b")))
 
 
 def test_modes_to_the_site_hold_less_in_memory_and_all_on_the_disk(run: PlannedRun):
@@ -95,8 +97,8 @@ def sizes_table() -> str:
     pairs = {"1.5B": "qwen-1.5b", "7B": "qwen-7b", "14B": "qwen-14b"}
     columns: list[list[str]] = []
     for pair in pairs.values():
-        config = RunCostsConfig(pair=pair, tflops=400.0)
-        run, dense = config.planned_run(), RunCostsConfig(pair=pair, sparsity="l1").planned_run()
+        config = RunCostsConfig(models=PlannedModels(pair=pair), tflops=400.0)
+        run, dense = planned_run(config), planned_run(replace(config, sparsity="l1"))
         rate = choose_rate(config)
         hours = [rate.hours(run.harvest_flops, each.training_flops) for each in (run, dense)]
         trainer = trainer_bytes(run.training, run.width, 2) + gradient_bytes(run.training, run.width)
@@ -126,7 +128,7 @@ def sizes_table() -> str:
 
 def modes_of_7b() -> str:
     """How each mode changes the paper's run on the pair of 7B."""
-    config = RunCostsConfig(pair="qwen-7b", tflops=400.0)
+    config = RunCostsConfig(models=PlannedModels(pair="qwen-7b"), tflops=400.0)
     table = page(config, None, measure(config)).tables[1]
     rows = [[str(row[0]), *(number(cell) for cell in row[1:])] for row in table.rows]
     return markdown([f"7B, {table.columns[0]}", *table.columns[1:]], rows)
@@ -145,14 +147,14 @@ def test_the_readme_tells_these_costs():
         ({"tflops": 0.0}, "--tflops 0.0: must be above 0"),
         ({"row_length": 0}, "--row-length 0: must be at least 1"),
         ({"max_memory": "much"}, "max_memory 'much' is no size"),
-        ({"pair": "qwen"}, "no pair is called 'qwen'"),
+        ({"models": PlannedModels(pair="qwen")}, "no pair is called 'qwen'"),
         ({"layers": (28,)}, "layer 28 is out of range"),
         ({"k": 0}, "--k 0: must be at least 1"),
     ],
 )
 def test_bad_settings_are_refused(settings: dict, message: str):
     with pytest.raises(ValueError, match=re.escape(message)):
-        measure(RunCostsConfig(**({"pair": "qwen-7b"} | settings)))
+        measure(RunCostsConfig(**({"models": PlannedModels(pair="qwen-7b")} | settings)))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

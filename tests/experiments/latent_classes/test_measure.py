@@ -8,12 +8,15 @@ import torch
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.latent_scaling import LatentScaling
-from toolkit.experiments.latent_classes.measure import LatentClassesConfig, LatentClassesResult, measure
+from toolkit.experiments.latent_classes import LatentClassesConfig
+from toolkit.experiments.latent_classes.measure import LatentClassesResult, measure
 from toolkit.experiments.latent_classes.page import page
 from toolkit.experiments.run import Run
 from toolkit.geometry.decoder_norms import nrn
+from toolkit.models.where import Where
 from toolkit.reports.files import write_results
 from toolkit.reports.findings import Findings, Table
+from toolkit.settings.findings import CrosscoderChoice, TextChoice
 from toolkit.statistics import wilson
 from toolkit.training.streams import open_mask, open_tokens
 
@@ -37,7 +40,13 @@ def config(organism_folders, text_file, tmp_path_factory) -> LatentClassesConfig
     crosscoder.b_enc[DEAD] = -1e6
     folder = tmp_path_factory.mktemp("run")
     crosscoder.save_pretrained(folder)
-    return LatentClassesConfig(run=folder, data=str(text_file), tokens=TOKENS, listed=3, device_map="cpu")
+    return LatentClassesConfig(
+        crosscoder=CrosscoderChoice(run=folder),
+        text=TextChoice(data=str(text_file)),
+        where=Where(device_map="cpu"),
+        tokens=TOKENS,
+        listed=3,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -165,8 +174,7 @@ def labels(text_file: Path, tmp_path: Path) -> Path:
 
 
 def test_labelled_documents_add_the_auroc_table(config, run, labels):
-    values = {name: getattr(config, name) for name in ("run", "data", "device_map")}
-    with_labels = LatentClassesConfig(**values, tokens=200, labels=labels)
+    with_labels = replace(config, tokens=200, labels=labels)
     found = page(with_labels, run, measure(with_labels, run))
     added = table(found, "The latent that best finds each label")
     assert [row[0] for row in added.rows] == ["start"]

@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.experiments.prepared_data.measure import PrepareConfig, measure
+from toolkit.experiments.prepared_data import PrepareConfig
+from toolkit.experiments.prepared_data.measure import measure
 from toolkit.experiments.prepared_data.page import page
 from toolkit.harvest.documents import open_corpus
 from toolkit.models.files.tokenizer_files import load_tokenizer
 from toolkit.organism.corpus import documents
+from toolkit.settings.findings import FindingsOutput
+from toolkit.settings.models import ModelChoice
 
 REPLIES = [document.text.partition("<｜Assistant｜>")[2] for document in islice(documents("thinking"), 60)]
 CUT_OFF = "<think>\nOkay, let"
@@ -32,14 +35,15 @@ def data(tmp_path) -> Path:
 @pytest.fixture
 def config(data, organism_folders, tmp_path):
     def make(**changes) -> PrepareConfig:
-        models = {"base": organism_folders[0], "distilled": organism_folders[1]}
-        return PrepareConfig(**({"data": str(data), "out": tmp_path / "out"} | models | changes))
+        models = ModelChoice(base=organism_folders[0], distilled=organism_folders[1])
+        output = FindingsOutput(out=tmp_path / "out")
+        return PrepareConfig(**({"data": str(data), "output": output, "models": models} | changes))
 
     return make
 
 
 def written(config: PrepareConfig, split: str = "train") -> list[str]:
-    return [json.loads(line)["text"] for line in (config.out / f"{split}.jsonl").read_text().splitlines()]
+    return [json.loads(line)["text"] for line in (config.output.out / f"{split}.jsonl").read_text().splitlines()]
 
 
 def test_the_first_complete_reply_of_each_record_is_written_verbatim(config):
@@ -48,7 +52,7 @@ def test_the_first_complete_reply_of_each_record_is_written_verbatim(config):
     kept = [i for i in range(60) if i % 30]
     assert written(settings) == [f"Question {i}?\n\n{REPLIES[i]}" for i in kept]
     assert prepared.left_out == {"no complete reply": 2}
-    assert not (settings.out / "held_out.jsonl").exists()
+    assert not (settings.output.out / "held_out.jsonl").exists()
 
 
 def test_lengths_are_the_tokenizer_s(config, organism_tokenizer):
@@ -99,7 +103,7 @@ def test_a_question_is_always_in_the_same_split(config, data):
 def test_training_reads_what_is_written(config):
     settings = config(held_out=0.0)
     measure(settings)
-    corpus = open_corpus(str(settings.out / "train.jsonl"), text_field="text", mix=(0.5, 0.5), seed=0)
+    corpus = open_corpus(str(settings.output.out / "train.jsonl"), text_field="text", mix=(0.5, 0.5), seed=0)
     assert [record["text"] for record in corpus.train] == [t for i, t in enumerate(written(settings)) if i % 20]
 
 
@@ -115,14 +119,15 @@ def test_findings_count_every_token_once(config):
     assert findings.tables[1].rows == [["gave a text", len(every)], ["no complete reply", 2]]
 
 
-def test_ids_that_clash_are_refused_and_nothing_is_left(config, organism_tokenizer, save_organism_model, tmp_path):
+def test_ids_that_clash_are_refused_and_nothing_is_left(config, organism_folders, save_organism_model, tmp_path):
     other = save_organism_model(seed=3)
     file = Path(other) / "tokenizer.json"
     file.write_text(file.read_text().replace("<think>", "<box>"))
+    clashing = ModelChoice(base=other, distilled=organism_folders[1])
     with pytest.raises(ValueError, match=r"base '<box>', distilled '<think>'.*--markers drop"):
-        measure(config(base=other))
+        measure(config(models=clashing))
     assert list((tmp_path / "out").iterdir()) == []
-    assert sum(measure(config(base=other, markers="drop")).lengths["train"]) > 0
+    assert sum(measure(config(models=clashing, markers="drop")).lengths["train"]) > 0
 
 
 @pytest.mark.parametrize(
@@ -131,7 +136,7 @@ def test_ids_that_clash_are_refused_and_nothing_is_left(config, organism_tokeniz
         ({"held_out": 1.0}, "--held-out 1.0: must be at least 0, and below 1"),
         ({"documents": 0}, "--documents 0: must be at least 1"),
         ({"data": "/no/such.jsonl"}, "no file at /no/such.jsonl"),
-        ({"distilled": None}, "give the name of a pair, or both"),
+        ({"models": ModelChoice(base="a folder")}, "give the name of a pair, or both"),
     ],
 )
 def test_impossible_settings_are_refused(config, changes, message):
@@ -183,8 +188,8 @@ def test_real_traces_and_tokenizers(tmp_path):
     root = Path(os.environ["TOOLKIT_TEST_DATA"])
     r1, qwen = (str(root / "tokenizers" / name) for name in ("r1-distill-qwen", "qwen2.5"))
     settings = {"data": str(root / "reasoning_traces" / "deepseek-r1-distill-qwen-1.5b.jsonl"), "template": "reply"}
-    settings |= {"out": tmp_path, "held_out": 0.0, "distilled": r1}
-    config = PrepareConfig(**settings, base=r1)
+    settings |= {"output": FindingsOutput(out=tmp_path), "held_out": 0.0}
+    config = PrepareConfig(**settings, models=ModelChoice(base=r1, distilled=r1))
     prepared = measure(config)
     texts = written(config)
     tokenizer = load_tokenizer(r1)
@@ -192,8 +197,9 @@ def test_real_traces_and_tokenizers(tmp_path):
     assert firsts == {tokenizer.convert_tokens_to_ids("<think>")}
     assert all("</think>" in text for text in texts)
     assert (len(texts), prepared.left_out) == (79, {"no complete reply": 21})
+    clashing = ModelChoice(base=qwen, distilled=r1)
     with pytest.raises(ValueError, match=r"151648 \(base '<\|box_start\|>', distilled '<think>'\)"):
-        measure(PrepareConfig(**settings, base=qwen, documents=1))
-    unmarked = PrepareConfig(**settings, base=qwen, markers="drop", documents=5)
+        measure(PrepareConfig(**settings, models=clashing, documents=1))
+    unmarked = PrepareConfig(**settings, models=clashing, markers="drop", documents=5)
     measure(unmarked)
     assert written(unmarked) == [text.replace("<think>", "").replace("</think>", "") for text in texts[:5]]

@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from toolkit.experiments.tokenizers import TokenizerEvaluationConfig
 from toolkit.experiments.tokenizers.measure import (
-    TokenizerEvaluationConfig,
     measure,
 )
 from toolkit.experiments.tokenizers.page import page

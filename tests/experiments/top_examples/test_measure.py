@@ -10,10 +10,10 @@ from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.latent_scaling import LatentScaling
 from toolkit.experiments.run import Run
+from toolkit.experiments.top_examples import TopExamplesConfig
 from toolkit.experiments.top_examples import measure as experiment
 from toolkit.experiments.top_examples.measure import (
     LatentRecords,
-    TopExamplesConfig,
     open_reading,
     open_store,
     read_on,
@@ -23,6 +23,7 @@ from toolkit.geometry.decoder_norms import nrn
 from toolkit.harvest.documents import open_corpus
 from toolkit.models.pair import ModelPair
 from toolkit.settings.crosscoder_run import parse_command_line
+from toolkit.settings.findings import FindingsOutput
 from toolkit.tracking import watched_by
 from toolkit.training.streams import open_activations
 
@@ -50,7 +51,9 @@ def run(pair: ModelPair, run_arguments: list[str], text_file: Path) -> Run:
 @pytest.fixture
 def measure(run: Run, tmp_path: Path) -> Measure:
     def measured(**changes: object) -> tuple[TopExamplesConfig, LatentRecords]:
-        config = TopExamplesConfig(**{"out": tmp_path / "out", "tokens": 600, "top": 3, "sampled": 4} | changes)
+        config = TopExamplesConfig(
+            **{"output": FindingsOutput(out=tmp_path / "out"), "tokens": 600, "top": 3, "sampled": 4} | changes
+        )
         return config, experiment.measure(config, run)
 
     return measured
@@ -124,7 +127,7 @@ def test_latents_asked_for_by_index_are_shown_with_their_examples(measure: Measu
 def test_the_browser_takes_the_entries(measure: Measure, run: Run) -> None:
     config, records = measure()
     browser = Path(page(config, run, records).facts["latents to look through"])
-    assert browser == config.out / "latents.html"
+    assert browser == config.output.out / "latents.html"
     assert "on self-reflection" in browser.read_text(encoding="utf-8")
 
 
@@ -176,12 +179,12 @@ def test_a_category_without_latents_is_left_out_with_a_word(measure: Measure, ru
 
 
 def test_another_crosscoder_does_not_go_on_with_the_file(run: Run, tmp_path: Path) -> None:
-    config = TopExamplesConfig(out=tmp_path)
+    config = TopExamplesConfig(output=FindingsOutput(out=tmp_path))
     with open_store(config, run) as store:
         less = dataclasses.replace(config, tokens=100)
         read_on(less.tokens, open_reading(less, run, store))
     other = Crosscoder(run.crosscoder.config)
-    with pytest.raises(ValueError, match=r"started with other settings .*crosscoder: "):
+    with pytest.raises(ValueError, match=r"begun with other settings .*crosscoder: "):
         open_store(config, dataclasses.replace(run, crosscoder=other))
     with pytest.raises(ValueError, match="top: 10 then, 11 now"):
         open_store(dataclasses.replace(config, top=11), run)

@@ -8,9 +8,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from toolkit.experiments.word_geometry.measure import DIMS, WordGeometryConfig, measure
+from toolkit.experiments.word_geometry import WordGeometryConfig
+from toolkit.experiments.word_geometry.measure import DIMS, measure
 from toolkit.harvest.word_pairs import prefix_token
 from toolkit.models.pair import ModelPair
+from toolkit.settings.models import ControlledModels
 
 pytestmark = pytest.mark.filterwarnings("ignore:base and distilled are the same weights")  # one model will do here
 
@@ -115,7 +117,7 @@ def test_components_of_all_classes(pair, tmp_path: Path):
 
 
 def test_a_control_is_measured_beside_them(pair, organism_folders, words):
-    config = WordGeometryConfig(words=words, control=organism_folders[0])
+    config = WordGeometryConfig(words=words, models=ControlledModels(control=organism_folders[0]))
     found = measure(config, pair)
     models = found.classes["colours"]
     assert list(models) == ["base", "distilled", "control"]

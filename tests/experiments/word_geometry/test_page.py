@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 
 from toolkit.experiments.reproduction.published import load_published
-from toolkit.experiments.word_geometry.measure import WordGeometry, WordGeometryConfig, measure
+from toolkit.experiments.word_geometry import WordGeometryConfig
+from toolkit.experiments.word_geometry.measure import WordGeometry, measure
 from toolkit.experiments.word_geometry.page import page
 from toolkit.models.pair import ModelPair
 from toolkit.reports.files import write_results
 from toolkit.reports.findings import Findings, Table
+from toolkit.settings.models import ControlledModels
 from toolkit.statistics import Estimate, interval
 
 
@@ -28,7 +30,8 @@ def config(organism_folders: tuple[str, str], tmp_path_factory: pytest.TempPathF
     ]
     (words / "singular-plural.csv").write_text("\n".join(pairs))
     (words / "few.csv").write_text("dog,cat")
-    return WordGeometryConfig(words=(str(words),), control=organism_folders[0], pair="qwen-1.5b", seed=3)
+    models = ControlledModels(pair="qwen-1.5b", control=organism_folders[0])
+    return WordGeometryConfig(words=(str(words),), models=models, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +86,7 @@ def test_published_losses_stand_beside_those_of_a_published_pair(config, pair, f
     theirs = load_published("parallelogram")["pairs"]["qwen-1.5b"]["singular-plural"]
     assert row[4:] == [theirs["base"]["20"], theirs["distilled"]["20"], 496]
     assert row[1] == found.classes["singular-plural"]["base"].by_dims[20].loss
-    others = page(replace(config, pair=None), pair, found)
+    others = page(replace(config, models=ControlledModels()), pair, found)
     assert not any("published" in each.title for each in others.tables)
 
 

@@ -8,88 +8,17 @@ from typing import Literal
 import torch
 
 from toolkit.dictionaries.configs import TrainingConfig
-from toolkit.dictionaries.rules import Sparsity
+from toolkit.experiments.costs import PlannedModels, RunCostsConfig
 from toolkit.harvest.choices import CacheType
 from toolkit.models.model.layers import check_layers
 from toolkit.models.model.shapes import shape_of
 from toolkit.models.places.here import size_in_bytes
 from toolkit.models.places.one_at_a_time import BLOCK_TOKENS
 from toolkit.models.presets import find_pair
-from toolkit.ranges import Count, Positive, check_ranges
-from toolkit.settings.models import ModelChoice
 from toolkit.training.costs import PlannedRun
 
 GIGA, HOUR = 1e9, 3600
 TORCH_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunCostsConfig(ModelChoice):
-    """What a training run would take in operations, bytes and hours, and how each way of running it changes that."""
-
-    pair: str | None = None
-    """Models by name: organism, qwen-1.5b, qwen-7b, qwen-14b, deepscaler-1.5b or llama-8b; default: qwen-1.5b."""
-    layers: tuple[int, ...] = ()
-    """Sites: inputs of these decoder layers; default: the pair's, else the middle one."""
-
-    tokens: int = 400_000_000
-    """Training tokens."""
-    row_length: Count = 2048
-    """Tokens of a row; all rows count as full."""
-    forward_tokens: Count = 16_384
-    """Tokens of one forward pass."""
-    batch_tokens: int = 2048
-    """Tokens per optimiser step."""
-    buffer_tokens: Count = 262_144
-    """Activations in the shuffle buffer, in bf16."""
-    checkpoint_steps: Count = 1000
-    """Steps between two checkpoints."""
-    sparsity: Sparsity = "batchtopk"
-    """Rule that decides which latents fire."""
-    n_latents: int = 32_768
-    """Latents in the dictionary."""
-    k: int = 100
-    """Latents kept per token by topk and batchtopk."""
-    precision: Literal["fp32", "bf16"] = "bf16"
-    """Type of training's large matrix products."""
-
-    max_memory: str = "2GB"
-    """Weights of each model that stay in memory where the rest is offloaded."""
-    sweep: Count = 4
-    """Crosscoders of a sweep."""
-    tflops: Positive | None = None
-    """Assumed rate of all matrix products, in TFLOP/s; without it this machine's own is measured in a second."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-
-    def training(self) -> TrainingConfig:
-        """How the crosscoder would be trained; raises `ValueError` for settings that it refuses."""
-        return TrainingConfig(
-            sparsity=self.sparsity,
-            tokens=self.tokens,
-            batch_tokens=self.batch_tokens,
-            n_latents=self.n_latents,
-            k=self.k,
-            precision=self.precision,
-        )
-
-    def planned_run(self) -> PlannedRun:
-        """The run, from the models' configs alone; raises `ValueError` for models or layers that are not there."""
-        named = self.pair if self.pair or self.base or self.distilled else "qwen-1.5b"
-        preset = find_pair(named, self.base, self.distilled)
-        models = (shape_of(preset.base), shape_of(preset.distilled))
-        layers = self.layers or preset.layers or (models[0].n_layers // 2,)
-        check_layers(layers, models[0].n_layers)
-        return PlannedRun(
-            models=models,
-            layers=layers,
-            training=self.training(),
-            row_length=self.row_length,
-            forward_tokens=self.forward_tokens,
-            buffer_tokens=self.buffer_tokens,
-            checkpoint_steps=self.checkpoint_steps,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,9 +83,34 @@ def measure(settings: RunCostsConfig, opened: None = None) -> Costs:
 
     Raises `ValueError` for models, layers, sizes or settings of training that there are not.
     """
-    run = settings.planned_run()
+    run = planned_run(settings)
     ways = modes(run, max_memory=size_in_bytes(settings.max_memory), sweep=settings.sweep)
     return Costs(run=run, modes=ways, rate=choose_rate(settings))
+
+
+def planned_run(settings: RunCostsConfig) -> PlannedRun:
+    """The run, from the models' configs alone; raises `ValueError` as `measure`."""
+    named = settings.models if settings.models.are_named() else PlannedModels(pair="qwen-1.5b")
+    preset = find_pair(named.pair, named.base, named.distilled)
+    models = tuple(shape_of(source) for source in preset.models)
+    layers = settings.layers or preset.layers or (models[0].n_layers // 2,)
+    check_layers(layers, models[0].n_layers)
+    return PlannedRun(
+        models=models,
+        layers=layers,
+        training=TrainingConfig(
+            sparsity=settings.sparsity,
+            tokens=settings.tokens,
+            batch_tokens=settings.batch_tokens,
+            n_latents=settings.n_latents,
+            k=settings.k,
+            precision=settings.precision,
+        ),
+        row_length=settings.row_length,
+        forward_tokens=settings.forward_tokens,
+        buffer_tokens=settings.buffer_tokens,
+        checkpoint_steps=settings.checkpoint_steps,
+    )
 
 
 def modes(run: PlannedRun, *, max_memory: int, sweep: int) -> list[Mode]:

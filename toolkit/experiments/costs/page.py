@@ -2,7 +2,8 @@
 
 from dataclasses import asdict
 
-from toolkit.experiments.costs.measure import GIGA, Costs, RunCostsConfig
+from toolkit.experiments.costs import RunCostsConfig
+from toolkit.experiments.costs.measure import GIGA, Costs
 from toolkit.reports.findings import Cell, Findings, Table
 from toolkit.reports.formatting import compact
 from toolkit.training.costs import PlannedRun, gradient_bytes, trainer_bytes

@@ -1,7 +1,6 @@
 """Which latents are one model's only, which are shared, and which only look exclusive?"""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from jaxtyping import Int
@@ -9,7 +8,8 @@ from torch import Tensor
 
 from toolkit.dictionaries.latent_scaling import LatentScaling, ScalingRatios
 from toolkit.experiments.crosscoder.measure import find_behaviours
-from toolkit.experiments.run import FindingsConfig, Run
+from toolkit.experiments.latent_classes import LatentClassesConfig
+from toolkit.experiments.run import Run
 from toolkit.latents.behaviours import BehaviourLatent
 from toolkit.latents.categories import categories, load_lexicon
 from toolkit.latents.classification import LatentClasses, classify
@@ -17,29 +17,9 @@ from toolkit.latents.examples import TopExamples
 from toolkit.latents.firing import FiringCounts
 from toolkit.latents.span_labels import LabelledDocuments, read_labelled_documents
 from toolkit.latents.windows import Window
-from toolkit.ranges import Count
 
 LEAST_FIRINGS = 20
 """A latent that fired on fewer tokens is not listed by name: its ν and lifts are chance."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LatentClassesConfig(FindingsConfig):
-    """Whose each latent is: decoder norms, latent scaling, and what the most exclusive ones fire on."""
-
-    FINDINGS = ("latent_classes",)
-    out: Path = Path("runs/latent_classes")
-    """Folder for the page, its figures and the JSON of results."""
-    tokens: Count = 100_000
-    """Held-out tokens to read, to the next whole batch."""
-    listed: Count = 5
-    """Latents to list at either end of the NRN scale."""
-    examples: Count = 2
-    """Examples of each listed latent."""
-    lexicon: Path | None = None
-    """JSON file of category words, {"category": ["word", …]}; default: the paper's four categories."""
-    labels: Path | None = None
-    """Labelled documents (.jsonl with text and spans, or annotated reasoning traces): adds the AUROC table."""
 
 
 @dataclass(frozen=True, kw_only=True)

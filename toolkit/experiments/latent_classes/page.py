@@ -9,7 +9,8 @@ from torch import Tensor
 from toolkit.dictionaries.latent_scaling import NU_ERROR, NU_RECONSTRUCTION
 from toolkit.experiments.crosscoder.figures import cosine_against_nrn, nrn_histogram
 from toolkit.experiments.crosscoder.page import mean_nrn_headline
-from toolkit.experiments.latent_classes.measure import LatentClassesConfig, LatentClassesResult
+from toolkit.experiments.latent_classes import LatentClassesConfig
+from toolkit.experiments.latent_classes.measure import LatentClassesResult
 from toolkit.experiments.latent_classes.tables import (
     EXCLUSIVE,
     RULE,

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from toolkit.experiments.control import is_embedded, open_control
+from toolkit.experiments.control import is_embedded, with_control
 from toolkit.experiments.layer_divergence import LayerDivergenceConfig
 from toolkit.experiments.layer_divergence.study import Curves, divergence
 from toolkit.harvest.documents import Corpus, open_corpus
@@ -66,7 +66,7 @@ def open_text(config: LayerDivergenceConfig, pair: ModelPair) -> tuple[RunConfig
 def compare(settings: LayerDivergenceConfig, pair: ModelPair, run: RunConfig, corpus: Corpus) -> LayerDivergence:
     """The same on a text that is open, read by the settings of `run`."""
     generator = torch.Generator().manual_seed(settings.seed)
-    models = {"base": pair.base, "distilled": pair.distilled, **open_control(settings.models, settings.where, pair)}
+    models = with_control(settings.models, settings.where, pair)
     mask = open_mask(run, pair)
     chosen = _batches(settings.tokens, pair, run, corpus, mask)
     batches = track(chosen, "reading text", "tokens", total=settings.tokens, size=lambda batch: int(batch[1].sum()))

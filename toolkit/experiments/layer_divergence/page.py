@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from toolkit.experiments.control import CONTROL
+from toolkit.experiments.control import CONTROL, control_files
 from toolkit.experiments.layer_divergence import LayerDivergenceConfig
 from toolkit.experiments.layer_divergence.measure import OTHER_TOKEN, LayerDivergence, less
 from toolkit.experiments.layer_divergence.study import LEVEL, MEASURES, Curves
@@ -46,6 +46,10 @@ def page(settings: LayerDivergenceConfig, opened: ModelPair, found: LayerDiverge
         charts=_charts(found),
         results={"tokens": found.tokens, "documents": found.documents, "level": LEVEL}
         | {name: _results(each) for name, each in found.curves.items()},
+        provenance={
+            "data": found.origin,
+            "sha256": control_files(settings.models, settings.where, opened),
+        },
     )
 
 

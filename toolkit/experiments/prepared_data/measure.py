@@ -9,71 +9,27 @@ from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
+from toolkit.experiments.prepared_data import SPLITS, TEXTS, PrepareConfig
+from toolkit.harvest.choices import EMBEDDED
 from toolkit.harvest.documents import open_records
-from toolkit.harvest.reasoning_records import Part, ReasoningRecord, part_of, read_record, without_markers
+from toolkit.harvest.reasoning_records import ReasoningRecord, part_of, read_record, without_markers
 from toolkit.harvest.records import usable
 from toolkit.models.files.tokenizer_files import load_tokenizer
 from toolkit.models.presets import find_pair
 from toolkit.models.text.chat import chat_text
 from toolkit.models.text.messages import UnusableError
 from toolkit.models.text.tokenizers import Clashes, check_same_tokens, describe_clashes, encode, well_formed
-from toolkit.outputs import Claim, OutputFolder, findings_claim
-from toolkit.ranges import Count, Seed, ShareBelowOne, check_ranges
+from toolkit.outputs import OutputFolder
+from toolkit.settings.models import ModelChoice
 from toolkit.tracking import track
 
-SPLITS = ("train", "held_out")
-TEXTS = Claim(
-    files=tuple(f"{split}.jsonl" for split in SPLITS),
-    signs={"prepared_data.json": ("question", "results", "provenance")},
-)
 ENCODED_TOGETHER = 256
 LOST_PARTS = "kept without parts such as images"
 LAID_OUT = ("system", "developer", "user", "assistant", "tool")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PrepareConfig:
-    """Turn records of questions and reasoning into the text that a crosscoder is trained on."""
-
-    data: str
-    """A hub dataset, or local .jsonl(.gz) or .parquet files: OpenR1-Math, OpenThoughts, chat messages, responses."""
-    out: Path = Path("runs/data")
-    """Folder for train.jsonl, held_out.jsonl, statistics and their page."""
-    pair: str | None = None
-    """Models by name that will read the text; default: organism. The distilled model's tokenizer counts tokens."""
-    base: str | None = None
-    """Base model instead of --pair's: a local folder or a hub repository, of which only the tokenizer is read."""
-    distilled: str | None = None
-    """Distilled model instead of --pair's: likewise."""
-
-    part: Part = "both"
-    """Part of each reply: both, reasoning (up to the mark that ends it), or answer (what follows)."""
-    template: Literal["plain", "chat", "reply"] = "plain"
-    """plain: question, blank line, reply; chat: the distilled model's chat template; reply: no question."""
-    markers: Literal["keep", "drop"] = "keep"
-    """keep <think> and its like, or drop these marks alone; for pairs whose base model lacks them."""
-    prefix: str = ""
-    """Put before each text."""
-    keep_incomplete: bool = False
-    """Keep replies that were cut off; otherwise the first complete reply of each record is taken."""
-
-    documents: Count | None = None
-    """Stop after so many texts."""
-    held_out: ShareBelowOne = 0.05
-    """Share of questions that go to held_out.jsonl; the same question always goes to the same file."""
-    seed: Seed = 0
-    """Seed of the split."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-
-    def outputs(self) -> list[OutputFolder]:
-        """The folder that is written."""
-        return [OutputFolder(self.out, (findings_claim("prepared_data"), TEXTS))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,20 +51,21 @@ def measure(settings: PrepareConfig, opened: None = None) -> PreparedData:
 
     Raises `ValueError` for ids that mean something else to the base model, and when no record gives a text.
     """
-    sources = find_pair(*_named(settings))
+    models = settings.models if settings.models.are_named() else ModelChoice(pair=EMBEDDED)
+    sources = find_pair(models.pair, models.base, models.distilled)
     tokenizer = load_tokenizer(sources.distilled)
     clashes = check_same_tokens(load_tokenizer(sources.base), tokenizer)
     left_out: Counter[str] = Counter()
     texts = islice(_texts(settings, tokenizer, left_out), settings.documents)
-    settings.out.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=settings.out) as folder:
+    settings.output.out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=settings.output.out) as folder:
         paths = {split: Path(folder) / f"{split}.jsonl" for split in SPLITS}
         lengths = _write(settings, paths, _checked(texts, tokenizer, clashes))
-        with OutputFolder(settings.out, (TEXTS,)).writing(*(path.name for path in paths.values())):
+        with OutputFolder(settings.output.out, (TEXTS,)).writing(*(path.name for path in paths.values())):
             for split, path in paths.items():
-                (settings.out / path.name).unlink(missing_ok=True)
+                (settings.output.out / path.name).unlink(missing_ok=True)
                 if lengths[split]:
-                    path.replace(settings.out / path.name)
+                    path.replace(settings.output.out / path.name)
     return PreparedData(lengths=lengths, left_out=dict(left_out), distilled=sources.distilled)
 
 
@@ -131,11 +88,6 @@ def _checked(
         for text, ids in zip(batch, encode(tokenizer, [each.text for each in batch]), strict=True):
             _check_ids(ids, clashes, tokenizer)
             yield text, len(ids)
-
-
-def _named(settings: PrepareConfig) -> tuple[str | None, str | None, str | None]:
-    given = (settings.pair, settings.base, settings.distilled)
-    return given if any(given) else ("organism", None, None)
 
 
 def _texts(settings: PrepareConfig, tokenizer: PreTrainedTokenizerBase, left_out: Counter[str]) -> Iterator[_Text]:

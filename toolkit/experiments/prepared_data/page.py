@@ -5,9 +5,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from toolkit.experiments.prepared_data.measure import SPLITS, PrepareConfig, PreparedData
+from toolkit.artifacts import sha256
+from toolkit.experiments.prepared_data import SPLITS, PrepareConfig
+from toolkit.experiments.prepared_data.measure import PreparedData
+from toolkit.harvest.local_files import local_files
 from toolkit.reports.figures import length_bins, length_histogram
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table
+from toolkit.tracking import track
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -39,6 +43,10 @@ def page(settings: PrepareConfig, opened: None, found: PreparedData) -> Findings
             "left_out": found.left_out,
             "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
         },
+        provenance={
+            "data": {"source": settings.data},
+            "sha256": {path: sha256(Path(path)) for path in track(local_files(settings.data), "hashing", "files")},
+        },
     )
 
 
@@ -61,7 +69,7 @@ def _facts(settings: PrepareConfig, found: PreparedData) -> dict[str, str]:
         "text": f"{settings.part}, {settings.template}, marks {'kept' if settings.markers == 'keep' else 'dropped'}",
         "tokenizer": found.distilled,
         "split": f"{settings.held_out:.0%} of questions held out, seed {settings.seed}",
-        "folder": str(settings.out),
+        "folder": str(settings.output.out),
     }
 
 

@@ -13,9 +13,9 @@ from toolkit.experiments.control import ControlConfig
 from toolkit.experiments.crosscoder.measure import evaluate_crosscoder
 from toolkit.experiments.crosscoder.page import headlines, planted_table
 from toolkit.experiments.examine import examine
+from toolkit.experiments.latent_classes import LatentClassesConfig
 from toolkit.experiments.latent_classes import measure as latent_classes
 from toolkit.experiments.latent_classes import page as latent_classes_page
-from toolkit.experiments.latent_classes.measure import LatentClassesConfig
 from toolkit.experiments.layer_divergence import LayerDivergenceConfig
 from toolkit.experiments.layer_divergence import measure as layer_divergence
 from toolkit.experiments.layer_divergence import page as layer_divergence_page
@@ -23,9 +23,9 @@ from toolkit.experiments.reproduction.kept_parts import KeptPart
 from toolkit.experiments.reproduction.page import DIMS
 from toolkit.experiments.run import FindingsConfig, Run
 from toolkit.experiments.steering import SteeringConfig, Toward
+from toolkit.experiments.word_geometry import WordGeometryConfig
 from toolkit.experiments.word_geometry import measure as word_geometry
 from toolkit.experiments.word_geometry import page as word_geometry_page
-from toolkit.experiments.word_geometry.measure import WordGeometryConfig
 from toolkit.harvest.word_pairs import load_word_pairs
 from toolkit.interventions.answers import load_questions
 from toolkit.latents.categories import load_lexicon
@@ -104,10 +104,10 @@ def experiments(config: ReproductionConfig) -> dict[str, Experiment]:
     paper = AblationConfig(**read, paper=True, shares=(ablation.reference,), control_draws=1)
     questions = {"questions": config.questions, "development": config.development, "test": config.test}
     steering = SteeringConfig(**read | questions, aims=aims, strengths=STRENGTHS)
-    geometry = WordGeometryConfig(**alike, words=config.words, control=config.control)
     models = ControlledModels(control=config.control)
+    geometry = WordGeometryConfig(seed=config.seed, words=config.words, models=models, where=config.where)
     divergence = LayerDivergenceConfig(seed=config.seed, tokens=config.tokens, models=models, where=config.where)
-    classes = LatentClassesConfig(**read)
+    classes = LatentClassesConfig(seed=config.seed, tokens=config.tokens, lexicon=config.lexicon, where=config.where)
     return {
         "reconstruction": Experiment(find_reconstruction),
         "latent classes": Experiment(partial(find_latent_classes, classes), classes),

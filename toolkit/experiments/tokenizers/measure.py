@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from toolkit.harvest.choices import EMBEDDED
+from toolkit.experiments.tokenizers import TokenizerEvaluationConfig
 from toolkit.harvest.documents import Corpus, open_corpus
 from toolkit.harvest.tokens import describe_documents
 from toolkit.models.files.identity import file_hashes
@@ -22,48 +22,9 @@ from toolkit.models.files.tokenizer_files import load_tokenizer
 from toolkit.models.model.scoring import row_losses
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.places.open_model import open_model
-from toolkit.models.presets import CHECKOUT
-from toolkit.outputs import OutputFolder, findings_claim
-from toolkit.ranges import Seed
-from toolkit.settings.flat_models import ModelAccess
 from toolkit.tracking import track
 
-TRIO = tuple(str(CHECKOUT / "artifacts" / "organism" / name) for name in ("base", "distilled", "control"))
 TEXT_SEPARATOR = "<|endoftext|>"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenizerEvaluationConfig(ModelAccess):
-    """Bits per UTF-8 byte that models need for the same texts, comparable whatever their tokenizers."""
-
-    models: tuple[str, ...] = TRIO
-    """Local folders or hub names; the others are compared with the first. Default: the embedded three."""
-    tokenizers: tuple[str, ...] = ()
-    """Read every model with these tokenizers too: local folders or hub names."""
-    out: Path = Path("runs/tokenizer_evaluation")
-    """Folder for the page, its figures and the JSON of results."""
-    data: str = EMBEDDED
-    """organism, of which held-out documents are read, reasoning+general, a hub dataset, or local files."""
-    text_field: str = "text"
-    """Field of a record that holds its text; without it, its messages are read."""
-    documents: int = 200
-    """Documents that are read."""
-    characters: int = 1000
-    """Characters after which a document is cut, the same for every tokenizer."""
-    seed: Seed = 0
-    """Seed of the data's order."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.models:
-            raise ValueError("--models names none: give at least one")
-        for name, least in (("documents", 2), ("characters", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"--{name} {getattr(self, name)}: must be at least {least}")
-
-    def outputs(self) -> list[OutputFolder]:
-        """The folder that is written."""
-        return [OutputFolder(self.out, (findings_claim("tokenizer_evaluation"),))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +73,8 @@ def measure(settings: TokenizerEvaluationConfig, opened: None = None) -> Tokeniz
     inputs: dict[str, str] = {}
     asked = list(zip(settings.models, _labels(settings.models), own, strict=True))
     for source, label, tokenizer in track(asked, "reading texts", "models"):
-        model = open_model(source, tokenizer, settings.where)
-        inputs |= file_hashes(source, remote=settings.remote)
+        model = open_model(source, tokenizer, settings.where.of(label))
+        inputs |= file_hashes(source, remote=settings.where.remote)
         with_others = [(f"{label}, tokenizer of {Path(other).name}", each) for other, each in others.items()]
         for name, each in track([(label, tokenizer), *with_others], "tokenizers", "tokenizers"):
             readings.append(_read(name, model, each, texts))

@@ -5,7 +5,8 @@ import math
 from jaxtyping import Float
 from torch import Tensor
 
-from toolkit.experiments.tokenizers.measure import Reading, TokenizerEvaluation, TokenizerEvaluationConfig
+from toolkit.experiments.tokenizers import TokenizerEvaluationConfig
+from toolkit.experiments.tokenizers.measure import Reading, TokenizerEvaluation
 from toolkit.models.presets import CHECKOUT
 from toolkit.reports.figures import estimates_by_name
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table
@@ -47,6 +48,7 @@ def page(settings: TokenizerEvaluationConfig, opened: None, found: TokenizerEval
             "zlib_bits_per_byte": found.zlib_bits,
             "readings": [_results(reading, first, found.n_bytes) for reading in found.readings],
         },
+        provenance={"data": found.origin, "sha256": found.inputs},
     )
 
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, pairwise
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +13,8 @@ from torch import Tensor
 from toolkit.dictionaries.crosscoder import check_latents
 from toolkit.dictionaries.latent_scaling import LatentScaling, ScalingRatios
 from toolkit.dictionaries.storage import weights_hash
-from toolkit.experiments.run import FindingsConfig, Run, check_alive
+from toolkit.experiments.run import Run, check_alive
+from toolkit.experiments.top_examples import TopExamplesConfig
 from toolkit.latents.categories import categories, load_lexicon
 from toolkit.latents.classification import LatentClasses, classify
 from toolkit.latents.example_pass import ExamplePass
@@ -24,9 +24,6 @@ from toolkit.latents.firing import FiringCounts, Place
 from toolkit.latents.logit_lens import TokenLens, logit_lens
 from toolkit.latents.windows import Window
 from toolkit.leaving_out import check_any, measurable
-from toolkit.outputs import Claim
-from toolkit.ranges import Count
-from toolkit.reports.latent_browser import BROWSER
 from toolkit.tracking import track
 from toolkit.training.streams import fitting_tokens, open_tokens
 
@@ -34,40 +31,7 @@ LARGEST_CODES = 2**27
 SCALING_TOKENS = 32_768
 PLACES: dict[Place, str] = {"token": "on {}", "predicting": "before {}"}
 """A category's lift on its own tokens, and on the tokens before them, where the model decides for it."""
-EXAMPLES = Claim(
-    changing=("examples.sqlite", "examples.sqlite-wal", "examples.sqlite-shm"),
-    signs={"top_examples.json": ("question", "results", "provenance")},
-)
 TEXT_FIELDS = ("data", "text_field", "mix", "row_length", "keep_position_0", "drop_tokens", "outlier_factor", "seed")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TopExamplesConfig(FindingsConfig):
-    """Which text makes latents fire, strongest and at all strengths, and which tokens they promote."""
-
-    FINDINGS, OTHERS = ("top_examples",), (BROWSER, EXAMPLES)
-    out: Path = Path("runs/top_examples")
-    """Folder for examples.sqlite, the browser, the page and the JSON; an examples.sqlite there is gone on with."""
-    latents: tuple[int, ...] = ()
-    """Latents to show; default: all. Examples are kept of all, so the next ones come at once."""
-    tokens: Count = 262_144
-    """Held-out tokens to read in all; ask for more later, and only those are read."""
-    top: int = 10
-    """Strongest examples kept of each latent."""
-    sampled: int = 12
-    """Examples drawn from all firings of each latent, shown in quarters from weak to strong."""
-    before: int = 24
-    """Tokens of context shown before the firing."""
-    after: int = 8
-    """Tokens of context shown after it."""
-    lexicon: Path | None = None
-    """JSON file of category words, {"category": ["word", ...]}; default: those of the paper."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, least in (("top", 1), ("sampled", 1), ("before", 0), ("after", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"--{name} {getattr(self, name)}: must be at least {least}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -144,9 +108,9 @@ def measure(settings: TopExamplesConfig, opened: Run) -> LatentRecords:
 
 
 def open_store(settings: TopExamplesConfig, opened: Run) -> ExampleStore:
-    """The file of examples in `settings.out`; raises `ValueError` if it was begun with other settings."""
-    settings.out.mkdir(parents=True, exist_ok=True)
-    return ExampleStore(settings.out / "examples.sqlite", _settings(settings, opened))
+    """The file of examples in `settings.output.out`; raises `ValueError` if it was begun with other settings."""
+    settings.output.out.mkdir(parents=True, exist_ok=True)
+    return ExampleStore(settings.output.out / "examples.sqlite", _settings(settings, opened))
 
 
 def _settings(settings: TopExamplesConfig, opened: Run) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from dataclasses import asdict, astuple
 
 from toolkit.experiments.crosscoder.page import mean_nrn_headline
 from toolkit.experiments.run import Run
-from toolkit.experiments.top_examples.measure import SCALING_TOKENS, LatentRecords, TopExamplesConfig
+from toolkit.experiments.top_examples import TopExamplesConfig
+from toolkit.experiments.top_examples.measure import SCALING_TOKENS, LatentRecords
 from toolkit.latents.examples import LatentExample
 from toolkit.leaving_out import TooFewError, measurable
 from toolkit.reports.findings import Cell, Findings, Headline, Table, left_out_tables
@@ -24,7 +25,7 @@ def page(settings: TopExamplesConfig, opened: Run, found: LatentRecords) -> Find
     Writes the browser of all that are shown into the settings' folder.
     """
     shown = track(entries(found), "writing pages", "latents", total=len(found.latents))
-    browser = write_browser(settings.out, shown, browser_facts(opened, found))
+    browser = write_browser(settings.output.out, shown, browser_facts(opened, found))
     firing, classes, documents = found.firing, found.classes, found.examples.documents
     return Findings(
         name="top_examples",

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from toolkit.artifacts import sha256
-from toolkit.experiments.control import ControlConfig, is_embedded, open_control
+from toolkit.experiments.control import is_embedded, with_control
+from toolkit.experiments.word_geometry import WordGeometryConfig
 from toolkit.geometry.components import Components
 from toolkit.geometry.parallelogram import PairDraws, ParallelogramLoss, parallelogram_loss, scaled_losses
 from toolkit.harvest.word_pairs import TokenPairs, load_word_pairs, prefix_token, single_tokens, word_rows, word_states
@@ -22,29 +22,6 @@ from toolkit.tracking import track
 
 DIMS = (2, 5, 10, 20)
 FEWEST_PAIRS = 8  # of fewer, too many resamples hold no four pairs to compare
-
-
-@dataclass(frozen=True, kw_only=True)
-class WordGeometryConfig(ControlConfig):
-    """Parallelogram loss of word pairs in both models, against shuffled pairs."""
-
-    FINDINGS = ("word_geometry",)
-    out: Path = Path("runs/word_geometry")
-    """Folder for the page, its figures and the JSON of results."""
-    words: tuple[str, ...] = ()
-    """Word pairs: embedded, everyday (shipped), files or folders of .json, .csv, .tsv; default: what fits the pair."""
-    spaced: bool = False
-    """Put a space before each word: in most vocabularies more words are one token then."""
-    prefix: str | None = None
-    """The one token before each word; default: the tokenizer's own beginning of text, or a newline."""
-    paper: bool = False
-    """As in Baek & Tegmark 2025: each word alone, at position 0, where every token is an attention sink."""
-    shared_components: bool = False
-    """Fit the principal components of a model to the words of all classes; otherwise to each class's own."""
-
-    def __post_init__(self) -> None:
-        if self.paper and self.prefix is not None:
-            raise ValueError(f"--paper puts nothing before a word, --prefix {self.prefix!r} does: give one of them")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +78,7 @@ def measure(settings: WordGeometryConfig, opened: ModelPair) -> WordGeometry:
     models = {
         "base": opened.base,
         "distilled": opened.distilled,
-        **open_control(settings.models, settings.where, opened),
+        **with_control(settings.models, settings.where, opened),
     }
     draws = {words.name: PairDraws.draw(len(words.pairs), generator) for words in kept}
     measured = {

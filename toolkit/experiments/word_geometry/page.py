@@ -6,14 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
+from toolkit.experiments.control import control_files
 from toolkit.experiments.reproduction.published import load_published
-from toolkit.experiments.word_geometry.measure import (
-    DIMS,
-    FEWEST_PAIRS,
-    ModelGeometry,
-    WordGeometry,
-    WordGeometryConfig,
-)
+from toolkit.experiments.word_geometry import WordGeometryConfig
+from toolkit.experiments.word_geometry.measure import DIMS, FEWEST_PAIRS, ModelGeometry, WordGeometry
 from toolkit.geometry.parallelogram import ParallelogramLoss
 from toolkit.models.pair import ModelPair
 from toolkit.reports.figures import LossQuantiles, cdf_curves
@@ -43,6 +39,7 @@ def page(settings: WordGeometryConfig, opened: ModelPair, found: WordGeometry) -
         ],
         charts=[_chart(found)],
         results=_results(settings, found),
+        provenance={"data": found.origin(), "sha256": control_files(settings.models, settings.where, opened)},
     )
 
 
@@ -165,7 +162,7 @@ def _published_table(settings: WordGeometryConfig, found: WordGeometry) -> list[
     reference, examined, *_ = found.models
     shown = (reference, examined)
     published = load_published("parallelogram")
-    theirs = published["pairs"].get(settings.pair, {})
+    theirs = published["pairs"].get(settings.models.pair, {})
     rows: list[list[Cell]] = [
         [
             name,
