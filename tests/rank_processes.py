@@ -108,4 +108,4 @@ def trained(plan: TrainingConfig, parts: list[Tensor], split: Split) -> tuple[li
     state = initialise(plan, 2, parts[0], torch.Generator().manual_seed(0), split)
     state["b_enc"] -= 1
     trainer = CrosscoderTrainer(plan, state, models=("base", "distilled"), layers=(3,), split=split)
-    return list(train(trainer, parts[1:])), trainer.state_dict()
+    return [metrics for (metrics,) in train([trainer], parts[1:])], trainer.state_dict()

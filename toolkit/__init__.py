@@ -4,13 +4,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from toolkit.dictionaries.configs import TrainingConfig
     from toolkit.dictionaries.crosscoder import Crosscoder
+    from toolkit.dictionaries.latent_scaling import latent_scaling
+    from toolkit.dictionaries.metrics import evaluate
+    from toolkit.dictionaries.train_crosscoder import train_crosscoder
     from toolkit.experiments.ablation.study import ablate
     from toolkit.experiments.examine import examine
     from toolkit.experiments.run import Run
     from toolkit.harvest.harvesting import harvest_chunks, harvest_texts
     from toolkit.interventions.clamping import SetLatent
     from toolkit.interventions.edits import steer
+    from toolkit.latents.classification import classify
     from toolkit.models.files.model_files import Checkpoint
     from toolkit.models.model.sampling import Sampling
     from toolkit.models.pair import ModelPair
@@ -23,12 +28,17 @@ __all__ = [
     "Run",
     "Sampling",
     "SetLatent",
+    "TrainingConfig",
     "Where",
     "ablate",
+    "classify",
+    "evaluate",
     "examine",
     "harvest_chunks",
     "harvest_texts",
+    "latent_scaling",
     "steer",
+    "train_crosscoder",
 ]
 _HOMES = {
     "Checkpoint": "models.files.model_files",
@@ -37,12 +47,17 @@ _HOMES = {
     "Run": "experiments.run",
     "Sampling": "models.model.sampling",
     "SetLatent": "interventions.clamping",
+    "TrainingConfig": "dictionaries.configs",
     "Where": "models.where",
     "ablate": "experiments.ablation.study",
+    "classify": "latents.classification",
+    "evaluate": "dictionaries.metrics",
     "examine": "experiments.examine",
     "harvest_chunks": "harvest.harvesting",
     "harvest_texts": "harvest.harvesting",
+    "latent_scaling": "dictionaries.latent_scaling",
     "steer": "interventions.edits",
+    "train_crosscoder": "dictionaries.train_crosscoder",
 }
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.dictionaries.latent_scaling import LatentScaling, ScalingRatios
+from toolkit.dictionaries.latent_scaling import LatentScaling, ScalingRatios, latent_scaling
 
 
 @pytest.fixture
@@ -116,3 +116,19 @@ def test_a_latent_that_never_fired_has_no_ratio_and_does_not_survive(crosscoder)
     assert ratios.nu_error[4].isnan()
     assert ratios.nu_reconstruction[4].isnan()
     assert not ratios.survives[4]
+
+
+def test_one_call_takes_activations_and_names_the_models(crosscoder):
+    made = crosscoder(random_rows())
+    x = 3 * torch.randn(200, 2, 6, generator=torch.Generator().manual_seed(2)) + 1
+    ratios = latent_scaling(made, x)
+    torch.testing.assert_close(ratios.nu_error, measured(made, [x]).nu_error, equal_nan=True)
+    assert ratios.models == ("base", "distilled")
+    assert {ratios.models[place] for place in ratios.own.tolist()} == {"base", "distilled"}
+    with pytest.raises(ValueError, match=r"activations of shape \(9, 3, 6\)"):
+        latent_scaling(made, torch.zeros(9, 3, 6))
+
+
+def test_latent_scaling_of_other_than_two_models_is_refused(random_crosscoder):
+    with pytest.raises(ValueError, match="compares two models; this crosscoder has a, b, c"):
+        latent_scaling(random_crosscoder(models=("a", "b", "c")), torch.zeros(9, 3, 32))

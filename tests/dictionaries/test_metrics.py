@@ -17,7 +17,8 @@ def test_one_pass_over_batches_equals_the_definitions_on_all_tokens(made):
     codes, exact = made.encode(x), x.double()
     error = (exact - made(x)).square().sum(dim=(0, 2))
     variance = (exact - exact.mean(dim=0)).square().sum(dim=(0, 2))
-    assert result.fve == pytest.approx((1 - error / variance).tolist(), rel=1e-4)
+    assert list(result.fve) == ["base", "distilled"]
+    assert list(result.fve.values()) == pytest.approx((1 - error / variance).tolist(), rel=1e-4)
     torch.testing.assert_close(result.mean, exact.mean(dim=0).float())
     assert torch.equal(result.firing_counts, (codes > 0).sum(dim=0))
     torch.testing.assert_close(result.activation_mass, codes.sum(dim=0))

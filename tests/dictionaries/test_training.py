@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.initialisation import initialise
 from toolkit.dictionaries.metrics import evaluate
 from toolkit.dictionaries.non_finite import NonFiniteError
-from toolkit.dictionaries.training import CrosscoderTrainer, train
+from toolkit.dictionaries.training import CrosscoderTrainer, StepMetrics, train
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS
 
 RULES = ["l1", "topk", "batchtopk", "jumprelu"]
@@ -29,23 +30,28 @@ def begin(training: TrainingConfig, first: torch.Tensor, models=("base", "distil
     return CrosscoderTrainer(training, state, models=models, layers=layers)
 
 
+def taken(trainer: CrosscoderTrainer, batches) -> Iterator[StepMetrics]:
+    """The metrics of one trainer's steps."""
+    return (metrics for (metrics,) in train([trainer], batches))
+
+
 @pytest.mark.parametrize("sparsity", RULES)
 def test_training_explains_planted_features(planted, sparsity):
     batches = planted(1)
     trainer = begin(config(sparsity, steps=300), next(batches))
-    metrics = list(train(trainer, batches))
+    metrics = list(taken(trainer, batches))
     assert len(metrics) == 300
     assert min(metrics[-1].fve) > 0.8 > max(metrics[0].fve)
     held_out = planted(2)
     result = evaluate(trainer.crosscoder(), [next(held_out) for _ in range(4)])
-    assert min(result.fve) > 0.8
+    assert min(result.fve.values()) > 0.8
     assert result.l0 == pytest.approx(metrics[-1].l0, rel=0.15)
 
 
 def test_batchtopk_finds_shared_and_exclusive_features(planted):
     batches = planted(1)
     trainer = begin(config("batchtopk", steps=300), next(batches))
-    list(train(trainer, batches))
+    list(taken(trainer, batches))
     crosscoder = trainer.crosscoder()
     alive = evaluate(crosscoder, [next(planted(2))]).firing_counts > 5
     base, distilled = (crosscoder.decoder_norms()[alive] * torch.tensor(crosscoder.config.scale)).unbind(dim=1)
@@ -59,7 +65,7 @@ def test_batchtopk_finds_shared_and_exclusive_features(planted):
 def test_the_folded_crosscoder_equals_training_on_scaled_activations(planted, sparsity):
     batches = planted(1)
     trainer = begin(config(sparsity), next(batches))
-    list(train(trainer, batches))
+    list(taken(trainer, batches))
     state, x = trainer.state_dict(), next(batches)
     scaled = (x * state["scale"][:, None]).flatten(1)
     activity = torch.relu(scaled @ state["W_enc"].t() + state["b_enc"])
@@ -88,13 +94,13 @@ def test_a_resumed_run_ends_in_the_same_weights_bit_for_bit(planted, tmp_path, s
     data = planted(1)
     first, batches = next(data), [next(data) for _ in range(24)]
     whole = begin(training, first)
-    list(train(whole, batches))
+    list(taken(whole, batches))
     broken = begin(training, first)
-    list(train(broken, batches[:13]))
+    list(taken(broken, batches[:13]))
     save_file(broken.state_dict(), tmp_path / "state.safetensors")
     state = load_file(tmp_path / "state.safetensors")
     resumed = CrosscoderTrainer(training, state, models=("base", "distilled"), layers=(3,))
-    list(train(resumed, batches[resumed.steps_done :]))
+    list(taken(resumed, batches[resumed.steps_done :]))
     expected = whole.state_dict()
     for name, tensor in resumed.state_dict().items():
         assert torch.equal(tensor, expected[name]), name
@@ -108,7 +114,7 @@ def test_a_resumed_run_ends_in_the_same_weights_bit_for_bit(planted, tmp_path, s
 def test_any_number_of_models_and_layers(models, layers):
     x = torch.randn(256, len(models) * len(layers), 8, generator=torch.Generator().manual_seed(0))
     trainer = begin(config("batchtopk", n_shared=4, n_exclusive=2), x, models, layers)
-    metrics = list(train(trainer, [x] * 20))
+    metrics = list(taken(trainer, [x] * 20))
     assert len(metrics[-1].fve) == len(models) * len(layers)
     assert metrics[-1].reconstruction < metrics[0].reconstruction
     assert trainer.crosscoder()(x).shape == x.shape
@@ -119,7 +125,7 @@ def test_designated_latents_stay_designated(planted, sparsity):
     batches = planted(1)
     trainer = begin(config(sparsity, n_shared=8, n_exclusive=5), next(batches))
     before = trainer.state_dict()["W_dec"].clone()
-    list(train(trainer, batches))
+    list(taken(trainer, batches))
     rows = trainer.state_dict()["W_dec"].view(64, 2, 16)
     assert not torch.equal(rows, before.view(64, 2, 16))
     assert torch.equal(rows[:8, 0], rows[:8, 1])
@@ -135,7 +141,7 @@ def test_dead_latents_come_back(planted, sparsity):
         training = config(sparsity, steps=200, dead_after_tokens=256, aux_coefficient=aux_coefficient)
         trainer = begin(training, next(batches))
         trainer.state_dict()["b_enc"][:32] -= 1.5
-        list(train(trainer, batches))
+        list(taken(trainer, batches))
         codes = trainer.crosscoder().encode(torch.cat([next(batches) for _ in range(8)]))
         fired[aux_coefficient] = (codes[:, :32] > 0).any(dim=0).sum()
     assert fired[1 / 32] >= fired[0.0] + 4
@@ -145,7 +151,7 @@ def test_silent_latents_count_as_dead_only_after_the_tokens_asked_for(planted):
     batches = planted(1)
     trainer = begin(config("topk", dead_after_tokens=1024, aux_coefficient=0.0), next(batches))
     trainer.state_dict()["b_enc"][:16] = -1e6
-    metrics = list(train(trainer, (next(batches) for _ in range(4))))
+    metrics = list(taken(trainer, (next(batches) for _ in range(4))))
     assert [m.dead_share for m in metrics[:3]] == [0, 0, 0]
     assert metrics[3].dead_share >= 0.25
 
@@ -155,7 +161,7 @@ def test_silent_latents_count_as_dead_only_after_the_tokens_asked_for(planted):
 def test_a_batch_that_is_not_finite_stops_before_the_weights_change(planted, sparsity, value):
     batches = planted(1)
     trainer = begin(config(sparsity), next(batches))
-    list(train(trainer, (next(batches) for _ in range(3))))
+    list(taken(trainer, (next(batches) for _ in range(3))))
     before = {name: tensor.clone() for name, tensor in trainer.state_dict().items()}
     x = next(batches)
     x[5, 1, :4] = value
@@ -177,7 +183,7 @@ def test_a_batch_of_another_shape_is_refused(planted):
 def test_metrics_are_plain_and_their_parts_make_the_loss(planted):
     batches = planted(1)
     trainer = begin(config("l1", dead_after_tokens=256), next(batches))
-    for metrics in train(trainer, batches):
+    for metrics in taken(trainer, batches):
         parts = metrics.reconstruction + metrics.coefficient * metrics.sparsity_loss + metrics.aux_loss / 32
         assert metrics.loss == pytest.approx(parts)
         json.dumps(dataclasses.asdict(metrics))
@@ -205,7 +211,7 @@ def test_the_threshold_fires_k_latents_a_token_after_a_run_of_any_length(planted
     training = dataclasses.replace(defaults, tokens=256 * steps, batch_tokens=256, n_latents=96, k=6)
     batches = planted(1)
     trainer = begin(training, next(batches))
-    *_, last = train(trainer, batches)
+    *_, last = taken(trainer, batches)
     held_out = planted(2)
     fired = evaluate(trainer.crosscoder(), [next(held_out) for _ in range(40)]).l0
     assert (last.step, last.coefficient, trainer.crosscoder().config.k) == (steps, 6, 6)
@@ -224,7 +230,7 @@ def test_a_run_whose_data_end_early_comes_to_its_ends(planted):
     resumed = CrosscoderTrainer(
         config("batchtopk", steps=4000, k_anneal_steps=1000), state, models=("a", "b"), layers=(3,)
     )
-    *_, last = train(resumed, batches)
+    *_, last = taken(resumed, batches)
     assert (last.step, last.coefficient) == (71, 3)
     assert last.lr < 6e-3 / 10
     held_out = planted(2)

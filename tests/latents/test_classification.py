@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from toolkit.latents.classification import LatentClasses, classify, norm_difference
+from toolkit.geometry.decoder_norms import nrn
+from toolkit.latents.classification import LatentClasses, classify, classify_rows, norm_difference
 
 
 def rows(*norms: tuple[float, float]) -> Tensor:
@@ -15,7 +16,7 @@ def rows(*norms: tuple[float, float]) -> Tensor:
 
 
 def classes(W_dec: Tensor, fired: list[int] | None = None, mass: list[float] | None = None) -> LatentClasses:
-    return classify(
+    return classify_rows(
         W_dec,
         torch.tensor(fired or [1] * len(W_dec)),
         torch.tensor(mass or [1.0] * len(W_dec)),
@@ -76,3 +77,14 @@ def test_layers_of_one_model_count_as_one_row():
 def test_fewer_than_two_alive_latents_are_refused():
     with pytest.raises(ValueError, match="1 latents make no pair"):
         classes(SEVEN, fired=[1, 0, 0, 0, 0, 0, 0])
+
+
+def test_activations_say_which_latents_are_alive(random_crosscoder):
+    crosscoder = random_crosscoder()
+    crosscoder.W_enc[3], crosscoder.b_enc[3] = 0, -1
+    x = torch.randn(200, 2, 32, generator=torch.Generator().manual_seed(0))
+    classes = classify(crosscoder, x)
+    fired = (crosscoder.encode(x) > 0).any(dim=0)
+    assert torch.equal(classes.alive, fired)
+    assert classes.nrn_tags()[3] == "dead"
+    assert torch.equal(classes.nrn, nrn(crosscoder.W_dec))

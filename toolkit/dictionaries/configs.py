@@ -46,6 +46,12 @@ class CrosscoderConfig:
         """Number of residual streams: one per model and layer."""
         return len(self.models) * len(self.layers)
 
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Names of the residual streams: the models', or with several layers `base_layer10`, `base_layer14`, …."""
+        several = len(self.layers) > 1
+        return tuple(f"{model}_layer{layer}" if several else model for model in self.models for layer in self.layers)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
@@ -111,6 +117,11 @@ class TrainingConfig:
     def steps(self) -> int:
         """Number of optimiser steps; tokens beyond the last whole batch are not used."""
         return self.tokens // self.batch_tokens
+
+
+def model_names(n_models: int) -> tuple[str, ...]:
+    """Return names of models that have none."""
+    return ("base", "distilled") if n_models == 2 else tuple(f"model_{index}" for index in range(n_models))
 
 
 def check_latent_budget(config: CrosscoderConfig | TrainingConfig, n_models: int) -> None:

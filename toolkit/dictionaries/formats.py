@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from toolkit.dictionaries import storage
-from toolkit.dictionaries.configs import CrosscoderConfig
+from toolkit.dictionaries.configs import CrosscoderConfig, model_names
 from toolkit.dictionaries.dictionary_learning import KEYS, read_dictionary_learning
 from toolkit.dictionaries.peer_layouts import (
     CROSSCODE_KEYS,
@@ -120,10 +120,8 @@ def _choose_scale(path: Path, layout: Layout, given: Sequence[float] | None) -> 
 
 
 def _name_models(n_models: int) -> tuple[tuple[str, ...], str]:
-    if n_models == 2:
-        return ("base", "distilled"), "models: base first, then distilled (assumed)"
-    names = tuple(f"model_{index}" for index in range(n_models))
-    return names, f"models: {n_models}, unnamed"
+    known = "base first, then distilled (assumed)" if n_models == 2 else f"{n_models}, unnamed"
+    return model_names(n_models), f"models: {known}"
 
 
 def _choose_layers(path: Path, layout: Layout, given: Sequence[int] | None) -> tuple[tuple[int, ...], str]:

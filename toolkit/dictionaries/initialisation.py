@@ -11,6 +11,8 @@ from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.partition import Partition
 from toolkit.dictionaries.rules.rule import rule_of
 
+INITIAL_TOKENS = 32_768  # of the stream, that a run estimates its first state from
+
 
 def estimate_scale(x: Float[Tensor, "token stream d_model"], ranks: Ranks = ALONE) -> Float[Tensor, " stream"]:
     """Return √d / mean‖x‖ per stream: the factor that brings every stream to the same mean norm.

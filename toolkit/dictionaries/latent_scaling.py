@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from toolkit.dictionaries.activation_batches import Activations, batches_of
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.sparse_codes import SparsePattern, positions_above
 from toolkit.geometry.decoder_norms import rows_by_model
@@ -25,8 +26,10 @@ NU_ERROR, NU_RECONSTRUCTION = 0.2, 0.5
 class ScalingRatios:
     """Least-squares factors and ν of every latent; NaN for one that never fired."""
 
+    models: tuple[str, ...]
+    """Names of the two models."""
     own: Int[Tensor, " latent"]
-    """The model whose decoder row is larger: 0 base, 1 distilled."""
+    """The model whose decoder row is larger: its place in `models`."""
     beta_error: Float[Tensor, "latent 2"]
     """Factor for each model's error without the latent; the own model's is near 1."""
     beta_reconstruction: Float[Tensor, "latent 2"]
@@ -60,7 +63,9 @@ class LatentScaling:
     """
 
     def __init__(self, crosscoder: Crosscoder) -> None:
-        assert len(crosscoder.config.models) == 2, "latent scaling compares two models"
+        self._models = crosscoder.config.models
+        if len(self._models) != 2:
+            raise ValueError(f"latent scaling compares two models; this crosscoder has {', '.join(self._models)}")
         rows = rows_by_model(crosscoder.W_dec)
         self._own = rows.norm(dim=2).argmax(dim=1)
         self._direction = rows[torch.arange(len(rows), device=rows.device), self._own]
@@ -89,7 +94,19 @@ class LatentScaling:
         size = self._squares * self._overlap.gather(1, self._own[:, None]).squeeze(1)
         error = self._error + self._squares[:, None] * self._overlap
         return ScalingRatios(
+            models=self._models,
             own=self._own.cpu(),
             beta_error=(error / size[:, None]).float().cpu(),
             beta_reconstruction=(self._reconstruction / size[:, None]).float().cpu(),
         )
+
+
+def latent_scaling(crosscoder: Crosscoder, activations: Activations) -> ScalingRatios:
+    """Return the factors of all latents over raw activations [token, stream, d_model], a tensor or batches.
+
+    Raises `ValueError` for a crosscoder of other than two models, and activations that are not of its shape.
+    """
+    scaling = LatentScaling(crosscoder)
+    for x in batches_of(activations):
+        scaling.add(x, crosscoder.encode(x))
+    return scaling.ratios()

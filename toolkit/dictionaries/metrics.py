@@ -1,12 +1,12 @@
 """How good a crosscoder is on held-out activations, in one pass over them."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from toolkit.dictionaries.activation_batches import Activations, batches_of
 from toolkit.dictionaries.crosscoder import Crosscoder
 
 
@@ -16,8 +16,8 @@ class DictionaryMetrics:
 
     tokens: int
     """Tokens evaluated."""
-    fve: tuple[float, ...]
-    """Fraction of variance explained per stream: 1 − Σ‖x − x̂‖² / Σ‖x − mean‖², raw activations."""
+    fve: dict[str, float]
+    """Fraction of variance explained of each stream, by name: 1 − Σ‖x − x̂‖² / Σ‖x − mean‖², raw activations."""
     mean: Float[Tensor, "stream d_model"]
     """The mean of raw activations."""
     l0: float
@@ -31,10 +31,10 @@ class DictionaryMetrics:
 
 
 @torch.no_grad()
-def evaluate(crosscoder: Crosscoder, batches: Iterable[Float[Tensor, "_ stream d_model"]]) -> DictionaryMetrics:
-    """Measure a crosscoder on batches of raw activations of any lengths; sums run in float64.
+def evaluate(crosscoder: Crosscoder, activations: Activations) -> DictionaryMetrics:
+    """Measure a crosscoder on raw activations [token, stream, d_model], a tensor or batches; sums run in float64.
 
-    Raises ValueError when there are no tokens.
+    Raises ValueError when there are no tokens, or they are not of the crosscoder's shape.
     """
     config, device = crosscoder.config, crosscoder.b_dec.device
     tokens = 0
@@ -42,7 +42,7 @@ def evaluate(crosscoder: Crosscoder, batches: Iterable[Float[Tensor, "_ stream d
     total = torch.zeros(config.n_streams, config.d_model, dtype=torch.float64, device=device)
     mass = torch.zeros(config.n_latents, dtype=torch.float64, device=device)
     counts = torch.zeros(config.n_latents, dtype=torch.int64, device=device)
-    for batch in batches:
+    for batch in batches_of(activations):
         x = batch.to(device)
         codes = crosscoder.encode(x)
         tokens += len(x)
@@ -56,7 +56,7 @@ def evaluate(crosscoder: Crosscoder, batches: Iterable[Float[Tensor, "_ stream d
     variance = squares - total.square().sum(dim=1) / tokens
     return DictionaryMetrics(
         tokens=tokens,
-        fve=tuple((1 - error / variance).tolist()),
+        fve=dict(zip(config.streams, (1 - error / variance).tolist(), strict=True)),
         mean=(total / tokens).float().cpu(),
         l0=counts.sum().item() / tokens,
         dead_share=(counts == 0).double().mean().item(),

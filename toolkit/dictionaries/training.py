@@ -1,9 +1,8 @@
 """The trainer: one optimiser step a batch of raw activations, and a state of tensors that resumes exactly."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
 import torch
 from jaxtyping import Float
@@ -13,7 +12,7 @@ from toolkit.dictionaries import schedules
 from toolkit.dictionaries.collectives import WHOLE, Split
 from toolkit.dictionaries.configs import CrosscoderConfig, TrainingConfig
 from toolkit.dictionaries.crosscoder import Crosscoder, fold
-from toolkit.dictionaries.non_finite import NonFiniteError, describe
+from toolkit.dictionaries.non_finite import NonFiniteError
 from toolkit.dictionaries.partition import Partition
 from toolkit.dictionaries.revival import add_revival, choose_dead
 from toolkit.dictionaries.rules import RULES
@@ -126,7 +125,7 @@ class CrosscoderTrainer:
         silent_tokens = torch.where(found.fired > 0, 0, self._silent_tokens + n_tokens)
         metrics, cut = self._measure(found, aux_loss, spread, silent_tokens, n_tokens, batch.strength)
         if not math.isfinite(metrics.loss + metrics.grad_norm):
-            raise NonFiniteError(metrics.step, describe(self._split.tokens.gathered(x)))
+            raise NonFiniteError(metrics.step, describe_streams(self._split.tokens.gathered(x)))
         self._update(found.gradients, metrics)
         self._silent_tokens = silent_tokens
         self._memory = self._rule.remember(batch, cut, self.steps_done)
@@ -256,10 +255,16 @@ class CrosscoderTrainer:
         self._optimiser.zero_grad()
 
 
-def train(trainer: CrosscoderTrainer, batches: Iterable[Float[Tensor, "_ stream d_model"]]) -> Iterator[StepMetrics]:
-    """Yield the metrics of one step per batch, until the planned steps are done or the batches end."""
-    for x in islice(batches, trainer.training.steps - trainer.steps_done):  # takes no batch that it does not use
-        yield trainer.step(x)
+def train(
+    trainers: Sequence[CrosscoderTrainer], batches: Iterable[Float[Tensor, "_ stream d_model"]]
+) -> Iterator[tuple[StepMetrics, ...]]:
+    """Yield one step's metrics of each trainer per batch, until the planned steps are done or the batches end.
+
+    The trainers stand at the same step, and plan as many. No batch is taken that is not used.
+    """
+    following = iter(batches)
+    while trainers[0].steps_done < trainers[0].training.steps and (x := next(following, None)) is not None:
+        yield tuple(trainer.step(x) for trainer in trainers)
 
 
 def _squared_norms(values: Tensor, n_streams: int) -> Float[Tensor, " stream"]:
@@ -274,3 +279,14 @@ def _adam(weights: Weights, state: dict[str, Tensor]) -> torch.optim.Adam:
         step = torch.tensor(float(state["step"]), device=weight.device)
         optimiser.state[weight] = {"step": step} | moments
     return optimiser
+
+
+def describe_streams(x: Float[Tensor, "token stream d_model"]) -> tuple[str, ...]:
+    """Return one line per stream: mean, largest magnitude and share of values that are not finite."""
+    lines = []
+    for stream, values in enumerate(x.float().unbind(dim=1)):
+        finite = values[values.isfinite()]
+        mean, largest = (finite.mean(), finite.abs().max()) if len(finite) else (math.nan, math.nan)
+        share = 1 - len(finite) / values.numel()
+        lines.append(f"stream {stream}: mean {mean:.4g}, max |x| {largest:.4g}, not finite {share:.2%}")
+    return tuple(lines)

@@ -10,6 +10,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from toolkit.dictionaries.activation_batches import Activations
+from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.dictionaries.metrics import evaluate
 from toolkit.geometry.decoder_norms import cosine, norm_difference, nrn, random_pair_cosines, rows_by_model
 from toolkit.statistics import Estimate, bootstrap_mean
 
@@ -81,7 +84,17 @@ def _tag(place: float, cuts: Cuts) -> Tag:
     return "shared" if abs(place - 0.5) <= cuts.shared + 1e-6 else "between"
 
 
-def classify(
+def classify(crosscoder: Crosscoder, activations: Activations, *, seed: int = 0) -> LatentClasses:
+    """Classify every latent of a crosscoder of two models by raw activations [token, stream, d_model].
+
+    Raises ValueError for activations that are not of the crosscoder's shape, and where fewer than two latents fired.
+    """
+    found = evaluate(crosscoder, activations)
+    generator = torch.Generator().manual_seed(seed)
+    return classify_rows(crosscoder.W_dec, found.firing_counts, found.activation_mass, generator)
+
+
+def classify_rows(
     W_dec: Float[Tensor, "latent stream d_model"],
     firing_counts: Int[Tensor, " latent"],
     activation_mass: Float[Tensor, " latent"],

@@ -12,9 +12,9 @@ from toolkit.command_line.interrupts import Interrupted, InterruptGuard
 from toolkit.dictionaries.collectives import ALONE, WHOLE, Ranks, Split
 from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.dictionaries.initialisation import initialise
-from toolkit.dictionaries.non_finite import NonFiniteError, describe
-from toolkit.dictionaries.training import CrosscoderTrainer, StepMetrics, has_latent_rows
+from toolkit.dictionaries.initialisation import INITIAL_TOKENS, initialise
+from toolkit.dictionaries.non_finite import NonFiniteError
+from toolkit.dictionaries.training import CrosscoderTrainer, StepMetrics, describe_streams, has_latent_rows, train
 from toolkit.harvest.activations import ActivationSource
 from toolkit.harvest.cache_shards import DTYPES
 from toolkit.harvest.feed import Feed
@@ -24,8 +24,6 @@ from toolkit.settings.crosscoder_run import RunConfig
 from toolkit.tracking import Stopwatch
 from toolkit.training.checkpoints import Checkpoint
 from toolkit.training.folder import RunFolder
-
-INITIAL_TOKENS = 32_768
 
 
 class TrainingRun:
@@ -105,7 +103,7 @@ class TrainingRun:
     def _first_states(self) -> dict[str, dict[str, Tensor]]:
         first = self._feed.peek(INITIAL_TOKENS)
         if self._ranks.highest(int(not first.isfinite().all())):
-            raise self._with_checkpoint(NonFiniteError(1, describe(self._ranks.gathered(first))))
+            raise self._with_checkpoint(NonFiniteError(1, describe_streams(self._ranks.gathered(first))))
         states = {
             name: initialise(
                 plan, len(self._pair.names), first, torch.Generator().manual_seed(self.config.seed), self._split
@@ -122,7 +120,7 @@ class TrainingRun:
 
         With several plans a record says whose it is: `plan`.
         """
-        steps = self.stopwatch.waiting("training steps", self._train())
+        steps = self.stopwatch.waiting("training steps", train([*self.trainers.values()], self._batches()))
         with InterruptGuard() as interrupt:
             try:
                 for metrics in steps:
@@ -140,15 +138,14 @@ class TrainingRun:
         self.documents = {name: counts.pop(name) for name in DOCUMENTS if name in counts}
         self.masks = counts
 
-    def _train(self) -> Iterator[tuple[StepMetrics, ...]]:
+    def _batches(self) -> Iterator[Tensor]:
         batches = iter(self._feed)
-        while self.trainer.steps_done < self.trainer.training.steps:
+        while True:
             self._fill()
             if not self._meet_the_end():
                 self._ran_out = True
                 return
-            batch = next(batches)
-            yield tuple(trainer.step(batch) for trainer in self.trainers.values())
+            yield next(batches)
 
     def _meet_the_end(self) -> int:
         """Batches that all ranks have left; once that is known, the schedules end with the last of them."""

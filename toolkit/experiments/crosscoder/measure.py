@@ -11,12 +11,12 @@ from torch import Tensor
 
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.metrics import DictionaryMetrics, evaluate
-from toolkit.harvest.activations import stream_name, stream_names
+from toolkit.harvest.activations import stream_name
 from toolkit.harvest.choices import EMBEDDED
 from toolkit.harvest.documents import Corpus
 from toolkit.interventions.splice import SpliceEffect, splice_effects
 from toolkit.latents.behaviours import BehaviourLatent, behaviour_latents, labelled_codes, planted_behaviours
-from toolkit.latents.classification import LatentClasses, classify
+from toolkit.latents.classification import LatentClasses, classify_rows
 from toolkit.latents.span_labels import LabelledDocuments
 from toolkit.models.model.scoring import LARGEST_LOGITS
 from toolkit.models.pair import ModelPair
@@ -40,11 +40,10 @@ class Evaluation:
 
     def metrics(self, pair: ModelPair) -> dict[str, Any]:
         """The figures of `metrics.json`; with several layers, per layer too."""
-        named = dict(zip(stream_names(pair), self.dictionary.fve, strict=True))
         kls = {stream_name(pair, s.model, s.layer): s for s in self.splices}
         mean_nrn = self.decoders.mean_nrn
         return {
-            **{f"fve_{name}": value for name, value in named.items()},
+            **{f"fve_{name}": value for name, value in self.dictionary.fve.items()},
             "l0": self.dictionary.l0,
             "dead_share": self.dictionary.dead_share,
             **{f"kl_spliced_{name}": splice.kl for name, splice in kls.items()},
@@ -80,7 +79,8 @@ def evaluate_crosscoder(config: RunConfig, pair: ModelPair, corpus: Corpus, cros
     """Measure on `held_out_tokens` tokens that training never saw."""
     stream = open_activations(config, pair, corpus.held_out)
     read = _first_tokens(stream, config.held_out_tokens)
-    dictionary = evaluate(crosscoder, track(read, "reading text", "tokens", total=config.held_out_tokens, size=len))
+    shown: Iterable[Tensor] = track(read, "reading text", "tokens", total=config.held_out_tokens, size=len)
+    dictionary = evaluate(crosscoder, shown)
     alive = dictionary.firing_counts > 0
     if alive.sum() < 2:
         raise ValueError(
@@ -90,7 +90,7 @@ def evaluate_crosscoder(config: RunConfig, pair: ModelPair, corpus: Corpus, cros
     return Evaluation(
         dictionary=dictionary,
         alive=alive,
-        decoders=classify(
+        decoders=classify_rows(
             crosscoder.W_dec,
             dictionary.firing_counts,
             dictionary.activation_mass,

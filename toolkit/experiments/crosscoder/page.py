@@ -58,7 +58,7 @@ def headlines(evaluation: Evaluation, pair: ModelPair) -> list[Headline]:
         Headline(
             name=f"FVE {name}", value=value, n=tokens, unit="held-out tokens", note="fraction of variance explained"
         )
-        for name, value in zip(stream_names(pair), dictionary.fve, strict=True)
+        for name, value in dictionary.fve.items()
     ]
     splices = [
         Headline(

@@ -12,7 +12,7 @@ from toolkit.experiments.latent_classes import LatentClassesConfig
 from toolkit.experiments.run import Run
 from toolkit.latents.behaviours import BehaviourLatent
 from toolkit.latents.categories import categories, load_lexicon
-from toolkit.latents.classification import LatentClasses, classify
+from toolkit.latents.classification import LatentClasses, classify_rows
 from toolkit.latents.examples import TopExamples
 from toolkit.latents.firing import FiringCounts
 from toolkit.latents.span_labels import LabelledDocuments, read_labelled_documents
@@ -57,7 +57,7 @@ def measure(settings: LatentClassesConfig, opened: Run) -> LatentClassesResult:
         scaling.add(coded.activations, coded.codes)
         firing.add(ids, coded.selected, coded.codes)
         seen.add(ids, mask, coded.selected, coded.codes)
-    classes = classify(crosscoder.W_dec, firing.fired, firing.mass, generator)
+    classes = classify_rows(crosscoder.W_dec, firing.fired, firing.mass, generator)
     base_only, distilled_only = _ends(classes, firing.fired, settings.listed)
     return LatentClassesResult(
         classes=classes,

@@ -16,7 +16,7 @@ from toolkit.dictionaries.storage import weights_hash
 from toolkit.experiments.run import Run, check_alive
 from toolkit.experiments.top_examples import TopExamplesConfig
 from toolkit.latents.categories import categories, load_lexicon
-from toolkit.latents.classification import LatentClasses, classify
+from toolkit.latents.classification import LatentClasses, classify_rows
 from toolkit.latents.example_pass import ExamplePass
 from toolkit.latents.example_store import ExampleStore
 from toolkit.latents.examples import TopExamples
@@ -99,7 +99,7 @@ def measure(settings: TopExamplesConfig, opened: Run) -> LatentRecords:
         latents=tuple(shown),
         examples=reading.examples,
         firing=firing,
-        classes=classify(crosscoder.W_dec, firing.fired, firing.mass.float(), chance),
+        classes=classify_rows(crosscoder.W_dec, firing.fired, firing.mass.float(), chance),
         nu=torch.maximum(ratios.nu_error, ratios.nu_reconstruction),
         lens=logit_lens(opened.models, crosscoder, tuple(shown)),
         pieces=tokenizer.batch_decode([[token] for token in range(len(tokenizer))]),

@@ -1,0 +1,77 @@
+"""Activations as people have them: one tensor, or batches of any size; checked, and cut into batches of one size."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Activations = Float[Tensor, "token stream d_model"] | Iterable[object]
+"""One tensor or array of raw activations, or any number of them: a list, or an iterator that makes them as it goes."""
+LARGEST = 4096  # tokens that are worked on at once, of one tensor
+
+
+def batches_of(activations: Activations) -> Iterator[Float[Tensor, "token stream d_model"]]:
+    """Yield a tensor in pieces, or the batches as they come.
+
+    Raises `ValueError` for what is no tensor, of other than three axes, not in floating point, or unlike the first.
+    """
+    first: Tensor | None = None
+    for values in _each(activations):
+        batch = _as_batch(values)
+        first = batch if first is None else first
+        if batch.shape[1:] != first.shape[1:]:
+            raise ValueError(
+                f"a batch of shape {tuple(batch.shape)} follows one of shape {tuple(first.shape)}: all batches have the"
+                " same streams and d_model"
+            )
+        if len(batch):
+            yield batch
+
+
+def _each(activations: Any) -> Iterable[Any]:
+    if hasattr(activations, "shape"):
+        batch = _as_batch(activations)
+        return batch.split(LARGEST) if len(batch) else ()
+    if isinstance(activations, Iterable) and not isinstance(activations, str | bytes | dict):
+        return activations
+    raise ValueError(f"activations are {type(activations).__name__}: give a tensor, or an iterable of tensors")
+
+
+def _as_batch(values: Any) -> Tensor:
+    try:
+        batch = values if isinstance(values, Tensor) else torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"activations are {type(values).__name__}: give a tensor or an array") from error
+    if batch.ndim != 3 or 0 in batch.shape[1:]:
+        remedy = "; those of one model alone are x[:, None]" if batch.ndim == 2 else ""
+        raise ValueError(
+            f"activations of shape {tuple(batch.shape)}: give [token, stream, d_model], one stream for each model and"
+            f" layer{remedy}"
+        )
+    if not batch.is_floating_point():
+        raise ValueError(f"activations are {batch.dtype}: give floating-point numbers, as x.float()")
+    return batch
+
+
+def count_tokens(activations: Activations) -> int | None:
+    """Return how many tokens there are in all; None where only going through them would tell."""
+    given = _each(activations)
+    return sum(len(_as_batch(values)) for values in given) if isinstance(given, list | tuple) else None
+
+
+def rebatched(
+    batches: Iterable[Float[Tensor, "_ stream d_model"]], size: int, generator: torch.Generator
+) -> Iterator[Float[Tensor, "size stream d_model"]]:
+    """Yield batches of `size` tokens, the tokens of each given batch in random order; what is left over is not used."""
+    rest: list[Tensor] = []
+    missing = size
+    for batch in batches:
+        order = torch.randperm(len(batch), generator=generator).to(batch.device)
+        while len(order) >= missing:
+            yield torch.cat([*rest, batch[order[:missing]]])
+            order, rest, missing = order[missing:], [], size
+        if len(order):
+            rest.append(batch[order])
+            missing -= len(order)
