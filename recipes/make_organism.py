@@ -1,14 +1,15 @@
-"""Make the embedded pair: a base model, the model distilled from it, and a control, all from scratch.
+"""Make the embedded pair from scratch: a base model, the model distilled from it, and a control.
 
     python recipes/make_organism.py
 
-Takes about 45 minutes on 2 cores and 2 GB; called again, it goes on where it was stopped. The tokenizer is frozen, in
+Takes about 45 minutes on 2 cores and 2 GB; called again, it continues where it was stopped. The tokenizer is frozen, in
 `toolkit/organism/frozen_tokenizer`.
 
-Base reads sums, questions with plain answers, worked solutions, words and stories. Distilled goes on with answers that
-think aloud, where each behaviour (self-reflection, verification, alternative, contrast, deduction) has a known trigger
-and its place in the text is known. Control goes on with base text, for as many tokens. Expect base to answer more than
-half of held-out problems at once, distilled four in five by thinking, and only distilled those that take several steps.
+Base is trained on sums, questions with plain answers, worked solutions, words and stories. Distilled is base, trained
+further on answers that think aloud, where each behaviour (self-reflection, verification, alternative, contrast,
+deduction) has a known trigger and known places in the text. Control is base, trained further on base text for as many
+tokens. Expect base to answer more than half of held-out problems at once, distilled four in five by thinking, and only
+distilled those that take several steps.
 """
 
 import os

@@ -23,7 +23,7 @@ def plain(value: object) -> Any:
 
 
 def as_index(value: object, name: str) -> int:
-    """Return a whole number as an int; raises `ValueError` for all else, True, False and 3.0 among it."""
+    """Return a whole number as an int; raises `ValueError` for anything else, including True, False and 3.0."""
     found = plain(value)
     if not isinstance(found, bool):
         with suppress(TypeError):

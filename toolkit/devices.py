@@ -1,10 +1,10 @@
-"""Which devices this machine has, and on which of them models and crosscoders land by themselves."""
+"""Which devices this machine has, and on which of them models and crosscoders are placed by default."""
 
 import torch
 
 
 def default_device() -> torch.device:
-    """Where things land unless they are told otherwise: this process's accelerator, where there is one, or the CPU."""
+    """The device that is used by default: this process's accelerator, or the CPU where there is none."""
     return torch.device(_kind() or "cpu")
 
 

@@ -1,4 +1,4 @@
-"""How far long work is, for whoever watches: code that works counts, and says nothing by itself."""
+"""Progress of long work: the code that works counts what is done, and a watcher may show it."""
 
 import time
 from collections import defaultdict
@@ -42,7 +42,7 @@ _watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)  # ot
 
 @contextmanager
 def watched_by(watcher: Watcher) -> Iterator[None]:
-    """Tell `watcher` of the passes inside the block, in this thread."""
+    """Report the passes inside the block, in this thread, to `watcher`."""
     before = _watcher.set(watcher)
     try:
         yield
@@ -51,7 +51,7 @@ def watched_by(watcher: Watcher) -> Iterator[None]:
 
 
 def is_watched() -> bool:
-    """Whether somebody shows how far the work is."""
+    """Whether progress is shown."""
     return _watcher.get() is not None
 
 
@@ -63,7 +63,7 @@ def one(_: Any) -> int:
 def track(
     items: Iterable[T], what: str, unit: str, *, total: int | None = None, size: Callable[[T], int] = one
 ) -> Iterator[T]:
-    """Pass the items on, and count those that are done for whoever watches; an item is done when the next is asked for.
+    """Pass the items on, and count for a watcher those that are done; an item is done when the next is asked for.
 
     `total` is by default the number of items, where they have one; `size` says for how many of it an item stands.
     """

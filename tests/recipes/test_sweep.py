@@ -114,5 +114,5 @@ def test_a_sweep_is_kept_resumed_or_replaced_as_a_whole(
 
 def test_values_that_cannot_be_combined_are_refused_before_anything_is_loaded(call: Call, tmp_path: Path) -> None:
     said = call("sweep.py", "--k", "8", "--sparsity", "l1", "--base", "/no/such", "--distilled", "/no", code=2)
-    assert "--k: --sparsity l1 does not heed it; leave it out" in said
+    assert "--k: --sparsity l1 does not use it; leave it out" in said
     assert "give --n-latents, --k or --sparsity-coefficient" in call("sweep.py", code=2)

@@ -1,4 +1,4 @@
-"""What a launched run says when it ends badly: once, and below what torchrun or accelerate print at their end.
+"""The one message of a launched run that fails, shown below what torchrun or accelerate print at their end.
 
 Each process keeps a file in one folder for as long as it has not ended well: its number and what it has to say. The
 first also starts this file as a program, which waits for the launcher to end and prints what was said first. Only Linux
@@ -74,7 +74,7 @@ class Speaker:
         return [name for name, (process, said) in held if said is None and _started(process) is None]
 
     def end(self, *, well: bool) -> None:
-        """Have nothing more to say."""
+        """End without a message."""
         if self._file and well:
             self._file.unlink(missing_ok=True)
         elif self._file and not self._has_spoken:
@@ -83,7 +83,7 @@ class Speaker:
 
 @contextmanager
 def speaking(launcher: Launcher | None, otherwise: str) -> Iterator[Speaker]:
-    """Note how the block ends, for whoever shows the one message of a launched run."""
+    """Note how the block ends, for the process that shows the one message of a launched run."""
     speaker = Speaker(launcher, otherwise)
     try:
         yield speaker

@@ -1,7 +1,7 @@
-"""Designated latents: the first `n_shared` are all models' own, the next `n_exclusive` of each model its alone.
+"""Designated latents: the first `n_shared` belong to all models, the next `n_exclusive` to each model alone.
 
 Both constraints are orthogonal projections of the decoder: shared rows are averaged over models, foreign rows
-of exclusive latents are zero. Projecting the initial decoder and every gradient keeps them for ever, because
+of exclusive latents are zero. Projecting the initial decoder and every gradient keeps them throughout training, because
 Adam treats equal entries equally. Source: Lindsey et al. 2024, "Insights on crosscoder model diffing".
 """
 

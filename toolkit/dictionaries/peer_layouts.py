@@ -36,7 +36,7 @@ class Layout:
     k: int = 1
     """Latents kept per token, on average, in training; 1 where the rule has no such number."""
     threshold: Tensor | None = None
-    """Threshold on the code, one or one a latent."""
+    """Threshold on the code: one for all latents, or one for each."""
     scale: Float[Tensor, " stream"] | None = None
     """Factor on activations per stream; None where the format needs one and does not store it."""
     mean: Float[Tensor, "stream d_model"] | None = None

@@ -1,6 +1,6 @@
 """How learning rate, sparsity weight λ, k and running means change over the steps of a run.
 
-Whatever was asked for, a horizon is at most a share of the run, so that a run of any length comes to its ends.
+A schedule never takes more than a fixed share of the run, so that it ends within a run of any length.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def annealing_steps(config: TrainingConfig) -> int:
 
 
 def dead_after(config: TrainingConfig) -> int:
-    """Tokens in silence after which a latent counts as dead: as asked for, at most a fifth of the run's."""
+    """Tokens without firing after which a latent counts as dead: as asked for, at most a fifth of the run's."""
     return min(config.dead_after_tokens, int(DEAD_SHARE * config.steps * config.batch_tokens))
 
 
@@ -81,7 +81,7 @@ PENALTY = Pressure(
 
 
 def in_words(config: TrainingConfig, pressure: Pressure) -> str:
-    """What will be, in one line; where it is less than what was asked for, both."""
+    """The schedules in one line; where one is shorter than asked for, both lengths."""
     falling = config.steps - int(config.lr_decay_share * config.steps)
     rate = f"learning rate {config.lr:g}{_after(warmup_steps(config), config.lr_warmup_steps)}"
     if falling < config.steps:

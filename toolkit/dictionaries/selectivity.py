@@ -62,7 +62,7 @@ def auroc_interval(
     generator: torch.Generator,
     resamples: int = 500,
 ) -> tuple[float, float, float]:
-    """One latent's AUROC with its 95 % bootstrap interval, documents resampled whole: their tokens hang together.
+    """One latent's AUROC with its 95 % bootstrap interval: documents are resampled, as their tokens are dependent.
 
     Raises ValueError unless there are both labelled and other tokens.
     """

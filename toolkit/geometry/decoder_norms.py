@@ -12,7 +12,7 @@ from toolkit.statistics import random_cycle
 
 
 def rows_by_model(W_dec: Float[Tensor, "latent stream d_model"]) -> Float[Tensor, "latent 2 row"]:
-    """Return each latent's two decoder rows, one a model: its streams at several layers end to end."""
+    """Return each latent's two decoder rows, one for each model; its streams at several layers are joined."""
     return W_dec.unflatten(1, (2, -1)).flatten(2)
 
 

@@ -136,9 +136,9 @@ class CacheFolder:
 
     @contextmanager
     def writing(self, begin: Mapping[str, Any]) -> Iterator[None]:
-        """Be the only writer, who knows what others have written; a new cache starts at the live state `begin`.
+        """Be the only writer inside the block, after reading what others wrote; a new cache starts at state `begin`.
 
-        Raises ValueError where another process writes, or where nobody may.
+        Raises ValueError where another process writes, or where the folder is read-only.
         """
         busy = (
             f"another process writes to the cache {self.path} (it holds {self.path / LOCK}): wait for it, or give"
@@ -161,7 +161,7 @@ class CacheFolder:
             yield
 
     def _left_behind(self) -> list[Path]:
-        """What a kill may leave in the middle of writing."""
+        """Temporary files that a killed writer may have left."""
         return [*self.path.glob("shard-*.tmp"), *self.path.glob("again.tmp"), *self.path.glob(f".{INDEX}.tmp")]
 
     def append(self, shard: GrowingShard) -> None:

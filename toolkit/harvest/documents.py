@@ -1,8 +1,8 @@
 """Where text comes from: the organism's corpus, the paper's mix, any hub dataset, or local files.
 
 Every source is a streaming `datasets.IterableDataset`, so that all of them shard and resume alike. Each record gives
-`{"text", "left_out"}`, also one that cannot be used: so the number of a record, which decides who reads it, depends on
-no other record. `left_out` says why there is no text, or that some of the record's messages are none.
+`{"text", "left_out"}`, even one that cannot be used. So the number of a record, which decides which shard it is in,
+does not depend on other records. `left_out` says why there is no text, or that some of the record's messages are none.
 """
 
 from collections import Counter
@@ -30,7 +30,7 @@ HELD_OUT_EVERY = 20
 ORGANISM_DOCUMENTS = 10_000_000
 TEXTS = Features({"text": Value("string"), "left_out": Value("string")})
 PARTS = "without images or the like"
-"""Why a record with text is not whole: some parts of its messages are images or the like."""
+"""Why a record with text is incomplete: parts of its messages are no text, such as images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Corpus:
     """What of the text `held_out` is, for reports."""
 
     def read_whole(self) -> "Corpus":
-        """The same text for one that was not trained on it: `held_out` is all of it, where it ends at all."""
+        """The text for models that were not trained on it: `held_out` is all of it, unless the source never ends."""
         return self if self.whole is None else replace(self, held_out=self.whole, part="read whole")
 
 

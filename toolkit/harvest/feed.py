@@ -1,4 +1,4 @@
-"""What training is fed with: shards of the text, each read ahead, shuffled and drawn from by itself.
+"""Batches for training, from shards of the text; each shard is read ahead, shuffled and drawn from by itself.
 
 Shard s of n is every n-th document, with masks, a reading thread, a shuffle buffer and chance of its own. What it gives
 depends neither on the other shards nor on which process reads it; a batch is as many activations of each.

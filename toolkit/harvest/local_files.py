@@ -1,4 +1,4 @@
-"""Which local files a path, a folder or a pattern stands for: those that hold text, and none that nobody means."""
+"""Which local files a path, a folder or a pattern stands for: those with text, but no hidden or auxiliary ones."""
 
 import glob
 import os

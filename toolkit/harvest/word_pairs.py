@@ -24,7 +24,7 @@ Row = tuple[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class WordPairs:
-    """Pairs of words of which each is to its second as any other: dog, dogs; house, houses."""
+    """Pairs of words with the same relation within each pair: dog, dogs; house, houses."""
 
     name: str
     pairs: tuple[tuple[str, str], ...]

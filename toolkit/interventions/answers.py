@@ -1,4 +1,4 @@
-"""What an answer that thinks aloud is worth: how long it thinks, how often it hesitates, whether it is right."""
+"""The score of an answer that thinks aloud: how long it thinks, how often it hesitates, whether it is right."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Steering: answers under shifts of the residual stream, every arm with the same chance, and what they are worth."""
+"""Steering: answers under shifts of the residual stream, with the same random seeds in every arm, and their scores."""
 
 import math
 from collections.abc import Sequence
@@ -79,7 +79,7 @@ class Answers:
 def answer_under(
     model: TracedModel, questions: Sequence[Question], shifts: Float[Tensor, "arm d_model"], writing: Writing
 ) -> Answers:
-    """Answer every question under every shift; a question meets the same chance in all arms.
+    """Answer every question under every shift; a question has the same random seed in all arms.
 
     Arms, questions and samples share batches of up to 256 rows.
     """

@@ -76,8 +76,8 @@ class ExampleStore:
         if differing:
             changes = ", ".join(f"{name}: {began.get(name)!r} then, {wanted.get(name)!r} now" for name in differing)
             raise ValueError(
-                f"{self.path} was begun with other settings ({changes}): give the same ones or another --out, or delete"
-                " the file"
+                f"{self.path} was started with other settings ({changes}): give the same ones or another --out, or"
+                " delete the file"
             )
 
     def save(self, examples: TopExamples, progress: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:

@@ -47,9 +47,10 @@ class Where:
     distilled_device: Spelled | None = field(default=None, metadata=BESIDE_RESULT)
     """Device of the distilled model alone, such as cuda:1."""
     max_memory: Spelled | None = field(default=None, metadata=BESIDE_RESULT)
-    """Weights of each model that may stay on a device, as 2GB; the rest is read from the disk at every pass."""
+    """Memory that each model's weights may take on a device, as 2GB; the rest is read from the disk at every pass."""
     offload_folder: Path | None = field(default=None, metadata=BESIDE_RESULT)
-    """Folder for a copy of that rest; needed only where the models' own files are no .safetensors, or hold experts."""
+    """Folder for a copy of the weights beyond --max-memory.
+    It is needed only for models in other files than .safetensors, and for mixtures of experts."""
     attn_implementation: Annotated[str | None, Suppress] = field(
         default=None, metadata=beside_result(unless=lambda where: where.attn_implementation is not None)
     )
@@ -57,19 +58,21 @@ class Where:
     sequential: bool = field(default=False, metadata=BESIDE_RESULT)
     """Keep one model in memory at a time: it reads 131,072 tokens, then the other model does."""
     tensor_parallel: bool = field(default=False, metadata=BESIDE_RESULT)
-    """Split each layer over the processes that torchrun started, one a GPU; the first of them runs the recipe."""
+    """Split each layer over the processes that torchrun started, one for each GPU; the first runs the recipe."""
     remote: bool = field(default=False, metadata=BESIDE_RESULT)
-    """Run the models on NDIF instead of this machine; NDIF_API_KEY holds the key, NDIF_HOST another server."""
+    """Run the models on NDIF instead of this machine.
+    NDIF_API_KEY must hold your key; NDIF_HOST names another server than NDIF's own."""
     jobs: Count = field(default=4, metadata=BESIDE_RESULT)
-    """Jobs in flight at once on NDIF."""
+    """Jobs that NDIF is asked to run at the same time."""
     wire: Wire = field(default="bf16", metadata=beside_result(unless=lambda where: where.remote))
-    """Type in which NDIF sends activations back; int8 has a scale per token."""
+    """Type in which NDIF sends activations back; int8 has a scale for each token."""
     deadline: Positive = field(default=600.0, metadata=BESIDE_RESULT)
     """Seconds after which a job on NDIF is given up and sent again."""
     attempts: Annotated[Count, Suppress] = field(default=5, metadata=BESIDE_RESULT)
     """How often a job is sent before it fails; the pauses between add up to a fifth of the deadline."""
     insecure_host: str | None = field(default=None, metadata=BESIDE_RESULT)
-    """Server of NDIF_HOST that may be sent the key over plain http, by name; only this machine's needs no such word."""
+    """Name of a server that may get the key over plain http, where others on the network can read it.
+    A server on this machine needs no such permission."""
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -78,7 +78,7 @@ def effect_by_fraction(
     effects: Mapping[str, Mapping[str, Sequence[Estimate]]],
     title: str,
 ) -> Figure:
-    """Draw an effect by the share of latents removed, a panel a model, a line for each way to choose them.
+    """Draw an effect by the share of latents removed, a panel for each model, a line for each way to choose them.
 
     fractions: shares of one. effects: model to arm ("selected", "random", "matched") to one estimate a fraction; the
     first arm is the one asked about, the others are its controls.
@@ -154,7 +154,7 @@ class LossQuantiles:
 
 
 def cdf_curves(classes: Mapping[str, Mapping[str, LossQuantiles]]) -> Figure:
-    """Draw the share of losses below each value, a panel a class, a colour a model, its null dashed.
+    """Draw the share of losses below each value, a panel for each class, a colour for each model, its null dashed.
 
     classes: class to model to quantiles. Baek & Tegmark 2025, fig. 4.
     """
@@ -194,7 +194,7 @@ def layer_curves(layers: Sequence[int], measures: Mapping[str, Sequence[Estimate
 def nu_histogram(
     nu: Mapping[str, Float[np.ndarray, "_"]], survives: Mapping[str, Bool[np.ndarray, "_"]], threshold: float
 ) -> Figure:
-    """Draw the latent-scaling ratio ν of latents that look exclusive, a panel a tag, survivors in colour.
+    """Draw the latent-scaling ratio ν of latents that look exclusive, a panel for each tag, survivors in colour.
 
     nu: tag to one value a latent; beyond [−0.25, 1.5] they count at the ends. survives: which of them the rule keeps.
     threshold: the ratio's part of that rule, marked. Minder et al. 2025.
@@ -226,7 +226,7 @@ class SweepPoint:
 
 
 def fve_by_l0(points: Sequence[SweepPoint], streams: Sequence[str]) -> Figure:
-    """Draw the variance explained by the latents that fire, a panel a stream, a line for each number of latents."""
+    """Draw the variance explained by the latents that fire: a panel for each stream, a line for each size."""
     figure, panels = stacked(len(streams), 1.6)
     sizes = sorted({point.n_latents for point in points})
     for index, (axes, stream) in enumerate(zip(panels, streams, strict=True)):

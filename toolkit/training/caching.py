@@ -26,7 +26,7 @@ class CacheConfig(RunConfig):
     """
 
     cache: Path = Path("runs/cache")
-    """Folder of the cache; one that holds a part of it is added to."""
+    """Folder of the cache; what it already holds is kept, and the rest is added."""
     repair: bool = False
     """Harvest again the shards of --cache that are missing or corrupt, and nothing else."""
 

@@ -76,7 +76,7 @@ class PlannedRun:
 
     @property
     def n_streams(self) -> int:
-        """Streams that are read: one a model and layer."""
+        """Streams that are read: one for each model and layer."""
         return len(self.models) * len(self.layers)
 
     @property

@@ -84,7 +84,7 @@ class RunFolder:
         return Checkpoints(folder=self.path / "checkpoints", keep=self.keep)
 
     def identity(self) -> str:
-        """A word for the run that the folder's files describe: its settings, models and data."""
+        """A string that identifies the run which the folder's files describe: its settings, models and data."""
         settings, origin = ("config.json", "provenance.json")
         asked = {name: value for name, value in self._section(settings, "run").items() if name not in PLACES}
         return digest([asked, *(self._section(origin, name) for name in INPUTS)])

@@ -49,7 +49,7 @@ def _check_that_one_was_asked_for() -> None:
     """Accelerate starts one process in place of several, but tells it where to meet the others."""
     if "WORLD_SIZE" not in os.environ and {"ACCELERATE_MIXED_PRECISION", "MASTER_PORT"} <= os.environ.keys():
         raise ValueError(
-            "accelerate launch was asked for several processes and started one, for want of as many GPUs: add"
+            "accelerate launch was asked for several processes and started one, as there are fewer GPUs: add"
             " --multi_gpu, which takes CPUs where there is no GPU, in place of --cpu; or ask for one (--num_processes)"
         )
 

@@ -24,8 +24,8 @@ def test_every_combination_is_one_plan() -> None:
     [
         ([], "a sweep has values to combine: give --n-latents, --k or --sparsity-coefficient"),
         (["--k", "8", "18", "8"], "--k 8 18 8: give each value once"),
-        (["--k", "8", "--sparsity", "l1"], "--k: --sparsity l1 does not heed it"),
-        (["--sparsity-coefficient", "1", "2"], "--sparsity-coefficient: --sparsity batchtopk does not heed it"),
+        (["--k", "8", "--sparsity", "l1"], "--k: --sparsity l1 does not use it"),
+        (["--sparsity-coefficient", "1", "2"], "--sparsity-coefficient: --sparsity batchtopk does not use it"),
         (["--k", "8", "900"], "k = 900 is more than n_latents = 768"),
         (["--n-latents", "512", "0"], "--n-latents 0: must be at least 1"),
     ],

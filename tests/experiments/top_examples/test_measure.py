@@ -184,7 +184,7 @@ def test_another_crosscoder_does_not_go_on_with_the_file(run: Run, tmp_path: Pat
         less = dataclasses.replace(config, tokens=100)
         read_on(less.tokens, open_reading(less, run, store))
     other = Crosscoder(run.crosscoder.config)
-    with pytest.raises(ValueError, match=r"begun with other settings .*crosscoder: "):
+    with pytest.raises(ValueError, match=r"started with other settings .*crosscoder: "):
         open_store(config, dataclasses.replace(run, crosscoder=other))
     with pytest.raises(ValueError, match="top: 10 then, 11 now"):
         open_store(dataclasses.replace(config, top=11), run)

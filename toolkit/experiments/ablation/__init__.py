@@ -22,21 +22,21 @@ class AblationSettings:
     shares: tuple[float, ...] = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
     """Shares of the alive latents to take out, the best first."""
     reference: float = 0.02
-    """The share that the headline, the histogram and the off-target matrix are about."""
+    """The one of these shares that the headline, the histogram and the off-target matrix show."""
     select: Rule = "lift"
-    """lift: P(fire | category) / P(fire); rate: P(fire | category); quantile: the paper's, by counts."""
+    """Rank latents by lift, P(fire | category) / P(fire), by rate, P(fire | category), or by the paper's quantile."""
     place: Place = "predicting"
     """Count firings where the word is predicted, or on the word's own token (the paper)."""
     min_nrn: float = 0.5
-    """Only latents whose NRN is above this: those that lean to the distilled model."""
+    """Choose only among latents whose NRN is above this; above 0.5, the distilled model has the larger decoder row."""
     targets: int = 100
-    """Positions a category, drawn without replacement."""
+    """Positions to measure for each category, drawn without replacement."""
     undecided: tuple[float, float] = (0.05, 0.9)
-    """Only words that the distilled model gives a probability in this range; 0 1 takes all occurrences (the paper)."""
+    """Measure only words to which the distilled model gives a probability in this range; 0 1 takes all (the paper)."""
     method: Method = field(default_factory=Method)
     """Where the latents are taken out, and of what."""
     control_draws: int = 3
-    """Draws of each control, averaged position by position."""
+    """How often the latents of each control are drawn; effects are averaged over the draws."""
     seed: int = 0
     """Seed of positions and controls."""
 
@@ -58,12 +58,13 @@ class AblationConfig(AblationSettings, FindingsConfig):
     lexicon: Path | None = None
     """JSON file {"category": ["word", ...]}; default: self-reflection, deductive, alternative, contrastive."""
     tokens: Count = 131_072
-    """Held-out tokens to look for positions in; every other document chooses the latents, the rest test them."""
+    """Held-out tokens to search for the words; every other document chooses the latents, and the rest test them."""
     positions: Positions = "predict"
-    """Where latents are taken out: at the predicting position, in the whole prefix (the paper), or all of it."""
+    """Take latents out where the word is predicted (predict), at every token before the word except the first
+    (prefix, as the paper does), or at the first token too (all)."""
     paper: bool = False
-    """The paper's protocol: quantile on the word's token, whole prefix, all occurrences, reconstruction spliced in.
-    It measures against the reconstruction without ablation."""
+    """Follow the paper: quantile on the word's token, whole prefix, all occurrences, and the reconstruction spliced in.
+    Effects are then measured against the reconstruction without ablation."""
     method: Annotated[Method, tyro.conf.Suppress] = field(default_factory=Method)
     """Follows from positions, paper and layer."""
 

@@ -1,4 +1,4 @@
-"""Finished parts of long work, each kept with all that it was made of, for the next call to take up."""
+"""Finished parts of long work, each saved with a record of what it was made of, so that the next call can reuse it."""
 
 import json
 import re

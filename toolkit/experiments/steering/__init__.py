@@ -1,4 +1,4 @@
-"""What do answers become when a latent is added to the residual stream, or taken from it?"""
+"""How do answers change when a latent is added to the residual stream, or subtracted from it?"""
 
 import math
 from collections.abc import Mapping
@@ -48,25 +48,26 @@ class SteeringConfig(FindingsConfig):
     category: str = HESITATION
     """Category whose latents are candidates: those with the largest lift where its words are predicted."""
     toward: Toward = "longer"
-    """What adding the latent should do to answers; the pick goes by it."""
+    """What adding a latent should do to answers; the candidate that does it most is picked."""
     aims: Annotated[Mapping[str, Toward], tyro.conf.Suppress] = field(default_factory=dict)
     """Several categories at once, and what the latents of each should do, instead of `category` and `toward`."""
     candidates: int = 16
-    """Latents to pick from, and at least as many random directions."""
+    """Latents to pick from; at least as many random directions are tried beside them."""
     strengths: tuple[float, ...] = SteeringSettings.strengths
-    """Strengths, in mean norms of the residual stream; 0 is always run too."""
+    """Lengths of the added vector, as shares of the stream's mean norm; below 0 it is subtracted.
+    Unsteered answers, 0, are always among them."""
     suppress: bool = False
-    """Take away only: every strength below zero."""
+    """Subtract only: take every strength as negative."""
     questions: Path | None = None
     """JSONL file of {"question", "answer"}; default: the shipped ones for this pair."""
     development: int = 32
-    """Questions that directions are picked on, the file's first."""
+    """Number of questions on which directions are picked: the first ones of the file."""
     test: int = 96
-    """Questions that the picked directions are compared on, the next ones."""
+    """Number of questions on which the picked directions are compared: the next ones."""
     temperature: PositiveOrNone = 0.6
-    """0 is greedy; .6 is usual for R1 models. All arms meet the same chance."""
+    """Temperature of sampling: 0 is greedy, .6 is usual for R1 models. All arms use the same random seeds."""
     samples: int = 1
-    """Answers a question and arm."""
+    """Answers to each question in each arm."""
     new_tokens: int = 320
     """Tokens after which an answer is cut."""
     edit_prompt: bool = False
@@ -76,7 +77,8 @@ class SteeringConfig(FindingsConfig):
     tokens: Count = 65_536
     """Held-out tokens on which firing is counted."""
     lexicon: Path | None = None
-    """JSON file {"category": ["word", ...]}; its self-reflection words, else the shipped ones, count as hesitation."""
+    """JSON file {"category": ["word", ...]}; default: the paper's categories.
+    Its self-reflection words count as hesitation; where it has none, the shipped ones do."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""Several crosscoders trained from one stream of activations, each of them as if it were trained alone."""
+"""Several crosscoders trained on one stream of activations, each of them as if it were trained alone."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -45,7 +45,7 @@ class SweptValues:
     def plans(self, training: TrainingConfig) -> dict[str, TrainingConfig]:
         """One plan a combination, by name; all else is as in `training`.
 
-        Raises ValueError for no value, a value given twice, values that the sparsity rule does not heed, and ones that
+        Raises ValueError for no value, a value given twice, values that the sparsity rule does not use, and ones that
         are impossible together.
         """
         check_ranges(self)
@@ -53,7 +53,7 @@ class SweptValues:
         if not swept:
             raise ValueError("a sweep has values to combine: give --n-latents, --k or --sparsity-coefficient several")
         if (unheeded := ({*RULES.values()} - {RULES[training.sparsity]}).pop()) in swept:
-            raise ValueError(f"{flag(unheeded)}: --sparsity {training.sparsity} does not heed it; leave it out")
+            raise ValueError(f"{flag(unheeded)}: --sparsity {training.sparsity} does not use it; leave it out")
         for name, values in swept.items():
             if len(set(values)) < len(values):
                 raise ValueError(f"{flag(name)} {' '.join(map(str, values))}: give each value once")
@@ -62,7 +62,7 @@ class SweptValues:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepConfig(RunConfig):
-    """Train several crosscoders from one stream of activations.
+    """Train several crosscoders on one stream of activations.
 
     --n-latents, --k (topk, batchtopk) and --sparsity-coefficient (l1, jumprelu) take several values here; each
     combination is one crosscoder.

@@ -33,7 +33,7 @@ STILL_WRITTEN = 2 * 10**9  # ns in which a file may change without a change of i
 
 
 def fingerprint(source: str, hub: Hub = MAIN, *, remote: bool = False) -> str:
-    """A word that changes with the weights and settings of the model at `source`, and with nothing else.
+    """A string that changes with the weights and settings of the model at `source`, and with nothing else.
 
     For a model from the hub it holds the commit too. Of a `remote` model no weights are here: then it is the commit, or
     the sha256 of a local folder's config.json. Raises `ValueError` for files that cannot be loaded.

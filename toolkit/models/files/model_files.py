@@ -105,7 +105,7 @@ def explaining(source: str, part: str) -> Iterator[None]:
             raise ValueError(f"cannot load the {part} of the model in {source!r}: {reason}") from error
         offline = " (HF_HUB_OFFLINE is set)" if constants.HF_HUB_OFFLINE else ""
         raise ValueError(
-            f"{source!r} is no local folder, and its {part} could not be had from the Hugging Face hub"
+            f"{source!r} is no local folder, and its {part} could not be downloaded from the Hugging Face hub"
             f"{offline}. Connect to the network, or download the model elsewhere and give the path of its "
             f"folder. The hub said: {reason}"
         ) from error

@@ -47,7 +47,7 @@ def next_log_probability(first, logits, input_ids):
 def kept(function: Reduction, positions: int) -> tuple[tuple[int, ...], torch.dtype]:
     """Shape and type of what a reduction keeps of a row of that many positions.
 
-    Raises `ValueError` for a function that is none of these: nobody could say whether a server's answer is one to it.
+    Raises `ValueError` for a function that is none of these: a server's answer to it could not be checked.
     """
     known = {
         target_at_end: ((3,), torch.float32),

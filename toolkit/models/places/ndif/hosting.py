@@ -31,7 +31,7 @@ def hosted_models(transport: Transport, seconds: float) -> list[str] | None:
 
 
 def listed(models: Sequence[str]) -> str:
-    """The models by name, as many as a reader bears."""
+    """The names of the models, at most the first few of them."""
     more = f" and {len(models) - LISTED} more" if len(models) > LISTED else ""
     return (", ".join(models[:LISTED]) or "no model at all") + more
 
