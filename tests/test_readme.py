@@ -149,5 +149,5 @@ def test_python_lines_on_findings_run(monkeypatch: pytest.MonkeyPatch):
     ablation = names["ablation"]
     assert ablation.category.name == "self-reflection"
     assert len(ablation.targets.prefixes) == min(100, ablation.targets.found)
-    chosen, matched = (ablation.effects[0.02, arm].logit[1].mean() for arm in ("chosen", "matched"))
+    chosen, matched = (ablation["2 %", arm]["distilled"].logit.mean() for arm in ("chosen", "matched"))
     assert chosen < matched - 0.5

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from toolkit.dictionaries.latent_scaling import latent_scaling
     from toolkit.dictionaries.metrics import evaluate
     from toolkit.dictionaries.train_crosscoder import train_crosscoder
-    from toolkit.experiments.ablation.study import ablate
+    from toolkit.experiments.ablation.ablate import ablate
     from toolkit.experiments.examine import examine
     from toolkit.experiments.run import Run
     from toolkit.harvest.harvesting import harvest_chunks, harvest_texts
@@ -49,7 +49,7 @@ _HOMES = {
     "SetLatent": "interventions.clamping",
     "TrainingConfig": "dictionaries.configs",
     "Where": "models.where",
-    "ablate": "experiments.ablation.study",
+    "ablate": "experiments.ablation.ablate",
     "classify": "latents.classification",
     "evaluate": "dictionaries.metrics",
     "examine": "experiments.examine",

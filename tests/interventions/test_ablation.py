@@ -76,8 +76,9 @@ def naive(
     return changes
 
 
-def stacked(effects: Effects) -> Tensor:
-    return torch.stack([effects.logit, effects.log_probability, effects.rank])
+def logit(effects: Effects) -> Tensor:
+    """[arm, model, target]"""
+    return torch.stack([effects[name].logit for name in ("base", "distilled")], dim=-2)
 
 
 @pytest.mark.parametrize("spliced", [False, True])
@@ -87,21 +88,25 @@ def test_effects_are_those_of_a_loop_with_a_hook(
 ):
     effects = ablation_effects(tiny_pair, crosscoder, targets, ARMS, Method(positions=positions, spliced=spliced))
     expected = naive(folders, crosscoder, texts, positions, spliced=spliced, against_spliced=spliced)
-    torch.testing.assert_close(stacked(effects), expected, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(effects.values, expected, rtol=1e-3, atol=1e-5)
     assert expected[0].abs().amax(dim=(1, 2)).min() > 1e-3
+    for place, name in enumerate(("base", "distilled")):
+        change = effects[name]
+        found = torch.stack([change.logit, change.log_probability, change.rank])
+        torch.testing.assert_close(found, expected[:, :, place], rtol=1e-3, atol=1e-5)
 
 
 def test_the_reconstructions_error_is_no_effect(tiny_pair, folders, crosscoder, texts, targets):
     method = Method(positions="prefix", spliced=True)
     effects = ablation_effects(tiny_pair, crosscoder, targets, [*ARMS, torch.tensor([], dtype=torch.long)], method)
-    assert not effects.logit[-1].any()  # nothing taken out of the reconstruction
+    assert not logit(effects)[-1].any()  # nothing taken out of the reconstruction
     unspliced = naive(folders, crosscoder, texts, "prefix", spliced=True, against_spliced=False)
-    assert (effects.logit[:-1] - unspliced[0]).abs().min() > 1e-3
+    assert (logit(effects)[:-1] - unspliced[0]).abs().min() > 1e-3
 
 
 def test_modes_differ(tiny_pair, crosscoder, targets):
     methods = [Method(positions=positions) for positions in ("predict", "prefix", "all")]
-    predict, prefix, whole = (ablation_effects(tiny_pair, crosscoder, targets, ARMS, m).logit for m in methods)
+    predict, prefix, whole = (logit(ablation_effects(tiny_pair, crosscoder, targets, ARMS, m)) for m in methods)
     assert (predict - prefix).abs().min(dim=0).values.max() > 1e-5
     assert (whole - prefix).abs().max() > 1e-5
 
@@ -116,7 +121,7 @@ def test_targets_do_not_depend_on_their_company(tiny_pair, crosscoder, targets):
             found=1,
         )
         effects = ablation_effects(tiny_pair, crosscoder, alone, ARMS, Method())
-        torch.testing.assert_close(effects.logit[..., 0], together.logit[..., place], rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(logit(effects)[..., 0], logit(together)[..., place], rtol=1e-3, atol=1e-6)
 
 
 def test_codes_where_a_word_is_predicted(tiny_pair, crosscoder, texts, targets):
@@ -135,7 +140,14 @@ def test_attention_windows_shorter_than_the_text(save_model, crosscoder, targets
     effects = ablation_effects(pair, crosscoder, targets, ARMS, Method())
     texts = [(torch.cat([p, t[None]]), len(p)) for p, t in zip(targets.prefixes, targets.target_ids, strict=True)]
     expected = naive(folders, crosscoder, texts, "predict", spliced=False, against_spliced=False)
-    torch.testing.assert_close(effects.logit, expected[0], rtol=1e-2, atol=1e-5)
+    torch.testing.assert_close(logit(effects), expected[0], rtol=1e-2, atol=1e-5)
+
+
+def test_effects_have_the_models_names(tiny_pair, crosscoder, targets):
+    effects = ablation_effects(tiny_pair, crosscoder, targets, ARMS, Method())
+    assert repr(effects.mean([0])).startswith("Effects on 3 words, mean change of the logit: base ")
+    with pytest.raises(ValueError, match="no model is called 'teacher': choose from base, distilled"):
+        effects["teacher"]
 
 
 def test_a_layer_that_the_crosscoder_does_not_read_is_refused(tiny_pair, crosscoder, targets):
@@ -152,7 +164,7 @@ def test_on_ndif_the_effects_are_the_same_in_one_job_a_model_and_batch(
     before = len(ndif.jobs_done)
     effects = ablation_effects(ndif_tiny_pair, crosscoder, targets, ARMS, method)
     expected = ablation_effects(tiny_pair, crosscoder, targets, ARMS, method)
-    torch.testing.assert_close(stacked(effects), stacked(expected), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(effects.values, expected.values, rtol=1e-5, atol=1e-5)
     assert len(ndif.jobs_done) - before == 2 * 2  # a read and a measurement
     torch.testing.assert_close(
         predicting_codes(ndif_tiny_pair, crosscoder, targets), predicting_codes(tiny_pair, crosscoder, targets)

@@ -37,7 +37,7 @@ def band(axes: Axes, index: int = 0) -> Sequence[tuple[float, float]]:
 
 def test_logit_change_histogram_covers_all_positions_and_names_the_means() -> None:
     base, distilled, control = np.linspace(0, 2, 11), np.linspace(-5, -3, 11), np.full(5, 0.25)
-    axes = logit_change_histogram(base, distilled, control, "wait").axes[0]
+    axes = logit_change_histogram({"base": base, "distilled": distilled}, control, "wait").axes[0]
     assert axes.get_title(loc="left") == "wait (n = 11)"
     assert labels(axes) == ["base, mean 1.00", "distilled, mean -4.00", "control, distilled, mean 0.250"]
     for bars in axes.containers[:2]:
@@ -121,7 +121,7 @@ def test_nu_histogram_counts_survivors_and_holds_what_lies_outside() -> None:
 def test_figures_of_little_or_nothing_can_be_saved_whatever_the_names_and_none_is_left_with_pyplot(tmp_path) -> None:
     one, nothing, name = np.array([0.5]), np.zeros(0), r"$\frac$ a_b"
     drawn = [
-        logit_change_histogram(one, one, one, name),
+        logit_change_histogram({"base": one, "distilled": one}, one, name),
         effect_by_fraction([0.02], {"base": {"selected": estimates(1.0)}}, name),
         effect_matrix(np.full((1, 1), np.nan), [name], [name], name),
         dose_response([1.0], [DosePanel(name=name, latent=[Estimate(1.0)], best_random=[Estimate(float("nan"))])]),

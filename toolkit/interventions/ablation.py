@@ -1,4 +1,4 @@
-"""What latents do for the next word: the word's logit with and without them, in both models."""
+"""What latents do for the next word: the word's logit with and without them, in each model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,19 +37,45 @@ class Method:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Effects:
-    """Changes at each target, per model (base, distilled) and perhaps arm: edited minus unedited, on the same axes."""
+class Change:
+    """What an edit changed at each target in one model, perhaps per arm: edited minus unedited."""
 
-    logit: Float[Tensor, "*arm model target"]
-    log_probability: Float[Tensor, "*arm model target"]
+    logit: Float[Tensor, "*arm target"]
+    log_probability: Float[Tensor, "*arm target"]
     """In nats."""
-    rank: Float[Tensor, "*arm model target"]
+    rank: Float[Tensor, "*arm target"]
     """Places in the order of the vocabulary; positive is further from the top."""
 
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Effects:
+    """The same in every model: `effects["distilled"].logit` is the distilled model's."""
+
+    models: tuple[str, ...]
+    """Their names, in the order of the streams."""
+    values: Float[Tensor, "3 *arm model target"]
+    """Changes of logit, log probability and rank."""
+
+    def __getitem__(self, model: str) -> Change:
+        """What changed in the model of that name; raises `ValueError` for a name that is not there."""
+        if model not in self.models:
+            raise ValueError(f"no model is called {model!r}: choose from {', '.join(self.models)}")
+        logit, log_probability, rank = self.values[..., self.models.index(model), :]
+        return Change(logit=logit, log_probability=log_probability, rank=rank)
+
+    def __repr__(self) -> str:
+        means = self.values[0].mean(dim=-1).unbind(dim=-1)
+        said = ", ".join(f"{name} {_rounded(mean)}" for name, mean in zip(self.models, means, strict=True))
+        return f"Effects on {self.values.shape[-1]} words, mean change of the logit: {said}"
+
     def mean(self, arms: Sequence[int]) -> "Effects":
-        """The mean over some arms, [model, target]."""
-        logit, log_probability, rank = (each[arms].mean(dim=0) for each in vars(self).values())
-        return Effects(logit=logit, log_probability=log_probability, rank=rank)
+        """The mean over some arms, which leaves no axis of arms."""
+        return Effects(models=self.models, values=self.values[:, arms].mean(dim=1))
+
+
+def _rounded(values: Tensor) -> str:
+    """One number, or a list of them where there are arms, with two decimals."""
+    return f"{float(values):.2f}" if values.ndim == 0 else str([round(value, 2) for value in values.tolist()])
 
 
 @torch.no_grad()
@@ -71,12 +97,12 @@ def ablation_effects(
     arms: Sequence[Int[Tensor, " _"]],
     method: Method,
 ) -> Effects:
-    """Take each arm's latents out of both models and compare the target's logit with the unedited one's.
+    """Take each arm's latents out of every model and compare the target's logit with the unedited one's.
 
     x' = x − Σ f_k W_dec,k over the arm, which preserves the crosscoder's error. With `method.spliced` both sides of
     the comparison have the reconstruction in place of x, so that its error is not counted as an effect.
     """
-    measured = torch.empty(3, len(arms) + 1, 2, len(targets.prefixes))
+    measured = torch.empty(3, len(arms) + 1, len(pair.names), len(targets.prefixes))
     batches = [(*each, _positions(each[1], method.positions)) for each in targets.batches(BATCH_TOKENS)]
     rows = ((where, (batch.input_ids, batch.attention_mask, positions)) for where, batch, positions in batches)
     reads = [read for _, read in pair.selected_each(rows)]
@@ -98,8 +124,7 @@ def ablation_effects(
                 last=1,
                 unchanged=before_last,
             ).permute(2, 0, 1)
-    change = measured[:, 1:] - measured[:, :1]
-    return Effects(logit=change[0], log_probability=change[1], rank=change[2])
+    return Effects(models=pair.names, values=measured[:, 1:] - measured[:, :1])
 
 
 def _positions(batch: TokenBatch, which: Positions) -> Bool[Tensor, "row position"]:

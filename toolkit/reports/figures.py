@@ -46,25 +46,26 @@ MODELS = {"base": FIRST, "distilled": SECOND}
 
 
 def logit_change_histogram(
-    base: Float[np.ndarray, " position"],
-    distilled: Float[np.ndarray, " position"],
+    changes: Mapping[str, Float[np.ndarray, " position"]],
     control: Float[np.ndarray, " control_position"],
     title: str,
 ) -> Figure:
-    """Draw how an edit changed the target's logit at each position, in either model.
+    """Draw how an edit changed the target's logit at each position, by model.
 
-    control: the distilled model's changes when as many other latents are removed; the outermost bars hold all that
+    control: the last model's changes when as many other latents are removed; the outermost bars hold all that
     lies beyond them. Baek & Tegmark 2025, fig. 2.
     """
-    figure, axes = blank(2.5, f"{title} (n = {len(distilled):,})")
-    together = np.concatenate([base, distilled, control])
+    last = list(changes)[-1]
+    figure, axes = blank(2.5, f"{title} (n = {len(changes[last]):,})")
+    together = np.concatenate([*changes.values(), control])
     edges = np.histogram_bin_edges(together, bins=30, range=tuple(np.quantile(together, [0.002, 0.998])))
     density: dict[str, Any] = {"bins": edges, "density": True}
-    for values, colour, name in ((base, FIRST, "base"), (distilled, SECOND, "distilled")):
+    for name, values in changes.items():
+        colour = MODELS.get(name, SECOND)
         label = f"{name}, mean {number(float(values.mean()))}"
         axes.hist(values.clip(edges[0], edges[-1]), **density, color=colour, alpha=0.45, label=label, linewidth=0)
         axes.axvline(values.mean(), color=colour, linewidth=0.9)
-    label = f"control, distilled, mean {number(float(control.mean()))}"
+    label = f"control, {last}, mean {number(float(control.mean()))}"
     axes.hist(control.clip(edges[0], edges[-1]), **density, histtype="step", color=MUTED, linewidth=1, label=label)
     axes.axvline(0, color=RULE, linewidth=0.7, zorder=0)
     axes.set(xlabel="edited − unedited logit", yticks=[])

@@ -107,32 +107,32 @@ def test_results_are_means_over_the_targets(config, study):
     for each in study.categories:
         written = results["ablation"][each.category.name]
         for name, arm, model in (
-            ("distilled", "chosen", 1),
-            ("base", "chosen", 0),
-            ("control_distilled", "matched", 1),
-            ("random_distilled", "random", 1),
+            ("distilled", "chosen", "distilled"),
+            ("base", "chosen", "base"),
+            ("control_distilled", "matched", "distilled"),
+            ("random_distilled", "random", "distilled"),
         ):
             assert written[name] == written["intervals"][name].value
-            assert written[name] == pytest.approx(float(each.effects[0.3, arm].logit[model].mean()), rel=1e-5)
+            assert written[name] == pytest.approx(float(each["30 %", arm][model].logit.mean()), rel=1e-5)
         assert written["n"] == len(each.targets.target_ids) == 20
         assert written["n_documents"] == len(set(each.targets.documents.tolist())) < 20
         assert written["found"] == each.targets.found >= 20
-        assert written["latents"] == each.latents[0.3]
-        chosen, matched = (each.effects[0.3, arm].logit[1] for arm in ("chosen", "matched"))
+        assert written["latents"] == each.latents["30 %"]
+        chosen, matched = (each["30 %", arm]["distilled"].logit for arm in ("chosen", "matched"))
         chance = torch.Generator().manual_seed(0)
         expected = bootstrap_mean(chosen - matched, chance, groups=each.targets.documents)
         assert written["distilled_minus_control"] == expected
-        assert written["by_share"].keys() == {"0.1", "0.3"}
-        for share in config.shares:
+        assert written["by_share"].keys() == {"10 %", "30 %"}
+        for share in ("10 %", "30 %"):
             for arm in ARMS:
-                at = written["by_share"][f"{share:g}"][arm]
-                assert at["base"].value == pytest.approx(float(each.effects[share, arm].logit[0].mean()), rel=1e-5)
+                at = written["by_share"][share][arm]
+                assert at["base"].value == pytest.approx(float(each[share, arm]["base"].logit.mean()), rel=1e-5)
                 assert at["base"].low <= at["base"].value <= at["base"].high
     for (edited, on), effects in study.off_target.items():
         documents = {each.category.name: each.targets.documents for each in study.categories}.get(on)
-        for index, model in enumerate(("base", "distilled")):
+        for model in ("base", "distilled"):
             chance, groups = torch.Generator().manual_seed(0), study.other.documents if documents is None else documents
-            expected = bootstrap_mean(effects.logit[index], chance, groups=groups)
+            expected = bootstrap_mean(effects[model].logit, chance, groups=groups)
             assert results["off_target"][f"{edited} on {on}"][model] == expected
 
 
@@ -141,19 +141,21 @@ def test_the_page_shows_them(config, run, study):
     main, measures, shares, matrix, specific, words = findings.tables
     for headline, row, more, each in zip(findings.headline, main.rows, measures.rows, study.categories, strict=True):
         cells = dict(zip(main.columns, row, strict=True)) | dict(zip(measures.columns, more, strict=True))
-        distilled = each.effects[0.3, "chosen"].logit[1]
+        distilled = each["30 %", "chosen"]["distilled"].logit
         assert headline.value.value == cells["distilled"].value == pytest.approx(float(distilled.mean()), rel=1e-5)
         assert headline.n == cells["n"] == 20
         assert headline.unit == f"positions of {cells['documents']} documents"
-        assert cells["latents"] == len(each.latents[0.3])
-        assert cells["rank, chosen"].value == pytest.approx(float(each.effects[0.3, "chosen"].rank[1].mean()), rel=1e-5)
+        assert cells["latents"] == len(each.latents["30 %"])
+        assert cells["rank, chosen"].value == pytest.approx(
+            float(each["30 %", "chosen"]["distilled"].rank.mean()), rel=1e-5
+        )
         assert isinstance(cells["chosen − matched"], Estimate)
     assert len(shares.rows) == 4
     assert [row[0] for row in matrix.rows] == list(WORDS)
     assert [column.removeprefix("on ") for column in matrix.columns[1:]] == [*WORDS, OTHER]
     for (edited, on), effects in study.off_target.items():
         cell = matrix.rows[list(WORDS).index(edited)][1 + [*WORDS, OTHER].index(on)]
-        assert cell.value == pytest.approx(float(effects.logit[1].mean()), rel=1e-5, abs=1e-7)
+        assert cell.value == pytest.approx(float(effects["distilled"].logit.mean()), rel=1e-5, abs=1e-7)
     assert len(specific.columns) == 8
     assert "' First'" in words.rows[0][1]
     assert {chart.name for chart in findings.charts} == {
@@ -177,11 +179,11 @@ def test_the_papers_baseline_is_the_reconstruction(config, run):
     study = measure(paper, run)
     (each, _) = study.categories
     firing = study.counts.counts["token"][0]
-    assert each.latents[0.3] == sorted(each.latents[0.3], key=lambda k: -firing[k])
-    arm = torch.tensor(each.latents[0.3])
+    assert each.latents["30 %"] == sorted(each.latents["30 %"], key=lambda k: -firing[k])
+    arm = torch.tensor(each.latents["30 %"])
     settings = paper.settings()
     expected = ablation_effects(run.models, run.crosscoder, each.targets, [arm], settings.method)
-    torch.testing.assert_close(each.effects[0.3, "chosen"].logit, expected.logit[0], rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(each["30 %", "chosen"].values, expected.values[:, 0], rtol=1e-3, atol=1e-5)
 
 
 def test_the_site_of_a_crosscoder_of_several_layers(config, run, organism_folders):
@@ -197,5 +199,5 @@ def test_the_site_of_a_crosscoder_of_several_layers(config, run, organism_folder
     config = replace(config, tokens=2048, targets=5)
     first, second = (measure(config, replace(several, named_layer=layer)) for layer in (1, 2))
     assert first.categories[0].latents == second.categories[0].latents
-    chosen = [study.categories[0].effects[0.3, "chosen"].logit for study in (first, second)]
+    chosen = [study.categories[0]["30 %", "chosen"].values for study in (first, second)]
     assert (chosen[0] - chosen[1]).abs().min() > 0

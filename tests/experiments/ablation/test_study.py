@@ -1,6 +1,5 @@
 """The whole study on a tiny pair: which text chooses, which tests, and what is compared with what."""
 
-import json
 import math
 from copy import deepcopy
 from dataclasses import replace
@@ -9,9 +8,8 @@ import pytest
 import torch
 from watching import Diary
 
-from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.experiments.ablation import AblationSettings
-from toolkit.experiments.ablation.study import ARMS, AblationStudy, ablate, ablation_study
+from toolkit.experiments.ablation import AblationSettings, share_name
+from toolkit.experiments.ablation.study import ARMS, AblationStudy, ablation_study
 from toolkit.geometry.decoder_norms import nrn
 from toolkit.harvest.tokens import TokenBatch, TokenMask
 from toolkit.interventions.ablation import Effects, Method, ablation_effects, predicting_codes
@@ -20,7 +18,6 @@ from toolkit.latents.categories import Category
 from toolkit.latents.firing import FiringCounts
 from toolkit.latents.selection import matched_latents, random_latents, select_latents
 from toolkit.leaving_out import TooFewError
-from toolkit.models.pair import ModelPair
 from toolkit.tracking import watched_by
 
 WAIT = Category(name="wait", words=("w",), tokens=("w3", "w5"), token_ids=(3, 5))
@@ -52,8 +49,7 @@ def study(tiny_pair, crosscoder, batches) -> AblationStudy:
 
 
 def same(first: Effects, second: Effects) -> bool:
-    names = ("logit", "log_probability", "rank")
-    return all(torch.allclose(getattr(first, name), getattr(second, name), rtol=1e-4, atol=1e-5) for name in names)
+    return first.models == second.models and torch.allclose(first.values, second.values, rtol=1e-4, atol=1e-5)
 
 
 def test_even_rows_choose_and_odd_rows_test(tiny_pair, crosscoder, batches, study):
@@ -75,7 +71,7 @@ def test_even_rows_choose_and_odd_rows_test(tiny_pair, crosscoder, batches, stud
         chosen = select_latents(
             counts, index, rule="lift", place="predicting", shares=SETTINGS.shares, eligible=eligible
         )
-        assert each.latents == {share: latents.tolist() for share, latents in chosen.items()}
+        assert each.latents == {share_name(share): latents.tolist() for share, latents in chosen.items()}
 
 
 def test_twenty_targets_are_twenty_and_fewer_say_so(tiny_pair, crosscoder, batches, study):
@@ -87,14 +83,14 @@ def test_twenty_targets_are_twenty_and_fewer_say_so(tiny_pair, crosscoder, batch
     for each in every.categories:
         n = sum(int(torch.isin(b.input_ids[1::2, 2:], torch.tensor(each.category.token_ids)).sum()) for b in batches)
         assert each.targets.found == len(each.targets.prefixes) == n
-        assert each.effects[0.2, "chosen"].logit.shape == (2, n)
+        assert each["20 %", "chosen"]["base"].logit.shape == (n,)
 
 
 def test_arms_are_the_chosen_and_means_over_the_draws_of_each_control(tiny_pair, crosscoder, study):
     for each in study.categories:
         generator = torch.Generator().manual_seed(3)
         mean_code = predicting_codes(tiny_pair, crosscoder, each.targets).mean(dim=0)
-        for share in SETTINGS.shares:
+        for share in ("5 %", "20 %"):
             chosen = torch.tensor(each.latents[share])
             draws = {
                 "chosen": [chosen],
@@ -104,8 +100,8 @@ def test_arms_are_the_chosen_and_means_over_the_draws_of_each_control(tiny_pair,
             for arm in ARMS:
                 assert all(len(draw) == len(chosen) for draw in draws[arm])
                 apart = [ablation_effects(tiny_pair, crosscoder, each.targets, [d], Method()) for d in draws[arm]]
-                logit = torch.cat([effects.logit for effects in apart]).mean(dim=0)
-                torch.testing.assert_close(each.effects[share, arm].logit, logit, rtol=1e-3, atol=1e-6)
+                logit = torch.cat([effects["distilled"].logit for effects in apart]).mean(dim=0)
+                torch.testing.assert_close(each[share, arm]["distilled"].logit, logit, rtol=1e-3, atol=1e-6)
             matched = sum(float(mean_code[draw].sum()) for draw in draws["matched"]) / 2
             assert each.matched_code[share] == pytest.approx(matched / float(mean_code[chosen].sum()), rel=1e-4)
 
@@ -114,11 +110,11 @@ def test_off_target_is_the_same_edit_on_other_words(tiny_pair, crosscoder, study
     assert set(study.off_target) == {(a, b) for a in ("wait", "but") for b in ("wait", "but", OTHER)}
     targets = {each.category.name: each.targets for each in study.categories} | {OTHER: study.other}
     for each in study.categories:
-        edited = torch.tensor(each.latents[0.2])
+        edited = torch.tensor(each.latents["20 %"])
         for name in ("wait", "but", OTHER):
             alone = ablation_effects(tiny_pair, crosscoder, targets[name], [edited], Method()).mean([0])
             assert same(study.off_target[each.category.name, name], alone)
-        assert same(study.off_target[each.category.name, each.category.name], each.effects[0.2, "chosen"])
+        assert same(study.off_target[each.category.name, each.category.name], each["20 %", "chosen"])
 
 
 def test_shares_that_choose_the_same_latents_cost_the_passes_of_their_controls_alone(tiny_pair, crosscoder, batches):
@@ -130,7 +126,7 @@ def test_shares_that_choose_the_same_latents_cost_the_passes_of_their_controls_a
         (each,) = ablation_study(tiny_pair, crosscoder, batches, mask(), [WAIT], settings).categories
         hook.remove()
         assert len({tuple(latents) for latents in each.latents.values()}) == 1
-        assert all(same(each.effects[share, "chosen"], each.effects[0.4, "chosen"]) for share in shares)
+        assert all(same(each[share_name(share), "chosen"], each["40 %", "chosen"]) for share in shares)
         return len(done)
 
     assert passes((0.4, 0.5)) == passes((0.4,)) + 2 * SETTINGS.control_draws
@@ -177,9 +173,9 @@ def test_the_same_seed_finds_the_same_and_what_is_done_is_counted(tiny_pair, cro
     assert ("taking latents out", 2, 2) in diary.counts()
     assert all(done == total for _, done, total in diary.counts())
     other = ablation_study(tiny_pair, crosscoder, batches, mask(), [WAIT, BUT], replace(SETTINGS, seed=4))
-    first, second, third = (s.categories[0].effects[0.2, "random"] for s in (study, again, other))
-    assert torch.equal(first.logit, second.logit)
-    assert not torch.equal(first.logit, third.logit)
+    first, second, third = (s.categories[0]["20 %", "random"] for s in (study, again, other))
+    assert torch.equal(first.values, second.values)
+    assert not torch.equal(first.values, third.values)
 
 
 def test_latents_that_are_silent_where_words_are_predicted_have_no_match(tiny_pair, crosscoder, batches):
@@ -197,9 +193,20 @@ def test_latents_that_are_silent_where_words_are_predicted_have_no_match(tiny_pa
     settings = replace(SETTINGS, place="token", min_nrn=0.99)
     batch = TokenBatch(text, torch.ones_like(text))
     (each,) = ablation_study(tiny_pair, crosscoder, [batch], mask(), [WAIT], settings).categories
-    assert each.latents == {0.05: [0], 0.2: [0]}
-    assert not each.effects[0.2, "chosen"].logit.any()
-    assert math.isnan(each.matched_code[0.2])
+    assert each.latents == {"5 %": [0], "20 %": [0]}
+    assert not each["20 %", "chosen"].values.any()
+    assert math.isnan(each.matched_code["20 %"])
+
+
+def test_given_latents_are_taken_out_of_every_categorys_words(tiny_pair, crosscoder, batches, study):
+    alive = study.alive.nonzero()[:2, 0].tolist()
+    given = ablation_study(tiny_pair, crosscoder, batches, mask(), [WAIT, BUT], replace(SETTINGS, latents=tuple(alive)))
+    for each in given.categories:
+        assert each.latents == {"given": alive}
+        alone = ablation_effects(tiny_pair, crosscoder, each.targets, [torch.tensor(alive)], Method())
+        assert same(each["given", "chosen"], alone.mean([0]))
+    with pytest.raises(ValueError, match=r"\('2 %', 'chosen'\) was not measured: choose from \('given', 'chosen'\)"):
+        _ = given.categories[0]["2 %", "chosen"]
 
 
 def test_settings_that_make_no_study_are_refused():
@@ -209,36 +216,3 @@ def test_settings_that_make_no_study_are_refused():
         AblationSettings(targets=1)
     with pytest.raises(ValueError, match="--control-draws 0: must be at least 1"):
         AblationSettings(control_draws=0)
-
-
-@pytest.fixture(scope="module")
-def organism(pair, random_crosscoder) -> tuple[ModelPair, Crosscoder]:
-    """A tiny pair that knows the categories' words, and a random crosscoder of it."""
-    return pair, random_crosscoder(d_model=16, layers=pair.layers, n_latents=40)
-
-
-def test_one_category_in_one_line(organism, text_file):
-    texts = [json.loads(line)["text"] for line in text_file.read_text().splitlines()[:40]]
-    settings = AblationSettings(shares=(0.1,), reference=0.1, undecided=(0.0, 1.0), targets=100, control_draws=1)
-    long = [" ".join(texts[::-1]), " ".join(texts)]
-    each = ablate(*organism, iter([*texts, *long]), category="contrastive", settings=settings)
-    assert each.category.name == "contrastive"
-    assert len(each.targets.prefixes) == each.targets.found > 5
-    context = organism[0].distilled.context
-    assert len(organism[0].tokenizer(long[0])["input_ids"]) > context
-    assert context // 2 < max(map(len, each.targets.prefixes)) <= context  # longer texts are cut
-    assert each.effects[0.1, "chosen"].logit.abs().max() > 0
-
-
-def test_what_cannot_be_ablated_is_said(organism, tiny_pair, crosscoder):
-    pair, _ = organism
-    with pytest.raises(ValueError, match="no category is called 'doubt': choose from self-reflection, deductive"):
-        ablate(*organism, ["Wait"], category="doubt")
-    for texts in ("Wait, a bare string", [], ["one text"], iter(["one", None])):
-        with pytest.raises(ValueError, match="give a list of texts, some to choose latents and others to test them"):
-            ablate(*organism, texts, category="contrastive")
-    with pytest.raises(ValueError, match=r"trained on width 32, the models .* have width 16"):
-        ablate(pair, crosscoder, ["Wait"], category="contrastive")
-    elsewhere = replace(pair, layers=(2,))
-    with pytest.raises(ValueError, match=r"layers \(1,\), the pair is read at \(2,\)"):
-        ablate(elsewhere, organism[1], ["Wait"], category="contrastive")

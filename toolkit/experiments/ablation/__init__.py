@@ -14,6 +14,14 @@ from toolkit.ranges import Count, check_ranges
 
 PAPER: dict[str, Any] = {"positions": "prefix", "select": "quantile", "place": "token", "undecided": (0.0, 1.0)}
 
+GIVEN = "given"
+"""What results call latents that were named, instead of the share that was chosen."""
+
+
+def share_name(share: float) -> str:
+    """What results call the latents of a share: 0.02 is "2 %"."""
+    return f"{100 * share:g} %"
+
 
 @dataclass(frozen=True, kw_only=True)
 class AblationSettings:
@@ -35,10 +43,17 @@ class AblationSettings:
     """Measure only words to which the distilled model gives a probability in this range; 0 1 takes all (the paper)."""
     method: Method = field(default_factory=Method)
     """Where the latents are taken out, and of what."""
+    latents: tuple[int, ...] = ()
+    """Take these out of every category's words, instead of choosing by category; shares mean nothing then."""
     control_draws: int = 3
     """How often the latents of each control are drawn; effects are averaged over the draws."""
     seed: int = 0
     """Seed of positions and controls."""
+
+    @property
+    def reference_name(self) -> str:
+        """What results call the latents that the headline is about."""
+        return GIVEN if self.latents else share_name(self.reference)
 
     def __post_init__(self) -> None:
         if self.reference not in self.shares:

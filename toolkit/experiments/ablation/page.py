@@ -3,9 +3,8 @@
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
-from toolkit.experiments.ablation import AblationConfig, AblationSettings
+from toolkit.experiments.ablation import GIVEN, AblationConfig, AblationSettings
 from toolkit.experiments.ablation.study import ARMS, AblationStudy, CategoryAblation
 from toolkit.experiments.run import Run
 from toolkit.interventions.targets import OTHER, Targets
@@ -16,48 +15,47 @@ from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table, lef
 from toolkit.reports.formatting import percent
 from toolkit.statistics import Estimate, mean
 
-MODELS = ("base", "distilled")
-BARE = {
-    "distilled": ("chosen", 1),
-    "base": ("chosen", 0),
-    "control_distilled": ("matched", 1),
-    "random_distilled": ("random", 1),
-}
-"""The numbers of a category that results name by themselves: arm, and place of the model."""
-
 
 def ablation_results(study: AblationStudy, settings: AblationSettings) -> dict[str, Any]:
     """Every mean with its interval: the reference share by category, then all shares."""
     return {
-        "ablation": {each.category.name: _category_results(each, settings) for each in study.categories},
+        "ablation": {each.category.name: _category_results(study, each, settings) for each in study.categories},
         "off_target": {
-            f"{edited} on {measured}": {
-                model: _off_target(study, edited, measured, index) for index, model in enumerate(MODELS)
-            }
+            f"{edited} on {measured}": {model: _off_target(study, edited, measured, model) for model in study.models}
             for edited, measured in study.off_target
         },
         "left_out": study.left_out,
     }
 
 
-def _category_results(each: CategoryAblation, settings: AblationSettings) -> dict[str, Any]:
-    share = settings.reference
-    intervals = {name: _estimate(each, share, arm, model) for name, (arm, model) in BARE.items()}
+def _category_results(study: AblationStudy, each: CategoryAblation, settings: AblationSettings) -> dict[str, Any]:
+    """By themselves stand the models' falls at the reference share, and the last model's without either control."""
+    share, last = settings.reference_name, study.last
+    intervals = {
+        **{model: _estimate(each, share, "chosen", model) for model in _last_first(study)},
+        f"control_{last}": _estimate(each, share, "matched", last),
+        f"random_{last}": _estimate(each, share, "random", last),
+    }
     return {
         **{name: estimate.value for name, estimate in intervals.items()},
         "intervals": intervals,
-        "share": share,
+        "share": None if share == GIVEN else settings.reference,
         "n": len(each.targets.prefixes),
         "n_documents": _n_documents(each.targets),
         "found": each.targets.found,
         "latents": each.latents[share],
         "matched_code": each.matched_code[share],
-        "distilled_minus_control": _difference(each, share, "matched"),
+        f"{last}_minus_control": _difference(study, each, share),
         "by_share": {
-            f"{s:g}": {arm: {m: _estimate(each, s, arm, i) for i, m in enumerate(MODELS)} for arm in ARMS}
-            for s in settings.shares
+            share: {arm: {model: _estimate(each, share, arm, model) for model in study.models} for arm in ARMS}
+            for share in each.latents
         },
     }
+
+
+def _last_first(study: AblationStudy) -> list[str]:
+    """The models as tables name them."""
+    return list(reversed(study.models))
 
 
 def page(config: AblationConfig, run: Run, study: AblationStudy) -> Findings:
@@ -71,11 +69,11 @@ def page(config: AblationConfig, run: Run, study: AblationStudy) -> Findings:
             " model. How far does the word's logit fall, and how far for as many other latents?"
         ),
         facts=run.facts() | _protocol(settings),
-        headline=[_headline(study, each, settings.reference) for each in study.categories],
+        headline=[_headline(study, each, settings.reference_name) for each in study.categories],
         tables=[
             _main_table(study, settings),
-            _measures_table(study, settings.reference),
-            _share_table(study, settings),
+            _measures_table(study, settings.reference_name),
+            _share_table(study),
             _matrix_table(study),
             *([_specific_table(study)] if len(study.categories) > 1 else []),
             _words_table(study),
@@ -90,44 +88,54 @@ def _protocol(settings: AblationSettings) -> dict[str, str]:
     low, high = settings.undecided
     what = "the reconstruction, against the unablated one" if settings.method.spliced else "the stream, error kept"
     return {
-        "chosen by": f"{settings.select} on the {settings.place} position, NRN above {settings.min_nrn:g}",
+        "chosen by": "name"
+        if settings.latents
+        else f"{settings.select} on the {settings.place} position, NRN above {settings.min_nrn:g}",
         "taken out": f"{settings.method.positions} positions, of {what}",
         "words": "all occurrences" if (low, high) == (0, 1) else f"distilled probability {low:g} to {high:g}",
         "seed": str(settings.seed),
     }
 
 
-def _estimate(each: CategoryAblation, share: float, arm: str, model: int, measure: str = "logit") -> Estimate:
-    return mean(getattr(each.effects[share, arm], measure)[model], each.targets.documents)
+def _estimate(each: CategoryAblation, share: str, arm: str, model: str, measure: str = "logit") -> Estimate:
+    return mean(getattr(each[share, arm][model], measure), each.targets.documents)
 
 
-def _difference(each: CategoryAblation, share: float, control: str) -> Estimate:
-    """Chosen minus control in the distilled model, position by position."""
-    chosen, other = (each.effects[share, arm].logit[1] for arm in ("chosen", control))
-    return mean(chosen - other, each.targets.documents)
+def _difference(study: AblationStudy, each: CategoryAblation, share: str) -> Estimate:
+    """Chosen minus matched in the last model, position by position."""
+    chosen, matched = (each[share, arm][study.last].logit for arm in ("chosen", "matched"))
+    return mean(chosen - matched, each.targets.documents)
 
 
-def _off_target(study: AblationStudy, edited: str, measured: str, model: int = 1) -> Estimate:
-    return mean(study.off_target[edited, measured].logit[model], study.words[measured].documents)
+def _off_target(study: AblationStudy, edited: str, measured: str, model: str) -> Estimate:
+    return mean(study.off_target[edited, measured][model].logit, study.words[measured].documents)
+
+
+def _top(share: str) -> str:
+    """What is said of the latents at a share."""
+    return "the given latents" if share == GIVEN else f"top {share} of latents"
 
 
 def _n_documents(targets: Targets) -> int:
     return len(targets.documents.unique())
 
 
-def _headline(study: AblationStudy, each: CategoryAblation, share: float) -> Headline:
-    base, control = _estimate(each, share, "chosen", 0), _estimate(each, share, "matched", 1)
-    name = each.category.name
-    elsewhere = [_off_target(study, name, on).value for edited, on in study.off_target if edited == name != on != OTHER]
+def _headline(study: AblationStudy, each: CategoryAblation, share: str) -> Headline:
+    name, last = each.category.name, study.last
+    others = "; ".join(f"{model} {_estimate(each, share, 'chosen', model).value:.2f}" for model in study.models[:-1])
+    control = _estimate(each, share, "matched", last)
+    elsewhere = [
+        _off_target(study, name, on, last).value for edited, on in study.off_target if edited == name != on != OTHER
+    ]
     off_target = f"; other categories' words {min(elsewhere):.2f} at the most" if elsewhere else ""
     return Headline(
-        name=f"{name}, distilled",
-        value=_estimate(each, share, "chosen", 1),
+        name=f"{name}, {last}",
+        value=_estimate(each, share, "chosen", last),
         n=len(each.targets.prefixes),
         unit=f"positions of {_n_documents(each.targets)} documents",
         note=(
-            f"logits, {len(each.latents[share])} latents (top {percent(share)}); base {base.value:.2f}; distilled"
-            f" without the matched control {control.value:.2f}{off_target}"
+            f"logits, {len(each.latents[share])} latents ({'given' if share == GIVEN else f'top {share}'}); {others};"
+            f" {last} without the matched control {control.value:.2f}{off_target}"
         ),
     )
 
@@ -140,16 +148,15 @@ def _fewer(study: AblationStudy, asked: int) -> str:
 
 
 def _main_table(study: AblationStudy, settings: AblationSettings) -> Table:
-    share, asked = settings.reference, settings.targets
+    share, asked, last = settings.reference_name, settings.targets, study.last
     rows: list[list[Cell]] = [
         [
             each.category.name,
             len(each.latents[share]),
-            _estimate(each, share, "chosen", 1),
-            _estimate(each, share, "chosen", 0),
-            _estimate(each, share, "matched", 1),
-            _estimate(each, share, "random", 1),
-            _difference(each, share, "matched"),
+            *(_estimate(each, share, "chosen", model) for model in _last_first(study)),
+            _estimate(each, share, "matched", last),
+            _estimate(each, share, "random", last),
+            _difference(study, each, share),
             each.matched_code[share],
             len(each.targets.prefixes),
             _n_documents(each.targets),
@@ -158,15 +165,15 @@ def _main_table(study: AblationStudy, settings: AblationSettings) -> Table:
         for each in study.categories
     ]
     return Table(
-        title=f"Change of the word's logit, top {percent(share)} of latents",
+        title=f"Change of the word's logit, {_top(share)}",
         columns=(
-            "category", "latents", "distilled", "base", "matched", "random", "chosen − matched", "match", "n",
+            "category", "latents", *_last_first(study), "matched", "random", "chosen − matched", "match", "n",
             "documents", "found",
         ),
         rows=rows,
         note=(
             "Edited minus unedited, with 95 % bootstrap intervals that draw whole documents. matched and random: as"
-            " many other alive latents, in the distilled model; matched ones fire about as strongly at these positions"
+            f" many other alive latents, in the {last} model; matched ones fire about as strongly at these positions"
             " (match: their mean code over the chosen ones'). Controls are means over"
             f" {settings.control_draws} draws of latents; their intervals do not count which latents were drawn."
             f" n positions, drawn of those found.{_fewer(study, asked)}"
@@ -174,35 +181,34 @@ def _main_table(study: AblationStudy, settings: AblationSettings) -> Table:
     )  # fmt: skip
 
 
-def _measures_table(study: AblationStudy, share: float) -> Table:
+def _measures_table(study: AblationStudy, share: str) -> Table:
     measures = {"log p (nats)": "log_probability", "rank": "rank"}
     arms = [(title, measure, arm) for title, measure in measures.items() for arm in ("chosen", "matched")]
     return Table(
-        title=f"Change of the word's log probability and rank, distilled, top {percent(share)} of latents",
+        title=f"Change of the word's log probability and rank, {study.last}, {_top(share)}",
         columns=("category", *(f"{title}, {arm}" for title, _, arm in arms)),
         rows=[
-            [each.category.name, *(_estimate(each, share, arm, 1, measure) for _, measure, arm in arms)]
+            [each.category.name, *(_estimate(each, share, arm, study.last, measure) for _, measure, arm in arms)]
             for each in study.categories
         ],
         note="A positive change of rank is further from the top of the vocabulary.",
     )
 
 
-def _share_table(study: AblationStudy, settings: AblationSettings) -> Table:
-    rows: list[list[Cell]] = [
-        [
-            f"{each.category.name}, {percent(share)}",
-            len(each.latents[share]),
-            *(_estimate(each, share, arm, model) for arm in ("chosen", "matched", "random") for model in (1, 0)),
-        ]
-        for each in study.categories
-        for share in settings.shares
-    ]
-    columns = [f"{arm}, {model}" for arm in ("chosen", "matched", "random") for model in ("distilled", "base")]
+def _share_table(study: AblationStudy) -> Table:
+    arms = [(arm, model) for arm in ("chosen", "matched", "random") for model in _last_first(study)]
     return Table(
         title="By share of latents taken out",
-        columns=("category, share", "latents", *columns),
-        rows=rows,
+        columns=("category, share", "latents", *(f"{arm}, {model}" for arm, model in arms)),
+        rows=[
+            [
+                f"{each.category.name}, {share}",
+                len(latents),
+                *(_estimate(each, share, arm, model) for arm, model in arms),
+            ]
+            for each in study.categories
+            for share, latents in each.latents.items()
+        ],
         note="Change of logit. Where fewer latents are eligible than a share asks for, all of them are taken.",
         detail=True,
     )
@@ -212,9 +218,9 @@ def _matrix_table(study: AblationStudy) -> Table:
     names = [each.category.name for each in study.categories]
     measured = list(study.words)
     return Table(
-        title="Off target: the same edit on other words, distilled",
+        title=f"Off target: the same edit on other words, {study.last}",
         columns=("latents of", *(f"on {name}" for name in measured)),
-        rows=[[edited, *(_off_target(study, edited, name) for name in measured)] for edited in names],
+        rows=[[edited, *(_off_target(study, edited, name, study.last) for name in measured)] for edited in names],
         note=(
             "Change of logit. Other words: positions of no category, drawn under the same rule of probability. Far from"
             " the diagonal an effect should be small if latents are specific to their category."
@@ -267,30 +273,25 @@ def _left_out(category: Category) -> str:
 
 
 def _charts(study: AblationStudy, settings: AblationSettings) -> list[Chart]:
-    share = settings.reference
+    share = settings.reference_name
     charts = []
     for each in study.categories:
         name = each.category.name
-        chosen, matched = (each.effects[share, arm].logit for arm in ("chosen", "matched"))
-        histogram = logit_change_histogram(_array(chosen[0]), _array(chosen[1]), _array(matched[1]), name)
-        by_share = {
-            model: {arm: [_estimate(each, s, arm, index) for s in settings.shares] for arm in ARMS}
-            for index, model in enumerate(MODELS)
-        }
-        caption = (
-            f"{name}: change of the word's logit, top {percent(share)} of latents; the control is the matched one."
-        )
-        charts.append(Chart(name=f"histogram_{name}", figure=histogram, caption=caption))
-        caption = f"{name}: mean change by share of latents taken out, bands 95 % intervals."
-        charts.append(
-            Chart(name=f"by_share_{name}", figure=effect_by_fraction(settings.shares, by_share, name), caption=caption)
-        )
+        changes = {model: each[share, "chosen"][model].logit.numpy() for model in study.models}
+        control = each[share, "matched"][study.last].logit.numpy()
+        caption = f"{name}: change of the word's logit, {_top(share)}; the control is the matched one."
+        figure = logit_change_histogram(changes, control, name)
+        charts.append(Chart(name=f"histogram_{name}", figure=figure, caption=caption))
+        if share != GIVEN:
+            by_share = {
+                model: {arm: [_estimate(each, at, arm, model) for at in each.latents] for arm in ARMS}
+                for model in study.models
+            }
+            caption = f"{name}: mean change by share of latents taken out, bands 95 % intervals."
+            figure = effect_by_fraction(settings.shares, by_share, name)
+            charts.append(Chart(name=f"by_share_{name}", figure=figure, caption=caption))
     names = [each.category.name for each in study.categories]
-    matrix = np.array([[_off_target(study, edited, on).value for on in study.words] for edited in names])
-    figure = effect_matrix(matrix, names, list(study.words), "Change of logit, distilled")
+    matrix = np.array([[_off_target(study, edited, on, study.last).value for on in study.words] for edited in names])
+    figure = effect_matrix(matrix, names, list(study.words), f"Change of logit, {study.last}")
     charts.append(Chart(name="off_target", figure=figure, caption="Rows: whose latents are out; columns: whose words."))
     return charts
-
-
-def _array(values: Tensor) -> np.ndarray:
-    return values.numpy()

@@ -8,13 +8,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.experiments.ablation import AblationSettings
+from toolkit.experiments.ablation import GIVEN, AblationSettings, share_name
 from toolkit.geometry.decoder_norms import nrn, rows_by_model
-from toolkit.harvest.tokens import TokenBatch, TokenMask, text_batches
+from toolkit.harvest.tokens import TokenBatch, TokenMask
 from toolkit.interventions.ablation import Effects, Method, ablation_effects, predicting_codes
-from toolkit.interventions.matching import check_match
 from toolkit.interventions.targets import OTHER, Targets, TargetSearch
-from toolkit.latents.categories import Category, categories, load_lexicon
+from toolkit.latents.categories import Category
 from toolkit.latents.coded_batches import coded_batches
 from toolkit.latents.firing import FiringCounts
 from toolkit.latents.selection import matched_latents, others, random_latents, select_latents
@@ -31,22 +30,38 @@ class CategoryAblation:
 
     category: Category
     targets: Targets
-    latents: dict[float, list[int]]
-    """The chosen latents at each share, the best first."""
-    effects: dict[tuple[float, str], Effects]
-    """At each share and arm (`ARMS`), [model, target]: controls are means over their draws."""
-    matched_code: dict[float, float]
-    """Mean code of the matched control's latents over that of the chosen ones: 1 is a perfect match.
+    latents: dict[str, list[int]]
+    """The chosen latents at each share, by name ("2 %"), the best first."""
+    effects: dict[tuple[str, str], Effects]
+    """By share and arm (`ARMS`); controls are means over their draws."""
+    matched_code: dict[str, float]
+    """Mean code of the matched control's latents over that of the chosen ones, by share: 1 is a perfect match.
     NaN where the chosen ones are silent at all targets."""
+
+    def __getitem__(self, share_and_arm: tuple[str, str]) -> Effects:
+        """`result["2 %", "chosen"]`; raises `ValueError` for a share or an arm that was not measured."""
+        if share_and_arm not in self.effects:
+            measured = ", ".join(map(str, self.effects))
+            raise ValueError(f"{share_and_arm} was not measured: choose from {measured}")
+        return self.effects[share_and_arm]
+
+    def __repr__(self) -> str:
+        share, latents = next(iter(self.latents.items()))
+        return (
+            f"CategoryAblation of {self.category.name!r} at {', '.join(map(repr, self.latents))}\n"
+            f"  {share!r} ({len(latents)} latents), 'chosen': {self[share, 'chosen']!r}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AblationStudy:
     """All categories, and what each one's latents do to other words."""
 
+    models: tuple[str, ...]
+    """Names of the models, in the order of the streams; the last one's probabilities say which words are undecided."""
     categories: list[CategoryAblation]
     off_target: dict[tuple[str, str], Effects]
-    """(category whose latents are out, category of the words) at the reference share, [model, target]."""
+    """(category whose latents are out, category of the words) at the reference share."""
     other: Targets | None
     """The words of no category; None where they are too rare."""
     left_out: dict[str, str]
@@ -57,37 +72,15 @@ class AblationStudy:
     nrn: Float[Tensor, " latent"]
 
     @property
+    def last(self) -> str:
+        """The last model's name: the one whose falls are set beside the controls'."""
+        return self.models[-1]
+
+    @property
     def words(self) -> dict[str, Targets]:
         """All words that were measured: each category's, and those of none."""
         targets = {each.category.name: each.targets for each in self.categories}
         return targets if self.other is None else targets | {OTHER: self.other}
-
-
-def ablate(
-    pair: ModelPair,
-    crosscoder: Crosscoder,
-    texts: Iterable[str],
-    *,
-    category: str,
-    settings: AblationSettings | None = None,
-) -> CategoryAblation:
-    """Take one category's latents out, on texts: every other text chooses the latents, the rest test them.
-
-    `category` is one of the shipped lexicon's; `effects[0.02, "chosen"].logit` of what is returned is the change of
-    its words' logits, [model, target], when the top 2 % of latents are out. Raises `ValueError` for any other category,
-    for no list of texts, for a crosscoder of other streams than the pair's, and as `ablation_study` does.
-    """
-    check_match(pair, crosscoder, other_models=True)
-    lexicon = load_lexicon()
-    if category not in lexicon:
-        raise ValueError(f"no category is called {category!r}: choose from {', '.join(lexicon)}")
-    listed = [] if isinstance(texts, str) else list(texts)
-    if len(listed) < 2 or not all(isinstance(text, str) for text in listed):
-        raise ValueError(f"texts: {texts!r:.60}; give a list of texts, some to choose latents and others to test them")
-    chosen = categories(pair.tokenizer, {category: lexicon[category]})
-    mask = TokenMask(special_ids=frozenset(), keep_position_0=False, outlier_factor=10.0)
-    batches = text_batches(listed, pair.tokenizer, row_length=min(2048, pair.context), batch_tokens=8192)
-    return ablation_study(pair, crosscoder, batches, mask, chosen, settings or AblationSettings()).categories[0]
 
 
 def ablation_study(
@@ -113,7 +106,7 @@ def ablation_study(
     )
     left_out |= without_latents
     check_any(chosen, left_out)
-    reference = {name: [latents[settings.reference]] for name, latents in chosen.items()}
+    reference = {name: [latents[settings.reference_name]] for name, latents in chosen.items()}
     measured: list[CategoryAblation] = []
     off_target: dict[tuple[str, str], Effects] = {}
     for name, latents in track(chosen.items(), "taking latents out", "categories"):
@@ -140,6 +133,7 @@ def ablation_study(
         elsewhere = _measure(pair, crosscoder, other, list(reference.values()), settings.method)
         off_target |= {(edited, OTHER): effect for edited, effect in zip(reference, elsewhere, strict=True)}
     return AblationStudy(
+        models=pair.names,
         categories=measured,
         off_target=off_target,
         other=other,
@@ -152,10 +146,14 @@ def ablation_study(
 
 def _chosen(
     counts: FiringCounts, category: int, eligible: Tensor, settings: AblationSettings
-) -> dict[float, Int[Tensor, " chosen"]]:
+) -> dict[str, Int[Tensor, " chosen"]]:
     """The latents of one category at every share; raises `TooFewError` where there are none, or no controls."""
-    rule, place, shares = settings.select, settings.place, settings.shares
-    chosen = select_latents(counts, category, rule=rule, place=place, shares=shares, eligible=eligible)
+    if settings.latents:
+        chosen = {GIVEN: torch.tensor(settings.latents)}
+    else:
+        rule, place, shares = settings.select, settings.place, settings.shares
+        selected = select_latents(counts, category, rule=rule, place=place, shares=shares, eligible=eligible)
+        chosen = {share_name(share): latents for share, latents in selected.items()}
     for latents in chosen.values():
         others(latents, counts.fired > 0)
     return chosen
@@ -186,8 +184,8 @@ def _read(
 
 
 def _draws(
-    chosen: Mapping[float, Tensor], alive: Tensor, mean_code: Tensor, settings: AblationSettings
-) -> dict[tuple[float, str], list[Tensor]]:
+    chosen: Mapping[str, Tensor], alive: Tensor, mean_code: Tensor, settings: AblationSettings
+) -> dict[tuple[str, str], list[Tensor]]:
     """The latents of every share and arm: one draw of the chosen ones, several of each control."""
     generator = torch.Generator().manual_seed(settings.seed)
     times = range(settings.control_draws)
@@ -202,7 +200,7 @@ def _draws(
 def _measure(
     pair: ModelPair, crosscoder: Crosscoder, targets: Targets, arms: Sequence[Sequence[Tensor]], method: Method
 ) -> list[Effects]:
-    """The effects of every arm, means over its draws, [model, target]; draws of the same latents are measured once."""
+    """The effects of every arm, means over its draws; draws of the same latents are measured once."""
     different = {frozenset(draw.tolist()): draw for arm in arms for draw in arm}
     number = {latents: index for index, latents in enumerate(different)}
     effects = ablation_effects(pair, crosscoder, targets, list(different.values()), method)

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
+from toolkit.experiments.ablation import share_name
 from toolkit.experiments.control import is_embedded
 from toolkit.experiments.reproduction.published import load_published
 from toolkit.experiments.run import Run
 from toolkit.reports.findings import Cell, Chart, Findings, Table, left_out_tables
-from toolkit.reports.formatting import percent
 from toolkit.statistics import Estimate
 
 SHOWN_FIRST = ("reconstruction", "latent classes")
@@ -72,7 +72,7 @@ def truth_tables(results: Mapping[str, Any]) -> list[Table]:
     if not rows:
         return []
     held = sum(row[-1] == YES for row in rows)
-    share = next((percent(found["share"]) for found in results.get("ablation", {}).values()), "–")
+    share = next((share_name(found["share"]) for found in results.get("ablation", {}).values()), "–")
     note = (
         f"{held} of {len(rows)} show. Spans: tokens of a planted behaviour; AUROC of the latent that finds them best,"
         " on documents that did not choose it, beside the same for another document's labels; shows: the interval is"
@@ -129,7 +129,7 @@ def published_tables(preset: str | None, results: Mapping[str, Any]) -> list[Tab
     """Our numbers beside the paper's for the same pair, where it has any."""
     crosscoder, words, ablation = (load_published(name) for name in MEASURES)
     paper = results.get("ablation_paper", {}) if preset == ablation["pair"] else {}
-    share = next((percent(found["share"]) for found in paper.values()), "")
+    share = next((share_name(found["share"]) for found in paper.values()), "")
     tables = [
         _table("Reconstruction", _crosscoder_rows(crosscoder["pairs"].get(preset, {}), results), crosscoder),
         _table(f"Parallelogram loss, {DIMS}D", _geometry_rows(words["pairs"].get(preset, {}), results), words),
@@ -172,6 +172,6 @@ def _geometry_rows(known: Mapping[str, Any], results: Mapping[str, Any]) -> list
 def _ablation_rows(published: Mapping[str, Any], paper: Mapping[str, Any]) -> list[list[Cell]]:
     rows: list[list[Cell]] = []
     for name, found in paper.items():
-        theirs = published["categories"].get(name, {}).get(f"{100 * found['share']:g} %", {}).get("selected", {})
+        theirs = published["categories"].get(name, {}).get(share_name(found["share"]), {}).get("selected", {})
         rows.append([name, *(cell for model in MODELS for cell in (found["intervals"][model], theirs.get(model)))])
     return rows

@@ -1,0 +1,92 @@
+"""Ablation in one call, on texts of one's own."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+
+from toolkit.arguments import Indices
+from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
+from toolkit.experiments.ablation import GIVEN, AblationSettings
+from toolkit.experiments.ablation.study import CategoryAblation, ablation_study
+from toolkit.harvest.tokens import TokenMask, text_batches
+from toolkit.interventions.ablation import ablation_effects
+from toolkit.interventions.matching import check_match
+from toolkit.interventions.targets import Targets
+from toolkit.latents.categories import Category, categories, load_lexicon
+from toolkit.models.pair import ModelPair
+from toolkit.models.text.inputs import as_rows
+
+
+def ablate(
+    pair: ModelPair,
+    crosscoder: Crosscoder,
+    texts: str | Iterable[str],
+    *,
+    category: str | Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+    latents: Indices | None = None,
+    settings: AblationSettings | None = None,
+) -> CategoryAblation:
+    """Take latents out of the models where a category's words come next: how far do the words' logits fall?
+
+    `category` is a shipped one by its name, a list of words, or `{"name": [words]}`. Every other text chooses its
+    latents, the rest test them; or `latents` are taken out. `result["2 %", "chosen"]["distilled"].logit` is the change
+    at each word without the best 2 % of latents; "random" and "matched" in place of "chosen" are the controls, and
+    "given" is the share's name where latents are given. Without a category each text is a prompt, and the word is what
+    the last model would write next; there are no controls.
+    Raises `ValueError` for a category, latents or texts that cannot be used, for a crosscoder of other streams than the
+    pair's, and as `ablation_study` does.
+    """
+    check_match(pair, crosscoder, other_models=True)
+    settings = settings or AblationSettings()
+    if latents is not None:
+        given = dict.fromkeys(check_latents(latents, crosscoder.config.n_latents))
+        settings = replace(settings, latents=tuple(given))
+    if category is None:
+        return _ablate_prompts(pair, crosscoder, [texts] if isinstance(texts, str) else list(texts), settings)
+    words, listed = _words(category), [] if isinstance(texts, str) else list(texts)
+    if len(listed) < 2 or not all(isinstance(text, str) for text in listed):
+        raise ValueError(f"texts: {texts!r:.60}; give a list of texts, some to choose latents and others to test them")
+    mask = TokenMask(special_ids=frozenset(), keep_position_0=False, outlier_factor=10.0)
+    batches = text_batches(listed, pair.tokenizer, row_length=min(2048, pair.context), batch_tokens=8192)
+    chosen = categories(pair.tokenizer, words)
+    return ablation_study(pair, crosscoder, batches, mask, chosen, settings).categories[0]
+
+
+def _words(category: str | Sequence[str] | Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """One category's words by its name; raises `ValueError` for anything else."""
+    if isinstance(category, str):
+        lexicon = load_lexicon()
+        if category not in lexicon:
+            raise ValueError(f"no category is called {category!r}: choose from {', '.join(lexicon)}, or give words")
+        return {category: lexicon[category]}
+    named = dict(category) if isinstance(category, Mapping) else {"words": category}
+    words = next(iter(named.values()), ())
+    if len(named) != 1 or isinstance(words, str) or not words or not all(isinstance(each, str) for each in words):
+        raise ValueError(
+            f"category {category!r:.60}: give the words of one, as a list of strings or {{'name': [words]}}"
+        )
+    return {name: tuple(words) for name, words in named.items()}
+
+
+def _ablate_prompts(
+    pair: ModelPair, crosscoder: Crosscoder, prompts: Sequence[str], settings: AblationSettings
+) -> CategoryAblation:
+    """Take the given latents out at the end of each prompt, where the last model would write its likeliest token."""
+    if not settings.latents or not prompts:
+        raise ValueError(
+            f"prompts {prompts!r:.60}, latents {settings.latents}: without a category give prompts and the latents to"
+            " take out of them"
+        )
+    rows = [torch.tensor(row) for row in as_rows(pair.tokenizer, list(prompts))]
+    next_ids = torch.stack([pair.distilled.logits(row[None])[0, -1].argmax().cpu() for row in rows])
+    targets = Targets(prefixes=tuple(rows), target_ids=next_ids, documents=torch.arange(len(rows)), found=len(rows))
+    effects = ablation_effects(pair, crosscoder, targets, [torch.tensor(settings.latents)], settings.method)
+    tokens = tuple(pair.tokenizer.convert_ids_to_tokens(next_ids.tolist()))
+    return CategoryAblation(
+        category=Category(name="next token", words=tokens, tokens=tokens, token_ids=tuple(next_ids.tolist())),
+        targets=targets,
+        latents={GIVEN: list(settings.latents)},
+        effects={(GIVEN, "chosen"): effects.mean([0])},
+        matched_code={},
+    )
