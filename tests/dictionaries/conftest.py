@@ -1,9 +1,16 @@
-"""Small weights, and activations with planted features."""
+"""Small weights, activations with planted features, and a hub on this machine."""
 
+import base64
+import json
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import ClassVar
 
 import pytest
 import torch
+from huggingface_hub import constants
 from torch import Tensor
 
 from toolkit.dictionaries.configs import TrainingConfig
@@ -93,3 +100,72 @@ def dictionary_learning_tensors() -> Callable[..., dict[str, Tensor]]:
         return tensors | {name: torch.as_tensor(value) for name, value in more.items()}
 
     return make
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Answers as the hub does for one repository of these files, and keeps what is asked for and what is uploaded."""
+
+    files: ClassVar[dict[str, bytes]]
+    taken: ClassVar[list[str]]
+
+    def do_HEAD(self) -> None:
+        self.answer(with_body=False)
+
+    def do_GET(self) -> None:
+        self.answer(with_body=True)
+
+    def answer(self, with_body: bool) -> None:
+        name = self.path.partition("/resolve/")[2].partition("/")[2]
+        info = {"id": "someone/it", "sha": "0" * 40, "siblings": [{"rfilename": file} for file in self.files]}
+        tree = [{"type": "file", "path": file, "size": len(self.files[file]), "oid": file} for file in self.files]
+        body = self.files[name] if name else json.dumps(tree if "/tree/" in self.path else info).encode()
+        self.send_response(200)
+        for header in (("Content-Length", len(body)), ("ETag", f'"{name}"'), ("X-Repo-Commit", "0" * 40)):
+            self.send_header(header[0], str(header[1]))
+        self.end_headers()
+        if with_body:
+            self.wfile.write(body)
+            self.taken.extend([name] if name else [])
+
+    def do_POST(self) -> None:
+        sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if "/preupload/" in self.path:
+            found = [
+                {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in json.loads(sent)["files"]
+            ]
+            reply: dict[str, object] = {"files": found}
+        elif "/commit/" in self.path:
+            for line in map(json.loads, sent.splitlines()):
+                if line["key"] == "file":
+                    self.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+            reply = {"commitUrl": f"{constants.ENDPOINT}/someone/it/commit/{'0' * 40}", "commitOid": "0" * 40}
+        else:
+            reply = {"url": f"{constants.ENDPOINT}/someone/it", "warnings": [], "errors": []}
+        body = json.dumps(reply).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
+    """A hub on this machine, with an empty cache before it."""
+    Hub.files, Hub.taken = {}, []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        address = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr(
+            constants,
+            "HUGGINGFACE_CO_URL_TEMPLATE",
+            address + "/{repo_id}/resolve/{revision}/{filename}",
+        )
+        yield Hub
+        server.shutdown()

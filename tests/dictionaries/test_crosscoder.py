@@ -75,7 +75,8 @@ def test_arrays_and_lists_are_activations_too(crosscoder):
 def test_activations_of_another_shape_are_refused_by_shape(crosscoder, shape):
     made = crosscoder("l1")
     expected = (
-        f"activations of shape {shape}: this crosscoder takes [..., stream, d_model], and its last axes are (2, 4)"
+        f"activations of shape {shape}: this crosscoder takes [..., stream, d_model], whose last axes must be"
+        " (2, 4); give its streams in this order: base, distilled"
     )
     with pytest.raises(ValueError, match=re.escape(expected)):
         made.encode(torch.zeros(shape).numpy())
@@ -133,3 +134,15 @@ def test_decoder_norms_are_per_stream(crosscoder):
     made = crosscoder("l1")
     expected = [[made.W_dec[k, s].square().sum().sqrt() for s in range(2)] for k in range(12)]
     torch.testing.assert_close(made.decoder_norms(), torch.tensor(expected))
+
+
+def test_it_says_in_two_lines_what_it_is_and_where_it_is_from(random_crosscoder, tmp_path):
+    made = random_crosscoder(sparsity="topk", k=3, layers=(2, 4), sources=("some/base", "some/distilled"))
+    assert repr(made) == (
+        "Crosscoder: 12 latents, topk, k 3, d_model 32\n"
+        "  of base (some/base), distilled (some/distilled); inputs of layers 2, 4"
+    )
+    made.save_pretrained(tmp_path)
+    assert repr(Crosscoder.from_pretrained(str(tmp_path))) == f"{made!r}; from {tmp_path}"
+    unnamed = random_crosscoder(layers=(-1,))
+    assert repr(unnamed).endswith("  of base, distilled; input of 1 unknown layer")

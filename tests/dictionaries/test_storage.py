@@ -1,9 +1,6 @@
 import json
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import ClassVar
 
 import huggingface_hub.constants
 import pytest
@@ -83,54 +80,6 @@ def test_a_repository_is_read_from_the_cache_subfolders_too(folder, tmp_path, mo
     assert Crosscoder.from_pretrained("someone/crosscoders/L15").config.layers == (16,)
     with pytest.raises(FileNotFoundError, match=r"L16.*does not exist"):
         Crosscoder.from_pretrained("someone/crosscoders/L16")
-
-
-class Hub(BaseHTTPRequestHandler):
-    """Answers as the hub does for one repository of these files, and keeps what is asked for."""
-
-    files: ClassVar[dict[str, bytes]]
-    taken: ClassVar[list[str]]
-
-    def do_HEAD(self) -> None:
-        self.answer(with_body=False)
-
-    def do_GET(self) -> None:
-        self.answer(with_body=True)
-
-    def answer(self, with_body: bool) -> None:
-        name = self.path.partition("/resolve/")[2].partition("/")[2]
-        info = {"id": "someone/it", "sha": "0" * 40, "siblings": [{"rfilename": file} for file in self.files]}
-        tree = [{"type": "file", "path": file, "size": len(self.files[file]), "oid": file} for file in self.files]
-        body = self.files[name] if name else json.dumps(tree if "/tree/" in self.path else info).encode()
-        self.send_response(200)
-        for header in (("Content-Length", len(body)), ("ETag", f'"{name}"'), ("X-Repo-Commit", "0" * 40)):
-            self.send_header(header[0], str(header[1]))
-        self.end_headers()
-        if with_body:
-            self.wfile.write(body)
-            self.taken.extend([name] if name else [])
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
-    """A hub on this machine, with an empty cache before it."""
-    Hub.files, Hub.taken = {}, []
-    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        address = f"http://127.0.0.1:{server.server_port}"
-        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
-        monkeypatch.setattr(
-            huggingface_hub.constants,
-            "HUGGINGFACE_CO_URL_TEMPLATE",
-            address + "/{repo_id}/resolve/{revision}/{filename}",
-        )
-        yield Hub
-        server.shutdown()
 
 
 def test_of_a_repository_only_settings_and_one_file_of_weights_are_taken(folder, hub):

@@ -52,6 +52,26 @@ class CrosscoderConfig:
         several = len(self.layers) > 1
         return tuple(f"{model}_layer{layer}" if several else model for model in self.models for layer in self.layers)
 
+    @property
+    def rule(self) -> str:
+        """The sparsity rule in words, with its k where it has one."""
+        return f"{self.sparsity}, k {self.k}" if RULES[self.sparsity] == "k" else self.sparsity
+
+    @property
+    def site(self) -> str:
+        """Which layers' inputs are read, in words."""
+        several = "s" if len(self.layers) > 1 else ""
+        if min(self.layers) < 0:
+            return f"input{several} of {len(self.layers)} unknown layer{several}"
+        return f"input{several} of layer{several} {', '.join(map(str, self.layers))}"
+
+    @property
+    def origins(self) -> str:
+        """The models in words, each with its path or repository where that is known."""
+        if not self.sources:
+            return ", ".join(self.models)
+        return ", ".join(f"{name} ({source})" for name, source in zip(self.models, self.sources, strict=True))
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:

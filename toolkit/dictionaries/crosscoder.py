@@ -1,6 +1,6 @@
 """The crosscoder for use: raw activations in, codes out, and back; loaded and saved as on the hub."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +13,7 @@ from toolkit.arguments import Indices, Numbers, as_dtype, as_indices, as_numbers
 from toolkit.devices import as_device
 from toolkit.dictionaries import formats, storage
 from toolkit.dictionaries.configs import CrosscoderConfig
+from toolkit.dictionaries.model_card import model_card, read_metrics
 from toolkit.dictionaries.rules.rule import rule_of
 from toolkit.dictionaries.weights import Weights, fold_weights
 from toolkit.tensor_files import check_finite
@@ -39,6 +40,7 @@ class Crosscoder(nn.Module):
     def __init__(self, config: CrosscoderConfig) -> None:
         super().__init__()
         self.config = config
+        self._source: str | None = None
         for name, shape in storage.shapes(config).items():
             self.register_buffer(name, torch.zeros(shape))
 
@@ -47,7 +49,8 @@ class Crosscoder(nn.Module):
 
         Raises `ValueError` for another shape.
         """
-        x = self._taken(x, "activations", tuple(self.b_dec.shape), "stream, d_model")
+        remedy = f"give its streams in this order: {', '.join(self.config.streams)}"
+        x = self._taken(x, "activations", tuple(self.b_dec.shape), "stream, d_model", remedy)
         flat = x.reshape(-1, self.b_dec.numel())
         codes = torch.relu(torch.addmm(self.b_enc, flat, self.W_enc.flatten(1).t()))
         codes = rule_of(self.config.sparsity).fire(codes, threshold_of(self), self.config.k)
@@ -57,7 +60,7 @@ class Crosscoder(nn.Module):
         self, codes: Float[Tensor, "*place latent"] | Iterable[object]
     ) -> Float[Tensor, "*place stream d_model"]:
         """Return the raw activations that codes stand for; raises `ValueError` for another number of latents."""
-        codes = self._taken(codes, "codes", tuple(self.b_enc.shape), "latent")
+        codes = self._taken(codes, "codes", tuple(self.b_enc.shape), "latent", "give codes as encode returns them")
         flat = torch.addmm(self.b_dec.flatten(), codes.reshape(-1, len(self.b_enc)), self.W_dec.flatten(1))
         return flat.view(*codes.shape[:-1], *self.b_dec.shape)
 
@@ -65,7 +68,7 @@ class Crosscoder(nn.Module):
         """Return the reconstruction of raw activations; raises `ValueError` as `encode`."""
         return self.decode(self.encode(x))
 
-    def _taken(self, values: object, noun: str, last: tuple[int, ...], axes: str) -> Tensor:
+    def _taken(self, values: object, noun: str, last: tuple[int, ...], axes: str, remedy: str) -> Tensor:
         """The values as a tensor of the weights' type and on their device, whose last axes are these."""
         try:
             tensor = values if isinstance(values, Tensor) else torch.tensor(values)
@@ -73,8 +76,8 @@ class Crosscoder(nn.Module):
             raise ValueError(f"{noun} are {type(values).__name__}: give a tensor or an array") from error
         if tensor.shape[-len(last) :] != last:
             raise ValueError(
-                f"{noun} of shape {tuple(tensor.shape)}: this crosscoder takes [..., {axes}],"
-                f" and its last axes are {last}"
+                f"{noun} of shape {tuple(tensor.shape)}: this crosscoder takes [..., {axes}], whose last axes must be"
+                f" {last}; {remedy}"
             )
         return tensor.to(self.b_dec)
 
@@ -133,12 +136,36 @@ class Crosscoder(nn.Module):
         check_finite(source, tensors)
         crosscoder = cls(config)
         crosscoder.load_state_dict(tensors)
+        crosscoder._source = str(source)
         return crosscoder.to(device=device, dtype=dtype)
 
-    def push_to_hub(self, repo_id: str, *, private: bool | None = None, revision: str | None = None) -> str:
-        """Upload to a hub repository, made if need be, and return the commit's address."""
+    def __repr__(self) -> str:
+        about = self.config
+        loaded = f"; from {self._source}" if self._source else ""
+        return (
+            f"Crosscoder: {about.n_latents} latents, {about.rule}, d_model {about.d_model}\n"
+            f"  of {about.origins}; {about.site}{loaded}"
+        )
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        revision: str | None = None,
+        license: str | None = None,
+        metrics: Mapping[str, object] | None = None,
+    ) -> str:
+        """Upload to a hub repository, made if need be, with a model card, and return the commit's address.
+
+        license: as the hub names it, e.g. apache-2.0; without it the card states none.
+        metrics: what the card says of its quality, named as in a run's `metrics.json`, which is read by default where
+        the crosscoder was loaded from a run folder.
+        """
+        known = read_metrics(self._source) if metrics is None else metrics
         with TemporaryDirectory() as folder:
             self.save_pretrained(folder)
+            model_card(self.config, repo_id, metrics=known, license=license).save(Path(folder) / "README.md")
             api = HfApi()
             api.create_repo(repo_id, private=private, exist_ok=True)
             return str(api.upload_folder(repo_id=repo_id, folder_path=folder, revision=revision))
