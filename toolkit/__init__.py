@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from toolkit.interventions.clamping import SetLatent
     from toolkit.interventions.edits import steer
     from toolkit.latents.classification import classify
+    from toolkit.latents.logit_lens import logit_lens
+    from toolkit.latents.reading import read_latents
     from toolkit.models.files.model_files import Checkpoint
     from toolkit.models.model.sampling import Sampling
     from toolkit.models.pair import ModelPair
@@ -37,6 +39,8 @@ __all__ = [
     "harvest_chunks",
     "harvest_texts",
     "latent_scaling",
+    "logit_lens",
+    "read_latents",
     "steer",
     "train_crosscoder",
 ]
@@ -56,6 +60,8 @@ _HOMES = {
     "harvest_chunks": "harvest.harvesting",
     "harvest_texts": "harvest.harvesting",
     "latent_scaling": "dictionaries.latent_scaling",
+    "logit_lens": "latents.logit_lens",
+    "read_latents": "latents.reading",
     "steer": "interventions.edits",
     "train_crosscoder": "dictionaries.train_crosscoder",
 }

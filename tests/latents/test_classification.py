@@ -88,3 +88,27 @@ def test_activations_say_which_latents_are_alive(random_crosscoder):
     assert torch.equal(classes.alive, fired)
     assert classes.nrn_tags()[3] == "dead"
     assert torch.equal(classes.nrn, nrn(crosscoder.W_dec))
+
+
+def test_of_three_models_two_are_compared_by_name():
+    W_dec = torch.zeros(7, 3, 3)
+    W_dec[:, [0, 2]] = SEVEN
+    W_dec[:, 1, 0] = 1
+    fired, mass = torch.ones(7, dtype=torch.int64), torch.ones(7)
+
+    def found(*compared: str) -> LatentClasses:
+        models, generator = ("base", "control", "distilled"), torch.Generator().manual_seed(0)
+        return classify_rows(W_dec, fired, mass, generator, models=models, compared=compared or None)
+
+    assert torch.equal(found().nrn, classes(SEVEN).nrn)
+    torch.testing.assert_close(found("distilled", "base").nrn, 1 - found().nrn)
+    assert set(found("base", "control").nrn_tags()) == {"base only", "shared", "control only"}
+    for compared in (("base", "teacher"), ("base", "base")):
+        with pytest.raises(ValueError, match="cannot be compared: give two of base, control, distilled"):
+            found(*compared)
+
+
+def test_it_says_in_two_lines_how_many_latents_are_whose():
+    first, second = repr(classes(SEVEN, fired=[1, 1, 1, 1, 1, 0, 1])).splitlines()
+    assert first == "7 latents by NRN: 3 base only, 2 shared, 1 distilled only, 0 between, 1 dead"
+    assert second.startswith("mean NRN 0.419 [")

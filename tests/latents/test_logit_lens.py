@@ -52,3 +52,22 @@ def test_latents_that_do_not_exist_are_refused(tiny_pair: ModelPair, random_cros
     for latent in (6, -1):
         with pytest.raises(ValueError, match=f"latent {latent} does not exist: the crosscoder has latents 0 to 5"):
             logit_lens(tiny_pair, random_crosscoder(n_latents=6), torch.tensor([0, latent]))
+
+
+def test_tokens_are_told_as_text_with_their_logits(tiny_pair: ModelPair, random_crosscoder) -> None:
+    lens = logit_lens(tiny_pair, random_crosscoder(n_latents=6), [4, 1], tokens=3)
+    for name, of_model in lens.items():
+        ids, logits = of_model.suppressed[1].tolist(), of_model.suppressed_logits[1].tolist()
+        words = [tiny_pair.tokenizer.decode([token]) for token in ids]
+        assert of_model.tokens(1, promoted=False) == list(zip(words, logits, strict=True))
+        (first, logit), *_ = of_model.tokens(4)
+        assert f"latent 4: {first!r} {logit:+.2f}, " in repr(lens)
+        assert name in repr(lens).splitlines()
+    with pytest.raises(ValueError, match="latent 2 was not read: give one of 4, 1"):
+        lens["base"].tokens(2)
+
+
+@pytest.mark.parametrize("tokens", [0, 43])
+def test_a_number_of_tokens_that_there_are_not_is_refused(tiny_pair: ModelPair, random_crosscoder, tokens) -> None:
+    with pytest.raises(ValueError, match=f"tokens {tokens}: give 1 to 42, the tokens of the vocabulary"):
+        logit_lens(tiny_pair, random_crosscoder(n_latents=6), 1, tokens=tokens)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, SupportsFloat, SupportsIndex
@@ -29,13 +29,6 @@ TEXT_FIELD, NAME_LENGTH = "text", 256
 
 Texts = str | Path | Iterable[Any] | Any
 """Strings or conversations: one, a list, any iterable, a dataset of `datasets`; or the `Path` of a file of them."""
-
-
-@dataclass(frozen=True, eq=False)
-class TextBatch(TokenBatch):
-    """A batch that knows which text each row is."""
-
-    documents: Int[Tensor, " row"] = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -148,7 +141,7 @@ def batch_texts(
     *,
     row_length: SupportsIndex | Any = None,
     chunk_tokens: SupportsIndex | Any = CHUNK_TOKENS,
-) -> Iterator[list[TextBatch]]:
+) -> Iterator[list[TokenBatch]]:
     """Batches of texts of like length, chunk by chunk: each of whole texts, in their order, of that many tokens.
 
     Raises `ValueError` for what is no text, and for rows longer than the models' context.
@@ -170,12 +163,12 @@ def batch_texts(
         yield _batches(chunk, length)
 
 
-def _batches(chunk: list[tuple[int, list[int]]], length: int) -> list[TextBatch]:
+def _batches(chunk: list[tuple[int, list[int]]], length: int) -> list[TokenBatch]:
     rows = [(number, row) for number, row in chunk if row]
     cut_off = Counter({CUT_OFF: sum(max(0, len(row) - length) for _, row in rows)})
     groups = by_length([min(len(row), length) for _, row in rows], max(length, FORWARD_TOKENS))
     return [
-        TextBatch(
+        TokenBatch(
             *padded([rows[place][1][:length] for place in group]),
             counts=Counter() if index else cut_off,
             documents=torch.tensor([rows[place][0] for place in group]),
@@ -238,7 +231,6 @@ def _in_order(reads: list[ReadBatch], names: tuple[str, ...], left_out: dict[str
 
 def _columns(read: ReadBatch) -> tuple[Tensor, Tensor, Tensor]:
     """Document, position and id of each token that counts."""
-    assert isinstance(read.batch, TextBatch)
     documents = read.batch.documents[:, None].expand_as(read.selected)
     positions = torch.arange(read.selected.shape[1]).expand_as(read.selected)
     return documents[read.selected], positions[read.selected], read.batch.input_ids[read.selected]

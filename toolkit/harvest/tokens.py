@@ -43,6 +43,8 @@ class TokenBatch:
     """What became of documents since the batch before, and how many tokens were cut off; a window's come at once."""
     next_place: dict[str, Any] = field(default_factory=dict)
     """The `state_dict` of a stream that goes on behind this batch; empty for batches of no stream."""
+    documents: Int[Tensor, " row"] = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+    """Number of each row's text, where texts were given one by one; empty for batches of a stream."""
 
 
 def describe_documents(counts: Mapping[str, int]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -44,17 +45,26 @@ def load_lexicon(path: Path | None = None) -> dict[str, tuple[str, ...]]:
         content = read_json(source, unique=True)
     except (OSError, ValueError) as error:
         raise ValueError(f'{source} cannot be read as JSON ({error}): give {{"category": ["word", …]}}') from error
-    well_formed = isinstance(content, dict) and content
-    for name, words in content.items() if well_formed else []:
-        if (
-            not isinstance(words, list)
-            or not words
-            or not all(isinstance(word, str) and word.strip() for word in words)
-        ):
-            raise ValueError(f"{source}: category {name!r} holds {words!r}: give a list of at least one word")
-    if not well_formed:
+    return as_lexicon(content, str(source))
+
+
+def as_lexicon(content: Any, source: str = "categories") -> dict[str, tuple[str, ...]]:
+    """Category words as they are given: by name a list of words.
+
+    Raises `ValueError` for another form, and says that it is in `source`.
+    """
+    if not isinstance(content, Mapping) or not content:
         raise ValueError(f'{source} holds no categories: give {{"category": ["word", …]}}')
-    return {name: tuple(dict.fromkeys(word.strip() for word in words)) for name, words in content.items()}
+    lexicon = {}
+    for name, words in content.items():
+        if not isinstance(words, list | tuple) or not words or not all(map(_is_word, words)):
+            raise ValueError(f"{source}: category {name!r} holds {words!r}: give a list of at least one word")
+        lexicon[name] = tuple(dict.fromkeys(word.strip() for word in words))
+    return lexicon
+
+
+def _is_word(word: Any) -> bool:
+    return isinstance(word, str) and bool(word.strip())
 
 
 def categories(tokenizer: PreTrainedTokenizerBase, lexicon: Mapping[str, tuple[str, ...]]) -> list[Category]:
@@ -62,9 +72,14 @@ def categories(tokenizer: PreTrainedTokenizerBase, lexicon: Mapping[str, tuple[s
 
     "Wait," is two tokens in Qwen's vocabulary, " Wait" one. Raises `TooFewError` where no category has any.
     """
-    found = [_category(tokenizer, name, words) for name, words in lexicon.items()]
+    found = expand(tokenizer, lexicon)
     check_any(*with_tokens(found))
     return found
+
+
+def expand(tokenizer: PreTrainedTokenizerBase, lexicon: Mapping[str, tuple[str, ...]]) -> list[Category]:
+    """The same, though none may have a token."""
+    return [_category(tokenizer, name, words) for name, words in lexicon.items()]
 
 
 def with_tokens(given: Sequence[Category]) -> tuple[dict[str, Category], dict[str, str]]:

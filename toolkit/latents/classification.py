@@ -3,8 +3,9 @@
 Only latents that fired are classified: one that never trained keeps the equal rows that it began with.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -13,11 +14,18 @@ from torch import Tensor
 from toolkit.dictionaries.activation_batches import Activations
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.metrics import evaluate
-from toolkit.geometry.decoder_norms import cosine, norm_difference, nrn, random_pair_cosines, rows_by_model
+from toolkit.geometry.decoder_norms import cosine, norm_difference, nrn, random_pair_cosines
 from toolkit.statistics import Estimate, bootstrap_mean
 
-Tag = Literal["base only", "shared", "distilled only", "between", "dead"]
-TAGS: tuple[Tag, ...] = ("base only", "shared", "distilled only", "between", "dead")
+Tag = str
+
+
+def tags_of(first: str, last: str) -> tuple[Tag, ...]:
+    """What a latent of two models may be, by their names."""
+    return (f"{first} only", "shared", f"{last} only", "between", "dead")
+
+
+TAGS = tags_of("base", "distilled")
 
 
 @dataclass(frozen=True)
@@ -36,10 +44,15 @@ NORM_DIFFERENCE_CUTS = Cuts(exclusive=0.1, shared=0.1)
 """On 1 − the norm difference; shared from .4 to .6, one model's only beyond .1 and .9 (Minder et al. 2025)."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class LatentClasses:
-    """What decoder norms say of every latent; streams of one model taken together, raw units."""
+    """What decoder norms say of every latent in two models; streams of one model taken together, raw units.
 
+    The comments name the two base and distilled.
+    """
+
+    models: tuple[str, str] = ("base", "distilled")
+    """The two that are compared: 0 on the scale of NRN is the first one's only, 1 the second one's."""
     nrn: Float[Tensor, " latent"]
     """n_distilled / (n_base + n_distilled) with 1-norms (Baek & Tegmark 2025, section 3)."""
     norm_difference: Float[Tensor, " latent"]
@@ -62,10 +75,16 @@ class LatentClasses:
 
     def tags(self, scale: Float[Tensor, " latent"], cuts: Cuts) -> list[Tag]:
         """Tag every latent by its place on `scale`: NRN, or 1 − the norm difference."""
-        return [
-            _tag(place, cuts) if alive else "dead"
-            for place, alive in zip(scale.tolist(), self.alive.tolist(), strict=True)
-        ]
+        first_only, shared, last_only, between, dead = tags_of(*self.models)
+
+        def tag(place: float) -> Tag:
+            if place <= cuts.exclusive:
+                return first_only
+            if place >= 1 - cuts.exclusive:
+                return last_only
+            return shared if abs(place - 0.5) <= cuts.shared + 1e-6 else between
+
+        return [tag(place) if alive else dead for place, alive in zip(scale.tolist(), self.alive.tolist(), strict=True)]
 
     def nrn_tags(self) -> list[Tag]:
         """Tags by NRN."""
@@ -75,23 +94,29 @@ class LatentClasses:
         """Tags by the norm difference."""
         return self.tags(1 - self.norm_difference, NORM_DIFFERENCE_CUTS)
 
+    def __repr__(self) -> str:
+        counts = Counter(self.nrn_tags())
+        by_tag = ", ".join(f"{counts[tag]:,} {tag}" for tag in tags_of(*self.models))
+        mean = self.mean_nrn
+        return (
+            f"{len(self.nrn):,} latents by NRN: {by_tag}\n"
+            f"mean NRN {mean.value:.3f} [{mean.low:.3f}, {mean.high:.3f}]: 0 is {self.models[0]} only, 1 is"
+            f" {self.models[1]} only"
+        )
 
-def _tag(place: float, cuts: Cuts) -> Tag:
-    if place <= cuts.exclusive:
-        return "base only"
-    if place >= 1 - cuts.exclusive:
-        return "distilled only"
-    return "shared" if abs(place - 0.5) <= cuts.shared + 1e-6 else "between"
 
+def classify(
+    crosscoder: Crosscoder, activations: Activations, *, compared: tuple[str, str] | None = None, seed: int = 0
+) -> LatentClasses:
+    """Classify every latent of a crosscoder in two of its models by raw activations [token, stream, d_model].
 
-def classify(crosscoder: Crosscoder, activations: Activations, *, seed: int = 0) -> LatentClasses:
-    """Classify every latent of a crosscoder of two models by raw activations [token, stream, d_model].
-
-    Raises ValueError for activations that are not of the crosscoder's shape, and where fewer than two latents fired.
+    `compared` names the two, by default the first and the last. Raises ValueError for activations that are not of the
+    crosscoder's shape, for models that it does not have, and where fewer than two latents fired.
     """
     found = evaluate(crosscoder, activations)
     generator = torch.Generator().manual_seed(seed)
-    return classify_rows(crosscoder.W_dec, found.firing_counts, found.activation_mass, generator)
+    counts, models = (found.firing_counts, found.activation_mass), crosscoder.config.models
+    return classify_rows(crosscoder.W_dec, *counts, generator, models=models, compared=compared)
 
 
 def classify_rows(
@@ -99,14 +124,23 @@ def classify_rows(
     firing_counts: Int[Tensor, " latent"],
     activation_mass: Float[Tensor, " latent"],
     generator: torch.Generator,
+    *,
+    models: Sequence[str] = ("base", "distilled"),
+    compared: tuple[str, str] | None = None,
 ) -> LatentClasses:
-    """Classify every latent of a crosscoder of two models, given how often and how strongly each fired.
+    """Classify every latent of a crosscoder in two of its `models`, given how often and how strongly each fired.
 
-    Raises ValueError where fewer than two latents fired.
+    `compared` are by default the first and the last. Raises ValueError where fewer than two latents fired, and for
+    models that there are not, or one with itself.
     """
-    rows = rows_by_model(W_dec.cpu())
+    first, last = compared or (models[0], models[-1])
+    if first == last or not {first, last} <= set(models):
+        raise ValueError(f"{first} and {last} cannot be compared: give two of {', '.join(models)}")
+    by_model = W_dec.cpu().unflatten(1, (len(models), -1)).flatten(2)
+    rows = by_model[:, [models.index(first), models.index(last)]]
     values, alive, mass = nrn(rows), firing_counts.cpu() > 0, activation_mass.cpu()
     return LatentClasses(
+        models=(first, last),
         nrn=values,
         norm_difference=norm_difference(rows),
         cosine=cosine(rows),

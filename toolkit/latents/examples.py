@@ -8,6 +8,7 @@ from typing import SupportsIndex
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from toolkit.dictionaries.crosscoder import check_latents
 from toolkit.latents.windows import NO_TOKEN, Firings, Window, best_nearby
@@ -31,6 +32,17 @@ class LatentExample:
     """The code at each of them."""
     peak: int
     """Index of the firing among them."""
+
+    def text(self, tokenizer: PreTrainedTokenizerBase) -> str:
+        """The surroundings as text, the token that fires between « and », and … where the document goes on."""
+        ends = (self.peak, self.peak + 1, len(self.token_ids))
+        before, with_it, whole = (tokenizer.decode(list(self.token_ids[:end])) for end in ends)
+        here, after = with_it.removeprefix(before), whole.removeprefix(with_it)
+        if before + here + after != whole:  # characters lie across tokens
+            parts = (self.token_ids[self.peak : self.peak + 1], self.token_ids[self.peak + 1 :])
+            here, after = (tokenizer.decode(list(part)) for part in parts)
+        space = here[: len(here) - len(here.lstrip())] if here.strip() else ""
+        return f"{'…' * (self.position > self.peak)}{before}{space}«{here[len(space) :]}»{after}"
 
 
 class KeptFirings:

@@ -1,46 +1,93 @@
 """Which tokens a latent speaks for: its two decoder rows read by each model's unembedding."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from toolkit.arguments import Indices
+from toolkit.arguments import Indices, as_index
 from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
 from toolkit.models.model.scoring import LARGEST_LOGITS
 from toolkit.models.model.unembedding import direction_tokens
 from toolkit.models.pair import ModelPair
 
+SHOWN, SHOWN_TOKENS = 10, 5
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class TokenLens:
-    """The tokens that one model's decoder rows promote and suppress most, strongest first."""
+    """The tokens that one model's decoder rows promote and suppress most, strongest first, a line a latent."""
 
+    latents: tuple[int, ...]
     promoted: Int[Tensor, "latent token"]
     promoted_logits: Float[Tensor, "latent token"]
     suppressed: Int[Tensor, "latent token"]
     suppressed_logits: Float[Tensor, "latent token"]
+    pieces: Mapping[int, str]
+    """The text of each of these tokens."""
+
+    def tokens(self, latent: SupportsIndex, *, promoted: bool = True) -> list[tuple[str, float]]:
+        """The tokens that a latent's row promotes most, or suppresses most, with their logits.
+
+        Raises `ValueError` for a latent that was not asked for.
+        """
+        latent = as_index(latent, "latent")
+        if latent not in self.latents:
+            raise ValueError(f"latent {latent} was not read: give one of {', '.join(map(str, self.latents))}")
+        line = self.latents.index(latent)
+        ids, logits = (self.promoted, self.promoted_logits) if promoted else (self.suppressed, self.suppressed_logits)
+        return [
+            (self.pieces[token], logit) for token, logit in zip(ids[line].tolist(), logits[line].tolist(), strict=True)
+        ]
+
+    def __repr__(self) -> str:
+        return "\n".join(self._line(latent) for latent in self.latents[:SHOWN])
+
+    def _line(self, latent: int) -> str:
+        ends = (self.tokens(latent, promoted=promoted)[:SHOWN_TOKENS] for promoted in (True, False))
+        up, down = (", ".join(f"{piece!r} {logit:+.2f}" for piece, logit in end) for end in ends)
+        return f"latent {latent}: {up} … {down}"
 
 
-def logit_lens(pair: ModelPair, crosscoder: Crosscoder, latents: Indices, *, tokens: int = 10) -> dict[str, TokenLens]:
+class LogitLens(dict[str, TokenLens]):
+    """A `TokenLens` for each model, by its name."""
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name}\n{lens!r}" for name, lens in self.items())
+
+
+def logit_lens(pair: ModelPair, crosscoder: Crosscoder, latents: Indices, *, tokens: SupportsIndex = 10) -> LogitLens:
     """Return, by model, the `tokens` tokens at either end of each latent's direct effect on the logits.
 
     Unit: logits of a stream that is the latent alone, of length √d_model, shared between the models as their decoder
     norms are; so a model whose row is next to nothing promotes next to nothing. With several layers the last one's
     rows are read. Logits of at most 2²⁶ tokens are held at a time.
     """
-    rows = crosscoder.W_dec[check_latents(latents, crosscoder.config.n_latents)]
+    tokens, numbers = as_index(tokens, "tokens"), check_latents(latents, crosscoder.config.n_latents)
+    if not 1 <= tokens <= len(pair.tokenizer):
+        raise ValueError(f"tokens {tokens}: give 1 to {len(pair.tokenizer)}, the tokens of the vocabulary")
+    rows = crosscoder.W_dec[numbers]
     last = rows.unflatten(1, (len(pair.names), -1))[:, :, -1]  # [latent, model, d_model]
     norms = last.norm(dim=2)
     share = norms / norms.sum(dim=1, keepdim=True).clamp(min=torch.finfo(norms.dtype).tiny)
     chunk = max(1, LARGEST_LOGITS // pair.vocab_size)
-    lenses = {}
+    lenses = LogitLens()
     for index, (name, model) in enumerate(zip(pair.names, (pair.base, pair.distilled), strict=True)):
         up, promoted, down, suppressed = direction_tokens(
             model, last[:, index], vocabulary=len(pair.tokenizer), tokens=tokens, together=chunk
         )
         weight = share[:, index, None].cpu()
         up, down = up * weight, down * weight
-        lenses[name] = TokenLens(promoted=promoted, promoted_logits=up, suppressed=suppressed, suppressed_logits=down)
+        ids = torch.cat([promoted, suppressed]).unique().tolist()
+        lenses[name] = TokenLens(
+            latents=tuple(numbers),
+            promoted=promoted,
+            promoted_logits=up,
+            suppressed=suppressed,
+            suppressed_logits=down,
+            pieces=dict(zip(ids, pair.tokenizer.batch_decode([[token] for token in ids]), strict=True)),
+        )
     return lenses

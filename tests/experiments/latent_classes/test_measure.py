@@ -105,7 +105,7 @@ def test_the_listed_latents_are_the_ends_and_their_example_is_the_strongest_firi
     assert result.distilled_only == sorted(often, key=lambda k: -result.classes.nrn[k])[:3]
     for latent in (*result.base_only, *result.distilled_only):
         token = run.models.tokenizer.decode(ids[codes[:, latent].argmax()])
-        assert f"«{token}»".replace("\n", "⏎") in result.examples[latent][0]
+        assert f"«{token.lstrip() or token}»".replace("\n", "⏎") in result.examples[latent][0]
 
 
 def test_the_tags_count_every_latent_once(findings, result):

@@ -84,11 +84,5 @@ def _ends(classes: LatentClasses, fired: Int[Tensor, " latent"], listed: int) ->
 
 
 def _texts(opened: Run, seen: TopExamples, latent: int) -> list[str]:
-    texts = []
-    for example in seen.strongest(latent):
-        ids, peak = list(example.token_ids), example.peak
-        before, here, after = (
-            opened.models.tokenizer.decode(part) for part in (ids[:peak], ids[peak : peak + 1], ids[peak + 1 :])
-        )
-        texts.append(f"{before}«{here}»{after}".replace("\n", "⏎"))
-    return texts
+    tokenizer = opened.models.tokenizer
+    return [example.text(tokenizer).replace("\n", "⏎") for example in seen.strongest(latent)]

@@ -73,11 +73,7 @@ class LatentRecords:
 
     def tokens(self, line: int, model: str, *, promoted: bool) -> list[tuple[str, float]]:
         """The tokens that a model's row of the `line`-th latent promotes or suppresses most, with their logits."""
-        lens = self.lens[model]
-        ids, logits = (lens.promoted, lens.promoted_logits) if promoted else (lens.suppressed, lens.suppressed_logits)
-        return [
-            (self.pieces[token], logit) for token, logit in zip(ids[line].tolist(), logits[line].tolist(), strict=True)
-        ]
+        return self.lens[model].tokens(self.latents[line], promoted=promoted)
 
 
 def measure(settings: TopExamplesConfig, opened: Run) -> LatentRecords:
