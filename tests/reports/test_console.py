@@ -197,9 +197,9 @@ def test_times_and_other_parts_of_a_whole_show_shares_and_their_sum(console: Run
     console.table(shares_table("Tokens", ("", "tokens"), {"kept": 900, "position 0": 100}, number))
     lines = rows(out)
     assert any(line.startswith("train 1:15 75.0 %") for line in lines)
-    assert any(line.startswith("total 1:40 100.0 % ━") for line in lines)
+    assert "total 1:40" in lines
     assert any(line.startswith("position 0 100 10.0 %") for line in lines)
-    assert any(line.startswith("total 1,000 100.0 % ━") for line in lines)
+    assert "total 1,000" in lines
 
 
 def test_findings_show_facts_question_numbers_and_tables(console: RunConsole, out: io.StringIO) -> None:

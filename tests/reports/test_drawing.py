@@ -102,5 +102,5 @@ def test_text_can_be_read_on_paper_in_both_themes(role: str, theme: int) -> None
 
 @pytest.mark.parametrize("theme", [0, 1])
 @pytest.mark.parametrize("role", ["ink", "muted"])
-def test_text_can_be_read_on_the_bars_of_shares(role: str, theme: int) -> None:
+def test_text_can_be_read_on_bands_too(role: str, theme: int) -> None:
     assert contrast(PALETTE[role][theme], PALETTE["band"][theme]) >= 4.5

@@ -18,6 +18,7 @@ from toolkit.statistics import Estimate
         (Estimate(-3.214, -3.6, -2.9), ("-3.21", "-3.60 to -2.90")),
         (Estimate(0.25), ("0.250", "")),
         (Share("1:15", 0.75), ("1:15", "75.0 %")),
+        (Share("1:40"), ("1:40", "")),
     ],
 )
 def test_a_cell_is_written_by_its_type(cell, shown: tuple[str, str]) -> None:
@@ -60,6 +61,6 @@ def test_parts_of_a_whole_have_their_shares_and_their_sum() -> None:
     assert table.rows == [
         ("train", Share("75 s", 0.75)),
         ("evaluate", Share("25 s", 0.25)),
-        ("total", Share("100 s", 1.0)),
+        ("total", Share("100 s")),
     ]
     assert shares_table("", ("", ""), {"nothing": 0}, str).rows[0] == ("nothing", Share("0", 0.0))

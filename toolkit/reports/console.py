@@ -18,7 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table as Grid
 
 from toolkit.reports.findings import Cell, Findings, Headline, Share, Table, shares_table, written
-from toolkit.reports.formatting import counted, duration
+from toolkit.reports.formatting import counted, duration, percent
 from toolkit.reports.progress import Progress, StageProgress
 from toolkit.terminal_text import Harmless, harmless_console
 from toolkit.tracking import Stopwatch, watched_by
@@ -221,24 +221,28 @@ def _drawn(table: Table, stacked: bool, tight: bool = False) -> Grid:
         else:
             heading = "\n".join(wrap(name, width, break_long_words=False)) if tight else name
             grid.add_column(escape(heading), min_width=width, justify="right", no_wrap=tight)
-    bars = [_bar(row) for row in table.rows]
-    if any(bars):
+    shares = [_share(row) for row in table.rows]
+    if any(shares):
+        grid.add_column("share", justify="right", no_wrap=True)
         grid.add_column("")
-    for row, bar in zip(rows, bars, strict=True):
-        grid.add_row(*(escape("\n".join(lines)) for lines in row), *([bar] if bar else []))
+    for row, share in zip(rows, shares, strict=True):
+        grid.add_row(*(escape("\n".join(lines)) for lines in row), *share)
     return grid
 
 
 def _lines(cell: Cell, stacked: bool) -> list[str]:
-    value, details = written(cell)
     if isinstance(cell, Share):
-        details = f"{details:>7}"  # below each other, up to 100.0 %
+        return [cell.part]
+    value, details = written(cell)
     if stacked and details:
         return [value, details]
     return [f"{value}  {details}" if details else value]
 
 
-def _bar(row: Sequence[Cell]) -> ProgressBar | None:
-    """The row's share of a whole, drawn, where it has one."""
-    shares = [cell.share for cell in row if isinstance(cell, Share)]
-    return ProgressBar(total=1, completed=shares[0], width=24, style="black", complete_style="blue") if shares else None
+def _share(row: Sequence[Cell]) -> list[RenderableType]:
+    """The row's share of a whole, written and drawn, where it has one."""
+    for cell in row:
+        if isinstance(cell, Share) and cell.share is not None:
+            bar = ProgressBar(total=1, completed=cell.share, width=24, style="black", complete_style="blue")
+            return [percent(cell.share), bar]
+    return []

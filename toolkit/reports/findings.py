@@ -15,12 +15,12 @@ from toolkit.statistics import Estimate
 
 @dataclass(frozen=True)
 class Share:
-    """A part of a whole."""
+    """A part of a whole, or the whole."""
 
     part: str
     """How much it is, as it is written: "1:15"."""
-    share: float
-    """Of one."""
+    share: float | None = None
+    """Of one; the whole has none."""
 
 
 Cell = str | int | float | Estimate | Share | None
@@ -32,7 +32,7 @@ def written(cell: Cell) -> tuple[str, str]:
     if isinstance(cell, Estimate):
         return estimate(cell.value, cell.low, cell.high)
     if isinstance(cell, Share):
-        return cell.part, percent(cell.share)
+        return cell.part, "" if cell.share is None else percent(cell.share)
     if cell is None:
         return "–", ""
     return (cell if isinstance(cell, str) else number(cell)), ""
@@ -89,7 +89,7 @@ def shares_table(
     """Parts of a whole, each with its share, and their sum; `write` says how much a part is."""
     total = sum(parts.values())
     cells = {name: Share(write(part), part / total if total else 0.0) for name, part in parts.items()}
-    rows = [*cells.items(), ("total", Share(write(total), 1.0))]
+    rows = [*cells.items(), ("total", Share(write(total)))]
     return Table(title=title, columns=columns, rows=rows, detail=True)
 
 

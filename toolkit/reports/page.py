@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from toolkit.reports.drawing import PALETTE, inline_svg
 from toolkit.reports.findings import Cell, Chart, Findings, Share, Table, written
@@ -59,19 +58,20 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.filters |= {"written": written, "layout": _layout, "bar": _bar, "svg": _svg}
     environment.globals["palette"] = PALETTE
     return environment
 
 
-def _svg(chart: Chart, prefix: str) -> Markup:
-    return Markup(inline_svg(chart.figure, f"{prefix}-{chart.slug}", chart.caption))
+def _svg(chart: Chart, prefix: str) -> str:
+    return inline_svg(chart.figure, f"{prefix}-{chart.slug}", chart.caption)
 
 
 def _bar(cell: Cell) -> str | None:
     """The style of a cell that shows a share."""
-    return f"--share: {cell.share:.2%}" if isinstance(cell, Share) else None
+    return f"--share: {cell.share:.2%}" if isinstance(cell, Share) and cell.share is not None else None
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,8 @@ def _width(table: Table, column: int) -> int:
 
 
 def _kind(table: Table, column: int, width: int) -> str | None:
+    if any(isinstance(row[column], Share) for row in table.rows):
+        return "share"
     if column > 0 and not table.is_text(column):
         return None
     return "prose" if width > ONE_LINE else "name"

@@ -155,6 +155,7 @@ def firing_histogram(firing_rate: Float[np.ndarray, "latent"]) -> Figure:
     edges = 10**edges
     bars(axes, edges, counts)
     axes.set(xscale="log", xlim=(edges[0], 1), ylabel="latents", xlabel="fires on … of the held-out tokens")
+    axes.set_ylim(0, max(1, counts.max()) * 1.15)  # what follows stands over the bars
     axes.xaxis.set_major_formatter(percent_tick)
     silent = f"{n_silent:,} of {len(firing_rate):,} never fire"
     axes.text(0.99, 0.95, silent, color=MUTED, fontsize=7.5, ha="right", va="top", transform=axes.transAxes)
