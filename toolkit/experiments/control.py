@@ -1,4 +1,4 @@
-"""The model that shows what more training alone explains: trained on from base, but not distilled."""
+"""The control model: trained further from base without distillation, it shows what more training alone changes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -11,7 +11,7 @@ from toolkit.latents.categories import Category
 from toolkit.leaving_out import TooFewError, measurable
 
 Place = Literal["predicting", "token"]
-"""On the token itself, or on the one before it, where the model decides for it."""
+"""On the token itself, or on the one before it, where the model predicts it."""
 PLACES: tuple[Place, ...] = ("predicting", "token")
 
 
