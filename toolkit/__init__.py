@@ -10,8 +10,15 @@ if TYPE_CHECKING:
     from toolkit.dictionaries.metrics import evaluate
     from toolkit.dictionaries.train_crosscoder import train_crosscoder
     from toolkit.experiments.ablation.ablate import ablate
+    from toolkit.experiments.costs import RunCostsConfig
     from toolkit.experiments.examine import examine
+    from toolkit.experiments.latent_classes import LatentClassesConfig
+    from toolkit.experiments.layer_divergence import LayerDivergenceConfig
+    from toolkit.experiments.prepared_data import PrepareConfig
     from toolkit.experiments.run import Run
+    from toolkit.experiments.tokenizers import TokenizerEvaluationConfig
+    from toolkit.experiments.top_examples import TopExamplesConfig
+    from toolkit.experiments.word_geometry import WordGeometryConfig
     from toolkit.harvest.harvesting import harvest_chunks, harvest_texts
     from toolkit.interventions.clamping import SetLatent
     from toolkit.interventions.edits import steer
@@ -22,16 +29,30 @@ if TYPE_CHECKING:
     from toolkit.models.model.sampling import Sampling
     from toolkit.models.pair import ModelPair
     from toolkit.models.where import Where
+    from toolkit.settings.findings import CrosscoderChoice, FindingsOutput, TextChoice
+    from toolkit.settings.models import ControlledModels, ModelChoice
 
 __all__ = [
     "Checkpoint",
+    "ControlledModels",
     "Crosscoder",
+    "CrosscoderChoice",
+    "FindingsOutput",
+    "LatentClassesConfig",
+    "LayerDivergenceConfig",
+    "ModelChoice",
     "ModelPair",
+    "PrepareConfig",
     "Run",
+    "RunCostsConfig",
     "Sampling",
     "SetLatent",
+    "TextChoice",
+    "TokenizerEvaluationConfig",
+    "TopExamplesConfig",
     "TrainingConfig",
     "Where",
+    "WordGeometryConfig",
     "ablate",
     "classify",
     "evaluate",
@@ -46,13 +67,25 @@ __all__ = [
 ]
 _HOMES = {
     "Checkpoint": "models.files.model_files",
+    "ControlledModels": "settings.models",
     "Crosscoder": "dictionaries.crosscoder",
+    "CrosscoderChoice": "settings.findings",
+    "FindingsOutput": "settings.findings",
+    "LatentClassesConfig": "experiments.latent_classes",
+    "LayerDivergenceConfig": "experiments.layer_divergence",
+    "ModelChoice": "settings.models",
     "ModelPair": "models.pair",
+    "PrepareConfig": "experiments.prepared_data",
     "Run": "experiments.run",
+    "RunCostsConfig": "experiments.costs",
     "Sampling": "models.model.sampling",
     "SetLatent": "interventions.clamping",
+    "TextChoice": "settings.findings",
+    "TokenizerEvaluationConfig": "experiments.tokenizers",
+    "TopExamplesConfig": "experiments.top_examples",
     "TrainingConfig": "dictionaries.configs",
     "Where": "models.where",
+    "WordGeometryConfig": "experiments.word_geometry",
     "ablate": "experiments.ablation.ablate",
     "classify": "latents.classification",
     "evaluate": "dictionaries.metrics",

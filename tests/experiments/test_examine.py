@@ -41,4 +41,4 @@ def test_what_is_published_is_what_was_found(settings: AblationConfig, run: Run,
     assert written["provenance"] == found.provenance
     shown = capsys.readouterr().out
     assert found.title in shown
-    assert "where the time went" in shown
+    assert "Where the time went" in shown

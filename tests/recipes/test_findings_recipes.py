@@ -115,9 +115,8 @@ def test_classify_latents(examine: Call, trained: Path, tmp_path: Path) -> None:
 
 def test_top_examples(examine: Call, tmp_path: Path) -> None:
     said = examine("top_examples.py")
-    assert "reading 100%" in said
-    assert "latents: reading text" in said
-    assert "latents: writing pages 100%" in said
+    assert "top examples: reading text 100%" in said
+    assert "top examples: writing pages 100%" in said
     content = results(tmp_path / "out", "top_examples")["results"]
     assert content["tokens"] >= 2000
     assert f"{len(content['latents'])} are shown" in said

@@ -28,7 +28,7 @@ def test_in_the_embedded_pair_every_class_shares_a_step(call: Call, tmp_path: Pa
     assert (tmp_path / "figures" / "word_geometry_cdf.png").stat().st_size > 10_000
     assert (tmp_path / "word_geometry.html").read_text().startswith("<!doctype html>")
     assert "share a step, distilled" in said
-    assert "where the time went" in said
+    assert "Where the time went" in said
     assert f"page:{tmp_path}/word_geometry.html" in said.replace(" ", "")
 
 

@@ -1,0 +1,56 @@
+"""Each experiment is one call with names of the package alone, and gives findings that a notebook shows."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import toolkit
+from toolkit.experiments.run import Run
+
+
+@pytest.fixture
+def settings(run: Run, text_file: Path, organism_folders: tuple[str, str], tmp_path: Path) -> dict[str, Any]:
+    """Small settings of each experiment."""
+    (tmp_path / "words.csv").write_text(
+        "dog,dogs\ncat,cats\nhouse,houses\ntree,trees\nbook,books\nhorse,horses\nbird,birds\nkey,keys\n"
+    )
+    records = tmp_path / "records.jsonl"
+    records.write_text(json.dumps({"problem": "5+7?", "generations": ["12"], "is_reasoning_complete": [True]}) + "\n")
+    base, distilled = organism_folders
+    models = toolkit.ModelChoice(base=base, distilled=distilled)
+    text, output = toolkit.TextChoice(data=str(text_file)), toolkit.FindingsOutput(out=tmp_path / "out")
+    return {
+        "costs": toolkit.RunCostsConfig(tokens=4096, tflops=1.0),
+        "latent_classes": toolkit.LatentClassesConfig(tokens=500),
+        "layer_divergence": toolkit.LayerDivergenceConfig(tokens=300, text=text),
+        "prepared_data": toolkit.PrepareConfig(data=str(records), models=models, output=output),
+        "tokenizer_evaluation": toolkit.TokenizerEvaluationConfig(models=organism_folders, data=str(text_file)),
+        "top_examples": toolkit.TopExamplesConfig(tokens=500, output=output),
+        "word_geometry": toolkit.WordGeometryConfig(words=(str(tmp_path / "words.csv"),)),
+    }
+
+
+OPENED = {"latent_classes": "run", "top_examples": "run", "layer_divergence": "models", "word_geometry": "models"}
+
+
+@pytest.mark.parametrize("name", ["costs", "prepared_data", "tokenizer_evaluation", *OPENED])
+def test_settings_become_findings(name: str, settings: dict[str, Any], run: Run, tmp_path: Path):
+    opened = {"run": run, "models": run.models}.get(OPENED.get(name, ""))
+    found = toolkit.examine(settings[name], opened)
+    assert found.name == name
+    assert found.title in found._repr_html_()
+    assert_keys_are_strings(found.results)
+    found.save(tmp_path / "page")
+    saved = json.loads((tmp_path / "page" / f"{name}.json").read_text())
+    assert saved["question"] == found.question
+    assert saved["results"].keys() == found.results.keys()
+
+
+def assert_keys_are_strings(results: Any) -> None:
+    if isinstance(results, Mapping):
+        assert all(isinstance(key, str) for key in results)
+    for each in results.values() if isinstance(results, Mapping) else results if isinstance(results, list) else ():
+        assert_keys_are_strings(each)
