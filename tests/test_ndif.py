@@ -5,14 +5,15 @@
 
 import os
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 
 import pytest
 import torch
 
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.harvest.activations import read_batches
-from toolkit.harvest.tokens import TokenBatch, TokenMask, text_batches
+from toolkit.harvest.harvesting import batch_texts
+from toolkit.harvest.tokens import TokenBatch, TokenMask
 from toolkit.interventions.ablation import Method, ablation_effects
 from toolkit.interventions.answers import Question
 from toolkit.interventions.edits import steer
@@ -50,7 +51,7 @@ def crosscoder() -> Crosscoder:
 @pytest.fixture(scope="module")
 def batches(here) -> list[TokenBatch]:
     texts = [document.text for document in islice(documents("distilled"), 8)]
-    return list(text_batches(texts, here.tokenizer, row_length=96, batch_tokens=512))
+    return list(chain.from_iterable(batch_texts(here, texts, row_length=96, chunk_tokens=256)))
 
 
 def mask() -> TokenMask:

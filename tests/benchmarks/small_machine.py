@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset
 from rich.console import Console
 from rich.table import Table
 from safetensors.torch import save_file
@@ -29,7 +30,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from toolkit.harvest.activations import ActivationStream
-from toolkit.harvest.tokens import TokenMask, text_batches
+from toolkit.harvest.tokens import TokenMask, TokenStream
 from toolkit.models.pair import ModelPair
 from toolkit.models.where import Where
 
@@ -106,7 +107,8 @@ def measure(folder: Path, settings: dict[str, Any], tokens: int, batch_tokens: i
     )  # fmt: skip
     opened = time.perf_counter()
     after_opening = _io()
-    batches = text_batches(list(texts(tokens)), pair.tokenizer, row_length=ROW_LENGTH, batch_tokens=batch_tokens)
+    documents = Dataset.from_dict({"text": list(texts(tokens))}).to_iterable_dataset()
+    batches = TokenStream(documents, pair.tokenizer, row_length=ROW_LENGTH, batch_tokens=batch_tokens, seed=0)
     mask = TokenMask(special_ids=frozenset(), keep_position_0=False, outlier_factor=float("inf"))
     digest, kept = hashlib.sha256(), 0
     for chunk in ActivationStream(pair, batches, mask):

@@ -6,14 +6,14 @@ like length share a batch, which keeps padding below a tenth.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 import torch
-from datasets import Dataset, IterableDataset
+from datasets import IterableDataset
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
@@ -193,11 +193,3 @@ class TokenMask:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state`."""
         self._medians, self.counts = state["medians"], Counter(state["counts"])
-
-
-def text_batches(
-    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, *, row_length: int, batch_tokens: int
-) -> TokenStream:
-    """Batches of texts that are in memory."""
-    documents = Dataset.from_dict({"text": list(texts)}).to_iterable_dataset()
-    return TokenStream(documents, tokenizer, row_length=row_length, batch_tokens=batch_tokens, seed=0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import torch
 
@@ -9,7 +10,7 @@ from toolkit.arguments import Indices
 from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
 from toolkit.experiments.ablation import GIVEN, AblationSettings
 from toolkit.experiments.ablation.study import CategoryAblation, ablation_study
-from toolkit.harvest.tokens import TokenMask, text_batches
+from toolkit.harvest.harvesting import batch_texts, open_mask
 from toolkit.interventions.ablation import ablation_effects
 from toolkit.interventions.matching import check_match
 from toolkit.interventions.targets import Targets
@@ -47,10 +48,9 @@ def ablate(
     words, listed = _words(category), [] if isinstance(texts, str) else list(texts)
     if len(listed) < 2 or not all(isinstance(text, str) for text in listed):
         raise ValueError(f"texts: {texts!r:.60}; give a list of texts, some to choose latents and others to test them")
-    mask = TokenMask(special_ids=frozenset(), keep_position_0=False, outlier_factor=10.0)
-    batches = text_batches(listed, pair.tokenizer, row_length=min(2048, pair.context), batch_tokens=8192)
+    batches = list(chain.from_iterable(batch_texts(pair, listed)))
     chosen = categories(pair.tokenizer, words)
-    return ablation_study(pair, crosscoder, batches, mask, chosen, settings).categories[0]
+    return ablation_study(pair, crosscoder, batches, open_mask(), chosen, settings).categories[0]
 
 
 def _words(category: str | Sequence[str] | Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
