@@ -146,6 +146,8 @@ def test_python_lines_on_findings_run(monkeypatch: pytest.MonkeyPatch):
     names: dict[str, object] = {"texts": texts}
     [lines] = blocks("toolkit", "python")
     exec(lines, names)
+    assert names["small"].config.n_latents == 256
+    assert len(names["reading"].examples(623, 3)) == 3
     ablation = names["ablation"]
     assert ablation.category.name == "self-reflection"
     assert len(ablation.targets.prefixes) == min(100, ablation.targets.found)
