@@ -66,7 +66,7 @@ class LatentScaling:
         self._models = crosscoder.config.models
         if len(self._models) != 2:
             raise ValueError(f"latent scaling compares two models; this crosscoder has {', '.join(self._models)}")
-        rows = rows_by_model(crosscoder.W_dec)
+        rows = rows_by_model(crosscoder.W_dec, len(self._models))
         self._own = rows.norm(dim=2).argmax(dim=1)
         self._direction = rows[torch.arange(len(rows), device=rows.device), self._own]
         self._rows, self._offset = crosscoder.W_dec.flatten(1), crosscoder.b_dec.flatten()

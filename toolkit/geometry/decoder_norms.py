@@ -11,9 +11,9 @@ from torch import Tensor
 from toolkit.statistics import random_cycle
 
 
-def rows_by_model(W_dec: Float[Tensor, "latent stream d_model"]) -> Float[Tensor, "latent 2 row"]:
-    """Return each latent's two decoder rows, one for each model; its streams at several layers are joined."""
-    return W_dec.unflatten(1, (2, -1)).flatten(2)
+def rows_by_model(W_dec: Float[Tensor, "latent stream d_model"], n_models: int) -> Float[Tensor, "latent model row"]:
+    """Return each latent's decoder rows, one a model: its streams at several layers end to end."""
+    return W_dec.unflatten(1, (n_models, -1)).flatten(2)
 
 
 def nrn(W_dec: Float[Tensor, "latent 2 d_model"], p: int = 1) -> Float[Tensor, " latent"]:

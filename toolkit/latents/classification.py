@@ -14,7 +14,7 @@ from torch import Tensor
 from toolkit.dictionaries.activation_batches import Activations
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.metrics import evaluate
-from toolkit.geometry.decoder_norms import cosine, norm_difference, nrn, random_pair_cosines
+from toolkit.geometry.decoder_norms import cosine, norm_difference, nrn, random_pair_cosines, rows_by_model
 from toolkit.statistics import Estimate, bootstrap_mean
 
 Tag = str
@@ -23,9 +23,6 @@ Tag = str
 def tags_of(first: str, last: str) -> tuple[Tag, ...]:
     """What a latent of two models may be, by their names."""
     return (f"{first} only", "shared", f"{last} only", "between", "dead")
-
-
-TAGS = tags_of("base", "distilled")
 
 
 @dataclass(frozen=True)
@@ -136,8 +133,7 @@ def classify_rows(
     first, last = compared or (models[0], models[-1])
     if first == last or not {first, last} <= set(models):
         raise ValueError(f"{first} and {last} cannot be compared: give two of {', '.join(models)}")
-    by_model = W_dec.cpu().unflatten(1, (len(models), -1)).flatten(2)
-    rows = by_model[:, [models.index(first), models.index(last)]]
+    rows = rows_by_model(W_dec.cpu(), len(models))[:, [models.index(first), models.index(last)]]
     values, alive, mass = nrn(rows), firing_counts.cpu() > 0, activation_mass.cpu()
     return LatentClasses(
         models=(first, last),

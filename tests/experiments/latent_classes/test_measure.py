@@ -101,9 +101,9 @@ def test_the_listed_latents_are_the_ends_and_their_example_is_the_strongest_firi
     ids, x = by_hand
     codes = run.crosscoder.encode(x)
     often = [k for k in range(N_LATENTS) if (codes[:, k] > 0).sum() >= 20]
-    assert result.base_only == sorted(often, key=lambda k: result.classes.nrn[k])[:3]
-    assert result.distilled_only == sorted(often, key=lambda k: -result.classes.nrn[k])[:3]
-    for latent in (*result.base_only, *result.distilled_only):
+    assert result.listed["base"] == sorted(often, key=lambda k: result.classes.nrn[k])[:3]
+    assert result.listed["distilled"] == sorted(often, key=lambda k: -result.classes.nrn[k])[:3]
+    for latent in (*result.listed["base"], *result.listed["distilled"]):
         token = run.models.tokenizer.decode(ids[codes[:, latent].argmax()])
         assert f"«{token.lstrip() or token}»".replace("\n", "⏎") in result.examples[latent][0]
 
@@ -128,7 +128,7 @@ def test_few_exclusive_latents_are_said_to_be_few(config, run, result, findings)
     finally:
         run.crosscoder.W_dec.copy_(W_dec)
     assert "Only 0 latents are exclusive by NRN" in table(page(config, run, shared), "Tags").note
-    assert shared.base_only == shared.distilled_only == []
+    assert shared.listed == {"base": [], "distilled": []}
 
 
 def test_results_are_strict_json_with_a_value_for_every_latent(findings, result, tmp_path):

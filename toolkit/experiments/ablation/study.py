@@ -97,7 +97,7 @@ def ablation_study(
     raises `TooFewError` where none is left.
     """
     counts, targets, left_out = _read(pair, crosscoder, batches, mask, lexicon, settings)
-    alive, values = counts.fired > 0, nrn(rows_by_model(crosscoder.W_dec.cpu()))
+    alive, values = counts.fired > 0, nrn(rows_by_model(crosscoder.W_dec.cpu(), len(crosscoder.config.models)))
     eligible = alive & (values > settings.min_nrn)
     by_name = {category.name: category for category in lexicon}
     with_words = [name for name in by_name if name in targets]

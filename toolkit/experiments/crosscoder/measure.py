@@ -95,6 +95,7 @@ def evaluate_crosscoder(config: RunConfig, pair: ModelPair, corpus: Corpus, cros
             dictionary.firing_counts,
             dictionary.activation_mass,
             torch.Generator().manual_seed(config.seed),
+            models=crosscoder.config.models,
         ),
         splices=_splice(config, pair, corpus, crosscoder, dictionary.mean),
         behaviours=_planted(config, pair, crosscoder) if config.data == EMBEDDED else None,

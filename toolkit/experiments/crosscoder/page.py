@@ -87,12 +87,13 @@ def headlines(evaluation: Evaluation, pair: ModelPair) -> list[Headline]:
 
 def mean_nrn_headline(classes: LatentClasses) -> Headline:
     """Whose the latents are, in one number."""
+    first, last = classes.models
     return Headline(
         name="mean NRN",
         value=classes.mean_nrn,
         n=int(classes.alive.sum()),
         unit="alive latents",
-        note=f"0 base only, 1 distilled only; activation-weighted {classes.mean_nrn_weighted:.3f}",
+        note=f"0 {first} only, 1 {last} only; activation-weighted {classes.mean_nrn_weighted:.3f}",
     )
 
 

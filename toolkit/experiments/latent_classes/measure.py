@@ -12,7 +12,7 @@ from toolkit.experiments.latent_classes import LatentClassesConfig
 from toolkit.experiments.run import Run
 from toolkit.latents.behaviours import BehaviourLatent
 from toolkit.latents.categories import categories, load_lexicon
-from toolkit.latents.classification import LatentClasses, classify_rows
+from toolkit.latents.classification import LatentClasses, Tag, classify_rows, tags_of
 from toolkit.latents.examples import TopExamples
 from toolkit.latents.firing import FiringCounts
 from toolkit.latents.span_labels import LabelledDocuments, read_labelled_documents
@@ -29,10 +29,8 @@ class LatentClassesResult:
     classes: LatentClasses
     scaling: ScalingRatios
     firing: FiringCounts
-    base_only: list[int]
-    """The listed latents nearest to NRN 0, the nearest first."""
-    distilled_only: list[int]
-    """The listed latents nearest to NRN 1, the nearest first."""
+    listed: dict[str, list[int]]
+    """By each of the two models that are compared its listed latents, the most exclusive first."""
     examples: dict[int, list[str]]
     """Of each listed latent the strongest firings, the token between « and »."""
     labelled: LabelledDocuments | None
@@ -57,30 +55,32 @@ def measure(settings: LatentClassesConfig, opened: Run) -> LatentClassesResult:
         scaling.add(coded.activations, coded.codes)
         firing.add(ids, coded.selected, coded.codes)
         seen.add(ids, mask, coded.selected, coded.codes)
-    classes = classify_rows(crosscoder.W_dec, firing.fired, firing.mass, generator)
-    base_only, distilled_only = _ends(classes, firing.fired, settings.listed)
+    classes = classify_rows(crosscoder.W_dec, firing.fired, firing.mass, generator, models=crosscoder.config.models)
+    listed = _most_exclusive(classes, firing.fired, settings.listed)
     return LatentClassesResult(
         classes=classes,
         scaling=scaling.ratios(),
         firing=firing,
-        base_only=base_only,
-        distilled_only=distilled_only,
-        examples={latent: _texts(opened, seen, latent) for latent in (*base_only, *distilled_only)},
+        listed=listed,
+        examples={latent: _texts(opened, seen, latent) for latents in listed.values() for latent in latents},
         labelled=labelled,
         behaviours=find_behaviours(opened.reading, opened.models, crosscoder, labelled, generator) if labelled else [],
     )
 
 
-def _ends(classes: LatentClasses, fired: Int[Tensor, " latent"], listed: int) -> tuple[list[int], list[int]]:
-    """Latents at both ends of the NRN scale, without those in the middle that are shared."""
+def _most_exclusive(classes: LatentClasses, fired: Int[Tensor, " latent"], listed: int) -> dict[str, list[int]]:
+    """By model, latents at its end of the NRN scale, without those in the middle that are shared."""
     often = (fired >= LEAST_FIRINGS).nonzero().squeeze(1)
     order = often[classes.nrn[often].argsort(stable=True)].tolist()
     tags = classes.nrn_tags()
-    ends = order[:listed], order[::-1][:listed]
-    base, distilled = (
-        [k for k in end if tags[k] == tag] for end, tag in zip(ends, ("base only", "distilled only"), strict=True)
-    )
-    return base, distilled
+    ends = zip(classes.models, exclusive_tags(classes), (order[:listed], order[::-1][:listed]), strict=True)
+    return {model: [latent for latent in end if tags[latent] == tag] for model, tag, end in ends}
+
+
+def exclusive_tags(classes: LatentClasses) -> tuple[Tag, Tag]:
+    """What a latent of either model's only is called."""
+    first, _, last, *_ = tags_of(*classes.models)
+    return first, last
 
 
 def _texts(opened: Run, seen: TopExamples, latent: int) -> list[str]:

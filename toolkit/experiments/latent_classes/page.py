@@ -1,18 +1,19 @@
 """What `latent_classes` found, as one page: headline, tables, figures and JSON."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.latent_scaling import NU_ERROR, NU_RECONSTRUCTION
 from toolkit.experiments.crosscoder.figures import cosine_against_nrn, nrn_histogram
 from toolkit.experiments.crosscoder.page import mean_nrn_headline
 from toolkit.experiments.latent_classes import LatentClassesConfig
-from toolkit.experiments.latent_classes.measure import LatentClassesResult
+from toolkit.experiments.latent_classes.measure import LatentClassesResult, exclusive_tags
 from toolkit.experiments.latent_classes.tables import (
-    EXCLUSIVE,
     RULE,
     category_table,
     finite,
@@ -21,7 +22,7 @@ from toolkit.experiments.latent_classes.tables import (
     wilson_share,
 )
 from toolkit.experiments.run import Run
-from toolkit.latents.classification import TAGS
+from toolkit.latents.classification import tags_of
 from toolkit.reports.figures import nu_histogram
 from toolkit.reports.findings import Chart, Findings, Headline
 from toolkit.reports.formatting import number
@@ -42,20 +43,24 @@ def page(settings: LatentClassesConfig, opened: Run, found: LatentClassesResult)
 
 
 def _facts(settings: LatentClassesConfig, opened: Run, found: LatentClassesResult) -> dict[str, str]:
-    base, distilled = _mean_scales(opened.crosscoder.config.scale)
+    scale = _mean_scales(opened.crosscoder.config)
+    first, last = found.classes.models
     position_0 = "kept" if opened.reading.keep_position_0 else "left out"
-    scales = f"s_base / s_distilled = {base / distilled:.3f}; NRN is in raw units" if base else "not recorded"
+    ratio = f"s_{first} / s_{last} = {scale[first] / scale[last]:.3f}; NRN is in raw units" if scale else "not recorded"
     return {
         **opened.facts(),
         "tokens": f"{found.firing.tokens:,} held-out tokens; position 0 is {position_0}",
-        "scales": scales,
+        "scales": ratio,
         "seed": str(settings.seed),
     }
 
 
-def _mean_scales(scale: Sequence[float]) -> tuple[float, float]:
-    half = len(scale) // 2
-    return (sum(scale[:half]) / half, sum(scale[half:]) / half) if half else (0.0, 0.0)
+def _mean_scales(config: CrosscoderConfig) -> dict[str, float]:
+    """By model the mean of its streams' scales, where they are recorded."""
+    if not config.scale:
+        return {}
+    streams = torch.tensor(config.scale, dtype=torch.float64).view(len(config.models), -1)
+    return dict(zip(config.models, streams.mean(dim=1).tolist(), strict=True))
 
 
 def _headline(found: LatentClassesResult) -> list[Headline]:
@@ -70,7 +75,7 @@ def _headline(found: LatentClassesResult) -> list[Headline]:
         ),
     ]  # fmt: skip
     for name, among in (
-        ("NRN-exclusive survive", where_tagged(tags, *EXCLUSIVE)),
+        ("NRN-exclusive survive", where_tagged(tags, *exclusive_tags(classes))),
         ("control: shared survive", where_tagged(tags, "shared")),
     ):
         if share := wilson_share(survives, among):
@@ -85,12 +90,13 @@ def _headline(found: LatentClassesResult) -> list[Headline]:
 
 def _charts(found: LatentClassesResult) -> list[Chart]:
     classes, alive, tags = found.classes, found.classes.alive, found.classes.nrn_tags()
+    first, last = classes.models
     rate = found.firing.fired[alive] / found.firing.tokens
     charts = [
         Chart(
             name="nrn",
             figure=nrn_histogram(classes.nrn[alive].numpy(), classes.mean_nrn),
-            caption="Each alive latent's share of decoder norm in the distilled model: 0 base only, 1 distilled only.",
+            caption=f"Each alive latent's share of decoder norm in the {last} model: 0 {first} only, 1 {last} only.",
         ),
         Chart(
             name="cosine",
@@ -100,7 +106,7 @@ def _charts(found: LatentClassesResult) -> list[Chart]:
             caption="How alike a latent's two decoder rows are, against rows of different latents.",
         ),
     ]
-    masks: dict[str, Tensor] = {tag: where_tagged(tags, tag) for tag in EXCLUSIVE if tag in tags}
+    masks: dict[str, Tensor] = {tag: where_tagged(tags, tag) for tag in exclusive_tags(classes) if tag in tags}
     survives = {tag: found.scaling.survives[mask].numpy() for tag, mask in masks.items()}
     for name, nu, threshold in (
         ("error", found.scaling.nu_error, NU_ERROR),
@@ -137,7 +143,7 @@ def _results(found: LatentClassesResult) -> Mapping[str, Any]:
         "survivors": {
             convention: {
                 tag: {"n": int(here.sum()), "survive": int((scaling.survives & here).sum())}
-                for tag in TAGS
+                for tag in tags_of(*classes.models)
                 for here in (where_tagged(tags, tag),)
             }
             for convention, tags in (

@@ -10,15 +10,14 @@ from torch import Tensor
 
 from toolkit.dictionaries.latent_scaling import NU_ERROR, NU_RECONSTRUCTION
 from toolkit.experiments.crosscoder.page import behaviour_table
-from toolkit.experiments.latent_classes.measure import LEAST_FIRINGS, LatentClassesResult
-from toolkit.latents.classification import TAGS, Tag
+from toolkit.experiments.latent_classes.measure import LEAST_FIRINGS, LatentClassesResult, exclusive_tags
+from toolkit.latents.classification import Tag, tags_of
 from toolkit.latents.firing import Place
 from toolkit.latents.span_labels import LabelledDocuments
 from toolkit.reports.findings import Cell, Table, left_out_tables
 from toolkit.statistics import Estimate, wilson
 
 NRN_BINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 1.0)
-EXCLUSIVE: tuple[Tag, ...] = ("base only", "distilled only")
 FEW = 20
 PLACES: tuple[Place, ...] = ("token", "predicting")
 RULE = f"ν^ε < {NU_ERROR} and ν^r < {NU_RECONSTRUCTION}"
@@ -27,9 +26,9 @@ RULE = f"ν^ε < {NU_ERROR} and ν^r < {NU_RECONSTRUCTION}"
 def latent_class_tables(found: LatentClassesResult) -> list[Table]:
     """All tables, the widest question first."""
     tables = [_tag_table(found), _relation_table(found)]
-    for title, latents in (("distilled-only", found.distilled_only), ("base-only", found.base_only)):
+    for model, latents in reversed(found.listed.items()):
         if latents:
-            tables += [_listed_table(title, latents, found), _example_table(title, latents, found)]
+            tables += [_listed_table(model, latents, found), _example_table(model, latents, found)]
     tables.append(category_table(found))
     if found.labelled:
         tables.append(_label_table(found, found.labelled))
@@ -51,19 +50,20 @@ def wilson_share(chosen: Bool[Tensor, " latent"], among: Bool[Tensor, " latent"]
 def _tag_table(found: LatentClassesResult) -> Table:
     by_nrn, by_difference = found.classes.nrn_tags(), found.classes.norm_difference_tags()
     rows: list[list[Cell]] = []
-    for tag in TAGS:
+    for tag in tags_of(*found.classes.models):
         cells: list[Cell] = [tag]
         for tags in (by_nrn, by_difference):
             here = where_tagged(tags, tag)
             cells += [int(here.sum()), None if tag == "dead" else wilson_share(found.scaling.survives, here)]
         rows.append(cells)
-    few = int(where_tagged(by_nrn, *EXCLUSIVE).sum())
+    first, last = exclusive_tags(found.classes)
+    few = int(where_tagged(by_nrn, first, last).sum())
     warning = f" Only {few} latents are exclusive by NRN: read the relation below instead." if few < FEW else ""
     return Table(
         title="Tags, and the share of each that survives latent scaling",
         columns=("tag", "by NRN", "survive", "by norm difference", "survive"),
         rows=rows,
-        note="NRN (1-norms): base only up to .3, distilled only from .7 (Kissane et al. 2024). Norm difference"
+        note=f"NRN (1-norms): {first} up to .3, {last} from .7 (Kissane et al. 2024). Norm difference"
         " (2-norms): from .9 and up to .1, shared .4 to .6 (Minder et al. 2025). Survive: "
         f"{RULE}; intervals are Wilson's. What shared latents do is the control: ν asks for the own model's direction, "
         f"so a latent with unlike rows in the two models passes too.{warning}",
@@ -88,8 +88,9 @@ def _relation_table(found: LatentClassesResult) -> Table:
     )
 
 
-def _listed_table(title: str, latents: Sequence[int], found: LatentClassesResult) -> Table:
+def _listed_table(model: str, latents: Sequence[int], found: LatentClassesResult) -> Table:
     classes, scaling, firing = found.classes, found.scaling, found.firing
+    first, last = classes.models
     columns = (classes.nrn, classes.rdn, classes.cosine, scaling.nu_error, scaling.nu_reconstruction)
     rows: list[list[Cell]] = [
         [
@@ -101,22 +102,22 @@ def _listed_table(title: str, latents: Sequence[int], found: LatentClassesResult
         for latent in latents
     ]
     return Table(
-        title=f"The most {title} latents",
+        title=f"The most {model}-only latents",
         columns=("latent", "NRN", "RDN", "cosine", "ν^ε", "ν^r", "survives", "fired on"),
         rows=rows,
         note=f"By NRN, among latents that fired on at least {LEAST_FIRINGS} of {firing.tokens:,} tokens. RDN is"
-        " n_distilled / n_base.",
+        f" n_{last} / n_{first}.",
     )
 
 
-def _example_table(title: str, latents: Sequence[int], found: LatentClassesResult) -> Table:
+def _example_table(model: str, latents: Sequence[int], found: LatentClassesResult) -> Table:
     rows: list[list[Cell]] = [
         [f"{latent}" if first else "", text]
         for latent in latents
         for first, text in zip((True, *[False] * len(found.examples[latent])), found.examples[latent], strict=False)
     ]
     return Table(
-        title=f"What the most {title} latents fire on",
+        title=f"What the most {model}-only latents fire on",
         columns=("latent", "strongest firings"),
         rows=rows,
         note="The token that the latent fires on stands between « and »; ⏎ is a line break.",

@@ -30,7 +30,7 @@ def page(settings: SweepConfig, opened: ModelPair, found: Metrics) -> Findings:
             "training": f"{training.sparsity}, {training.tokens:,} tokens of one stream for all, seed {settings.seed}",
         },
         headline=[_best(f"fve_{name}", f"FVE {name}", found) for name in streams],
-        tables=[_table(settings, streams, found)],
+        tables=[_table(settings, opened, found)],
         charts=[
             Chart(
                 name="fve_by_l0",
@@ -53,7 +53,8 @@ def _best(key: str, name: str, metrics: Metrics) -> Headline:
     )
 
 
-def _table(settings: SweepConfig, streams: tuple[str, ...], metrics: Metrics) -> Table:
+def _table(settings: SweepConfig, opened: ModelPair, metrics: Metrics) -> Table:
+    streams, (first, *_, last) = stream_names(opened), opened.names
     rows: list[list[Cell]] = [
         [
             name,
@@ -79,7 +80,7 @@ def _table(settings: SweepConfig, streams: tuple[str, ...], metrics: Metrics) ->
         ),
         rows=rows,
         note=f"n = {any_one['held_out_tokens']:,} tokens. KL: nats a token when the reconstruction is put in; the mean"
-        f" activation in its place, the control, costs {control}. NRN: 0 base only, 1 distilled only, with its 95 %"
+        f" activation in its place, the control, costs {control}. NRN: 0 {first} only, 1 {last} only, with its 95 %"
         f" interval over alive latents. Each is a run folder in {settings.out}, for --run of other recipes.",
     )
 

@@ -95,7 +95,9 @@ def measure(settings: TopExamplesConfig, opened: Run) -> LatentRecords:
         latents=tuple(shown),
         examples=reading.examples,
         firing=firing,
-        classes=classify_rows(crosscoder.W_dec, firing.fired, firing.mass.float(), chance),
+        classes=classify_rows(
+            crosscoder.W_dec, firing.fired, firing.mass.float(), chance, models=crosscoder.config.models
+        ),
         nu=torch.maximum(ratios.nu_error, ratios.nu_reconstruction),
         lens=logit_lens(opened.models, crosscoder, tuple(shown)),
         pieces=tokenizer.batch_decode([[token] for token in range(len(tokenizer))]),

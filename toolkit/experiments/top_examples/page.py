@@ -66,13 +66,14 @@ def page(settings: TopExamplesConfig, opened: Run, found: LatentRecords) -> Find
 
 def browser_facts(opened: Run, found: LatentRecords) -> BrowserFacts:
     """What stands over the list of latents, and what its columns mean."""
+    first, last = found.classes.models
     return BrowserFacts(
         title=f"Latents: {' → '.join(opened.models.origins)}",
         subtitle="What makes each latent fire, and which tokens its two decoder rows promote.",
         facts={
             **opened.facts(),
             "tokens read": f"{found.firing.tokens:,} of {found.examples.documents:,} documents",
-            "NRN": "norm of the distilled decoder row over that of both; 0 base only, 1 distilled only",
+            "NRN": f"norm of the {last} decoder row over that of both; 0 {first} only, 1 {last} only",
             "cosine": "between the two decoder rows",
             "ν": f"latent scaling on {SCALING_TOKENS:,} tokens, the larger of error and reconstruction; 0 exclusive",
             "lifts": "P(fire | token of the category, or token before one) / P(fire); 1 is chance",
