@@ -11,6 +11,8 @@ embedded pair, in five minutes on one core. Each crosscoder gets a run folder un
 stopped, add --resume.
 """
 
+from dataclasses import replace
+
 from toolkit.artifacts import provenance
 from toolkit.command_line.recipe import run_recipe
 from toolkit.experiments.crosscoder.page import describe_pair
@@ -75,7 +77,7 @@ def main(config: SweepConfig) -> None:
             found[name] = evaluate_saved(config.alone(name), pair, corpus, run, own)
     metrics = {name: each for name, each in found.items() if not isinstance(each, Exception)}
     if metrics:
-        publish(config.out, console, page(config, pair, metrics), origin)
+        publish(config.out, console, replace(page(config, pair, metrics), provenance=origin))
     for failure in found.values():
         if isinstance(failure, Exception):
             raise failure

@@ -48,7 +48,7 @@ def test_a_full_disk_is_said_in_a_line_and_the_next_call_writes_all(
 def test_published_findings_are_written_and_shown(
     findings: Findings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    publish(tmp_path, RunConsole(Console(width=200)), findings, findings.provenance)
+    publish(tmp_path, RunConsole(Console(width=200)), findings)
     assert json.loads((tmp_path / "ablation.json").read_text())["provenance"] == findings.provenance
     said = capsys.readouterr().out
     assert f"page: {tmp_path / 'ablation.html'}" in said

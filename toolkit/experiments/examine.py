@@ -47,5 +47,5 @@ def publish(settings: Any) -> None:
 
     console = RunConsole()
     findings = examine(settings, console=console)
-    files.publish(settings.output.out, console, findings, findings.provenance)
+    files.publish(settings.output.out, console, findings)
     console.times(console.seconds)

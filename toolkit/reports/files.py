@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,9 @@ STORED: dict[str, type[Any]] = {
 }
 
 
-def publish(folder: Path, console: RunConsole, findings: Findings, provenance: Mapping[str, Any]) -> None:
+def publish(folder: Path, console: RunConsole, findings: Findings) -> None:
     """Save findings in `folder`, and show them in the terminal."""
-    page = replace(findings, provenance=provenance).save(folder)
+    page = findings.save(folder)
     console.findings(findings)
     console.note(f"page: {page}")
 
