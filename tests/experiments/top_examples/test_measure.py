@@ -126,7 +126,7 @@ def test_latents_asked_for_by_index_are_shown_with_their_examples(measure: Measu
 
 def test_the_browser_takes_the_entries(measure: Measure, run: Run) -> None:
     config, records = measure()
-    browser = Path(page(config, run, records).facts["latents to look through"])
+    browser = Path(page(config, run, records).facts["browser"])
     assert browser == config.output.out / "latents.html"
     assert "on self-reflection" in browser.read_text(encoding="utf-8")
 

@@ -34,7 +34,7 @@ def page(settings: TopExamplesConfig, opened: Run, found: LatentRecords) -> Find
         facts={
             **opened.facts(),
             "read": f"{firing.tokens:,} tokens of {documents:,} documents",
-            "latents to look through": str(browser),
+            "browser": str(browser),
         },
         headline=[
             Headline(
