@@ -56,7 +56,12 @@ def test_one_text_and_one_conversation_are_texts_too(tiny_pair, monkeypatch):
     assert len(harvest_texts(tiny_pair, TEXTS[0])) == 4
     monkeypatch.setattr(tiny_pair.tokenizer, "chat_template", "{% for m in messages %}{{ m.content }} {% endfor %}")
     conversation = [{"role": "user", "content": "w1 w2"}, {"role": "assistant", "content": "w3 w4 w5"}]
-    for given in (conversation, [conversation], [{"messages": conversation}]):
+    for given in (
+        conversation,
+        [conversation],
+        [{"messages": conversation}],
+        [{"id": 1, "conversations": conversation}],
+    ):
         assert same(harvest_texts(tiny_pair, given), harvest_texts(tiny_pair, TEXTS[0]))
 
 

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from toolkit.arguments import Indices, as_index, as_number, plain
 from toolkit.harvest.activations import ReadBatch, read_batches, stream_names
 from toolkit.harvest.documents import open_records, text_of
+from toolkit.harvest.reasoning_records import MESSAGES
 from toolkit.harvest.records import usable
 from toolkit.harvest.tokens import CUT_OFF, TokenBatch, TokenMask
 from toolkit.models.model.layers import check_layers
@@ -22,10 +23,11 @@ from toolkit.models.pair import ModelPair
 from toolkit.models.text.inputs import as_rows, check_context, is_single
 from toolkit.models.text.rows import by_length, padded
 from toolkit.models.text.tokenizers import encode
+from toolkit.tracking import track
 
 ROW_LENGTH, FORWARD_TOKENS, CHUNK_TOKENS, TOGETHER = 2048, 8192, 65_536, 256
 DROPPED = ("position_0", "outlier_norm", CUT_OFF)
-TEXT_FIELD, NAME_LENGTH = "text", 256
+FIELDS, NAME_LENGTH = ("text", *MESSAGES), 256
 
 Texts = str | Path | Iterable[Any] | Any
 """Strings or conversations: one, a list, any iterable, a dataset of `datasets`; or the `Path` of a file of them."""
@@ -76,8 +78,8 @@ def harvest_texts(
 ) -> Harvest:
     """Read the residual streams of the models on texts, at the input of `layers` (by default the models').
 
-    A text is a string, a conversation or a list of ids; a record of a dataset is its `text`, else its messages. One
-    longer than `row_length` tokens is cut: by default 2,048, or the models' context where that is less.
+    A text is a string, a conversation, which the chat template lays out, or a list of ids; a record of a dataset is its
+    `text`, else its messages; one of a file too, but its messages are read one after the other. A text longer than `row_length` tokens is cut: by default 2,048, or the models' context where that is less.
     Two kinds of tokens are left out: the first of each text, an attention sink of huge norm, unless
     `keep_position_0`; and those whose norm in any stream is above `outlier_factor` times the running median, none
     with inf. What is read is held at once: `harvest_chunks` gives it piece by piece.
@@ -122,7 +124,8 @@ def harvest_chunks(
     names, seen = stream_names(models), Counter[str]()
     for batches in batch_texts(models, texts, row_length=row_length, chunk_tokens=chunk_tokens):
         with torch.no_grad():
-            reads = list(read_batches(models, batches, mask))
+            reading = read_batches(models, batches, mask)
+            reads = list(track(reading, "reading text", "batches", total=len(batches)))
         if not reads:
             continue
         counts, seen = mask.counts - seen, Counter(mask.counts)
@@ -192,7 +195,7 @@ def _items(texts: Texts) -> Iterable[Any]:
     """Texts one by one: strings, conversations or ids."""
     if isinstance(texts, Path):
         name = str(texts)
-        return usable(open_records(name), lambda fields: text_of(fields, TEXT_FIELD)[0], Counter(), data=name)
+        return usable(open_records(name), lambda fields: text_of(fields, FIELDS[0])[0], Counter(), data=name)
     if isinstance(texts, str):
         if len(texts) < NAME_LENGTH and Path(texts).is_file():
             raise ValueError(
@@ -208,8 +211,8 @@ def _items(texts: Texts) -> Iterable[Any]:
     if not begin:
         raise ValueError("no texts: give at least one")
     first, found = plain(begin[0]), chain(begin, items)
-    if isinstance(first, Mapping) and TEXT_FIELD in first:
-        return (record[TEXT_FIELD] for record in found)
+    if isinstance(first, Mapping) and (field := next((name for name in FIELDS if name in first), None)):
+        return (record[field] for record in found)
     return [list(found)] if isinstance(first, int) or is_single([first]) else found
 
 
