@@ -79,7 +79,8 @@ def harvest_texts(
     """Read the residual streams of the models on texts, at the input of `layers` (by default the models').
 
     A text is a string, a conversation, which the chat template lays out, or a list of ids; a record of a dataset is its
-    `text`, else its messages; one of a file too, but its messages are read one after the other. A text longer than `row_length` tokens is cut: by default 2,048, or the models' context where that is less.
+    `text`, else its messages; one of a file too, but its messages are read one after the other. A text longer than
+    `row_length` tokens is cut: by default 2,048, or the models' context where that is less.
     Two kinds of tokens are left out: the first of each text, an attention sink of huge norm, unless
     `keep_position_0`; and those whose norm in any stream is above `outlier_factor` times the running median, none
     with inf. What is read is held at once: `harvest_chunks` gives it piece by piece.
