@@ -69,6 +69,25 @@ def test_a_control_is_compared_likewise(tiny_pair, folders, corpus, run):
     torch.testing.assert_close(curves["distilled − control"].mean, torch.zeros(4, 3, dtype=torch.float64))
 
 
+def test_any_number_of_named_models_is_set_against_the_first(tiny_pair, corpus, run, monkeypatch):
+    base, distilled = tiny_pair.base, tiny_pair.distilled
+    named = {"teacher": base, "student": distilled, "later": base, "control": distilled}
+    monkeypatch.setattr("toolkit.experiments.layer_divergence.measure.with_control", lambda *_: named)
+    config = LayerDivergenceConfig(tokens=300)
+    found = compare(config, tiny_pair, run, corpus)
+    assert list(found.curves) == [
+        "student", "other", "later", "control", "student − later", "student − control",
+    ]  # fmt: skip
+    torch.testing.assert_close(found.curves["later"].mean[:, 0], torch.zeros(4, dtype=torch.float64))
+    torch.testing.assert_close(found.curves["student − later"].mean[:, 0], found.curves["student"].mean[:, 0])
+    findings = page(config, tiny_pair, found)
+    assert findings.tables[0].title == "distance from teacher, 99 % intervals over documents"
+    assert findings.tables[0].columns == (
+        "layer", "student", "student − later", "student − control", "later", "control", "other",
+    )  # fmt: skip
+    assert [chart.name for chart in findings.charts] == ["student", "student_less_later", "student_less_control"]
+
+
 def test_findings_hold_every_layer(tiny_pair, folders, corpus, run):
     config = LayerDivergenceConfig(tokens=300, models=ControlledModels(control=str(folders[0])))
     found = compare(config, tiny_pair, run, corpus)

@@ -112,3 +112,18 @@ def test_the_chart_shows_both_models(findings: Findings, tmp_path: Path):
     chart.figure.savefig(tmp_path / "cdf.png")
     labels = {line.get_label() for line in chart.figure.axes[0].lines}
     assert {"base", "distilled", "shuffled pairs"} <= labels
+
+
+def test_any_number_of_named_models_is_compared_with_the_one_examined(
+    config: WordGeometryConfig, pair: ModelPair, found: WordGeometry
+):
+    names = {"base": "teacher", "distilled": "student", "control": "later"}
+    classes = {name: {names[model]: each for model, each in of.items()} for name, of in found.classes.items()}
+    classes = {name: of | {"last": of["teacher"]} for name, of in classes.items()}
+    findings = page(config, pair, replace(found, classes=classes))
+    differences = ("student − teacher", "student − later", "student − last")
+    assert table(findings, "Gap").columns == ("class", "teacher", "student", *differences)
+    assert table(findings, "Parallelogram loss in the last model").rows
+    changes = findings.results["classes"]["singular-plural"]["gap_change"]
+    assert list(changes) == ["teacher", "later", "last"]
+    assert changes["last"] == changes["teacher"]

@@ -172,7 +172,7 @@ def _published_table(settings: WordGeometryConfig, found: WordGeometry) -> list[
             theirs[name]["n_quadruples"],
         ]
         for name, models in found.classes.items()
-        if name in theirs
+        if {*shown} <= theirs.get(name, {}).keys()
     ]
     if not rows:
         return []
