@@ -14,44 +14,48 @@ minute. A missing or corrupt shard is named, and --repair harvests that shard al
 accelerate launch or torchrun, divide the --shards of the text among them.
 """
 
+from dataclasses import replace
+
 from toolkit.command_line.recipe import run_recipe
-from toolkit.experiments.crosscoder.page import describe_pair, run_header
-from toolkit.harvest.cache_shards import bytes_a_token
-from toolkit.harvest.documents import open_corpus
-from toolkit.reports.console import RunConsole
-from toolkit.settings.crosscoder_run import parse_command_line
-from toolkit.training.caching import CacheConfig, describe, fill, mend
-from toolkit.training.memory import require_memory
-from toolkit.training.ranks import on_own_device, open_ranks, share_out
-from toolkit.training.remote_use import forecast, traffic
-from toolkit.training.streams import open_cache
+from toolkit.settings.crosscoder_run import CacheConfig, parse_command_line
 
 
 def main(config: CacheConfig) -> None:
     """Text and two models in; a folder of their activations out."""
+    # These take seconds to import.
+    from toolkit.experiments.crosscoder.page import describe_pair, run_header
+    from toolkit.harvest.cache_shards import bytes_a_token
+    from toolkit.reports.console import RunConsole
+    from toolkit.training.caching import describe, fill, mend
+    from toolkit.training.memory import require_memory
+    from toolkit.training.ranks import on_own_device, open_ranks, share_out
+    from toolkit.training.remote_use import forecast, traffic
+    from toolkit.training.streams import open_cache, open_text
+
     with open_ranks() as ranks:
         if config.repair and ranks.size > 1:
             raise ValueError(f"--repair takes one process, and these are {ranks.size}: start it without a launcher")
-        config, console = share_out(config, ranks), RunConsole(quiet=not ranks.is_first)
+        config = replace(config, feed=share_out(config.feed, config.output, ranks))
+        console = RunConsole(quiet=not ranks.is_first)
         require_memory(config, ranks=ranks)
         with console.stage("loading models"):
-            pair = on_own_device(config, ranks).open_to_site(config.layers)
-        corpus = open_corpus(config.data, text_field=config.text_field, mix=config.mix, seed=config.seed)
+            pair = config.models.open_to_site(on_own_device(config.where, ranks), config.layers)
+        corpus = open_text(config.text, config.seed)
         header = run_header(config, pair)
         console.header(
-            f"Activations of {describe_pair(config)}",
-            {name: header[name] for name in ("models", "site", "device", "data")} | {"cache": str(config.cache)},
+            f"Activations of {describe_pair(config.models)}",
+            {name: header[name] for name in ("models", "site", "device", "data")} | {"cache": str(config.feed.cache)},
         )
-        shards = range(config.shards or 1)
+        shards = range(config.feed.shards or 1)
         caches = [open_cache(config, pair, corpus, shard=shard, whole=not config.repair) for shard in shards]
         if config.repair:
             with console.stage("repair"):
                 mended = ", ".join(name for cache in caches for name in mend(cache))
             console.note(f"harvested again: {mended}" if mended else "nothing to repair: every shard is whole")
             return
-        if config.remote:
+        if config.where.remote:
             console.note(forecast(pair, len(shards) * config.tokens_read, 0.0))
-        token_bytes = bytes_a_token(config.stored_dtype, len(pair.names) * len(pair.layers), pair.d_model)
+        token_bytes = bytes_a_token(config.feed.stored_dtype, len(pair.names) * len(pair.layers), pair.d_model)
         for cache in caches[ranks.rank :: ranks.size]:
             with console.progress("harvesting", config.tokens_read, start_tokens=cache.folder.tokens) as tick:
                 for tokens in fill(config, cache):
@@ -63,7 +67,7 @@ def main(config: CacheConfig) -> None:
         if cache.folder.tokens < config.tokens_read:
             console.warn(f"the text ended after {cache.folder.tokens:,} of {config.tokens_read:,} tokens")
     console.header("Cache", describe([cache.folder for cache in caches]))
-    console.note(f"to use it, add --cache {config.cache} to the same settings of train_crosscoder.py or sweep.py")
+    console.note(f"to use it, add --cache {config.feed.cache} to the same settings of train_crosscoder.py or sweep.py")
 
 
 if __name__ == "__main__":

@@ -13,71 +13,56 @@ stopped, add --resume.
 
 from dataclasses import replace
 
-from toolkit.artifacts import provenance
 from toolkit.command_line.recipe import run_recipe
-from toolkit.experiments.crosscoder.page import describe_pair
-from toolkit.experiments.sweep.measure import (
-    SweepConfig,
-    evaluate_saved,
-    mean_fve,
-    open_folders,
-    parse_sweep,
-    save_crosscoders,
-    sweep_header,
-)
-from toolkit.experiments.sweep.page import page
-from toolkit.harvest.activations import stream_names
-from toolkit.harvest.documents import open_corpus
-from toolkit.reports.console import RunConsole
-from toolkit.reports.files import publish
-from toolkit.training.memory import require_memory
-from toolkit.training.ranks import on_own_device, open_ranks, share_out
-from toolkit.training.remote_use import forecast, remote_record, traffic
-from toolkit.training.streams import open_training
-from toolkit.training.training_run import TrainingRun
+from toolkit.experiments.sweep import SweepConfig, parse_sweep
 
 
 def main(config: SweepConfig) -> None:
     """Text and two models in; a trained, evaluated crosscoder for each combination of values, and a page out."""
+    # These take seconds to import.
+    from toolkit.artifacts import provenance
+    from toolkit.experiments.crosscoder.page import describe_pair
+    from toolkit.experiments.sweep.measure import evaluate_saved, open_folders, save_crosscoders, sweep_header
+    from toolkit.experiments.sweep.page import page
+    from toolkit.reports.console import RunConsole
+    from toolkit.reports.files import publish
+    from toolkit.training.following import follow
+    from toolkit.training.memory import require_memory
+    from toolkit.training.ranks import on_own_device, open_ranks, share_out
+    from toolkit.training.remote_use import remote_record
+    from toolkit.training.streams import open_text, open_training
+    from toolkit.training.training_run import TrainingRun
+
     with open_ranks() as ranks:
-        config = share_out(config, ranks)
+        config = replace(config, feed=share_out(config.feed, config.output, ranks))
         require_memory(config, config.plans.values(), ranks)
         console = RunConsole(quiet=not ranks.is_first)
         with console.stage("loading models"):
-            pair = on_own_device(config, ranks).open_to_site(config.layers)
-        corpus = open_corpus(config.data, text_field=config.text_field, mix=config.mix, seed=config.seed)
+            pair = config.models.open_to_site(on_own_device(config.where, ranks), config.layers)
+        corpus = open_text(config.text, config.seed)
         with console.stage("hashing models"):
             models, files = pair.fingerprints(), pair.files()
         origin = provenance(seed=config.seed, data=corpus.origin, models=models, inputs=files) | remote_record(pair)
         folder, folders = open_folders(config, origin, ranks)
-        console.header(f"{len(folders)} crosscoders on {describe_pair(config)}", sweep_header(config, pair))
+        console.header(f"{len(folders)} crosscoders on {describe_pair(config.models)}", sweep_header(config, pair))
         sources = open_training(config, pair, corpus, ranks)
         with console.following("starting"):
             run = TrainingRun(config, pair, sources, folder, plans=config.plans, ranks=ranks)
         with run:
-            total, start = run.trainer.training.tokens, run.trainer.tokens_seen
-            if short := run.data_ended():  # a text smaller than the buffer
-                console.warn(short)
-            if config.remote:
-                console.note(forecast(pair, total - start, run.reading_seconds["reading activations"], ranks.size))
-            label = f"training {len(folders)} crosscoders"
-            with console.progress(label, total, streams=stream_names(pair), start_tokens=start) as tick:
-                for steps in run.steps():
-                    tick(steps[0].tokens, fve=mean_fve(steps), received=traffic(pair).received)
+            follow(run, console)
     if not ranks.is_first:
         return
-    if short := run.data_ended():
-        console.warn(short)
+
     save_crosscoders(config, run, folders)
     with console.stage("loading models"), folder.evaluating():
-        pair = config.open_whole(pair)
+        pair = config.models.open_whole(config.where, pair)
     found = {}
     for number, (name, own) in enumerate(folders.items(), start=1):
         with console.stage(f"{number} of {len(folders)}: evaluating {name}"):
             found[name] = evaluate_saved(config.alone(name), pair, corpus, run, own)
     metrics = {name: each for name, each in found.items() if not isinstance(each, Exception)}
     if metrics:
-        publish(config.out, console, replace(page(config, pair, metrics), provenance=origin))
+        publish(config.output.out, console, replace(page(config, pair, metrics), provenance=origin))
     for failure in found.values():
         if isinstance(failure, Exception):
             raise failure

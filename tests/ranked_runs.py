@@ -3,6 +3,7 @@
 import os
 from collections.abc import Generator
 from contextlib import redirect_stderr
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -12,12 +13,11 @@ from torch import Tensor
 from toolkit.command_line.recipe import run_main
 from toolkit.dictionaries.collectives import Ranks
 from toolkit.harvest.activations import ActivationStream
-from toolkit.harvest.documents import open_corpus
 from toolkit.settings.crosscoder_run import parse_command_line
 from toolkit.training.folder import RunFolder
 from toolkit.training.ranks import open_ranks, share_out
 from toolkit.training.shared_tensors import write_shared
-from toolkit.training.streams import open_training
+from toolkit.training.streams import open_text, open_training
 from toolkit.training.training_run import TrainingRun
 
 
@@ -31,10 +31,11 @@ def run(
     ranks: Ranks, folder: Path, arguments: list[str], last_step: int | None = None, broken_rank: int | None = None
 ) -> None:
     """Train as the recipe does, as its command line asks; the first rank is killed after `last_step`."""
-    config = share_out(parse_command_line(arguments), ranks)
-    pair = config.open_pair()
-    corpus = open_corpus(config.data, text_field=config.text_field, mix=config.mix, seed=config.seed)
-    opened = RunFolder.open(config.out, config.settings(), resume=config.resume, overwrite=False)
+    config = parse_command_line(arguments)
+    config = replace(config, feed=share_out(config.feed, config.output, ranks))
+    pair = config.models.open(config.where)
+    corpus = open_text(config.text, config.seed)
+    opened = RunFolder.open(config.output, config.settings())
     ranks.wait()
     if ranks.is_first:
         opened.write_json("config.json", {"run": config.settings()})

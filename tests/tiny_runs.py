@@ -30,7 +30,7 @@ def open_run(corpus: Corpus) -> Callable[..., TrainingRun]:
     """Open the run of some settings."""
 
     def open_(config: RunConfig, pair: ModelPair) -> TrainingRun:
-        folder = RunFolder.open(config.out, config.settings(), resume=config.resume, overwrite=False)
+        folder = RunFolder.open(config.output, config.settings())
         folder.write_json("config.json", {"run": config.settings()})
         return TrainingRun(config, pair, open_training(config, pair, corpus), folder)
 

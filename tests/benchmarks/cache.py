@@ -26,6 +26,7 @@ from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.harvest.documents import Corpus
 from toolkit.models.pair import ModelPair
 from toolkit.settings.crosscoder_run import RunConfig
+from toolkit.settings.parts import changed
 from toolkit.training.folder import RunFolder
 from toolkit.training.streams import open_training
 from toolkit.training.training_run import TrainingRun
@@ -46,7 +47,8 @@ class Bench:
     def train(self, *, plans: dict[str, TrainingConfig], cached: bool = False) -> None:
         """Train as a run does, perhaps on a cache, which the first such run fills."""
         shutil.rmtree(self.folder / "run", ignore_errors=True)
-        config = RunConfig(
+        config = changed(
+            RunConfig(),
             out=self.folder / "run",
             cache=self.folder / "cache" if cached else None,
             cache_dtype="bf16",
@@ -55,7 +57,7 @@ class Bench:
             buffer_tokens=1024,
             training=next(iter(plans.values())),
         )
-        folder = RunFolder.open(config.out, config.settings(), resume=False, overwrite=False)
+        folder = RunFolder.open(config.output, config.settings())
         source = open_training(config, self.pair, self.corpus)
         with TrainingRun(config, self.pair, source, folder, plans=plans) as run:
             assert sum(1 for _ in run.steps()) == TRAINING.steps

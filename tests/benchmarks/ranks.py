@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -67,11 +68,10 @@ def _run(folder: Path, size: int) -> float:
 
 def main(folder: Path) -> None:
     """Train as one of the processes, and print the seconds that a step took."""
-    from toolkit.harvest.documents import open_corpus
     from toolkit.settings.crosscoder_run import parse_command_line
     from toolkit.training.folder import RunFolder
     from toolkit.training.ranks import open_ranks, share_out
-    from toolkit.training.streams import open_training
+    from toolkit.training.streams import open_text, open_training
     from toolkit.training.training_run import TrainingRun
 
     torch.set_num_threads(1)
@@ -85,9 +85,10 @@ def main(folder: Path) -> None:
     }  # fmt: skip
     arguments = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
     with open_ranks() as ranks, tempfile.TemporaryDirectory() as out:
-        config = share_out(parse_command_line([*arguments, "--out", out]), ranks)
-        pair = config.open_pair()
-        corpus = open_corpus(config.data, text_field=config.text_field, mix=config.mix, seed=config.seed)
+        config = parse_command_line([*arguments, "--out", out])
+        config = replace(config, feed=share_out(config.feed, config.output, ranks))
+        pair = config.models.open(config.where)
+        corpus = open_text(config.text, config.seed)
         sources = open_training(config, pair, corpus, ranks)
         with TrainingRun(config, pair, sources, RunFolder(path=Path(out)), ranks=ranks) as run:
             steps = run.steps()

@@ -19,7 +19,7 @@ from toolkit.latents.example_pass import ExamplePass
 from toolkit.latents.example_store import ExampleStore
 from toolkit.latents.examples import TopExamples
 from toolkit.latents.firing import FiringCounts
-from toolkit.training.streams import open_activations, open_mask, open_tokens
+from toolkit.training.streams import open_activations
 
 TOKENS, ROUNDS = 32_768, 3
 
@@ -41,8 +41,8 @@ def top_examples(run: Run) -> int:
         reading = ExamplePass(
             run.models,
             run.crosscoder,
-            open_tokens(run.reading, run.models, run.corpus.held_out),
-            open_mask(run.reading, run.models),
+            run.tokens(),
+            run.open_mask(),
             examples=TopExamples(n_latents, generator=torch.Generator().manual_seed(0)),
             firing=FiringCounts(categories(run.models.tokenizer, load_lexicon()), n_latents),
             store=store,

@@ -10,7 +10,7 @@ from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.experiments.run import Run
 from toolkit.harvest.documents import open_corpus
 from toolkit.models.pair import ModelPair
-from toolkit.settings.crosscoder_run import RunConfig
+from toolkit.settings.crosscoder_run import RunConfig, TextSettings
 
 DEAD = 5
 
@@ -26,6 +26,6 @@ def run(pair: ModelPair, text_file: Path) -> Run:
     for rows in (crosscoder.W_enc, crosscoder.W_dec):
         rows.copy_(torch.randn(rows.shape, generator=generator))
     crosscoder.b_enc[DEAD] = -1e6
-    settings = RunConfig(row_length=64, forward_tokens=512)
+    settings = RunConfig(text=TextSettings(row_length=64, forward_tokens=512))
     corpus = open_corpus(str(text_file), text_field="text", mix=(0.5, 0.5), seed=0)
     return Run(settings=settings, open_models=lambda: pair, crosscoder=crosscoder, open_text=lambda: corpus)

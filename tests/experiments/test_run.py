@@ -54,7 +54,7 @@ def wanted(folder: Path, **changes: object) -> FindingsConfig:
 def test_a_run_brings_its_models_text_and_settings(save: Save, config: RunConfig, organism_folders, text_file: Path):
     folder = save(config)
     run = Run.of(wanted(folder))
-    assert run.reading.settings() == replace(config, device_map="cpu").settings()
+    assert run.reading.settings() == config.settings()
     assert run.models.sources == organism_folders
     assert run.models.layers == (2,)  # the crosscoder's, whatever the pair's default is
     torch.testing.assert_close(run.crosscoder.W_dec, Crosscoder.from_pretrained(folder).W_dec)
@@ -73,20 +73,20 @@ def test_what_the_user_names_comes_first(save: Save, config: RunConfig, organism
     folder = save(config)
     run = Run.of(wanted(folder, data=str(other), text_field="body"))
     assert next(iter(run.corpus.held_out))["text"] == "Other text."
-    assert (run.reading.data, run.reading.text_field) == (str(other), "body")
-    assert run.reading.row_length == config.row_length
+    assert (run.reading.text.data, run.reading.text.text_field) == (str(other), "body")
+    assert run.reading.text.row_length == config.text.row_length
     assert run.facts()["text"] == f"{other}, read whole"
     how = {"dtype": "bfloat16", "sequential": True, "distilled_device": "cpu"}
     named = Run.of(wanted(folder, base=organism_folders[0], distilled=organism_folders[1], **how))
     assert named.models.distilled.model._module.dtype == torch.bfloat16
     assert isinstance(named.models.distilled, SeatedModel)
-    assert named.settings.distilled_device == "cpu"
+    assert named.settings.where.distilled_device == "cpu"
 
 
 def test_a_crosscoder_without_a_run_names_its_models(save: Save, text_file: Path, organism_folders):
     run = Run.of(wanted(save(), data=str(text_file)))
     assert run.models.sources == organism_folders
-    assert run.reading.row_length == 512 < PAPER_DEFAULTS.row_length  # the models' context
+    assert run.reading.text.row_length == 512 < PAPER_DEFAULTS.text.row_length  # the models' context
     with pytest.raises(ValueError, match=r"run does not say which models .* give --pair, or --base and --distilled"):
         Run.of(wanted(save(sources=()), data=str(text_file)))
 
@@ -94,9 +94,9 @@ def test_a_crosscoder_without_a_run_names_its_models(save: Save, text_file: Path
 def test_the_shipped_crosscoder_is_the_default():
     run = Run.of(FindingsConfig(device_map="cpu"))
     assert run.models.origins == ("artifacts/organism/base", "artifacts/organism/distilled")
-    assert run.reading.row_length == EMBEDDED_DEFAULTS.row_length
+    assert run.reading.text.row_length == EMBEDDED_DEFAULTS.text.row_length
     assert run.facts()["models"] == "artifacts/organism/base → artifacts/organism/distilled"
-    assert run.reading.data == "organism"
+    assert run.reading.text.data == "organism"
 
 
 def test_a_folder_is_opened_by_its_name_and_loads_nothing_before_it_is_used(save: Save, config: RunConfig):

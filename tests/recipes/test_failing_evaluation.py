@@ -88,7 +88,7 @@ def test_the_crosscoder_is_saved_before_the_models_are_opened_whole(
     def refuse(config, read):
         raise ValueError("the weights lack lm_head")
 
-    monkeypatch.setattr("toolkit.settings.crosscoder_run.RunConfig.open_whole", refuse)
+    monkeypatch.setattr("toolkit.settings.models.ModelChoice.open_whole", refuse)
     said = call("train_crosscoder.py", *run_settings, "--out", unsaved, "--resume", code=2)
     assert "lm_head the crosscoder is saved whole" in said
     assert Crosscoder.from_pretrained(unsaved).config.n_latents == 64

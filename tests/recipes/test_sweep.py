@@ -15,7 +15,7 @@ from torch.multiprocessing.spawn import ProcessExitedException
 
 from toolkit.command_line.recipe import run_recipe
 from toolkit.experiments.run import FindingsConfig, Run
-from toolkit.experiments.sweep.measure import parse_sweep
+from toolkit.experiments.sweep import parse_sweep
 
 Call = Callable[..., str]
 Train = Callable[[list[str]], None]

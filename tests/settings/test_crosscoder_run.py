@@ -1,10 +1,11 @@
-import dataclasses
 import json
 
 import pytest
 
 from toolkit.dictionaries.configs import TrainingConfig
-from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig, parse_command_line
+from toolkit.models.where import Where
+from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig, RunOutput, parse_command_line
+from toolkit.settings.parts import changed, leaves
 
 FIXED_NAMES = ("out", "tokens", "seed", "resume", "overwrite", "sparsity", "remote")
 REAL_MODELS = (["--pair", "qwen-7b"], ["--pair=llama-8b"], ["--base", "a", "--distilled", "b"])
@@ -26,16 +27,14 @@ def test_help_shows_every_field_with_meaning_and_default(
     arguments: list[str], defaults: RunConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shown = help_text(arguments, capsys)
-    for config in (defaults, defaults.training):
-        for field in dataclasses.fields(config):
-            if field.name in ("training", "attn_implementation", "attempts"):
-                continue
-            name = field.name.replace("_", "-")
-            text = shown.split("show this help message", 1)[1].split(f" --{name} ", 1)[1].split("(default:")
-            assert len(text[0].split()) > 4, f"{field.name} has no meaning"
-            value = getattr(config, field.name)
-            wanted = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            assert text[1].split(")")[0].strip() == wanted
+    for field, value in leaves(defaults):
+        if field in ("attn_implementation", "attempts"):
+            continue
+        name = field.replace("_", "-")
+        text = shown.split("show this help message", 1)[1].split(f" --{name} ", 1)[1].split("(default:")
+        assert len(text[0].split()) > 4, f"{field} has no meaning"
+        wanted = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        assert text[1].split(")")[0].strip() == wanted
     assert [name for name in FIXED_NAMES if f"--{name} " not in shown] == []
 
 
@@ -45,26 +44,26 @@ def test_which_models_are_named_decides_the_defaults() -> None:
     for arguments in REAL_MODELS:
         config = parse_command_line(arguments)
         assert config.training == PAPER_DEFAULTS.training == TrainingConfig()
-        assert config.data == "reasoning+general"
-    assert parse_command_line(["--base", "a", "--distilled", "b"]).pair is None
-    assert parse_command_line(["--pair", "no-organism-of-ours"]).data == "reasoning+general"
+        assert config.text.data == "reasoning+general"
+    assert parse_command_line(["--base", "a", "--distilled", "b"]).models.pair is None
+    assert parse_command_line(["--pair", "no-organism-of-ours"]).text.data == "reasoning+general"
 
 
 def test_options_reach_their_fields() -> None:
     config = parse_command_line("--tokens 5000 --sparsity l1 --layers 1 2 --lr 0.1 --overwrite --mix .25 .75".split())
     assert (config.training.tokens, config.training.sparsity, config.training.lr) == (5000, "l1", 0.1)
-    assert (config.layers, config.mix, config.overwrite) == ((1, 2), (0.25, 0.75), True)
+    assert (config.layers, config.text.mix, config.output.overwrite) == ((1, 2), (0.25, 0.75), True)
 
 
 def test_settings_are_json_and_leave_out_the_place() -> None:
-    settings = RunConfig(resume=True, layers=(3,)).settings()
+    settings = RunConfig(output=RunOutput(resume=True), layers=(3,)).settings()
     assert settings.keys() & {"out", "resume", "overwrite", "remote", "export"} == set()
     assert json.loads(json.dumps(settings))["layers"] == [3]
 
 
 def test_the_wire_is_a_setting_of_runs_on_ndif_alone() -> None:
-    assert "wire" not in RunConfig(wire="int8").settings()
-    assert RunConfig(wire="int8", remote=True).settings()["wire"] == "int8"
+    assert "wire" not in RunConfig(where=Where(wire="int8")).settings()
+    assert RunConfig(where=Where(wire="int8", remote=True)).settings()["wire"] == "int8"
 
 
 @pytest.mark.parametrize(
@@ -90,4 +89,4 @@ def test_the_wire_is_a_setting_of_runs_on_ndif_alone() -> None:
 )
 def test_impossible_values_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        dataclasses.replace(EMBEDDED_DEFAULTS, **change)
+        changed(EMBEDDED_DEFAULTS, **change)

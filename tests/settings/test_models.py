@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from toolkit.models.places.one_at_a_time import SeatedModel
 from toolkit.models.places.open_model import open_model
 from toolkit.models.where import Where
 from toolkit.settings.crosscoder_run import RunConfig
-from toolkit.settings.flat_models import ModelsChoice
 from toolkit.settings.models import ModelChoice
+from toolkit.settings.parts import changed
 from toolkit.training.training_run import TrainingRun
 
 CPU = Where(device_map="cpu")
@@ -131,8 +131,8 @@ def test_a_run_on_a_small_machine_ends_in_the_same_weights(
     monkeypatch.setattr(pair_module, "BLOCK_TOKENS", 8192)
     states = []
     for place in (CPU, small):
-        here = replace(config, out=config.out / str(len(states)), **{n: getattr(place, n) for n in vars(place)})
-        with open_run(here, here.open_pair([2], depth=2)) as run:
+        here = changed(config, out=config.output.out / str(len(states)), where=place)
+        with open_run(here, here.models.open(here.where, [2], depth=2)) as run:
             assert list(run.steps())
         states.append(run.trainer.state_dict())
     ordinary, on_small = states
@@ -150,10 +150,10 @@ def test_what_is_loaded_after_training_is_checked_before(save_organism_model: Ca
     folder = Path(save_organism_model(seed=5))
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": False}))
-    choice = ModelsChoice(base=str(folder), distilled=str(folder), device_map="cpu")
-    assert choice.open_pair([1], depth=1).layers == (1,)
+    choice = ModelChoice(base=str(folder), distilled=str(folder))
+    assert choice.open(CPU, [1], depth=1).layers == (1,)
     with pytest.raises(ValueError, match=r"lack 1 tensors, such as lm_head\.weight"):
-        choice.open_to_site([1])
+        choice.open_to_site(CPU, [1])
 
 
 def test_where_models_run_is_no_part_of_a_result(config: RunConfig) -> None:

@@ -25,7 +25,7 @@ def test_the_pair_is_one_that_the_server_hosts(
     ndif: NdifServer, tiny_preset: str, organism_folders: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = parse_command_line(["--remote", "--seed", "3"])
-    assert config.pair == tiny_preset
+    assert config.models.pair == tiny_preset
     assert config.settings() == {**PAPER_DEFAULTS.settings(), "pair": "tiny", "seed": 3, "wire": "bf16"}
     said = capsys.readouterr().err
     assert said == (
@@ -43,8 +43,8 @@ def test_the_pair_is_one_that_the_server_hosts(
 )
 def test_a_pair_that_is_named_is_taken_unasked(arguments: list[str], pair: str | None) -> None:
     config: RunConfig = parse_command_line([*arguments, "--remote"])
-    assert config.pair == pair
-    assert config.data == PAPER_DEFAULTS.data
+    assert config.models.pair == pair
+    assert config.text.data == PAPER_DEFAULTS.text.data
 
 
 def test_where_no_pair_is_hosted_what_is_stands_in_a_command(ndif: NdifServer, folders: tuple[Path, Path]) -> None:

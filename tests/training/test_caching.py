@@ -10,8 +10,9 @@ from toolkit.command_line.interrupts import Interrupted
 from toolkit.harvest import cache_shards
 from toolkit.harvest.documents import Corpus
 from toolkit.models.pair import ModelPair
-from toolkit.settings.crosscoder_run import RunConfig, parse_command_line
-from toolkit.training.caching import CacheConfig, describe, fill, mend
+from toolkit.settings.crosscoder_run import CacheConfig, RunConfig, parse_command_line
+from toolkit.settings.parts import changed
+from toolkit.training.caching import describe, fill, mend
 from toolkit.training.streams import open_activations, open_cache
 from toolkit.training.training_run import TrainingRun
 
@@ -32,22 +33,23 @@ def at(things: Iterator[object], count: int, number: signal.Signals) -> None:
 
 def training_on(config: CacheConfig, **changes: object) -> RunConfig:
     """The settings of a run that is trained on a cache."""
-    return RunConfig(**{each.name: getattr(config, each.name) for each in dataclasses.fields(RunConfig)} | changes)
+    run = RunConfig(**{each.name: getattr(config, each.name) for each in dataclasses.fields(RunConfig)})
+    return changed(run, **changes)
 
 
 def test_defaults_are_those_of_training() -> None:
     config, training = parse_command_line([], CacheConfig), parse_command_line([])
-    assert config.cache == Path("runs/cache")
+    assert config.feed.cache == Path("runs/cache")
     ours, theirs = (dict(each.settings()) for each in (config, training))
     assert ours.pop("repair") is False
     assert theirs.pop("cache_dtype") is None
     assert ours.pop("cache_dtype") == "fp32"
     assert ours == theirs
-    assert parse_command_line(["--pair", "qwen-7b"], CacheConfig).stored_dtype == "bf16"
+    assert parse_command_line(["--pair", "qwen-7b"], CacheConfig).feed.stored_dtype == "bf16"
 
 
 def test_the_pair_is_as_deep_as_the_site(cache_config: CacheConfig, pair: ModelPair, corpus: Corpus) -> None:
-    shallow = cache_config.open_to_site(cache_config.layers)
+    shallow = cache_config.models.open_to_site(cache_config.where, cache_config.layers)
     assert shallow.layers == pair.layers
     whole = next(iter(open_activations(cache_config, pair, corpus.train)))
     assert torch.equal(next(iter(open_activations(cache_config, shallow, corpus.train))), whole)
@@ -87,7 +89,7 @@ def test_a_signal_stores_what_was_harvested(cache_config: CacheConfig, pair: Mod
 
 def test_only_what_is_broken_is_mended(cache_config: CacheConfig, pair: ModelPair, corpus: Corpus) -> None:
     list(fill(cache_config, open_cache(cache_config, pair, corpus)))
-    files = sorted(cache_config.cache.glob("*.safetensors"))
+    files = sorted(cache_config.feed.cache.glob("*.safetensors"))
     before = [path.read_bytes() for path in files]
     files[1].unlink()
     files[3].write_bytes(before[3][:-3])
@@ -109,7 +111,7 @@ def test_a_run_is_resumed_inside_of_a_cache(
     filled: float,
 ) -> None:
     config = training_on(cache_config, out=tmp_path / "run")
-    with open_run(dataclasses.replace(config, cache=None, out=tmp_path / "streamed"), pair) as run:
+    with open_run(changed(config, cache=None, out=tmp_path / "streamed"), pair) as run:
         list(run.steps())
         masks = run.masks
     weights = {name: t.clone() for name, t in run.trainer.state_dict().items()}
@@ -120,7 +122,7 @@ def test_a_run_is_resumed_inside_of_a_cache(
     filler.close()
     with open_run(config, pair) as run, pytest.raises(Interrupted, match="saved at step 10"):
         at(run.steps(), 10, signal.SIGINT)
-    with open_run(dataclasses.replace(config, resume=True), pair) as run:
+    with open_run(changed(config, resume=True), pair) as run:
         assert [step.step for [step] in run.steps()] == list(range(11, 41))
         assert run.masks == masks
     assert all(torch.equal(weights[name], tensor) for name, tensor in run.trainer.state_dict().items())
@@ -129,12 +131,12 @@ def test_a_run_is_resumed_inside_of_a_cache(
 def test_shards_of_the_text_have_caches_of_their_own(
     open_run: Callable[..., TrainingRun], cache_config: CacheConfig, pair: ModelPair, corpus: Corpus, tmp_path: Path
 ) -> None:
-    config = dataclasses.replace(cache_config, shards=2)
+    config = changed(cache_config, shards=2)
     caches = [open_cache(config, pair, corpus, shard=shard) for shard in range(2)]
     for cache in caches:
         list(fill(config, cache))
     assert config.tokens_read == (10_240 + 1024) // 2 + 3 * 512
-    assert sorted(path.name for path in config.cache.iterdir()) == ["shard-0-of-2", "shard-1-of-2"]
+    assert sorted(path.name for path in config.feed.cache.iterdir()) == ["shard-0-of-2", "shard-1-of-2"]
     weights = []
     for each in (training_on(config, cache=None, out=tmp_path / "1"), training_on(config, out=tmp_path / "2")):
         with open_run(each, pair) as run:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from toolkit.models.model.shapes import KNOWN, ModelShape, shape_of
 from toolkit.models.pair import ModelPair
 from toolkit.models.places.ndif.wire import pack
 from toolkit.settings.crosscoder_run import RunConfig
+from toolkit.settings.parts import changed
 from toolkit.training.costs import PlannedRun, gradient_bytes, harvest_flops, trainer_bytes, training_flops
 from toolkit.training.training_run import TrainingRun
 
@@ -157,13 +157,15 @@ def test_the_buffer_takes_its_tensor():
 def test_a_checkpoint_takes_its_file(
     config: RunConfig, pair: ModelPair, organism_folders: tuple[str, str], open_run: Callable[..., TrainingRun]
 ):
-    with open_run(replace(config, buffer_dtype="bf16"), pair) as run:
+    with open_run(changed(config, buffer_dtype="bf16"), pair) as run:
         next(run.steps())
         run.save()
         files = run.folder.checkpoints.newest_whole().glob("*.safetensors")
     tensors = [(name, tensor.nbytes) for file in files for name, tensor in load_file(file).items()]
     models = tuple(shape_of(folder) for folder in organism_folders)
-    plan = PlannedRun(models=models, layers=pair.layers, training=config.training, buffer_tokens=config.buffer_tokens)
+    plan = PlannedRun(
+        models=models, layers=pair.layers, training=config.training, buffer_tokens=config.feed.buffer_tokens
+    )
     taken = config.training.batch_tokens * plan.buffer_bytes // plan.buffer_tokens  # by the first step, from the buffer
     beside = [size for name, size in tensors if name.endswith(("generator", "pending"))]
     assert beside

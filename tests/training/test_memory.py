@@ -6,15 +6,16 @@ import torch
 
 from toolkit.dictionaries.collectives import Ranks
 from toolkit.models.pair import ModelPair
+from toolkit.models.where import Where
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
+from toolkit.settings.parts import changed
 from toolkit.training import memory
 from toolkit.training.memory import memory_parts, memory_there, require_memory
 from toolkit.training.training_run import TrainingRun
 
 
 def embedded(training: dict[str, int] | None = None, **run: int) -> RunConfig:
-    changed = dataclasses.replace(EMBEDDED_DEFAULTS.training, **training or {})
-    return dataclasses.replace(EMBEDDED_DEFAULTS, training=changed, **run)
+    return changed(EMBEDDED_DEFAULTS, **run, **training or {})
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def gigabytes(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Give the machine so much memory."""
 
     def give(size: float) -> None:
-        monkeypatch.setattr(memory, "memory_there", lambda config: (int(size * 1e9), "this machine"))
+        monkeypatch.setattr(memory, "memory_there", lambda where: (int(size * 1e9), "this machine"))
 
     return give
 
@@ -49,13 +50,13 @@ def test_default_runs_fit(gigabytes: Callable[[float], None]) -> None:
     gigabytes(1)
     require_memory(EMBEDDED_DEFAULTS, [EMBEDDED_DEFAULTS.training])
     gigabytes(16)
-    real = dataclasses.replace(PAPER_DEFAULTS, pair="qwen-1.5b")
+    real = changed(PAPER_DEFAULTS, pair="qwen-1.5b")
     require_memory(real, [real.training])
 
 
 def test_all_crosscoders_of_a_sweep_count(gigabytes: Callable[[float], None]) -> None:
     gigabytes(8)
-    real = dataclasses.replace(PAPER_DEFAULTS, pair="qwen-1.5b")
+    real = changed(PAPER_DEFAULTS, pair="qwen-1.5b")
     require_memory(real, [real.training])
     with pytest.raises(ValueError, match=r"^--n-latents 32768 takes"):
         require_memory(real, [dataclasses.replace(real.training, k=k) for k in (20, 50, 100)])
@@ -63,18 +64,18 @@ def test_all_crosscoders_of_a_sweep_count(gigabytes: Callable[[float], None]) ->
 
 def test_ranks_hold_their_shares(gigabytes: Callable[[float], None]) -> None:
     gigabytes(4)
-    real = dataclasses.replace(PAPER_DEFAULTS, pair="qwen-1.5b")
+    real = changed(PAPER_DEFAULTS, pair="qwen-1.5b")
     eight = Ranks(size=8)
-    require_memory(dataclasses.replace(real, shard="latents"), [real.training], eight)
+    require_memory(changed(real, shard="latents"), [real.training], eight)
     with pytest.raises(ValueError, match="--n-latents"):  # each has the whole dictionary
         require_memory(real, [real.training], eight)
 
 
 def test_processes_of_one_machine_share_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    whole, _ = memory_there(EMBEDDED_DEFAULTS)
+    whole, _ = memory_there(Where())
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    assert memory_there(EMBEDDED_DEFAULTS) == (whole // 4, "this machine for each of 4 processes")
+    assert memory_there(Where()) == (whole // 4, "this machine for each of 4 processes")
     assert whole > 10**9
 
 

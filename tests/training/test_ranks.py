@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 from torch.multiprocessing.spawn import ProcessException
 
 from toolkit.dictionaries.collectives import ALONE, Ranks
-from toolkit.settings.crosscoder_run import RunConfig
+from toolkit.models.where import Where
+from toolkit.settings.crosscoder_run import FeedSettings, RunConfig
 from toolkit.training.ranks import on_own_device, open_ranks, share_out
 
 TWO_SHARDS = ["--shards", "2"]
@@ -77,8 +78,8 @@ def test_without_a_launcher_one_process_is_alone(config: RunConfig, monkeypatch:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with open_ranks() as ranks:
         assert ranks == ALONE
-    assert share_out(config, ranks) == dataclasses.replace(config, shards=1)
-    assert on_own_device(config, ranks) == config
+    assert share_out(config.feed, config.output, ranks) == dataclasses.replace(config.feed, shards=1)
+    assert on_own_device(config.where, ranks) == config.where
 
 
 def test_one_process_in_place_of_several_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,13 +95,12 @@ def test_one_process_in_place_of_several_is_told(monkeypatch: pytest.MonkeyPatch
 
 def test_a_run_has_as_many_shards_as_ranks_began_it(config: RunConfig) -> None:
     ranks = Ranks(size=4, rank=3, device="cpu:0")
-    assert share_out(config, ranks).shards == 4
-    assert share_out(dataclasses.replace(config, shards=8), ranks).shards == 8
-    assert on_own_device(config, ranks).device_map == "cpu:0"
-    named = dataclasses.replace(config, device_map="cpu")
-    assert on_own_device(named, ranks) == named
+    assert share_out(config.feed, config.output, ranks).shards == 4
+    assert share_out(FeedSettings(shards=8), config.output, ranks).shards == 8
+    assert on_own_device(Where(), ranks).device_map == "cpu:0"
+    assert on_own_device(Where(device_map="cpu"), ranks) == Where(device_map="cpu")
 
 
 def test_more_ranks_than_shards_are_refused(config: RunConfig) -> None:
     with pytest.raises(ValueError, match=r"3 processes, but 2 shards of the text: start at most 2 .*--shards 3"):
-        share_out(dataclasses.replace(config, shards=2), Ranks(size=3))
+        share_out(FeedSettings(shards=2), config.output, Ranks(size=3))

@@ -11,6 +11,7 @@ from toolkit.dictionaries.non_finite import NonFiniteError
 from toolkit.harvest.documents import Corpus, open_corpus
 from toolkit.models.pair import ModelPair
 from toolkit.settings.crosscoder_run import RunConfig
+from toolkit.settings.parts import changed
 from toolkit.training.folder import RunFolder
 from toolkit.training.streams import open_training
 from toolkit.training.training_run import TrainingRun
@@ -34,14 +35,14 @@ def at_step(run: TrainingRun, number: int, act: Callable[[], object]) -> None:
 def test_a_signal_saves_and_the_run_goes_on_exactly(
     open_run: OpenRun, config: RunConfig, pair: ModelPair, tmp_path: Path, number: signal.Signals, buffer_dtype: str
 ) -> None:
-    config = dataclasses.replace(config, buffer_dtype=buffer_dtype)
-    with open_run(dataclasses.replace(config, out=tmp_path / "never stopped"), pair) as run:
+    config = changed(config, buffer_dtype=buffer_dtype)
+    with open_run(changed(config, out=tmp_path / "never stopped"), pair) as run:
         assert len(list(run.steps())) == 40
     weights, records = end_state(run)
 
     with open_run(config, pair) as run, pytest.raises(Interrupted, match="saved at step 10"):
         at_step(run, 10, lambda: signal.raise_signal(number))
-    with open_run(dataclasses.replace(config, resume=True), pair) as run:
+    with open_run(changed(config, resume=True), pair) as run:
         assert [step.step for [step] in run.steps()] == list(range(11, 41))
     resumed_weights, resumed_records = end_state(run)
     assert resumed_records == records
@@ -53,10 +54,10 @@ def test_a_run_goes_on_from_each_kept_checkpoint(open_run: OpenRun, config: RunC
         list(run.steps())
     weights, records = end_state(run)
     assert [path.name for path in run.folder.checkpoints.paths()] == ["step-000000035", "step-000000040"]
-    run.folder.checkpoints.paths()[-1].rename(config.out / "checkpoints" / "lost")
-    with (config.out / "metrics.jsonl").open("a") as file:
+    run.folder.checkpoints.paths()[-1].rename(config.output.out / "checkpoints" / "lost")
+    with (config.output.out / "metrics.jsonl").open("a") as file:
         file.write('{"step": 41, "tok')  # a line cut short by a kill
-    with open_run(dataclasses.replace(config, resume=True), pair) as run:
+    with open_run(changed(config, resume=True), pair) as run:
         assert [step.step for [step] in run.steps()] == [36, 37, 38, 39, 40]
     again, records_again = end_state(run)
     assert records_again == records
@@ -76,7 +77,7 @@ def test_models_that_break_midway_stop_the_run(
     assert not error.statistics[0].endswith("not finite 0.00%")
     assert error.statistics[1].endswith("not finite 0.00%")
     last = (error.step - 1) // 7 * 7
-    assert error.__notes__ == [f"last good checkpoint: {config.out / 'checkpoints' / f'step-{last:09d}'}"]
+    assert error.__notes__ == [f"last good checkpoint: {config.output.out / 'checkpoints' / f'step-{last:09d}'}"]
 
 
 def test_masks_and_seconds_are_told(open_run: OpenRun, config: RunConfig, pair: ModelPair) -> None:
@@ -97,7 +98,7 @@ def test_a_run_that_was_saved_counts_its_earlier_time(open_run: OpenRun, config:
     with open_run(config, pair) as run:
         run._before = 1000.0
         list(run.steps())
-    with open_run(dataclasses.replace(config, resume=True), pair) as again:
+    with open_run(changed(config, resume=True), pair) as again:
         assert again.seconds >= 1000
 
 
@@ -112,9 +113,9 @@ def test_schedules_end_with_the_data(
     config: RunConfig, pair: ModelPair, text_file: Path, tmp_path: Path, stopped_at: int | None
 ) -> None:
     training = dataclasses.replace(config.training, tokens=1_000_000, k_anneal_steps=2000, lr_warmup_steps=1000)
-    config = dataclasses.replace(config, training=training)
+    config = changed(config, training=training)
     corpus = shorter_text(text_file, tmp_path, 150)
-    folder = RunFolder.open(config.out, config.settings(), resume=False, overwrite=False)
+    folder = RunFolder.open(config.output, config.settings())
     folder.write_json("config.json", {"run": config.settings()})
     with TrainingRun(config, pair, open_training(config, pair, corpus), folder) as run:
         assert run.data_ended() is None
@@ -125,7 +126,7 @@ def test_schedules_end_with_the_data(
                 break
     if stopped_at:
         run.save()
-        config = dataclasses.replace(config, resume=True)
+        config = changed(config, resume=True)
         with TrainingRun(config, pair, open_training(config, pair, corpus), folder) as run:
             metrics += [step for [step] in run.steps()]
     last = metrics[-1]
@@ -141,7 +142,7 @@ def test_a_text_smaller_than_the_buffer_is_known_before_the_first_step(
     open_run: OpenRun, config: RunConfig, pair: ModelPair
 ) -> None:
     training = dataclasses.replace(config.training, tokens=1_000_000)
-    config = dataclasses.replace(config, training=training, buffer_tokens=100_000)
+    config = changed(config, training=training, buffer_tokens=100_000)
     with open_run(config, pair) as run:
         assert run.data_ended() is not None
         steps = [step for [step] in run.steps()]

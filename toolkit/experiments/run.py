@@ -2,18 +2,18 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, cast, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from toolkit.artifacts import provenance, read_json_object, read_section, sha256
-from toolkit.dictionaries.configs import CrosscoderConfig, TrainingConfig
+from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.formats import find_checkpoint
 from toolkit.dictionaries.storage import WEIGHTS_FILE
 from toolkit.harvest.choices import EMBEDDED
-from toolkit.harvest.documents import Corpus, open_corpus
+from toolkit.harvest.documents import Corpus
 from toolkit.harvest.local_files import local_files
 from toolkit.harvest.tokens import TokenMask, TokenStream, describe_documents
 from toolkit.interventions.matching import check_match
@@ -29,9 +29,10 @@ from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, R
 from toolkit.settings.findings import SHIPPED, CrosscoderChoice, FindingsOutput, TextChoice
 from toolkit.settings.flat_models import ModelsChoice
 from toolkit.settings.models import ModelChoice
-from toolkit.settings.parts import leaves
+from toolkit.settings.parts import changed, leaves
 from toolkit.settings.remote_start import check_hosted, hosted_pair
 from toolkit.tracking import track
+from toolkit.training import streams
 from toolkit.training.streams import open_mask, open_tokens
 
 OF_ANOTHER_PAIR = (
@@ -144,12 +145,12 @@ class Run:
         crosscoder = Crosscoder.from_pretrained(choice.run)
         _check_layers(crosscoder, choice.layer)
         settings = _with_models(_read_run(choice.run) or _defaults(crosscoder.config), asked.models, choice.run)
-        settings = replace(settings, **{each.name: getattr(where, each.name) for each in fields(Where)})
+        settings = replace(settings, where=where)
         if asked.text.data is not None:
-            settings = replace(settings, data=asked.text.data, text_field=asked.text.text_field)
+            settings = changed(settings, data=asked.text.data, text_field=asked.text.text_field)
 
         def open_models() -> ModelPair:
-            if where.remote and settings.pair == EMBEDDED:
+            if where.remote and settings.models.pair == EMBEDDED:
                 check_hosted(find_pair(EMBEDDED, None, None).models, where.insecure_host, OF_ANOTHER_PAIR)
             models = replace(settings.models.open(where), layers=crosscoder.config.layers)
             check_match(models, crosscoder, other_models=choice.other_models)
@@ -157,7 +158,7 @@ class Run:
             return models
 
         def open_text() -> Corpus:
-            corpus = open_corpus(settings.data, text_field=settings.text_field, mix=settings.mix, seed=settings.seed)
+            corpus = streams.open_text(settings.text, settings.seed)
             given = asked.text.data
             return corpus.read_whole() if given and not _trained_on(given, choice.run) else corpus
 
@@ -194,7 +195,7 @@ class Run:
     @cached_property
     def reading(self) -> RunConfig:
         """The settings that text is read with: rows no longer than the models' context."""
-        return replace(self.settings, row_length=min(self.settings.row_length, self.models.context))
+        return changed(self.settings, row_length=min(self.settings.text.row_length, self.models.context))
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
@@ -220,7 +221,7 @@ class Run:
             "models": " → ".join(self.models.origins),
             "site": f"input of layer {layers} of {self.models.n_layers}, d_model {config.d_model}",
             "crosscoder": "; ".join((f"{config.n_latents:,} latents, {config.sparsity}", *config.assumptions)),
-            "text": f"{self.settings.data}, {self.corpus.part}",
+            "text": f"{self.settings.text.data}, {self.corpus.part}",
         } | self._documents()
 
     def _documents(self) -> dict[str, str]:
@@ -232,12 +233,13 @@ class Run:
 
     def open_mask(self) -> TokenMask:
         """A fresh mask; what it counts will be told by `facts`."""
-        self._masks.append(open_mask(self.settings, self.models))
+        self._masks.append(open_mask(self.settings.mask, self.models))
         return self._masks[-1]
 
     def tokens(self, *, batch_tokens: int | None = None) -> TokenStream:
         """The ids of the held-out text, from its beginning."""
-        return open_tokens(self.reading, self.models, self.corpus.held_out, batch_tokens=batch_tokens)
+        run = self.reading
+        return open_tokens(run.text, self.models, self.corpus.held_out, seed=run.seed, batch_tokens=batch_tokens)
 
     def coded(self, tokens: int, *, batch_tokens: int | None = None) -> Iterator[CodedBatch]:
         """The text from its beginning, read and encoded, in whole batches until `tokens` tokens were selected."""
@@ -321,8 +323,8 @@ def _given_files(settings: object) -> dict[str, str]:
 def _with_models(run: RunConfig, models: ModelChoice, folder: Path) -> RunConfig:
     """The run's settings with the models that are asked for in place of its own."""
     if models.are_named():
-        return replace(run, pair=models.pair, base=models.base, distilled=models.distilled)
-    if not run.are_named():
+        return replace(run, models=models)
+    if not run.models.are_named():
         raise ValueError(
             f"{folder} does not say which models it was trained on: give --pair, or --base and --distilled"
         )
@@ -335,9 +337,7 @@ def _read_run(folder: Path) -> RunConfig | None:
     if not saved:
         return None
     try:
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
-        training = TrainingConfig(**cast(dict[str, Any], values.pop("training")))
-        return RunConfig(training=training, **cast(dict[str, Any], values))
+        return RunConfig.from_settings(saved)
     except (TypeError, KeyError, ValueError) as error:
         raise ValueError(f'{path}: its "run" section is not that of a run ({error}): remove the section') from error
 
@@ -345,9 +345,9 @@ def _read_run(folder: Path) -> RunConfig | None:
 def _trained_on(data: str, folder: Path) -> bool:
     """Whether the text is the run's own, or shares a file with it."""
     run = _read_run(folder)
-    if run is None or run.data == data:
+    if run is None or run.text.data == data:
         return run is not None
-    given, own = (set(map(os.path.realpath, local_files(each))) for each in (data, run.data))
+    given, own = (set(map(os.path.realpath, local_files(each))) for each in (data, run.text.data))
     return bool(given & own)
 
 
@@ -357,4 +357,5 @@ def _defaults(crosscoder: CrosscoderConfig) -> RunConfig:
         return PAPER_DEFAULTS
     base, distilled = (str(CHECKOUT / s) if (CHECKOUT / s).is_dir() else s for s in crosscoder.sources)
     embedded = crosscoder.sources[0].startswith("artifacts/organism")
-    return replace(EMBEDDED_DEFAULTS if embedded else PAPER_DEFAULTS, pair=None, base=base, distilled=distilled)
+    models = ModelChoice(base=base, distilled=distilled)
+    return replace(EMBEDDED_DEFAULTS if embedded else PAPER_DEFAULTS, models=models)

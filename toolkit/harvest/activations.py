@@ -13,13 +13,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from toolkit.artifacts import DiskFullError
+from toolkit.harvest.choices import AHEAD
 from toolkit.harvest.tokens import TokenBatch, TokenMask, TokenStream
 from toolkit.models.pair import ModelPair
 from toolkit.models.places.ndif.transport import RemoteJobError
 from toolkit.models.places.one_at_a_time import Rows
 from toolkit.tracking import Stopwatch
-
-AHEAD = 2
 
 
 @runtime_checkable

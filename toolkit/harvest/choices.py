@@ -13,6 +13,10 @@ Part = Literal["both", "reasoning", "answer"]
 """What of a reply is kept: all of it, what comes up to the mark that ends its reasoning, or what follows."""
 
 
+AHEAD = 2
+"""Chunks of activations that are read before they are asked for."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shuffling:
     """How activations are shuffled and drawn, of all shards together."""

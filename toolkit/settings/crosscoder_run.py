@@ -1,42 +1,26 @@
-"""The settings of a crosscoder run: its command line, its defaults, and its `config.json`."""
+"""The settings of a crosscoder run: its parts, its command line, its defaults, and its `config.json`."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from toolkit.dictionaries.configs import TrainingConfig, check_latent_budget
-from toolkit.fields import of_result
-from toolkit.harvest.choices import EMBEDDED, PAPER_MIX, CacheType, Shuffling, check_row_length
+from toolkit.fields import BESIDE_RESULT, of_result
+from toolkit.harvest.choices import AHEAD, EMBEDDED, PAPER_MIX, CacheType, Shuffling, check_row_length
+from toolkit.models.where import Where
 from toolkit.outputs import OutputFolder
-from toolkit.ranges import Count, Factor, Seed, Share
-from toolkit.settings.flat_models import ModelsChoice
+from toolkit.ranges import Count, Factor, Seed, Share, check_ranges
+from toolkit.settings.models import ModelChoice
 from toolkit.settings.parsing import parse
-from toolkit.settings.remote_start import hosted_pair, value_of
+from toolkit.settings.parts import changed
+from toolkit.settings.remote_start import hosted_pair
 from toolkit.settings.run_files import RUN
-
-PLACE_FIELDS = ("out", "resume", "overwrite", "export", "cache", "shard")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig(ModelsChoice):
-    """Train a crosscoder on a base model and the model distilled from it, evaluate it, and report.
-
-    Without arguments: the embedded pair, in under three minutes on two cores. With --pair or --base and --distilled the
-    defaults become those for models of 1.5B parameters and more; add --help to see them.
-    """
-
-    out: Path = Path("runs/crosscoder")
-    """Run folder: the crosscoder, its settings, metrics, figures and report."""
-    resume: bool = False
-    """Continue the run in --out from its last checkpoint; it ends in the same weights as a run that never stopped."""
-    overwrite: bool = False
-    """Replace the run in --out."""
-    export: Literal["dictionary_learning"] | None = None
-    """Write the crosscoder in another library's format too, into a folder of that library's name in --out."""
-
-    layers: tuple[int, ...] = ()
-    """Read the residual stream at the input of these decoder layers; default: the pair's own, or the middle one."""
+class TextSettings:
+    """Which text is read, and how it is cut."""
 
     data: str = EMBEDDED
     """Text to train on: organism, reasoning+general (OpenThoughts-114k with RedPajama-1T-Sample), a hub dataset,
@@ -54,72 +38,51 @@ class RunConfig(ModelsChoice):
     held_out_tokens: Count = 65_536
     """Tokens, never trained on, that the crosscoder is evaluated on."""
 
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        check_row_length(self.row_length, self.forward_tokens)
+        if abs(sum(self.mix) - 1) > 1e-6:
+            raise ValueError(f"--mix {self.mix}: give two probabilities that add up to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskSettings:
+    """Which tokens count."""
+
     keep_position_0: bool = False
     """Keep the first token of each document, an attention sink of huge norm, in training and statistics."""
     drop_tokens: tuple[str, ...] = ()
     """Leave out these tokens; `special` stands for all that the tokenizer calls special."""
     outlier_factor: Factor = 10.0
     """Leave out tokens whose norm in any stream is more than this many times the running median; inf keeps all."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedSettings:
+    """How activations come to training: shuffled, perhaps from a cache, shared out over processes."""
+
     buffer_tokens: Count = 32_768
     """Activations in the shuffle buffer."""
     buffer_dtype: Literal["fp32", "bf16"] = "fp32"
     """Type of the activations in the shuffle buffer."""
-    cache: Path | None = None
+    cache: Path | None = field(default=None, metadata=BESIDE_RESULT)
     """Folder that stores activations: those it holds are read from it, those it lacks are harvested and added."""
     cache_dtype: CacheType | None = None
     """Type of the activations in --cache; int8 has a scale per vector.
     Default: --buffer-dtype, which changes no result."""
-
     shards: Count | None = None
     """Parts that the text is split into; each is shuffled by itself, and a batch takes as many tokens from each.
     The number of parts changes the weights; the number of processes that divide the parts among them does not.
     Default: one part for each process."""
-    shard: Literal["tokens", "latents"] = "tokens"
+    shard: Literal["tokens", "latents"] = field(default="tokens", metadata=BESIDE_RESULT)
     """What the processes of a run divide among them in training: the tokens of a batch, or the latents.
     Divide the latents where the dictionary is too large for one device."""
 
-    seed: Seed = 0
-    """Seed of data order, shuffling and initial weights."""
-    checkpoint_steps: Count = 200
-    """Steps between two checkpoints."""
-    keep_checkpoints: Count = 2
-    """How many of the newest checkpoints are kept."""
-
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    """How the crosscoder is trained."""
-
     def __post_init__(self) -> None:
-        super().__post_init__()
-        check_row_length(self.row_length, self.forward_tokens)
-        check_latent_budget(self.training, n_models=2)
-        assert self.shuffling, "it checks itself"
-        if abs(sum(self.mix) - 1) > 1e-6:
-            raise ValueError(f"--mix {self.mix}: give two probabilities that add up to 1")
-        if self.export:
-            from toolkit.dictionaries.export import require_exportable  # loads torch, which settings do without
-
-            require_exportable(self.training.sparsity)
-
-    def outputs(self) -> list[OutputFolder]:
-        """The folders that the run writes."""
-        return [OutputFolder(self.out, (RUN,))]
-
-    def settings(self) -> dict[str, Any]:
-        """What decides the result: all fields but where the run lies, where it runs and how it starts."""
-        decide = of_result(self)
-        values = {name: value for name, value in asdict(self).items() if name in decide and name not in PLACE_FIELDS}
-        return values | {"cache_dtype": self.stored_dtype if self.cache else None}
-
-    @property
-    def shuffling(self) -> Shuffling:
-        """How activations are shuffled and drawn; raises `ValueError` for numbers that do not fit each other."""
-        return Shuffling(
-            shards=self.shards or 1,
-            buffer_tokens=self.buffer_tokens,
-            batch_tokens=self.training.batch_tokens,
-            dtype=self.buffer_dtype,
-            seed=self.seed,
-        )
+        check_ranges(self)
 
     @property
     def stored_dtype(self) -> CacheType:
@@ -127,10 +90,100 @@ class RunConfig(ModelsChoice):
         return self.cache_dtype or self.buffer_dtype
 
 
-Config = TypeVar("Config", bound=RunConfig)
+@dataclass(frozen=True, kw_only=True)
+class RunOutput:
+    """Where the run is written, and how often."""
+
+    out: Path = field(default=Path("runs/crosscoder"), metadata=BESIDE_RESULT)
+    """Run folder: the crosscoder, its settings, metrics, figures and report."""
+    resume: bool = field(default=False, metadata=BESIDE_RESULT)
+    """Continue the run in --out from its last checkpoint; it ends in the same weights as a run that never stopped."""
+    overwrite: bool = field(default=False, metadata=BESIDE_RESULT)
+    """Replace the run in --out."""
+    export: Literal["dictionary_learning"] | None = field(default=None, metadata=BESIDE_RESULT)
+    """Write the crosscoder in another library's format too, into a folder of that library's name in --out."""
+    checkpoint_steps: Count = 200
+    """Steps between two checkpoints."""
+    keep_checkpoints: Count = 2
+    """How many of the newest checkpoints are kept."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+FLAT = ("text", "mask", "feed", "output", "models", "where")
+"""Parts of a run whose settings stand in its `config.json` without the part's name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Train a crosscoder on a base model and the model distilled from it, evaluate it, and report.
+
+    Without arguments: the embedded pair, in under three minutes on two cores. With --pair or --base and --distilled the
+    defaults become those for models of 1.5B parameters and more; add --help to see them.
+    """
+
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {}
+    """Defaults of this kind of settings alone, by name, in place of those that the models decide."""
+
+    layers: tuple[int, ...] = ()
+    """Read the residual stream at the input of these decoder layers; default: the pair's own, or the middle one."""
+    seed: Seed = 0
+    """Seed of data order, shuffling and initial weights."""
+    training: TrainingConfig = TrainingConfig()
+    text: TextSettings = TextSettings()
+    mask: MaskSettings = MaskSettings()
+    feed: FeedSettings = FeedSettings()
+    output: RunOutput = RunOutput()
+    models: ModelChoice = ModelChoice()
+    where: Where = Where()
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        check_latent_budget(self.training, n_models=2)
+        assert self.shuffling, "it checks itself"
+        if self.output.export:
+            from toolkit.dictionaries.export import require_exportable  # loads torch, which settings do without
+
+            require_exportable(self.training.sparsity)
+
+    def outputs(self) -> list[OutputFolder]:
+        """The folders that the run writes."""
+        return [OutputFolder(self.output.out, (RUN,))]
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the result, as `config.json` holds it: all but where the run lies, runs, and how it starts."""
+        values: dict[str, Any] = {}
+        for name, value in of_result(self).items():
+            if name in FLAT:
+                values |= of_result(value)
+            else:
+                values[name] = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+        return values | {"cache_dtype": self.feed.stored_dtype if self.feed.cache else None}
+
+    @classmethod
+    def from_settings(cls, saved: Mapping[str, Any]) -> "RunConfig":
+        """The run whose `settings` these are; raises `TypeError` or `ValueError` for those of something else."""
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()
+        }
+        training = TrainingConfig(**values.pop("training"))
+        return changed(cls(training=training), **values)
+
+    @property
+    def shuffling(self) -> Shuffling:
+        """How activations are shuffled and drawn; raises `ValueError` for numbers that do not fit each other."""
+        return Shuffling(
+            shards=self.feed.shards or 1,
+            buffer_tokens=self.feed.buffer_tokens,
+            batch_tokens=self.training.batch_tokens,
+            dtype=self.feed.buffer_dtype,
+            seed=self.seed,
+        )
+
 
 EMBEDDED_DEFAULTS = RunConfig(
-    pair="organism",
+    models=ModelChoice(pair=EMBEDDED),
     training=TrainingConfig(
         tokens=800_000,
         batch_tokens=1024,
@@ -147,15 +200,44 @@ EMBEDDED_DEFAULTS = RunConfig(
     ),
 )
 PAPER_DEFAULTS = RunConfig(
-    data=PAPER_MIX,
-    row_length=2048,
-    forward_tokens=16_384,
-    held_out_tokens=262_144,
-    buffer_tokens=262_144,
-    buffer_dtype="bf16",
-    checkpoint_steps=1000,
-    training=TrainingConfig(),
+    text=TextSettings(data=PAPER_MIX, row_length=2048, forward_tokens=16_384, held_out_tokens=262_144),
+    feed=FeedSettings(buffer_tokens=262_144, buffer_dtype="bf16"),
+    output=RunOutput(checkpoint_steps=1000),
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheConfig(RunConfig):
+    """Harvest what training reads into --cache, without training.
+
+    All settings are those of train_crosscoder.py, so that one command line fits both; of training only --tokens counts.
+    """
+
+    DEFAULTS: ClassVar = {"cache": Path("runs/cache")}
+
+    repair: bool = False
+    """Harvest again the shards of --cache that are missing or corrupt, and nothing else."""
+
+    def outputs(self) -> list[OutputFolder]:
+        """None: a cache looks after its folders itself."""
+        return []
+
+    @property
+    def tokens_read(self) -> int:
+        """Tokens that training reads of each shard of the text: its own, those left in its buffer, those read ahead."""
+        shared = self.training.tokens + self.feed.buffer_tokens
+        return shared // (self.feed.shards or 1) + (AHEAD + 1) * self.text.forward_tokens
+
+
+Config = TypeVar("Config", bound=RunConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Models:
+    """What decides the defaults of all else."""
+
+    models: ModelChoice = ModelChoice()
+    where: Where = Where()
 
 
 def parse_command_line(arguments: Sequence[str], kind: type[Config] = RunConfig) -> Config:  # type: ignore[assignment]
@@ -164,13 +246,18 @@ def parse_command_line(arguments: Sequence[str], kind: type[Config] = RunConfig)
     Which models it names decides the defaults, but for those that a `kind` of settings of its own declares. With
     --remote and no models, they are a pair that the server has. Raises `ValueError` as `hosted_pair` does.
     """
-    named = {argument.split("=")[0] for argument in arguments}
-    pair = None if named & {"--base", "--distilled"} else value_of(arguments, "--pair", EMBEDDED)
-    defaults = EMBEDDED_DEFAULTS if pair == EMBEDDED else PAPER_DEFAULTS
-    if "--remote" in named and not named & {"--pair", "--base", "--distilled", "--help", "-h"}:
-        pair = hosted_pair(value_of(arguments, "--insecure-host", None))
-        defaults = EMBEDDED_DEFAULTS if pair == EMBEDDED else replace(PAPER_DEFAULTS, pair=pair)
-    own = () if kind is RunConfig else kind.__annotations__
-    default = kind(**{name: value for name, value in vars(defaults).items() if name not in own})
-    settings: Config = parse(kind, arguments, default=default)
+    asked, _ = parse(_Models, arguments, return_unknown_args=True, add_help=False)
+    models, remote = asked.models, asked.where.remote and not asked.models.are_named()
+    if remote:
+        parse(kind, arguments, default=_defaults(kind, PAPER_DEFAULTS))  # before the server is asked
+        models = ModelChoice(pair=hosted_pair(asked.where.insecure_host))
+    embedded = models in (ModelChoice(), EMBEDDED_DEFAULTS.models)
+    defaults = EMBEDDED_DEFAULTS if embedded else PAPER_DEFAULTS
+    settings: Config = parse(
+        kind, arguments, default=_defaults(kind, changed(defaults, pair=models.pair) if remote else defaults)
+    )
     return settings
+
+
+def _defaults(kind: type[Config], common: RunConfig) -> Config:
+    return changed(kind(**vars(common)), **kind.DEFAULTS)

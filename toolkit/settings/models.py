@@ -37,6 +37,30 @@ class ModelChoice:
         sources = find_sources({"base": chosen.base, "distilled": chosen.distilled})
         return ModelPair.open(sources, layers=layers or chosen.layers or None, where=where, depth=depth)
 
+    def open_to_site(self, where: Where, layers: Sequence[int] | None = None) -> "ModelPair":
+        """Load no more than reading needs: the embeddings and the layers before the last site.
+
+        Raises `ValueError` too where the models' files lack what `open_whole` will load, as an LM head.
+        """
+        # These take seconds to import.
+        from toolkit.models.files.loading import load_config, read_config
+        from toolkit.models.files.model_files import MAIN
+        from toolkit.models.files.weight_files import check_fit
+        from toolkit.models.presets import find_pair
+
+        chosen = find_pair(self.pair, self.base, self.distilled)
+        layers = layers or chosen.layers or (load_config(chosen.base).num_hidden_layers // 2,)
+        for source in () if where.remote else chosen.models:
+            check_fit(source, read_config(source), MAIN, head=True)
+        return self.open(where, layers, depth=max(layers))
+
+    def open_whole(self, where: Where, read: "ModelPair") -> "ModelPair":
+        """Load all of a pair that was opened to its site, in place of it: `read` lets its weights go."""
+        if where.remote:
+            return read
+        read.let_go()
+        return self.open(where, read.layers)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ControlledModels(ModelChoice):

@@ -1,8 +1,10 @@
 """Settings are composed of parts: walks through them."""
 
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
-from typing import Any
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar
+
+Settings = TypeVar("Settings")
 
 
 def leaves(settings: Any) -> Iterator[tuple[str, Any]]:
@@ -13,3 +15,27 @@ def leaves(settings: Any) -> Iterator[tuple[str, Any]]:
             yield from leaves(value)
         else:
             yield each.name, value
+
+
+def changed(settings: Settings, **values: Any) -> Settings:
+    """The same settings with other values, each in the part that has a field of that name.
+
+    Raises `TypeError` for a name that no part has.
+    """
+    if unknown := values.keys() - _names(settings):
+        raise TypeError(f"no setting is called {sorted(unknown)[0]!r}")
+    return _changed(settings, values)
+
+
+def _names(settings: Any) -> set[str]:
+    """Names of fields, of the settings and of their parts."""
+    parts = [value for each in fields(settings) if is_dataclass(value := getattr(settings, each.name))]
+    return {each.name for each in fields(settings)}.union(*map(_names, parts))
+
+
+def _changed(settings: Any, values: dict[str, Any]) -> Any:
+    own = {each.name: getattr(settings, each.name) for each in fields(settings)}
+    parts = {name: _changed(part, values) for name, part in own.items() if is_dataclass(part)}
+    new = {name: values[name] for name in own if name in values}
+    found = {name: value for name, value in (parts | new).items() if value is not own[name]}
+    return replace(settings, **found) if found else settings

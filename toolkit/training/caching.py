@@ -2,42 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from toolkit.command_line.interrupts import Interrupted, InterruptGuard
-from toolkit.harvest.activations import AHEAD
 from toolkit.harvest.cache import CachedActivations, CacheFolder
-from toolkit.outputs import OutputFolder
 from toolkit.reports.formatting import compact
-from toolkit.settings.crosscoder_run import RunConfig
+from toolkit.settings.crosscoder_run import CacheConfig
 from toolkit.tracking import track
 
 TINY = 1e-30
-
-
-@dataclass(frozen=True, kw_only=True)
-class CacheConfig(RunConfig):
-    """Harvest what training reads into --cache, without training.
-
-    All settings are those of train_crosscoder.py, so that one command line fits both; of training only --tokens counts.
-    """
-
-    cache: Path = Path("runs/cache")
-    """Folder of the cache; what it already holds is kept, and the rest is added."""
-    repair: bool = False
-    """Harvest again the shards of --cache that are missing or corrupt, and nothing else."""
-
-    def outputs(self) -> list[OutputFolder]:
-        """None: a cache looks after its folders itself."""
-        return []
-
-    @property
-    def tokens_read(self) -> int:
-        """Tokens that training reads of each shard of the text: its own, those left in its buffer, those read ahead."""
-        return (self.training.tokens + self.buffer_tokens) // (self.shards or 1) + (AHEAD + 1) * self.forward_tokens
 
 
 def fill(config: CacheConfig, activations: CachedActivations) -> Iterator[int]:

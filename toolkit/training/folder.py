@@ -25,6 +25,7 @@ from toolkit.dictionaries.storage import CONFIG_FILE, WEIGHTS_FILE
 from toolkit.dictionaries.training import StepMetrics
 from toolkit.library_warnings import ToolkitWarning
 from toolkit.outputs import OutputFolder
+from toolkit.settings.crosscoder_run import RunOutput
 from toolkit.settings.run_files import EXPORT, RUN
 from toolkit.training.checkpoints import Checkpoints
 
@@ -47,24 +48,23 @@ class RunFolder:
         return OutputFolder(self.path, (RUN,))
 
     @classmethod
-    def open(
-        cls, path: Path, settings: Mapping[str, Any], *, resume: bool, overwrite: bool, keep: int = 2
-    ) -> "RunFolder":
+    def open(cls, output: RunOutput, settings: Mapping[str, Any]) -> "RunFolder":
         """Make the folder ready for a run with these settings, or for going on with one.
 
         An old run is replaced only once `begin` is called, when all else is known to be well.
 
         Raises:
-            ValueError: the folder holds a run and neither `resume` nor `overwrite` is set; or `resume` finds other
+            ValueError: the folder holds a run and neither --resume nor --overwrite is given; or --resume finds other
             settings.
         """
-        if resume and overwrite:
+        path = output.out
+        if output.resume and output.overwrite:
             raise ValueError("--resume and --overwrite exclude each other: give one")
-        folder = cls(path=path, keep=keep)
+        folder = cls(path=path, keep=output.keep_checkpoints)
         if path.exists() and not path.is_dir():
             raise ValueError(f"{path} is a file, not a folder: give --out another path")
-        if folder._holds_run() and not overwrite:
-            if not resume:
+        if folder._holds_run() and not output.overwrite:
+            if not output.resume:
                 raise ValueError(
                     f"{path} already holds a run: add --resume to go on with it, --overwrite to replace it,"
                     " or another --out"

@@ -12,11 +12,13 @@ import torch
 from toolkit.dictionaries.collectives import ALONE, Ranks
 from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.rules.rule import rule_of
-from toolkit.harvest.activations import AHEAD
+from toolkit.harvest.choices import AHEAD
 from toolkit.models.files.loading import load_config
 from toolkit.models.model.shapes import KNOWN
 from toolkit.models.presets import find_pair
+from toolkit.models.where import Where
 from toolkit.settings.crosscoder_run import RunConfig
+from toolkit.settings.parts import leaves
 from toolkit.training.costs import gradient_bytes, trainer_bytes
 
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -29,17 +31,17 @@ def require_memory(config: RunConfig, plans: Collection[TrainingConfig] = (), ra
     Raises:
         ValueError: names the setting that takes most, what it takes and what there is; or as `load_config` does.
     """
-    sources = find_pair(config.pair, config.base, config.distilled)
+    sources = find_pair(config.models.pair, config.models.base, config.models.distilled)
     d_model = (KNOWN.get(sources.base) or load_config(sources.base)).hidden_size
     parts = memory_parts(config, plans, n_streams=2 * len(config.layers or sources.layers or (0,)), d_model=d_model)
-    shared = {"--batch-tokens", "--buffer-tokens"} | ({"--n-latents"} if config.shard == "latents" else set())
+    shared = {"--batch-tokens", "--buffer-tokens"} | ({"--n-latents"} if config.feed.shard == "latents" else set())
     parts = {name: size // ranks.size if name in shared else size for name, size in parts.items()}
-    there, where = memory_there(config)
+    there, place = memory_there(config.where)
     if (total := sum(parts.values())) > there:
         largest = max(parts, key=lambda name: parts[name])
         raise ValueError(
             f"{largest} {_given(config, plans, largest)} takes {parts[largest] / 1e9:,.1f} GB of memory, and all"
-            f" settings take {total / 1e9:,.1f} GB, but {where} has {there / 1e9:,.1f} GB: lower {largest}"
+            f" settings take {total / 1e9:,.1f} GB, but {place} has {there / 1e9:,.1f} GB: lower {largest}"
         )
 
 
@@ -54,18 +56,18 @@ def memory_parts(
         scaled_encoder = FP32 * plan.n_latents * width
         dictionaries += trainer_bytes(plan, width, n_streams) + gradient_bytes(plan, width) + scaled_encoder
         activations += FP32 * plan.batch_tokens * (matrices * plan.n_latents + 2 * width)
-    number = 2 if config.buffer_dtype == "bf16" else FP32
+    number = 2 if config.feed.buffer_dtype == "bf16" else FP32
     return {
         "--n-latents": dictionaries,
         "--batch-tokens": activations,
-        "--buffer-tokens": number * config.buffer_tokens * width if dictionaries else 0,
-        "--forward-tokens": FP32 * (AHEAD + 1) * config.forward_tokens * width,
+        "--buffer-tokens": number * config.feed.buffer_tokens * width if dictionaries else 0,
+        "--forward-tokens": FP32 * (AHEAD + 1) * config.text.forward_tokens * width,
     }
 
 
-def memory_there(config: RunConfig) -> tuple[int, str]:
+def memory_there(where: Where) -> tuple[int, str]:
     """Bytes of memory that this process may take where it trains, and the name of that place."""
-    place = config.base_device or config.device_map
+    place = str(where.base_device or where.device_map)
     if torch.cuda.is_available() and place != "cpu":
         device = torch.device(place if place.startswith("cuda") else "cuda")
         return torch.cuda.get_device_properties(device).total_memory, f"the GPU {device}"
@@ -80,4 +82,4 @@ def _given(config: RunConfig, plans: Collection[TrainingConfig], name: str) -> s
     if name in ("--n-latents", "--batch-tokens"):
         values = dict.fromkeys(getattr(plan, name[2:].replace("-", "_")) for plan in plans)
         return " ".join(map(str, values))
-    return str(getattr(config, name[2:].replace("-", "_")))
+    return str(dict(leaves(config))[name[2:].replace("-", "_")])

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import TypeVar
 
 from torch import distributed
 
@@ -14,11 +13,10 @@ from toolkit.artifacts import read_section
 from toolkit.dictionaries.collectives import ALONE, Ranks
 from toolkit.models.places.processes import is_first_to_fail, n_processes, own_device
 from toolkit.models.places.split import is_leading
-from toolkit.settings.crosscoder_run import RunConfig
+from toolkit.models.where import Where
+from toolkit.settings.crosscoder_run import FeedSettings, RunOutput
 
 PATIENCE = timedelta(hours=2)  # with which ranks wait for one that loads models or writes a checkpoint
-
-Config = TypeVar("Config", bound=RunConfig)
 
 
 @contextmanager
@@ -54,7 +52,7 @@ def _check_that_one_was_asked_for() -> None:
         )
 
 
-def share_out(config: Config, ranks: Ranks) -> Config:
+def share_out(feed: FeedSettings, output: RunOutput, ranks: Ranks) -> FeedSettings:
     """The settings with shards of the text for all ranks.
 
     They are those of the run to resume; a new run has as many as ranks, if the settings do not say.
@@ -62,24 +60,24 @@ def share_out(config: Config, ranks: Ranks) -> Config:
     Raises:
         ValueError: there are more ranks than shards.
     """
-    shards = config.shards or _shards_before(config) or ranks.size
+    shards = feed.shards or _shards_before(output) or ranks.size
     if ranks.size > shards:
         raise ValueError(
             f"{ranks.size} processes, but {shards} {'shard' if shards == 1 else 'shards'} of the text: start at most"
             f" {shards} processes (--num_processes), or begin another run with --shards {ranks.size} or more"
         )
-    return replace(config, shards=shards)
+    return replace(feed, shards=shards)
 
 
-def on_own_device(config: Config, ranks: Ranks) -> Config:
-    """The settings by which this rank loads models: onto its own device, unless they name one."""
-    own = ranks.size > 1 and config.device_map == "auto"
-    return replace(config, device_map=ranks.device) if own else config
+def on_own_device(where: Where, ranks: Ranks) -> Where:
+    """Where this rank loads models: onto its own device, unless one is named."""
+    own = ranks.size > 1 and where.device_map == "auto"
+    return replace(where, device_map=ranks.device) if own else where
 
 
-def _shards_before(config: RunConfig) -> int | None:
-    settings = config.out / "config.json"
-    if not (config.resume and settings.exists()):
+def _shards_before(output: RunOutput) -> int | None:
+    settings = output.out / "config.json"
+    if not (output.resume and settings.exists()):
         return None
     shards: int | None = read_section(settings, "run").get("shards")
     return shards

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,25 @@ from toolkit.dictionaries.collectives import ALONE, Ranks
 from toolkit.harvest.activations import ActivationSource, ActivationStream
 from toolkit.harvest.cache import INDEX, CachedActivations, CacheFolder
 from toolkit.harvest.cache_shards import bytes_a_token
-from toolkit.harvest.documents import Corpus
+from toolkit.harvest.documents import Corpus, open_corpus
 from toolkit.harvest.tokens import TokenMask, TokenStream
 from toolkit.models.pair import ModelPair
 from toolkit.models.places.here import weights_dtype
 from toolkit.models.text.inputs import check_context
-from toolkit.settings.crosscoder_run import RunConfig
+from toolkit.settings.crosscoder_run import MaskSettings, RunConfig, TextSettings
+
+
+def open_text(text: TextSettings, seed: int) -> Corpus:
+    """The documents that are asked for; raises ValueError as `open_corpus` does."""
+    return open_corpus(text.data, text_field=text.text_field, mix=text.mix, seed=seed)
 
 
 def open_tokens(
-    config: RunConfig,
+    text: TextSettings,
     pair: ModelPair,
     documents: IterableDataset,
     *,
+    seed: int,
     batch_tokens: int | None = None,
     shard: int = 0,
     shards: int = 1,
@@ -33,41 +40,41 @@ def open_tokens(
 
     Raises ValueError for rows that are longer than the models' context.
     """
-    check_context(config.row_length, pair.context, f"--row-length {config.row_length}", "lower it to that")
+    check_context(text.row_length, pair.context, f"--row-length {text.row_length}", "lower it to that")
     return TokenStream(
         documents,
         pair.tokenizer,
-        row_length=config.row_length,
-        batch_tokens=config.forward_tokens if batch_tokens is None else batch_tokens,
-        seed=config.seed,
+        row_length=text.row_length,
+        batch_tokens=text.forward_tokens if batch_tokens is None else batch_tokens,
+        seed=seed,
         shard=shard,
         shards=shards,
     )
 
 
-def fitting_tokens(config: RunConfig, budget: int, numbers_a_token: int, *, rows: int = 1) -> int:
+def fitting_tokens(text: TextSettings, budget: int, numbers_a_token: int, *, rows: int = 1) -> int:
     """Tokens of a batch that holds at most `budget` numbers at once, but room for `rows` rows at least."""
-    return max(rows * config.row_length, min(config.forward_tokens, budget // numbers_a_token))
+    return max(rows * text.row_length, min(text.forward_tokens, budget // numbers_a_token))
 
 
-def open_mask(config: RunConfig, pair: ModelPair) -> TokenMask:
+def open_mask(mask: MaskSettings, pair: ModelPair) -> TokenMask:
     """A fresh mask: its counts and medians begin here.
 
     Raises ValueError for a token to drop that the vocabulary does not hold.
     """
     return TokenMask(
-        special_ids=_dropped_ids(config, pair),
-        keep_position_0=config.keep_position_0,
-        outlier_factor=config.outlier_factor,
+        special_ids=_dropped_ids(mask.drop_tokens, pair),
+        keep_position_0=mask.keep_position_0,
+        outlier_factor=mask.outlier_factor,
     )
 
 
-def _dropped_ids(config: RunConfig, pair: ModelPair) -> frozenset[int]:
+def _dropped_ids(dropped: Sequence[str], pair: ModelPair) -> frozenset[int]:
     vocabulary = pair.tokenizer.get_vocab()
-    named = [name for name in config.drop_tokens if name != "special"]
+    named = [name for name in dropped if name != "special"]
     if unknown := [name for name in named if name not in vocabulary]:
         raise ValueError(f"--drop-tokens {unknown}: not in the tokenizer's vocabulary; give tokens as it spells them")
-    special = pair.tokenizer.all_special_ids if "special" in config.drop_tokens else []
+    special = pair.tokenizer.all_special_ids if "special" in dropped else []
     return frozenset([*special, *(vocabulary[name] for name in named)])
 
 
@@ -75,8 +82,8 @@ def open_activations(
     config: RunConfig, pair: ModelPair, documents: IterableDataset, *, shard: int = 0, shards: int = 1
 ) -> ActivationStream:
     """The activations in both models of the documents, or of one shard of them."""
-    tokens = open_tokens(config, pair, documents, shard=shard, shards=shards)
-    return ActivationStream(pair, tokens, open_mask(config, pair))
+    tokens = open_tokens(config.text, pair, documents, seed=config.seed, shard=shard, shards=shards)
+    return ActivationStream(pair, tokens, open_mask(config.mask, pair))
 
 
 def open_training(
@@ -86,9 +93,9 @@ def open_training(
 
     Raises as `open_cache` does.
     """
-    shards = config.shards or 1
+    shards = config.feed.shards or 1
     own = range(ranks.rank, shards, ranks.size)
-    if config.cache:
+    if config.feed.cache:
         return {shard: open_cache(config, pair, corpus, shard=shard) for shard in own}
     return {shard: open_activations(config, pair, corpus.train, shard=shard, shards=shards) for shard in own}
 
@@ -96,7 +103,7 @@ def open_training(
 def open_cache(
     config: RunConfig, pair: ModelPair, corpus: Corpus, *, shard: int = 0, whole: bool = True
 ) -> CachedActivations:
-    """The training text's activations by way of the cache in `config.cache`; it need not be `whole` to be mended.
+    """The training text's activations by way of the cache in `config.feed`; it need not be `whole` to be mended.
 
     With several shards of the text, each has a folder of its own in there.
 
@@ -105,10 +112,10 @@ def open_cache(
         not all that its index says.
         DiskFullError: the disk has no room for what will be stored.
     """
-    assert config.cache is not None, "a cache has a folder"
-    shards = config.shards or 1
-    _check_shards(config.cache, shards)
-    place = config.cache / f"shard-{shard}-of-{shards}" if shards > 1 else config.cache
+    cache, shards = config.feed.cache, config.feed.shards or 1
+    assert cache is not None, "a cache has a folder"
+    _check_shards(cache, shards)
+    place = cache / f"shard-{shard}-of-{shards}" if shards > 1 else cache
     folder = CacheFolder(place, cache_identity(config, pair, corpus.origin) | {"shard": [shard, shards]})
     if whole:
         folder.require_whole()
@@ -135,19 +142,19 @@ def cache_identity(config: RunConfig, pair: ModelPair, origin: dict[str, Any]) -
     return {
         "models": list(pair.origins),
         "weights": list(pair.fingerprints().values()),
-        "dtype": "the server's" if config.remote else str(weights_dtype(config.where)).removeprefix("torch."),
-        "wire": config.wire if config.remote else None,
+        "dtype": "the server's" if config.where.remote else str(weights_dtype(config.where)).removeprefix("torch."),
+        "wire": config.where.wire if config.where.remote else None,
         "layers": list(pair.layers),
         "tokenizer": tokenizer_hash(pair.tokenizer),
         "data": {"files": list(files.values())} if files else origin,  # the same text at another path is the same
-        "text_field": config.text_field,
-        "row_length": config.row_length,
-        "forward_tokens": config.forward_tokens,
-        "keep_position_0": config.keep_position_0,
-        "drop_tokens": list(config.drop_tokens),
-        "outlier_factor": config.outlier_factor,
+        "text_field": config.text.text_field,
+        "row_length": config.text.row_length,
+        "forward_tokens": config.text.forward_tokens,
+        "keep_position_0": config.mask.keep_position_0,
+        "drop_tokens": list(config.mask.drop_tokens),
+        "outlier_factor": config.mask.outlier_factor,
         "seed": config.seed,
-        "type": config.stored_dtype,
+        "type": config.feed.stored_dtype,
     }
 
 

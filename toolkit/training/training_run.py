@@ -53,8 +53,8 @@ class TrainingRun:
         plans: Mapping[str, TrainingConfig] | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
-        self.config, self.folder, self._pair, self._ranks = config, folder, pair, ranks
-        self._split = Split(latents=ranks) if config.shard == "latents" else Split(tokens=ranks)
+        self.config, self.folder, self.pair, self.ranks = config, folder, pair, ranks
+        self._split = Split(latents=ranks) if config.feed.shard == "latents" else Split(tokens=ranks)
         self.plans = dict(plans or {"crosscoder": config.training})
         _check_alike(self.plans, config.training)
         self.stopwatch = Stopwatch()
@@ -65,7 +65,7 @@ class TrainingRun:
         """Documents read, and left out by reason, likewise."""
         self._started, self._ran_out = time.perf_counter(), False
         self._checkpoints = replace(folder.checkpoints, run=folder.identity() if ranks.is_first else None)
-        checkpoint = self._checkpoints.load(sources, self._own_rows, ranks) if config.resume else None
+        checkpoint = self._checkpoints.load(sources, self._own_rows, ranks) if config.output.resume else None
         self._before: float = checkpoint.state["seconds"] if checkpoint else 0.0
         self._saved_step = checkpoint.step if checkpoint else -1
         self._feed = Feed(sources, config.shuffling, pair.device, checkpoint.shards if checkpoint else None)
@@ -92,7 +92,7 @@ class TrainingRun:
         return self._feed.reading_seconds
 
     def _trainer(self, plan: str, state: dict[str, Tensor], split: Split) -> CrosscoderTrainer:
-        pair = self._pair
+        pair = self.pair
         return CrosscoderTrainer(
             self.plans[plan], state, models=pair.names, layers=pair.layers, sources=pair.origins, split=split
         )
@@ -102,15 +102,15 @@ class TrainingRun:
 
     def _first_states(self) -> dict[str, dict[str, Tensor]]:
         first = self._feed.peek(INITIAL_TOKENS)
-        if self._ranks.highest(int(not first.isfinite().all())):
-            raise self._with_checkpoint(NonFiniteError(1, describe_streams(self._ranks.gathered(first))))
+        if self.ranks.highest(int(not first.isfinite().all())):
+            raise self._with_checkpoint(NonFiniteError(1, describe_streams(self.ranks.gathered(first))))
         states = {
             name: initialise(
-                plan, len(self._pair.names), first, torch.Generator().manual_seed(self.config.seed), self._split
+                plan, len(self.pair.names), first, torch.Generator().manual_seed(self.config.seed), self._split
             )
             for name, plan in self.plans.items()
         }
-        held = self.config.buffer_tokens * first[0].numel() * DTYPES[self.config.buffer_dtype].itemsize
+        held = self.config.feed.buffer_tokens * first[0].numel() * DTYPES[self.config.feed.buffer_dtype].itemsize
         own = sum(tensor.nbytes for state in states.values() for tensor in state.values())
         self.folder.require_space(held + self._split.latents.total(own))
         return states
@@ -126,15 +126,15 @@ class TrainingRun:
                 for metrics in steps:
                     self._record(metrics)
                     yield metrics
-                    stop = self._ranks.highest(interrupt.received or 0)
-                    if stop or self.trainer.steps_done % self.config.checkpoint_steps == 0:
+                    stop = self.ranks.highest(interrupt.received or 0)
+                    if stop or self.trainer.steps_done % self.config.output.checkpoint_steps == 0:
                         self.save()
                     if stop:
                         raise Interrupted(stop, self.trainer.steps_done)
             except NonFiniteError as error:
                 raise self._with_checkpoint(error) from None
             self.save()
-        counts = {name: self._ranks.total(count) for name, count in self._feed.masks.items()}
+        counts = {name: self.ranks.total(count) for name, count in self._feed.masks.items()}
         self.documents = {name: counts.pop(name) for name in DOCUMENTS if name in counts}
         self.masks = counts
 
@@ -149,7 +149,7 @@ class TrainingRun:
 
     def _meet_the_end(self) -> int:
         """Batches that all ranks have left; once that is known, the schedules end with the last of them."""
-        left = self._ranks.lowest(self._feed.batches_left())
+        left = self.ranks.lowest(self._feed.batches_left())
         for trainer in self.trainers.values() if left else ():
             trainer.end_by(self.trainer.steps_done + left)
         return left
@@ -161,15 +161,15 @@ class TrainingRun:
             self._feed.fill()
         except Exception as error:  # raised below
             failure = error
-        if self._ranks.highest(int(failure is not None)):
+        if self.ranks.highest(int(failure is not None)):
             self.save()
             while failure is None:
-                self._ranks.wait()  # fails once a process that could not read has said why, and is gone
+                self.ranks.wait()  # fails once a process that could not read has said why, and is gone
             failure.add_note(f"saved at step {self.trainer.steps_done}")
             raise failure
 
     def _record(self, metrics: tuple[StepMetrics, ...]) -> None:
-        if not self._ranks.is_first:
+        if not self.ranks.is_first:
             return
         for name, step in zip(self.plans, metrics, strict=True):
             self.folder.append_record(asdict(step) if len(self.plans) == 1 else {"plan": name} | asdict(step))
@@ -227,7 +227,7 @@ class TrainingRun:
                 shards=self._feed.state_dict(),
             )
             has_rows = has_latent_rows if self._split.latents.size > 1 else None
-            self._checkpoints.save(checkpoint, self._ranks, has_rows)
+            self._checkpoints.save(checkpoint, self.ranks, has_rows)
         self._saved_step = self.trainer.steps_done
 
     def __enter__(self) -> "TrainingRun":
@@ -246,7 +246,7 @@ class TrainingRun:
             return self.trainers[name].crosscoder()
         saved = self._checkpoints.load()
         assert saved is not None, "the steps end with a checkpoint"
-        return self._trainer(name, _by_plan(saved.tensors)[name], WHOLE).crosscoder().to(self._pair.device)
+        return self._trainer(name, _by_plan(saved.tensors)[name], WHOLE).crosscoder().to(self.pair.device)
 
 
 def _by_plan(tensors: Mapping[str, Tensor], device: torch.device | None = None) -> dict[str, dict[str, Tensor]]:

@@ -20,7 +20,7 @@ from toolkit.harvest.documents import Corpus
 from toolkit.interventions.ablation import ablation_effects
 from toolkit.interventions.targets import OTHER
 from toolkit.models.pair import ModelPair
-from toolkit.settings.crosscoder_run import RunConfig
+from toolkit.settings.crosscoder_run import RunConfig, TextSettings
 from toolkit.statistics import Estimate, bootstrap_mean
 
 WORDS = {"pause": ["First", "next"], "turn": ["is", "The"]}
@@ -38,7 +38,7 @@ def run(pair: ModelPair, text_file: Path) -> Run:
     texts = [json.loads(line)["text"] for line in text_file.read_text().splitlines()[:60]]
     documents = Dataset.from_dict({"text": texts}).to_iterable_dataset()
     corpus = Corpus(train=documents, held_out=documents, origin={})
-    settings = RunConfig(row_length=128, forward_tokens=1024)
+    settings = RunConfig(text=TextSettings(row_length=128, forward_tokens=1024))
     return Run(settings=settings, open_models=lambda: pair, crosscoder=crosscoder, open_text=lambda: corpus)
 
 

@@ -10,6 +10,7 @@ from toolkit.harvest.activations import stream_names
 from toolkit.harvest.documents import Corpus
 from toolkit.models.pair import ModelPair
 from toolkit.settings.crosscoder_run import RunConfig
+from toolkit.settings.parts import changed
 from toolkit.training.streams import open_activations
 from toolkit.training.training_run import TrainingRun
 
@@ -23,7 +24,7 @@ def crosscoder(open_run: Callable[..., TrainingRun], config: RunConfig, pair: Mo
 
 @pytest.fixture
 def evaluation(config: RunConfig, pair: ModelPair, corpus: Corpus, crosscoder: Crosscoder) -> Evaluation:
-    return evaluate_crosscoder(dataclasses.replace(config, held_out_tokens=1000), pair, corpus, crosscoder)
+    return evaluate_crosscoder(changed(config, held_out_tokens=1000), pair, corpus, crosscoder)
 
 
 def test_figures_are_those_of_the_first_held_out_tokens(

@@ -20,6 +20,7 @@ from toolkit.harvest.documents import Corpus
 from toolkit.models.pair import ModelPair
 from toolkit.reports.findings import Share
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, RunConfig
+from toolkit.settings.parts import changed
 from toolkit.settings.run_files import REPORT
 from toolkit.training.folder import RunFolder
 from toolkit.training.training_run import TrainingRun
@@ -97,9 +98,9 @@ def test_a_finished_run_has_training_steps(finished: tuple[FinishedRun, RunFolde
 
 
 def test_the_pair_is_named_as_it_was_asked_for(config: RunConfig, organism_folders: tuple[str, str]) -> None:
-    assert describe_pair(EMBEDDED_DEFAULTS) == "organism"
-    assert load_expression(EMBEDDED_DEFAULTS) == "ModelPair.from_pretrained('organism')"
-    loaded = eval(load_expression(config), {"ModelPair": ModelPair})
+    assert describe_pair(EMBEDDED_DEFAULTS.models) == "organism"
+    assert load_expression(EMBEDDED_DEFAULTS.models) == "ModelPair.from_pretrained('organism')"
+    loaded = eval(load_expression(config.models), {"ModelPair": ModelPair})
     assert loaded.sources == organism_folders
 
 
@@ -107,7 +108,7 @@ def test_the_header_says_what_runs_on_what(config: RunConfig, pair: ModelPair) -
     header = run_header(config, pair)
     assert header["site"] == "input of layer 1 of 3, width 16"
     assert header["device"] == "cpu, 1 threads; models in float32"
-    assert run_header(dataclasses.replace(config, remote=True), pair)["device"].endswith("models on NDIF")
+    assert run_header(changed(config, remote=True), pair)["device"].endswith("models on NDIF")
     assert header["training"].startswith("10,240 tokens in 40 steps of 256")
     assert header["buffer"].startswith("1,024 activations")
     assert header["schedules"].startswith("k 16 → 8 after 10 steps; learning rate 0.01 after 5 steps, falling from")

@@ -17,8 +17,8 @@ from toolkit.models.where import Where
 from toolkit.reports.files import write_results
 from toolkit.reports.findings import Findings, Table
 from toolkit.settings.findings import CrosscoderChoice, TextChoice
+from toolkit.settings.parts import changed
 from toolkit.statistics import wilson
-from toolkit.training.streams import open_mask, open_tokens
 
 N_LATENTS, TOKENS = 48, 1500
 DEAD = 7
@@ -67,8 +67,8 @@ def findings(config, run, result) -> Findings:
 @pytest.fixture(scope="module")
 def by_hand(run, select) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids and activations of the same tokens, read batch by batch."""
-    mask, ids, activations = open_mask(run.reading, run.models), [], []
-    for batch in open_tokens(run.reading, run.models, run.corpus.held_out):
+    mask, ids, activations = run.open_mask(), [], []
+    for batch in run.tokens():
         residual = run.models.residual(batch.input_ids, batch.attention_mask)
         selected = select(mask, batch, residual)
         ids.append(batch.input_ids[selected])
@@ -143,7 +143,7 @@ def test_results_are_strict_json_with_a_value_for_every_latent(findings, result,
 
 def test_the_facts_say_what_became_of_position_0(config, run, result, findings):
     assert findings.facts["tokens"].endswith("position 0 is left out")
-    kept = replace(run, settings=replace(run.settings, keep_position_0=True))
+    kept = replace(run, settings=changed(run.settings, keep_position_0=True))
     assert page(config, kept, result).facts["tokens"].endswith("position 0 is kept")
 
 

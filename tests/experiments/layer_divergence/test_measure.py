@@ -14,6 +14,7 @@ from toolkit.models.pair import ModelPair
 from toolkit.settings.crosscoder_run import RunConfig
 from toolkit.settings.findings import TextChoice
 from toolkit.settings.models import ControlledModels
+from toolkit.settings.parts import changed
 
 pytestmark = pytest.mark.filterwarnings("ignore:base and distilled are the same weights")  # one model will do here
 
@@ -29,7 +30,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run() -> RunConfig:
-    return RunConfig(row_length=10, forward_tokens=64, outlier_factor=1.01)
+    return changed(RunConfig(), row_length=10, forward_tokens=64, outlier_factor=1.01)
 
 
 def hidden_states(folder: str, pair: ModelPair) -> list[torch.Tensor]:
@@ -109,7 +110,7 @@ def test_the_pair_decides_which_text_is_read(tiny_pair, tmp_path):
     path = Path(tmp_path / "a.jsonl")
     path.write_text('{"body": "w1 w2"}\n' * 2)
     run, corpus = open_text(LayerDivergenceConfig(text=TextChoice(data=str(path), text_field="body")), tiny_pair)
-    assert (run.row_length, run.data) == (64, str(path))  # 2,048, but no more than the models' context
+    assert (run.text.row_length, run.text.data) == (64, str(path))  # 2,048, but no more than the models' context
     assert [record["text"] for record in corpus.held_out] == ["w1 w2"] * 2
 
 

@@ -3,8 +3,7 @@ import json
 import pytest
 
 from toolkit.dictionaries.configs import TrainingConfig
-from toolkit.dictionaries.training import StepMetrics
-from toolkit.experiments.sweep.measure import SweptValues, mean_fve, parse_sweep
+from toolkit.experiments.sweep import SweptValues, parse_sweep
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, parse_command_line
 
 
@@ -37,7 +36,7 @@ def test_what_cannot_be_swept_is_refused(arguments: list[str], said: str) -> Non
 
 def test_a_command_line_is_that_of_training_with_several_values() -> None:
     config = parse_sweep(["--k", "8", "18", "--lr", "0.01", "--seed", "3"])
-    assert str(config.out) == "runs/sweep"
+    assert str(config.output.out) == "runs/sweep"
     assert (config.training.lr, config.training.k) == (0.01, EMBEDDED_DEFAULTS.training.k)
     assert list(config.plans) == ["k-8", "k-18"]
     real = parse_sweep(["--pair", "qwen-1.5b", "--n-latents", "16384", "32768"])
@@ -48,7 +47,7 @@ def test_a_command_line_is_that_of_training_with_several_values() -> None:
 
 def test_each_has_the_settings_of_a_run_alone() -> None:
     alone = parse_sweep(["--k", "8", "18", "--n-latents", "512", "--seed", "3"]).alone("n-latents-512_k-8")
-    assert str(alone.out) == "runs/sweep/n-latents-512_k-8"
+    assert str(alone.output.out) == "runs/sweep/n-latents-512_k-8"
     assert alone.settings() == parse_command_line(["--k", "8", "--n-latents", "512", "--seed", "3"]).settings()
 
 
@@ -56,12 +55,3 @@ def test_other_values_are_other_settings() -> None:
     one, other = (parse_sweep(["--k", "8", k]).settings() for k in ("18", "36"))
     assert one != other
     assert json.loads(json.dumps(one))["swept"]["k"] == [8, 18]
-
-
-def test_variance_explained_is_the_mean_over_crosscoders() -> None:
-    others = dict.fromkeys(
-        "step tokens loss reconstruction sparsity_loss aux_loss l0 dead_share lr coefficient grad_norm".split(), 0
-    )
-    floats = {name: value if name in ("step", "tokens") else float(value) for name, value in others.items()}
-    steps = [StepMetrics(fve=fve, **floats) for fve in ((0.5, 0.75), (0.25, 0.25))]
-    assert mean_fve(steps) == (0.375, 0.5)

@@ -1,6 +1,6 @@
 import pytest
 
-from toolkit.experiments.sweep.measure import SweepConfig, parse_sweep
+from toolkit.experiments.sweep import SweepConfig, parse_sweep
 from toolkit.experiments.sweep.page import page
 from toolkit.models.pair import ModelPair
 from toolkit.statistics import Estimate

@@ -15,7 +15,7 @@ def measure(config: AblationConfig, run: Run) -> AblationStudy:
     """Run the study on the run's text."""
     lexicon = categories(run.models.tokenizer, load_lexicon(config.lexicon))
     # Whole logits of every other row are held at once, so with a large vocabulary a batch has few rows.
-    batch_tokens = fitting_tokens(run.reading, LARGEST_LOGITS, run.models.vocab_size, rows=2)
+    batch_tokens = fitting_tokens(run.reading.text, LARGEST_LOGITS, run.models.vocab_size, rows=2)
     tokens = run.tokens(batch_tokens=batch_tokens)
     batches = islice(tokens, max(1, config.tokens // batch_tokens))
     mask = run.open_mask()

@@ -23,6 +23,7 @@ from toolkit.models.pair import ModelPair
 from toolkit.settings.crosscoder_run import RunConfig
 from toolkit.tracking import track
 from toolkit.training.streams import fitting_tokens, open_activations, open_mask, open_tokens
+from toolkit.training.training_run import TrainingRun
 
 SPLICED_TOKENS = 16_384
 BEHAVIOUR_DOCUMENTS = 512
@@ -70,6 +71,17 @@ class FinishedRun:
     seconds: Mapping[str, float]
     """Wall time of each stage."""
 
+    @classmethod
+    def of(
+        cls,
+        run: TrainingRun,
+        evaluation: Evaluation,
+        records: Sequence[Mapping[str, Any]],
+        seconds: Mapping[str, float],
+    ) -> "FinishedRun":
+        """What a training run leaves to be told."""
+        return cls(evaluation=evaluation, records=records, masks=run.masks, documents=run.documents, seconds=seconds)
+
     def __post_init__(self) -> None:
         if not self.records:
             raise ValueError("a finished run has no training step to draw curves of: metrics.jsonl is empty or missing")
@@ -78,8 +90,8 @@ class FinishedRun:
 def evaluate_crosscoder(config: RunConfig, pair: ModelPair, corpus: Corpus, crosscoder: Crosscoder) -> Evaluation:
     """Measure on `held_out_tokens` tokens that training never saw."""
     stream = open_activations(config, pair, corpus.held_out)
-    read = _first_tokens(stream, config.held_out_tokens)
-    shown: Iterable[Tensor] = track(read, "reading text", "tokens", total=config.held_out_tokens, size=len)
+    read = _first_tokens(stream, config.text.held_out_tokens)
+    shown: Iterable[Tensor] = track(read, "reading text", "tokens", total=config.text.held_out_tokens, size=len)
     dictionary = evaluate(crosscoder, shown)
     alive = dictionary.firing_counts > 0
     if alive.sum() < 2:
@@ -98,7 +110,7 @@ def evaluate_crosscoder(config: RunConfig, pair: ModelPair, corpus: Corpus, cros
             models=crosscoder.config.models,
         ),
         splices=_splice(config, pair, corpus, crosscoder, dictionary.mean),
-        behaviours=_planted(config, pair, crosscoder) if config.data == EMBEDDED else None,
+        behaviours=_planted(config, pair, crosscoder) if config.text.data == EMBEDDED else None,
     )
 
 
@@ -106,10 +118,10 @@ def _splice(
     config: RunConfig, pair: ModelPair, corpus: Corpus, crosscoder: Crosscoder, mean: Tensor
 ) -> list[SpliceEffect]:
     # Whole logits of a batch are held at once, so with a large vocabulary a batch has few rows.
-    batch_tokens = fitting_tokens(config, LARGEST_LOGITS, pair.vocab_size)
-    tokens = open_tokens(config, pair, corpus.held_out, batch_tokens=batch_tokens)
-    batches = islice(tokens, max(1, min(SPLICED_TOKENS, config.held_out_tokens) // batch_tokens))
-    return splice_effects(pair, crosscoder, batches, open_mask(config, pair), mean=mean)
+    batch_tokens = fitting_tokens(config.text, LARGEST_LOGITS, pair.vocab_size)
+    tokens = open_tokens(config.text, pair, corpus.held_out, seed=config.seed, batch_tokens=batch_tokens)
+    batches = islice(tokens, max(1, min(SPLICED_TOKENS, config.text.held_out_tokens) // batch_tokens))
+    return splice_effects(pair, crosscoder, batches, open_mask(config.mask, pair), mean=mean)
 
 
 def _planted(config: RunConfig, pair: ModelPair, crosscoder: Crosscoder) -> list[BehaviourLatent]:
@@ -121,7 +133,7 @@ def find_behaviours(
     config: RunConfig, pair: ModelPair, crosscoder: Crosscoder, labelled: LabelledDocuments, generator: torch.Generator
 ) -> list[BehaviourLatent]:
     """The best latent of each label that is in both halves of the documents; raises ValueError where none is."""
-    data = labelled_codes(pair, crosscoder, open_mask(config, pair), labelled, config.row_length)
+    data = labelled_codes(pair, crosscoder, open_mask(config.mask, pair), labelled, config.text.row_length)
     return behaviour_latents(data, generator)
 
 

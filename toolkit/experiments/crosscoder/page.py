@@ -26,6 +26,7 @@ from toolkit.reports.files import write_page
 from toolkit.reports.findings import Chart, Findings, Headline, Table, shares_table
 from toolkit.reports.formatting import number
 from toolkit.settings.crosscoder_run import RunConfig
+from toolkit.settings.models import ModelChoice
 from toolkit.settings.run_files import REPORT
 from toolkit.statistics import Estimate
 from toolkit.training.folder import RunFolder
@@ -130,7 +131,7 @@ def page(config: RunConfig, pair: ModelPair, found: FinishedRun) -> Findings:
     evaluation, planted = found.evaluation, planted_table(found.evaluation)
     return Findings(
         name="report",
-        title=f"Crosscoder: {describe_pair(config)}",
+        title=f"Crosscoder: {describe_pair(config.models)}",
         question="Which latents do the models share, and which are one model's own?",
         facts=run_header(config, pair),
         headline=headlines(evaluation, pair),
@@ -172,16 +173,16 @@ def _charts(found: FinishedRun, streams: Sequence[str]) -> list[Chart]:
     return [Chart(name=name, figure=figure, caption=CAPTIONS[name]) for name, figure in drawn.items()]
 
 
-def describe_pair(config: RunConfig) -> str:
+def describe_pair(models: ModelChoice) -> str:
     """The pair in a word or two."""
-    return f"{config.base} → {config.distilled}" if config.base else str(config.pair)
+    return f"{models.base} → {models.distilled}" if models.base else str(models.pair)
 
 
-def load_expression(config: RunConfig) -> str:
+def load_expression(models: ModelChoice) -> str:
     """The Python expression that loads the pair."""
-    if config.base:
-        return f"ModelPair.from_pretrained(base={config.base!r}, distilled={config.distilled!r})"
-    return f"ModelPair.from_pretrained({config.pair!r})"
+    if models.base:
+        return f"ModelPair.from_pretrained(base={models.base!r}, distilled={models.distilled!r})"
+    return f"ModelPair.from_pretrained({models.pair!r})"
 
 
 def run_header(config: RunConfig, pair: ModelPair) -> dict[str, str]:
@@ -191,28 +192,34 @@ def run_header(config: RunConfig, pair: ModelPair) -> dict[str, str]:
     places = ", ".join(sorted({str(pair.base.device), str(pair.distilled.device)}))
     dtype = str(weights_dtype(config.where)).removeprefix("torch.")
     weights = "as saved" if dtype == "auto" else f"in {dtype}"
-    if config.tensor_parallel:
+    if config.where.tensor_parallel:
         weights += f", each layer split over {n_processes()} processes"
-    stored = config.buffer_tokens * len(stream_names(pair)) * pair.d_model * (2 if config.buffer_dtype == "bf16" else 4)
+    stored = (
+        config.feed.buffer_tokens
+        * len(stream_names(pair))
+        * pair.d_model
+        * (2 if config.feed.buffer_dtype == "bf16" else 4)
+    )
+    models = "on NDIF" if config.where.remote else weights
     return {
         "models": f"{' → '.join(pair.origins)}",
         "site": f"input of layer {_layers(pair)} of {pair.n_layers}, width {pair.d_model}",
-        "device": f"{places}, {torch.get_num_threads()} threads; models {'on NDIF' if config.remote else weights}",
-        "data": f"{config.data}, one document a row of at most {config.row_length} tokens",
+        "device": f"{places}, {torch.get_num_threads()} threads; models {models}",
+        "data": f"{config.text.data}, one document a row of at most {config.text.row_length} tokens",
         "crosscoder": f"{training.n_latents} latents, {training.sparsity}, {pressure.goal(training)}",
         "training": f"{training.tokens:,} tokens in {training.steps:,} steps of {training.batch_tokens:,},"
         f" {training.precision}",
         "schedules": schedules.in_words(training, pressure),
-        "buffer": f"{config.buffer_tokens:,} activations, {stored / 1e6:.0f} MB",
-        "run folder": str(config.out),
+        "buffer": f"{config.feed.buffer_tokens:,} activations, {stored / 1e6:.0f} MB",
+        "run folder": str(config.output.out),
     }
 
 
 def _loading(config: RunConfig) -> str:
     return (
         "from toolkit import Crosscoder, ModelPair\n"
-        f"pair = {load_expression(config)}\n"
-        f'latents = Crosscoder.from_pretrained("{config.out.as_posix()}").encode(pair.read("Find 25+7."))'
+        f"pair = {load_expression(config.models)}\n"
+        f'latents = Crosscoder.from_pretrained("{config.output.out.as_posix()}").encode(pair.read("Find 25+7."))'
     )
 
 

@@ -45,7 +45,7 @@ def page(settings: LatentClassesConfig, opened: Run, found: LatentClassesResult)
 def _facts(settings: LatentClassesConfig, opened: Run, found: LatentClassesResult) -> dict[str, str]:
     scale = _mean_scales(opened.crosscoder.config)
     first, last = found.classes.models
-    position_0 = "kept" if opened.reading.keep_position_0 else "left out"
+    position_0 = "kept" if opened.reading.mask.keep_position_0 else "left out"
     ratio = f"s_{first} / s_{last} = {scale[first] / scale[last]:.3f}; NRN is in raw units" if scale else "not recorded"
     return {
         **opened.facts(),

@@ -1,7 +1,7 @@
 """At which layers does the distilled model's residual stream part from the base model's, and how far?"""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,13 +11,15 @@ from torch import Tensor
 from toolkit.experiments.control import is_embedded, with_control
 from toolkit.experiments.layer_divergence import LayerDivergenceConfig
 from toolkit.experiments.layer_divergence.study import Curves, divergence
-from toolkit.harvest.documents import Corpus, open_corpus
+from toolkit.harvest.documents import Corpus
 from toolkit.harvest.tokens import TokenBatch, TokenMask, describe_documents
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.pair import ModelPair
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
+from toolkit.settings.parts import changed, leaves
 from toolkit.statistics import random_cycle
 from toolkit.tracking import track
+from toolkit.training import streams
 from toolkit.training.streams import fitting_tokens, open_mask, open_tokens
 
 ACTIVATIONS_HELD = 2**28
@@ -55,10 +57,10 @@ def measure(settings: LayerDivergenceConfig, opened: ModelPair) -> LayerDivergen
 def open_text(config: LayerDivergenceConfig, pair: ModelPair) -> tuple[RunConfig, Corpus]:
     """The text that such a pair is trained on, unless another is asked for, with the settings to read it by."""
     defaults = EMBEDDED_DEFAULTS if is_embedded(pair) else PAPER_DEFAULTS
-    data = defaults.data if config.text.data is None else config.text.data
-    run = replace(defaults, data=data, text_field=config.text.text_field, seed=config.seed)
-    run = replace(run, row_length=min(run.row_length, pair.context))
-    corpus = open_corpus(run.data, text_field=run.text_field, mix=run.mix, seed=run.seed)
+    asked = dict(leaves(config.text)) if config.text.data is not None else {}
+    row_length = min(defaults.text.row_length, pair.context)
+    run = changed(defaults, seed=config.seed, row_length=row_length, **asked)
+    corpus = streams.open_text(run.text, run.seed)
     return run, corpus if config.text.data is None else corpus.read_whole()
 
 
@@ -67,12 +69,12 @@ def compare(settings: LayerDivergenceConfig, pair: ModelPair, run: RunConfig, co
     """The same on a text that is open, read by the settings of `run`."""
     generator = torch.Generator().manual_seed(settings.seed)
     models = with_control(settings.models, settings.where, pair)
-    mask = open_mask(run, pair)
+    mask = open_mask(run.mask, pair)
     chosen = _batches(settings.tokens, pair, run, corpus, mask)
     batches = track(chosen, "reading text", "tokens", total=settings.tokens, size=lambda batch: int(batch[1].sum()))
     parts = [_document_sums(pair, models, *batch, generator) for batch in batches]
     if not parts:
-        raise ValueError(f"{run.data} holds no document of two tokens: give text to compare the models on")
+        raise ValueError(f"{run.text.data} holds no document of two tokens: give text to compare the models on")
     counts = torch.cat([part[0] for part in parts])
     _, examined, *yardsticks = models
     names = (examined, OTHER_TOKEN, *yardsticks)
@@ -83,8 +85,8 @@ def compare(settings: LayerDivergenceConfig, pair: ModelPair, run: RunConfig, co
         curves={name: Curves.of(of_documents, counts, generator) for name, of_documents in sums.items()},
         tokens=int(counts.sum()),
         documents=len(counts),
-        text=f"{run.data}, {corpus.part}: {describe_documents(mask.counts)}",
-        keep_position_0=run.keep_position_0,
+        text=f"{run.text.data}, {corpus.part}: {describe_documents(mask.counts)}",
+        keep_position_0=run.mask.keep_position_0,
         origin=corpus.origin,
     )
 
@@ -98,8 +100,8 @@ def _batches(
     tokens: int, pair: ModelPair, run: RunConfig, corpus: Corpus, mask: TokenMask
 ) -> Iterator[tuple[TokenBatch, Tensor]]:
     """Batches with the tokens to compare, until there are enough; small enough to hold all layers of two models."""
-    batch_tokens = fitting_tokens(run, ACTIVATIONS_HELD, 2 * pair.n_layers * pair.d_model)
-    for batch in open_tokens(run, pair, corpus.held_out, batch_tokens=batch_tokens):
+    batch_tokens = fitting_tokens(run.text, ACTIVATIONS_HELD, 2 * pair.n_layers * pair.d_model)
+    for batch in open_tokens(run.text, pair, corpus.held_out, seed=run.seed, batch_tokens=batch_tokens):
         selected = mask.tokens(batch)
         selected &= selected.flatten().cumsum(dim=0).view_as(selected) <= tokens
         tokens -= int(selected.sum())

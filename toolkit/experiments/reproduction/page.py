@@ -24,7 +24,7 @@ def comparison_findings(
 ) -> Findings:
     """The comparing page, with all that the others show, and why some parts found nothing."""
     embedded = is_embedded(run.models)
-    tables = truth_tables(results) if embedded else published_tables(run.reading.pair, results)
+    tables = truth_tables(results) if embedded else published_tables(run.reading.models.pair, results)
     return Findings(
         name="results",
         title="Every experiment of the paper, on one pair",

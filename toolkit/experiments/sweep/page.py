@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from toolkit.experiments.crosscoder.page import describe_pair
-from toolkit.experiments.sweep.measure import SweepConfig
+from toolkit.experiments.sweep import SweepConfig
 from toolkit.harvest.activations import stream_names
 from toolkit.models.pair import ModelPair
 from toolkit.reports.figures import SweepPoint, fve_by_l0
@@ -21,12 +21,12 @@ def page(settings: SweepConfig, opened: ModelPair, found: Metrics) -> Findings:
     training = settings.training
     return Findings(
         name="sweep",
-        title=f"Sweep: {len(found)} crosscoders on {describe_pair(settings)}",
+        title=f"Sweep: {len(found)} crosscoders on {describe_pair(settings.models)}",
         question="What does a larger dictionary, or a larger k, gain?",
         facts={
             "models": " → ".join(opened.origins),
             "site": f"input of layer {', '.join(map(str, opened.layers))} of {opened.n_layers}, width {opened.d_model}",
-            "text": f"{settings.data}; the tokens below are held out",
+            "text": f"{settings.text.data}; the tokens below are held out",
             "training": f"{training.sparsity}, {training.tokens:,} tokens of one stream for all, seed {settings.seed}",
         },
         headline=[_best(f"fve_{name}", f"FVE {name}", found) for name in streams],
@@ -81,7 +81,7 @@ def _table(settings: SweepConfig, opened: ModelPair, metrics: Metrics) -> Table:
         rows=rows,
         note=f"n = {any_one['held_out_tokens']:,} tokens. KL: nats a token when the reconstruction is put in; the mean"
         f" activation in its place, the control, costs {control}. NRN: 0 {first} only, 1 {last} only, with its 95 %"
-        f" interval over alive latents. Each is a run folder in {settings.out}, for --run of other recipes.",
+        f" interval over alive latents. Each is a run folder in {settings.output.out}, for --run of other recipes.",
     )
 
 

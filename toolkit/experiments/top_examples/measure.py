@@ -25,7 +25,7 @@ from toolkit.latents.logit_lens import TokenLens, logit_lens
 from toolkit.latents.windows import Window
 from toolkit.leaving_out import check_any, measurable
 from toolkit.tracking import track
-from toolkit.training.streams import fitting_tokens, open_tokens
+from toolkit.training.streams import fitting_tokens
 
 LARGEST_CODES = 2**27
 SCALING_TOKENS = 32_768
@@ -143,7 +143,7 @@ def open_reading(settings: TopExamplesConfig, opened: Run, store: ExampleStore) 
     return ExamplePass(
         opened.models,
         opened.crosscoder,
-        open_tokens(opened.reading, opened.models, opened.corpus.held_out, batch_tokens=_batch_tokens(opened)),
+        opened.tokens(batch_tokens=_batch_tokens(opened)),
         opened.open_mask(),
         examples=examples,
         firing=FiringCounts(words, n_latents),
@@ -161,7 +161,7 @@ def read_on(tokens: int, reading: ExamplePass) -> None:
 
 def _batch_tokens(opened: Run) -> int:
     """Of batches so small that the codes of one fit into memory, however many latents there are."""
-    return fitting_tokens(opened.reading, LARGEST_CODES, opened.crosscoder.config.n_latents)
+    return fitting_tokens(opened.reading.text, LARGEST_CODES, opened.crosscoder.config.n_latents)
 
 
 def _scaling(opened: Run) -> ScalingRatios:
