@@ -16,37 +16,32 @@ and code are reused. An experiment that the text or the pair does not allow is l
 from dataclasses import replace
 
 from toolkit.command_line.recipe import run_recipe
-from toolkit.experiments.control import controlled_origin
-from toolkit.experiments.reproduction.measure import (
-    COMPARISON,
-    ReproductionConfig,
-    experiments,
-    find_parts,
-    reproduction_results,
-)
-from toolkit.experiments.reproduction.page import comparison_findings
-from toolkit.experiments.run import Run
+from toolkit.experiments.reproduction import COMPARISON, ReproductionConfig
 from toolkit.outputs import OutputFolder
-from toolkit.reports.console import RunConsole
-from toolkit.reports.files import write_page, write_results
 
 
-def main(config: ReproductionConfig) -> None:
+def main(settings: ReproductionConfig) -> None:
     """A crosscoder in; every experiment, and how it compares, out."""
-    console = RunConsole()
-    experiments(config)  # what they refuse, they refuse before anything is loaded
+    # These take seconds to import.
+    from toolkit.experiments.control import controlled_origin
+    from toolkit.experiments.reproduction.measure import experiments, find_parts, reproduction_results
+    from toolkit.experiments.reproduction.page import comparison_findings
+    from toolkit.experiments.run import open_named
+    from toolkit.reports.console import RunConsole
+    from toolkit.reports.files import write_page, write_results
+
+    console, out = RunConsole(), settings.output.out
+    experiments(settings)  # what they refuse, they refuse before anything is loaded
     with console.stage("loading"):
-        run = Run.of(config).load()
-        origin = controlled_origin(config, run.models, run.corpus.origin)
-    parts, left_out = find_parts(config, run, origin, console)
+        run = open_named(settings)
+        origin = controlled_origin(settings, run.models, run.corpus.origin)
+    parts, left_out = find_parts(settings, run, origin, console)
     results = reproduction_results(parts)
-    findings = comparison_findings(run, parts, left_out, results)
-    page = config.out / "comparison.html"
-    with OutputFolder(config.out, (COMPARISON,)).writing("results.json", page.name):
-        write_results(config.out / "results.json", results | {"left_out": left_out, "provenance": origin})
-        write_page(
-            page, replace(findings, provenance=origin), "results.json"
-        )  # figures and numbers are written already
+    findings = replace(comparison_findings(run, parts, left_out, results), provenance=origin)
+    page = out / "comparison.html"
+    with OutputFolder(out, (COMPARISON,)).writing("results.json", page.name):
+        write_results(out / "results.json", results | {"left_out": left_out, "provenance": origin})
+        write_page(page, findings, "results.json")  # the parts' figures and numbers are written already
     console.findings(findings)
     console.note(f"page: {page}")
     console.times(console.seconds)

@@ -14,11 +14,10 @@ SETTINGS = [
     for path in sorted((ROOT / "toolkit" / folder).glob("[a-z]*.py"))
 ]
 EXPERIMENTS = [
-    f"toolkit.experiments.{path.parent.name}"
-    for path in sorted(ROOT.glob("toolkit/experiments/*/__init__.py"))
-    if path.parent.name not in ("ablation", "steering")
+    f"toolkit.experiments.{path.parent.name}" for path in sorted(ROOT.glob("toolkit/experiments/*/__init__.py"))
 ]
 RECIPES = [
+    "ablate",
     "cache_activations",
     "classify_latents",
     "estimate_costs",
@@ -26,6 +25,8 @@ RECIPES = [
     "geometry",
     "layer_divergence",
     "prepare_data",
+    "reproduce_paper",
+    "steer",
     "sweep",
     "top_examples",
     "train_crosscoder",

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from toolkit.dictionaries.latent_scaling import latent_scaling
     from toolkit.dictionaries.metrics import evaluate
     from toolkit.dictionaries.train_crosscoder import train_crosscoder
+    from toolkit.experiments.ablation import AblationConfig, AblationSettings
     from toolkit.experiments.ablation.ablate import ablate
     from toolkit.experiments.costs import RunCostsConfig
     from toolkit.experiments.examine import examine
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from toolkit.experiments.layer_divergence import LayerDivergenceConfig
     from toolkit.experiments.prepared_data import PrepareConfig
     from toolkit.experiments.run import Run
+    from toolkit.experiments.steering import SteeringConfig
     from toolkit.experiments.tokenizers import TokenizerEvaluationConfig
     from toolkit.experiments.top_examples import TopExamplesConfig
     from toolkit.experiments.word_geometry import WordGeometryConfig
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from toolkit.settings.models import ControlledModels, ModelChoice
 
 __all__ = [
+    "AblationConfig",
+    "AblationSettings",
     "Checkpoint",
     "ControlledModels",
     "Crosscoder",
@@ -47,6 +51,7 @@ __all__ = [
     "RunCostsConfig",
     "Sampling",
     "SetLatent",
+    "SteeringConfig",
     "TextChoice",
     "TokenizerEvaluationConfig",
     "TopExamplesConfig",
@@ -66,6 +71,8 @@ __all__ = [
     "train_crosscoder",
 ]
 _HOMES = {
+    "AblationConfig": "experiments.ablation",
+    "AblationSettings": "experiments.ablation",
     "Checkpoint": "models.files.model_files",
     "ControlledModels": "settings.models",
     "Crosscoder": "dictionaries.crosscoder",
@@ -80,6 +87,7 @@ _HOMES = {
     "RunCostsConfig": "experiments.costs",
     "Sampling": "models.model.sampling",
     "SetLatent": "interventions.clamping",
+    "SteeringConfig": "experiments.steering",
     "TextChoice": "settings.findings",
     "TokenizerEvaluationConfig": "experiments.tokenizers",
     "TopExamplesConfig": "experiments.top_examples",

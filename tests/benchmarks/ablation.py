@@ -21,7 +21,7 @@ def seconds() -> dict[str, float]:
     """Measure it once a process."""
     config = AblationConfig()
     assert len(config.shares) == 6
-    run = Run.of(config).load()
+    run = Run.open().load()
     return time_in_turn({"ablation: all of it": lambda: measure(config, run)}, ROUNDS)
 
 

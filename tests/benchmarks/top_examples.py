@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import torch
 from timing import time_in_turn
 
-from toolkit.experiments.run import FindingsConfig, Run
+from toolkit.experiments.run import Run
 from toolkit.latents.categories import categories, load_lexicon
 from toolkit.latents.example_pass import ExamplePass
 from toolkit.latents.example_store import ExampleStore
@@ -54,7 +54,7 @@ def top_examples(run: Run) -> int:
 @cache
 def seconds() -> dict[str, float]:
     """Measure both ways once a process: CPU seconds for the same batches."""
-    run = Run.of(FindingsConfig())
+    run = Run.open()
     assert harvest(run) == top_examples(run)
     ways = {"examples: harvest alone": lambda: harvest(run), "examples: whole pass": lambda: top_examples(run)}
     return time_in_turn(ways, ROUNDS)

@@ -8,7 +8,9 @@ import pytest
 from toolkit.experiments.ablation import AblationConfig
 from toolkit.experiments.examine import examine, publish
 from toolkit.experiments.run import Run
+from toolkit.models.where import Where
 from toolkit.reports.findings import Findings
+from toolkit.settings.findings import FindingsOutput
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ def settings(tmp_path: Path) -> AblationConfig:
     lexicon.write_text(json.dumps({"pause": ["First", "next"], "turn": ["is", "The"]}))
     return AblationConfig(
         lexicon=lexicon, tokens=3072, targets=5, shares=(0.2,), reference=0.2, undecided=(0.0, 1.0), min_nrn=0.0,
-        control_draws=1, seed=4, out=tmp_path / "out", device_map="cpu",
+        control_draws=1, seed=4, output=FindingsOutput(out=tmp_path / "out"), where=Where(device_map="cpu"),
     )  # fmt: skip
 
 
@@ -29,13 +31,13 @@ def test_settings_become_findings_that_say_where_they_came_from(settings: Ablati
     assert found.provenance["models"].keys() == {"base", "distilled"}
     assert str(settings.lexicon) in found.provenance["sha256"]
     assert capsys.readouterr().out == ""
-    assert not settings.out.exists()
+    assert not settings.output.out.exists()
 
 
 def test_what_is_published_is_what_was_found(settings: AblationConfig, run: Run, capsys, monkeypatch):
     monkeypatch.setattr("toolkit.experiments.run.open_named", lambda _: run)
     publish(settings)
-    written = json.loads((settings.out / "ablation.json").read_text())
+    written = json.loads((settings.output.out / "ablation.json").read_text())
     found = examine(settings, run)
     assert written["results"]["ablation"]["pause"]["distilled"] == found.results["ablation"]["pause"]["distilled"]
     assert written["provenance"] == found.provenance

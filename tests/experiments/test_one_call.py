@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,13 @@ def settings(run: Run, text_file: Path, organism_folders: tuple[str, str], tmp_p
     base, distilled = organism_folders
     models = toolkit.ModelChoice(base=base, distilled=distilled)
     text, output = toolkit.TextChoice(data=str(text_file)), toolkit.FindingsOutput(out=tmp_path / "out")
+    lexicon = tmp_path / "lexicon.json"
+    lexicon.write_text(json.dumps({"self-reflection": ["is", "The"], "sums": ["first", "next", "plus"]}))
+    small: dict[str, Any] = {"shares": (0.2,), "reference": 0.2, "targets": 5, "control_draws": 1, "min_nrn": 0.0}
+    brief: dict[str, Any] = {"new_tokens": 4, "development": 2, "test": 2, "candidates": 1, "latents": (1,)}
     return {
+        "ablation": toolkit.AblationConfig(lexicon=lexicon, tokens=3072, undecided=(0.0, 1.0), **small),
+        "steering": toolkit.SteeringConfig(lexicon=lexicon, tokens=500, strengths=(-0.1, 0.1), **brief),
         "costs": toolkit.RunCostsConfig(tokens=4096, tflops=1.0),
         "latent_classes": toolkit.LatentClassesConfig(tokens=500),
         "layer_divergence": toolkit.LayerDivergenceConfig(tokens=300, text=text),
@@ -33,7 +40,14 @@ def settings(run: Run, text_file: Path, organism_folders: tuple[str, str], tmp_p
     }
 
 
-OPENED = {"latent_classes": "run", "top_examples": "run", "layer_divergence": "models", "word_geometry": "models"}
+OPENED = {
+    "ablation": "run",
+    "steering": "run",
+    "latent_classes": "run",
+    "top_examples": "run",
+    "layer_divergence": "models",
+    "word_geometry": "models",
+}
 
 
 @pytest.mark.parametrize("name", ["costs", "prepared_data", "tokenizer_evaluation", *OPENED])
@@ -41,7 +55,7 @@ def test_settings_become_findings(name: str, settings: dict[str, Any], run: Run,
     opened = {"run": run, "models": run.models}.get(OPENED.get(name, ""))
     found = toolkit.examine(settings[name], opened)
     assert found.name == name
-    assert found.title in found._repr_html_()
+    assert found.title in unescape(found._repr_html_())
     assert_keys_are_strings(found.results)
     found.save(tmp_path / "page")
     saved = json.loads((tmp_path / "page" / f"{name}.json").read_text())

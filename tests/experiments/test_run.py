@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import pytest
@@ -11,12 +11,13 @@ import torch
 from toolkit.artifacts import sha256
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.experiments.run import FindingsConfig, ModelsConfig, Run, check_alive, models_origin, open_models
+from toolkit.experiments.run import Run, check_alive, models_origin, open_models
 from toolkit.latents.firing import FiringCounts
 from toolkit.models.pair import ModelPair
 from toolkit.models.places.one_at_a_time import SeatedModel
 from toolkit.models.where import Where
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
+from toolkit.settings.findings import SHIPPED, CrosscoderChoice, TextChoice
 from toolkit.settings.models import ModelChoice
 from toolkit.training.streams import open_activations
 
@@ -47,13 +48,18 @@ def save(organism_folders: tuple[str, str], tmp_path: Path) -> Save:
 CPU = Where(device_map="cpu")
 
 
-def wanted(folder: Path, **changes: object) -> FindingsConfig:
-    return FindingsConfig(run=folder, device_map="cpu", **changes)
+def opened(folder: Path, **changes: object) -> Run:
+    """The run in a folder, on the CPU, with some of the settings that an experiment has."""
+    given = {"run": folder, "device_map": "cpu"} | changes
+    kinds = (CrosscoderChoice, TextChoice, ModelChoice, Where)
+    return Run.of(
+        *(kind(**{each.name: given[each.name] for each in fields(kind) if each.name in given}) for kind in kinds)
+    )
 
 
 def test_a_run_brings_its_models_text_and_settings(save: Save, config: RunConfig, organism_folders, text_file: Path):
     folder = save(config)
-    run = Run.of(wanted(folder))
+    run = opened(folder)
     assert run.reading.settings() == config.settings()
     assert run.models.sources == organism_folders
     assert run.models.layers == (2,)  # the crosscoder's, whatever the pair's default is
@@ -71,28 +77,28 @@ def test_what_the_user_names_comes_first(save: Save, config: RunConfig, organism
     other = tmp_path / "other.jsonl"
     other.write_text('{"body": "Other text."}\n')
     folder = save(config)
-    run = Run.of(wanted(folder, data=str(other), text_field="body"))
+    run = opened(folder, data=str(other), text_field="body")
     assert next(iter(run.corpus.held_out))["text"] == "Other text."
     assert (run.reading.text.data, run.reading.text.text_field) == (str(other), "body")
     assert run.reading.text.row_length == config.text.row_length
     assert run.facts()["text"] == f"{other}, read whole"
     how = {"dtype": "bfloat16", "sequential": True, "distilled_device": "cpu"}
-    named = Run.of(wanted(folder, base=organism_folders[0], distilled=organism_folders[1], **how))
+    named = opened(folder, base=organism_folders[0], distilled=organism_folders[1], **how)
     assert named.models.distilled.model._module.dtype == torch.bfloat16
     assert isinstance(named.models.distilled, SeatedModel)
     assert named.settings.where.distilled_device == "cpu"
 
 
 def test_a_crosscoder_without_a_run_names_its_models(save: Save, text_file: Path, organism_folders):
-    run = Run.of(wanted(save(), data=str(text_file)))
+    run = opened(save(), data=str(text_file))
     assert run.models.sources == organism_folders
     assert run.reading.text.row_length == 512 < PAPER_DEFAULTS.text.row_length  # the models' context
     with pytest.raises(ValueError, match=r"run does not say which models .* give --pair, or --base and --distilled"):
-        Run.of(wanted(save(sources=()), data=str(text_file)))
+        opened(save(sources=()), data=str(text_file))
 
 
 def test_the_shipped_crosscoder_is_the_default():
-    run = Run.of(FindingsConfig(device_map="cpu"))
+    run = Run.open(where="cpu")
     assert run.models.origins == ("artifacts/organism/base", "artifacts/organism/distilled")
     assert run.reading.text.row_length == EMBEDDED_DEFAULTS.text.row_length
     assert run.facts()["models"] == "artifacts/organism/base → artifacts/organism/distilled"
@@ -119,7 +125,7 @@ def test_models_that_it_was_not_trained_on_are_refused_and_both_named(
 ):
     def error(base: str, distilled: str, **changes: object) -> str:
         with pytest.raises(ValueError) as caught:  # noqa: PT011 - what it says is checked below
-            Run.of(wanted(save(config, **changes), base=base, distilled=distilled)).load()
+            opened(save(config, **changes), base=base, distilled=distilled).load()
         return str(caught.value)
 
     wide = [save_organism_model(seed=seed, hidden_size=24) for seed in (1, 2)]
@@ -132,13 +138,13 @@ def test_models_that_it_was_not_trained_on_are_refused_and_both_named(
     assert all(source in said for source in (*organism_folders, other))
     assert "--other-models" in said
     assert "layer 7 is out of range" in error(*organism_folders, layers=(7,))
-    opened = Run.of(wanted(save(config), base=organism_folders[0], distilled=other, other_models=True))
-    assert opened.models.sources == (organism_folders[0], other)
+    other_named = opened(save(config), base=organism_folders[0], distilled=other, other_models=True)
+    assert other_named.models.sources == (organism_folders[0], other)
 
 
 def test_a_checkpoint_that_does_not_say_its_layer(save: Save, config: RunConfig):
     with pytest.raises(ValueError, match=r"do not say which layer it reads.*layers=\[…\]"):
-        Run.of(wanted(save(config, layers=(-1,))))
+        opened(save(config, layers=(-1,)))
 
 
 def test_a_run_section_of_another_kind_is_refused(save: Save, config: RunConfig):
@@ -148,7 +154,7 @@ def test_a_run_section_of_another_kind_is_refused(save: Save, config: RunConfig)
     for run in ({**content["run"], "colour": "red"}, {"seed": 0}):
         path.write_text(json.dumps(content | {"run": run}))
         with pytest.raises(ValueError, match=r'config\.json: its "run" section is not that of a run'):
-            Run.of(wanted(folder))
+            opened(folder)
 
 
 def test_models_alone(organism_folders):
@@ -159,24 +165,27 @@ def test_models_alone(organism_folders):
     assert open_models(ModelChoice(), CPU).origins[0] == "artifacts/organism/base"
 
 
-def test_findings_name_what_they_came_from(pair: ModelPair):
-    origin = models_origin(ModelsConfig(seed=3), pair, {"source": "x"})
-    assert origin["seed"] == 3
-    assert origin["data"] == {"source": "x"}
-    assert origin["sha256"] == pair.files()
-    assert origin["models"] == pair.fingerprints()
-
-
 @dataclass(frozen=True, kw_only=True)
-class Asked(FindingsConfig):
+class Asked:
     """Settings that name a file."""
 
     lexicon: Path | None = None
+    seed: int = 0
+    crosscoder: CrosscoderChoice = CrosscoderChoice()
+
+
+def test_findings_name_what_they_came_from(pair: ModelPair):
+    origin = models_origin(Asked(seed=3), pair, {"source": "x"})
+    assert origin["seed"] == 3
+    assert origin["data"] == {"source": "x"}
+    assert origin["sha256"].items() >= pair.files().items()
+    assert origin["models"] == pair.fingerprints()
 
 
 def test_every_file_that_is_read_is_named_with_its_hash(pair: ModelPair, tmp_path: Path):
-    def files(**changes: Path) -> dict[str, str]:
-        hashes = models_origin(Asked(**changes), pair, {}, {"a control": "its hash"})["sha256"]
+    def files(run: Path = SHIPPED, lexicon: Path | None = None) -> dict[str, str]:
+        asked = Asked(lexicon=lexicon, crosscoder=CrosscoderChoice(run=run))
+        hashes = models_origin(asked, pair, {}, {"a control": "its hash"})["sha256"]
         return {name: value for name, value in hashes.items() if name not in pair.files()}
 
     folder = tmp_path / "theirs"
@@ -194,13 +203,13 @@ def test_every_file_that_is_read_is_named_with_its_hash(pair: ModelPair, tmp_pat
 
 
 def test_of_several_layers_one_is_named(save: Save, config: RunConfig):
-    assert Run.of(wanted(save(config))).layer == 2
+    assert opened(save(config)).layer == 2
     folder = save(config, layers=(1, 2))
     with pytest.raises(ValueError, match=r"reads layers \(1, 2\): name the one to edit with --layer"):
-        _ = Run.of(wanted(folder)).layer
+        _ = opened(folder).layer
     with pytest.raises(ValueError, match=r"--layer 3: the crosscoder reads layers \(1, 2\)"):
-        Run.of(wanted(folder, layer=3))
-    assert Run.of(wanted(folder, layer=2)).layer == 2
+        opened(folder, layer=3)
+    assert opened(folder, layer=2).layer == 2
 
 
 def test_text_that_is_named_is_read_whole_but_for_the_run_s_own(
@@ -212,7 +221,7 @@ def test_text_that_is_named_is_read_whole_but_for_the_run_s_own(
     copy = tmp_path / "copy.jsonl"
     copy.write_text("\n".join([*lines, '{"text": null}', "{"]))
     for data, read in ((text_file, lines[::20]), (same, lines[::20]), (copy, lines)):
-        run = Run.of(wanted(folder, data=str(data)))
+        run = opened(folder, data=str(data))
         texts = [json.dumps({"text": record["text"]}) for record in run.corpus.held_out if not record["left_out"]]
         assert [json.loads(text) for text in texts] == [json.loads(line) for line in read]
     assert run.facts()["text"] == f"{copy}, read whole"
@@ -222,7 +231,7 @@ def test_text_that_is_named_is_read_whole_but_for_the_run_s_own(
 
 
 def test_held_out_text_comes_coded(save: Save, config: RunConfig):
-    run = Run.of(wanted(save(config)))
+    run = opened(save(config))
     batches = list(run.coded(600))
     activations = torch.cat([batch.activations for batch in batches])
     assert len(activations) - len(batches[-1].activations) < 600 <= len(activations)

@@ -8,8 +8,9 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, Gemma2Config, PreTrainedModel
 
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.interventions.ablation import Effects, Method, Positions, ablation_effects, predicting_codes
+from toolkit.interventions.ablation import Effects, ablation_effects, predicting_codes
 from toolkit.interventions.targets import Targets
+from toolkit.latents.choices import Method, Positions
 from toolkit.models.pair import ModelPair
 
 ARMS = [torch.arange(0, 30), torch.arange(25, 40), torch.arange(64)]

@@ -70,7 +70,7 @@ def test_every_experiment_is_in_the_results(reproduce: Callable[..., str], out: 
         assert (tmp_path / f"{name}.html").read_text().startswith("<!doctype html>")
     comparison = (tmp_path / "comparison.html").read_text()
     assert comparison.count("<figure>") == len(list((tmp_path / "figures").glob("*.png")))
-    assert "ablation, the paper&#x27;s way: Change of the word" in comparison
+    assert "ablation, the paper&#39;s way: Change of the word" in comparison
     assert "4 others to test them (5 were asked for" in comparison
     assert "7 of 7: layer divergence" in said
     assert results["left_out"] == {}

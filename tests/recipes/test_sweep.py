@@ -14,7 +14,7 @@ from rank_processes import call_recipe, start
 from torch.multiprocessing.spawn import ProcessExitedException
 
 from toolkit.command_line.recipe import run_recipe
-from toolkit.experiments.run import FindingsConfig, Run
+from toolkit.experiments.run import Run
 from toolkit.experiments.sweep import parse_sweep
 
 Call = Callable[..., str]
@@ -60,7 +60,7 @@ def test_each_is_the_crosscoder_that_is_trained_alone(
         assert (ours / "report.html").stat().st_size > 10_000
         assert (ours / "dictionary_learning").is_dir()
     assert (swept / NAMES[0] / "config.json").read_bytes() == (tmp_path / NAMES[0] / "config.json").read_bytes()
-    assert Run.of(FindingsConfig(run=swept / NAMES[1])).crosscoder.config.n_latents == 64
+    assert Run.open(swept / NAMES[1]).crosscoder.config.n_latents == 64
 
 
 def test_the_page_shows_them_all(swept: Path) -> None:

@@ -1,10 +1,9 @@
 """The control model: trained further from base without distillation, it shows what more training alone changes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from toolkit.experiments.run import ModelsConfig, Seeded, models_origin
+from toolkit.experiments.run import Seeded, models_origin
 from toolkit.models.files.identity import file_hashes
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.pair import ModelPair
@@ -15,16 +14,6 @@ from toolkit.settings.models import ControlledModels
 
 CONTROL = "control"
 EMBEDDED_CONTROL = CHECKOUT / "artifacts" / "organism" / "control"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ControlConfig(ModelsConfig, ControlledModels):
-    """Which models to examine, beside a control."""
-
-    @property
-    def models(self) -> ControlledModels:
-        """Which models."""
-        return self
 
 
 def is_embedded(pair: ModelPair) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from toolkit.artifacts import provenance, read_json_object, read_section, sha256
 from toolkit.dictionaries.configs import CrosscoderConfig
@@ -22,12 +22,9 @@ from toolkit.latents.firing import FiringCounts
 from toolkit.leaving_out import TooFewError
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import CHECKOUT, find_pair
-from toolkit.models.where import Where
-from toolkit.outputs import Claim, OutputFolder
-from toolkit.ranges import Seed
+from toolkit.models.where import Where, as_where
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
-from toolkit.settings.findings import SHIPPED, CrosscoderChoice, FindingsOutput, TextChoice
-from toolkit.settings.flat_models import ModelsChoice
+from toolkit.settings.findings import SHIPPED, CrosscoderChoice, TextChoice
 from toolkit.settings.models import ModelChoice
 from toolkit.settings.parts import changed, leaves
 from toolkit.settings.remote_start import check_hosted, hosted_pair
@@ -39,45 +36,6 @@ OF_ANOTHER_PAIR = (
     "train on models that it hosts, with `python recipes/train_crosscoder.py --remote --out runs/remote`, and add"
     " --run runs/remote, or leave out --remote"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelsConfig(ModelsChoice):
-    """Which models to examine, and where to write what is found."""
-
-    out: Path = Path("runs/findings")
-    """Folder for the page, its figures and the JSON of results."""
-    seed: Seed = 0
-    """Seed of every draw: positions, controls, resamples."""
-
-    FINDINGS: ClassVar[tuple[str, ...]]
-    """Names of the findings that are written."""
-    OTHERS: ClassVar[tuple[Claim, ...]] = ()
-    """What is written beside them."""
-
-    @property
-    def output(self) -> FindingsOutput:
-        """Where findings are written."""
-        return FindingsOutput(out=self.out)
-
-    def outputs(self) -> list[OutputFolder]:
-        """The folder that is written."""
-        return self.output.folders(*self.FINDINGS, others=self.OTHERS)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FindingsConfig(ModelsConfig, TextChoice, CrosscoderChoice):
-    """What to examine, and where to write what is found."""
-
-    @property
-    def crosscoder(self) -> CrosscoderChoice:
-        """Which crosscoder."""
-        return self
-
-    @property
-    def text(self) -> TextChoice:
-        """Which text."""
-        return self
 
 
 @runtime_checkable
@@ -131,36 +89,35 @@ class Run:
     _masks: list[TokenMask] = field(default_factory=list)
 
     @classmethod
-    def open(cls, folder: str | Path = SHIPPED) -> "Run":
+    def open(cls, folder: str | Path = SHIPPED, *, where: Where | Any = "auto") -> "Run":
         """Open a run folder, or any folder with a crosscoder that says which models it reads; default: the shipped one.
 
-        Raises `ValueError` where there is no crosscoder; what its models or its text lack is said where they are used.
+        `where` is as `ModelPair.from_pretrained` takes it. Raises `ValueError` where there is no crosscoder; what its
+        models or its text lack is said where they are first used.
         """
-        return cls.of(FindingsConfig(run=Path(folder)))
+        return cls.of(CrosscoderChoice(run=Path(folder)), TextChoice(), ModelChoice(), as_where(where))
 
     @classmethod
-    def of(cls, asked: OfCrosscoder) -> "Run":
+    def of(cls, choice: CrosscoderChoice, text: TextChoice, models: ModelChoice, where: Where) -> "Run":
         """Open what an experiment's settings name, as `open` does."""
-        choice, where = asked.crosscoder, asked.where
         crosscoder = Crosscoder.from_pretrained(choice.run)
         _check_layers(crosscoder, choice.layer)
-        settings = _with_models(_read_run(choice.run) or _defaults(crosscoder.config), asked.models, choice.run)
+        settings = _with_models(_read_run(choice.run) or _defaults(crosscoder.config), models, choice.run)
         settings = replace(settings, where=where)
-        if asked.text.data is not None:
-            settings = changed(settings, data=asked.text.data, text_field=asked.text.text_field)
+        if text.data is not None:
+            settings = changed(settings, data=text.data, text_field=text.text_field)
 
         def open_models() -> ModelPair:
             if where.remote and settings.models.pair == EMBEDDED:
                 check_hosted(find_pair(EMBEDDED, None, None).models, where.insecure_host, OF_ANOTHER_PAIR)
-            models = replace(settings.models.open(where), layers=crosscoder.config.layers)
-            check_match(models, crosscoder, other_models=choice.other_models)
-            crosscoder.to(models.device)
-            return models
+            opened = replace(settings.models.open(where), layers=crosscoder.config.layers)
+            check_match(opened, crosscoder, other_models=choice.other_models)
+            crosscoder.to(opened.device)
+            return opened
 
         def open_text() -> Corpus:
             corpus = streams.open_text(settings.text, settings.seed)
-            given = asked.text.data
-            return corpus.read_whole() if given and not _trained_on(given, choice.run) else corpus
+            return corpus.read_whole() if text.data and not _trained_on(text.data, choice.run) else corpus
 
         return cls(
             crosscoder=crosscoder,
@@ -252,7 +209,7 @@ class Run:
 def open_named(settings: Any) -> Any:
     """Open what an experiment's settings name: a `Run`, the models alone, or nothing (None)."""
     if isinstance(settings, OfCrosscoder):
-        return Run.of(settings).load()
+        return Run.of(settings.crosscoder, settings.text, settings.models, settings.where).load()
     opens_all = hasattr(settings, "where") and isinstance(settings.models, ModelChoice)
     return open_models(settings.models, settings.where) if opens_all else None
 

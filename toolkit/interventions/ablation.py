@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,28 +11,14 @@ from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.harvest.tokens import TokenBatch
 from toolkit.interventions.edits import latents_part, splice, stream_index, subtract
 from toolkit.interventions.targets import Targets
+from toolkit.latents.choices import Method, Positions
 from toolkit.models.model.edits import Edit
 from toolkit.models.model.logit_measurements import measure
 from toolkit.models.model.logit_statistics import target_at_end
 from toolkit.models.pair import ModelPair
 from toolkit.tracking import track
 
-Positions = Literal["predict", "prefix", "all"]
-"""predict: only where the word is predicted; prefix: every token up to there but the first; all: the first too."""
-
 BATCH_TOKENS = 8192
-
-
-@dataclass(frozen=True, kw_only=True)
-class Method:
-    """Where latents are taken out, and of what."""
-
-    positions: Positions = "predict"
-    """Where the latents are taken out."""
-    spliced: bool = False
-    """Take them out of the reconstruction, against the unablated reconstruction; else out of the stream itself."""
-    layer: int | None = None
-    """Site, for a crosscoder of several layers."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

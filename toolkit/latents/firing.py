@@ -1,17 +1,15 @@
 """How often latents fire in all, on a category's tokens, and where those tokens are predicted."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from toolkit.latents.categories import Category
+from toolkit.latents.choices import Place
 from toolkit.leaving_out import TooFewError, measurable
 
-Place = Literal["predicting", "token"]
-"""On the token itself, or on the one before it, where the model predicts it."""
 PLACES: tuple[Place, ...] = ("predicting", "token")
 
 

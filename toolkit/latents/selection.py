@@ -3,18 +3,14 @@
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from toolkit.latents.firing import PLACES, FiringCounts, Place
+from toolkit.latents.choices import Place, Rule
+from toolkit.latents.firing import PLACES, FiringCounts
 from toolkit.leaving_out import TooFewError
-
-Rule = Literal["lift", "rate", "quantile"]
-"""lift: the largest P(fire | category) / P(fire); rate: the largest P(fire | category); quantile: the paper's rule,
-counts at or above the (1 − share) quantile among latents that fired on the category."""
 
 LEAST_FIRINGS = 5
 """A lift from fewer firings on the category is left out: it is chance."""

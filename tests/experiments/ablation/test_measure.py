@@ -19,6 +19,7 @@ from toolkit.experiments.run import Run
 from toolkit.harvest.documents import Corpus
 from toolkit.interventions.ablation import ablation_effects
 from toolkit.interventions.targets import OTHER
+from toolkit.latents.choices import Method
 from toolkit.models.pair import ModelPair
 from toolkit.settings.crosscoder_run import RunConfig, TextSettings
 from toolkit.statistics import Estimate, bootstrap_mean
@@ -63,11 +64,11 @@ def study(config: AblationConfig, run: Run) -> AblationStudy:
 
 
 def test_the_papers_protocol_is_one_option():
-    ours, paper = AblationConfig().settings(), AblationConfig(paper=True, targets=7).settings()
+    ours, paper = AblationConfig(), AblationConfig(paper=True, targets=7)
     assert (ours.select, ours.place, ours.undecided) == ("lift", "predicting", (0.05, 0.9))
-    assert (ours.method.positions, ours.method.spliced) == ("predict", False)
+    assert ours.method(2) == Method(positions="predict", spliced=False, layer=2)
     assert (paper.select, paper.place, paper.undecided) == ("quantile", "token", (0.0, 1.0))
-    assert (paper.method.positions, paper.method.spliced) == ("prefix", True)
+    assert paper.method(None) == Method(positions="prefix", spliced=True)
     assert (paper.targets, paper.min_nrn, paper.shares) == (7, 0.5, (0.005, 0.01, 0.02, 0.05, 0.1, 0.2))
 
 
@@ -102,7 +103,7 @@ def test_the_study_reads_as_many_held_out_tokens_as_asked_for(config, run, study
 
 
 def test_results_are_means_over_the_targets(config, study):
-    results = ablation_results(study, config.settings())
+    results = ablation_results(study, config)
     assert list(results["ablation"]) == list(WORDS)
     for each in study.categories:
         written = results["ablation"][each.category.name]
@@ -181,8 +182,7 @@ def test_the_papers_baseline_is_the_reconstruction(config, run):
     firing = study.counts.counts["token"][0]
     assert each.latents["30 %"] == sorted(each.latents["30 %"], key=lambda k: -firing[k])
     arm = torch.tensor(each.latents["30 %"])
-    settings = paper.settings()
-    expected = ablation_effects(run.models, run.crosscoder, each.targets, [arm], settings.method)
+    expected = ablation_effects(run.models, run.crosscoder, each.targets, [arm], paper.method(None))
     torch.testing.assert_close(each["30 %", "chosen"].values, expected.values[:, 0], rtol=1e-3, atol=1e-5)
 
 

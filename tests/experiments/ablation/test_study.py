@@ -12,9 +12,10 @@ from toolkit.experiments.ablation import AblationSettings, share_name
 from toolkit.experiments.ablation.study import ARMS, AblationStudy, ablation_study
 from toolkit.geometry.decoder_norms import nrn
 from toolkit.harvest.tokens import TokenBatch, TokenMask
-from toolkit.interventions.ablation import Effects, Method, ablation_effects, predicting_codes
+from toolkit.interventions.ablation import Effects, ablation_effects, predicting_codes
 from toolkit.interventions.targets import OTHER
 from toolkit.latents.categories import Category
+from toolkit.latents.choices import Method
 from toolkit.latents.firing import FiringCounts
 from toolkit.latents.selection import matched_latents, random_latents, select_latents
 from toolkit.leaving_out import TooFewError
@@ -207,6 +208,8 @@ def test_given_latents_are_taken_out_of_every_categorys_words(tiny_pair, crossco
         assert same(each["given", "chosen"], alone.mean([0]))
     with pytest.raises(ValueError, match=r"\('2 %', 'chosen'\) was not measured: choose from \('given', 'chosen'\)"):
         _ = given.categories[0]["2 %", "chosen"]
+    with pytest.raises(ValueError, match="latent 64 does not exist"):
+        ablation_study(tiny_pair, crosscoder, batches, mask(), [WAIT], replace(SETTINGS, latents=(64,)))
 
 
 def test_settings_that_make_no_study_are_refused():

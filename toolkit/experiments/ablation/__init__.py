@@ -1,16 +1,15 @@
 """What happens to a category's words when its latents are taken out of the models?"""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
-
-from toolkit.experiments.run import FindingsConfig
-from toolkit.interventions.ablation import Method, Positions
-from toolkit.latents.firing import Place
-from toolkit.latents.selection import Rule
-from toolkit.ranges import Count, check_ranges
+from toolkit.latents.choices import Method, Place, Positions, Rule
+from toolkit.models.where import Where
+from toolkit.outputs import OutputFolder
+from toolkit.ranges import Count, Seed, check_ranges
+from toolkit.settings.findings import CrosscoderChoice, FindingsOutput, TextChoice
+from toolkit.settings.models import ModelChoice
 
 PAPER: dict[str, Any] = {"positions": "prefix", "select": "quantile", "place": "token", "undecided": (0.0, 1.0)}
 
@@ -41,14 +40,22 @@ class AblationSettings:
     """Positions to measure for each category, drawn without replacement."""
     undecided: tuple[float, float] = (0.05, 0.9)
     """Measure only words to which the distilled model gives a probability in this range; 0 1 takes all (the paper)."""
-    method: Method = field(default_factory=Method)
-    """Where the latents are taken out, and of what."""
+    positions: Positions = "predict"
+    """Take latents out where the word is predicted (predict), at every token before the word except the first
+    (prefix, as the paper does), or at the first token too (all)."""
+    paper: bool = False
+    """Follow the paper: quantile on the word's token, whole prefix, all occurrences, and the reconstruction spliced in.
+    Effects are then measured against the reconstruction without ablation."""
     latents: tuple[int, ...] = ()
     """Take these out of every category's words, instead of choosing by category; shares mean nothing then."""
     control_draws: int = 3
     """How often the latents of each control are drawn; effects are averaged over the draws."""
-    seed: int = 0
-    """Seed of positions and controls."""
+    seed: Seed = 0
+    """Seed of every draw: positions, controls."""
+
+    def method(self, layer: int | None) -> Method:
+        """Where the latents are taken out, and of what; `layer` is needed for a crosscoder of several."""
+        return Method(positions=self.positions, spliced=self.paper, layer=layer)
 
     @property
     def reference_name(self) -> str:
@@ -56,6 +63,12 @@ class AblationSettings:
         return GIVEN if self.latents else share_name(self.reference)
 
     def __post_init__(self) -> None:
+        check_ranges(self)
+        defaults = {each.name: each.default for each in fields(self)}
+        for name, value in PAPER.items() if self.paper else ():
+            if getattr(self, name) not in (value, defaults[name]):
+                raise ValueError(f"--paper sets --{name} to {value}, and {getattr(self, name)} is given: leave one out")
+            object.__setattr__(self, name, value)
         if self.reference not in self.shares:
             raise ValueError(f"the reference share {self.reference} is not among the shares {self.shares}: add it")
         for name, least in (("targets", 2), ("control_draws", 1)):
@@ -64,36 +77,19 @@ class AblationSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AblationConfig(AblationSettings, FindingsConfig):
+class AblationConfig(AblationSettings):
     """Take a category's latents out of both models and measure its words' logits, against two controls."""
 
-    FINDINGS = ("ablation",)
-    out: Path = Path("runs/ablate")
-    """Folder for the page, its figures and the JSON of results."""
-    lexicon: Path | None = None
-    """JSON file {"category": ["word", ...]}; default: self-reflection, deductive, alternative, contrastive."""
     tokens: Count = 131_072
     """Held-out tokens to search for the words; every other document chooses the latents, and the rest test them."""
-    positions: Positions = "predict"
-    """Take latents out where the word is predicted (predict), at every token before the word except the first
-    (prefix, as the paper does), or at the first token too (all)."""
-    paper: bool = False
-    """Follow the paper: quantile on the word's token, whole prefix, all occurrences, and the reconstruction spliced in.
-    Effects are then measured against the reconstruction without ablation."""
-    method: Annotated[Method, tyro.conf.Suppress] = field(default_factory=Method)
-    """Follows from positions, paper and layer."""
+    lexicon: Path | None = None
+    """JSON file {"category": ["word", ...]}; default: self-reflection, deductive, alternative, contrastive."""
+    text: TextChoice = TextChoice()
+    output: FindingsOutput = FindingsOutput(out=Path("runs/ablate"))
+    crosscoder: CrosscoderChoice = CrosscoderChoice()
+    models: ModelChoice = ModelChoice()
+    where: Where = Where()
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_ranges(self)
-        defaults = {each.name: each.default for each in fields(self)}
-        for name, value in PAPER.items() if self.paper else ():
-            if getattr(self, name) not in (value, defaults[name]):
-                raise ValueError(f"--paper sets --{name} to {value}, and {getattr(self, name)} is given: leave one out")
-
-    def settings(self) -> AblationSettings:
-        """The study that is asked for."""
-        asked = {each.name: getattr(self, each.name) for each in fields(AblationSettings)}
-        asked |= {"positions": self.positions} | (PAPER if self.paper else {})
-        method = Method(positions=asked.pop("positions"), spliced=self.paper)
-        return AblationSettings(**asked | {"method": method})
+    def outputs(self) -> list[OutputFolder]:
+        """The folder that is written."""
+        return self.output.folders("ablation")

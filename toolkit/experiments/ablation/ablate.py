@@ -15,6 +15,7 @@ from toolkit.interventions.ablation import ablation_effects
 from toolkit.interventions.matching import check_match
 from toolkit.interventions.targets import Targets
 from toolkit.latents.categories import Category, categories, load_lexicon
+from toolkit.latents.choices import Method
 from toolkit.models.pair import ModelPair
 from toolkit.models.text.inputs import as_rows
 
@@ -26,6 +27,7 @@ def ablate(
     *,
     category: str | Sequence[str] | Mapping[str, Sequence[str]] | None = None,
     latents: Indices | None = None,
+    layer: int | None = None,
     settings: AblationSettings | None = None,
 ) -> CategoryAblation:
     """Take latents out of the models where a category's words come next: how far do the words' logits fall?
@@ -34,7 +36,7 @@ def ablate(
     latents, the rest test them; or `latents` are taken out. `result["2 %", "chosen"]["distilled"].logit` is the change
     at each word without the best 2 % of latents; "random" and "matched" in place of "chosen" are the controls, and
     "given" is the share's name where latents are given. Without a category each text is a prompt, and the word is what
-    the last model would write next; there are no controls.
+    the last model would write next; there are no controls. `layer` is the site of edits, for a crosscoder of several.
     Raises `ValueError` for a category, latents or texts that cannot be used, for a crosscoder of other streams than the
     pair's, and as `ablation_study` does.
     """
@@ -44,13 +46,14 @@ def ablate(
         given = dict.fromkeys(check_latents(latents, crosscoder.config.n_latents))
         settings = replace(settings, latents=tuple(given))
     if category is None:
-        return _ablate_prompts(pair, crosscoder, [texts] if isinstance(texts, str) else list(texts), settings)
+        prompts = [texts] if isinstance(texts, str) else list(texts)
+        return _ablate_prompts(pair, crosscoder, prompts, settings.latents, settings.method(layer))
     words, listed = _words(category), [] if isinstance(texts, str) else list(texts)
     if len(listed) < 2 or not all(isinstance(text, str) for text in listed):
         raise ValueError(f"texts: {texts!r:.60}; give a list of texts, some to choose latents and others to test them")
     batches = list(chain.from_iterable(batch_texts(pair, listed)))
     chosen = categories(pair.tokenizer, words)
-    return ablation_study(pair, crosscoder, batches, open_mask(), chosen, settings).categories[0]
+    return ablation_study(pair, crosscoder, batches, open_mask(), chosen, settings, layer).categories[0]
 
 
 def _words(category: str | Sequence[str] | Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
@@ -70,23 +73,23 @@ def _words(category: str | Sequence[str] | Mapping[str, Sequence[str]]) -> dict[
 
 
 def _ablate_prompts(
-    pair: ModelPair, crosscoder: Crosscoder, prompts: Sequence[str], settings: AblationSettings
+    pair: ModelPair, crosscoder: Crosscoder, prompts: Sequence[str], latents: Sequence[int], method: Method
 ) -> CategoryAblation:
     """Take the given latents out at the end of each prompt, where the last model would write its likeliest token."""
-    if not settings.latents or not prompts:
+    if not latents or not prompts:
         raise ValueError(
-            f"prompts {prompts!r:.60}, latents {settings.latents}: without a category give prompts and the latents to"
+            f"prompts {prompts!r:.60}, latents {latents}: without a category give prompts and the latents to"
             " take out of them"
         )
     rows = [torch.tensor(row) for row in as_rows(pair.tokenizer, list(prompts))]
     next_ids = torch.stack([pair.distilled.logits(row[None])[0, -1].argmax().cpu() for row in rows])
     targets = Targets(prefixes=tuple(rows), target_ids=next_ids, documents=torch.arange(len(rows)), found=len(rows))
-    effects = ablation_effects(pair, crosscoder, targets, [torch.tensor(settings.latents)], settings.method)
+    effects = ablation_effects(pair, crosscoder, targets, [torch.tensor(latents)], method)
     tokens = tuple(pair.tokenizer.convert_ids_to_tokens(next_ids.tolist()))
     return CategoryAblation(
         category=Category(name="next token", words=tokens, tokens=tokens, token_ids=tuple(next_ids.tolist())),
         targets=targets,
-        latents={GIVEN: list(settings.latents)},
+        latents={GIVEN: list(latents)},
         effects={(GIVEN, "chosen"): effects.mean([0])},
         matched_code={},
     )

@@ -58,9 +58,8 @@ def _last_first(study: AblationStudy) -> list[str]:
     return list(reversed(study.models))
 
 
-def page(config: AblationConfig, run: Run, study: AblationStudy) -> Findings:
+def page(settings: AblationConfig, run: Run, study: AblationStudy) -> Findings:
     """The page's content."""
-    settings = config.settings()
     return Findings(
         name="ablation",
         title="Ablation: what a category's latents do for its words",
@@ -86,12 +85,12 @@ def page(config: AblationConfig, run: Run, study: AblationStudy) -> Findings:
 
 def _protocol(settings: AblationSettings) -> dict[str, str]:
     low, high = settings.undecided
-    what = "the reconstruction, against the unablated one" if settings.method.spliced else "the stream, error kept"
+    what = "the reconstruction, against the unablated one" if settings.paper else "the stream, error kept"
     return {
         "chosen by": "name"
         if settings.latents
         else f"{settings.select} on the {settings.place} position, NRN above {settings.min_nrn:g}",
-        "taken out": f"{settings.method.positions} positions, of {what}",
+        "taken out": f"{settings.positions} positions, of {what}",
         "words": "all occurrences" if (low, high) == (0, 1) else f"distilled probability {low:g} to {high:g}",
         "seed": str(settings.seed),
     }

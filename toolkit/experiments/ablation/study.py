@@ -7,13 +7,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
 from toolkit.experiments.ablation import GIVEN, AblationSettings, share_name
 from toolkit.geometry.decoder_norms import nrn, rows_by_model
 from toolkit.harvest.tokens import TokenBatch, TokenMask
-from toolkit.interventions.ablation import Effects, Method, ablation_effects, predicting_codes
+from toolkit.interventions.ablation import Effects, ablation_effects, predicting_codes
 from toolkit.interventions.targets import OTHER, Targets, TargetSearch
 from toolkit.latents.categories import Category
+from toolkit.latents.choices import Method
 from toolkit.latents.coded_batches import coded_batches
 from toolkit.latents.firing import FiringCounts
 from toolkit.latents.selection import matched_latents, others, random_latents, select_latents
@@ -90,12 +91,18 @@ def ablation_study(
     mask: TokenMask,
     lexicon: Sequence[Category],
     settings: AblationSettings,
+    layer: int | None = None,
 ) -> AblationStudy:
     """Choose latents on the even rows of every batch, test them on the odd ones.
+
+    `layer` is the site of the edits, for a crosscoder of several.
 
     A category whose words are too rare in the text to choose latents or to test them is left out, with the reason;
     raises `TooFewError` where none is left.
     """
+    method = settings.method(layer)
+    if settings.latents:
+        check_latents(settings.latents, crosscoder.config.n_latents)
     counts, targets, left_out = _read(pair, crosscoder, batches, mask, lexicon, settings)
     alive, values = counts.fired > 0, nrn(rows_by_model(crosscoder.W_dec.cpu(), len(crosscoder.config.models)))
     eligible = alive & (values > settings.min_nrn)
@@ -113,7 +120,7 @@ def ablation_study(
         words = targets[name]
         mean_code = predicting_codes(pair, crosscoder, words).mean(dim=0)
         draws = _draws(latents, alive, mean_code, settings)
-        effects = _measure(pair, crosscoder, words, [*draws.values(), *reference.values()], settings.method)
+        effects = _measure(pair, crosscoder, words, [*draws.values(), *reference.values()], method)
         for edited, effect in zip(reference, effects[len(draws) :], strict=True):
             off_target[edited, name] = effect
         measured.append(
@@ -130,7 +137,7 @@ def ablation_study(
         )
     other = targets.get(OTHER)
     if other is not None:
-        elsewhere = _measure(pair, crosscoder, other, list(reference.values()), settings.method)
+        elsewhere = _measure(pair, crosscoder, other, list(reference.values()), method)
         off_target |= {(edited, OTHER): effect for edited, effect in zip(reference, elsewhere, strict=True)}
     return AblationStudy(
         models=pair.names,

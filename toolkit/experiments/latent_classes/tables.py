@@ -11,8 +11,8 @@ from torch import Tensor
 from toolkit.dictionaries.latent_scaling import NU_ERROR, NU_RECONSTRUCTION
 from toolkit.experiments.crosscoder.page import behaviour_table
 from toolkit.experiments.latent_classes.measure import LEAST_FIRINGS, LatentClassesResult, exclusive_tags
+from toolkit.latents.choices import Place
 from toolkit.latents.classification import Tag, tags_of
-from toolkit.latents.firing import Place
 from toolkit.latents.span_labels import LabelledDocuments
 from toolkit.reports.findings import Cell, Table, left_out_tables
 from toolkit.statistics import Estimate, wilson

@@ -9,7 +9,6 @@ from typing import Any
 from toolkit.artifacts import code_hash, sha256
 from toolkit.dictionaries.storage import weights_hash
 from toolkit.experiments.ablation import AblationConfig
-from toolkit.experiments.control import ControlConfig
 from toolkit.experiments.crosscoder.measure import evaluate_crosscoder
 from toolkit.experiments.crosscoder.page import headlines, planted_table
 from toolkit.experiments.examine import examine
@@ -19,9 +18,10 @@ from toolkit.experiments.latent_classes import page as latent_classes_page
 from toolkit.experiments.layer_divergence import LayerDivergenceConfig
 from toolkit.experiments.layer_divergence import measure as layer_divergence
 from toolkit.experiments.layer_divergence import page as layer_divergence_page
+from toolkit.experiments.reproduction import COMPARISON, PARTS, ReproductionConfig
 from toolkit.experiments.reproduction.kept_parts import KeptPart
 from toolkit.experiments.reproduction.page import DIMS
-from toolkit.experiments.run import FindingsConfig, Run
+from toolkit.experiments.run import Run
 from toolkit.experiments.steering import SteeringConfig, Toward
 from toolkit.experiments.word_geometry import WordGeometryConfig
 from toolkit.experiments.word_geometry import measure as word_geometry
@@ -30,54 +30,14 @@ from toolkit.harvest.word_pairs import load_word_pairs
 from toolkit.interventions.answers import load_questions
 from toolkit.latents.categories import load_lexicon
 from toolkit.leaving_out import check_any
-from toolkit.outputs import Claim, OutputFolder
-from toolkit.ranges import Count, Share
+from toolkit.outputs import OutputFolder
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings import Findings
 from toolkit.settings.models import ControlledModels
 from toolkit.settings.parts import leaves
 
 SHORTER = ("deductive",)
-PARTS = "parts"
-"""Folder of finished parts, in that of the pages."""
-COMPARISON = Claim(
-    files=("results.json", "comparison.html"),
-    changing=(f"{PARTS}/*.json",),  # each says itself whether it is whole
-    signs={"results.json": ("nrn", "provenance")},
-)
 STRENGTHS = (-0.2, -0.1, -0.025, 0.025, 0.1, 0.2)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReproductionConfig(FindingsConfig, ControlConfig):
-    """Run every experiment of the paper on one pair, and set the numbers beside the published ones or the truth."""
-
-    FINDINGS = (
-        "reconstruction",
-        "latent_classes",
-        "ablation",
-        "ablation_paper",
-        "steering",
-        "word_geometry",
-        "layer_divergence",
-    )
-    OTHERS = (COMPARISON,)
-    out: Path = Path("runs/reproduce_paper")
-    """Folder for results.json, the page that compares, and a page for each experiment."""
-    tokens: Count = 131_072
-    """Held-out tokens that each experiment reads."""
-    lexicon: Path | None = None
-    """JSON file {"category": ["word", ...]}; default: self-reflection, deductive, alternative, contrastive."""
-    words: tuple[str, ...] = ()
-    """Word pairs: embedded, everyday (shipped), files or folders of .json, .csv, .tsv; default: what fits the pair."""
-    questions: Path | None = None
-    """JSONL file of {"question", "answer"} for steering; default: the shipped ones for this pair."""
-    undecided: tuple[Share, Share] = (0.05, 0.9)
-    """Our ablation takes only words to which the distilled model gives a probability in this range; 0 1 takes all."""
-    development: int = 20
-    """Questions that steering directions are picked on."""
-    test: int = 64
-    """Questions that the picked directions are compared on."""
 
 
 @dataclass(frozen=True)
@@ -98,16 +58,16 @@ def experiments(config: ReproductionConfig) -> dict[str, Experiment]:
         load_questions(config.questions)
     if config.words:
         load_word_pairs(config.words)
-    alike: dict[str, Any] = {"seed": config.seed} | config.access()
-    read = alike | {"tokens": config.tokens, "lexicon": config.lexicon}
-    ablation = AblationConfig(**read, undecided=config.undecided)
-    paper = AblationConfig(**read, paper=True, shares=(ablation.reference,), control_draws=1)
+    alike: dict[str, Any] = {"seed": config.seed, "where": config.where}
+    of_run = alike | {"crosscoder": config.crosscoder, "tokens": config.tokens, "lexicon": config.lexicon}
+    both = alike | {"models": ControlledModels(control=config.models.control)}
+    ablation = AblationConfig(**of_run, undecided=config.undecided)
+    paper = AblationConfig(**of_run, paper=True, shares=(ablation.reference,), control_draws=1)
     questions = {"questions": config.questions, "development": config.development, "test": config.test}
-    steering = SteeringConfig(**read | questions, aims=aims, strengths=STRENGTHS)
-    models = ControlledModels(control=config.control)
-    geometry = WordGeometryConfig(seed=config.seed, words=config.words, models=models, where=config.where)
-    divergence = LayerDivergenceConfig(seed=config.seed, tokens=config.tokens, models=models, where=config.where)
-    classes = LatentClassesConfig(seed=config.seed, tokens=config.tokens, lexicon=config.lexicon, where=config.where)
+    steering = SteeringConfig(**of_run | questions, aims=aims, strengths=STRENGTHS)
+    geometry = WordGeometryConfig(**both, words=config.words)
+    divergence = LayerDivergenceConfig(**both, tokens=config.tokens)
+    classes = LatentClassesConfig(**of_run)
     return {
         "reconstruction": Experiment(find_reconstruction),
         "latent classes": Experiment(partial(find_latent_classes, classes), classes),
@@ -130,13 +90,13 @@ def find_parts(
     asked = experiments(config)
     parts: dict[str, Findings] = {}
     left_out: dict[str, str] = {}
-    outputs = OutputFolder(config.out, (COMPARISON,))
+    outputs = OutputFolder(config.output.out, (COMPARISON,))
     same = _made_of(config, run, origin)
-    kept = {name: KeptPart.of(config.out / PARTS, name, same | _settings(each)) for name, each in asked.items()}
+    kept = {name: KeptPart.of(config.output.out / PARTS, name, same | _settings(each)) for name, each in asked.items()}
     for number, (name, experiment) in enumerate(asked.items(), start=1):
         label = f"{number} of {len(asked)}: {name}"
         before, why = kept[name].load()
-        if before is not None and (page := config.out / f"{before.name}.html").exists():
+        if before is not None and (page := config.output.out / f"{before.name}.html").exists():
             console.note(f"{label}: finished by an earlier call, {page}")
             parts[name] = before
             continue
@@ -148,7 +108,7 @@ def find_parts(
             left_out[name] = str(error)
             console.warn(f"{name} is left out: {error}")
             continue
-        replace(found, provenance=origin).save(config.out)
+        replace(found, provenance=origin).save(config.output.out)
         with outputs.writing(f"{PARTS}/{kept[name].path.name}"):
             parts[name] = kept[name].save(found)
     check_any(parts, left_out)
@@ -174,7 +134,7 @@ def _settings(experiment: Experiment) -> dict[str, Any]:
     settings = dict(leaves(experiment.settings)) if experiment.settings else {}
     files = [path for path in settings.values() if isinstance(path, Path) and path.is_file()]
     files += [each.source for each in load_word_pairs(settings["words"])] if settings.get("words") else []
-    own = {name: value for name, value in settings.items() if name not in ("out", "run")}
+    own = {name: value for name, value in settings.items() if name not in ("out", "run", "other_models", "layer")}
     return {"settings": own, "files": {str(path): sha256(path) for path in files}}
 
 

@@ -8,9 +8,11 @@ from typing import Annotated, Literal
 
 import tyro
 
-from toolkit.experiments.run import FindingsConfig
-from toolkit.models.model.sampling import Sampling
-from toolkit.ranges import Count, PositiveOrNone
+from toolkit.models.where import Where
+from toolkit.outputs import OutputFolder
+from toolkit.ranges import Count, PositiveOrNone, Seed, check_ranges
+from toolkit.settings.findings import CrosscoderChoice, FindingsOutput, TextChoice
+from toolkit.settings.models import ModelChoice
 
 Toward = Literal["longer", "shorter"]
 HESITATION = "self-reflection"
@@ -37,12 +39,9 @@ class SteeringSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SteeringConfig(FindingsConfig):
+class SteeringConfig:
     """Steer answers with latents, against random directions picked on the same development questions."""
 
-    FINDINGS = ("steering",)
-    out: Path = Path("runs/steer")
-    """Folder for the page, its figures and the JSON of results."""
     latents: tuple[int, ...] = ()
     """Latents to steer with, all at once; default: the best candidate of --category."""
     category: str = HESITATION
@@ -51,7 +50,7 @@ class SteeringConfig(FindingsConfig):
     """What adding a latent should do to answers; the candidate that does it most is picked."""
     aims: Annotated[Mapping[str, Toward], tyro.conf.Suppress] = field(default_factory=dict)
     """Several categories at once, and what the latents of each should do, instead of `category` and `toward`."""
-    candidates: int = 16
+    candidates: Count = 16
     """Latents to pick from; at least as many random directions are tried beside them."""
     strengths: tuple[float, ...] = SteeringSettings.strengths
     """Lengths of the added vector, as shares of the stream's mean norm; below 0 it is subtracted.
@@ -66,9 +65,9 @@ class SteeringConfig(FindingsConfig):
     """Number of questions on which the picked directions are compared: the next ones."""
     temperature: PositiveOrNone = 0.6
     """Temperature of sampling: 0 is greedy, .6 is usual for R1 models. All arms use the same random seeds."""
-    samples: int = 1
+    samples: Count = 1
     """Answers to each question in each arm."""
-    new_tokens: int = 320
+    new_tokens: Count = 320
     """Tokens after which an answer is cut."""
     edit_prompt: bool = False
     """Steer the prompt's positions too."""
@@ -79,15 +78,24 @@ class SteeringConfig(FindingsConfig):
     lexicon: Path | None = None
     """JSON file {"category": ["word", ...]}; default: the paper's categories.
     Its self-reflection words count as hesitation; where it has none, the shipped ones do."""
+    seed: Seed = 0
+    """Seed of every draw: random directions, answers."""
+    text: TextChoice = TextChoice()
+    output: FindingsOutput = FindingsOutput(out=Path("runs/steer"))
+    crosscoder: CrosscoderChoice = CrosscoderChoice()
+    models: ModelChoice = ModelChoice()
+    where: Where = Where()
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        least = {"candidates": 1, "development": 2, "test": 2, "samples": 1}
-        for name, minimum in least.items():
-            if getattr(self, name) < minimum:
-                raise ValueError(f"--{name} {getattr(self, name)}: must be at least {minimum}")
-        Sampling(new_tokens=self.new_tokens, temperature=self.temperature)
+        check_ranges(self)
+        for name in ("development", "test"):
+            if getattr(self, name) < 2:
+                raise ValueError(f"--{name} {getattr(self, name)}: must be at least 2")
         self.settings()
+
+    def outputs(self) -> list[OutputFolder]:
+        """The folder that is written."""
+        return self.output.folders("steering")
 
     def settings(self) -> SteeringSettings:
         """How directions are picked and tested."""

@@ -20,26 +20,26 @@ from toolkit.models.text.chat import thinking_prompt
 from toolkit.models.text.tokenizers import encode
 
 
-def measure(config: SteeringConfig, run: Run, aims: Mapping[str, Toward] | None = None) -> SteeringStudy:
-    """Run the study; `aims` asks for several categories at once instead of the settings' one."""
-    development, test = open_questions(config, run)
-    if config.model == "base":
+def measure(settings: SteeringConfig, run: Run) -> SteeringStudy:
+    """Pick directions on some questions, compare them on others; raises `ValueError` where nothing can be picked."""
+    development, test = open_questions(settings, run)
+    if settings.model == "base":
         check_prompts(run.models, [*development, *test])
-    lexicon = categories(run.models.tokenizer, load_lexicon(config.lexicon))
-    writing = _writing(config, run, lexicon)
-    counts = count_firing(run, lexicon, config.tokens)
-    groups, left_out = _groups(config, run, counts, config.aims or {config.category: config.toward})
+    lexicon = categories(run.models.tokenizer, load_lexicon(settings.lexicon))
+    writing = _writing(settings, run, lexicon)
+    counts = count_firing(run, lexicon, settings.tokens)
+    groups, left_out = _groups(settings, run, counts, settings.aims or {settings.category: settings.toward})
     check_any(groups, left_out)
-    model = run.models.base if config.model == "base" else run.models.distilled
+    model = run.models.base if settings.model == "base" else run.models.distilled
     study = steering_study(
         model,
         run.crosscoder,
         groups,
         development=development,
         test=test,
-        settings=config.settings(),
+        settings=settings.settings(),
         writing=writing,
-        model_name=config.model,
+        model_name=settings.model,
     )
     return replace(study, left_out=left_out)
 
@@ -58,50 +58,50 @@ def count_firing(run: Run, lexicon: Sequence[Category], tokens: int) -> FiringCo
     return counts
 
 
-def open_questions(config: SteeringConfig, run: Run) -> tuple[list[Question], list[Question]]:
+def open_questions(settings: SteeringConfig, run: Run) -> tuple[list[Question], list[Question]]:
     """Questions to pick directions on, and others to test them on, perhaps fewer than asked for.
 
     Raises `ValueError` where fewer than two are left to test on.
     """
-    path = config.questions or PROMPTS / ("embedded.jsonl" if is_embedded(run.models) else "everyday.jsonl")
+    path = settings.questions or PROMPTS / ("embedded.jsonl" if is_embedded(run.models) else "everyday.jsonl")
     questions = load_questions(path)
-    development, rest = questions[: config.development], questions[config.development :]
+    development, rest = questions[: settings.development], questions[settings.development :]
     if len(rest) < 2:
         raise ValueError(
-            f"{path} holds {len(questions)} questions, and --development {config.development} leaves {len(rest)} to"
+            f"{path} holds {len(questions)} questions, and --development {settings.development} leaves {len(rest)} to"
             " test on, where two are needed: give more questions or a lower --development"
         )
-    return development, rest[: config.test]
+    return development, rest[: settings.test]
 
 
 def _groups(
-    config: SteeringConfig, run: Run, counts: FiringCounts, aims: Mapping[str, Toward]
+    settings: SteeringConfig, run: Run, counts: FiringCounts, aims: Mapping[str, Toward]
 ) -> tuple[dict[str, Candidates], dict[str, str]]:
     """Candidates by category, and by name why a category has none."""
-    if config.latents:
-        check_latents(config.latents, run.crosscoder.config.n_latents)
-        check_alive(counts, config.latents)
-        return {"named latents": Candidates(directions=(config.latents,), toward=config.toward)}, {}
+    if settings.latents:
+        check_latents(settings.latents, run.crosscoder.config.n_latents)
+        check_alive(counts, settings.latents)
+        return {"named latents": Candidates(directions=(settings.latents,), toward=settings.toward)}, {}
     names = [category.name for category in counts.categories]
     if unknown := [name for name in aims if name not in names]:
         raise ValueError(f"no category is called {unknown[0]!r}: choose from {', '.join(names)}")
 
     def candidates(name: str) -> Candidates:
-        latents = candidate_latents(counts, names.index(name), config.candidates)
+        latents = candidate_latents(counts, names.index(name), settings.candidates)
         return Candidates(directions=tuple((latent,) for latent in latents), toward=aims[name])
 
     return measurable(aims, candidates)
 
 
-def _writing(config: SteeringConfig, run: Run, lexicon: Sequence[Category]) -> Writing:
+def _writing(settings: SteeringConfig, run: Run, lexicon: Sequence[Category]) -> Writing:
     return Writing(
         layer=run.layer,
         hesitation_ids=frozenset(hesitation(run, lexicon).token_ids),
-        new_tokens=config.new_tokens,
-        temperature=config.temperature,
-        samples=config.samples,
-        edit_prompt=config.edit_prompt,
-        seed=config.seed,
+        new_tokens=settings.new_tokens,
+        temperature=settings.temperature,
+        samples=settings.samples,
+        edit_prompt=settings.edit_prompt,
+        seed=settings.seed,
     )
 
 

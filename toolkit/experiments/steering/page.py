@@ -45,7 +45,7 @@ def by_strength(steered: Steered, study: SteeringStudy) -> list[Dose]:
     ]
 
 
-def page(config: SteeringConfig, run: Run, study: SteeringStudy) -> Findings:
+def page(settings: SteeringConfig, run: Run, study: SteeringStudy) -> Findings:
     """The page's content."""
     doses = {name: by_strength(steered, study) for name, steered in study.groups.items()}
     return Findings(
@@ -55,14 +55,14 @@ def page(config: SteeringConfig, run: Run, study: SteeringStudy) -> Findings:
             "A latent's decoder row is added to the residual stream at every generated position. Do answers become"
             " longer or shorter, more hesitant, more often wrong, and more so than along a random direction?"
         ),
-        facts=run.facts() | _protocol(config, study),
+        facts=run.facts() | _protocol(settings, study),
         headline=[row for name in doses for row in _headline(name, study, doses[name])],
         tables=[
             *(
                 table
                 for name, steered in study.groups.items()
                 for table in (
-                    _dose_table(name, steered, doses[name], _questions(config, study)),
+                    _dose_table(name, steered, doses[name], _questions(settings, study)),
                     _pick_table(name, steered, study),
                 )
             ),
@@ -71,7 +71,7 @@ def page(config: SteeringConfig, run: Run, study: SteeringStudy) -> Findings:
         charts=[_chart(name, steered, doses[name]) for name, steered in study.groups.items()],
         texts=[text for name, steered in study.groups.items() for text in _texts(name, steered, study)],
         results=steering_results(study, doses)
-        | {"settings": _protocol(config, study), "left_out": dict(study.left_out)},
+        | {"settings": _protocol(settings, study), "left_out": dict(study.left_out)},
     )
 
 
@@ -108,20 +108,22 @@ def advantage(steered: Steered, study: SteeringStudy) -> Estimate:
     return mean(sign * (steered.answers.slope(study.strengths) - steered.random.slope(study.strengths)))
 
 
-def _protocol(config: SteeringConfig, study: SteeringStudy) -> dict[str, str]:
-    drawn = "greedy" if config.temperature == 0 else f"temperature {config.temperature:g}, the same seeds in all arms"
+def _protocol(settings: SteeringConfig, study: SteeringStudy) -> dict[str, str]:
+    drawn = (
+        "greedy" if settings.temperature == 0 else f"temperature {settings.temperature:g}, the same seeds in all arms"
+    )
     return {
-        "answers": f"{config.model} model, {drawn}, at most {config.new_tokens} new tokens",
-        "questions": _questions(config, study),
+        "answers": f"{settings.model} model, {drawn}, at most {settings.new_tokens} new tokens",
+        "questions": _questions(settings, study),
         "strength": "in mean norms of the residual stream, at every generated position",
-        "seed": str(config.seed),
+        "seed": str(settings.seed),
     }
 
 
-def _questions(config: SteeringConfig, study: SteeringStudy) -> str:
+def _questions(settings: SteeringConfig, study: SteeringStudy) -> str:
     """How many questions there are, and whether more were asked for."""
     n = len(study.questions)
-    short = f" ({config.test} were asked for: give more with --questions)" if n < config.test else ""
+    short = f" ({settings.test} were asked for: give more with --questions)" if n < settings.test else ""
     return f"{study.development_questions} to pick directions, {n} others to test them{short}"
 
 
