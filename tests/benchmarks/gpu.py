@@ -31,6 +31,7 @@ from torch import Tensor
 
 from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.initialisation import initialise
+from toolkit.dictionaries.rules import RULES
 from toolkit.dictionaries.sparse_codes import SparsePattern
 from toolkit.dictionaries.training import CrosscoderTrainer
 from toolkit.experiments.costs.measure import matrix_rate
@@ -39,7 +40,6 @@ from toolkit.harvest.feed import Feed, ShuffleBuffer
 from toolkit.models.model.shapes import ModelShape
 from toolkit.training.costs import harvest_flops, training_flops
 
-RULES = ("l1", "jumprelu", "topk", "batchtopk")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 NOMINAL = {"A100": 312e12, "H100": 989e12, "H100 PCIe": 756e12, "H200": 989e12}  # dense bf16, from the maker's sheets
 Row = dict[str, Any]

@@ -10,7 +10,7 @@ from toolkit.command_line import last_word
 from toolkit.command_line.interrupts import Interrupted
 from toolkit.command_line.last_word import Speaker
 from toolkit.command_line.recipe import Again, run_main, run_recipe
-from toolkit.dictionaries.non_finite import NonFiniteError
+from toolkit.dictionaries.activation_batches import NonFiniteError
 from toolkit.models.places.ndif.connection import RemoteJobError
 
 

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from toolkit.dictionaries.collectives import ALONE, WHOLE, Ranks
 from toolkit.dictionaries.configs import TrainingConfig
+from toolkit.dictionaries.rules import RULES
 from toolkit.dictionaries.training import has_latent_rows
 
 SIZE = 2
-RULES = ["l1", "topk", "batchtopk", "jumprelu"]
 PLAN = TrainingConfig(
     tokens=256 * 20, batch_tokens=256, n_latents=65, n_shared=8, n_exclusive=5, k=3, k_initial=10, k_anneal_steps=10,
     lr=6e-3, lr_warmup_steps=5, decoder_init_norm=0.2, dead_after_tokens=500, threshold_decay=0.95,

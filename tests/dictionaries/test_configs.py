@@ -23,6 +23,7 @@ def test_streams_are_models_times_layers():
         ({"d_model": 0}, "d_model 0: must be at least 1"),
         ({"n_shared": 5, "n_exclusive": 2}, "are 9, more than n_latents = 8"),
         ({"models": ()}, "at least one model"),
+        ({"sources": ("some/base",)}, "1 sources for 2 models: give one for each, or none"),
     ],
 )
 def test_impossible_crosscoders_are_refused(change, message):

@@ -26,6 +26,18 @@ def test_one_pass_over_batches_equals_the_definitions_on_all_tokens(made):
     assert result.dead_share == ((codes > 0).sum(dim=0) == 0).double().mean().item() > 0
 
 
+def test_it_says_its_numbers_by_name_and_no_tensors(made):
+    x = torch.randn(10, 2, 4, generator=torch.Generator().manual_seed(1))
+    said = repr(evaluate(made, x))
+    assert said.startswith("DictionaryMetrics(tokens=10, fve={'base': ")
+    assert "tensor" not in said
+
+
+def test_activations_of_another_shape_are_refused(made):
+    with pytest.raises(ValueError, match=r"activations of shape \(9, 3, 4\): this crosscoder takes .* \(2, 4\)"):
+        evaluate(made, torch.zeros(9, 3, 4))
+
+
 def test_no_tokens_are_refused(made):
     with pytest.raises(ValueError, match="no activations to evaluate on"):
         evaluate(made, [])

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from toolkit import Crosscoder, TrainingConfig, evaluate, train_crosscoder
-from toolkit.dictionaries.activation_batches import batches_of, rebatched
-from toolkit.dictionaries.non_finite import NonFiniteError
+from toolkit.dictionaries.activation_batches import NonFiniteError, batches_of, rebatched
 from toolkit.library_warnings import ToolkitWarning
 
 SETTINGS = {"n_latents": 64, "k": 3, "k_initial": 10, "batch_tokens": 256, "lr": 6e-3, "decoder_init_norm": 0.2}

@@ -6,14 +6,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from toolkit.dictionaries.activation_batches import NonFiniteError
 from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.initialisation import initialise
 from toolkit.dictionaries.metrics import evaluate
-from toolkit.dictionaries.non_finite import NonFiniteError
+from toolkit.dictionaries.rules import RULES
 from toolkit.dictionaries.training import CrosscoderTrainer, StepMetrics, train
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS
-
-RULES = ["l1", "topk", "batchtopk", "jumprelu"]
 
 
 def config(sparsity: str, steps: int = 30, **changes) -> TrainingConfig:

@@ -9,8 +9,8 @@ import pytest
 import toolkit.experiments.crosscoder.measure
 import toolkit.experiments.sweep.measure
 from toolkit.artifacts import DiskFullError
+from toolkit.dictionaries.activation_batches import NonFiniteError
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.dictionaries.non_finite import NonFiniteError
 
 Call = Callable[..., str]
 

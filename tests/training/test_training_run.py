@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from toolkit.command_line.interrupts import Interrupted
-from toolkit.dictionaries.non_finite import NonFiniteError
+from toolkit.dictionaries.activation_batches import NonFiniteError
 from toolkit.harvest.documents import Corpus, open_corpus
 from toolkit.models.pair import ModelPair
 from toolkit.settings.crosscoder_run import RunConfig

@@ -160,7 +160,7 @@ def _is_of_numbers(error: Exception) -> bool:
     """Whether training met NaN or infinity."""
     if not isinstance(error, RuntimeError):
         return False
-    from toolkit.dictionaries.non_finite import NonFiniteError
+    from toolkit.dictionaries.activation_batches import NonFiniteError
 
     return isinstance(error, NonFiniteError)
 

@@ -1,5 +1,9 @@
-"""Activations as people have them: one tensor, or batches of any size; checked, and cut into batches of one size."""
+"""Activations as people have them: one tensor, or batches of any size; checked, and cut into batches of one size.
 
+What is said of numbers that are not finite is here, too.
+"""
+
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -75,3 +79,29 @@ def rebatched(
         if len(order):
             rest.append(batch[order])
             missing -= len(order)
+
+
+class NonFiniteError(RuntimeError):
+    """Raised instead of an update that would put NaN or infinity into the weights.
+
+    `step` is the step that failed; `statistics` has one line per stream of the batch.
+    """
+
+    def __init__(self, step: int, statistics: tuple[str, ...]) -> None:
+        self.step = step
+        self.statistics = statistics
+        lines = "\n  ".join(statistics)
+        super().__init__(
+            f"step {step} met NaN or infinity; the weights are as before it. The batch, raw, per stream:\n  {lines}"
+        )
+
+
+def describe_streams(x: Float[Tensor, "token stream d_model"]) -> tuple[str, ...]:
+    """Return one line per stream: mean, largest magnitude and share of values that are not finite."""
+    lines = []
+    for stream, values in enumerate(x.float().unbind(dim=1)):
+        finite = values[values.isfinite()]
+        mean, largest = (finite.mean(), finite.abs().max()) if len(finite) else (math.nan, math.nan)
+        share = 1 - len(finite) / values.numel()
+        lines.append(f"stream {stream}: mean {mean:.4g}, max |x| {largest:.4g}, not finite {share:.2%}")
+    return tuple(lines)

@@ -38,6 +38,8 @@ class CrosscoderConfig:
     def __post_init__(self) -> None:
         check_ranges(self, spelled=str)
         check_latent_budget(self, len(self.models))
+        if self.sources and len(self.sources) != len(self.models):
+            raise ValueError(f"{len(self.sources)} sources for {len(self.models)} models: give one for each, or none")
         if not self.models or not self.layers:
             raise ValueError("a crosscoder needs at least one model and one layer; both tuples must be filled")
 

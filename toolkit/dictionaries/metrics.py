@@ -1,6 +1,6 @@
 """How good a crosscoder is on held-out activations, in one pass over them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int
@@ -18,15 +18,15 @@ class DictionaryMetrics:
     """Tokens evaluated."""
     fve: dict[str, float]
     """Fraction of variance explained of each stream, by name: 1 − Σ‖x − x̂‖² / Σ‖x − mean‖², raw activations."""
-    mean: Float[Tensor, "stream d_model"]
+    mean: Float[Tensor, "stream d_model"] = field(repr=False)
     """The mean of raw activations."""
     l0: float
     """Latents firing per token."""
     dead_share: float
     """Share of latents that fired on none of the tokens."""
-    firing_counts: Int[Tensor, " latent"]
+    firing_counts: Int[Tensor, " latent"] = field(repr=False)
     """Tokens on which each latent fired."""
-    activation_mass: Float[Tensor, " latent"]
+    activation_mass: Float[Tensor, " latent"] = field(repr=False)
     """Sum over tokens of each latent's code: the weights of an activation-weighted mean."""
 
 

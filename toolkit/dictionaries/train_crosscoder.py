@@ -10,12 +10,18 @@ from typing import Any
 import torch
 
 from toolkit.arguments import Indices, as_indices
-from toolkit.dictionaries.activation_batches import Activations, batches_of, count_tokens, rebatched
+from toolkit.dictionaries.activation_batches import (
+    Activations,
+    NonFiniteError,
+    batches_of,
+    count_tokens,
+    describe_streams,
+    rebatched,
+)
 from toolkit.dictionaries.configs import TrainingConfig, model_names
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.initialisation import INITIAL_TOKENS, initialise
-from toolkit.dictionaries.non_finite import NonFiniteError
-from toolkit.dictionaries.training import CrosscoderTrainer, StepMetrics, describe_streams, train
+from toolkit.dictionaries.training import CrosscoderTrainer, StepMetrics, train
 from toolkit.library_warnings import ToolkitWarning
 
 

@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from toolkit.dictionaries import schedules
+from toolkit.dictionaries.activation_batches import NonFiniteError, describe_streams
 from toolkit.dictionaries.collectives import WHOLE, Split
 from toolkit.dictionaries.configs import CrosscoderConfig, TrainingConfig
 from toolkit.dictionaries.crosscoder import Crosscoder, fold
-from toolkit.dictionaries.non_finite import NonFiniteError
 from toolkit.dictionaries.partition import Partition
 from toolkit.dictionaries.revival import add_revival, choose_dead
 from toolkit.dictionaries.rules import RULES
@@ -279,14 +279,3 @@ def _adam(weights: Weights, state: dict[str, Tensor]) -> torch.optim.Adam:
         step = torch.tensor(float(state["step"]), device=weight.device)
         optimiser.state[weight] = {"step": step} | moments
     return optimiser
-
-
-def describe_streams(x: Float[Tensor, "token stream d_model"]) -> tuple[str, ...]:
-    """Return one line per stream: mean, largest magnitude and share of values that are not finite."""
-    lines = []
-    for stream, values in enumerate(x.float().unbind(dim=1)):
-        finite = values[values.isfinite()]
-        mean, largest = (finite.mean(), finite.abs().max()) if len(finite) else (math.nan, math.nan)
-        share = 1 - len(finite) / values.numel()
-        lines.append(f"stream {stream}: mean {mean:.4g}, max |x| {largest:.4g}, not finite {share:.2%}")
-    return tuple(lines)

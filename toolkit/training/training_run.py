@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from toolkit.command_line.interrupts import Interrupted, InterruptGuard
+from toolkit.dictionaries.activation_batches import NonFiniteError, describe_streams
 from toolkit.dictionaries.collectives import ALONE, WHOLE, Ranks, Split
 from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.initialisation import INITIAL_TOKENS, initialise
-from toolkit.dictionaries.non_finite import NonFiniteError
-from toolkit.dictionaries.training import CrosscoderTrainer, StepMetrics, describe_streams, has_latent_rows, train
+from toolkit.dictionaries.training import CrosscoderTrainer, StepMetrics, has_latent_rows, train
 from toolkit.harvest.activations import ActivationSource
 from toolkit.harvest.cache_shards import DTYPES
 from toolkit.harvest.feed import Feed
