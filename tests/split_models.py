@@ -17,10 +17,10 @@ from toolkit.models.model.edits import Edit
 from toolkit.models.model.generation import Sampling
 from toolkit.models.model.logit_measurements import measure
 from toolkit.models.model.logit_statistics import next_log_probability
-from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.model.unembedding import direction_logits
 from toolkit.models.pair import ModelPair
-from toolkit.models.places.split import SplitModel, leading
+from toolkit.models.places.here import Here
+from toolkit.models.places.split import Split, leading
 from toolkit.models.sources import find_sources
 from toolkit.models.where import Where
 
@@ -36,7 +36,7 @@ def answers(folders: tuple[Path, Path], batch: tuple[Tensor, Tensor], *, split: 
     where = Where(tensor_parallel=split)
     to_site = ModelPair.open(find_sources(sources), layers=[2], where=where, depth=2)
     found: dict[str, Any] = {"selected": to_site.selected(ids, mask, mask.bool())}
-    to_site.let_go()
+    to_site.free()
     pair = ModelPair.from_pretrained(**sources, layers=[2], where=where)
     with pytest.raises(ValueError, match="layer 99"):
         pair.base.residual(ids, mask, [99])
@@ -59,19 +59,19 @@ def answers(folders: tuple[Path, Path], batch: tuple[Tensor, Tensor], *, split: 
 def count_models(_: object, __: object, folder: Path) -> None:
     """Leave in a file how many models this process has in memory."""
     gc.collect()
-    models = sum(isinstance(each, TracedModel) for each in gc.get_objects())
+    models = sum(isinstance(each, Here) for each in gc.get_objects())
     (folder / f"models-{os.environ['RANK']}").write_text(str(models))
 
 
-def let_go_of_some(folders: tuple[Path, Path], folder: Path) -> None:
-    """Open three pairs, let go of one, forget another, and count the models that are left."""
+def free_some(folders: tuple[Path, Path], folder: Path) -> None:
+    """Open three pairs, free one, forget another, and count the models that are left."""
     sources = {"base": str(folders[0]), "distilled": str(folders[1])}
     with leading():
-        let_go, forgotten, kept = (
+        freed, forgotten, kept = (
             ModelPair.from_pretrained(**sources, where=Where(tensor_parallel=True)) for _ in range(3)
         )
-        let_go.let_go()
-        del let_go, forgotten
+        freed.free()
+        del freed, forgotten
         gc.collect()
         kept.base.run(count_models, folder)
 
@@ -80,7 +80,7 @@ def load_on_the_first_alone(folder: Path, said: Path) -> None:
     """Leave what the first process hears when the other cannot load its part; then it opens another model."""
     with leading():
         try:
-            SplitModel(_refuse_elsewhere)
+            Split(_refuse_elsewhere)
         except ValueError as error:
             said.write_text(str(error))
         ModelPair.from_pretrained(base=str(folder), distilled=str(folder), where=Where(tensor_parallel=True))

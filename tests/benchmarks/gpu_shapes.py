@@ -9,12 +9,12 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedConfig, Qwen2Config
 
 from toolkit.models.files.loading import behind_nnsight
-from toolkit.models.files.model_files import MAIN
 from toolkit.models.files.tokenizer_files import load_tokenizer
 from toolkit.models.model.layers import truncated
 from toolkit.models.model.shapes import KNOWN
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.pair import ModelPair
+from toolkit.models.places.here import Here
 from toolkit.models.presets import PRESETS
 from toolkit.models.sources import Source
 from toolkit.tracking import Stopwatch
@@ -54,18 +54,17 @@ def random_pair(config: PreTrainedConfig, layer: int, device: torch.device) -> M
     """Two random models in bf16 as deep as the site needs, made on the device."""
     tokenizer = load_tokenizer(PRESETS["organism"].base)
     cut = truncated(config, layer + 1)
-    models = []
-    for _ in range(2):
+    models = {}
+    for name in ("base", "distilled"):
         with torch.device(device):
             model = AutoModelForCausalLM.from_config(cut, dtype=torch.bfloat16)
-        models.append(TracedModel(behind_nnsight(model, tokenizer)))
+        models[name] = TracedModel(Here(behind_nnsight(model, tokenizer)))
     return ModelPair(
-        base=models[0],
-        distilled=models[1],
+        models=models,
         tokenizer=tokenizer,
         layers=(layer,),
         clashing_ids={},
-        found=(Source(role="base", name="random", hub=MAIN), Source(role="distilled", name="random", hub=MAIN)),
+        found=tuple(Source(role=name, name="random") for name in models),
     )
 
 

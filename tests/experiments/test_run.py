@@ -14,7 +14,7 @@ from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.experiments.run import Run, check_alive, models_origin, open_models
 from toolkit.latents.firing import FiringCounts
 from toolkit.models.pair import ModelPair
-from toolkit.models.places.one_at_a_time import SeatedModel
+from toolkit.models.places.one_at_a_time import OneAtATime
 from toolkit.models.where import Where
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
 from toolkit.settings.findings import SHIPPED, CrosscoderChoice, TextChoice
@@ -85,7 +85,7 @@ def test_what_the_user_names_comes_first(save: Save, config: RunConfig, organism
     how = {"dtype": "bfloat16", "sequential": True, "distilled_device": "cpu"}
     named = opened(folder, base=organism_folders[0], distilled=organism_folders[1], **how)
     assert named.models.distilled.model._module.dtype == torch.bfloat16
-    assert isinstance(named.models.distilled, SeatedModel)
+    assert isinstance(named.models.distilled.place, OneAtATime)
     assert named.settings.where.distilled_device == "cpu"
 
 

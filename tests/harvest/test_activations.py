@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM
 from toolkit.harvest.activations import ActivationStream, Prefetch
 from toolkit.harvest.tokens import TokenMask, TokenStream
 from toolkit.models.pair import ModelPair
-from toolkit.models.places.ndif.connection import Traffic
 from toolkit.models.places.ndif.transport import RemoteJobError
+from toolkit.models.places.place import Traffic
 from toolkit.models.sources import find_sources
 from toolkit.models.where import Where
 
@@ -196,14 +196,14 @@ def test_narrow_wires_tell_their_error(make_stream, make_remote_stream, wire, la
     ids, mask = torch.arange(24).view(2, 12), torch.ones(2, 12, dtype=torch.long)
     exact = make_stream()._pair.selected(ids, mask, mask.bool())
     read = remote._pair.selected(ids, mask, mask.bool()).float()
-    traffic: Traffic = remote._pair.base.connection.traffic + remote._pair.distilled.connection.traffic
+    traffic: Traffic = remote._pair.base.place.traffic + remote._pair.distilled.place.traffic
     assert traffic.wire_error == pytest.approx(float((read - exact).square().sum() / exact.square().sum()), rel=1e-3)
     assert 0 < traffic.wire_error < largest
 
 
 @pytest.mark.parametrize("block", [1, 100, 10**6])
 def test_models_by_turns_give_the_same_chunks_and_places(make_stream, folders, make_documents, monkeypatch, block):
-    monkeypatch.setattr("toolkit.models.pair.BLOCK_TOKENS", block)
+    monkeypatch.setattr("toolkit.models.places.one_at_a_time.BLOCK_TOKENS", block)
     sources = find_sources({"base": str(folders[0]), "distilled": str(folders[1])})
     pair = ModelPair.open(sources, layers=[2], where=Where(device_map="cpu", sequential=True), depth=2)
     tokens = TokenStream(make_documents(30), pair.tokenizer, row_length=12, batch_tokens=48, seed=0)

@@ -175,7 +175,7 @@ def test_on_ndif_the_effects_are_the_same_in_one_job_a_model_and_batch(
 def test_a_job_holds_no_crosscoder_and_its_answer_no_logits(ndif_tiny_pair, ndif, random_crosscoder, targets):
     large = random_crosscoder(n_latents=20_000)  # 5 MB of decoder rows
     arms = [torch.arange(10_000)] * 20
-    received = ndif_tiny_pair.base.connection.traffic.received
+    received = ndif_tiny_pair.base.place.traffic.received
     ablation_effects(ndif_tiny_pair, large, targets, arms, Method())
     assert max(map(len, list(ndif.payloads)[-4:])) < 200_000
-    assert ndif_tiny_pair.base.connection.traffic.received - received < 21 * 3 * 50 * 4
+    assert ndif_tiny_pair.base.place.traffic.received - received < 21 * 3 * 50 * 4

@@ -13,7 +13,8 @@ from toolkit.models.files.loading import load_model
 from toolkit.models.files.tokenizer_files import load_tokenizer
 from toolkit.models.model.generation import Sampling
 from toolkit.models.model.traced_model import TracedModel
-from toolkit.models.places.open_model import open_remote
+from toolkit.models.places.here import Here
+from toolkit.models.places.open_model import open_model
 from toolkit.models.text.chat import CLOSING, thinking_prompt
 from toolkit.models.text.tokenizers import encode
 from toolkit.models.where import Where
@@ -27,7 +28,9 @@ WRITING = Writing(layer=1, hesitation_ids=frozenset(range(0, 2000, 3)), new_toke
 
 @pytest.fixture(scope="module")
 def model(organism_folders) -> TracedModel:
-    return TracedModel(load_model(organism_folders[1], load_tokenizer(organism_folders[1]), Where(device_map="cpu")))
+    return TracedModel(
+        Here(load_model(organism_folders[1], load_tokenizer(organism_folders[1]), Where(device_map="cpu")))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +83,7 @@ def test_batches_do_not_matter(model, shifts, monkeypatch):
 
 
 def test_on_ndif_the_answers_are_the_same(model, shifts, ndif, organism_folders):
-    hosted = open_remote(organism_folders[1], model.tokenizer, Where(remote=True))
+    hosted = open_model(organism_folders[1], model.tokenizer, Where(remote=True))
     here, there = (answer_under(each, QUESTIONS, shifts, WRITING) for each in (model, hosted))
     assert there.texts == here.texts
     for name in ("length", "log_length", "hesitation", "finished"):

@@ -160,7 +160,7 @@ def test_facts_about_the_pair(folders: Folders, save_model: Callable, config: Ca
             {"num_hidden_layers": 3, "layer_types": ["full_attention"] * 3},
             r"depth \(decoder layers\): base has 4, distilled 3",
         ),
-        ({"vocab_size": 39}, r"vocabulary: the tokenizer has 42 tokens, but base has 50 .*distilled 39"),
+        ({"vocab_size": 39}, r"vocabulary: the tokenizer has 42 tokens, but base has 50, distilled has 39 embeddings"),
     ],
 )
 def test_models_of_different_shape_are_refused(
@@ -236,7 +236,7 @@ def test_a_keyword_that_belongs_elsewhere_says_where(keyword: dict[str, Any], re
 
 def test_an_id_without_an_embedding_is_refused(pair: ModelPair) -> None:
     for token_id in (50, -100):
-        with pytest.raises(ValueError, match=f"token id {token_id} is out of range: both models have 50 embeddings"):
+        with pytest.raises(ValueError, match=f"token id {token_id} is out of range: all models have 50 embeddings"):
             pair.read([1, token_id])
 
 
@@ -245,7 +245,7 @@ def test_clashing_ids_warn_at_load_and_are_refused_in_use(clashing: Folders, bat
         pair = load(clashing)
     assert pair.clashing_ids == {40: ("<b>", "<s>"), 42: ("<box>", "<think>")}
     assert pair.read("w1 w2").shape == (2, 2, 32)
-    with pytest.raises(ValueError, match=r"two models: 42 \(base '<box>', distilled '<think>'\)\. .*clashes='allow'"):
+    with pytest.raises(ValueError, match=r"the models: 42 \(base '<box>', distilled '<think>'\)\. .*clashes='allow'"):
         pair.read("w1 <think> w2")
     with pytest.raises(ValueError, match="42"):
         pair.residual(torch.tensor([[1, 42]]), torch.tensor([[1, 1]]))
@@ -304,7 +304,7 @@ def test_a_token_without_an_embedding_in_either_model_is_refused_by_name(
     folder = save_model(config(vocab_size=42), tokenizer=make_tokenizer(("<s>", "</s>", "<new>")))
     with pytest.warns(UserWarning, match="mean different things"):
         pair = load((folder, folder), clashes="allow")
-    with pytest.raises(ValueError, match=r"not both models have an embedding for: 42 \(base '\(no embedding\)'"):
+    with pytest.raises(ValueError, match=r"not all models have an embedding for: 42 \(base '\(no embedding\)'"):
         pair.read("w1 <new>")
 
 

@@ -98,7 +98,7 @@ def test_a_part_that_finds_nothing_is_left_out_and_the_others_are_compared(
     (words / "one.csv").write_text("red,blue")
     said = reproduce("--words", words / "one.csv")
     assert said.count("finished by an earlier call") == 6
-    assert "measured again, because" in said
+    assert "found again, for" in said
     assert "settings.words" in said
     assert "warning: geometry is left out: one: of 1 of 1 pairs" in said
     results = json.loads((out / "results.json").read_text())

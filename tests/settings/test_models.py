@@ -11,7 +11,8 @@ import torch
 
 from toolkit.models import pair as pair_module
 from toolkit.models.files.loading import load_config
-from toolkit.models.places.one_at_a_time import SeatedModel
+from toolkit.models.places import one_at_a_time
+from toolkit.models.places.one_at_a_time import OneAtATime
 from toolkit.models.places.open_model import open_model
 from toolkit.models.where import Where
 from toolkit.settings.crosscoder_run import RunConfig
@@ -65,7 +66,7 @@ def test_what_cannot_go_with_split_layers_is_refused_before_anything(settings: d
 def test_a_pair_opened_for_a_small_machine(choice: ModelChoice, small: Where) -> None:
     whole = choice.open(CPU, [2])
     pair = choice.open(small, [2], depth=2)
-    assert isinstance(pair.base, SeatedModel)
+    assert isinstance(pair.base.place, OneAtATime)
     assert (pair.base.depth, pair.layers) == (2, (2,))
     assert [name for name, w in pair.base.model._module.named_parameters() if w.device.type == "meta"]
     assert torch.equal(pair.read("Wait, is that right?"), whole.read("Wait, is that right?"))
@@ -128,7 +129,7 @@ def test_a_run_on_a_small_machine_ends_in_the_same_weights(
     small: Where,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pair_module, "BLOCK_TOKENS", 8192)
+    monkeypatch.setattr(one_at_a_time, "BLOCK_TOKENS", 8192)
     states = []
     for place in (CPU, small):
         here = changed(config, out=config.output.out / str(len(states)), where=place)

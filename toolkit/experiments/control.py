@@ -1,4 +1,4 @@
-"""The control model: trained further from base without distillation, it shows what more training alone changes."""
+"""The model that shows what more training alone explains: trained on from base, but not distilled."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable

@@ -17,7 +17,7 @@ from toolkit.harvest.choices import AHEAD
 from toolkit.harvest.tokens import TokenBatch, TokenMask, TokenStream
 from toolkit.models.pair import ModelPair
 from toolkit.models.places.ndif.transport import RemoteJobError
-from toolkit.models.places.one_at_a_time import Rows
+from toolkit.models.places.place import Rows
 from toolkit.tracking import Stopwatch
 
 

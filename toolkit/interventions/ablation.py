@@ -91,7 +91,7 @@ def ablation_effects(
     batches = [(*each, _positions(each[1], method.positions)) for each in targets.batches(BATCH_TOKENS)]
     rows = ((where, (batch.input_ids, batch.attention_mask, positions)) for where, batch, positions in batches)
     reads = [read for _, read in pair.selected_each(rows)]
-    models = list(zip(pair.names, (pair.base, pair.distilled), strict=True))
+    models = list(pair.models.items())
     for index, (name, model) in enumerate(track(models, "editing models", "models")):
         stream = stream_index(crosscoder, name, method.layer)
         for (where, batch, positions), read in zip(track(batches, "batches", "batches"), reads, strict=True):

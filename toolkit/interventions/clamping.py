@@ -1,31 +1,31 @@
-"""Holds latents at a value while a model writes: their activations depend on both models and on every new token."""
+"""Holds latents at a value while a model reads or writes: their activations depend on all models and every token."""
 
 import math
 from typing import SupportsFloat
 
 import torch
+from torch import Tensor
 from transformers import Cache
 
 from toolkit.arguments import Indices, as_number
 from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
 from toolkit.interventions.edits import stream_index, subtract
-from toolkit.models.model.edits import Edit
-from toolkit.models.model.generation import Step
-from toolkit.models.pair import ModelPair
+from toolkit.models.model.edits import Change, Edit, Step
+from toolkit.models.model_set import ModelSet
 
 
-class SetLatent:
+class SetLatent(Change):
     """Sets latents to `value`, in units of their codes: x' = x + Σ (value − f_k) W_dec,k.
 
-    Pass it as the `edit` of a model's `generate`. At each step both models read the new tokens up to the site, from
-    caches of their own; the edit changes nothing below the site, so that the activations stay those of the text. A
-    value of 0 ablates.
+    Pass it as the `edit` of a model's `generate`, `logits` or `residual`. All models of the set read the text too, up
+    to the site and without any edit: added to others, the latents are set relative to the text as it is. While one
+    generates, they read the new tokens at each step, from caches of their own. A value of 0 ablates.
     Raises `ValueError` for a latent that does not exist, a value that is not finite, or a crosscoder of several layers.
     """
 
     def __init__(
         self,
-        pair: ModelPair,
+        models: ModelSet,
         crosscoder: Crosscoder,
         *,
         latent: Indices,
@@ -36,25 +36,39 @@ class SetLatent:
         value = as_number(value, "value")
         if not math.isfinite(value):
             raise ValueError(f"value {value} is not finite: give 0 to ablate, or a code as encode returns them")
-        self.pair, self.crosscoder, self.value = pair, crosscoder, value
+        self.models, self.crosscoder, self.value = models, crosscoder, value
         self.stream = stream_index(crosscoder, model)
         self.layer = crosscoder.config.layers[0]
         self._past: list[Cache] = []
 
+    def __repr__(self) -> str:
+        latents = ", ".join(map(str, self.latents))
+        return f"SetLatent of latents {latents} to {self.value:g}, in stream {self.stream} at layer {self.layer}"
+
     @torch.no_grad()
-    def __call__(self, step: Step) -> Edit:
+    def of_text(self, input_ids: Tensor, attention_mask: Tensor) -> Edit:
+        """The edit for whole texts; raises `ValueError` for ids that the models do not share, and for half a text."""
+        if input_ids.shape != attention_mask.shape:
+            raise ValueError("SetLatent reads whole texts, and these tokens follow others: leave out past")
+        self.models.check_ids(input_ids, attention_mask)
+        streams = [model.residual(input_ids, attention_mask, self.layer)[0] for model in self.models.models.values()]
+        return self._edit(streams, attention_mask.bool())
+
+    @torch.no_grad()
+    def at(self, step: Step) -> Edit:
         """The edit for the tokens that are read now; raises `ValueError` for ids that the models do not share."""
-        self.pair.check_ids(step.input_ids, step.attention_mask)
-        models = (self.pair.base, self.pair.distilled)
-        new = step.input_ids.shape[1]
+        self.models.check_ids(step.input_ids, step.attention_mask)
+        models, new = self.models.models.values(), step.input_ids.shape[1]
         if step.attention_mask.shape[1] == new:  # nothing was read before: a generation begins
             self._past = [model.empty_cache() for model in models]
         streams = []
         for model, past in zip(models, self._past, strict=True):
             if past.get_seq_length() and len(step.kept) < len(past.layers[0].keys):
                 past.batch_select_indices(step.kept.to(model.device))
-            streams += model.residual(step.input_ids, step.attention_mask, [self.layer], past=past)
-        positions = step.attention_mask[:, -new:].bool()
+            streams += model.residual(step.input_ids, step.attention_mask, self.layer, past=past)
+        return self._edit(streams, step.attention_mask[:, -new:].bool())
+
+    def _edit(self, streams: list[Tensor], positions: Tensor) -> Edit:
         activations = torch.stack([stream.to(self.crosscoder.b_dec) for stream in streams], dim=2)
         codes = self.crosscoder.encode(activations[positions.to(activations.device)])
         excess = codes[:, self.latents] - self.value

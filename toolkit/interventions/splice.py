@@ -68,8 +68,7 @@ def splice_effects(
     n = sum(int(read.predicts.sum()) for read in reads)
     if n == 0:
         raise ValueError("no prediction was measured: the held-out text has no two ordinary tokens in a row")
-    models = zip(pair.names, (pair.base, pair.distilled), strict=True)
-    sites = [(name, model, layer) for name, model in models for layer in pair.layers]
+    sites = [(name, model, layer) for name, model in pair.models.items() for layer in pair.layers]
     effects = []
     for stream, (name, model, layer) in enumerate(track(sites, "splicing", "sites")):
         batches_sums = [_sums(model, layer, read, stream, mean[stream]) for read in track(reads, "batches", "batches")]

@@ -75,7 +75,7 @@ def logit_lens(pair: ModelPair, crosscoder: Crosscoder, latents: Indices, *, tok
     share = norms / norms.sum(dim=1, keepdim=True).clamp(min=torch.finfo(norms.dtype).tiny)
     chunk = max(1, LARGEST_LOGITS // pair.vocab_size)
     lenses = LogitLens()
-    for index, (name, model) in enumerate(zip(pair.names, (pair.base, pair.distilled), strict=True)):
+    for index, (name, model) in enumerate(pair.models.items()):
         up, promoted, down, suppressed = direction_tokens(
             model, last[:, index], vocabulary=len(pair.tokenizer), tokens=tokens, together=chunk
         )

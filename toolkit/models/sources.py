@@ -9,11 +9,13 @@ from typing import Any
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from toolkit.models.files.identity import file_hashes, fingerprint, fingerprint_of_module
-from toolkit.models.files.loaded import as_language_model
 from toolkit.models.files.loading import load_config
 from toolkit.models.files.model_files import MAIN, Checkpoint, Hub
 from toolkit.models.files.tokenizer_files import load_tokenizers
+from toolkit.models.model.layers import layers_path
+from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.where import Where
+from toolkit.tensor_files import check_finite
 
 Model = Any
 """A local folder, a hub name, a `Checkpoint`, or a model that is loaded, by transformers, nnsight or this toolkit."""
@@ -70,15 +72,37 @@ def _source(role: str, model: Model) -> Source:
 
 def tokenizers_of(
     sources: Sequence[Source], tokenizer: PreTrainedTokenizerBase | None
-) -> tuple[PreTrainedTokenizerBase, PreTrainedTokenizerBase]:
-    """The tokenizers of base and distilled: the one that is given, or their own."""
+) -> dict[str, PreTrainedTokenizerBase]:
+    """The tokenizer of each model, by name: the one that is given, or its own."""
+    names = [source.role for source in sources]
     if tokenizer is not None:
-        return tokenizer, tokenizer
+        return dict.fromkeys(names, tokenizer)
     for source in sources:
         if source.module is not None and not source.name:
-            raise ValueError(f"{source.role} does not say where it was loaded from: give tokenizer=, used for both")
-    base, distilled = load_tokenizers([each.name for each in sources], [each.hub for each in sources])
-    return base, distilled
+            raise ValueError(f"{source.role} does not say where it was loaded from: give tokenizer=, used for all")
+    found = load_tokenizers([each.name for each in sources], [each.hub for each in sources])
+    return dict(zip(names, found, strict=True))
+
+
+def as_language_model(model: object, role: str) -> PreTrainedModel:
+    """Return transformers' own model of what may be wrapped by nnsight or by this toolkit.
+
+    Raises `ValueError`, which calls it by its `role`, for anything but a causal language model ready to be read.
+    """
+    inner = model.model if isinstance(model, TracedModel) else model
+    inner = getattr(inner, "_module", inner)  # nnsight's wrapper
+    kind = type(inner).__name__
+    if hasattr(inner, "peft_config") and hasattr(inner, "merge_and_unload"):
+        raise ValueError(f"{role} is a {kind} of PEFT: give {role}=model.merge_and_unload()")
+    if not isinstance(inner, PreTrainedModel):
+        raise ValueError(f"{role} is a {kind}: give a folder, a hub name, or a model that transformers loaded")
+    layers_path(inner)
+    if inner.get_output_embeddings() is None:
+        raise ValueError(f"{role}, a {kind}, has no LM head: load it with AutoModelForCausalLM")
+    if inner.training:
+        raise ValueError(f"{role} is in training mode, in which dropout changes what is read: call its eval() before")
+    check_finite(f"{role}, a {kind},", dict(inner.named_parameters()))
+    return inner
 
 
 def refuse_unknown(keywords: Mapping[str, Any]) -> None:

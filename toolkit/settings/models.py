@@ -58,7 +58,7 @@ class ModelChoice:
         """Load all of a pair that was opened to its site, in place of it: `read` lets its weights go."""
         if where.remote:
             return read
-        read.let_go()
+        read.free()
         return self.open(where, read.layers)
 
 

@@ -4,13 +4,13 @@ from typing import Any
 
 from toolkit.harvest.cache_shards import bytes_a_token
 from toolkit.models.pair import ModelPair
-from toolkit.models.places.ndif.connection import Connection, Traffic
+from toolkit.models.places.place import Traffic
 from toolkit.reports.formatting import compact, duration, size
 
 
 def traffic(pair: ModelPair) -> Traffic:
-    """What went over the wire for both models in this session: nothing where they run here."""
-    return sum((connection.traffic for connection in _connections(pair)), Traffic())
+    """What went over the wire for all models in this session: nothing where they run here."""
+    return sum((model.place.traffic for model in pair.models.values()), Traffic())
 
 
 def remote_record(pair: ModelPair) -> dict[str, Any]:
@@ -18,10 +18,11 @@ def remote_record(pair: ModelPair) -> dict[str, Any]:
 
     `wire_error` is the squared error of all activations relative to their square.
     """
-    if not (connections := _connections(pair)):
+    place = pair.distilled.place
+    if place.server is None:
         return {}
     total = traffic(pair)
-    where = {"host": connections[0].host_name, "wire": connections[0].where.wire, "wire_error": total.wire_error}
+    where = {"host": place.server, "wire": place.wire, "wire_error": total.wire_error}
     numbers = {"jobs": total.jobs, "retries": total.retries, "bytes_sent": total.sent, "bytes_received": total.received}
     return {"remote": where | numbers}
 
@@ -32,11 +33,12 @@ def forecast(pair: ModelPair, tokens: int, seconds_reading: float, processes: in
     What came so far filled the buffer, and was read ahead: it is not among what is to come. Each of the `processes` of
     the run reads its part at this process's rate.
     """
-    connection = _connections(pair)[0]
-    wire, streams = connection.where.wire, len(pair.names) * len(pair.layers)
+    place, streams = pair.distilled.place, len(pair.names) * len(pair.layers)
+    wire = place.wire
+    assert wire is not None, "models here have none"
     coming = tokens * bytes_a_token(wire, streams, pair.d_model)
     line = (
-        f"NDIF at {connection.host_name}: {compact(tokens)} tokens × {streams} streams × {pair.d_model} numbers as"
+        f"NDIF at {place.server}: {compact(tokens)} tokens × {streams} streams × {pair.d_model} numbers as"
         f" {wire} are {size(coming)} to receive"
     )
     if seconds_reading > 0:
@@ -44,7 +46,3 @@ def forecast(pair: ModelPair, tokens: int, seconds_reading: float, processes: in
         seconds = coming / processes * seconds_reading / received
         line += f", in {duration(seconds)} at the rate of the first {size(received)}"
     return line
-
-
-def _connections(pair: ModelPair) -> list[Connection]:
-    return [model.connection for model in (pair.base, pair.distilled) if model.connection is not None]

@@ -22,7 +22,7 @@ def test_prompts_that_the_base_model_reads_as_other_ids_are_refused(tiny_pair):
     asked = [Question(question=text, answer=None) for text in ("w1 w2", "w7 w1")]
     check_prompts(pair, asked[:1])
     check_prompts(tiny_pair, asked)
-    with pytest.raises(ValueError, match=r"mean different things to the two models: 7 \(base 'w7', distilled 'w8'\)"):
+    with pytest.raises(ValueError, match=r"mean different things to the models: 7 \(base 'w7', distilled 'w8'\)"):
         check_prompts(pair, asked)
 
 

@@ -12,12 +12,13 @@ from transformers import AutoModelForCausalLM, DynamicCache, Gemma2Config, PreTr
 
 from toolkit.models.files.loading import load_model
 from toolkit.models.files.tokenizer_files import load_tokenizer
-from toolkit.models.model import generation
-from toolkit.models.model.edits import Edit
-from toolkit.models.model.generation import Sampling, Step, continue_rows
+from toolkit.models.model.edits import Change, Edit, Step
+from toolkit.models.model.generation import Sampling, continue_rows
 from toolkit.models.model.layers import layers_path
 from toolkit.models.model.traced_model import TracedModel
-from toolkit.models.places.open_model import open_remote
+from toolkit.models.places.here import Here
+from toolkit.models.places.ndif.ndif import Ndif
+from toolkit.models.places.open_model import open_model
 from toolkit.models.where import Where
 
 PROMPTS = [[5, 9, 2, 31, 17, 8], [3], [12, 12, 30], [22, 1, 7, 19]]
@@ -38,7 +39,7 @@ def varied(folder: Path, to: Path) -> Path:
 
 
 def trace(folder: Path) -> TracedModel:
-    return TracedModel(load_model(str(folder), load_tokenizer(str(folder)), Where(device_map="cpu")))
+    return TracedModel(Here(load_model(str(folder), load_tokenizer(str(folder)), Where(device_map="cpu"))))
 
 
 @pytest.fixture(scope="module")
@@ -136,13 +137,17 @@ def test_what_was_read_decides_an_edit_that_is_made_at_each_step(
     change = 20 * torch.randn(1, 1, any_model.d_model, generator=torch.Generator().manual_seed(1))
     steps: list[Step] = []
 
-    def of_third_row(step: Step) -> Edit:
-        steps.append(step)
-        return _add(change * (step.rows == 2)[:, None, None])
+    class OfThirdRow(Change):
+        def of_text(self, input_ids: Tensor, attention_mask: Tensor) -> Edit:
+            raise NotImplementedError
+
+        def at(self, step: Step) -> Edit:
+            steps.append(step)
+            return _add(change * (step.rows == 2)[:, None, None])
 
     whole = greedy(any_truth, PROMPTS, [END])
     monkeypatch.setattr(any_model.model._module.generation_config, "eos_token_id", whole[0][3])
-    answers = any_model.generate_ids(PROMPTS, edit=of_third_row, sampling=Sampling(new_tokens=NEW))
+    answers = any_model.generate_ids(PROMPTS, edit=OfThirdRow(), sampling=Sampling(new_tokens=NEW))
     expected = recomputed(any_truth, PROMPTS[2], change[0], len(PROMPTS[2]))
     assert answers[2] == expected[: len(answers[2])]
     assert answers[0] == whole[0][: whole[0].index(whole[0][3]) + 1]
@@ -273,7 +278,7 @@ def any_hosted(any_server: NdifServer, any_varied: Path, monkeypatch: pytest.Mon
     """The same model, on a server."""
     monkeypatch.setenv("NDIF_HOST", any_server.url)
     monkeypatch.setenv("NDIF_API_KEY", KEY)
-    return open_remote(str(any_varied), load_tokenizer(str(any_varied)), Where(remote=True))
+    return open_model(str(any_varied), load_tokenizer(str(any_varied)), Where(remote=True))
 
 
 @pytest.mark.parametrize(("temperature", "edit_prompt"), [(0.0, True), (1.5, False)])
@@ -298,7 +303,7 @@ def test_on_ndif_answers_are_the_same_token_for_token_in_one_job(
     assert max(map(len, expected)) < NEW
     plain = Sampling(new_tokens=3, temperature=temperature, top_k=30, top_p=0.9)
     assert any_hosted.generate_ids(PROMPTS, sampling=plain) == any_model.generate_ids(PROMPTS, sampling=plain)
-    monkeypatch.setattr(generation, "UPLOAD", 2 * any_model.d_model * 4)  # two rows a job
+    monkeypatch.setattr(Ndif, "job_bytes", 2 * any_model.d_model * 4)  # two rows a job
     apart, here = (each.generate_ids(PROMPTS, edit=edit, sampling=plain) for each in (any_hosted, any_model))
     assert apart == here
     assert len(any_server.jobs_done) == before + 4
@@ -314,8 +319,18 @@ def test_what_the_checkpoint_says_of_generation_is_overruled_on_ndif(
     assert any_hosted.generate_ids(PROMPTS, sampling=sampling) == any_model.generate_ids(PROMPTS, sampling=sampling)
 
 
+class Nothing(Change):
+    """A change that is made anew at each step, and adds 0."""
+
+    def of_text(self, input_ids: Tensor, attention_mask: Tensor) -> Edit:
+        return _add(torch.zeros(1))
+
+    def at(self, step: Step) -> Edit:
+        return _add(torch.zeros(1))
+
+
 def test_an_edit_made_at_each_step_is_refused_on_ndif(any_hosted: TracedModel) -> None:
     with pytest.raises(ValueError, match=r"made anew at each step, such as SetLatent.* without remote"):
-        any_hosted.generate_ids(PROMPTS, edit=lambda step: _add(torch.zeros(1)), sampling=Sampling(new_tokens=NEW))
+        any_hosted.generate_ids(PROMPTS, edit=Nothing(), sampling=Sampling(new_tokens=NEW))
     with pytest.raises(ValueError, match="2 seeds for 4 prompts"):
         any_hosted.generate_ids(PROMPTS, sampling=Sampling(new_tokens=NEW, seeds=(1, 2)))

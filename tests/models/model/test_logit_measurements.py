@@ -7,11 +7,11 @@ import torch
 from ndif_server import NdifServer
 from torch import Tensor
 
-from toolkit.models.model import logit_measurements as measuring
 from toolkit.models.model.edits import Edit
 from toolkit.models.model.logit_measurements import joined, measure, parts
 from toolkit.models.model.logit_statistics import divergence_and_loss, next_log_probability, target_at_end
 from toolkit.models.pair import ModelPair
+from toolkit.models.places.ndif.ndif import Ndif
 from toolkit.models.places.ndif.server_side import replacement
 
 Batch = tuple[Tensor, Tensor]
@@ -47,14 +47,13 @@ def test_an_edits_bytes_are_its_rows_together(batch: Batch, edits: Sequence[Edit
 
 @pytest.mark.parametrize(
     ("limit", "shapes"),
-    [(10**6, [(4, 3)]), (2000, [(4, 2), (4, 1)]), (1, [(2, 1)] * 9)],
-    ids=["all", "rows", "edits too"],
+    [(None, [(4, 3)]), (10**6, [(4, 3)]), (2000, [(4, 2), (4, 1)]), (1, [(2, 1)] * 9)],
+    ids=["no limit", "all", "rows", "edits too"],
 )
 def test_every_edit_meets_every_row_once_but_for_the_first(
-    batch: Batch, edits: list[Edit | None], monkeypatch: pytest.MonkeyPatch, limit: int, shapes: list[tuple[int, int]]
+    batch: Batch, edits: list[Edit | None], limit: int | None, shapes: list[tuple[int, int]]
 ) -> None:
-    monkeypatch.setattr(measuring, "UPLOAD", limit)
-    cut = parts(edits, batch)
+    cut = parts(edits, batch, limit)
     assert [(len(part.edits), len(part.rows)) for part in cut] == shapes
     assert all(part.edits[0] == 0 for part in cut)
     grid = torch.arange(4)[:, None, None] * 10 + torch.arange(3)[:, None] + torch.tensor([0.0, 0.5])
@@ -71,7 +70,7 @@ def test_on_ndif_several_jobs_measure_what_one_pass_does(
     monkeypatch: pytest.MonkeyPatch,
     limit: int,
 ) -> None:
-    monkeypatch.setattr(measuring, "UPLOAD", limit)
+    monkeypatch.setattr(Ndif, "job_bytes", limit)
     predicts = batch[1][:, 1:].bool()
     for function, operands in (
         (divergence_and_loss, (batch[0], predicts)),
@@ -81,13 +80,13 @@ def test_on_ndif_several_jobs_measure_what_one_pass_does(
         before = len(ndif.jobs_done)
         here, there = (measure(pair.base, *batch, edits, function, operands) for pair in (tiny_pair, ndif_tiny_pair))
         torch.testing.assert_close(there, here, rtol=1e-5, atol=1e-5)
-        assert len(ndif.jobs_done) - before == len(parts(edits, (*batch, *operands)))
+        assert len(ndif.jobs_done) - before == len(parts(edits, (*batch, *operands), limit))
 
 
 def test_a_job_sends_about_as_much_as_it_may(
     ndif_tiny_pair: ModelPair, ndif: NdifServer, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measuring, "UPLOAD", 40_000)
+    monkeypatch.setattr(Ndif, "job_bytes", 40_000)
     ids, mask = (each.repeat(20, 1) for each in batch)
     values = torch.randn(int(mask.sum()), 32)
     edits = [Edit(layer=2, function=replacement, operands=(values + n,), positions=mask.bool()) for n in range(8)]

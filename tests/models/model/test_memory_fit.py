@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from toolkit.models.model.memory_fit import FittingRows
+from toolkit.models.model.memory_fit import RowLimit
 from toolkit.models.pair import ModelPair
 
 Batch = tuple[Tensor, Tensor]
@@ -81,7 +81,7 @@ def test_other_errors_are_not_taken_for_want_of_memory() -> None:
     def broken(rows: Tensor) -> Tensor:
         raise RuntimeError("expected scalar type Float but found Half")
 
-    fitting = FittingRows()
+    limit = RowLimit()
     with pytest.raises(RuntimeError, match="expected scalar type"):
-        fitting.run(broken, torch.zeros(4, 2))
-    assert fitting.tokens is None
+        limit.run(broken, torch.zeros(4, 2))
+    assert limit.tokens is None

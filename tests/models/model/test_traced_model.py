@@ -15,6 +15,7 @@ from toolkit.models.model.edits import Edit
 from toolkit.models.model.generation import Sampling
 from toolkit.models.model.layers import layers_path
 from toolkit.models.model.traced_model import TracedModel
+from toolkit.models.places.here import Here
 from toolkit.models.where import Where
 
 Batch = tuple[Tensor, Tensor]
@@ -22,7 +23,7 @@ FINAL_MODULES = {"model.norm", "transformer.ln_f", "gpt_neox.final_layer_norm", 
 
 
 def trace(folder: Path) -> TracedModel:
-    return TracedModel(load_model(str(folder), load_tokenizer(str(folder)), Where(device_map="cpu")))
+    return TracedModel(Here(load_model(str(folder), load_tokenizer(str(folder)), Where(device_map="cpu"))))
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,11 @@ import pytest
 import torch
 from ndif_server import NdifServer
 
-from toolkit.models.model import unembedding
 from toolkit.models.model.layers import layers_path
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.model.unembedding import direction_logits, direction_tokens
 from toolkit.models.pair import ModelPair
+from toolkit.models.places.ndif.ndif import Ndif
 
 pytestmark = pytest.mark.filterwarnings("ignore:base and distilled are the same weights")  # one model will do here
 
@@ -63,7 +63,7 @@ def test_on_ndif_directions_say_the_same(
     upload: int,
     jobs: int,
 ) -> None:
-    monkeypatch.setattr(unembedding, "UPLOAD", upload)
+    monkeypatch.setattr(Ndif, "job_bytes", upload)
     before = len(ndif.jobs_done)
     directions = torch.randn(5, 32, generator=torch.Generator().manual_seed(2))
     here, there = (direction_logits(pair.base, directions) for pair in (tiny_pair, ndif_tiny_pair))

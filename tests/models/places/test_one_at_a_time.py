@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from toolkit.models import pair as pair_module
 from toolkit.models.model.generation import Sampling
 from toolkit.models.pair import ModelPair
+from toolkit.models.places import one_at_a_time
 from toolkit.models.sources import find_sources
 from toolkit.models.where import Where
 
@@ -42,7 +42,7 @@ def batches() -> list[Batch]:
 def small_blocks(monkeypatch: pytest.MonkeyPatch, batches: list[Batch]) -> int:
     """Blocks that two batches fill."""
     tokens = 2 * int(batches[0][2].sum())
-    monkeypatch.setattr(pair_module, "BLOCK_TOKENS", tokens)
+    monkeypatch.setattr(one_at_a_time, "BLOCK_TOKENS", tokens)
     return tokens
 
 
@@ -53,8 +53,8 @@ def count_loads(pair: ModelPair) -> list[str]:
     def counting(name: str, load: Callable[[], object]) -> Callable[[], object]:
         return lambda: (loads.append(name), load())[1]
 
-    for name, model in zip(pair.names, (pair.base, pair.distilled), strict=True):
-        model._load = counting(name, model._load)
+    for name, model in pair.models.items():
+        model.place._load = counting(name, model.place._load)
     return loads
 
 
@@ -80,7 +80,7 @@ def test_weights_of_both_are_never_in_memory_together(folders: Folders, batches:
     assert weights[pair.base]() is not None
     pair.selected(*batches[0])
     assert weights[pair.base]() is None
-    assert (pair.base.in_memory, pair.distilled.in_memory) == (False, True)
+    assert (pair.base.place.in_memory, pair.distilled.place.in_memory) == (False, True)
 
 
 def test_blocks_are_read_in_order_with_one_reading_of_weights_each(
@@ -132,12 +132,12 @@ def test_the_first_layers_and_limits_go_by_turns_too(
     assert torch.equal(small.selected(*batches[0]), together.selected(*batches[0]))
 
 
-def test_weights_that_were_let_go_take_no_memory(folders: Folders) -> None:
+def test_weights_that_were_freed_take_no_memory(folders: Folders) -> None:
     pair, by_turns = load(folders), load(folders, sequential=True)
-    seated = weakref.ref(next(by_turns.base.model._module.parameters()))
+    in_room = weakref.ref(next(by_turns.base.model._module.parameters()))
     for each in (pair, by_turns):
-        each.let_go()
+        each.free()
     assert all(weight.is_meta for model in (pair.base, pair.distilled) for weight in model.model._module.parameters())
     gc.collect()
-    assert seated() is None
+    assert in_room() is None
     assert (pair.d_model, pair.layers, pair.n_layers) == (by_turns.d_model, by_turns.layers, by_turns.n_layers)

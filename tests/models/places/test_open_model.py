@@ -17,6 +17,7 @@ from toolkit.models.files.model_files import Hub
 from toolkit.models.files.tokenizer_files import load_tokenizer
 from toolkit.models.model.edits import Edit
 from toolkit.models.model.generation import Sampling
+from toolkit.models.model.layers import site_modules
 from toolkit.models.model.logit_measurements import measure
 from toolkit.models.model.logit_statistics import target_at_end
 from toolkit.models.model.traced_model import TracedModel
@@ -50,7 +51,7 @@ def test_the_first_layers_alone_read_what_the_whole_model_reads(any_folder: Path
     edit = Edit(layer=depth, function=shift)
     assert torch.equal(part.residual(*batch, [depth], edit=edit)[0], whole.residual(*batch, [depth], edit=edit)[0])
     assert (part.n_layers, part.d_model, part.vocab_size, part.context) == (4, 32, 50, 64)
-    assert len(part._layers) == depth + 1
+    assert len(site_modules(part.model)) == depth + 1
 
 
 def test_later_layers_and_the_head_are_not_in_memory(folders: tuple[Path, Path]) -> None:

@@ -12,7 +12,7 @@ from split_models import (
     answers,
     ask_split_models,
     fail_alone,
-    let_go_of_some,
+    free_some,
     load_on_the_first_alone,
     needs_traceable_parts,
 )
@@ -42,8 +42,8 @@ def test_split_layers_answer_as_whole_ones(folders: tuple[Path, Path], batch: Ba
 
 
 @needs_traceable_parts
-def test_all_processes_let_go_of_what_the_first_does_not_need(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    launch(2, let_go_of_some, folders, tmp_path)
+def test_all_processes_free_what_the_first_does_not_need(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    launch(2, free_some, folders, tmp_path)
     assert [(tmp_path / f"models-{rank}").read_text() for rank in range(2)] == ["2", "2"]
 
 
@@ -72,7 +72,7 @@ def test_one_process_has_no_others_to_split_layers_over() -> None:
 
 
 def test_models_are_split_where_others_follow(folders: tuple[Path, Path]) -> None:
-    with pytest.raises(ValueError, match=r"inside `with tensor_parallel\.leading\(\):`"):
+    with pytest.raises(ValueError, match=r"inside `with leading\(\):`"):
         ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), where=Where(tensor_parallel=True))
 
 

@@ -1,4 +1,4 @@
-"""The tokenizers of a pair are compared id by id."""
+"""The tokenizers of several models are compared id by id."""
 
 import os
 from collections.abc import Callable
@@ -15,32 +15,44 @@ DATA = os.environ.get("TOOLKIT_TEST_DATA")
 
 
 def test_one_tokenizer_has_no_clash(make_tokenizer: MakeTokenizer) -> None:
-    assert check_same_tokens(make_tokenizer(), make_tokenizer()) == {}
+    assert check_same_tokens({"base": make_tokenizer(), "distilled": make_tokenizer()}) == {}
 
 
 def test_special_ids_with_two_meanings_clash(make_tokenizer: MakeTokenizer) -> None:
     base = make_tokenizer(("<s>", "</s>", "<box>", "<same>"))
     distilled = make_tokenizer(("<s>", "</s>", "<think>", "<same>", "<user>"))
-    assert check_same_tokens(base, distilled) == {42: ("<box>", "<think>"), 44: (NO_TOKEN, "<user>")}
+    assert check_same_tokens({"base": base, "distilled": distilled}) == {
+        42: ("<box>", "<think>"),
+        44: (NO_TOKEN, "<user>"),
+    }
 
 
 def test_begin_and_end_may_have_other_names(make_tokenizer: MakeTokenizer) -> None:
-    assert check_same_tokens(make_tokenizer(("<s>", "</s>")), make_tokenizer(("<bos>", "<eos>"))) == {}
+    assert (
+        check_same_tokens({"base": make_tokenizer(("<s>", "</s>")), "distilled": make_tokenizer(("<bos>", "<eos>"))})
+        == {}
+    )
 
 
 def test_other_ordinary_tokens_are_refused_by_name(make_tokenizer: MakeTokenizer) -> None:
     words = [f"w{i}" for i in range(39)] + ["other"]
     with pytest.raises(ValueError, match=r"differ in 1 ordinary tokens.*39 \(base 'w39', distilled 'other'\)"):
-        check_same_tokens(make_tokenizer(), make_tokenizer(words=words))
+        check_same_tokens({"base": make_tokenizer(), "distilled": make_tokenizer(words=words)})
 
 
 def test_another_vocabulary_size_is_refused_with_both_numbers(make_tokenizer: MakeTokenizer) -> None:
-    with pytest.raises(ValueError, match="base has 42 ids, distilled 32"):
-        check_same_tokens(make_tokenizer(), make_tokenizer(words=[f"w{i}" for i in range(30)]))
+    with pytest.raises(ValueError, match="base has 42, distilled has 32 ids"):
+        check_same_tokens({"base": make_tokenizer(), "distilled": make_tokenizer(words=[f"w{i}" for i in range(30)])})
+
+
+def test_of_three_models_each_is_compared(make_tokenizer: MakeTokenizer) -> None:
+    same, other = (make_tokenizer(("<s>", "</s>", name)) for name in ("<box>", "<think>"))
+    assert check_same_tokens({"a": same, "b": same, "c": other}) == {42: ("<box>", "<box>", "<think>")}
+    assert describe_clashes({42: ("x", "x", "y")}, "abc") == "42 (a 'x', b 'x', c 'y')"
 
 
 def test_a_long_list_of_clashes_is_cut() -> None:
-    described = describe_clashes(dict.fromkeys(range(10), ("a", "b")), limit=2)
+    described = describe_clashes(dict.fromkeys(range(10), ("a", "b")), ("base", "distilled"), limit=2)
     assert described == "0 (base 'a', distilled 'b'), 1 (base 'a', distilled 'b') and 8 more"
 
 
@@ -54,9 +66,8 @@ def test_never_a_second_bos(make_tokenizer: MakeTokenizer, adds_bos: bool) -> No
 @pytest.mark.skipif(not DATA, reason="TOOLKIT_TEST_DATA names no folder with the real tokenizers")
 def test_qwen_and_its_r1_distillation() -> None:
     folder = Path(str(DATA)) / "tokenizers"
-    clashes = check_same_tokens(
-        load_tokenizer(str(folder / "qwen2.5")), load_tokenizer(str(folder / "r1-distill-qwen"))
-    )
+    named = {"base": "qwen2.5", "distilled": "r1-distill-qwen"}
+    clashes = check_same_tokens({name: load_tokenizer(str(folder / each)) for name, each in named.items()})
     assert list(clashes) == list(range(151643, 151650))
     assert clashes[151644] == ("<|im_start|>", "<｜User｜>")
     assert clashes[151648] == ("<|box_start|>", "<think>")

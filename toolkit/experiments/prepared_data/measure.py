@@ -54,7 +54,7 @@ def measure(settings: PrepareConfig, opened: None = None) -> PreparedData:
     models = settings.models if settings.models.are_named() else ModelChoice(pair=EMBEDDED)
     sources = find_pair(models.pair, models.base, models.distilled)
     tokenizer = load_tokenizer(sources.distilled)
-    clashes = check_same_tokens(load_tokenizer(sources.base), tokenizer)
+    clashes = check_same_tokens({"base": load_tokenizer(sources.base), "distilled": tokenizer})
     left_out: Counter[str] = Counter()
     texts = islice(_texts(settings, tokenizer, left_out), settings.documents)
     settings.output.out.mkdir(parents=True, exist_ok=True)
@@ -134,7 +134,8 @@ def _check_ids(ids: Sequence[int], clashes: Clashes, tokenizer: PreTrainedTokeni
     rest = ids[1:] if ids[:1] == [tokenizer.bos_token_id] else ids
     if used := {token_id: names for token_id, names in clashes.items() if token_id in rest}:
         raise ValueError(
-            f"the text uses ids that mean different things to the two models: {describe_clashes(used)}. Leave them out"
+            f"the text uses ids that mean different things to the models:"
+            f" {describe_clashes(used, ('base', 'distilled'))}. Leave them out"
             " with --template plain (or reply) and --markers drop"
         )
 

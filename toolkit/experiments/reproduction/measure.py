@@ -100,7 +100,7 @@ def find_parts(
             console.note(f"{label}: finished by an earlier call, {page}")
             parts[name] = before
             continue
-        console.note(f"{label}: measured again, because {why}" if why else label)
+        console.note(f"{label}: found again, for {why}" if why else label)
         try:
             with console.stage(name):
                 found = experiment.find(run)

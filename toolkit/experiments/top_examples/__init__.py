@@ -1,4 +1,4 @@
-"""What makes each latent fire, and which tokens does it promote? Examples, lenses and lifts, for a page to search."""
+"""What makes each latent fire, and what does it say? Examples, lenses and lifts, for a page to look through."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +23,13 @@ class TopExamplesConfig:
     """
 
     latents: tuple[int, ...] = ()
-    """Latents to show; default: all. Examples of all latents are kept, so that a later call can show others at once."""
+    """Latents to show; default: all. Examples are kept of all, so the next ones come at once."""
     tokens: Count = 262_144
-    """Held-out tokens to read in all. A later call with a larger number reads only those that are missing."""
+    """Held-out tokens to read in all; ask for more later, and only those are read."""
     top: Count = 10
-    """Strongest examples to keep of each latent."""
+    """Strongest examples kept of each latent."""
     sampled: Count = 12
-    """Examples to draw from all firings of each latent; they are shown in quarters, from weak to strong."""
+    """Examples drawn from all firings of each latent, shown in quarters from weak to strong."""
     before: CountOrNone = 24
     """Tokens of context shown before the firing."""
     after: CountOrNone = 8

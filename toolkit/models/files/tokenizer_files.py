@@ -25,9 +25,9 @@ def load_tokenizer(source: str, hub: Hub = MAIN) -> PreTrainedTokenizerBase:
 
 
 def load_tokenizers(sources: Sequence[str], hubs: Sequence[Hub]) -> list[PreTrainedTokenizerBase]:
-    """Load the tokenizers of two models; where one has none the other's serves both, of which it warns.
+    """Load the tokenizers of several models; where one has none another's serves it too, of which it warns.
 
-    Raises `ValueError` where neither has one, and as `load_tokenizer` does.
+    Raises `ValueError` where none has one, and as `load_tokenizer` does.
     """
     found = [_find_tokenizer(source, hub) for source, hub in zip(sources, hubs, strict=True)]
     lacking = [source for source, tokenizer in zip(sources, found, strict=True) if tokenizer is None]
@@ -35,7 +35,7 @@ def load_tokenizers(sources: Sequence[str], hubs: Sequence[Hub]) -> list[PreTrai
     if not there:
         return [load_tokenizer(source, hub) for source, hub in zip(sources, hubs, strict=True)]  # says what is missing
     if lacking:
-        said = f"{lacking[0]!r} holds no tokenizer: the other model's is used for both"
+        said = f"{lacking[0]!r} holds no tokenizer: another model's is used for it too"
         warnings.warn(said, ToolkitWarning, stacklevel=3)
     return [tokenizer or there[0] for tokenizer in found]
 

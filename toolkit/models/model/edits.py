@@ -1,6 +1,7 @@
-"""An edit: a pure function of the residual stream at one site, the tensors it needs, the positions it applies to."""
+"""What `edit=` takes: a pure function of the stream at one site with its tensors, several of them, or one made anew."""
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import SupportsIndex
 
@@ -15,8 +16,50 @@ PlainEdit = tuple[int, Callable[..., Tensor], tuple[Tensor, ...], Tensor | None]
 """Layer, function, operands and positions, for a server that knows no `Edit`."""
 
 
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One pass of a generation: the tokens that are read now, for the rows that are not finished."""
+
+    input_ids: Int[Tensor, "live position"]
+    attention_mask: Int[Tensor, "live past_and_position"]
+    rows: Int[Tensor, " live"]
+    """Numbers of these rows in the batch that began."""
+    kept: Int[Tensor, " live"]
+    """Where these rows stood in the step before."""
+
+    def after(self, tokens: Int[Tensor, " live"], going_on: Int[Tensor, " kept"]) -> "Step":
+        """The step that reads `tokens`, for the rows that go on."""
+        mask = self.attention_mask[going_on]
+        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+        return Step(tokens[going_on, None], mask, self.rows[going_on], going_on)
+
+
+class Change(ABC):
+    """What changes a residual stream. `a + b` makes both changes: at one site first a, then b."""
+
+    @property
+    def parts(self) -> "tuple[Change, ...]":
+        """The changes that it consists of, in order."""
+        return (self,)
+
+    def __add__(self, other: "Change") -> "Change":
+        if not isinstance(other, Change):
+            return NotImplemented
+        return Edits((*self.parts, *other.parts))
+
+    @abstractmethod
+    def of_text(
+        self, input_ids: Int[Tensor, "row position"], attention_mask: Int[Tensor, "row past_and_position"]
+    ) -> "Edit | Edits":
+        """The change as data, for whole texts that are read in one pass."""
+
+    @abstractmethod
+    def at(self, step: Step) -> "Edit | Edits":
+        """The change as data, for the tokens that a generation reads now."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Edit:
+class Edit(Change):
     """Changes the residual stream at the input of decoder layer `layer`, and nothing else.
 
     The function sees the stream [row, position, d_model], or its lines [token, d_model] at `positions` where those are
@@ -38,11 +81,29 @@ class Edit:
 
     def __call__(self, residual: Float[Tensor, "row position d_model"]) -> Float[Tensor, "row position d_model"]:
         """Return the changed stream, in the type of the one given."""
-        return edited(residual, self.plain())
+        return edited(residual, *self.plain())
 
-    def plain(self) -> PlainEdit:
-        """The edit as a tuple, which can be sent to where a model runs."""
-        return int(self.layer), self.function, self.operands, self.positions
+    def __repr__(self) -> str:
+        where = "everywhere" if self.positions is None else f"at {int(self.positions.sum()):,} positions"
+        name = getattr(self.function, "__name__", "a function")
+        return f"Edit of the stream at layer {self.layer}, {where}: {name} with {len(self.operands)} tensors"
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Its site."""
+        return (int(self.layer),)
+
+    def of_text(self, input_ids: Tensor, attention_mask: Tensor) -> "Edit":
+        """The edit itself."""
+        return self
+
+    def at(self, step: Step) -> "Edit":
+        """The edit for the rows that are not finished."""
+        return self.rows(step.rows)
+
+    def plain(self) -> list[PlainEdit]:
+        """The edit as a tuple in a list, which can be sent to where a model runs."""
+        return [(int(self.layer), self.function, self.operands, self.positions)]
 
     def row_bytes(self, rows: int) -> Int[Tensor, " row"]:
         """Bytes that the edit has for each of so many rows, beside what it has for all."""
@@ -55,6 +116,10 @@ class Edit:
 
     def rows(self, chosen: Int[Tensor, " chosen"]) -> "Edit":
         """The same edit for some of the rows, in the order given."""
+        if self.positions is None and all(len(operand) == 1 for operand in self.operands):
+            return self
+        if self.positions is not None and torch.equal(chosen, torch.arange(len(self.positions))):
+            return self
         return replace(
             self,
             operands=tuple(self._of_rows(operand, chosen.to(operand.device)) for operand in self.operands),
@@ -79,3 +144,66 @@ class Edit:
         assert self.positions is not None
         of_row = operand.split(self.positions.sum(dim=1).tolist())
         return torch.cat([of_row[row] for row in chosen.tolist()])
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Edits(Change):
+    """Several changes in one pass: site by site as the model runs, and at one site in this order."""
+
+    changes: tuple[Change, ...]
+    """None of them consists of others."""
+
+    def __repr__(self) -> str:
+        return f"{len(self.changes)} changes, at one site in this order: {', '.join(map(_site, self.changes))}"
+
+    @property
+    def parts(self) -> tuple[Change, ...]:
+        """The changes that it consists of, in order."""
+        return self.changes
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The sites, in the order of the changes."""
+        return tuple(int(each.layer) for each in self._edits)
+
+    def of_text(self, input_ids: Tensor, attention_mask: Tensor) -> "Edits":
+        """Each of them for whole texts."""
+        return Edits(tuple(each.of_text(input_ids, attention_mask) for each in self.changes))
+
+    def at(self, step: Step) -> "Edits":
+        """Each of them for the tokens that are read now."""
+        return Edits(tuple(each.at(step) for each in self.changes))
+
+    def plain(self) -> list[PlainEdit]:
+        """The edits as tuples."""
+        return [plain for each in self._edits for plain in each.plain()]
+
+    def row_bytes(self, rows: int) -> Int[Tensor, " row"]:
+        """Bytes that the edits have for each of so many rows, beside what they have for all."""
+        return torch.stack([each.row_bytes(rows) for each in self._edits]).sum(dim=0)
+
+    def rows(self, chosen: Int[Tensor, " chosen"]) -> "Edits":
+        """The same edits for some of the rows, in the order given."""
+        return Edits(tuple(each.rows(chosen) for each in self._edits))
+
+    def after(self, position: int) -> "Edits":
+        """The same edits of a text whose tokens before `position` are left out."""
+        return Edits(tuple(each.after(position) for each in self._edits))
+
+    @property
+    def _edits(self) -> Sequence[Edit]:
+        for each in self.changes:
+            assert isinstance(each, Edit), "of_text or at makes edits of it"
+        return self.changes  # type: ignore[return-value]
+
+
+def check_change(edit: object) -> None:
+    """Raise `ValueError` for what is no change and not None."""
+    if not isinstance(edit, Change | None):
+        raise ValueError(
+            f"edit is a {type(edit).__name__}: give one that steer(), shift() or SetLatent make, or several as a + b"
+        )
+
+
+def _site(change: Change) -> str:
+    return f"{type(change).__name__} at layer {getattr(change, 'layer', '?')}"

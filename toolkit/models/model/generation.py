@@ -1,7 +1,6 @@
 """Generation, a traced pass a token: batched, under an edit, with the same chance in every arm of an experiment."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -9,36 +8,14 @@ from torch import Tensor
 from transformers import Cache, GenerationConfig
 
 from toolkit.arguments import as_indices
-from toolkit.models.model.edits import Edit
+from toolkit.models.model.edits import Change, Edit, Step
 from toolkit.models.model.sampling import Sampling
 from toolkit.models.places.ndif.expected_answers import Asked, Job
 from toolkit.models.places.ndif.server_side import scores
-from toolkit.models.places.ndif.uploads import UPLOAD, stretches
+from toolkit.models.places.place import stretches
 from toolkit.models.text.inputs import check_context
 from toolkit.models.text.rows import padded
 from toolkit.tracking import track
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """One pass of a generation: the tokens that are read now, for the rows that are not finished."""
-
-    input_ids: Int[Tensor, "live position"]
-    attention_mask: Int[Tensor, "live past_and_position"]
-    rows: Int[Tensor, " live"]
-    """Numbers of these rows in the batch that began."""
-    kept: Int[Tensor, " live"]
-    """Where these rows stood in the step before."""
-
-    def after(self, tokens: Int[Tensor, " live"], going_on: Int[Tensor, " kept"]) -> "Step":
-        """The step that reads `tokens`, for the rows that go on."""
-        mask = self.attention_mask[going_on]
-        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-        return Step(tokens[going_on, None], mask, self.rows[going_on], going_on)
-
-
-EditSource = Edit | Callable[[Step], Edit]
-"""An edit for all steps, or what makes one at each step: a latent's value depends on what was read."""
 
 
 def continue_rows(
@@ -47,7 +24,7 @@ def continue_rows(
     cache: Cache,
     *,
     end_ids: Int[Tensor, " end"],
-    edit: EditSource | None,
+    edit: Change | None,
     sampling: Sampling,
 ) -> list[list[int]]:
     """Continue each prompt, up to and with one of `end_ids`; `logits` is a model's, `cache` an empty one of it.
@@ -60,7 +37,7 @@ def continue_rows(
     generators = {seed: torch.Generator().manual_seed(seed) for seed in seeds.tolist()}
     answers: list[list[int]] = [[] for _ in prompts]
     for number in track(range(int(sampling.new_tokens)), "tokens", "tokens"):
-        now = edit.rows(step.rows) if isinstance(edit, Edit) else edit and edit(step)
+        now = edit and edit.at(step)
         if number == 0 and not sampling.edit_prompt:
             now = None
         here = logits(step.input_ids, step.attention_mask, edit=now, last=1, past=cache)[:, -1]
@@ -91,15 +68,17 @@ def jobs_of(
     prompts: Sequence[Sequence[int]],
     *,
     end_ids: Int[Tensor, " end"],
-    edit: EditSource | None,
+    edit: Change | None,
     sampling: Sampling,
     vocab_size: int,
+    job_bytes: int | None = None,
 ) -> list[Job]:
     """What `server_side.generated` needs beside the model, for the answers of `continue_rows`, job by job.
 
+    A job is given at most `job_bytes` of edits, or one row.
     Raises `ValueError` as that does, and for an edit that is made anew at each step.
     """
-    if not isinstance(edit, Edit | None):
+    if edit is not None and not all(isinstance(part, Edit) for part in edit.parts):
         raise ValueError(
             "an edit that is made anew at each step, such as SetLatent, reads both models while one generates, which is"
             " a job of its own on NDIF and with split layers: load the pair without remote and tensor_parallel, or"
@@ -117,12 +96,14 @@ def jobs_of(
         pad_token_id=0,
     )
     how = sampling.edit_prompt, int(sampling.new_tokens), sampling.drawing
-    sizes = edit.row_bytes(len(prompts)).tolist() if edit else [0] * len(prompts)
+    step = _first_step(prompts)
+    whole = edit.of_text(step.input_ids, step.attention_mask) if edit else None
+    sizes = whole.row_bytes(len(prompts)).tolist() if whole else [0] * len(prompts)
     jobs = []
-    for some in stretches(sizes, UPLOAD):
+    for some in stretches(sizes, job_bytes):
         step = _first_step(prompts[some])
         inputs = {"input_ids": step.input_ids, "attention_mask": step.attention_mask, "generation_config": config}
-        plain = edit and edit.rows(torch.arange(len(prompts))[some]).plain()
+        plain = whole.rows(torch.arange(len(prompts))[some]).plain() if whole else []
         steps = range(1, int(sampling.new_tokens) + 1)
         asked = Asked((len(step.input_ids), steps), (torch.int64,), below=vocab_size)
         jobs.append(Job((inputs, plain, *how, seeds[some], end_ids), asked))
@@ -136,14 +117,15 @@ def until_end(written: Int[Tensor, "row step"], end_ids: Int[Tensor, " end"]) ->
     return [row[:length] for row, length in zip(written.tolist(), lengths.tolist(), strict=True)]
 
 
-def _seeds(prompts: Sequence[Sequence[int]], edit: EditSource | None, sampling: Sampling) -> Int[Tensor, " prompt"]:
+def _seeds(prompts: Sequence[Sequence[int]], edit: Change | None, sampling: Sampling) -> Int[Tensor, " prompt"]:
     """The seed of each prompt; raises `ValueError` for what `continue_rows` refuses."""
     seeds = as_indices(sampling.seeds, "seed")
     if len(seeds) not in (0, len(prompts)):
         raise ValueError(f"{len(seeds)} seeds for {len(prompts)} prompts: give one a prompt, or none")
-    if isinstance(edit, Edit) and edit.positions is not None:
+    if any(isinstance(part, Edit) and part.positions is not None for part in (edit.parts if edit else ())):
         raise ValueError("an edit of chosen positions cannot steer a generation: give one that applies everywhere")
-    return torch.tensor(seeds or range(len(prompts)))
+    first = int(sampling.seed)
+    return torch.tensor(seeds or range(first, first + len(prompts)))
 
 
 def _first_step(prompts: Sequence[Sequence[int]]) -> Step:

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+from typing import Any
 
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
@@ -59,6 +60,18 @@ def final_norm_path(model: nn.Module) -> str:
     decoder = model.get_submodule(parent)
     name = next(name for name in _FINAL_NORMS if hasattr(decoder, name))
     return f"{parent}.{name}".removeprefix(".")
+
+
+def site_modules(model: Any) -> Any:
+    """Return the modules of a model behind nnsight whose inputs are the sites: its decoder layers.
+
+    Of a model without a head only the first layers were loaded: behind the last of them follows the final norm.
+    """
+    module = model._module
+    layers = model.get(layers_path(module))
+    if module.get_output_embeddings() is not None:
+        return layers
+    return [*(layers[layer] for layer in range(len(layers._module))), model.get(final_norm_path(module))]
 
 
 def cache_name(model: nn.Module) -> str:

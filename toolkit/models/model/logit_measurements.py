@@ -8,13 +8,13 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 from transformers import Cache
 
-from toolkit.models.model.edits import Edit
+from toolkit.models.model.edits import Change, Edit, Edits, PlainEdit
 from toolkit.models.model.layers import check_layers
 from toolkit.models.model.logit_statistics import Reduction, kept
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.places.ndif.expected_answers import Asked, Job
 from toolkit.models.places.ndif.server_side import measured
-from toolkit.models.places.ndif.uploads import UPLOAD, stretches
+from toolkit.models.places.place import stretches
 from toolkit.tracking import track
 
 
@@ -22,7 +22,7 @@ def measure(
     model: TracedModel,
     input_ids: Int[Tensor, "row position"],
     attention_mask: Int[Tensor, "row position"],
-    edits: Sequence[Edit | None],
+    edits: Sequence[Change | None],
     function: Reduction,
     operands: tuple[Shaped[Tensor, "row ..."], ...] = (),
     *,
@@ -37,50 +37,42 @@ def measure(
     Raises `ValueError` for an edit of a layer outside [0, n_layers).
     """
     model.check_loaded(whole=True)
-    check_layers([0, *(edit.layer for edit in edits if edit is not None)], model.n_layers)
-    if model.connection is not None:
-        return _in_jobs(model, input_ids, attention_mask, edits, function, operands, last)
+    made = [edit.of_text(input_ids, attention_mask) if edit else None for edit in edits]
+    check_layers([0, *(layer for edit in made if edit is not None for layer in edit.layers)], model.n_layers)
+    each_row, dtype = kept(function, min(last, input_ids.shape[1]) or input_ids.shape[1])
     past = _shared_past(model, input_ids[:, :unchanged], attention_mask[:, :unchanged])
     before = 0 if past is None else unchanged
-    inputs = model.inputs(input_ids[:, before:], attention_mask, past) | {"logits_to_keep": last}
-    plain = [edit and (edit.after(before) if before else edit).plain() for edit in edits]
-    # Other processes, which hold parts of split layers, are sent a list.
-    counted = track(plain, "edits", "edits") if model.keeps_caches else plain
-    found: Tensor = model.run(measured, inputs, counted, function, operands)
-    return found
+
+    def job(part: Part) -> Job:
+        rows = part.rows
+        inputs = model.inputs(input_ids[rows, before:], attention_mask[rows], past) | {"logits_to_keep": last}
+        plain = [_plain(made[number], rows, before) for number in part.edits.tolist()]
+        # Other processes, which hold parts of split layers, are sent a list.
+        counted = track(plain, "edits", "edits") if model.place.keeps_caches else plain
+        asked = Asked((len(plain), len(rows), *each_row), (dtype,))
+        return Job((inputs, counted, function, tuple(each[rows] for each in operands)), asked)
+
+    cut = parts(made, (input_ids, attention_mask, *operands), model.place.job_bytes)
+    found = model.run_each(measured, map(job, cut))
+    return joined(cut, list(found if len(cut) == 1 else track(found, "jobs", "jobs", total=len(cut))))
+
+
+def _plain(edit: Edit | Edits | None, rows: Tensor, before: int) -> list[PlainEdit]:
+    if edit is None:
+        return []
+    of_rows = edit.rows(rows)
+    return (of_rows.after(before) if before else of_rows).plain()
 
 
 def _shared_past(model: TracedModel, input_ids: Tensor, attention_mask: Tensor) -> Cache | None:
     """A cache of these tokens, if there are any and they can stay one under several continuations."""
-    if not input_ids.shape[1] or not model.keeps_caches:
+    if not input_ids.shape[1] or not model.place.keeps_caches:
         return None
     past = model.empty_cache()
     if any(past.is_sliding):  # a window forgets what taking tokens back would need
         return None
     model.logits(input_ids, attention_mask, last=1, past=past)
     return past
-
-
-def _in_jobs(
-    model: TracedModel,
-    input_ids: Tensor,
-    attention_mask: Tensor,
-    edits: Sequence[Edit | None],
-    function: Reduction,
-    operands: tuple[Tensor, ...],
-    last: int,
-) -> Tensor:
-    each_row, dtype = kept(function, min(last, input_ids.shape[1]) or input_ids.shape[1])
-
-    def job(part: Part) -> Job:
-        some, rows = (edits[number] for number in part.edits.tolist()), part.rows
-        inputs = model.inputs(input_ids[rows], attention_mask[rows], None) | {"logits_to_keep": last}
-        plain = [edit and edit.rows(rows).plain() for edit in some]
-        asked = Asked((len(plain), len(rows), *each_row), (dtype,))
-        return Job((inputs, plain, function, tuple(each[rows] for each in operands)), asked)
-
-    cut = parts(edits, (input_ids, attention_mask, *operands))
-    return joined(cut, list(track(model.run_each(measured, map(job, cut)), "jobs", "jobs", total=len(cut))))
 
 
 class Part(NamedTuple):
@@ -90,8 +82,10 @@ class Part(NamedTuple):
     rows: Int[Tensor, " row"]
 
 
-def parts(edits: Sequence[Edit | None], per_row: Sequence[Shaped[Tensor, "_ ..."]]) -> list[Part]:
-    """Parts that send at most `UPLOAD` bytes: fewer rows; where one row's edits are too large, fewer edits.
+def parts(
+    edits: Sequence[Edit | Edits | None], per_row: Sequence[Shaped[Tensor, "_ ..."]], limit: int | None
+) -> list[Part]:
+    """Parts that are given at most `limit` bytes: fewer rows; where one row's edits are too large, fewer edits.
 
     `per_row` are the tensors that go along with every edit of a row.
     """
@@ -100,10 +94,10 @@ def parts(edits: Sequence[Edit | None], per_row: Sequence[Shaped[Tensor, "_ ..."
     for of_edit, edit in zip(sizes, edits, strict=True):
         of_edit += edit.row_bytes(n_rows) if edit else 0
     numbers, found = torch.arange(len(edits)), []
-    for some in stretches((sizes.sum(dim=0) + row_bytes).tolist(), UPLOAD):
+    for some in stretches((sizes.sum(dim=0) + row_bytes).tolist(), limit):
         rows = torch.arange(n_rows)[some]
         first, *others = sizes[:, rows].sum(dim=1).tolist()
-        further = stretches(others, UPLOAD - first - row_bytes * len(rows))
+        further = stretches(others, None if limit is None else limit - first - row_bytes * len(rows))
         found += [Part(torch.cat([numbers[:1], numbers[1:][each]]), rows) for each in further]
     return found
 

@@ -12,7 +12,7 @@ from toolkit.library_warnings import ToolkitWarning
 T = TypeVar("T")
 
 
-class FittingRows:
+class RowLimit:
     """Splits a batch by rows, which do not depend on each other, once memory has run out; remembers what fits."""
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """How tokens are drawn."""
 
-from dataclasses import dataclass
-from typing import SupportsFloat, SupportsIndex
+from dataclasses import dataclass, fields, replace
+from typing import SupportsFloat, SupportsIndex, TypedDict
 
 from toolkit.arguments import Indices, as_index, as_indices, as_number
 
@@ -21,8 +21,10 @@ class Sampling:
     """Draw from this many of the likeliest tokens; 0 takes all."""
     top_p: SupportsFloat = 1.0
     """Of those, draw from the likeliest that reach this probability together; 1 takes all, .95 is usual for R1."""
+    seed: SupportsIndex = 0
+    """Seed of the first prompt; each of the others has the next number."""
     seeds: Indices = ()
-    """One a prompt: rows of one seed meet the same chance, whatever else is in the batch; default: the row's number."""
+    """One a prompt, in place of those: rows of one seed meet the same chance, whatever else is in the batch."""
     edit_prompt: bool = False
     """Apply the edit at the prompt's positions too."""
 
@@ -38,10 +40,11 @@ class Sampling:
             raise ValueError(f"top_k {top_k}: must be 0 (all tokens) or above")
         if not 0 <= top_p <= 1:
             raise ValueError(f"top_p {top_p}: must be from 0 (the likeliest token) to 1 (all tokens)")
-        if wrong := [seed for seed in seeds if not 0 <= seed < 2**63]:
+        seed = as_index(self.seed, "seed")
+        if wrong := [each for each in (seed, *seeds) if not 0 <= each < 2**63]:
             raise ValueError(f"seed {wrong[0]}: must be from 0 to 2^63 - 1")
-        read = {"new_tokens": new_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "seeds": seeds}
-        for name, value in read.items():
+        read = {"new_tokens": new_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
+        for name, value in (read | {"seeds": seeds}).items():
             object.__setattr__(self, name, value)
 
     @property
@@ -51,3 +54,23 @@ class Sampling:
 
 
 GREEDY = Sampling()
+
+
+class Drawing(TypedDict, total=False):
+    """Fields of `Sampling` as keywords."""
+
+    new_tokens: SupportsIndex
+    temperature: SupportsFloat
+    top_k: SupportsIndex
+    top_p: SupportsFloat
+    seed: SupportsIndex
+    seeds: Indices
+    edit_prompt: bool
+
+
+def with_keywords(sampling: Sampling, keywords: Drawing) -> Sampling:
+    """The sampling with some fields changed; raises `TypeError` for a keyword that is none of its fields."""
+    known = [each.name for each in fields(Sampling)]
+    if unknown := [name for name in keywords if name not in known]:
+        raise TypeError(f"unknown keyword {unknown[0]!r}: give edit, attention_mask, {', '.join(known)}, or sampling")
+    return replace(sampling, **keywords)

@@ -1,10 +1,8 @@
 """One model behind nnsight: read its residual stream, take its logits, generate; each under an edit if one is given."""
 
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, SupportsIndex, overload
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, SupportsIndex, Unpack, overload
 
-import nnsight
 import torch
 from jaxtyping import Bool, Float, Int
 from nnsight.modeling.transformers import TransformersModel
@@ -12,22 +10,14 @@ from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedTokenizerBase
 
 from toolkit.arguments import Indices, as_index
-from toolkit.devices import default_device
-from toolkit.models.model.edits import Edit
-from toolkit.models.model.generation import (
-    EditSource,
-    check_prompts,
-    continue_rows,
-    jobs_of,
-    until_end,
-)
-from toolkit.models.model.layers import cache_name, check_layers, final_norm_path, layers_path
-from toolkit.models.model.sampling import GREEDY, Sampling
-from toolkit.models.places.ndif.connection import WRITING, Connection, RemoteTrace
+from toolkit.models.model.edits import Change, PlainEdit, check_change
+from toolkit.models.model.generation import check_prompts, continue_rows, jobs_of, until_end
+from toolkit.models.model.layers import cache_name, check_layers
+from toolkit.models.model.sampling import GREEDY, Drawing, Sampling, with_keywords
 from toolkit.models.places.ndif.expected_answers import Asked, Form, Job
-from toolkit.models.places.ndif.in_flight import in_flight
-from toolkit.models.places.ndif.server_side import edited, generated, logits_under
-from toolkit.models.places.ndif.wire import pack, packed_form, unpack
+from toolkit.models.places.ndif.server_side import at_sites, generated, logits_under, selected
+from toolkit.models.places.ndif.wire import packed_form
+from toolkit.models.places.place import Place
 from toolkit.models.text.inputs import Ids, Text, as_batch, as_mask, as_rows, check_context, check_range, is_single
 from toolkit.tracking import track
 
@@ -40,33 +30,32 @@ class TracedModel:
     time on a model, so a second caller waits for the first.
     """
 
-    def __init__(
-        self, model: TransformersModel, *, n_layers: int | None = None, connection: Connection | None = None
-    ) -> None:
-        """Take a loaded model; `n_layers` is the depth of the whole where only its first layers were loaded.
-
-        With a `connection` the model needs no weights: its traces become jobs, and no caller waits for another.
-        """
-        self.model, self.connection = model, connection
-        self._lock = threading.Lock() if connection is None else WRITING
-        config = model._module.config.get_text_config()
+    def __init__(self, place: Place, *, n_layers: int | None = None) -> None:
+        """Take a model where it is; `n_layers` is the depth of the whole where only its first layers were loaded."""
+        self.place = place
+        config = place.model._module.config.get_text_config()
         self.d_model: int = config.hidden_size
         self.depth: int | None = None if n_layers is None else config.num_hidden_layers
         self.n_layers: int = config.num_hidden_layers if n_layers is None else n_layers
         self.vocab_size: int = config.vocab_size
         self.context: int = config.max_position_embeddings
-        self.device: torch.device = model._module.device
-        if connection is not None:
-            self.device = default_device()
+        self.source: str = config.name_or_path
+
+    def __repr__(self) -> str:
+        read = "" if self.depth is None else f", the first {self.depth} read"
+        return f"TracedModel {self.source or 'without a name'}, {self.place!r}:\n  {self.n_layers} layers{read}, " + (
+            f"d_model {self.d_model}, {self.vocab_size:,} ids, context {self.context:,}"
+        )
 
     @property
-    def _layers(self) -> Any:
-        """The modules whose inputs are the sites: decoder layers, and behind the last that was loaded, the norm."""
-        module = self.model._module
-        layers = self.model.get(layers_path(module))
-        if self.depth is None:
-            return layers
-        return [*(layers[layer] for layer in range(self.depth)), self.model.get(final_norm_path(module))]
+    def model(self) -> TransformersModel:
+        """The model behind nnsight."""
+        return self.place.model
+
+    @property
+    def device(self) -> torch.device:
+        """The device that reads come back on."""
+        return self.place.device
 
     def check_loaded(self, layers: Sequence[int] = (), *, whole: bool = False) -> None:
         """Raise `ValueError` for what lies behind the layers that were loaded."""
@@ -75,11 +64,6 @@ class TracedModel:
                 f"only the first {self.depth} of {self.n_layers} layers were loaded, to read sites up to {self.depth}:"
                 " for later sites, logits and generation load the whole model, without depth="
             )
-
-    @property
-    def keeps_caches(self) -> bool:
-        """Whether a cache of keys and values can stay with it between two calls."""
-        return self.connection is None
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -92,7 +76,7 @@ class TracedModel:
         attention_mask: Ids | None,
         layers: Indices,
         *,
-        edit: Edit | None = None,
+        edit: Change | None = None,
         past: Cache | None = None,
     ) -> list[Float[Tensor, "row position d_model"]]:
         """Read the residual stream at the input of each of `layers`, in the order given, in one pass.
@@ -103,25 +87,13 @@ class TracedModel:
         Raises `ValueError` for no layer, or one outside [0, n_layers), and as `inputs`.
         """
         layers = check_layers(layers, self.n_layers)
-        edited_too = () if edit is None else check_layers(edit.layer, self.n_layers)
-        self.check_loaded([*layers, *edited_too])
-        model, decoder = self.model, self._layers
         inputs = self.inputs(input_ids, attention_mask, past)
+        edits = self._edits(edit, inputs)
+        self.check_loaded([*layers, *(plain[0] for plain in edits)])
         ascending = sorted(set(layers))  # nnsight serves sites in the order they run
-        changed = max(edited_too, default=-1)
-        plain = edit and edit.plain()
-        before = [layer for layer in ascending if layer < changed]
-        after = [layer for layer in ascending if layer >= changed]
         asked = [Asked((*inputs["input_ids"].shape, self.d_model))] * len(ascending)
-        with self._lock, torch.no_grad(), model.trace(**inputs, **self._where(sites=asked)) as tracer:
-            sites = nnsight.save([decoder[layer].input for layer in before])
-            if plain is not None and after:
-                decoder[changed].input = edited(decoder[changed].input, plain)
-            sites.extend([decoder[layer].input for layer in after])
-            tracer.stop()
-        if self.connection is not None:
-            sites = [site.to(self.device) for site in sites]
-        return [sites[ascending.index(layer)] for layer in layers]
+        sites = self.place.run(at_sites, inputs, ascending, edits, asked=asked)
+        return [sites[ascending.index(layer)].to(self.device) for layer in layers]
 
     def selected(
         self,
@@ -136,31 +108,19 @@ class TracedModel:
         """
         layers = check_layers(layers, self.n_layers)
         self.check_loaded(layers)
-        model, decoder = self.model, self._layers
         inputs = self.inputs(input_ids, attention_mask, None)
-        chosen_ids = as_mask(positions, inputs["input_ids"], "positions").bool()
-        ascending = sorted(set(layers))
+        chosen = as_mask(positions, inputs["input_ids"], "positions").bool()
+        ascending, wire = sorted(set(layers)), self.place.wire
         order = [ascending.index(layer) for layer in layers]
-        wire = None if self.connection is None else self.connection.where.wire
-        asked = packed_form((int(chosen_ids.sum()), len(layers), self.d_model), wire)
-        with self._lock, torch.no_grad(), model.trace(**inputs, **self._where(packed=asked)) as tracer:
-            sites = [decoder[layer].input for layer in ascending]
-            device = sites[-1].device
-            chosen = [site[chosen_ids.to(site.device)].to(device) for site in sites]
-            packed = nnsight.save(pack(torch.stack([chosen[number] for number in order], dim=1), wire))
-            tracer.stop()
-        if self.connection is None:
-            return packed[0]
-        values, scales, sums = packed
-        self.connection.count_error(*sums.tolist())
-        return unpack(values.to(self.device), scales.to(self.device))
+        asked = packed_form((int(chosen.sum()), len(layers), self.d_model), wire)
+        return self.place.unpack(self.place.run(selected, inputs, chosen, ascending, order, wire, asked=asked))
 
     def logits(
         self,
         input_ids: Ids,
         attention_mask: Ids | None = None,
         *,
-        edit: Edit | None = None,
+        edit: Change | None = None,
         last: SupportsIndex = 0,
         past: Cache | None = None,
     ) -> Float[Tensor, "row asked vocab"]:
@@ -171,15 +131,13 @@ class TracedModel:
         Raises `ValueError` for an edit of a layer outside [0, n_layers), and as `inputs`.
         """
         self.check_loaded(whole=True)
-        if edit is not None:
-            check_layers(edit.layer, self.n_layers)
         last = as_index(last, "last")
         if last < 0:
             raise ValueError(f"last {last}: give how many of the last positions, or 0 for all")
         inputs = self.inputs(input_ids, attention_mask, past) | {"logits_to_keep": last}
         rows, positions = inputs["input_ids"].shape
         asked = Asked((rows, min(last, positions) or positions, self.vocab_size))
-        logits: Tensor = self.run(logits_under, inputs, edit and edit.plain(), asked=asked)
+        logits: Tensor = self.run(logits_under, inputs, self._edits(edit, inputs), asked=asked)
         return logits
 
     def run(self, function: Callable[..., Any], *arguments: Any, asked: Form = ()) -> Any:
@@ -188,74 +146,75 @@ class TracedModel:
         It is given the model and its decoder layers, both behind nnsight, then `arguments`; `asked` is what it returns.
         """
         self.check_loaded(whole=True)
-        model, decoder = self.model, self._layers
-        if self.connection is None:
-            with self._lock:
-                return function(model, decoder, *arguments)
-        with self._lock, model.session(**self._where(found=asked)):
-            found = nnsight.save(function(model, decoder, *arguments))
-        return found  # noqa: RET504
+        return self.place.run(function, *arguments, asked=asked)
 
     def run_each(self, function: Callable[..., Any], jobs: Iterable[Job]) -> Iterator[Any]:
         """`run` on several lists of arguments, on NDIF `Where.jobs` of them at once; results in order."""
-        if self.connection is None:
-            return (self.run(function, *job.arguments) for job in jobs)
-        at_once = self.connection.where.jobs
-        return in_flight(lambda job: self.run(function, *job.arguments, asked=job.asked), jobs, at_once)
+        self.check_loaded(whole=True)
+        return self.place.run_each(function, jobs)
 
     def empty_cache(self) -> Cache:
         """An empty cache of keys and values, as `past` takes it."""
         return DynamicCache(config=self.model._module.config)
 
     @overload
-    def generate(self, prompt: str, *, edit: EditSource | None = ..., sampling: Sampling = ...) -> str: ...
+    def generate(self, prompt: str, **how: Any) -> str: ...
     @overload
-    def generate(
-        self, prompt: Text, *, edit: EditSource | None = ..., sampling: Sampling = ..., attention_mask: Ids | None = ...
-    ) -> Any: ...
+    def generate(self, prompt: Text, **how: Any) -> Any: ...
     def generate(
         self,
         prompt: Text,
         *,
-        edit: EditSource | None = None,
+        edit: Change | None = None,
         sampling: Sampling = GREEDY,
         attention_mask: Ids | None = None,
+        **drawing: Unpack[Drawing],
     ) -> str | list[str]:
         """Continue one prompt or several, in one batch, under `edit` if one is given; greedy unless told otherwise.
 
-        A prompt is a string, chat messages up to where the assistant writes, ids, or what a tokenizer returned.
-        Returns the new text with its special tokens, up to and with the end-of-text token: a string for a string or one
-        conversation, else a list. The edit applies at every generated position, and with `sampling.edit_prompt` at the
-        prompt's too.
+        A prompt is a string, chat messages up to where the assistant writes, ids, or what a tokenizer returned. Fields
+        of `Sampling` may be given as keywords: new_tokens, temperature, top_p, top_k, seed. Returns the new text with
+        its special tokens, up to and with the end-of-text token: a string for a string or one conversation, else a
+        list. The edit applies at every generated position, and with `edit_prompt` at the prompt's too.
         Raises `ValueError` as `generate_ids` does.
         """
         rows = as_rows(self.tokenizer, prompt, attention_mask, answering=True)
-        texts: list[str] = self.tokenizer.batch_decode(self._continue(rows, edit, sampling))
+        texts: list[str] = self.tokenizer.batch_decode(self._continue(rows, edit, with_keywords(sampling, drawing)))
         return texts[0] if is_single(prompt) else texts
 
     def generate_ids(
         self,
         prompts: Text,
         *,
-        edit: EditSource | None = None,
+        edit: Change | None = None,
         sampling: Sampling = GREEDY,
         attention_mask: Ids | None = None,
+        **drawing: Unpack[Drawing],
     ) -> list[list[int]]:
         """Continue prompts as `generate` does, and return ids.
 
         Raises `ValueError` for no prompt, for one that with the new tokens is longer than the model's context, for
         seeds that are not one a prompt, and for an edit of chosen positions.
         """
-        return self._continue(as_rows(self.tokenizer, prompts, attention_mask, answering=True), edit, sampling)
+        rows = as_rows(self.tokenizer, prompts, attention_mask, answering=True)
+        return self._continue(rows, edit, with_keywords(sampling, drawing))
 
-    def _continue(self, prompts: list[list[int]], edit: EditSource | None, sampling: Sampling) -> list[list[int]]:
+    def _continue(self, prompts: list[list[int]], edit: Change | None, sampling: Sampling) -> list[list[int]]:
         self.check_loaded(whole=True)
+        check_change(edit)
         check_prompts(prompts, sampling, self.context)
         end_ids = self.end_ids
-        if self.keeps_caches:
+        if self.place.keeps_caches:
             cache = self.empty_cache()
             return continue_rows(self.logits, prompts, cache, end_ids=end_ids, edit=edit, sampling=sampling)
-        jobs = jobs_of(prompts, end_ids=end_ids, edit=edit, sampling=sampling, vocab_size=self.vocab_size)
+        jobs = jobs_of(
+            prompts,
+            end_ids=end_ids,
+            edit=edit,
+            sampling=sampling,
+            vocab_size=self.vocab_size,
+            job_bytes=self.place.job_bytes,
+        )
         answered = track(self.run_each(generated, jobs), "jobs", "jobs", total=len(jobs))
         return [row for written in answered for row in until_end(written, end_ids)]
 
@@ -272,7 +231,7 @@ class TracedModel:
         Raises `ValueError` for ids without an embedding, rows longer than the context, what is no ids and mask, and a
         `past` that cannot stay with the model.
         """
-        if past is not None and not self.keeps_caches:
+        if past is not None and not self.place.keeps_caches:
             raise ValueError(
                 "a cache of keys and values stays neither on NDIF nor with split layers: give whole texts, without past"
             )
@@ -280,16 +239,18 @@ class TracedModel:
         ids, mask = as_batch(self.tokenizer, input_ids, attention_mask, past=past is not None)
         check_range(ids, self.vocab_size)
         check_context(int(mask.sum(dim=1).max()), self.context)
-        device = self.device if self.connection is None else torch.device("cpu")
-        ids, mask = ids.to(device), mask.to(device)
+        ids, mask = ids.to(self.place.inputs_device), mask.to(self.place.inputs_device)
         inputs = {"input_ids": ids, "attention_mask": mask, "use_cache": past is not None}
         if past is not None or mask.shape[1] > self.context or not mask[:, 0].all():
             # Else transformers counts from 0, padding included, which is right.
             inputs["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         return inputs if past is None else inputs | {cache_name(self.model._module): past}
 
-    def _where(self, **asked: Form) -> dict[str, RemoteTrace]:
-        """What tells a trace to run as a job, if it is to; `asked` are the names that it saves, and their forms."""
-        if self.connection is None:
-            return {}
-        return {"backend": RemoteTrace(self.model.to_model_key(), self.connection, asked)}
+    def _edits(self, edit: Change | None, inputs: Mapping[str, Any]) -> list[PlainEdit]:
+        """An edit as data, for the tokens of these inputs; raises `ValueError` for a layer that is not there."""
+        check_change(edit)
+        if edit is None:
+            return []
+        made = edit.of_text(inputs["input_ids"], inputs["attention_mask"])
+        check_layers(made.layers, self.n_layers)
+        return made.plain()

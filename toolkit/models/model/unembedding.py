@@ -11,7 +11,7 @@ from toolkit.models.model.logit_statistics import extremes, whole
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.places.ndif.expected_answers import Asked, Job
 from toolkit.models.places.ndif.server_side import unembedded
-from toolkit.models.places.ndif.uploads import UPLOAD
+from toolkit.models.places.place import stretches
 
 _FLOAT = (torch.float32,)
 
@@ -71,8 +71,7 @@ def _unembed(
     head = next(name for name, each in module.named_modules() if each is module.get_output_embeddings())
     norm = final_norm_path(module)
     streams = nn.functional.normalize(directions.float(), dim=1) * directions.shape[1] ** 0.5
-    here = model.connection is None
-    parts = streams.cpu().split(len(streams) if here else max(1, UPLOAD // (streams.shape[1] * 4)))
+    parts = [streams.cpu()[some] for some in stretches([streams.shape[1] * 4] * len(streams), model.place.job_bytes)]
     jobs = [Job((norm, head, part, together, function, operands), form(len(part))) for part in parts]
     found = model.run_each(unembedded, jobs)
     return [torch.cat(column) for column in zip(*found, strict=True)]

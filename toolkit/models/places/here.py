@@ -1,17 +1,44 @@
-"""Where a model's weights lie while it runs here: devices, types, and what is left on the disk."""
+"""A model whose weights are in this process: on which devices they lie, as which type, and what stays on the disk."""
 
 from typing import Any, Literal
 
 import torch
+from accelerate.hooks import remove_hook_from_submodules
 from accelerate.utils import convert_file_size_to_int
+from accelerate.utils.memory import clear_device_cache
+from nnsight.modeling.transformers import TransformersModel
 from transformers.distributed import DistributedConfig
 
 from toolkit.arguments import as_dtype
 from toolkit.devices import accelerators, as_device, default_device
+from toolkit.models.places.place import Place
 from toolkit.models.places.processes import n_processes
 from toolkit.models.where import Where
 
 _AUTOMATIC = ("auto", "balanced", "balanced_low_0", "sequential")
+
+
+class Here(Place):
+    """In this process, for as long as the model is used."""
+
+    def __init__(self, model: TransformersModel) -> None:
+        super().__init__(model._module.device)
+        self._model = model
+
+    @property
+    def model(self) -> TransformersModel:
+        """The model that was given."""
+        return self._model
+
+    def free(self) -> None:
+        """Free the memory of the weights: the model cannot run any more."""
+        module = self._model._module
+        remove_hook_from_submodules(module)
+        module.to_empty(device="meta")
+        clear_device_cache(garbage_collection=True)
+
+    def __repr__(self) -> str:
+        return f"on {self.device}"
 
 
 def loading_options(where: Where) -> dict[str, Any]:

@@ -21,7 +21,9 @@ from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from nnsight.modeling.transformers import TransformersModel
 from torch import distributed
 
-from toolkit.models.model.traced_model import TracedModel
+from toolkit.models.places.here import Here
+from toolkit.models.places.ndif.expected_answers import Form
+from toolkit.models.places.place import Place
 from toolkit.models.places.processes import is_first_to_fail, n_processes, own_device
 
 PATIENCE = timedelta(days=30)  # with which the others wait for something to do
@@ -29,13 +31,13 @@ PATIENCE = timedelta(days=30)  # with which the others wait for something to do
 Load = Callable[..., TransformersModel]
 
 
-class _Order(NamedTuple):
-    """What the others are to do: open the model of that number, or call a method of it."""
+class _Task(NamedTuple):
+    """What the others are to do: open the model of that number with a function, or run the function on it."""
 
     number: int
-    method: str
-    arguments: tuple[Any, ...]
-    keywords: dict[str, Any]
+    opens: bool
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...] = ()
 
 
 class _Group:
@@ -53,11 +55,11 @@ class _Group:
         self._turn = threading.Lock()
 
     @contextmanager
-    def together(self, order: _Order) -> Iterator[None]:
+    def together(self, task: _Task) -> Iterator[None]:
         """Do in the block what the others are told to do, one such thing at a time."""
         with self._turn:
             try:
-                self.tell(order)
+                self.tell(task)
                 yield
             except ValueError:  # of all processes alike
                 raise
@@ -70,21 +72,21 @@ class _Group:
                     ) from error
                 raise
 
-    def tell(self, order: _Order | None) -> None:
-        """Give the others an order, or leave to end."""
+    def tell(self, task: _Task | None) -> None:
+        """Give the others a task, or tell them to end."""
         if self.broken:
             raise RuntimeError("the other processes wait in the middle of a pass over split layers that has failed")
         dropped = [self.dropped.popleft() for _ in range(len(self.dropped))]
         buffer = io.BytesIO()
-        torch.save((order, dropped), buffer, pickle_module=cloudpickle)
+        torch.save((task, dropped), buffer, pickle_module=cloudpickle)
         distributed.broadcast_object_list([buffer.getvalue()], group=self._speech)
 
-    def hear(self) -> tuple[_Order | None, list[int]]:
-        """The next order, and the numbers of models that are not needed any more."""
+    def hear(self) -> tuple[_Task | None, list[int]]:
+        """The next task, and the numbers of models that are not needed any more."""
         heard: list[Any] = [None]
         distributed.broadcast_object_list(heard, group=self._speech)
-        order, dropped = torch.load(io.BytesIO(heard[0]), map_location="cpu", weights_only=False)
-        return order, dropped
+        task, dropped = torch.load(io.BytesIO(heard[0]), map_location="cpu", weights_only=False)
+        return task, dropped
 
     def load(self, load: Load) -> TransformersModel:
         """Load a model's part in each process; raises `ValueError` in all where one cannot."""
@@ -116,8 +118,8 @@ def is_leading() -> bool:
 def leading() -> Iterator[None]:
     """Run the block in the first of the processes that torchrun started, which alone goes on after it.
 
-    In it models can be opened as `SplitModel`. The others do their part of that, and end when the block does. Where one
-    fails, it alone says why.
+    In it models can be opened in a `Split` place. The others do their part of that, and end when the block does. Where
+    one fails, it alone says why.
     Raises `ValueError` where there are no others.
     """
     global _group
@@ -147,18 +149,21 @@ def _follow(group: _Group) -> None:
     """Do what the first process says until it ends. A signal to all of them is for it to act on."""
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, signal.SIG_IGN)
-    models: dict[int, TracedModel] = {}
+    models: dict[int, Here] = {}
     try:
         while True:
-            order, dropped = group.hear()
+            task, dropped = group.hear()
             if dropped:
                 for number in dropped:
                     models.pop(number, None)
                 clear_device_cache(garbage_collection=True)
-            if order is None:
+            if task is None:
                 break
             with suppress(ValueError):  # the first process has the same one, and says it
-                _obey(order, group, models)
+                if task.opens:
+                    models[task.number] = Here(group.load(partial(task.function, shown=False)))
+                else:
+                    models[task.number].run(task.function, *task.arguments, asked=())
     except Exception:
         if is_first_to_fail():
             raise
@@ -166,56 +171,41 @@ def _follow(group: _Group) -> None:
     distributed.destroy_process_group()
 
 
-def _obey(order: _Order, group: _Group, models: dict[int, TracedModel]) -> None:
-    if order.method == "open":
-        load, n_layers = order.arguments
-        models[order.number] = _Part(group.load(partial(load, shown=False)), n_layers=n_layers)
-    else:
-        getattr(models[order.number], order.method)(*order.arguments, **order.keywords)
+class Split(Place):
+    """Split over the processes of `leading`: each holds its part of every layer, and runs what the first one runs."""
 
+    keeps_caches = False  # a cache of keys and values is split too: each process would need its own part of it
 
-class _Part(TracedModel):
-    """A process's part of a model whose layers are split."""
-
-    @property
-    def keeps_caches(self) -> bool:
-        """Never: a cache of keys and values is split too, and each process would need its own part of it."""
-        return False
-
-
-def _together(method: str) -> Any:
-    """A method of a model that all processes call."""
-
-    def call(self: "SplitModel", *arguments: Any, **keywords: Any) -> Any:
-        with self._group.together(_Order(self._number, method, arguments, keywords)):
-            return getattr(_Part, method)(self, *arguments, **keywords)
-
-    return call
-
-
-class SplitModel(_Part):
-    """A model whose layers are split over the processes of `leading`.
-
-    Use it by its methods alone: a trace of `model` itself would run in one process, and wait for the others forever.
-    """
-
-    def __init__(self, load: Load, *, n_layers: int | None = None) -> None:
-        """All processes call `load` at once; this one shows progress. `n_layers` is as in `TracedModel`.
+    def __init__(self, load: Load) -> None:
+        """All processes call `load` at once; this one shows progress.
 
         Raises `ValueError` outside of `leading`, and as `load` does.
         """
         if _group is None:
-            raise ValueError("tensor_parallel: open models inside `with tensor_parallel.leading():`")
+            raise ValueError(
+                "tensor_parallel: open models inside `with leading():`, which toolkit.models.places.split has"
+            )
         self._group, self._number = _group, _group.opened
         _group.opened += 1
-        with _group.together(_Order(self._number, "open", (load, n_layers), {})):
-            super().__init__(_group.load(load), n_layers=n_layers)
+        with _group.together(_Task(self._number, True, load)):
+            self._part = Here(_group.load(load))
+        super().__init__(self._part.device)
         self._drop = weakref.finalize(self, _group.dropped.append, self._number)
 
-    def leave(self) -> None:
-        """Free the memory of its weights, in the other processes with what comes next; it cannot run any more."""
-        self._drop()
-        self.model._module.to_empty(device="meta")
-        clear_device_cache(garbage_collection=True)
+    @property
+    def model(self) -> TransformersModel:
+        """This process's part: a trace of it would wait for the others forever."""
+        return self._part.model
 
-    residual, selected, run = _together("residual"), _together("selected"), _together("run")
+    def run(self, function: Callable[..., Any], *arguments: Any, asked: Form) -> Any:
+        """Call one of `server_side`'s functions in all processes, each with its part of the model."""
+        with self._group.together(_Task(self._number, False, function, arguments)):
+            return self._part.run(function, *arguments, asked=asked)
+
+    def free(self) -> None:
+        """Free the memory of the weights, in the other processes with what comes next; it cannot run any more."""
+        self._drop()
+        self._part.free()
+
+    def __repr__(self) -> str:
+        return f"split over {n_processes()} processes"

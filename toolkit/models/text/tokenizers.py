@@ -1,6 +1,6 @@
-"""One tokenizer for both models of a pair: do the same ids mean the same thing?"""
+"""One tokenizer for several models: do the same ids mean the same thing?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Int
@@ -9,48 +9,56 @@ from transformers import PreTrainedTokenizerBase
 
 NO_TOKEN = "(no token)"
 
-Clashes = dict[int, tuple[str, str]]
-"""Id -> (what it means to the base model, what it means to the distilled model)."""
+Clashes = dict[int, tuple[str, ...]]
+"""Id -> what it means to each of the models, in their order."""
 
 
-def check_same_tokens(base: PreTrainedTokenizerBase, distilled: PreTrainedTokenizerBase) -> Clashes:
-    """Find the special and added ids that mean different things to the two models of a pair.
+def check_same_tokens(tokenizers: Mapping[str, PreTrainedTokenizerBase]) -> Clashes:
+    """Find the special and added ids that mean different things to models, whose tokenizers are given by name.
 
-    An id that begins (or ends) a text in both tokenizers means the same whatever its name. An id that
-    only one tokenizer has counts as a clash.
+    An id that begins (or ends) a text in all tokenizers means the same whatever its name. An id that
+    only some tokenizers have counts as a clash.
     Raises `ValueError` when ordinary tokens differ: then the models cannot read the same ids at all.
     """
-    base_tokens, distilled_tokens = tokens_by_id(base), tokens_by_id(distilled)
-    added = base.added_tokens_decoder.keys() | distilled.added_tokens_decoder.keys()
-    same_role = {base.bos_token_id} & {distilled.bos_token_id} | {base.eos_token_id} & {distilled.eos_token_id}
+    each, names = [tokens_by_id(tokenizer) for tokenizer in tokenizers.values()], list(tokenizers)
+    added = {token_id for tokenizer in tokenizers.values() for token_id in tokenizer.added_tokens_decoder}
+    begins, ends = ({getattr(each, f"{end}_token_id") for each in tokenizers.values()} for end in ("bos", "eos"))
+    same_role = (begins if len(begins) == 1 else set()) | (ends if len(ends) == 1 else set())
     differing = {
-        token_id: (base_tokens.get(token_id, NO_TOKEN), distilled_tokens.get(token_id, NO_TOKEN))
-        for token_id in sorted(base_tokens.keys() | distilled_tokens.keys())
-        if base_tokens.get(token_id) != distilled_tokens.get(token_id)
+        token_id: tuple(tokens.get(token_id, NO_TOKEN) for tokens in each)
+        for token_id in sorted({token_id for tokens in each for token_id in tokens})
+        if len({tokens.get(token_id) for tokens in each}) > 1
     }
-    ordinary = {token_id: names for token_id, names in differing.items() if token_id not in added}
+    ordinary = {token_id: meanings for token_id, meanings in differing.items() if token_id not in added}
     if ordinary:
+        sizes = ", ".join(f"{name} has {len(tokens)}" for name, tokens in zip(names, each, strict=True))
         raise ValueError(
-            f"the two vocabularies differ in {len(ordinary)} ordinary tokens (base has {len(base_tokens)} "
-            f"ids, distilled {len(distilled_tokens)}), for example {describe_clashes(ordinary)}. "
-            "Both models must read the same ids: choose a pair with one vocabulary."
+            f"the vocabularies differ in {len(ordinary)} ordinary tokens ({sizes} ids), for example"
+            f" {describe_clashes(ordinary, names)}. All models must read the same ids: choose models with one"
+            " vocabulary."
         )
-    return {token_id: names for token_id, names in differing.items() if token_id not in same_role}
+    return {token_id: meanings for token_id, meanings in differing.items() if token_id not in same_role}
 
 
-def describe_clashes(clashes: Clashes, limit: int = 8) -> str:
-    """Name the first `limit` ids of `clashes` and what each means to the base and the distilled model."""
-    shown = [f"{i} (base {a!r}, distilled {b!r})" for i, (a, b) in list(clashes.items())[:limit]]
+def describe_clashes(clashes: Clashes, names: Sequence[str], limit: int = 8) -> str:
+    """Name the first `limit` ids of `clashes` and what each means to the models, which have these names."""
+    shown = []
+    for token_id, meanings in list(clashes.items())[:limit]:
+        said = ", ".join(f"{name} {meaning!r}" for name, meaning in zip(names, meanings, strict=True))
+        shown.append(f"{token_id} ({said})")
     hidden = len(clashes) - len(shown)
     return ", ".join(shown) + (f" and {hidden} more" if hidden else "")
 
 
-def check_embedded(input_ids: Int[Tensor, "row position"], n_embeddings: int, clashes: Clashes) -> None:
-    """Raise `ValueError` for tokens, by name, that were added to one model and have no embedding in the other."""
+def check_embedded(
+    input_ids: Int[Tensor, "row position"], n_embeddings: int, clashes: Clashes, names: Sequence[str]
+) -> None:
+    """Raise `ValueError` for tokens, by name, that were added to one model and have no embedding in another."""
     beyond = set(input_ids[input_ids >= n_embeddings].tolist())
     if added := {token_id: clashes[token_id] for token_id in sorted(beyond & clashes.keys())}:
         raise ValueError(
-            f"the text uses ids that not both models have an embedding for: {describe_clashes(added)}. Leave them out"
+            f"the text uses ids that not all models have an embedding for: {describe_clashes(added, names)}. Leave"
+            " them out"
         )
 
 
@@ -58,6 +66,7 @@ def check_meaning(
     input_ids: Int[Tensor, "row position"],
     attention_mask: Int[Tensor, "row past_and_position"],
     clashes: Clashes,
+    names: Sequence[str],
     bos_id: int | None,
 ) -> None:
     """Raise `ValueError` for ids among the clashes, by name, but for padding and a BOS at the start of a row."""
@@ -68,10 +77,10 @@ def check_meaning(
     if bos_id is not None:
         used &= (input_ids != bos_id) | (attention_mask.cumsum(dim=1)[:, here] > 1)
     if used.any():
-        names = describe_clashes({token_id: clashes[token_id] for token_id in input_ids[used].unique().tolist()})
+        found = {token_id: clashes[token_id] for token_id in input_ids[used].unique().tolist()}
         raise ValueError(
-            f"the text uses ids that mean different things to the two models: {names}. Leave them out, "
-            "or load the pair with clashes='allow' to let each model read them in its own way."
+            f"the text uses ids that mean different things to the models: {describe_clashes(found, names)}. Leave them"
+            " out, or load the models with clashes='allow' to let each read them in its own way."
         )
 
 

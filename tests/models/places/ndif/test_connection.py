@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from toolkit.models.files.loading import load_model
 from toolkit.models.files.tokenizer_files import load_tokenizer
 from toolkit.models.model.edits import Edit
-from toolkit.models.model.memory_fit import FittingRows
+from toolkit.models.model.memory_fit import RowLimit
 from toolkit.models.model.traced_model import TracedModel
+from toolkit.models.places.here import Here
 from toolkit.models.places.ndif.connection import RemoteCodeError
 from toolkit.models.places.ndif.transport import RemoteJobError
-from toolkit.models.places.open_model import open_remote
+from toolkit.models.places.open_model import open_model as open_one
 from toolkit.models.where import Where
 
 Batch = tuple[Tensor, Tensor]
@@ -29,7 +30,7 @@ Batch = tuple[Tensor, Tensor]
 @pytest.fixture(scope="module")
 def local(folders: tuple[Path, Path]) -> TracedModel:
     source = str(folders[0])
-    return TracedModel(load_model(source, load_tokenizer(source)))
+    return TracedModel(Here(load_model(source, load_tokenizer(source))))
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def open_model(ndif: NdifServer, folders: tuple[Path, Path]) -> Callable[..., Tr
 
     def make(**settings: object) -> TracedModel:
         options = {"wire": "fp32", "deadline": 2.0} | settings
-        return open_remote(source, load_tokenizer(source), Where(remote=True, **options))
+        return open_one(source, load_tokenizer(source), Where(remote=True, **options))
 
     return make
 
@@ -78,8 +79,8 @@ def test_a_fault_costs_an_attempt_and_nothing_else(
     (site,) = model.residual(*batch, [2])
     assert torch.equal(site, local.residual(*batch, [2])[0])
     assert len(ndif.jobs_done) - done == jobs
-    assert model.connection.traffic.retries == retries
-    assert model.connection.traffic.jobs == 2  # the first was that of opening
+    assert model.place.traffic.retries == retries
+    assert model.place.traffic.jobs == 2  # the first was that of opening
 
 
 def test_a_job_outlives_a_restart_of_the_server(open_model, local: TracedModel, batch: Batch, ndif: NdifServer) -> None:
@@ -106,7 +107,7 @@ def test_a_job_that_fails_for_good_says_which_model_and_how_it_ended(
         RemoteJobError, match=r"failed 3 times on 127.0.0.1; the last time: the result .* is damaged"
     ) as e:
         model.residual(*batch, [2])
-    assert model.connection.source in str(e.value)
+    assert model.source in str(e.value)
     assert not ndif.faults
 
 
@@ -194,15 +195,15 @@ def test_a_model_that_is_not_hosted_is_said_and_what_is(
 ) -> None:
     source = save_organism_model(seed=7)
     with pytest.raises(ValueError, match="does not host") as unknown:
-        open_remote(source, load_tokenizer(source), Where(remote=True, deadline=2.0))
+        open_one(source, load_tokenizer(source), Where(remote=True, deadline=2.0))
     assert str(folders[0]) in str(unknown.value)
 
 
 def test_bytes_are_counted(open_model, batch: Batch, ndif: NdifServer) -> None:
     model = open_model()
-    before = model.connection.traffic.sent, model.connection.traffic.received
+    before = model.place.traffic.sent, model.place.traffic.received
     (site,) = model.residual(*batch, [2])
-    sent, received = model.connection.traffic.sent - before[0], model.connection.traffic.received - before[1]
+    sent, received = model.place.traffic.sent - before[0], model.place.traffic.received - before[1]
     assert sent == len(ndif.payloads[-1])
     assert site.nbytes < received < site.nbytes + 2000
 
@@ -241,19 +242,19 @@ class Bomb:
 
 
 def of_site(change: Callable[[Tensor], object]) -> Callable[[dict[str, object]], object]:
-    return lambda saved: {"sites": [change(saved["sites"][0])]}
+    return lambda saved: {"found": [change(saved["found"][0])]}
 
 
 @pytest.mark.parametrize(
     ("answer", "complaint"),
     [
         (lambda saved: [1, 2], "a list in place of names and values"),
-        (lambda saved: {}, "no 'sites' among 0 names"),
-        (lambda saved: {"site": saved["sites"]}, "no 'sites' among 1 names"),
-        (lambda saved: {"sites": saved["sites"] * 2}, r"sites is a list of 2, not a list of 1"),
-        (lambda saved: {"sites": saved["sites"][0]}, r"sites is a float32 .*, not a list of 1"),
-        (lambda saved: {"sites": None}, "sites is a NoneType, not a list of 1"),
-        (of_site(lambda site: site[:, :5]), r"sites\[0\] is a float32 of shape \(3, 5, 32\) .*, not .*\(3, 12, 32\)"),
+        (lambda saved: {}, "no 'found' among 0 names"),
+        (lambda saved: {"site": saved["found"]}, "no 'found' among 1 names"),
+        (lambda saved: {"found": saved["found"] * 2}, r"found is a list of 2, not a list of 1"),
+        (lambda saved: {"found": saved["found"][0]}, r"found is a float32 .*, not a list of 1"),
+        (lambda saved: {"found": None}, "found is a NoneType, not a list of 1"),
+        (of_site(lambda site: site[:, :5]), r"found\[0\] is a float32 of shape \(3, 5, 32\) .*, not .*\(3, 12, 32\)"),
         (of_site(lambda site: site.expand(2, 3, 12, 32)), "shape"),
         (of_site(Tensor.long), r"int64 of shape"),
         (of_site(lambda site: site.to("meta")), "on meta"),
@@ -273,7 +274,7 @@ def test_an_answer_that_was_not_asked_for_is_refused_at_once(
     ) as refused:
         model.residual(*batch, [2])
     assert "\n" not in str(refused.value)
-    assert model.connection.traffic.retries == 0
+    assert model.place.traffic.retries == 0
 
 
 def test_only_names_that_were_asked_for_reach_the_caller(
@@ -321,7 +322,7 @@ def test_a_reply_that_is_none_costs_an_attempt(
     model = open_model(deadline=2.0)
     ndif.faults.append(reply)
     assert torch.equal(model.residual(*batch, [2])[0], local.residual(*batch, [2])[0])
-    assert model.connection.traffic.retries == 1
+    assert model.place.traffic.retries == 1
 
 
 def test_a_traceback_of_the_server_is_its_last_line_and_cannot_write_to_the_terminal(
@@ -340,9 +341,9 @@ def test_memory_that_runs_out_on_the_server_halves_the_pass(
 ) -> None:
     told = "Traceback (most recent call last):\ntorch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB"
     ndif.faults.extend(["", {"status": Status.ERROR, "description": told}])
-    model, fitting = open_model(), FittingRows()
+    model, limit = open_model(), RowLimit()
     with pytest.warns(UserWarning, match="at most 1 such rows"):
-        parts = fitting.run(lambda ids, mask: model.residual(ids, mask, [2])[0], *batch)
+        parts = limit.run(lambda ids, mask: model.residual(ids, mask, [2])[0], *batch)
     torch.testing.assert_close(torch.cat(parts), local.residual(*batch, [2])[0])
 
 

@@ -8,12 +8,10 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import CancelledError
-from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
 import httpx
-from nnsight.intervention.backends.remote import RemoteBackend
 from nnsight.schema.request import RequestModel
 from nnsight.schema.response import Status
 
@@ -23,13 +21,12 @@ from toolkit.models.places.ndif.hosting import hosted_models, listed, unreachabl
 from toolkit.models.places.ndif.in_flight import still_wanted
 from toolkit.models.places.ndif.replies import REPLY_BYTES, TryAgainError, read_reply
 from toolkit.models.places.ndif.transport import SLOWEST_CONNECTION, Answer, RemoteJobError, Transport
-from toolkit.models.places.ndif.uploads import UPLOAD
+from toolkit.models.places.place import Traffic
 from toolkit.models.where import Where
 from toolkit.terminal_text import harmless, one_line
 
-WRITING = threading.Lock()
-"""Held while a trace is made into a job, by whoever traces: Python 3.11 cannot parse source in two threads at once
-(SystemError: AST constructor recursion depth mismatch). `RemoteTrace` lets go of it while the job runs."""
+UPLOAD = 900_000
+"""Bytes that one job sends where it can be made so small: servers of NDIF's have refused uploads above 1 MB."""
 FIRST_POLL, SLOWEST_POLL, SLOWER = 0.01, 1.0, 1.25
 MISSED_POLLS = 4
 
@@ -41,32 +38,6 @@ class RemoteCodeError(RemoteJobError, RuntimeError):
         super().__init__(message)
         self.told = told
         """The server's whole traceback."""
-
-
-@dataclass
-class Traffic:
-    """What went over the wire."""
-
-    jobs: int = 0
-    """Jobs that were done."""
-    retries: int = 0
-    """Jobs that were sent again."""
-    sent: int = 0
-    """Bytes to the server."""
-    received: int = 0
-    """Bytes from the server."""
-    squared_error: float = 0.0
-    """Of all activations, by the wire's type."""
-    square: float = 0.0
-    """Of all activations: what the error is relative to."""
-
-    def __add__(self, other: "Traffic") -> "Traffic":
-        return Traffic(**{name: value + getattr(other, name) for name, value in asdict(self).items()})
-
-    @property
-    def wire_error(self) -> float:
-        """Squared error of the activations that arrived, relative to their square."""
-        return self.squared_error / self.square if self.square else 0.0
 
 
 class Connection:
@@ -223,32 +194,6 @@ class Connection:
         with self._lock:
             for name, more in counts.items():
                 setattr(self.traffic, name, getattr(self.traffic, name) + more)
-
-
-class RemoteTrace(RemoteBackend):
-    """Runs one trace as a job, and gives its saved values to the caller's frame, as a trace here does.
-
-    Whoever traces holds `WRITING`.
-    """
-
-    def __init__(self, model_key: str, connection: Connection, asked: Mapping[str, Form]) -> None:
-        """`asked` is the form of each name that the trace saves; only those are written into the frame."""
-        super().__init__(model_key, host=connection.host, api_key="kept in the connection")
-        self._connection, self._asked = connection, asked
-
-    def __call__(self, tracer: Any = None) -> dict[str, Any]:
-        """Send the trace, wait for its end, and return what it saved."""
-        # Not `_serialize`: that ships every module of the working directory. And not compressed: activations hardly
-        # shrink, and take longer to compress than to send.
-        payload = RequestModel.serialize(tracer, compress=False)
-        envelope = RequestModel(model_key=self.model_key, compress=False)
-        WRITING.release()
-        try:
-            saved = self._connection.run(envelope, payload, self._asked)
-        finally:
-            WRITING.acquire()
-        self._push(saved, tracer)
-        return saved
 
 
 def _check_wanted() -> None:

@@ -8,6 +8,8 @@ from typing import no_type_check
 import nnsight
 import torch
 
+from toolkit.models.places.ndif.wire import pack
+
 nnsight.register(__name__)
 
 
@@ -32,18 +34,56 @@ def replacement(residual, values):
 
 
 @no_type_check
-def logits_under(model, decoder, inputs, edit):
-    """The model's logits in one pass, under a plain edit if one is given."""
+def at_sites(model, decoder, inputs, layers, edits):
+    """The input of each of `layers`, which ascend, in one pass under plain edits; it stops at the last of them."""
+    found, changes = [], by_site(edits)
+    with torch.no_grad(), model.trace(**inputs) as tracer:
+        for layer in sorted({*layers, *(site for site in changes if site < layers[-1])}):
+            stream = decoder[layer].input
+            for edit in changes.get(layer, []):
+                stream = edited(stream, edit)
+            if layer in changes:
+                decoder[layer].input = stream
+            if layer in layers:
+                found.append(nnsight.save(stream))
+        tracer.stop()
+    return found
+
+
+@no_type_check
+def selected(model, decoder, inputs, chosen, layers, order, wire):
+    """What `pack` makes of the inputs of `layers`, which ascend, where `chosen` is true, then put in `order`."""
+    with torch.no_grad(), model.trace(**inputs) as tracer:
+        sites = [decoder[layer].input for layer in layers]
+        device = sites[-1].device
+        lines = [site[chosen.to(site.device)].to(device) for site in sites]
+        packed = nnsight.save(pack(torch.stack([lines[number] for number in order], dim=1), wire))
+        tracer.stop()
+    return packed
+
+
+@no_type_check
+def by_site(edits):
+    """Plain edits by their layer, from first to last; those of one layer in the order given."""
+    return {layer: [edit for edit in edits if edit[0] == layer] for layer in sorted({edit[0] for edit in edits})}
+
+
+@no_type_check
+def logits_under(model, decoder, inputs, edits):
+    """The model's logits in one pass under plain edits."""
     with torch.no_grad(), model.trace(**inputs):
-        if edit is not None:
-            decoder[edit[0]].input = edited(decoder[edit[0]].input, edit)
+        for layer, changes in by_site(edits).items():
+            stream = decoder[layer].input
+            for edit in changes:
+                stream = edited(stream, edit)
+            decoder[layer].input = stream
         output = nnsight.save(model.output)  # lm_head.output would lack Gemma 2's soft cap
     return output.logits
 
 
 @no_type_check
 def measured(model, decoder, inputs, edits, function, operands):
-    """function(logits of the first edit, logits, *operands) for each edit, one pass an edit."""
+    """function(logits of the first, logits, *operands) for each of `edits`, a list of plain edits; one pass each."""
     found, first = [], None
     past, width = inputs.get("cache", inputs.get("past_key_values")), inputs["input_ids"].shape[1]
     for edit in edits:
@@ -103,14 +143,17 @@ def scores(logits, drawing, generators, seeds):
 
 
 @no_type_check
-def generated(model, decoder, inputs, edit, edit_prompt, new_tokens, drawing, seeds, end_ids):
+def generated(model, decoder, inputs, edits, edit_prompt, new_tokens, drawing, seeds, end_ids):
     """[row, step] tokens that continue each row; those after an end id mean nothing."""
     generators = {seed: torch.Generator().manual_seed(seed) for seed in seeds.tolist()}
     written, ended = [], torch.zeros(len(seeds), dtype=torch.bool)
     with torch.no_grad(), model.generate(**inputs) as tracer:
         for step in tracer.iter[:new_tokens]:
-            if edit is not None and (step > 0 or edit_prompt):
-                decoder[edit[0]].input = edited(decoder[edit[0]].input, edit)
+            for layer, changes in by_site(edits if step > 0 or edit_prompt else []).items():
+                stream = decoder[layer].input
+                for edit in changes:
+                    stream = edited(stream, edit)
+                decoder[layer].input = stream
             output = model.output
             next_scores = scores(output.logits[:, -1], drawing, generators, seeds)
             if drawing[0] > 0:

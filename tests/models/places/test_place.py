@@ -1,6 +1,6 @@
 import pytest
 
-from toolkit.models.places.ndif.uploads import stretches
+from toolkit.models.places.place import stretches
 
 
 @pytest.mark.parametrize(
@@ -15,3 +15,4 @@ from toolkit.models.places.ndif.uploads import stretches
 )
 def test_neighbours_stay_together_within_the_limit(sizes: list[int], expected: list[list[int]]) -> None:
     assert [sizes[stretch] for stretch in stretches(sizes, 10)] == expected
+    assert stretches(sizes, None) == [slice(0, len(sizes))]
