@@ -33,7 +33,7 @@ class CrosscoderConfig:
     sources: tuple[str, ...] = ()
     """Path or repository of each model in `models`; empty when unknown."""
     assumptions: tuple[str, ...] = ()
-    """How another library's checkpoint was read, a line a subject; empty for a crosscoder trained here."""
+    """How another library's checkpoint was read, one line for each point; empty for a crosscoder trained here."""
 
     def __post_init__(self) -> None:
         check_ranges(self, spelled=str)
@@ -82,24 +82,24 @@ class TrainingConfig:
     sparsity: Sparsity = "batchtopk"
     """Rule that decides which latents fire; batchtopk avoids most of L1's false exclusive latents."""
     tokens: Count = 100_000_000
-    """Training tokens in all. The schedules end here, or where the data end; one that is longer than its share of the
-    run is cut to it, which the header says."""
+    """Tokens to train on in all. The schedules end with the last of them, or with the data.
+    A schedule that would take too large a share of the run is shortened, and the run's header says so."""
     batch_tokens: Count = 2048
     """Tokens per optimiser step."""
     n_latents: Count = 32_768
     """Latents in the dictionary."""
     n_shared: CountOrNone = 0
-    """Designated shared latents: one decoder row for all models."""
+    """Latents that are shared by design: each has one decoder row for all models."""
     n_exclusive: CountOrNone = 0
-    """Designated exclusive latents of each model: their decoder rows for other models stay zero."""
+    """Latents of each model that are exclusive by design: their decoder rows for other models stay zero."""
     k: Count = 100
     """Latents kept per token (topk), or on average per token (batchtopk)."""
     k_initial: Count = 1024
-    """Latents kept per token at the first step; falls linearly to k, so that few latents die early. No less than k."""
+    """Latents kept per token at the first step; falls linearly to k, so that few latents die early. At least k."""
     k_anneal_steps: CountOrNone = 2000
     """Steps over which k_initial falls to k, at most two fifths of the run; 0 starts at k."""
     sparsity_coefficient: PositiveOrNone = 2.0
-    """Weight λ of the l1 or jumprelu penalty, beside the squared error summed over models (√d-scaled)."""
+    """Weight λ of the l1 or jumprelu penalty. The squared error, in √d-scaled units, has weight 1."""
     sparsity_warmup_share: Share = 0.05
     """Share of the steps over which λ rises linearly from 0."""
     jumprelu_threshold: Positive = 0.1
@@ -107,8 +107,8 @@ class TrainingConfig:
     jumprelu_bandwidth: Positive = 0.1
     """Width of the straight-through window around a JumpReLU threshold, in the same units."""
     threshold_decay: ShareBelowOne = 0.999
-    """ShareBelowOne per step of the running mean that is batchtopk's inference threshold; starts once k is reached.
-    A run too short for it takes the mean over its last steps."""
+    """Decay per step of the running mean that becomes batchtopk's inference threshold; it starts once k is reached.
+    A run too short for that takes the plain mean over its last steps."""
     lr: Positive = 1e-4
     """Adam's learning rate, after warm-up."""
     lr_warmup_steps: CountOrNone = 1000
@@ -122,9 +122,9 @@ class TrainingConfig:
     aux_coefficient: PositiveOrNone = 1 / 32
     """Weight of the loss that revives dead latents; 0 switches it off."""
     dead_after_tokens: Count = 10_000_000
-    """A latent that fired on none of this many latest tokens, at most a fifth of the run's, counts as dead."""
+    """A latent counts as dead when it fired on none of this many latest tokens, at most a fifth of the run's."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """Type of the large matrix products; weights, optimiser and kept codes are fp32 always."""
+    """Type of the large matrix products; weights, optimiser and kept codes are always fp32."""
 
     def __post_init__(self) -> None:
         check_ranges(self)

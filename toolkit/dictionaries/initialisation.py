@@ -38,7 +38,7 @@ def initialise(
     `x` holds raw activations of the first few thousand tokens, streams model-major; with several ranks, each has its
     own, and where they share out the latents, each is given the rows of its latents. Encoder and decoder are
     tied; decoder rows are equal across models, so that every latent starts out shared. The decoder bias is the
-    mean activation, which minimises the squared error (outliers are the masks' business), and the encoder bias
+    mean activation, which minimises the squared error (masks have removed outliers), and the encoder bias
     takes the mean out of the pre-activations. `generator` lives on the CPU: runs start alike on every device.
     """
     n_streams, d_model = x.shape[1:]

@@ -34,7 +34,7 @@ Spelled = Annotated[
 class Where:
     """Where models run, and how: on this machine, one at a time, split over processes, or on NDIF.
 
-    Types, devices and sizes are looked up when models are opened: a `ValueError` says then which are not there.
+    Types, devices and sizes are checked when models are opened; a `ValueError` then names those that do not exist.
     """
 
     dtype: Spelled = "auto"

@@ -24,7 +24,7 @@ from toolkit.terminal_text import Harmless, harmless_console
 from toolkit.tracking import Stopwatch, watched_by
 
 SOON = 1.0
-"""Seconds of a stage before anything is shown: what is done by then needs no word."""
+"""Seconds of a stage before anything is shown: shorter stages are not reported."""
 
 
 NAME_WIDTH = 24  # a row's name, or prose, is folded from here on if it must be
@@ -35,7 +35,7 @@ class RunConsole:
 
     console: where to write; a new one on stdout by default.
     every_seconds: time between progress lines where the output is no terminal.
-    quiet: whether to say nothing, for another process does.
+    quiet: whether to print nothing, because another process prints.
     """
 
     def __init__(self, console: Console | None = None, every_seconds: float = 20.0, *, quiet: bool = False) -> None:
@@ -116,7 +116,7 @@ class RunConsole:
             self._log(progress.lines())
 
     def _log(self, lines: str) -> None:
-        """Say how far it is where lines may be of any length: a log is searched, and wraps where it is read."""
+        """Print progress as one line of any length: a log is searched by line, and its reader wraps lines."""
         self.console.print(escape(lines), highlight=False, soft_wrap=True)
 
     @contextmanager
@@ -166,7 +166,7 @@ class RunConsole:
             self.console.print(f"[dim]{escape(table.note)}", highlight=False)
 
     def findings(self, findings: Findings) -> None:
-        """Show what an experiment ran on, its main numbers and its tables, but for those of detail."""
+        """Show what an experiment ran on, its main numbers and its tables, without the detailed ones."""
         self.header(findings.title, findings.facts)
         self.note(findings.question)
         if findings.headline:

@@ -44,7 +44,7 @@ class Headline:
 
     name: str
     value: int | float | Estimate
-    """An `int` is shown as a count, a `float` with three digits, an `Estimate` with those its interval bears."""
+    """An `int` is shown as a count, a `float` with three digits, an `Estimate` as precisely as its interval allows."""
     n: int | None = None
     """How many things the value was computed from."""
     unit: str = ""
