@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -102,6 +103,9 @@ class RunOutput:
     """Replace the run in --out."""
     export: Literal["dictionary_learning"] | None = field(default=None, metadata=BESIDE_RESULT)
     """Write the crosscoder in another library's format too, into a folder of that library's name in --out."""
+    log: Literal["tensorboard", "wandb", "trackio"] | None = field(default=None, metadata=BESIDE_RESULT)
+    """Show the training steps in this tool too, where its package is installed; TensorBoard reads --out/tensorboard.
+    A resumed run continues the same log."""
     checkpoint_steps: Count = 200
     """Steps between two checkpoints."""
     keep_checkpoints: Count = 2
@@ -109,6 +113,10 @@ class RunOutput:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if self.log and find_spec(self.log) is None:
+            raise ValueError(
+                f"--log {self.log}: the package {self.log} is not installed: pip install {self.log}, or leave out --log"
+            )
 
 
 FLAT = ("text", "mask", "feed", "output", "models", "where")

@@ -13,8 +13,14 @@ REPORT = (
     "figures/firing_histogram.png",
 )
 EXPORT = ("dictionary_learning/model.safetensors", "dictionary_learning/config.json")
+LOG = "log.json"
+"""Which run of another tool shows the steps; beside it what TensorBoard reads."""
 RUN = Claim(
-    files=("config.json", "provenance.json", "metrics.json", "crosscoder.safetensors", *REPORT, *EXPORT),
-    changing=("metrics.jsonl", *(f"checkpoints/step-*/{name}" for name in CHECKPOINT)),
+    files=("config.json", "provenance.json", "metrics.json", "crosscoder.safetensors", LOG, *REPORT, *EXPORT),
+    changing=(
+        "metrics.jsonl",
+        "tensorboard/events.out.tfevents.*",
+        *(f"checkpoints/step-*/{name}" for name in CHECKPOINT),
+    ),
     signs={"config.json": ("run",), "provenance.json": ("command", "sha256", "data")},
 )

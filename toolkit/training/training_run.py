@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.initialisation import INITIAL_TOKENS, initialise
 from toolkit.dictionaries.training import CrosscoderTrainer, StepMetrics, has_latent_rows, train
-from toolkit.harvest.activations import ActivationSource
+from toolkit.harvest.activations import ActivationSource, stream_names
 from toolkit.harvest.cache_shards import DTYPES
 from toolkit.harvest.feed import Feed
 from toolkit.harvest.tokens import DOCUMENTS
@@ -24,6 +25,7 @@ from toolkit.settings.crosscoder_run import RunConfig
 from toolkit.tracking import Stopwatch
 from toolkit.training.checkpoints import Checkpoint
 from toolkit.training.folder import RunFolder
+from toolkit.training.step_log import StepLog
 
 
 class TrainingRun:
@@ -121,10 +123,10 @@ class TrainingRun:
         With several plans a record says whose it is: `plan`.
         """
         steps = self.stopwatch.waiting("training steps", train([*self.trainers.values()], self._batches()))
-        with InterruptGuard() as interrupt:
+        with InterruptGuard() as interrupt, self._open_log() as log:
             try:
                 for metrics in steps:
-                    self._record(metrics)
+                    self._record(metrics, log)
                     yield metrics
                     stop = self.ranks.highest(interrupt.received or 0)
                     if stop or self.trainer.steps_done % self.config.output.checkpoint_steps == 0:
@@ -168,11 +170,21 @@ class TrainingRun:
             failure.add_note(f"saved at step {self.trainer.steps_done}")
             raise failure
 
-    def _record(self, metrics: tuple[StepMetrics, ...]) -> None:
+    def _record(self, metrics: tuple[StepMetrics, ...], log: StepLog | None) -> None:
         if not self.ranks.is_first:
             return
-        for name, step in zip(self.plans, metrics, strict=True):
-            self.folder.append_record(asdict(step) if len(self.plans) == 1 else {"plan": name} | asdict(step))
+        records = {name: asdict(step) for name, step in zip(self.plans, metrics, strict=True)}
+        for name, record in records.items():
+            self.folder.append_record(record if len(records) == 1 else {"plan": name} | record)
+        if log:
+            log.add(records, stream_names(self.pair))
+
+    def _open_log(self) -> AbstractContextManager[StepLog | None]:
+        """What shows the steps in another tool, where one is asked for."""
+        tool = self.config.output.log
+        if not (tool and self.ranks.is_first):
+            return nullcontext()
+        return closing(StepLog(tool, self.folder, self.config.settings(), self.trainer.steps_done))
 
     def _with_checkpoint(self, error: NonFiniteError) -> NonFiniteError:
         error.add_note(f"last good checkpoint: {self._checkpoints.newest_whole() or 'none yet'}")
