@@ -1,6 +1,10 @@
 """What a notebook asks of texts and latents: three lines at most each, with imports from `toolkit` alone."""
 
 import pytest
+import torch
+
+import toolkit
+from toolkit.models.model_set import ModelSet
 
 TEXTS = [" ".join(f"w{(7 * text + 3 * place) % 40}" for place in range(4 + text % 9)) for text in range(40)]
 WISHES = {
@@ -39,3 +43,20 @@ def test_a_wish_takes_three_lines_and_no_import_beside_toolkit(tiny_pair, crossc
     told = "\n".join(lines)
     assert "import" not in told
     exec(f"import toolkit\n{told}", {"models": tiny_pair, "crosscoder": crosscoder, "texts": TEXTS})
+
+
+def test_any_number_of_models_is_read_and_two_are_compared_by_name(folders, random_crosscoder):
+    base, distilled = map(str, folders)
+    names = ("base", "control", "distilled")
+    with pytest.warns(UserWarning, match="the same weights"):
+        three = ModelSet.from_pretrained(
+            dict(zip(names, (base, distilled, distilled), strict=True)), layers=2, where="cpu"
+        )
+    found = toolkit.harvest_texts(three, TEXTS)
+    assert found.streams == names
+    assert torch.equal(found["control"], found["distilled"])
+    crosscoder = random_crosscoder(models=names)
+    read = toolkit.read_latents(three, crosscoder, TEXTS)
+    assert torch.equal(read.firing.fired, (crosscoder.encode(found.activations) > 0).sum(dim=0))
+    assert read.classify(("control", "distilled")).models == ("control", "distilled")
+    assert toolkit.logit_lens(three, crosscoder, 3).keys() == set(names)

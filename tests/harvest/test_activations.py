@@ -194,9 +194,9 @@ def test_closing_does_not_wait_for_the_deadline(make_remote_stream, ndif):
 def test_narrow_wires_tell_their_error(make_stream, make_remote_stream, wire, largest):
     remote = make_remote_stream(wire=wire)
     ids, mask = torch.arange(24).view(2, 12), torch.ones(2, 12, dtype=torch.long)
-    exact = make_stream()._pair.selected(ids, mask, mask.bool())
-    read = remote._pair.selected(ids, mask, mask.bool()).float()
-    traffic: Traffic = remote._pair.base.place.traffic + remote._pair.distilled.place.traffic
+    exact = make_stream()._models.selected(ids, mask, mask.bool())
+    read = remote._models.selected(ids, mask, mask.bool()).float()
+    traffic: Traffic = remote._models.base.place.traffic + remote._models.distilled.place.traffic
     assert traffic.wire_error == pytest.approx(float((read - exact).square().sum() / exact.square().sum()), rel=1e-3)
     assert 0 < traffic.wire_error < largest
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from toolkit.artifacts import DiskFullError
 from toolkit.harvest.choices import AHEAD
 from toolkit.harvest.tokens import TokenBatch, TokenMask, TokenStream
-from toolkit.models.pair import ModelPair
+from toolkit.models.model_set import ModelSet
 from toolkit.models.places.ndif.transport import RemoteJobError
 from toolkit.models.places.place import Rows
 from toolkit.tracking import Stopwatch
@@ -47,18 +47,18 @@ class ReadBatch:
     activations: Float[Tensor, "token stream d_model"]
 
 
-def stream_names(pair: ModelPair) -> tuple[str, ...]:
+def stream_names(models: ModelSet) -> tuple[str, ...]:
     """The streams by name, in their order."""
-    return tuple(stream_name(pair, model, layer) for model in pair.names for layer in pair.layers)
+    return tuple(stream_name(models, model, layer) for model in models.names for layer in models.layers)
 
 
-def stream_name(pair: ModelPair, model: str, layer: int) -> str:
+def stream_name(models: ModelSet, model: str, layer: int) -> str:
     """The name of one stream: its model's, and with several layers `base_layer10` and so on."""
-    return model if len(pair.layers) == 1 else f"{model}_layer{layer}"
+    return model if len(models.layers) == 1 else f"{model}_layer{layer}"
 
 
 def read_batches(
-    pair: ModelPair,
+    models: ModelSet,
     batches: Iterable[TokenBatch],
     mask: TokenMask,
     *,
@@ -78,7 +78,7 @@ def read_batches(
                 tokens, dropped = mask.judge(batch)
             yield (batch, tokens, dropped), (batch.input_ids, batch.attention_mask, tokens)
 
-    reads = pair.selected_each(asked(), stop)
+    reads = models.selected_each(asked(), stop)
     for (batch, tokens, dropped), activations in watch.waiting("reading activations", reads):
         with watch.stage("masks"):
             mask.counts.update(dropped)
@@ -94,8 +94,8 @@ class ActivationStream:
     goes on with that very batch. An error of a job on NDIF comes in the place of its chunk, and names the batch.
     """
 
-    def __init__(self, pair: ModelPair, tokens: TokenStream, mask: TokenMask) -> None:
-        self._pair, self._tokens, self.mask = pair, tokens, mask
+    def __init__(self, models: ModelSet, tokens: TokenStream, mask: TokenMask) -> None:
+        self._models, self._tokens, self.mask = models, tokens, mask
         self.stopwatch = Stopwatch()
         self._stop = threading.Event()
         self._place = tokens.state_dict()
@@ -104,7 +104,7 @@ class ActivationStream:
         self._tokens.load_state_dict(self._place)
         self._stop.clear()
         try:
-            for read in read_batches(self._pair, self._tokens, self.mask, stop=self._stop, stopwatch=self.stopwatch):
+            for read in read_batches(self._models, self._tokens, self.mask, stop=self._stop, stopwatch=self.stopwatch):
                 self._place = read.batch.next_place
                 yield read.activations
         except RemoteJobError as error:

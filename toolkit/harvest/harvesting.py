@@ -19,7 +19,7 @@ from toolkit.harvest.reasoning_records import MESSAGES
 from toolkit.harvest.records import usable
 from toolkit.harvest.tokens import CUT_OFF, TokenBatch, TokenMask
 from toolkit.models.model.layers import check_layers
-from toolkit.models.pair import ModelPair
+from toolkit.models.model_set import ModelSet
 from toolkit.models.text.inputs import as_rows, check_context, is_single
 from toolkit.models.text.rows import by_length, padded
 from toolkit.models.text.tokenizers import encode
@@ -68,7 +68,7 @@ class Harvest:
 
 
 def harvest_texts(
-    models: ModelPair,
+    models: ModelSet,
     texts: Texts,
     *,
     layers: Indices | None = None,
@@ -84,7 +84,7 @@ def harvest_texts(
     Two kinds of tokens are left out: the first of each text, an attention sink of huge norm, unless
     `keep_position_0`; and those whose norm in any stream is above `outlier_factor` times the running median, none
     with inf. What is read is held at once: `harvest_chunks` gives it piece by piece.
-    Raises `ValueError` for what is no text, for texts without a token that counts, and as `ModelPair.residual`.
+    Raises `ValueError` for what is no text, for texts without a token that counts, and as `ModelSet.residual`.
     """
     chunks = list(
         harvest_chunks(
@@ -107,7 +107,7 @@ def harvest_texts(
 
 
 def harvest_chunks(
-    models: ModelPair,
+    models: ModelSet,
     texts: Texts,
     *,
     layers: Indices | None = None,
@@ -140,7 +140,7 @@ def open_mask(keep_position_0: bool = False, outlier_factor: SupportsFloat | Any
 
 
 def batch_texts(
-    models: ModelPair,
+    models: ModelSet,
     texts: Texts,
     *,
     row_length: SupportsIndex | Any = None,

@@ -12,7 +12,7 @@ from toolkit.dictionaries.selectivity import RankedCodes, auroc_interval
 from toolkit.harvest.tokens import TokenBatch, TokenMask
 from toolkit.latents.coded_batches import coded_batches
 from toolkit.latents.span_labels import LabelledDocument, LabelledDocuments, LabelledSpan, token_labels
-from toolkit.models.pair import ModelPair
+from toolkit.models.model_set import ModelSet
 from toolkit.models.text.rows import padded
 from toolkit.organism.corpus import documents
 from toolkit.organism.documents import BEHAVIOURS
@@ -61,16 +61,16 @@ def planted_behaviours(n_documents: int) -> LabelledDocuments:
 
 
 def labelled_codes(
-    pair: ModelPair, crosscoder: Crosscoder, mask: TokenMask, labelled: LabelledDocuments, row_length: int
+    models: ModelSet, crosscoder: Crosscoder, mask: TokenMask, labelled: LabelledDocuments, row_length: int
 ) -> LabelledCodes:
     """Read labelled documents, cut to `row_length` tokens, and encode them."""
-    ids, labels = _tokens(pair, labelled, row_length)
+    ids, labels = _tokens(models, labelled, row_length)
     n_rows = max(1, BATCH_TOKENS // row_length)
     chunks = [range(first, min(first + n_rows, len(ids))) for first in range(0, len(ids), n_rows)]
     batches = (TokenBatch(*padded([ids[row] for row in rows])) for rows in chunks)
     parts: list[tuple[Tensor, ...]] = []
     counted = track(
-        coded_batches(pair, crosscoder, batches, mask), "reading labelled text", "batches", total=len(chunks)
+        coded_batches(models, crosscoder, batches, mask), "reading labelled text", "batches", total=len(chunks)
     )
     for coded, rows in zip(counted, chunks, strict=True):
         here, width = coded.selected, coded.selected.shape[1]
@@ -82,9 +82,9 @@ def labelled_codes(
     return LabelledCodes(names=labelled.labels, codes=codes, label=label, shifted=shifted, document=document)
 
 
-def _tokens(pair: ModelPair, labelled: LabelledDocuments, row_length: int) -> tuple[list[list[int]], list[list[int]]]:
+def _tokens(models: ModelSet, labelled: LabelledDocuments, row_length: int) -> tuple[list[list[int]], list[list[int]]]:
     """Each document's ids and their labels by number, -1 for none."""
-    encoding = pair.tokenizer(
+    encoding = models.tokenizer(
         [document.text for document in labelled.documents],
         return_offsets_mapping=True,
         truncation=True,

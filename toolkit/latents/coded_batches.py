@@ -10,7 +10,7 @@ from torch import Tensor
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.harvest.activations import ReadBatch, read_batches
 from toolkit.harvest.tokens import TokenBatch, TokenMask
-from toolkit.models.pair import ModelPair
+from toolkit.models.model_set import ModelSet
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class CodedBatch(ReadBatch):
 
 @torch.no_grad()
 def coded_batches(
-    pair: ModelPair, crosscoder: Crosscoder, batches: Iterable[TokenBatch], mask: TokenMask
+    models: ModelSet, crosscoder: Crosscoder, batches: Iterable[TokenBatch], mask: TokenMask
 ) -> Iterator[CodedBatch]:
     """Read and encode batch after batch, in raw units, on the crosscoder's device."""
-    for read in read_batches(pair, batches, mask):
+    for read in read_batches(models, batches, mask):
         x = read.activations.to(crosscoder.b_dec)
         yield CodedBatch(read.batch, read.selected, x, crosscoder.encode(x))
 

@@ -9,7 +9,7 @@ from toolkit.latents.coded_batches import coded_batches
 from toolkit.latents.example_store import ExampleStore
 from toolkit.latents.examples import TopExamples
 from toolkit.latents.firing import FiringCounts
-from toolkit.models.pair import ModelPair
+from toolkit.models.model_set import ModelSet
 
 SAVE_SECONDS = 30.0
 
@@ -23,7 +23,7 @@ class ExamplePass:
 
     def __init__(
         self,
-        pair: ModelPair,
+        models: ModelSet,
         crosscoder: Crosscoder,
         tokens: TokenStream,
         mask: TokenMask,
@@ -32,7 +32,7 @@ class ExamplePass:
         firing: FiringCounts,
         store: ExampleStore,
     ) -> None:
-        self._pair, self._crosscoder, self._tokens, self._mask, self._store = pair, crosscoder, tokens, mask, store
+        self._models, self._crosscoder, self._tokens, self._mask, self._store = models, crosscoder, tokens, mask, store
         self.examples, self.firing = examples, firing
         self._restore()
         self._place = tokens.state_dict()
@@ -40,7 +40,7 @@ class ExamplePass:
     def read(self, wanted: int) -> Iterator[int]:
         """Read until `wanted` tokens were seen or the text ends; yields how many were, batch by batch."""
         saved = time.perf_counter()
-        batches = coded_batches(self._pair, self._crosscoder, self._tokens, self._mask)
+        batches = coded_batches(self._models, self._crosscoder, self._tokens, self._mask)
         while self.firing.tokens < wanted and (coded := next(batches, None)) is not None:
             batch, self._place = coded.batch, coded.batch.next_place
             self.examples.add(batch.input_ids, batch.attention_mask, coded.selected, coded.codes)

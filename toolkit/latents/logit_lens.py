@@ -12,7 +12,7 @@ from toolkit.arguments import Indices, as_index
 from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
 from toolkit.models.model.scoring import LARGEST_LOGITS
 from toolkit.models.model.unembedding import direction_tokens
-from toolkit.models.pair import ModelPair
+from toolkit.models.model_set import ModelSet
 
 SHOWN, SHOWN_TOKENS = 10, 5
 
@@ -59,7 +59,7 @@ class LogitLens(dict[str, TokenLens]):
         return "\n".join(f"{name}\n{lens!r}" for name, lens in self.items())
 
 
-def logit_lens(pair: ModelPair, crosscoder: Crosscoder, latents: Indices, *, tokens: SupportsIndex = 10) -> LogitLens:
+def logit_lens(models: ModelSet, crosscoder: Crosscoder, latents: Indices, *, tokens: SupportsIndex = 10) -> LogitLens:
     """Return, by model, the `tokens` tokens at either end of each latent's direct effect on the logits.
 
     Unit: logits of a stream that is the latent alone, of length √d_model, shared between the models as their decoder
@@ -67,17 +67,17 @@ def logit_lens(pair: ModelPair, crosscoder: Crosscoder, latents: Indices, *, tok
     rows are read. Logits of at most 2²⁶ tokens are held at a time.
     """
     tokens, numbers = as_index(tokens, "tokens"), check_latents(latents, crosscoder.config.n_latents)
-    if not 1 <= tokens <= len(pair.tokenizer):
-        raise ValueError(f"tokens {tokens}: give 1 to {len(pair.tokenizer)}, the tokens of the vocabulary")
+    if not 1 <= tokens <= len(models.tokenizer):
+        raise ValueError(f"tokens {tokens}: give 1 to {len(models.tokenizer)}, the tokens of the vocabulary")
     rows = crosscoder.W_dec[numbers]
-    last = rows.unflatten(1, (len(pair.names), -1))[:, :, -1]  # [latent, model, d_model]
+    last = rows.unflatten(1, (len(models.names), -1))[:, :, -1]  # [latent, model, d_model]
     norms = last.norm(dim=2)
     share = norms / norms.sum(dim=1, keepdim=True).clamp(min=torch.finfo(norms.dtype).tiny)
-    chunk = max(1, LARGEST_LOGITS // pair.vocab_size)
+    chunk = max(1, LARGEST_LOGITS // models.vocab_size)
     lenses = LogitLens()
-    for index, (name, model) in enumerate(pair.models.items()):
+    for index, (name, model) in enumerate(models.models.items()):
         up, promoted, down, suppressed = direction_tokens(
-            model, last[:, index], vocabulary=len(pair.tokenizer), tokens=tokens, together=chunk
+            model, last[:, index], vocabulary=len(models.tokenizer), tokens=tokens, together=chunk
         )
         weight = share[:, index, None].cpu()
         up, down = up * weight, down * weight
@@ -88,6 +88,6 @@ def logit_lens(pair: ModelPair, crosscoder: Crosscoder, latents: Indices, *, tok
             promoted_logits=up,
             suppressed=suppressed,
             suppressed_logits=down,
-            pieces=dict(zip(ids, pair.tokenizer.batch_decode([[token] for token in ids]), strict=True)),
+            pieces=dict(zip(ids, models.tokenizer.batch_decode([[token] for token in ids]), strict=True)),
         )
     return lenses

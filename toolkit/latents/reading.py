@@ -20,7 +20,7 @@ from toolkit.latents.examples import TopExamples
 from toolkit.latents.firing import PLACES, FiringCounts
 from toolkit.latents.selection import ranked_latents
 from toolkit.models.model.layers import check_layers
-from toolkit.models.pair import ModelPair
+from toolkit.models.model_set import ModelSet
 from toolkit.tracking import track
 
 SEED = 0
@@ -73,7 +73,7 @@ class CategoryLatent:
 class LatentReading:
     """What all latents of a crosscoder did on texts; see `read_latents`."""
 
-    models: ModelPair
+    models: ModelSet
     crosscoder: Crosscoder
     firing: FiringCounts
     top: TopExamples
@@ -167,7 +167,7 @@ class LatentReading:
 
 
 def read_latents(
-    models: ModelPair,
+    models: ModelSet,
     crosscoder: Crosscoder,
     texts: Texts,
     *,
