@@ -2,6 +2,7 @@ import dataclasses
 import json
 import struct
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,6 @@ from toolkit.experiments.crosscoder.measure import FinishedRun, evaluate_crossco
 from toolkit.experiments.crosscoder.page import (
     CAPTIONS,
     describe_pair,
-    load_expression,
     page,
     planted_table,
     run_header,
@@ -33,6 +33,8 @@ def finished(
     """A whole run, and its folder."""
     with open_run(config, pair) as run:
         list(run.steps())
+    run.folder.write_json("config.json", {"run": config.settings()})
+    run.folder.save_crosscoder(run.crosscoder(), None)
     run.folder.write_json("provenance.json", provenance(seed=0, data=corpus.origin, inputs=pair.files()))
     found = FinishedRun(
         evaluation=evaluate_crosscoder(config, pair, corpus, run.trainer.crosscoder()),
@@ -83,7 +85,7 @@ def test_the_report_is_a_page_with_its_figures_in_the_run_s_folder(
         "<dt>lr</dt><dd>0.01</dd>",
         "<h2>Versions</h2>",
         "<h2>Settings</h2>",
-        "encode(pair.read(",
+        "Run.open(",
     ):
         assert said in text, said
 
@@ -97,11 +99,18 @@ def test_a_finished_run_has_training_steps(finished: tuple[FinishedRun, RunFolde
         dataclasses.replace(finished[0], records=[])
 
 
-def test_the_pair_is_named_as_it_was_asked_for(config: RunConfig, organism_folders: tuple[str, str]) -> None:
+def test_the_pair_is_named_as_it_was_asked_for(config: RunConfig) -> None:
     assert describe_pair(EMBEDDED_DEFAULTS.models) == "organism"
-    assert load_expression(EMBEDDED_DEFAULTS.models) == "ModelPair.from_pretrained('organism')"
-    loaded = eval(load_expression(config.models), {"ModelPair": ModelPair})
-    assert loaded.sources == organism_folders
+    assert describe_pair(config.models) == f"{config.models.base} → {config.models.distilled}"
+
+
+def test_the_report_s_lines_of_python_open_the_run(
+    config: RunConfig, pair: ModelPair, finished: tuple[FinishedRun, RunFolder]
+) -> None:
+    found: dict[str, Any] = {}
+    exec(page(config, pair, finished[0]).code, found)
+    assert found["run"].settings.training == config.training
+    assert found["latents"].shape[1] == config.training.n_latents
 
 
 def test_the_header_says_what_runs_on_what(config: RunConfig, pair: ModelPair) -> None:

@@ -137,7 +137,11 @@ def page(config: RunConfig, pair: ModelPair, found: FinishedRun) -> Findings:
         headline=headlines(evaluation, pair),
         tables=[*([planted] if planted else []), times_table(found.seconds), _tokens_table(found)],
         charts=_charts(found, stream_names(pair)),
-        code=_loading(config),
+        code=(
+            "from toolkit import Run\n"
+            f'run = Run.open("{config.output.out.as_posix()}")\n'
+            'latents = run.crosscoder.encode(run.models.read("Find 25+7."))'
+        ),
         results=evaluation.metrics(pair),
         provenance={"settings": _flat_settings(config)},
     )
@@ -178,13 +182,6 @@ def describe_pair(models: ModelChoice) -> str:
     return f"{models.base} → {models.distilled}" if models.base else str(models.pair)
 
 
-def load_expression(models: ModelChoice) -> str:
-    """The Python expression that loads the pair."""
-    if models.base:
-        return f"ModelPair.from_pretrained(base={models.base!r}, distilled={models.distilled!r})"
-    return f"ModelPair.from_pretrained({models.pair!r})"
-
-
 def run_header(config: RunConfig, pair: ModelPair) -> dict[str, str]:
     """What runs on what."""
     training = config.training
@@ -213,14 +210,6 @@ def run_header(config: RunConfig, pair: ModelPair) -> dict[str, str]:
         "buffer": f"{config.feed.buffer_tokens:,} activations, {stored / 1e6:.0f} MB",
         "run folder": str(config.output.out),
     }
-
-
-def _loading(config: RunConfig) -> str:
-    return (
-        "from toolkit import Crosscoder, ModelPair\n"
-        f"pair = {load_expression(config.models)}\n"
-        f'latents = Crosscoder.from_pretrained("{config.output.out.as_posix()}").encode(pair.read("Find 25+7."))'
-    )
 
 
 def _layers(pair: ModelPair) -> str:
