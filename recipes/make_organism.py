@@ -16,12 +16,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.artifacts import as_json, provenance
 from toolkit.command_line.recipe import run_recipe
-from toolkit.organism.build import MODELS, PUBLISHED, WORK, build_model, publish
-from toolkit.organism.evaluation import evaluate
 from toolkit.outputs import OutputFolder
-from toolkit.reports.console import RunConsole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +35,19 @@ class Config:
 
     def outputs(self) -> list[OutputFolder]:
         """The folders that are written."""
+        from toolkit.organism.build import PUBLISHED, WORK
+
         return [OutputFolder(self.work, (WORK,)), OutputFolder(self.out, (PUBLISHED,))]
 
 
 def main(config: Config) -> None:
     """Train, measure, publish."""
+    # These take seconds to import.
+    from toolkit.artifacts import as_json, provenance
+    from toolkit.organism.build import MODELS, build_model, publish
+    from toolkit.organism.evaluation import evaluate
+    from toolkit.reports.console import RunConsole
+
     console = RunConsole()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for number, name in enumerate(MODELS, start=1):

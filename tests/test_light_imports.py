@@ -16,21 +16,7 @@ SETTINGS = [
 EXPERIMENTS = [
     f"toolkit.experiments.{path.parent.name}" for path in sorted(ROOT.glob("toolkit/experiments/*/__init__.py"))
 ]
-RECIPES = [
-    "ablate",
-    "cache_activations",
-    "classify_latents",
-    "estimate_costs",
-    "evaluate_tokenizers",
-    "geometry",
-    "layer_divergence",
-    "prepare_data",
-    "reproduce_paper",
-    "steer",
-    "sweep",
-    "top_examples",
-    "train_crosscoder",
-]
+RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("[a-z]*.py"))
 
 
 def heavy_after(code: str) -> set[str]:

@@ -8,6 +8,7 @@ import torch
 from toolkit.artifacts import DiskFullError
 from toolkit.dictionaries.training import StepMetrics
 from toolkit.library_warnings import ToolkitWarning
+from toolkit.settings.crosscoder_run import RunOutput
 from toolkit.settings.run_files import REPORT
 from toolkit.training.checkpoints import Checkpoint
 from toolkit.training.folder import RunFolder
@@ -28,14 +29,14 @@ def record(step: int) -> dict[str, object]:
 
 def start(path: Path, keep: int = 2, **changes) -> RunFolder:
     """A folder that holds a run of one step."""
-    folder = RunFolder.open(path, SETTINGS | changes, resume=False, overwrite=False, keep=keep)
+    folder = RunFolder.open(RunOutput(out=path, keep_checkpoints=keep), SETTINGS | changes)
     folder.write_json("config.json", {"run": SETTINGS | changes})
     folder.append_record(record(1))
     return folder
 
 
 def reopen(path: Path, *, resume: bool = False, overwrite: bool = False, **changes) -> RunFolder:
-    return RunFolder.open(path, SETTINGS | changes, resume=resume, overwrite=overwrite)
+    return RunFolder.open(RunOutput(out=path, resume=resume, overwrite=overwrite), SETTINGS | changes)
 
 
 def test_a_folder_that_holds_a_run_is_refused(tmp_path):

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from itertools import pairwise
 
 import httpx
 
@@ -51,16 +50,6 @@ def check_hosted(models: Sequence[str], insecure_host: str | None, remedy: str) 
     hosted = _hosted(transport)
     if hosted is not None and (missing := sorted(set(models) - set(hosted))):
         raise ValueError(f"{transport.name} does not host {' and '.join(missing)}, but {listed(hosted)}: {remedy}")
-
-
-def value_of(arguments: Sequence[str], name: str, default: str | None) -> str | None:
-    """What a command line gives for an option."""
-    for argument, following in pairwise([*arguments, ""]):
-        if argument == name:
-            return following
-        if argument.startswith(f"{name}="):
-            return argument.removeprefix(f"{name}=")
-    return default
 
 
 def _reach(insecure_host: str | None) -> Transport:
