@@ -2,6 +2,7 @@
 
 import gc
 import os
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,6 +51,7 @@ def answers(folders: tuple[Path, Path], batch: tuple[Tensor, Tensor], *, split: 
         "residual": pair.residual(ids, mask),
         "edited": pair.base.residual(ids, mask, [2], edit=edit)[0],
         "logits": pair.base.logits(ids, mask, edit=edit, last=3),
+        "two edits": pair.base.logits(ids, mask, edit=edit + replace(edit, layer=2), last=3),
         "measured": measure(pair.distilled, ids, mask, [None, edit], next_log_probability, (ids,), unchanged=0),
         "words": direction_logits(pair.base, torch.eye(pair.d_model)[:3]),
         "written": pair.distilled.generate_ids([[5, 6, 7], [8]], edit=edit, sampling=sampling),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from toolkit.latents.reading import read_latents
     from toolkit.models.files.model_files import Checkpoint
     from toolkit.models.model.sampling import Sampling
+    from toolkit.models.model_set import ModelSet
     from toolkit.models.pair import ModelPair
     from toolkit.models.where import Where
     from toolkit.settings.findings import CrosscoderChoice, FindingsOutput, TextChoice
@@ -46,6 +47,7 @@ __all__ = [
     "LayerDivergenceConfig",
     "ModelChoice",
     "ModelPair",
+    "ModelSet",
     "PrepareConfig",
     "Run",
     "RunCostsConfig",
@@ -82,6 +84,7 @@ _HOMES = {
     "LayerDivergenceConfig": "experiments.layer_divergence",
     "ModelChoice": "settings.models",
     "ModelPair": "models.pair",
+    "ModelSet": "models.model_set",
     "PrepareConfig": "experiments.prepared_data",
     "Run": "experiments.run",
     "RunCostsConfig": "experiments.costs",
