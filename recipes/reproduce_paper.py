@@ -23,10 +23,10 @@ from toolkit.outputs import OutputFolder
 def main(settings: ReproductionConfig) -> None:
     """A crosscoder in; every experiment, and how it compares, out."""
     # These take seconds to import.
-    from toolkit.experiments.control import controlled_origin
+    from toolkit.experiments.control import control_files
     from toolkit.experiments.reproduction.measure import experiments, find_parts, reproduction_results
     from toolkit.experiments.reproduction.page import comparison_findings
-    from toolkit.experiments.run import open_named
+    from toolkit.experiments.run import open_named, origin_of
     from toolkit.reports.console import RunConsole
     from toolkit.reports.files import write_page, write_results
 
@@ -34,7 +34,8 @@ def main(settings: ReproductionConfig) -> None:
     experiments(settings)  # what they refuse, they refuse before anything is loaded
     with console.stage("loading"):
         run = open_named(settings)
-        origin = controlled_origin(settings, run.models, run.corpus.origin)
+        origin = origin_of(settings, run)
+        origin["sha256"] |= control_files(settings.models, settings.where, run.models)
     parts, left_out = find_parts(settings, run, origin, console)
     results = reproduction_results(parts)
     findings = replace(comparison_findings(run, parts, left_out, results), provenance=origin)

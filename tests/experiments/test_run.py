@@ -11,9 +11,10 @@ import torch
 from toolkit.artifacts import sha256
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.experiments.run import Run, check_alive, models_origin, open_models
+from toolkit.experiments.latent_classes import LatentClassesConfig
+from toolkit.experiments.layer_divergence import LayerDivergenceConfig
+from toolkit.experiments.run import Run, check_alive, open_models, open_named, origin_of
 from toolkit.latents.firing import FiringCounts
-from toolkit.models.pair import ModelPair
 from toolkit.models.places.one_at_a_time import OneAtATime
 from toolkit.models.where import Where
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
@@ -171,35 +172,41 @@ class Asked:
 
     lexicon: Path | None = None
     seed: int = 0
-    crosscoder: CrosscoderChoice = CrosscoderChoice()
 
 
-def test_findings_name_what_they_came_from(pair: ModelPair):
-    origin = models_origin(Asked(seed=3), pair, {"source": "x"})
+def test_findings_name_what_they_came_from(save: Save, config: RunConfig):
+    run = opened(save(config))
+    origin = origin_of(Asked(seed=3), run)
     assert origin["seed"] == 3
-    assert origin["data"] == {"source": "x"}
-    assert origin["sha256"].items() >= pair.files().items()
-    assert origin["models"] == pair.fingerprints()
+    assert origin["data"] == run.corpus.origin
+    assert origin["models"] == run.models.fingerprints()
+    assert origin["sha256"].items() >= run.models.files().items()
+    assert origin_of(Asked(), run.models)["sha256"] == run.models.files()
+    assert origin_of(Asked(), None)["sha256"] == origin_of(Asked(), None)["models"] == {}
 
 
-def test_every_file_that_is_read_is_named_with_its_hash(pair: ModelPair, tmp_path: Path):
-    def files(run: Path = SHIPPED, lexicon: Path | None = None) -> dict[str, str]:
-        asked = Asked(lexicon=lexicon, crosscoder=CrosscoderChoice(run=run))
-        hashes = models_origin(asked, pair, {}, {"a control": "its hash"})["sha256"]
-        return {name: value for name, value in hashes.items() if name not in pair.files()}
+def test_every_file_that_is_read_is_named_with_its_hash(run: Run, tmp_path: Path):
+    def files(folder: Path, lexicon: Path | None = None) -> dict[str, str]:
+        hashes = origin_of(Asked(lexicon=lexicon), replace(run, folder=folder))["sha256"]
+        return {name: value for name, value in hashes.items() if name not in run.models.files()}
 
     folder = tmp_path / "theirs"
     folder.mkdir()
     weights, other, lexicon = folder / "ae.pt", folder / "optimizer.safetensors", tmp_path / "words.json"
     for path in (weights, other, lexicon):
         path.write_text(path.name)
-    control = {"a control": "its hash"}
-    assert files(run=folder) == files(run=weights) == control | {str(weights): sha256(weights)}
-    assert files(run=Path("owner/name")) == control | {"owner/name": "hub repository"}
-    named = files(run=weights, lexicon=lexicon)
-    assert named == control | {str(weights): sha256(weights), str(lexicon): sha256(lexicon)}
-    shipped = "artifacts/crosscoder/crosscoder.safetensors"
-    assert files().keys() == {shipped, "a control"}
+    assert files(folder) == files(weights) == {str(weights): sha256(weights)}
+    assert files(Path("owner/name")) == {"owner/name": "hub repository"}
+    assert files(weights, lexicon) == {str(weights): sha256(weights), str(lexicon): sha256(lexicon)}
+    assert files(SHIPPED).keys() == {"artifacts/crosscoder/crosscoder.safetensors"}
+
+
+def test_a_run_that_is_given_stands_for_its_models_and_models_for_no_run(run: Run):
+    assert open_named(LatentClassesConfig(), run) is run
+    assert open_named(LayerDivergenceConfig(), run) is run.models
+    assert open_named(LayerDivergenceConfig(), run.models) is run.models
+    with pytest.raises(ValueError, match=r"LatentClassesConfig asks about a crosscoder, ModelPair has none: give Run"):
+        open_named(LatentClassesConfig(), run.models)
 
 
 def test_of_several_layers_one_is_named(save: Save, config: RunConfig):

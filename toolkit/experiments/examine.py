@@ -27,7 +27,7 @@ def examine(
     package = type(settings).__module__
     experiment, description = (import_module(f"{package}.{part}") for part in ("measure", "page"))
     with console.stage("loading") if console else nullcontext():
-        opened = open_named(settings) if opened is None else opened
+        opened = open_named(settings, opened)
     with console.stage(package.rpartition(".")[2].replace("_", " ")) if console else nullcontext():
         findings = description.page(settings, opened, experiment.measure(settings, opened))
         origin = origin_of(settings, opened)

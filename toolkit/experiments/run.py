@@ -1,7 +1,7 @@
 """A run that is opened to be examined: its crosscoder, settings, models and text."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -36,15 +36,6 @@ OF_ANOTHER_PAIR = (
     "train on models that it hosts, with `python recipes/train_crosscoder.py --remote --out runs/remote`, and add"
     " --run runs/remote, or leave out --remote"
 )
-
-
-@runtime_checkable
-class Seeded(Protocol):
-    """Settings of an experiment."""
-
-    @property
-    def seed(self) -> int:
-        """Seed of every draw."""
 
 
 @runtime_checkable
@@ -206,21 +197,36 @@ class Run:
         return track(wanted, "reading text", "tokens", total=tokens, size=lambda batch: len(batch.codes))
 
 
-def open_named(settings: Any) -> Any:
-    """Open what an experiment's settings name: a `Run`, the models alone, or nothing (None)."""
+def open_named(settings: Any, given: Any = None) -> Any:
+    """Open what an experiment's settings name: a `Run`, the models alone, or nothing (None); or take what is given.
+
+    A run that is given stands for its models where no crosscoder is asked for. Raises `ValueError` where one is, and
+    something else is given.
+    """
     if isinstance(settings, OfCrosscoder):
-        return Run.of(settings.crosscoder, settings.text, settings.models, settings.where).load()
+        if given is None:
+            return Run.of(settings.crosscoder, settings.text, settings.models, settings.where).load()
+        if not isinstance(given, Run):
+            asked = type(settings).__name__
+            raise ValueError(f"{asked} asks about a crosscoder, {type(given).__name__} has none: give Run.open(folder)")
+        return given
+    if given is not None:
+        return given.models if isinstance(given, Run) else given
     opens_all = hasattr(settings, "where") and isinstance(settings.models, ModelChoice)
     return open_models(settings.models, settings.where) if opens_all else None
 
 
 def origin_of(settings: Any, opened: Any) -> dict[str, Any]:
-    """What findings came from, as far as the settings and what was opened for them tell."""
-    if isinstance(opened, Run):
-        return models_origin(settings, opened.models, opened.corpus.origin)
-    if isinstance(opened, ModelPair):
-        return models_origin(settings, opened, {})
-    return provenance(seed=getattr(settings, "seed", None), data={}, inputs={})
+    """What findings came from: models, crosscoder and text where there are any, and files that the settings name."""
+    run = opened if isinstance(opened, Run) else None
+    models = run.models if run else opened
+    files = _given_files(settings) | (_crosscoder_file(run.folder) if run and run.folder else {})
+    return provenance(
+        seed=getattr(settings, "seed", None),
+        data=run.corpus.origin if run else {},
+        inputs=models.files() | files if models else files,
+        models=models.fingerprints() if models else {},
+    )
 
 
 def open_models(models: ModelChoice, where: Where) -> ModelPair:
@@ -251,30 +257,21 @@ def check_alive(counts: FiringCounts, latents: Sequence[int]) -> None:
         )
 
 
-def models_origin(
-    settings: Seeded, pair: ModelPair, data: Mapping[str, Any], *others: Mapping[str, str]
-) -> dict[str, Any]:
-    """What findings came from: models, crosscoder where there is one, files that the settings name, and text.
-
-    `data` is the text's own origin, `others` are the files of more models.
-    """
-    inputs = pair.files() | _given_files(settings)
-    for each in others:
-        inputs |= each
-    return provenance(seed=settings.seed, data=data, inputs=inputs, models=pair.fingerprints())
-
-
 def _given_files(settings: object) -> dict[str, str]:
-    """Sha256 of every file that the settings name and of the crosscoder's weights; of a hub repository its name."""
-    named = dict(leaves(settings))
-    files = [path for path in named.values() if isinstance(path, Path) and path.is_file()]
-    unread: dict[str, str] = {}
-    if (run := named.get("run")) is not None:
-        if run.is_dir():
-            files.append(find_checkpoint(run) or run / WEIGHTS_FILE)
-        elif not run.exists():
-            unread[str(run)] = "hub repository"
-    return {str(path).removeprefix(f"{CHECKOUT}/"): sha256(path) for path in files} | unread
+    """Sha256 of every file that the settings name."""
+    named = (value for _, value in leaves(settings))
+    return _hashes(path for path in named if isinstance(path, Path) and path.is_file())
+
+
+def _crosscoder_file(folder: Path) -> dict[str, str]:
+    """Sha256 of the crosscoder's weights; of a hub repository its name."""
+    if not folder.exists():
+        return {str(folder): "hub repository"}
+    return _hashes([(find_checkpoint(folder) or folder / WEIGHTS_FILE) if folder.is_dir() else folder])
+
+
+def _hashes(paths: Iterable[Path]) -> dict[str, str]:
+    return {str(path).removeprefix(f"{CHECKOUT}/"): sha256(path) for path in paths}
 
 
 def _with_models(run: RunConfig, models: ModelChoice, folder: Path) -> RunConfig:

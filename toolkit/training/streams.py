@@ -15,6 +15,7 @@ from toolkit.harvest.cache import INDEX, CachedActivations, CacheFolder
 from toolkit.harvest.cache_shards import bytes_a_token
 from toolkit.harvest.documents import Corpus, open_corpus
 from toolkit.harvest.tokens import TokenMask, TokenStream
+from toolkit.models.model_set import ModelSet
 from toolkit.models.pair import ModelPair
 from toolkit.models.places.here import weights_dtype
 from toolkit.models.text.inputs import check_context
@@ -28,7 +29,7 @@ def open_text(text: TextSettings, seed: int) -> Corpus:
 
 def open_tokens(
     text: TextSettings,
-    pair: ModelPair,
+    pair: ModelSet,
     documents: IterableDataset,
     *,
     seed: int,
@@ -57,7 +58,7 @@ def fitting_tokens(text: TextSettings, budget: int, numbers_a_token: int, *, row
     return max(rows * text.row_length, min(text.forward_tokens, budget // numbers_a_token))
 
 
-def open_mask(mask: MaskSettings, pair: ModelPair) -> TokenMask:
+def open_mask(mask: MaskSettings, pair: ModelSet) -> TokenMask:
     """A fresh mask: its counts and medians begin here.
 
     Raises ValueError for a token to drop that the vocabulary does not hold.
@@ -69,7 +70,7 @@ def open_mask(mask: MaskSettings, pair: ModelPair) -> TokenMask:
     )
 
 
-def _dropped_ids(dropped: Sequence[str], pair: ModelPair) -> frozenset[int]:
+def _dropped_ids(dropped: Sequence[str], pair: ModelSet) -> frozenset[int]:
     vocabulary = pair.tokenizer.get_vocab()
     named = [name for name in dropped if name != "special"]
     if unknown := [name for name in named if name not in vocabulary]:

@@ -14,7 +14,7 @@ from toolkit.experiments.layer_divergence.study import Curves, divergence
 from toolkit.harvest.documents import Corpus
 from toolkit.harvest.tokens import TokenBatch, TokenMask, describe_documents
 from toolkit.models.model.traced_model import TracedModel
-from toolkit.models.pair import ModelPair
+from toolkit.models.model_set import ModelSet
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
 from toolkit.settings.parts import changed, leaves
 from toolkit.statistics import random_cycle
@@ -46,7 +46,7 @@ class LayerDivergence:
     """What is known of the text."""
 
 
-def measure(settings: LayerDivergenceConfig, opened: ModelPair) -> LayerDivergence:
+def measure(settings: LayerDivergenceConfig, opened: ModelSet) -> LayerDivergence:
     """Compare the inputs of all layers on held-out text; each model reads each batch once.
 
     Raises `ValueError` for a control of another shape, and for text of fewer than two documents.
@@ -54,7 +54,7 @@ def measure(settings: LayerDivergenceConfig, opened: ModelPair) -> LayerDivergen
     return compare(settings, opened, *open_text(settings, opened))
 
 
-def open_text(config: LayerDivergenceConfig, pair: ModelPair) -> tuple[RunConfig, Corpus]:
+def open_text(config: LayerDivergenceConfig, pair: ModelSet) -> tuple[RunConfig, Corpus]:
     """The text that such a pair is trained on, unless another is asked for, with the settings to read it by."""
     defaults = EMBEDDED_DEFAULTS if is_embedded(pair) else PAPER_DEFAULTS
     asked = dict(leaves(config.text)) if config.text.data is not None else {}
@@ -65,7 +65,7 @@ def open_text(config: LayerDivergenceConfig, pair: ModelPair) -> tuple[RunConfig
 
 
 @torch.no_grad()
-def compare(settings: LayerDivergenceConfig, pair: ModelPair, run: RunConfig, corpus: Corpus) -> LayerDivergence:
+def compare(settings: LayerDivergenceConfig, pair: ModelSet, run: RunConfig, corpus: Corpus) -> LayerDivergence:
     """The same on a text that is open, read by the settings of `run`."""
     generator = torch.Generator().manual_seed(settings.seed)
     models = with_control(settings.models, settings.where, pair)
@@ -97,7 +97,7 @@ def less(examined: str, yardstick: str) -> str:
 
 
 def _batches(
-    tokens: int, pair: ModelPair, run: RunConfig, corpus: Corpus, mask: TokenMask
+    tokens: int, pair: ModelSet, run: RunConfig, corpus: Corpus, mask: TokenMask
 ) -> Iterator[tuple[TokenBatch, Tensor]]:
     """Batches with the tokens to compare, until there are enough; small enough to hold all layers of two models."""
     batch_tokens = fitting_tokens(run.text, ACTIVATIONS_HELD, 2 * pair.n_layers * pair.d_model)
@@ -111,7 +111,7 @@ def _batches(
 
 
 def _document_sums(
-    pair: ModelPair,
+    pair: ModelSet,
     models: Mapping[str, TracedModel],
     batch: TokenBatch,
     selected: Tensor,

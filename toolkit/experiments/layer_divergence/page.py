@@ -8,7 +8,7 @@ from toolkit.experiments.control import CONTROL, control_files
 from toolkit.experiments.layer_divergence import LayerDivergenceConfig
 from toolkit.experiments.layer_divergence.measure import OTHER_TOKEN, LayerDivergence, less
 from toolkit.experiments.layer_divergence.study import LEVEL, MEASURES, Curves
-from toolkit.models.pair import ModelPair
+from toolkit.models.model_set import ModelSet
 from toolkit.reports.figures import layer_curves
 from toolkit.reports.findings import Chart, Findings, Headline, Table
 from toolkit.reports.formatting import percent
@@ -17,7 +17,7 @@ from toolkit.statistics import Estimate, around
 ENDS = {"mean": "value", "low": "low", "high": "high"}
 
 
-def page(settings: LayerDivergenceConfig, opened: ModelPair, found: LayerDivergence) -> Findings:
+def page(settings: LayerDivergenceConfig, opened: ModelSet, found: LayerDivergence) -> Findings:
     """Where the examined model is farthest, how far it is at every layer, and how far the yardsticks are."""
     reference, examined, *_ = found.models
     curves = found.curves[examined]

@@ -16,7 +16,7 @@ from toolkit.geometry.parallelogram import PairDraws, ParallelogramLoss, paralle
 from toolkit.harvest.word_pairs import TokenPairs, load_word_pairs, prefix_token, single_tokens, word_rows, word_states
 from toolkit.leaving_out import TooFewError, check_any, measurable
 from toolkit.models.model.traced_model import TracedModel
-from toolkit.models.pair import ModelPair
+from toolkit.models.model_set import ModelSet
 from toolkit.models.presets import CHECKOUT
 from toolkit.tracking import track
 
@@ -59,7 +59,7 @@ class WordGeometry:
         return {"words": {str(each.source).removeprefix(f"{CHECKOUT}/"): sha256(each.source) for each in self.given}}
 
 
-def measure(settings: WordGeometryConfig, opened: ModelPair) -> WordGeometry:
+def measure(settings: WordGeometryConfig, opened: ModelSet) -> WordGeometry:
     """Read all words in each model and compare every two pairs of a class.
 
     A class without eight pairs of single tokens is left out. Raises `ValueError` where none is left, and as reading
@@ -75,11 +75,7 @@ def measure(settings: WordGeometryConfig, opened: ModelPair) -> WordGeometry:
     rows = word_rows(torch.cat([words.ids.flatten() for words in kept]), prefix)
     opened.check_ids(rows, torch.ones_like(rows))
     generator = torch.Generator().manual_seed(settings.seed)
-    models = {
-        "base": opened.base,
-        "distilled": opened.distilled,
-        **with_control(settings.models, settings.where, opened),
-    }
+    models = with_control(settings.models, settings.where, opened)
     draws = {words.name: PairDraws.draw(len(words.pairs), generator) for words in kept}
     measured = {
         name: _measure_model(model, rows, draws, opened.layers[0], settings.shared_components)

@@ -11,7 +11,7 @@ from toolkit.experiments.reproduction.published import load_published
 from toolkit.experiments.word_geometry import WordGeometryConfig
 from toolkit.experiments.word_geometry.measure import DIMS, FEWEST_PAIRS, ModelGeometry, WordGeometry
 from toolkit.geometry.parallelogram import ParallelogramLoss
-from toolkit.models.pair import ModelPair
+from toolkit.models.model_set import ModelSet
 from toolkit.reports.figures import LossQuantiles, cdf_curves
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table, left_out_tables
 from toolkit.statistics import Estimate, interval
@@ -21,7 +21,7 @@ SHOWN_DIMS = max(DIMS)
 Classes = Mapping[str, Mapping[str, ModelGeometry]]
 
 
-def page(settings: WordGeometryConfig, opened: ModelPair, found: WordGeometry) -> Findings:
+def page(settings: WordGeometryConfig, opened: ModelSet, found: WordGeometry) -> Findings:
     """Gap to shuffled pairs by class and model, the losses behind it, and what distillation changed."""
     return Findings(
         name="word_geometry",
@@ -43,7 +43,7 @@ def page(settings: WordGeometryConfig, opened: ModelPair, found: WordGeometry) -
     )
 
 
-def _facts(settings: WordGeometryConfig, opened: ModelPair, found: WordGeometry) -> dict[str, str]:
+def _facts(settings: WordGeometryConfig, opened: ModelSet, found: WordGeometry) -> dict[str, str]:
     before = "nothing: the word is at position 0" if found.prefix is None else repr(found.prefix)
     return {
         "models": " → ".join(opened.origins),
