@@ -1,13 +1,13 @@
-"""Which latents are the base model's only, which the distilled model's, which are shared?
+"""Which latents belong to the base model alone, which to the distilled model alone, and which are shared?
 
     python recipes/classify_latents.py
     python recipes/classify_latents.py --run runs/qwen-1.5b --labels traces.jsonl --out runs/qwen-1.5b/classes
 
-Without arguments: the shipped crosscoder of the embedded pair, in half a minute on one core and 1 GB. Decoder norms
-tag every latent, under both conventions of the field; latent scaling then asks of those that look exclusive whether the
-other model lacks them (Minder et al. 2025), with the shared ones as control. Expect most latents near NRN 0.5, and in
-either tail a few dozen, of which three in five survive, as does one in three of the shared ones. Baek & Tegmark
-2025 report NRN alone.
+Without arguments it examines the shipped crosscoder of the embedded pair, in half a minute on one core and 1 GB.
+Decoder norms tag every latent, under both conventions of the field. For latents that look exclusive, latent scaling
+then tests whether the other model lacks them (Minder et al. 2025); the shared latents are the control. Expect most
+latents near NRN 0.5, and in either tail a few dozen, of which three in five survive, as does one in three of the shared
+ones. Baek & Tegmark 2025 report NRN alone.
 """
 
 from toolkit.command_line.recipe import run_recipe

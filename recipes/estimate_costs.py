@@ -1,4 +1,4 @@
-"""What would a training run take, and how does each way of running it change that?
+"""What would a training run cost, and how does each way of running it change that?
 
     python recipes/estimate_costs.py --pair qwen-7b
     python recipes/estimate_costs.py --pair qwen-14b --tokens 400000000 --tflops 400

@@ -4,14 +4,14 @@
     python recipes/top_examples.py --latents 3 17 --tokens 65536
     python recipes/top_examples.py --run runs/qwen-1.5b --out runs/qwen-1.5b/top_examples --tokens 1000000
 
-Without arguments: all latents of the shipped crosscoder on the embedded pair's held-out text, in 35 s on one core.
-Open latents.html: sort by NRN, frequency or a category's lift, search for a token, open a latent. Expect latents that
-fire on every "Wait" and hardly elsewhere; their NRN is near the middle, for the base model reads that token as well.
+Without arguments it examines all latents of the shipped crosscoder on held-out text of the embedded pair, in 35 s on
+one core. Open latents.html: sort by NRN, frequency or a category's lift, search for a token, open a latent. Expect
+latents that fire on every "Wait" and hardly elsewhere; their NRN is near the middle, for base reads that token too.
 
-Examples lie in examples.sqlite. A run that was stopped goes on where it was last saved, at most half a minute ago, and
-one that is asked for more --tokens, or other --latents, reads only what is missing; for ν the first 32,768 tokens are
-read anew. 30,000 latents take 180 MB of memory, 230 MB of disk, and 350 MB of pages. Baek & Tegmark 2025 list the
-strongest examples only; here each latent also shows a random sample of all its firings.
+Examples are kept in examples.sqlite. A stopped run continues from its last save, at most half a minute before the stop.
+A run with more --tokens, or other --latents, reads only what is missing; for ν it reads the first 32,768 tokens again.
+30,000 latents take 180 MB of memory, 230 MB of disk, and 350 MB of pages. Baek & Tegmark 2025 list the strongest
+examples only; here each latent also shows a random sample of all its firings.
 """
 
 from toolkit.command_line.recipe import run_recipe

@@ -127,7 +127,7 @@ def replace_text(path: Path, text: str) -> None:
 
 @contextmanager
 def explaining_a_full_disk(folder: Path, advice: Callable[[], str]) -> Iterator[None]:
-    """Raise `DiskFullError` where the block fails for want of room in `folder`; `advice` ends its message.
+    """Raise `DiskFullError` where the block fails because the disk of `folder` is full; `advice` ends the message.
 
     Where one of these blocks is inside of another, the outer one's folder and advice are given.
     """
@@ -176,7 +176,7 @@ def sha256(path: Path) -> str:
 
 
 def code_hash() -> str:
-    """Hash of all of this package's files, code and data: what was computed by others may be different."""
+    """Hash of all of this package's files, code and data: results that other code computed may differ."""
     found = hashlib.sha256()
     root = Path(__file__).parent
     for path in sorted(path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts):

@@ -1,4 +1,4 @@
-"""A folder that a recipe writes: by one process at a time, which touches no file that was not written there before.
+"""A folder that a recipe writes: one process at a time, which replaces only files that a recipe wrote there.
 
 `written.json` in it lists those files, each with its sha256.
 """
@@ -23,7 +23,7 @@ SHOWN = 3
 WHOLE = "what was written before is whole: free some space, and give the same command again"
 
 Listed = dict[str, str | None]
-"""Names or patterns to the sha256 of what was written, or None where the content changes without a word."""
+"""Names or patterns to the sha256 of what was written, or None for files whose content may change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class OutputFolder:
     path: Path
     claims: tuple[Claim, ...]
     inside: bool = False
-    """Whether it is made for a part of a run, and goes again where nothing was written."""
+    """Whether it is made for a part of a run, and removed where nothing was written."""
 
     @property
     def patterns(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
-"""Standard output and error that take any text, and whose loss ends no work.
+"""Standard output and error that take any text; work goes on when they are closed.
 
-Characters that a stream's encoding lacks are spelled in ASCII. Where nobody reads any more, as behind `| head -1`, what
-is written is dropped, and the work goes on.
+Characters that a stream's encoding lacks are spelled in ASCII. When the reader has gone, as behind `| head -1`, output
+is dropped, and the work goes on.
 """
 
 import codecs
@@ -76,7 +76,7 @@ codecs.register_error(SPELLED, _spell)
 class LossyFile(io.FileIO):
     """A descriptor to write to, which drops what it cannot write.
 
-    failure: why, unless it is that nobody reads any more.
+    failure: why writing failed, unless the reader had gone.
     """
 
     failure: OSError | None = None
@@ -99,7 +99,7 @@ def lasting_streams() -> Iterator[None]:
 
     A stream that was closed before Python started is opened on nothing: else the next file would get its descriptor,
     and with it whatever a library writes there. Streams that others put in place (a test, a notebook) keep their file.
-    Raises `OSError` after the block where output was lost that somebody reads, as on a full disk.
+    Raises `OSError` after the block where output was lost for another reason, such as a full disk.
     """
     files = []
     for name in ("stdin", "stdout", "stderr"):

@@ -1,4 +1,4 @@
-"""Numbers with their intervals: means, shares, ratios; and whom chance alone would compare with whom."""
+"""Numbers with their intervals: means, shares, ratios; and random partners for comparisons with chance."""
 
 from dataclasses import dataclass
 from math import sqrt

@@ -94,8 +94,8 @@ def _place(where: Where) -> Iterator[None]:
 
 
 def run_main(main: Callable[[], None], *, again: Again = "resume") -> None:
-    """Exit with 0 for success, 2 for bad input, 1 for training that failed, a job on NDIF that did, or want of memory,
-    128 + signal for an interruption.
+    """Exit with 0 for success, 2 for bad input, 128 + signal for an interruption, and 1 where training or a job on NDIF
+    failed or memory ran out.
 
     Output in any encoding takes any text; when the reader of the output has gone, the work still runs to its end.
     Under `python -X dev` errors keep their tracebacks, and warnings their place in the code. Of several processes that

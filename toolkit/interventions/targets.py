@@ -28,10 +28,10 @@ class Targets:
     documents: Int[Tensor, " target"]
     """Number of the text that each target is from, in the order they were read."""
     found: int
-    """Positions that would have done, of which these were drawn."""
+    """Suitable positions, of which these were drawn."""
 
     def batches(self, batch_tokens: int) -> list[tuple[Int[Tensor, " _"], TokenBatch]]:
-        """Prefixes of like length together, padded on the left, with their places among the targets."""
+        """Prefixes of similar length together, padded on the left, with their places among the targets."""
         groups = by_length([len(prefix) for prefix in self.prefixes], batch_tokens, shortest_first=True)
         return [
             (torch.tensor(group), TokenBatch(*padded([self.prefixes[i] for i in group], left=True))) for group in groups
@@ -45,7 +45,7 @@ class _Found(NamedTuple):
 
 
 class TargetSearch:
-    """Collects every position that would do, category by category, then draws."""
+    """Collects every suitable position, by category, then draws."""
 
     def __init__(self, categories: Sequence[Category], undecided: tuple[float, float]) -> None:
         low, high = undecided

@@ -1,4 +1,4 @@
-"""Whose a latent is, by the norms of its decoder rows, under both conventions of the field.
+"""Which model a latent belongs to, by the norms of its decoder rows, under both conventions of the field.
 
 Only latents that fired are classified: one that never trained keeps the equal rows that it began with.
 """

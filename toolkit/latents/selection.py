@@ -37,7 +37,7 @@ def select_latents(
     shares: Sequence[float],
     eligible: Bool[Tensor, " latent"],
 ) -> dict[float, Int[Tensor, " chosen"]]:
-    """Return by share that many of the alive latents for a category, the best first; perhaps fewer: only eligible ones.
+    """Return by share that share of the alive latents for a category, the best first; fewer where fewer are eligible.
 
     Source for `quantile`: Baek & Tegmark 2025, section 4.
     Raises `ValueError` for a share outside (0, 1], `TooFewError` where no eligible latent fired on the category.

@@ -50,7 +50,7 @@ class ModelSet:
     clashes: Literal["refuse", "allow"] = "refuse"
     """Whether a clashing id in the text is an error, or is read by each model in its own way."""
     row_limit: RowLimit = field(default_factory=RowLimit)
-    """What running out of memory has taught about the size of a forward pass."""
+    """The size of a forward pass that memory allows, learnt from out-of-memory errors."""
 
     @classmethod
     def from_pretrained(

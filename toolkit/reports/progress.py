@@ -15,7 +15,7 @@ from toolkit.tracking import Pass
 class Progress:
     """The state of one pass over things that are counted, tokens for one; call it after every step.
 
-    total: how many there are, None where nobody knows. streams: the names of the FVE values. start: where a resumed
+    total: how many there are, None where that is unknown. streams: the names of the FVE values. start: where a resumed
     run goes on; speed counts from there.
     """
 

@@ -227,7 +227,7 @@ class CacheConfig(RunConfig):
     """Harvest again the shards of --cache that are missing or corrupt, and nothing else."""
 
     def outputs(self) -> list[OutputFolder]:
-        """None: a cache looks after its folders itself."""
+        """None: a cache locks its folders itself."""
         return []
 
     @property

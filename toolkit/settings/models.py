@@ -15,8 +15,8 @@ class ModelChoice:
     """Which two models are read."""
 
     pair: str | None = None
-    """Models by name: organism, qwen-1.5b, qwen-7b, qwen-14b, deepscaler-1.5b or llama-8b.
-    Default: those of the crosscoder that is examined, else organism."""
+    """A pair of models by name: organism, qwen-1.5b, qwen-7b, qwen-14b, deepscaler-1.5b or llama-8b.
+    Default: the models that the examined crosscoder was trained on, or organism."""
     base: str | None = None
     """Base model instead of --pair's: a local folder or a hub repository."""
     distilled: str | None = None
@@ -67,4 +67,5 @@ class ControlledModels(ModelChoice):
     """Which two models are read, beside a control."""
 
     control: str | None = None
-    """Model trained on from base but not distilled: a folder or hub name; default: the embedded pair's, else none."""
+    """A model trained further from base without distillation: a folder or a hub name.
+    Default: the control of the embedded pair; for other pairs, none."""

@@ -31,7 +31,7 @@ from toolkit.training.checkpoints import Checkpoints
 
 INPUTS = ("models", "data")
 PLACES = ("pair", "base", "distilled")
-"""Settings that say where models lie: what they are is compared by their fingerprints."""
+"""Settings that say where models are stored; fingerprints tell whether the models are the same."""
 RECORD_FIELDS = {each.name for each in fields(StepMetrics)}
 
 

@@ -1,6 +1,6 @@
-"""What a run's settings take of memory, computed from shapes and compared with what is there before anything is loaded.
+"""Memory that a run's settings need, computed from shapes and compared with what is free, before anything is loaded.
 
-The models' own weights are not counted: they may lie elsewhere, or be read a piece at a time.
+The models' own weights are not counted: they may be elsewhere, or be read piece by piece.
 """
 
 import os

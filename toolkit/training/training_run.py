@@ -1,4 +1,4 @@
-"""A training run on disk: activations to crosscoder, with checkpoints from which a killed run goes on exactly."""
+"""A training run on disk: activations to crosscoder, with checkpoints from which a killed run continues exactly."""
 
 import time
 from collections.abc import Iterator, Mapping

@@ -1,6 +1,6 @@
 """batchtopk: the largest scores of a whole batch fire, k a token on average; a trained crosscoder cuts at a threshold.
 
-The threshold is the mean of the cuts of training batches, right for the weights as they are.
+The threshold is the mean of the cuts of training batches, corrected for the latest weights.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""What would a run take, and how does each way of running it change that?"""
+"""What would a run cost, and how does each way of running it change that?"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -18,7 +18,7 @@ class PlannedModels(ModelChoice):
 
 @dataclass(frozen=True, kw_only=True)
 class RunCostsConfig:
-    """What a training run would take in operations, bytes and hours, and how each way of running it changes that."""
+    """What a training run would cost in operations, bytes and hours, and how each way of running it changes that."""
 
     layers: tuple[int, ...] = ()
     """Sites: inputs of these decoder layers; default: the pair's, else the middle one."""
@@ -26,7 +26,7 @@ class RunCostsConfig:
     tokens: int = 400_000_000
     """Training tokens."""
     row_length: Count = 2048
-    """Tokens of a row; all rows count as full."""
+    """Tokens in a row; all rows are taken as full."""
     forward_tokens: Count = 16_384
     """Tokens of one forward pass."""
     batch_tokens: int = 2048
@@ -47,7 +47,7 @@ class RunCostsConfig:
     max_memory: str = "2GB"
     """Weights of each model that stay in memory where the rest is offloaded."""
     sweep: Count = 4
-    """Crosscoders of a sweep."""
+    """Crosscoders that the sweep trains."""
     tflops: Positive | None = None
     """Assumed rate of all matrix products, in TFLOP/s; without it this machine's own is measured in a second."""
     models: PlannedModels = PlannedModels()

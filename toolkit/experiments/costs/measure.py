@@ -1,4 +1,4 @@
-"""What would a run take, and how does each way of running it change that?"""
+"""What would a run cost, and how does each way of running it change that?"""
 
 import math
 import time

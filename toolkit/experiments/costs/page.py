@@ -18,7 +18,7 @@ def page(settings: RunCostsConfig, opened: None, found: Costs) -> Findings:
     return Findings(
         name="costs",
         title="costs of a run",
-        question="What would a training run take, and how does each way of running it change that?",
+        question="What would a training run cost, and how does each way of running it change that?",
         facts=_facts(settings, found),
         headline=[],
         tables=[_parts_table(run), modes_table(found)],

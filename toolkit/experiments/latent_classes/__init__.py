@@ -12,10 +12,10 @@ from toolkit.settings.models import ModelChoice
 
 @dataclass(frozen=True, kw_only=True)
 class LatentClassesConfig:
-    """Whose each latent is: decoder norms, latent scaling, and what the most exclusive ones fire on."""
+    """Which model each latent belongs to: decoder norms, latent scaling, and what exclusive latents fire on."""
 
     tokens: Count = 100_000
-    """Held-out tokens to read, to the next whole batch."""
+    """Held-out tokens to read, rounded up to a whole batch."""
     listed: Count = 5
     """Latents to list at either end of the NRN scale."""
     examples: Count = 2

@@ -25,7 +25,7 @@ def page(settings: LayerDivergenceConfig, opened: ModelSet, found: LayerDivergen
     return Findings(
         name="layer_divergence",
         title=f"Layer divergence: {' → '.join(opened.origins)}",
-        question=f"At which layers does the {examined} model's residual stream part from the {reference} model's?",
+        question=f"At which layers does the {examined} model's residual stream differ from the {reference} model's?",
         facts={
             "models": " → ".join(opened.origins),
             "site": f"input of each of {opened.n_layers} layers, width {opened.d_model}",

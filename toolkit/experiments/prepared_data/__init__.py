@@ -31,7 +31,7 @@ class PrepareConfig:
     template: Literal["plain", "chat", "reply"] = "plain"
     """plain: question, blank line, reply; chat: the distilled model's chat template; reply: no question."""
     markers: Literal["keep", "drop"] = "keep"
-    """keep <think> and its like, or drop these marks alone; for pairs whose base model lacks them."""
+    """Keep marks such as <think>, or drop them (and nothing else) for pairs whose base model lacks them."""
     prefix: str = ""
     """Put before each text."""
     keep_incomplete: bool = False

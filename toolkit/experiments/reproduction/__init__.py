@@ -1,4 +1,4 @@
-"""Does every experiment of the paper come out on this pair?"""
+"""Do the paper's experiments give the same results on this pair?"""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -18,13 +18,13 @@ class TokenizerEvaluationConfig:
     """Bits per UTF-8 byte that models need for the same texts, comparable whatever their tokenizers."""
 
     models: tuple[str, ...] = TRIO
-    """Local folders or hub names; the others are compared with the first. Default: the embedded three."""
+    """Models to compare with the first of them: local folders or hub names. Default: the three embedded models."""
     tokenizers: tuple[str, ...] = ()
     """Read every model with these tokenizers too: local folders or hub names."""
     data: str = EMBEDDED
     """organism, of which held-out documents are read, reasoning+general, a hub dataset, or local files."""
     text_field: str = "text"
-    """Field of a record that holds its text; without it, its messages are read."""
+    """Field of a record that holds its text; of a record without this field, the chat messages are read."""
     documents: int = 200
     """Documents that are read."""
     characters: Count = 1000

@@ -1,4 +1,4 @@
-"""What makes each latent fire, and what does it say? Examples, lenses and lifts, for a page to look through."""
+"""What makes each latent fire, and which tokens does it promote? Examples, lenses and lifts, for a page to search."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,19 +17,20 @@ EXAMPLES = Claim(
 
 @dataclass(frozen=True, kw_only=True)
 class TopExamplesConfig:
-    """Which text makes latents fire, strongest and at all strengths, and which tokens they promote.
+    """Which text makes latents fire most strongly and at all strengths, and which tokens the latents promote.
 
-    The output's folder holds examples.sqlite too, and a browser of latents; an examples.sqlite there is continued.
+    The output folder also gets examples.sqlite and latents.html. Where it holds an examples.sqlite already, reading
+    continues from there.
     """
 
     latents: tuple[int, ...] = ()
-    """Latents to show; default: all. Examples are kept of all, so the next ones come at once."""
+    """Latents to show; default: all. Examples of all latents are kept, so that a later call can show others at once."""
     tokens: Count = 262_144
-    """Held-out tokens to read in all; ask for more later, and only those are read."""
+    """Held-out tokens to read in all. A later call with a larger number reads only those that are missing."""
     top: Count = 10
-    """Strongest examples kept of each latent."""
+    """Strongest examples to keep of each latent."""
     sampled: Count = 12
-    """Examples drawn from all firings of each latent, shown in quarters from weak to strong."""
+    """Examples to draw from all firings of each latent; they are shown in quarters, from weak to strong."""
     before: CountOrNone = 24
     """Tokens of context shown before the firing."""
     after: CountOrNone = 8

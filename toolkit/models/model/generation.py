@@ -1,4 +1,4 @@
-"""Generation, a traced pass a token: batched, under an edit, with the same chance in every arm of an experiment."""
+"""Generation, one traced pass for each token: batched, under an edit, with one seed in all arms of an experiment."""
 
 from collections.abc import Callable, Sequence
 
@@ -121,7 +121,7 @@ def _seeds(prompts: Sequence[Sequence[int]], edit: Change | None, sampling: Samp
     """The seed of each prompt; raises `ValueError` for what `continue_rows` refuses."""
     seeds = as_indices(sampling.seeds, "seed")
     if len(seeds) not in (0, len(prompts)):
-        raise ValueError(f"{len(seeds)} seeds for {len(prompts)} prompts: give one a prompt, or none")
+        raise ValueError(f"{len(seeds)} seeds for {len(prompts)} prompts: give one for each prompt, or none")
     if any(isinstance(part, Edit) and part.positions is not None for part in (edit.parts if edit else ())):
         raise ValueError("an edit of chosen positions cannot steer a generation: give one that applies everywhere")
     first = int(sampling.seed)

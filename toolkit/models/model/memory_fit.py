@@ -1,4 +1,4 @@
-"""Forward passes that fit in memory: after an error for want of it, passes have half as many rows."""
+"""Forward passes that fit in memory: after an out-of-memory error, passes have half as many rows."""
 
 import warnings
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a process knows of those that a launcher started with it: how many, whose device is which, who failed first."""
+"""What a process knows of the others that its launcher started: how many, each one's device, which failed first."""
 
 import os
 

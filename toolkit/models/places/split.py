@@ -1,4 +1,4 @@
-"""Models whose layers are split over processes: the first runs the program, the others do with their parts as it does.
+"""Models whose layers are split over processes: the first process runs the program, the others compute their parts.
 
 transformers splits the layers, and nnsight shows streams whole.
 """
@@ -110,7 +110,7 @@ _group: _Group | None = None
 
 
 def is_leading() -> bool:
-    """Whether the other processes are at this one's service, inside of `leading`."""
+    """Whether the other processes compute their parts for this one, inside of `leading`."""
     return _group is not None
 
 

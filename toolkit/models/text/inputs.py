@@ -1,4 +1,4 @@
-"""What a person hands over to be read: texts, chat messages, ids, or what a tokenizer returned; as rows of ids.
+"""Inputs as a person gives them, turned into rows of ids: texts, chat messages, ids, or what a tokenizer returned.
 
 A mask says which ids are padding. Ids in rows of one length, without a mask, may be padded too: a token that only pads
 is padding at either end of a row. Where the tokenizer pads with a token of text (its BOS or EOS), one at the end of

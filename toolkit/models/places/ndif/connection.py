@@ -32,7 +32,7 @@ MISSED_POLLS = 4
 
 
 class RemoteCodeError(RemoteJobError, RuntimeError):
-    """The job's own code failed on the server, as it would again."""
+    """The job's own code failed on the server, and would fail again."""
 
     def __init__(self, message: str, told: str) -> None:
         super().__init__(message)
@@ -98,7 +98,7 @@ class Connection:
         answer = self._transport.result(address, ends=ends, limit=largest(asked))
         self._count(received=len(answer.content))
         if answer.status != 200:
-            raise TryAgainError(f"the result could not be had: {answer.status}")
+            raise TryAgainError(f"the result could not be fetched: {answer.status}")
         try:
             saved = read_answer(answer.content, asked)
         except OSError as error:
@@ -166,7 +166,7 @@ class Connection:
             if reply.status == Status.ERROR:
                 self._raise_failure(reply.description)
             last = reply.status
-        seen = self._said(last) if last else "it was never heard of"
+        seen = self._said(last) if last else "the server never mentioned it"
         raise TryAgainError(f"it was not done within {self.where.deadline:g} seconds (last seen: {seen})")
 
     def _raise_failure(self, description: str) -> None:

@@ -1,4 +1,4 @@
-"""Work that waits for others, several pieces at once, its results in order."""
+"""Work that waits for a server, several pieces at once, with results in order."""
 
 import threading
 from collections import deque

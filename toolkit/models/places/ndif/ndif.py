@@ -27,7 +27,7 @@ from toolkit.models.places.place import Context, Place, Reader, Rows
 from toolkit.models.where import Where
 
 WRITING = threading.Lock()
-"""Held while a trace is made into a job, by whoever traces: Python 3.11 cannot parse source in two threads at once
+"""Held by the thread that makes a trace into a job: Python 3.11 cannot parse source in two threads at once
 (SystemError: AST constructor recursion depth mismatch). `RemoteTrace` releases it while the job runs."""
 
 
