@@ -14,12 +14,11 @@ from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.harvest.activations import read_batches
 from toolkit.harvest.harvesting import batch_texts
 from toolkit.harvest.tokens import TokenBatch, TokenMask
-from toolkit.interventions.ablation import ablation_effects
+from toolkit.interventions.ablation import Targets, ablation_effects
 from toolkit.interventions.answers import Question
 from toolkit.interventions.edits import steer
 from toolkit.interventions.splice import splice_effects
 from toolkit.interventions.steering import Writing, answer_under
-from toolkit.interventions.targets import Targets
 from toolkit.latents.choices import Method
 from toolkit.latents.logit_lens import logit_lens
 from toolkit.models.model.scoring import row_losses

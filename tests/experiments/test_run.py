@@ -13,8 +13,7 @@ from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.experiments.latent_classes import LatentClassesConfig
 from toolkit.experiments.layer_divergence import LayerDivergenceConfig
-from toolkit.experiments.run import Run, check_alive, open_models, open_named, origin_of
-from toolkit.latents.firing import FiringCounts
+from toolkit.experiments.run import Run, open_models, open_named, origin_of
 from toolkit.models.places.one_at_a_time import OneAtATime
 from toolkit.models.where import Where
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
@@ -246,11 +245,3 @@ def test_held_out_text_comes_coded(save: Save, config: RunConfig):
     torch.testing.assert_close(activations, read[: len(activations)])
     torch.testing.assert_close(batches[0].codes, run.crosscoder.encode(batches[0].activations))
     assert max(coded.batch.input_ids.numel() for coded in run.coded(200, batch_tokens=64)) <= 64
-
-
-def test_named_latents_must_fire():
-    counts = FiringCounts([], 3)
-    counts.tokens, counts.fired = 40, torch.tensor([3, 0, 1])
-    check_alive(counts, (0, 2))
-    with pytest.raises(ValueError, match="1 fired on none of 40 held-out tokens"):
-        check_alive(counts, (0, 1))

@@ -8,8 +8,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, Gemma2Config, PreTrainedModel
 
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.interventions.ablation import Effects, ablation_effects, predicting_codes
-from toolkit.interventions.targets import Targets
+from toolkit.interventions.ablation import Effects, Targets, ablation_effects, predicting_codes
 from toolkit.latents.choices import Method, Positions
 from toolkit.models.pair import ModelPair
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.interventions.matching import check_match
+from toolkit.interventions.edits import check_match
 
 
 def test_the_pairs_own_crosscoder_matches(tiny_pair, crosscoder):

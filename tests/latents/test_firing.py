@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from toolkit.latents.categories import Category
-from toolkit.latents.firing import PLACES, FiringCounts
+from toolkit.latents.firing import PLACES, FiringCounts, check_alive
 
 WAIT = Category(name="wait", words=("Wait",), tokens=("Wait", " wait"), token_ids=(3, 5))
 BUT = Category(name="but", words=("But",), tokens=("But",), token_ids=(4,))
@@ -106,3 +106,11 @@ def test_nothing_read_is_nothing_counted():
     counts = FiringCounts([WAIT], LATENTS)
     assert not counts.lift("token").any()
     assert counts.tokens == 0
+
+
+def test_named_latents_must_fire():
+    counts = FiringCounts([], 3)
+    counts.tokens, counts.fired = 40, torch.tensor([3, 0, 1])
+    check_alive(counts, (0, 2))
+    with pytest.raises(ValueError, match="1 fired on none of 40 held-out tokens"):
+        check_alive(counts, (0, 1))

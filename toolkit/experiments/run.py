@@ -1,7 +1,7 @@
 """A run that is opened to be examined: its crosscoder, settings, models and text."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,10 +16,8 @@ from toolkit.harvest.choices import EMBEDDED
 from toolkit.harvest.documents import Corpus
 from toolkit.harvest.local_files import local_files
 from toolkit.harvest.tokens import TokenMask, TokenStream, describe_documents
-from toolkit.interventions.matching import check_match
+from toolkit.interventions.edits import check_match
 from toolkit.latents.coded_batches import CodedBatch, coded_batches, first_tokens
-from toolkit.latents.firing import FiringCounts
-from toolkit.leaving_out import TooFewError
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import CHECKOUT, find_pair
 from toolkit.models.where import Where, as_where
@@ -164,20 +162,16 @@ class Run:
     def facts(self) -> dict[str, str]:
         """What a report's head says of it."""
         config = self.crosscoder.config
+        # Of several passes over the text, that which read most of it says what became of the documents.
+        passes = sorted((mask.counts for mask in self._masks), key=lambda counts: counts["kept"])
+        documents = describe_documents(passes[-1]) if passes else ""
         layers = ", ".join(map(str, config.layers))
         return {
             "models": " → ".join(self.models.origins),
             "site": f"input of layer {layers} of {self.models.n_layers}, d_model {config.d_model}",
             "crosscoder": "; ".join((f"{config.n_latents:,} latents, {config.sparsity}", *config.assumptions)),
             "text": f"{self.settings.text.data}, {self.corpus.part}",
-        } | self._documents()
-
-    def _documents(self) -> dict[str, str]:
-        """What became of the documents, by the pass that read most of them; nothing before there was one."""
-        counts: Mapping[str, int] = max(
-            (mask.counts for mask in self._masks), key=lambda counts: counts["kept"], default={}
-        )
-        return {"documents": said} if (said := describe_documents(counts)) else {}
+        } | ({"documents": documents} if documents else {})
 
     def open_mask(self) -> TokenMask:
         """A fresh mask; what it counts will be told by `facts`."""
@@ -246,15 +240,6 @@ def _check_layers(crosscoder: Crosscoder, asked: int | None) -> None:
         )
     if asked is not None and asked not in layers:
         raise ValueError(f"--layer {asked}: the crosscoder reads layers {layers}; name one of them")
-
-
-def check_alive(counts: FiringCounts, latents: Sequence[int]) -> None:
-    """Raise `TooFewError` for latents that were named and did not fire on the text that was counted."""
-    if dead := [latent for latent in latents if counts.fired[latent] == 0]:
-        raise TooFewError(
-            f"--latents: {', '.join(map(str, dead))} fired on none of {counts.tokens:,} held-out tokens, dead or rare:"
-            " name latents that fire, such as those of classify_latents.py, or read more --tokens"
-        )
 
 
 def _given_files(settings: object) -> dict[str, str]:

@@ -92,3 +92,12 @@ class FiringCounts:
         self.tokens, self.fired, self.mass = int(state["tokens"]), state["fired"], state["mass"]
         for place in PLACES:
             self.counts[place], self.n[place] = state[f"counts/{place}"], state[f"n/{place}"]
+
+
+def check_alive(counts: FiringCounts, latents: Sequence[int]) -> None:
+    """Raise `TooFewError` for latents that were named and did not fire on the text that was counted."""
+    if dead := [latent for latent in latents if counts.fired[latent] == 0]:
+        raise TooFewError(
+            f"--latents: {', '.join(map(str, dead))} fired on none of {counts.tokens:,} held-out tokens, dead or rare:"
+            " name latents that fire, such as those of classify_latents.py, or read more --tokens"
+        )

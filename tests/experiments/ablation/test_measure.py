@@ -17,8 +17,7 @@ from toolkit.experiments.ablation.page import ablation_results, page
 from toolkit.experiments.ablation.study import ARMS, AblationStudy
 from toolkit.experiments.run import Run
 from toolkit.harvest.documents import Corpus
-from toolkit.interventions.ablation import ablation_effects
-from toolkit.interventions.targets import OTHER
+from toolkit.interventions.ablation import OTHER, ablation_effects
 from toolkit.latents.choices import Method
 from toolkit.models.pair import ModelPair
 from toolkit.settings.crosscoder_run import RunConfig, TextSettings

@@ -12,8 +12,7 @@ from toolkit.experiments.ablation import AblationSettings, share_name
 from toolkit.experiments.ablation.study import ARMS, AblationStudy, ablation_study
 from toolkit.geometry.decoder_norms import nrn
 from toolkit.harvest.tokens import TokenBatch, TokenMask
-from toolkit.interventions.ablation import Effects, ablation_effects, predicting_codes
-from toolkit.interventions.targets import OTHER
+from toolkit.interventions.ablation import OTHER, Effects, ablation_effects, predicting_codes
 from toolkit.latents.categories import Category
 from toolkit.latents.choices import Method
 from toolkit.latents.firing import FiringCounts

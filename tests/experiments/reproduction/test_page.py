@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from toolkit.experiments.reproduction.page import NO, YES, published_tables, truth_tables
-from toolkit.experiments.reproduction.published import load_published
+from toolkit.experiments.reproduction.page import NO, YES, load_published, published_tables, truth_tables
 from toolkit.statistics import Estimate
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.experiments.reproduction.published import PUBLISHED, load_published
+from toolkit.experiments.reproduction.page import PUBLISHED, load_published
 from toolkit.models.presets import PRESETS
 
 DATA = os.environ.get("TOOLKIT_TEST_DATA")

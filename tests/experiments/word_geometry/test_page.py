@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.experiments.reproduction.published import load_published
+from toolkit.experiments.reproduction.page import load_published
 from toolkit.experiments.word_geometry import WordGeometryConfig
 from toolkit.experiments.word_geometry.measure import WordGeometry, measure
 from toolkit.experiments.word_geometry.page import page

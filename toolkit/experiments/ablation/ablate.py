@@ -11,9 +11,8 @@ from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
 from toolkit.experiments.ablation import GIVEN, AblationSettings
 from toolkit.experiments.ablation.study import CategoryAblation, ablation_study
 from toolkit.harvest.harvesting import batch_texts, open_mask
-from toolkit.interventions.ablation import ablation_effects
-from toolkit.interventions.matching import check_match
-from toolkit.interventions.targets import Targets
+from toolkit.interventions.ablation import Targets, ablation_effects
+from toolkit.interventions.edits import check_match
 from toolkit.latents.categories import Category, categories, load_lexicon
 from toolkit.latents.choices import Method
 from toolkit.models.pair import ModelPair

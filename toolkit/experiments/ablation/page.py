@@ -7,7 +7,7 @@ import numpy as np
 from toolkit.experiments.ablation import GIVEN, AblationConfig, AblationSettings
 from toolkit.experiments.ablation.study import ARMS, AblationStudy, CategoryAblation
 from toolkit.experiments.run import Run
-from toolkit.interventions.targets import OTHER, Targets
+from toolkit.interventions.ablation import OTHER, Targets
 from toolkit.latents.categories import Category
 from toolkit.latents.selection import specific_latents
 from toolkit.reports.figures import effect_by_fraction, effect_matrix, logit_change_histogram

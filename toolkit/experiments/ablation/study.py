@@ -11,8 +11,7 @@ from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
 from toolkit.experiments.ablation import GIVEN, AblationSettings, share_name
 from toolkit.geometry.decoder_norms import nrn, rows_by_model
 from toolkit.harvest.tokens import TokenBatch, TokenMask
-from toolkit.interventions.ablation import Effects, ablation_effects, predicting_codes
-from toolkit.interventions.targets import OTHER, Targets, TargetSearch
+from toolkit.interventions.ablation import OTHER, Effects, Targets, TargetSearch, ablation_effects, predicting_codes
 from toolkit.latents.categories import Category
 from toolkit.latents.choices import Method
 from toolkit.latents.coded_batches import coded_batches

@@ -13,8 +13,6 @@ from toolkit.experiments.crosscoder.measure import evaluate_crosscoder
 from toolkit.experiments.crosscoder.page import headlines, planted_table
 from toolkit.experiments.examine import examine
 from toolkit.experiments.latent_classes import LatentClassesConfig
-from toolkit.experiments.latent_classes import measure as latent_classes
-from toolkit.experiments.latent_classes import page as latent_classes_page
 from toolkit.experiments.layer_divergence import LayerDivergenceConfig
 from toolkit.experiments.layer_divergence import measure as layer_divergence
 from toolkit.experiments.layer_divergence import page as layer_divergence_page
@@ -24,8 +22,6 @@ from toolkit.experiments.reproduction.page import DIMS
 from toolkit.experiments.run import Run
 from toolkit.experiments.steering import SteeringConfig, Toward
 from toolkit.experiments.word_geometry import WordGeometryConfig
-from toolkit.experiments.word_geometry import measure as word_geometry
-from toolkit.experiments.word_geometry import page as word_geometry_page
 from toolkit.harvest.word_pairs import load_word_pairs
 from toolkit.interventions.answers import load_questions
 from toolkit.latents.categories import load_lexicon
@@ -70,7 +66,7 @@ def experiments(config: ReproductionConfig) -> dict[str, Experiment]:
     classes = LatentClassesConfig(**of_run)
     return {
         "reconstruction": Experiment(find_reconstruction),
-        "latent classes": Experiment(partial(find_latent_classes, classes), classes),
+        "latent classes": Experiment(partial(examine, classes), classes),
         "ablation": Experiment(partial(examine, ablation), ablation),
         "ablation, the paper's way": Experiment(partial(find_paper_ablation, paper), paper),
         "steering": Experiment(partial(examine, steering), steering),
@@ -154,11 +150,6 @@ def find_reconstruction(run: Run) -> Findings:
     )
 
 
-def find_latent_classes(asked: LatentClassesConfig, run: Run) -> Findings:
-    """Whose the latents are."""
-    return latent_classes_page.page(asked, run, latent_classes.measure(asked, run))
-
-
 def find_paper_ablation(asked: AblationConfig, run: Run) -> Findings:
     """The same by the paper's protocol, at the reference share, against the unablated reconstruction."""
     findings = examine(asked, run)
@@ -167,8 +158,7 @@ def find_paper_ablation(asked: AblationConfig, run: Run) -> Findings:
 
 def find_geometry(asked: WordGeometryConfig, run: Run) -> Findings:
     """Word pairs in both models, at the site of edits."""
-    pair = replace(run.models, layers=(run.layer,))
-    return word_geometry_page.page(asked, pair, word_geometry.measure(asked, pair))
+    return examine(asked, replace(run.models, layers=(run.layer,)))
 
 
 def find_layer_divergence(asked: LayerDivergenceConfig, run: Run) -> Findings:

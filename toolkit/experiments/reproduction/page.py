@@ -1,16 +1,18 @@
 """One page for the whole reproduction: our numbers beside the paper's, or beside what was planted."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 from toolkit.experiments.ablation import share_name
 from toolkit.experiments.control import is_embedded
-from toolkit.experiments.reproduction.published import load_published
 from toolkit.experiments.run import Run
 from toolkit.reports.findings import Cell, Chart, Findings, Table, left_out_tables
 from toolkit.statistics import Estimate
 
+PUBLISHED = Path(__file__).parents[2] / "data" / "published"
 SHOWN_FIRST = ("reconstruction", "latent classes")
 FALL, TIMES = 2.0, 3.0
 DIMS = "20"
@@ -123,6 +125,12 @@ def _above(estimate: Estimate, least: float) -> bool:
 
 def _shows(yes: bool) -> str:
     return YES if yes else NO
+
+
+def load_published(measure: Literal["ablation", "crosscoder", "parallelogram"]) -> dict[str, Any]:
+    """Read the published means of one measure; `source` and `measure` say where they are from and what they are."""
+    content: dict[str, Any] = json.loads((PUBLISHED / f"{measure}.json").read_text(encoding="utf-8"))
+    return content
 
 
 def published_tables(preset: str | None, results: Mapping[str, Any]) -> list[Table]:

@@ -7,13 +7,13 @@ import torch
 
 from toolkit.dictionaries.crosscoder import check_latents
 from toolkit.experiments.control import is_embedded
-from toolkit.experiments.run import Run, check_alive
+from toolkit.experiments.run import Run
 from toolkit.experiments.steering import HESITATION, SteeringConfig, Toward
 from toolkit.experiments.steering.study import Candidates, SteeringStudy, candidate_latents, steering_study
 from toolkit.interventions.answers import PROMPTS, Question, load_questions
 from toolkit.interventions.steering import Writing
 from toolkit.latents.categories import Category, categories, load_lexicon
-from toolkit.latents.firing import FiringCounts
+from toolkit.latents.firing import FiringCounts, check_alive
 from toolkit.leaving_out import check_any, measurable
 from toolkit.models.pair import ModelPair
 from toolkit.models.text.chat import thinking_prompt

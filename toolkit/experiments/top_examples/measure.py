@@ -13,7 +13,7 @@ from torch import Tensor
 from toolkit.dictionaries.crosscoder import check_latents
 from toolkit.dictionaries.latent_scaling import LatentScaling, ScalingRatios
 from toolkit.dictionaries.storage import weights_hash
-from toolkit.experiments.run import Run, check_alive
+from toolkit.experiments.run import Run
 from toolkit.experiments.top_examples import TopExamplesConfig
 from toolkit.latents.categories import categories, load_lexicon
 from toolkit.latents.choices import Place
@@ -21,7 +21,7 @@ from toolkit.latents.classification import LatentClasses, classify_rows
 from toolkit.latents.example_pass import ExamplePass
 from toolkit.latents.example_store import ExampleStore
 from toolkit.latents.examples import TopExamples
-from toolkit.latents.firing import FiringCounts
+from toolkit.latents.firing import FiringCounts, check_alive
 from toolkit.latents.logit_lens import TokenLens, logit_lens
 from toolkit.latents.windows import Window
 from toolkit.leaving_out import check_any, measurable

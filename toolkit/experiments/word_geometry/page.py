@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from toolkit.experiments.control import control_files
-from toolkit.experiments.reproduction.published import load_published
+from toolkit.experiments.reproduction.page import load_published
 from toolkit.experiments.word_geometry import WordGeometryConfig
 from toolkit.experiments.word_geometry.measure import DIMS, FEWEST_PAIRS, ModelGeometry, WordGeometry
 from toolkit.geometry.parallelogram import ParallelogramLoss
