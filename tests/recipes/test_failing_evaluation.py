@@ -85,7 +85,7 @@ def test_an_error_of_our_own_keeps_its_traceback_and_the_crosscoder(
 def test_the_crosscoder_is_saved_before_the_models_are_opened_whole(
     call: Call, run_settings: list[str], unsaved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(config, read):
+    def refuse(models, where, read):
         raise ValueError("the weights lack lm_head")
 
     monkeypatch.setattr("toolkit.settings.models.ModelChoice.open_whole", refuse)
