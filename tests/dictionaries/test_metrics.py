@@ -29,7 +29,8 @@ def test_one_pass_over_batches_equals_the_definitions_on_all_tokens(made):
 def test_it_says_its_numbers_by_name_and_no_tensors(made):
     x = torch.randn(10, 2, 4, generator=torch.Generator().manual_seed(1))
     said = repr(evaluate(made, x))
-    assert said.startswith("DictionaryMetrics(tokens=10, fve={'base': ")
+    assert said.startswith("Dictionary metrics on 10 tokens: FVE base ")
+    assert said.count("\n") == 1
     assert "tensor" not in said
 
 

@@ -1,6 +1,6 @@
 """How good a crosscoder is on held-out activations, in one pass over them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -10,7 +10,7 @@ from toolkit.dictionaries.activation_batches import Activations, batches_of
 from toolkit.dictionaries.crosscoder import Crosscoder
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class DictionaryMetrics:
     """What `evaluate` measured."""
 
@@ -18,16 +18,23 @@ class DictionaryMetrics:
     """Tokens evaluated."""
     fve: dict[str, float]
     """Fraction of variance explained of each stream, by name: 1 − Σ‖x − x̂‖² / Σ‖x − mean‖², raw activations."""
-    mean: Float[Tensor, "stream d_model"] = field(repr=False)
+    mean: Float[Tensor, "stream d_model"]
     """The mean of raw activations."""
     l0: float
     """Latents firing per token."""
     dead_share: float
     """Share of latents that fired on none of the tokens."""
-    firing_counts: Int[Tensor, " latent"] = field(repr=False)
+    firing_counts: Int[Tensor, " latent"]
     """Tokens on which each latent fired."""
-    activation_mass: Float[Tensor, " latent"] = field(repr=False)
+    activation_mass: Float[Tensor, " latent"]
     """Sum over tokens of each latent's code: the weights of an activation-weighted mean."""
+
+    def __repr__(self) -> str:
+        explained = ", ".join(f"{name} {fve:.4f}" for name, fve in self.fve.items())
+        return (
+            f"Dictionary metrics on {self.tokens:,} tokens: FVE {explained}\n"
+            f"  L0 {self.l0:.2f}; dead: {self.dead_share:.1%} of {len(self.firing_counts):,} latents"
+        )
 
 
 @torch.no_grad()
