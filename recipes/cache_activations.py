@@ -47,7 +47,7 @@ def main(config: CacheConfig) -> None:
             {name: header[name] for name in ("models", "site", "device", "data")} | {"cache": str(config.feed.cache)},
         )
         shards = range(config.feed.shards or 1)
-        caches = [open_cache(config, pair, corpus, shard=shard, whole=not config.repair) for shard in shards]
+        caches = [open_cache(config, pair, corpus, shard, whole=not config.repair) for shard in shards]
         if config.repair:
             with console.stage("repair"):
                 mended = ", ".join(name for cache in caches for name in mend(cache))
@@ -58,7 +58,7 @@ def main(config: CacheConfig) -> None:
         token_bytes = bytes_a_token(config.feed.stored_dtype, len(pair.names) * len(pair.layers), pair.d_model)
         for cache in caches[ranks.rank :: ranks.size]:
             with console.progress("harvesting", config.tokens_read, start_tokens=cache.folder.tokens) as tick:
-                for tokens in fill(config, cache):
+                for tokens in fill(cache, config.tokens_read):
                     done = min(tokens, config.tokens_read)
                     tick(done, received=traffic(pair).received, stored=tokens * token_bytes)
         ranks.wait()

@@ -27,7 +27,9 @@ TOKENS, ROUNDS = 32_768, 3
 def harvest(run: Run) -> int:
     """Read the models alone."""
     tokens = 0
-    for chunk in open_activations(run.reading, run.models, run.corpus.held_out):
+    for chunk in open_activations(
+        run.reading.text, run.reading.mask, run.models, run.corpus.held_out, seed=run.reading.seed
+    ):
         tokens += len(chunk)
         if tokens >= TOKENS:
             break

@@ -241,7 +241,11 @@ def test_held_out_text_comes_coded(save: Save, config: RunConfig):
     batches = list(run.coded(600))
     activations = torch.cat([batch.activations for batch in batches])
     assert len(activations) - len(batches[-1].activations) < 600 <= len(activations)
-    read = torch.cat(list(open_activations(run.reading, run.models, run.corpus.held_out)))
+    read = torch.cat(
+        list(
+            open_activations(run.reading.text, run.reading.mask, run.models, run.corpus.held_out, seed=run.reading.seed)
+        )
+    )
     torch.testing.assert_close(activations, read[: len(activations)])
     torch.testing.assert_close(batches[0].codes, run.crosscoder.encode(batches[0].activations))
     assert max(coded.batch.input_ids.numel() for coded in run.coded(200, batch_tokens=64)) <= 64

@@ -51,15 +51,22 @@ def test_defaults_are_those_of_training() -> None:
 def test_the_pair_is_as_deep_as_the_site(cache_config: CacheConfig, pair: ModelPair, corpus: Corpus) -> None:
     shallow = cache_config.models.open_to_site(cache_config.where, cache_config.layers)
     assert shallow.layers == pair.layers
-    whole = next(iter(open_activations(cache_config, pair, corpus.train)))
-    assert torch.equal(next(iter(open_activations(cache_config, shallow, corpus.train))), whole)
+    whole = next(
+        iter(open_activations(cache_config.text, cache_config.mask, pair, corpus.train, seed=cache_config.seed))
+    )
+    assert torch.equal(
+        next(
+            iter(open_activations(cache_config.text, cache_config.mask, shallow, corpus.train, seed=cache_config.seed))
+        ),
+        whole,
+    )
     with pytest.raises(ValueError, match="without depth="):
         shallow.base.logits(torch.tensor([[1]]), torch.tensor([[1]]))
 
 
 def test_a_cache_is_filled_with_what_training_reads(cache_config: CacheConfig, pair: ModelPair, corpus: Corpus) -> None:
     activations = open_cache(cache_config, pair, corpus)
-    counted = list(fill(cache_config, activations))
+    counted = list(fill(activations, cache_config.tokens_read))
     assert counted == sorted(counted)
     folder = open_cache(cache_config, pair, corpus).folder
     assert cache_config.tokens_read == 10_240 + 1024 + 3 * 512
@@ -68,16 +75,16 @@ def test_a_cache_is_filled_with_what_training_reads(cache_config: CacheConfig, p
     assert len(folder.shards) > 4
     assert describe([folder])["tokens"] == f"{folder.tokens:,}"
     assert describe([folder, folder])["tokens"] == f"{2 * folder.tokens:,}"
-    assert list(fill(cache_config, open_cache(cache_config, pair, corpus))) == []
+    assert list(fill(open_cache(cache_config, pair, corpus), cache_config.tokens_read)) == []
 
 
 def test_a_signal_stores_what_was_harvested(cache_config: CacheConfig, pair: ModelPair, corpus: Corpus) -> None:
     activations = open_cache(cache_config, pair, corpus)
     with pytest.raises(Interrupted, match="stopped by SIGTERM, saved at step 5"):
-        at(fill(cache_config, activations), 5, signal.SIGTERM)
+        at(fill(activations, cache_config.tokens_read), 5, signal.SIGTERM)
     assert open_cache(cache_config, pair, corpus).folder.chunks == 5
-    list(fill(cache_config, open_cache(cache_config, pair, corpus)))
-    live = open_activations(cache_config, pair, corpus.train)
+    list(fill(open_cache(cache_config, pair, corpus), cache_config.tokens_read))
+    live = open_activations(cache_config.text, cache_config.mask, pair, corpus.train, seed=cache_config.seed)
     cached = open_cache(cache_config, pair, corpus)
     stored = cached.folder.chunks
     for number, (ours, theirs) in enumerate(zip(cached, live, strict=False), start=1):
@@ -88,7 +95,7 @@ def test_a_signal_stores_what_was_harvested(cache_config: CacheConfig, pair: Mod
 
 
 def test_only_what_is_broken_is_mended(cache_config: CacheConfig, pair: ModelPair, corpus: Corpus) -> None:
-    list(fill(cache_config, open_cache(cache_config, pair, corpus)))
+    list(fill(open_cache(cache_config, pair, corpus), cache_config.tokens_read))
     files = sorted(cache_config.feed.cache.glob("*.safetensors"))
     before = [path.read_bytes() for path in files]
     files[1].unlink()
@@ -115,7 +122,7 @@ def test_a_run_is_resumed_inside_of_a_cache(
         list(run.steps())
         masks = run.masks
     weights = {name: t.clone() for name, t in run.trainer.state_dict().items()}
-    filler = fill(cache_config, open_cache(cache_config, pair, corpus))
+    filler = fill(open_cache(cache_config, pair, corpus), cache_config.tokens_read)
     for tokens in filler:
         if tokens > filled * cache_config.tokens_read:
             break
@@ -134,7 +141,7 @@ def test_shards_of_the_text_have_caches_of_their_own(
     config = changed(cache_config, shards=2)
     caches = [open_cache(config, pair, corpus, shard=shard) for shard in range(2)]
     for cache in caches:
-        list(fill(config, cache))
+        list(fill(cache, config.tokens_read))
     assert config.tokens_read == (10_240 + 1024) // 2 + 3 * 512
     assert sorted(path.name for path in config.feed.cache.iterdir()) == ["shard-0-of-2", "shard-1-of-2"]
     weights = []

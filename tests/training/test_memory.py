@@ -86,6 +86,6 @@ def test_the_parts_are_the_sizes_of_real_tensors(
         next(run.steps())
         buffer = sum(each.nbytes for each in run._feed._buffers.values())
         state = sum(tensor.nbytes for tensor in run.trainer.state_dict().values())
-    parts = memory_parts(config, [config.training], n_streams=2, d_model=pair.d_model)
+    parts = memory_parts(config.text, config.feed, [config.training], n_streams=2, d_model=pair.d_model)
     assert parts["--buffer-tokens"] == buffer
     assert state < parts["--n-latents"] < 2 * state

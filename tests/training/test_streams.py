@@ -38,7 +38,10 @@ def test_a_batch_fits_but_has_a_row_at_least(config: RunConfig) -> None:
 
 
 def test_each_stream_begins_at_the_beginning(config: RunConfig, pair: ModelPair, corpus: Corpus) -> None:
-    first, second = (next(iter(open_activations(config, pair, corpus.held_out))) for _ in range(2))
+    first, second = (
+        next(iter(open_activations(config.text, config.mask, pair, corpus.held_out, seed=config.seed)))
+        for _ in range(2)
+    )
     assert torch.equal(first, second)
 
 
@@ -77,7 +80,7 @@ def test_training_text_comes_by_way_of_the_cache_where_one_is_named(
     for _ in range(2):
         read = list(open_training(cached, pair, corpus)[0])
         assert all(torch.equal(a, b) for a, b in zip(read, streamed, strict=True))
-    held_out = next(iter(open_activations(cached, pair, corpus.held_out)))
+    held_out = next(iter(open_activations(cached.text, cached.mask, pair, corpus.held_out, seed=cached.seed)))
     assert not torch.equal(held_out[:10], streamed[0][:10])
 
 

@@ -8,14 +8,13 @@ import torch
 from toolkit.command_line.interrupts import Interrupted, InterruptGuard
 from toolkit.harvest.cache import CachedActivations, CacheFolder
 from toolkit.reports.formatting import compact
-from toolkit.settings.crosscoder_run import CacheConfig
 from toolkit.tracking import track
 
 TINY = 1e-30
 
 
-def fill(config: CacheConfig, activations: CachedActivations) -> Iterator[int]:
-    """Harvest one shard of the text until its cache holds `config.tokens_read` tokens; yields the tokens it holds.
+def fill(activations: CachedActivations, wanted: int) -> Iterator[int]:
+    """Harvest one shard of the text until its cache holds the `wanted` tokens; yields the tokens it holds.
 
     It ends early where the text does.
 
@@ -25,7 +24,7 @@ def fill(config: CacheConfig, activations: CachedActivations) -> Iterator[int]:
     activations.skip_stored()
     tokens = activations.folder.tokens
     with InterruptGuard() as interrupt, torch.no_grad(), closing(iter(activations)) as chunks:
-        while tokens < config.tokens_read and (chunk := next(chunks, None)) is not None:
+        while tokens < wanted and (chunk := next(chunks, None)) is not None:
             tokens += len(chunk)
             yield tokens
             if interrupt.received:

@@ -4,7 +4,7 @@ The models' own weights are not counted: they may be elsewhere, or be read piece
 """
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import torch
@@ -17,8 +17,7 @@ from toolkit.models.files.loading import load_config
 from toolkit.models.model.shapes import KNOWN
 from toolkit.models.presets import find_pair
 from toolkit.models.where import Where
-from toolkit.settings.crosscoder_run import RunConfig
-from toolkit.settings.parts import leaves
+from toolkit.settings.crosscoder_run import FeedSettings, RunConfig, TextSettings
 from toolkit.training.costs import gradient_bytes, trainer_bytes
 
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -28,25 +27,35 @@ FP32 = 4
 def require_memory(config: RunConfig, plans: Collection[TrainingConfig] = (), ranks: Ranks = ALONE) -> None:
     """Refuse settings of which this process cannot hold its share: `plans` are all crosscoders that it trains.
 
+    The run's settings are read as a whole: models, layers, text, feed, and where models run.
+
     Raises:
         ValueError: names the setting that takes most, what it takes and what there is; or as `load_config` does.
     """
     sources = find_pair(config.models.pair, config.models.base, config.models.distilled)
     d_model = (KNOWN.get(sources.base) or load_config(sources.base)).hidden_size
-    parts = memory_parts(config, plans, n_streams=2 * len(config.layers or sources.layers or (0,)), d_model=d_model)
+    parts = memory_parts(
+        config.text, config.feed, plans, n_streams=2 * len(config.layers or sources.layers or (0,)), d_model=d_model
+    )
     shared = {"--batch-tokens", "--buffer-tokens"} | ({"--n-latents"} if config.feed.shard == "latents" else set())
     parts = {name: size // ranks.size if name in shared else size for name, size in parts.items()}
     there, place = memory_there(config.where)
     if (total := sum(parts.values())) > there:
         largest = max(parts, key=lambda name: parts[name])
+        given = {
+            "--n-latents": _each(plan.n_latents for plan in plans),
+            "--batch-tokens": _each(plan.batch_tokens for plan in plans),
+            "--buffer-tokens": config.feed.buffer_tokens,
+            "--forward-tokens": config.text.forward_tokens,
+        }
         raise ValueError(
-            f"{largest} {_given(config, plans, largest)} takes {parts[largest] / 1e9:,.1f} GB of memory, and all"
+            f"{largest} {given[largest]} takes {parts[largest] / 1e9:,.1f} GB of memory, and all"
             f" settings take {total / 1e9:,.1f} GB, but {place} has {there / 1e9:,.1f} GB: lower {largest}"
         )
 
 
 def memory_parts(
-    config: RunConfig, plans: Collection[TrainingConfig], *, n_streams: int, d_model: int
+    text: TextSettings, feed: FeedSettings, plans: Collection[TrainingConfig], *, n_streams: int, d_model: int
 ) -> dict[str, int]:
     """Bytes that all processes take together, by the setting that decides them; each has forward passes of its own."""
     width = n_streams * d_model
@@ -56,12 +65,12 @@ def memory_parts(
         scaled_encoder = FP32 * plan.n_latents * width
         dictionaries += trainer_bytes(plan, width, n_streams) + gradient_bytes(plan, width) + scaled_encoder
         activations += FP32 * plan.batch_tokens * (matrices * plan.n_latents + 2 * width)
-    number = 2 if config.feed.buffer_dtype == "bf16" else FP32
+    number = 2 if feed.buffer_dtype == "bf16" else FP32
     return {
         "--n-latents": dictionaries,
         "--batch-tokens": activations,
-        "--buffer-tokens": number * config.feed.buffer_tokens * width if dictionaries else 0,
-        "--forward-tokens": FP32 * (AHEAD + 1) * config.text.forward_tokens * width,
+        "--buffer-tokens": number * feed.buffer_tokens * width if dictionaries else 0,
+        "--forward-tokens": FP32 * (AHEAD + 1) * text.forward_tokens * width,
     }
 
 
@@ -78,8 +87,5 @@ def memory_there(where: Where) -> tuple[int, str]:
     return min(there, *map(int, filter(str.isdecimal, limits)), there) // processes, f"this machine{share}"
 
 
-def _given(config: RunConfig, plans: Collection[TrainingConfig], name: str) -> str:
-    if name in ("--n-latents", "--batch-tokens"):
-        values = dict.fromkeys(getattr(plan, name[2:].replace("-", "_")) for plan in plans)
-        return " ".join(map(str, values))
-    return str(dict(leaves(config))[name[2:].replace("-", "_")])
+def _each(values: Iterable[int]) -> str:
+    return " ".join(map(str, dict.fromkeys(values)))

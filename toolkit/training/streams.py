@@ -80,11 +80,25 @@ def _dropped_ids(dropped: Sequence[str], pair: ModelSet) -> frozenset[int]:
 
 
 def open_activations(
-    config: RunConfig, pair: ModelPair, documents: IterableDataset, *, shard: int = 0, shards: int = 1
+    text: TextSettings,
+    mask: MaskSettings,
+    models: ModelSet,
+    documents: IterableDataset,
+    *,
+    seed: int,
+    shard: int = 0,
+    shards: int = 1,
 ) -> ActivationStream:
-    """The activations in both models of the documents, or of one shard of them."""
-    tokens = open_tokens(config.text, pair, documents, seed=config.seed, shard=shard, shards=shards)
-    return ActivationStream(pair, tokens, open_mask(config.mask, pair))
+    """The models' activations on the documents, or on one shard of them."""
+    tokens = open_tokens(text, models, documents, seed=seed, shard=shard, shards=shards)
+    return ActivationStream(models, tokens, open_mask(mask, models))
+
+
+def _training_activations(config: RunConfig, models: ModelSet, corpus: Corpus, shard: int) -> ActivationStream:
+    shards = config.feed.shards or 1
+    return open_activations(
+        config.text, config.mask, models, corpus.train, seed=config.seed, shard=shard, shards=shards
+    )
 
 
 def open_training(
@@ -92,21 +106,21 @@ def open_training(
 ) -> dict[int, ActivationSource]:
     """The activations of this rank's shards of the training text, by way of the cache where the settings name one.
 
-    Raises as `open_cache` does.
+    The run's settings are read as a whole: text, mask, feed, seed, and for a cache where models run and how many tokens
+    training takes. Raises as `open_cache` does.
     """
-    shards = config.feed.shards or 1
-    own = range(ranks.rank, shards, ranks.size)
-    if config.feed.cache:
-        return {shard: open_cache(config, pair, corpus, shard=shard) for shard in own}
-    return {shard: open_activations(config, pair, corpus.train, shard=shard, shards=shards) for shard in own}
+    own = range(ranks.rank, config.feed.shards or 1, ranks.size)
+    opened = open_cache if config.feed.cache else _training_activations
+    return {shard: opened(config, pair, corpus, shard) for shard in own}
 
 
 def open_cache(
-    config: RunConfig, pair: ModelPair, corpus: Corpus, *, shard: int = 0, whole: bool = True
+    config: RunConfig, pair: ModelPair, corpus: Corpus, shard: int = 0, *, whole: bool = True
 ) -> CachedActivations:
     """The training text's activations by way of the cache in `config.feed`; it need not be `whole` to be mended.
 
-    With several shards of the text, each has a folder of its own in there.
+    With several shards of the text, each has a folder of its own in there. The run's settings are read as a whole, as
+    by `open_training`.
 
     Raises:
         ValueError: the folder holds other things, activations of other models, sites, text, shards of it or masks, or
@@ -122,9 +136,7 @@ def open_cache(
         folder.require_whole()
     n_streams = len(pair.names) * len(pair.layers)
     folder.require_space(config.training.tokens // shards, bytes_a_token(folder.type, n_streams, pair.d_model))
-    return CachedActivations(
-        open_activations(config, pair, corpus.train, shard=shard, shards=shards), folder, pair.device
-    )
+    return CachedActivations(_training_activations(config, pair, corpus, shard), folder, pair.device)
 
 
 def _check_shards(cache: Path, shards: int) -> None:

@@ -31,9 +31,10 @@ from toolkit.training.step_log import StepLog
 class TrainingRun:
     """Feed and trainers of one run, saved and loaded together.
 
-    `sources` are the activations of the shards of the text that this process reads, `ranks` the processes of the run.
-    `plans` are the crosscoders to train on the same batches, by name; by default there is one, `config.training`. Their
-    tokens and batches must be alike. `trainers` go by the same names; `trainer` is the first.
+    It reads the run's settings as a whole. `sources` are the activations of the shards of the text that this process
+    reads, `ranks` the processes of the run. `plans` are the crosscoders to train on the same batches, by name; by
+    default there is one, `config.training`. Their tokens and batches must be alike. `trainers` go by the same names;
+    `trainer` is the first.
 
     Use it as a context manager: leaving it stops the reading threads, so that the models are free.
 

@@ -10,7 +10,6 @@ from toolkit.harvest.activations import stream_names
 from toolkit.harvest.documents import Corpus
 from toolkit.models.pair import ModelPair
 from toolkit.settings.crosscoder_run import RunConfig
-from toolkit.settings.parts import changed
 from toolkit.training.streams import open_activations
 from toolkit.training.training_run import TrainingRun
 
@@ -24,14 +23,15 @@ def crosscoder(open_run: Callable[..., TrainingRun], config: RunConfig, pair: Mo
 
 @pytest.fixture
 def evaluation(config: RunConfig, pair: ModelPair, corpus: Corpus, crosscoder: Crosscoder) -> Evaluation:
-    return evaluate_crosscoder(changed(config, held_out_tokens=1000), pair, corpus, crosscoder)
+    text = dataclasses.replace(config.text, held_out_tokens=1000)
+    return evaluate_crosscoder(text, config.mask, pair, corpus, crosscoder, seed=config.seed)
 
 
 def test_figures_are_those_of_the_first_held_out_tokens(
     config: RunConfig, pair: ModelPair, corpus: Corpus, crosscoder: Crosscoder, evaluation: Evaluation
 ) -> None:
     metrics = evaluation.metrics(pair)
-    x = torch.cat(list(open_activations(config, pair, corpus.held_out)))[:1000]
+    x = torch.cat(list(open_activations(config.text, config.mask, pair, corpus.held_out, seed=config.seed)))[:1000]
     codes = crosscoder.encode(x)
     error = (x - crosscoder.decode(codes)).square().sum(dim=(0, 2)) / (x - x.mean(dim=0)).square().sum(dim=(0, 2))
     assert [metrics["fve_base"], metrics["fve_distilled"]] == pytest.approx((1 - error).tolist(), abs=1e-4)
@@ -68,4 +68,4 @@ def test_a_dead_crosscoder_is_refused(
 ) -> None:
     crosscoder.threshold.fill_(float("inf"))
     with pytest.raises(ValueError, match=r"0 of 64 latents fired .* lower --sparsity-coefficient"):
-        evaluate_crosscoder(config, pair, corpus, crosscoder)
+        evaluate_crosscoder(config.text, config.mask, pair, corpus, crosscoder, seed=config.seed)

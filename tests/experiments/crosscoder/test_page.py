@@ -37,7 +37,9 @@ def finished(
     run.folder.save_crosscoder(run.crosscoder(), None)
     run.folder.write_json("provenance.json", provenance(seed=0, data=corpus.origin, inputs=pair.files()))
     found = FinishedRun(
-        evaluation=evaluate_crosscoder(config, pair, corpus, run.trainer.crosscoder()),
+        evaluation=evaluate_crosscoder(
+            config.text, config.mask, pair, corpus, run.trainer.crosscoder(), seed=config.seed
+        ),
         records=run.folder.records(),
         masks=run.masks,
         documents=run.documents,

@@ -51,7 +51,7 @@ def config(organism_folders, text_file, tmp_path_factory) -> LatentClassesConfig
 
 @pytest.fixture(scope="module")
 def run(config) -> Run:
-    return Run.of(config).load()
+    return Run.of(config.crosscoder, config.text, config.models, config.where).load()
 
 
 @pytest.fixture(scope="module")

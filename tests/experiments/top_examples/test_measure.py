@@ -62,7 +62,11 @@ def measure(run: Run, tmp_path: Path) -> Measure:
 def test_records_are_those_of_the_text(run: Run, measure: Measure) -> None:
     _, records = measure()
     n = records.firing.tokens
-    x = torch.cat(list(open_activations(run.reading, run.models, run.corpus.held_out)))
+    x = torch.cat(
+        list(
+            open_activations(run.reading.text, run.reading.mask, run.models, run.corpus.held_out, seed=run.reading.seed)
+        )
+    )
     codes = run.crosscoder.encode(x[:n])
     assert records.latents == tuple(latent for latent in range(N_LATENTS) if latent != DEAD)
     torch.testing.assert_close(records.frequency, (codes > 0).float().mean(dim=0))

@@ -17,10 +17,9 @@ from toolkit.harvest.documents import Corpus
 from toolkit.interventions.splice import SpliceEffect, splice_effects
 from toolkit.latents.behaviours import BehaviourLatent, behaviour_latents, labelled_codes, planted_behaviours
 from toolkit.latents.classification import LatentClasses, classify_rows
-from toolkit.latents.span_labels import LabelledDocuments
 from toolkit.models.model.scoring import LARGEST_LOGITS
 from toolkit.models.pair import ModelPair
-from toolkit.settings.crosscoder_run import RunConfig
+from toolkit.settings.crosscoder_run import MaskSettings, TextSettings
 from toolkit.tracking import track
 from toolkit.training.streams import fitting_tokens, open_activations, open_mask, open_tokens
 from toolkit.training.training_run import TrainingRun
@@ -87,11 +86,13 @@ class FinishedRun:
             raise ValueError("a finished run has no training step to draw curves of: metrics.jsonl is empty or missing")
 
 
-def evaluate_crosscoder(config: RunConfig, pair: ModelPair, corpus: Corpus, crosscoder: Crosscoder) -> Evaluation:
-    """Measure on `held_out_tokens` tokens that training never saw."""
-    stream = open_activations(config, pair, corpus.held_out)
-    read = _first_tokens(stream, config.text.held_out_tokens)
-    shown: Iterable[Tensor] = track(read, "reading text", "tokens", total=config.text.held_out_tokens, size=len)
+def evaluate_crosscoder(
+    text: TextSettings, mask: MaskSettings, pair: ModelPair, corpus: Corpus, crosscoder: Crosscoder, *, seed: int
+) -> Evaluation:
+    """Measure on `text.held_out_tokens` tokens that training never saw; the embedded text's planted behaviours too."""
+    stream = open_activations(text, mask, pair, corpus.held_out, seed=seed)
+    read = _first_tokens(stream, text.held_out_tokens)
+    shown: Iterable[Tensor] = track(read, "reading text", "tokens", total=text.held_out_tokens, size=len)
     dictionary = evaluate(crosscoder, shown)
     alive = dictionary.firing_counts > 0
     if alive.sum() < 2:
@@ -99,6 +100,16 @@ def evaluate_crosscoder(config: RunConfig, pair: ModelPair, corpus: Corpus, cros
             f"{int(alive.sum())} of {len(alive)} latents fired on {dictionary.tokens:,} held-out tokens, and two are"
             " needed: lower --sparsity-coefficient, or train on more --tokens"
         )
+    # Whole logits of a batch are held at once, so with a large vocabulary a batch has few rows.
+    batch_tokens = fitting_tokens(text, LARGEST_LOGITS, pair.vocab_size)
+    tokens = open_tokens(text, pair, corpus.held_out, seed=seed, batch_tokens=batch_tokens)
+    batches = islice(tokens, max(1, min(SPLICED_TOKENS, text.held_out_tokens) // batch_tokens))
+    splices = splice_effects(pair, crosscoder, batches, open_mask(mask, pair), mean=dictionary.mean)
+    behaviours = None
+    if text.data == EMBEDDED:
+        labelled = planted_behaviours(BEHAVIOUR_DOCUMENTS)
+        data = labelled_codes(pair, crosscoder, open_mask(mask, pair), labelled, text.row_length)
+        behaviours = behaviour_latents(data, torch.Generator().manual_seed(seed))
     return Evaluation(
         dictionary=dictionary,
         alive=alive,
@@ -106,35 +117,12 @@ def evaluate_crosscoder(config: RunConfig, pair: ModelPair, corpus: Corpus, cros
             crosscoder.W_dec,
             dictionary.firing_counts,
             dictionary.activation_mass,
-            torch.Generator().manual_seed(config.seed),
+            torch.Generator().manual_seed(seed),
             models=crosscoder.config.models,
         ),
-        splices=_splice(config, pair, corpus, crosscoder, dictionary.mean),
-        behaviours=_planted(config, pair, crosscoder) if config.text.data == EMBEDDED else None,
+        splices=splices,
+        behaviours=behaviours,
     )
-
-
-def _splice(
-    config: RunConfig, pair: ModelPair, corpus: Corpus, crosscoder: Crosscoder, mean: Tensor
-) -> list[SpliceEffect]:
-    # Whole logits of a batch are held at once, so with a large vocabulary a batch has few rows.
-    batch_tokens = fitting_tokens(config.text, LARGEST_LOGITS, pair.vocab_size)
-    tokens = open_tokens(config.text, pair, corpus.held_out, seed=config.seed, batch_tokens=batch_tokens)
-    batches = islice(tokens, max(1, min(SPLICED_TOKENS, config.text.held_out_tokens) // batch_tokens))
-    return splice_effects(pair, crosscoder, batches, open_mask(config.mask, pair), mean=mean)
-
-
-def _planted(config: RunConfig, pair: ModelPair, crosscoder: Crosscoder) -> list[BehaviourLatent]:
-    generator = torch.Generator().manual_seed(config.seed)
-    return find_behaviours(config, pair, crosscoder, planted_behaviours(BEHAVIOUR_DOCUMENTS), generator)
-
-
-def find_behaviours(
-    config: RunConfig, pair: ModelPair, crosscoder: Crosscoder, labelled: LabelledDocuments, generator: torch.Generator
-) -> list[BehaviourLatent]:
-    """The best latent of each label that is in both halves of the documents; raises ValueError where none is."""
-    data = labelled_codes(pair, crosscoder, open_mask(config.mask, pair), labelled, config.text.row_length)
-    return behaviour_latents(data, generator)
 
 
 def _first_tokens(chunks: Iterable[Tensor], wanted: int) -> Iterator[Tensor]:

@@ -183,7 +183,7 @@ def describe_pair(models: ModelChoice) -> str:
 
 
 def run_header(config: RunConfig, pair: ModelPair) -> dict[str, str]:
-    """What runs on what."""
+    """What runs on what; the run's settings are read as a whole."""
     training = config.training
     pressure = rule_of(training.sparsity).pressure
     places = ", ".join(sorted({str(pair.base.device), str(pair.distilled.device)}))

@@ -7,16 +7,16 @@ from jaxtyping import Int
 from torch import Tensor
 
 from toolkit.dictionaries.latent_scaling import LatentScaling, ScalingRatios
-from toolkit.experiments.crosscoder.measure import find_behaviours
 from toolkit.experiments.latent_classes import LatentClassesConfig
 from toolkit.experiments.run import Run
-from toolkit.latents.behaviours import BehaviourLatent
+from toolkit.latents.behaviours import BehaviourLatent, behaviour_latents, labelled_codes
 from toolkit.latents.categories import categories, load_lexicon
 from toolkit.latents.classification import LatentClasses, Tag, classify_rows, tags_of
 from toolkit.latents.examples import TopExamples
 from toolkit.latents.firing import FiringCounts
 from toolkit.latents.span_labels import LabelledDocuments, read_labelled_documents
 from toolkit.latents.windows import Window
+from toolkit.training.streams import open_mask
 
 LEAST_FIRINGS = 20
 """A latent that fired on fewer tokens is not listed by name: its ν and lifts are chance."""
@@ -57,6 +57,12 @@ def measure(settings: LatentClassesConfig, opened: Run) -> LatentClassesResult:
         seen.add(ids, mask, coded.selected, coded.codes)
     classes = classify_rows(crosscoder.W_dec, firing.fired, firing.mass, generator, models=crosscoder.config.models)
     listed = _most_exclusive(classes, firing.fired, settings.listed)
+    behaviours: list[BehaviourLatent] = []
+    if labelled:
+        reading = opened.reading
+        fresh = open_mask(reading.mask, opened.models)  # its counts are of other documents than the text's
+        codes = labelled_codes(opened.models, crosscoder, fresh, labelled, reading.text.row_length)
+        behaviours = behaviour_latents(codes, generator)
     return LatentClassesResult(
         classes=classes,
         scaling=scaling.ratios(),
@@ -64,7 +70,7 @@ def measure(settings: LatentClassesConfig, opened: Run) -> LatentClassesResult:
         listed=listed,
         examples={latent: _texts(opened, seen, latent) for latents in listed.values() for latent in latents},
         labelled=labelled,
-        behaviours=find_behaviours(opened.reading, opened.models, crosscoder, labelled, generator) if labelled else [],
+        behaviours=behaviours,
     )
 
 

@@ -136,7 +136,8 @@ def _settings(experiment: Experiment) -> dict[str, Any]:
 
 def find_reconstruction(run: Run) -> Findings:
     """How good the crosscoder is on held-out text, and how well it finds what was planted there."""
-    evaluation = evaluate_crosscoder(run.reading, run.models, run.corpus, run.crosscoder)
+    read = run.reading
+    evaluation = evaluate_crosscoder(read.text, read.mask, run.models, run.corpus, run.crosscoder, seed=read.seed)
     planted = planted_table(evaluation)
     return Findings(
         name="reconstruction",
