@@ -26,7 +26,6 @@ def main(config: SweepConfig) -> None:
     from toolkit.experiments.sweep.page import page
     from toolkit.reports.console import RunConsole
     from toolkit.reports.files import publish
-    from toolkit.training.following import follow
     from toolkit.training.memory import require_memory
     from toolkit.training.ranks import on_own_device, open_ranks, share_out
     from toolkit.training.remote_use import remote_record
@@ -49,7 +48,7 @@ def main(config: SweepConfig) -> None:
         with console.following("starting"):
             run = TrainingRun(config, pair, sources, folder, plans=config.plans, ranks=ranks)
         with run:
-            follow(run, console)
+            run.follow(console)
     if not ranks.is_first:
         return
 

@@ -25,7 +25,6 @@ def main(config: RunConfig) -> None:
     from toolkit.experiments.crosscoder.page import describe_pair, page, run_header, write_report
     from toolkit.reports.console import RunConsole
     from toolkit.training.folder import RunFolder
-    from toolkit.training.following import follow
     from toolkit.training.memory import require_memory
     from toolkit.training.ranks import on_own_device, open_ranks, share_out
     from toolkit.training.remote_use import remote_record
@@ -50,7 +49,7 @@ def main(config: RunConfig) -> None:
         with console.following("starting"):
             run = TrainingRun(config, pair, open_training(config, pair, corpus, ranks), folder, ranks=ranks)
         with run:
-            follow(run, console)
+            run.follow(console)
     if not ranks.is_first:
         return
 

@@ -150,6 +150,6 @@ def test_shards_of_the_text_have_caches_of_their_own(
             list(run.steps())
         weights.append({name: tensor.clone() for name, tensor in run.trainer.state_dict().items()})
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-    assert "reading activations" not in run.reading_seconds
+    assert "reading activations" not in run.metrics()["seconds_in_reading_thread"]
     with pytest.raises(ValueError, match=r"in 2 shards, and 1 are read here: add --shards 2 .*--cache another folder"):
         open_cache(cache_config, pair, corpus)

@@ -1,9 +1,10 @@
 """A training run on disk: activations to crosscoder, with checkpoints from which a killed run continues exactly."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, replace
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -21,10 +22,12 @@ from toolkit.harvest.cache_shards import DTYPES
 from toolkit.harvest.feed import Feed
 from toolkit.harvest.tokens import DOCUMENTS
 from toolkit.models.pair import ModelPair
+from toolkit.reports.console import RunConsole
 from toolkit.settings.crosscoder_run import RunConfig
 from toolkit.tracking import Stopwatch
 from toolkit.training.checkpoints import Checkpoint
 from toolkit.training.folder import RunFolder
+from toolkit.training.remote_use import forecast, traffic
 from toolkit.training.step_log import StepLog
 
 
@@ -89,11 +92,6 @@ class TrainingRun:
         """Time spent on the run so far, before and after interruptions."""
         return self._before + time.perf_counter() - self._started
 
-    @property
-    def reading_seconds(self) -> dict[str, float]:
-        """Seconds by stage in this process's reading threads, which overlap with each other and with all else."""
-        return self._feed.reading_seconds
-
     def _trainer(self, plan: str, state: dict[str, Tensor], split: Split) -> CrosscoderTrainer:
         pair = self.pair
         return CrosscoderTrainer(
@@ -117,6 +115,22 @@ class TrainingRun:
         own = sum(tensor.nbytes for state in states.values() for tensor in state.values())
         self.folder.require_space(held + self._split.latents.total(own))
         return states
+
+    def follow(self, console: RunConsole) -> None:
+        """Take all steps with progress; say what is to come over the wire, and warn where the text ends early."""
+        training, start = self.trainer.training, self.trainer.tokens_seen
+        reading = self._feed.reading_seconds["reading activations"]
+        if self.config.where.remote and (reading or not self.config.feed.cache):  # from a cache, perhaps nothing comes
+            console.note(forecast(self.pair, training.tokens - start, reading, self.ranks.size))
+        if short := self.data_ended():  # a text smaller than the buffer
+            console.warn(short)
+        label = "training" if len(self.plans) == 1 else f"training {len(self.plans)} crosscoders"
+        streams = stream_names(self.pair)
+        with console.progress(label, training.tokens, streams=streams, start_tokens=start) as tick:
+            for steps in self.steps():
+                tick(steps[0].tokens, received=traffic(self.pair).received, **_figures(steps))
+        if short := self.data_ended():
+            console.warn(short)
 
     def steps(self) -> Iterator[tuple[StepMetrics, ...]]:
         """Train to the end, yielding each step's metrics, one of each plan, after they were recorded.
@@ -209,7 +223,7 @@ class TrainingRun:
             "seconds": self.seconds,
             "masks": self.masks,
             "documents": self.documents,
-            "seconds_in_reading_thread": self.reading_seconds,
+            "seconds_in_reading_thread": self._feed.reading_seconds,
         }
 
     def seconds_by_stage(self) -> dict[str, float]:
@@ -260,6 +274,13 @@ class TrainingRun:
         saved = self._checkpoints.load()
         assert saved is not None, "the steps end with a checkpoint"
         return self._trainer(name, _by_plan(saved.tensors)[name], WHOLE).crosscoder().to(self.pair.device)
+
+
+def _figures(steps: Sequence[StepMetrics]) -> dict[str, Any]:
+    """What is shown of one step: of several crosscoders the variance explained per stream, in the mean."""
+    if len(steps) == 1:
+        return {"fve": steps[0].fve, "l0": steps[0].l0, "dead_share": steps[0].dead_share}
+    return {"fve": tuple(map(fmean, zip(*(step.fve for step in steps), strict=True)))}
 
 
 def _by_plan(tensors: Mapping[str, Tensor], device: torch.device | None = None) -> dict[str, dict[str, Tensor]]:

@@ -1,202 +1,220 @@
-"""The experiment's numbers on the page and in the JSON are the study's."""
+"""The whole study on a tiny pair: which text chooses, which tests, and what is compared with what."""
 
-import json
+import math
+from copy import deepcopy
 from dataclasses import replace
-from pathlib import Path
 
-import matplotlib.figure
 import pytest
 import torch
-from datasets import Dataset
+from watching import Diary
 
-from toolkit.dictionaries.configs import CrosscoderConfig
-from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.experiments.ablation import AblationConfig
-from toolkit.experiments.ablation.measure import measure
-from toolkit.experiments.ablation.page import ablation_results, page
-from toolkit.experiments.ablation.study import ARMS, AblationStudy
-from toolkit.experiments.run import Run
-from toolkit.harvest.documents import Corpus
-from toolkit.interventions.ablation import OTHER, ablation_effects
+from toolkit.experiments.ablation import AblationSettings, share_name
+from toolkit.experiments.ablation.measure import ARMS, AblationStudy, ablation_study
+from toolkit.geometry.decoder_norms import nrn
+from toolkit.harvest.tokens import TokenBatch, TokenMask
+from toolkit.interventions.ablation import OTHER, Effects, ablation_effects, predicting_codes
+from toolkit.latents.categories import Category
 from toolkit.latents.choices import Method
-from toolkit.models.pair import ModelPair
-from toolkit.settings.crosscoder_run import RunConfig, TextSettings
-from toolkit.statistics import Estimate, bootstrap_mean
+from toolkit.latents.firing import FiringCounts
+from toolkit.latents.selection import matched_latents, random_latents, select_latents
+from toolkit.leaving_out import TooFewError
+from toolkit.tracking import watched_by
 
-WORDS = {"pause": ["First", "next"], "turn": ["is", "The"]}
-
-
-@pytest.fixture(scope="module")
-def run(pair: ModelPair, text_file: Path) -> Run:
-    """A random crosscoder of a tiny pair."""
-    crosscoder = Crosscoder(
-        CrosscoderConfig(d_model=16, models=("base", "distilled"), layers=pair.layers, n_latents=40, sparsity="l1", k=1)
-    )
-    generator = torch.Generator().manual_seed(0)
-    for name in ("W_enc", "W_dec"):
-        getattr(crosscoder, name).copy_(torch.randn(crosscoder.W_enc.shape, generator=generator))
-    texts = [json.loads(line)["text"] for line in text_file.read_text().splitlines()[:60]]
-    documents = Dataset.from_dict({"text": texts}).to_iterable_dataset()
-    corpus = Corpus(train=documents, held_out=documents, origin={})
-    settings = RunConfig(text=TextSettings(row_length=128, forward_tokens=1024))
-    return Run(settings=settings, open_models=lambda: pair, crosscoder=crosscoder, open_text=lambda: corpus)
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> AblationConfig:
-    lexicon = tmp_path_factory.mktemp("lexicon") / "words.json"
-    lexicon.write_text(json.dumps(WORDS))
-    return AblationConfig(
-        lexicon=lexicon,
-        tokens=3072,
-        targets=20,
-        shares=(0.1, 0.3),
-        reference=0.3,
-        undecided=(0.0, 1.0),
-        control_draws=1,
-    )
-
-
-@pytest.fixture(scope="module")
-def study(config: AblationConfig, run: Run) -> AblationStudy:
-    return measure(config, run)
-
-
-def test_the_papers_protocol_is_one_option():
-    ours, paper = AblationConfig(), AblationConfig(paper=True, targets=7)
-    assert (ours.select, ours.place, ours.undecided) == ("lift", "predicting", (0.05, 0.9))
-    assert ours.method(2) == Method(positions="predict", spliced=False, layer=2)
-    assert (paper.select, paper.place, paper.undecided) == ("quantile", "token", (0.0, 1.0))
-    assert paper.method(None) == Method(positions="prefix", spliced=True)
-    assert (paper.targets, paper.min_nrn, paper.shares) == (7, 0.5, (0.005, 0.01, 0.02, 0.05, 0.1, 0.2))
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"paper": True, "positions": "all"}, "--paper sets --positions to prefix, and all is given"),
-        ({"paper": True, "undecided": (0.1, 0.5)}, r"--paper sets --undecided to \(0.0, 1.0\), and \(0.1, 0.5\)"),
-        ({"tokens": 0}, "--tokens 0: must be at least 1"),
-        ({"targets": 1}, "--targets 1: must be at least 2"),
-        ({"reference": 0.3}, "reference share 0.3 is not among the shares"),
-    ],
+WAIT = Category(name="wait", words=("w",), tokens=("w3", "w5"), token_ids=(3, 5))
+BUT = Category(name="but", words=("w",), tokens=("w9",), token_ids=(9,))
+SETTINGS = AblationSettings(
+    shares=(0.05, 0.2), reference=0.2, undecided=(0.0, 1.0), targets=20, control_draws=2, min_nrn=0.4, seed=3
 )
-def test_settings_that_cannot_be_are_refused_at_once(settings, message):
-    with pytest.raises(ValueError, match=message):
-        AblationConfig(**settings)
 
 
-def test_fewer_positions_than_asked_for_are_said(config, run, study):
-    assert "asked for" not in page(config, run, study).tables[0].note
-    more = replace(config, targets=10_000)
-    study = measure(more, run)
-    found = study.categories[0].targets.found
-    note = page(more, run, study).tables[0].note
-    assert f" pause: {found} positions found of the 10000 asked for" in note
+@pytest.fixture(scope="module")
+def batches() -> list[TokenBatch]:
+    """Even rows and odd rows of different first tokens."""
+    generator = torch.Generator().manual_seed(0)
+    made = []
+    for rows in (6, 5, 1):
+        ids = torch.randint(1, 12, (rows, 40), generator=generator)
+        ids[0::2, 0], ids[1::2, 0] = 30, 31
+        made.append(TokenBatch(ids, torch.ones_like(ids)))
+    return made
 
 
-def test_the_study_reads_as_many_held_out_tokens_as_asked_for(config, run, study):
-    assert 1000 < study.counts.tokens < 3072 // 2 + 128  # half of them choose
-    less = measure(replace(config, tokens=2048), run)
-    assert less.counts.tokens < study.counts.tokens
+def mask() -> TokenMask:
+    return TokenMask(special_ids=frozenset(), keep_position_0=False, outlier_factor=10.0)
 
 
-def test_results_are_means_over_the_targets(config, study):
-    results = ablation_results(study, config)
-    assert list(results["ablation"]) == list(WORDS)
-    for each in study.categories:
-        written = results["ablation"][each.category.name]
-        for name, arm, model in (
-            ("distilled", "chosen", "distilled"),
-            ("base", "chosen", "base"),
-            ("control_distilled", "matched", "distilled"),
-            ("random_distilled", "random", "distilled"),
-        ):
-            assert written[name] == written["intervals"][name].value
-            assert written[name] == pytest.approx(float(each["30 %", arm][model].logit.mean()), rel=1e-5)
-        assert written["n"] == len(each.targets.target_ids) == 20
-        assert written["n_documents"] == len(set(each.targets.documents.tolist())) < 20
-        assert written["found"] == each.targets.found >= 20
-        assert written["latents"] == each.latents["30 %"]
-        chosen, matched = (each["30 %", arm]["distilled"].logit for arm in ("chosen", "matched"))
-        chance = torch.Generator().manual_seed(0)
-        expected = bootstrap_mean(chosen - matched, chance, groups=each.targets.documents)
-        assert written["distilled_minus_control"] == expected
-        assert written["by_share"].keys() == {"10 %", "30 %"}
-        for share in ("10 %", "30 %"):
-            for arm in ARMS:
-                at = written["by_share"][share][arm]
-                assert at["base"].value == pytest.approx(float(each[share, arm]["base"].logit.mean()), rel=1e-5)
-                assert at["base"].low <= at["base"].value <= at["base"].high
-    for (edited, on), effects in study.off_target.items():
-        documents = {each.category.name: each.targets.documents for each in study.categories}.get(on)
-        for model in ("base", "distilled"):
-            chance, groups = torch.Generator().manual_seed(0), study.other.documents if documents is None else documents
-            expected = bootstrap_mean(effects[model].logit, chance, groups=groups)
-            assert results["off_target"][f"{edited} on {on}"][model] == expected
+@pytest.fixture(scope="module")
+def study(tiny_pair, crosscoder, batches) -> AblationStudy:
+    return ablation_study(tiny_pair, crosscoder, batches, mask(), [WAIT, BUT], SETTINGS)
 
 
-def test_the_page_shows_them(config, run, study):
-    findings = page(config, run, study)
-    main, measures, shares, matrix, specific, words = findings.tables
-    for headline, row, more, each in zip(findings.headline, main.rows, measures.rows, study.categories, strict=True):
-        cells = dict(zip(main.columns, row, strict=True)) | dict(zip(measures.columns, more, strict=True))
-        distilled = each["30 %", "chosen"]["distilled"].logit
-        assert headline.value.value == cells["distilled"].value == pytest.approx(float(distilled.mean()), rel=1e-5)
-        assert headline.n == cells["n"] == 20
-        assert headline.unit == f"positions of {cells['documents']} documents"
-        assert cells["latents"] == len(each.latents["30 %"])
-        assert cells["rank, chosen"].value == pytest.approx(
-            float(each["30 %", "chosen"]["distilled"].rank.mean()), rel=1e-5
+def same(first: Effects, second: Effects) -> bool:
+    return first.models == second.models and torch.allclose(first.values, second.values, rtol=1e-4, atol=1e-5)
+
+
+def test_even_rows_choose_and_odd_rows_test(tiny_pair, crosscoder, batches, study):
+    counts = FiringCounts([WAIT, BUT], 64)
+    for batch in batches:
+        ids = batch.input_ids[::2]
+        where = torch.ones_like(ids, dtype=torch.bool)
+        where[:, 0] = False
+        counts.add(ids, where, crosscoder.encode(tiny_pair.residual(ids, torch.ones_like(ids))[where]))
+    assert torch.equal(study.counts.fired, counts.fired)
+    assert torch.equal(study.counts.counts["predicting"], counts.counts["predicting"])
+    assert torch.equal(study.alive, counts.fired > 0)
+    torch.testing.assert_close(study.nrn, nrn(crosscoder.W_dec))
+    eligible = study.alive & (study.nrn > 0.4)
+    assert 0 < eligible.sum() < 64
+    for index, each in enumerate(study.categories):
+        assert all(prefix[0] == 31 for prefix in each.targets.prefixes)
+        assert set(each.targets.target_ids.tolist()) <= set(each.category.token_ids)
+        chosen = select_latents(
+            counts, index, rule="lift", place="predicting", shares=SETTINGS.shares, eligible=eligible
         )
-        assert isinstance(cells["chosen − matched"], Estimate)
-    assert len(shares.rows) == 4
-    assert [row[0] for row in matrix.rows] == list(WORDS)
-    assert [column.removeprefix("on ") for column in matrix.columns[1:]] == [*WORDS, OTHER]
-    for (edited, on), effects in study.off_target.items():
-        cell = matrix.rows[list(WORDS).index(edited)][1 + [*WORDS, OTHER].index(on)]
-        assert cell.value == pytest.approx(float(effects["distilled"].logit.mean()), rel=1e-5, abs=1e-7)
-    assert len(specific.columns) == 8
-    assert "' First'" in words.rows[0][1]
-    assert {chart.name for chart in findings.charts} == {
-        "histogram_pause", "histogram_turn", "by_share_pause", "by_share_turn", "off_target",
-    }  # fmt: skip
-    assert all(isinstance(chart.figure, matplotlib.figure.Figure) for chart in findings.charts)
-    assert findings.facts["words"] == "all occurrences"
+        assert each.latents == {share_name(share): latents.tolist() for share, latents in chosen.items()}
 
 
-def test_one_category_and_two_targets_have_a_page_too(config, run, tmp_path):
-    lexicon = tmp_path / "one.json"
-    lexicon.write_text(json.dumps({"turn": WORDS["turn"]}))
-    least = replace(config, lexicon=lexicon, targets=2, tokens=2048)
-    findings = page(least, run, measure(least, run))
-    assert [row[0] for row in findings.tables[0].rows] == ["turn"]
-    assert findings.headline[0].n == 2
+def test_twenty_targets_are_twenty_and_fewer_say_so(tiny_pair, crosscoder, batches, study):
+    for each in study.categories:
+        assert len(each.targets.prefixes) == 20 < each.targets.found or each.targets.found == len(each.targets.prefixes)
+    assert study.categories[0].targets.found > 20
+    settings = replace(SETTINGS, targets=1000)
+    every = ablation_study(tiny_pair, crosscoder, batches, mask(), [WAIT, BUT], settings)
+    for each in every.categories:
+        n = sum(int(torch.isin(b.input_ids[1::2, 2:], torch.tensor(each.category.token_ids)).sum()) for b in batches)
+        assert each.targets.found == len(each.targets.prefixes) == n
+        assert each["20 %", "chosen"]["base"].logit.shape == (n,)
 
 
-def test_the_papers_baseline_is_the_reconstruction(config, run):
-    paper = replace(config, paper=True, tokens=2048, targets=10)
-    study = measure(paper, run)
-    (each, _) = study.categories
-    firing = study.counts.counts["token"][0]
-    assert each.latents["30 %"] == sorted(each.latents["30 %"], key=lambda k: -firing[k])
-    arm = torch.tensor(each.latents["30 %"])
-    expected = ablation_effects(run.models, run.crosscoder, each.targets, [arm], paper.method(None))
-    torch.testing.assert_close(each["30 %", "chosen"].values, expected.values[:, 0], rtol=1e-3, atol=1e-5)
+def test_arms_are_the_chosen_and_means_over_the_draws_of_each_control(tiny_pair, crosscoder, study):
+    for each in study.categories:
+        generator = torch.Generator().manual_seed(3)
+        mean_code = predicting_codes(tiny_pair, crosscoder, each.targets).mean(dim=0)
+        for share in ("5 %", "20 %"):
+            chosen = torch.tensor(each.latents[share])
+            draws = {
+                "chosen": [chosen],
+                "random": [random_latents(chosen, study.alive, generator) for _ in range(2)],
+                "matched": [matched_latents(chosen, study.alive, mean_code, generator) for _ in range(2)],
+            }
+            for arm in ARMS:
+                assert all(len(draw) == len(chosen) for draw in draws[arm])
+                apart = [ablation_effects(tiny_pair, crosscoder, each.targets, [d], Method()) for d in draws[arm]]
+                logit = torch.cat([effects["distilled"].logit for effects in apart]).mean(dim=0)
+                torch.testing.assert_close(each[share, arm]["distilled"].logit, logit, rtol=1e-3, atol=1e-6)
+            matched = sum(float(mean_code[draw].sum()) for draw in draws["matched"]) / 2
+            assert each.matched_code[share] == pytest.approx(matched / float(mean_code[chosen].sum()), rel=1e-4)
 
 
-def test_the_site_of_a_crosscoder_of_several_layers(config, run, organism_folders):
-    pair = ModelPair.from_pretrained(
-        base=organism_folders[0], distilled=organism_folders[1], layers=[1, 2], where="cpu"
-    )
-    shape = replace(run.crosscoder.config, layers=(1, 2))
-    crosscoder = Crosscoder(shape)
-    generator = torch.Generator().manual_seed(1)
-    for name in ("W_enc", "W_dec"):
-        getattr(crosscoder, name).copy_(torch.randn(crosscoder.W_enc.shape, generator=generator))
-    several = replace(run, open_models=lambda: pair, crosscoder=crosscoder)
-    config = replace(config, tokens=2048, targets=5)
-    first, second = (measure(config, replace(several, named_layer=layer)) for layer in (1, 2))
-    assert first.categories[0].latents == second.categories[0].latents
-    chosen = [study.categories[0]["30 %", "chosen"].values for study in (first, second)]
-    assert (chosen[0] - chosen[1]).abs().min() > 0
+def test_off_target_is_the_same_edit_on_other_words(tiny_pair, crosscoder, study):
+    assert set(study.off_target) == {(a, b) for a in ("wait", "but") for b in ("wait", "but", OTHER)}
+    targets = {each.category.name: each.targets for each in study.categories} | {OTHER: study.other}
+    for each in study.categories:
+        edited = torch.tensor(each.latents["20 %"])
+        for name in ("wait", "but", OTHER):
+            alone = ablation_effects(tiny_pair, crosscoder, targets[name], [edited], Method()).mean([0])
+            assert same(study.off_target[each.category.name, name], alone)
+        assert same(study.off_target[each.category.name, each.category.name], each["20 %", "chosen"])
+
+
+def test_shares_that_choose_the_same_latents_cost_the_passes_of_their_controls_alone(tiny_pair, crosscoder, batches):
+    def passes(shares: tuple[float, ...]) -> int:
+        done = []
+        head = tiny_pair.base.model._module.lm_head
+        hook = head.register_forward_hook(lambda *_: done.append(1))
+        settings = replace(SETTINGS, shares=shares, reference=0.4, min_nrn=0.7)
+        (each,) = ablation_study(tiny_pair, crosscoder, batches, mask(), [WAIT], settings).categories
+        hook.remove()
+        assert len({tuple(latents) for latents in each.latents.values()}) == 1
+        assert all(same(each[share_name(share), "chosen"], each["40 %", "chosen"]) for share in shares)
+        return len(done)
+
+    assert passes((0.4, 0.5)) == passes((0.4,)) + 2 * SETTINGS.control_draws
+
+
+def test_a_category_that_cannot_be_measured_is_left_out_and_the_others_are_as_without_it(
+    tiny_pair, crosscoder, batches, study
+):
+    odd = Category(name="odd", words=("odd",), tokens=(), token_ids=())
+    absent = Category(name="absent", words=("w50",), tokens=("w50",), token_ids=(50,))
+    found = ablation_study(tiny_pair, crosscoder, batches, mask(), [odd, WAIT, absent, BUT], SETTINGS)
+    assert [each.category for each in found.categories] == [WAIT, BUT]
+    assert found.off_target.keys() == study.off_target.keys()
+    for each, expected in zip(found.categories, study.categories, strict=True):
+        assert all(same(each.effects[key], effects) for key, effects in expected.effects.items())
+    assert "none of ' Odd', 'Odd', ' odd', 'odd' is a single token" in found.left_out["odd"]
+    assert "absent: 0 positions where its words" in found.left_out["absent"]
+    assert "at least two are needed: raise --tokens" in found.left_out["absent"]
+
+
+def test_no_latent_to_take_out_is_an_error_with_all_reasons(tiny_pair, crosscoder, batches):
+    with pytest.raises(TooFewError, match=r"no eligible latent fired often enough on 'wait'.*; no eligible .*'but'"):
+        ablation_study(tiny_pair, crosscoder, batches, mask(), [WAIT, BUT], replace(SETTINGS, min_nrn=1.0))
+
+
+def test_a_share_that_leaves_no_controls_is_said_before_anything_is_measured(tiny_pair, crosscoder, batches):
+    settings = replace(SETTINGS, shares=(0.2, 0.9), min_nrn=0.0, select="rate")
+    with pytest.raises(TooFewError, match=r"\d+ latents are chosen, and only \d+ other alive ones .* a smaller share"):
+        ablation_study(tiny_pair, crosscoder, batches, mask(), [WAIT, BUT], settings)
+
+
+def test_no_category_at_all_is_an_error_with_all_reasons(tiny_pair, crosscoder, batches):
+    settings = replace(SETTINGS, undecided=(0.9, 1.0))
+    with pytest.raises(TooFewError, match=r"wait: 0 positions .*; but: 0 positions .*"):
+        ablation_study(tiny_pair, crosscoder, batches, mask(), [WAIT, BUT], settings)
+
+
+def test_the_same_seed_finds_the_same_and_what_is_done_is_counted(tiny_pair, crosscoder, batches, study):
+    diary = Diary()
+    with watched_by(diary):
+        again = ablation_study(tiny_pair, crosscoder, batches, mask(), [WAIT, BUT], SETTINGS)
+    outermost = [each for each in diary.counts() if each[0] in ("counting firings", "looking for words")]
+    assert outermost == [("counting firings", 3, 3), ("looking for words", 3, 3)]
+    assert ("taking latents out", 2, 2) in diary.counts()
+    assert all(done == total for _, done, total in diary.counts())
+    other = ablation_study(tiny_pair, crosscoder, batches, mask(), [WAIT, BUT], replace(SETTINGS, seed=4))
+    first, second, third = (s.categories[0]["20 %", "random"] for s in (study, again, other))
+    assert torch.equal(first.values, second.values)
+    assert not torch.equal(first.values, third.values)
+
+
+def test_latents_that_are_silent_where_words_are_predicted_have_no_match(tiny_pair, crosscoder, batches):
+    """Chosen on the words themselves, they may be: the ratio of codes is then no number, and no crash."""
+    text = torch.tensor([[30, *[1, 3] * 15]] * 2)
+    read = tiny_pair.residual(text[:1], torch.ones_like(text[:1]))[0]
+    before, on = read[1::2].mean(dim=0), read[2::2].mean(dim=0)
+    direction = (on - before) / (on - before).square().sum()
+    crosscoder = deepcopy(crosscoder)
+    crosscoder.W_enc.zero_()
+    crosscoder.b_enc.zero_()
+    crosscoder.W_enc[0], crosscoder.b_enc[0] = 4 * direction, -4 * (((on + before) / 2) * direction).sum()
+    crosscoder.b_enc[1:5] = 1.0
+    crosscoder.W_dec[0, 0] = 0
+    settings = replace(SETTINGS, place="token", min_nrn=0.99)
+    batch = TokenBatch(text, torch.ones_like(text))
+    (each,) = ablation_study(tiny_pair, crosscoder, [batch], mask(), [WAIT], settings).categories
+    assert each.latents == {"5 %": [0], "20 %": [0]}
+    assert not each["20 %", "chosen"].values.any()
+    assert math.isnan(each.matched_code["20 %"])
+
+
+def test_given_latents_are_taken_out_of_every_categorys_words(tiny_pair, crosscoder, batches, study):
+    alive = study.alive.nonzero()[:2, 0].tolist()
+    given = ablation_study(tiny_pair, crosscoder, batches, mask(), [WAIT, BUT], replace(SETTINGS, latents=tuple(alive)))
+    for each in given.categories:
+        assert each.latents == {"given": alive}
+        alone = ablation_effects(tiny_pair, crosscoder, each.targets, [torch.tensor(alive)], Method())
+        assert same(each["given", "chosen"], alone.mean([0]))
+    with pytest.raises(ValueError, match=r"\('2 %', 'chosen'\) was not measured: choose from \('given', 'chosen'\)"):
+        _ = given.categories[0]["2 %", "chosen"]
+    with pytest.raises(ValueError, match="latent 64 does not exist"):
+        ablation_study(tiny_pair, crosscoder, batches, mask(), [WAIT], replace(SETTINGS, latents=(64,)))
+
+
+def test_settings_that_make_no_study_are_refused():
+    with pytest.raises(ValueError, match=r"reference share 0.03 is not among the shares"):
+        AblationSettings(reference=0.03)
+    with pytest.raises(ValueError, match="--targets 1: must be at least 2"):
+        AblationSettings(targets=1)
+    with pytest.raises(ValueError, match="--control-draws 0: must be at least 1"):
+        AblationSettings(control_draws=0)

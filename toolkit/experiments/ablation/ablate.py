@@ -9,7 +9,7 @@ import torch
 from toolkit.arguments import Indices
 from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
 from toolkit.experiments.ablation import GIVEN, AblationSettings
-from toolkit.experiments.ablation.study import CategoryAblation, ablation_study
+from toolkit.experiments.ablation.measure import CategoryAblation, ablation_study
 from toolkit.harvest.harvesting import batch_texts, open_mask
 from toolkit.interventions.ablation import Targets, ablation_effects
 from toolkit.interventions.edits import check_match

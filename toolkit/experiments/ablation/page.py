@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.experiments.ablation import GIVEN, AblationConfig, AblationSettings
-from toolkit.experiments.ablation.study import ARMS, AblationStudy, CategoryAblation
+from toolkit.experiments.ablation.measure import ARMS, AblationStudy, CategoryAblation
 from toolkit.experiments.run import Run
 from toolkit.interventions.ablation import OTHER, Targets
 from toolkit.latents.categories import Category
