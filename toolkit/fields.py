@@ -1,9 +1,10 @@
-"""Fields of settings that say nothing about a result, such as where a model runs: each says so in its metadata."""
+"""Fields of settings: what decides a result, and walks through settings that are composed of parts."""
 
-from collections.abc import Callable
-from dataclasses import fields
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar
 
+Settings = TypeVar("Settings")
 _DECIDES = "decides the result"
 _Test = Callable[[Any], bool]
 
@@ -20,3 +21,37 @@ def of_result(settings: Any) -> dict[str, Any]:
     """Names and values of a dataclass's fields that decide the result."""
     tests = {each.name: each.metadata.get(_DECIDES, lambda _: True) for each in fields(settings)}
     return {name: getattr(settings, name) for name, decides in tests.items() if decides(settings)}
+
+
+def leaves(settings: Any) -> Iterator[tuple[str, Any]]:
+    """The settings of all parts, by name; flags stand without the names of parts, so each name is there once."""
+    for each in fields(settings):
+        value = getattr(settings, each.name)
+        if is_dataclass(value):
+            yield from leaves(value)
+        else:
+            yield each.name, value
+
+
+def changed(settings: Settings, **values: Any) -> Settings:
+    """The same settings with other values, each in the part that has a field of that name.
+
+    Raises `TypeError` for a name that no part has.
+    """
+    if unknown := values.keys() - _names(settings):
+        raise TypeError(f"no setting is called {sorted(unknown)[0]!r}")
+    return _changed(settings, values)
+
+
+def _names(settings: Any) -> set[str]:
+    """Names of fields, of the settings and of their parts."""
+    parts = [value for each in fields(settings) if is_dataclass(value := getattr(settings, each.name))]
+    return {each.name for each in fields(settings)}.union(*map(_names, parts))
+
+
+def _changed(settings: Any, values: dict[str, Any]) -> Any:
+    own = {each.name: getattr(settings, each.name) for each in fields(settings)}
+    parts = {name: _changed(part, values) for name, part in own.items() if is_dataclass(part)}
+    new = {name: values[name] for name in own if name in values}
+    found = {name: value for name, value in (parts | new).items() if value is not own[name]}
+    return replace(settings, **found) if found else settings

@@ -23,10 +23,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
 from toolkit.dictionaries.configs import TrainingConfig
+from toolkit.fields import changed
 from toolkit.harvest.documents import Corpus
 from toolkit.models.pair import ModelPair
 from toolkit.settings.crosscoder_run import RunConfig
-from toolkit.settings.parts import changed
 from toolkit.training.folder import RunFolder
 from toolkit.training.streams import open_training
 from toolkit.training.training_run import TrainingRun

@@ -3,9 +3,9 @@ import json
 import pytest
 
 from toolkit.dictionaries.configs import TrainingConfig
+from toolkit.fields import changed, leaves
 from toolkit.models.where import Where
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig, RunOutput, parse_command_line
-from toolkit.settings.parts import changed, leaves
 
 FIXED_NAMES = ("out", "tokens", "seed", "resume", "overwrite", "sparsity", "remote")
 REAL_MODELS = (["--pair", "qwen-7b"], ["--pair=llama-8b"], ["--base", "a", "--distilled", "b"])

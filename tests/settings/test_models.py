@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from toolkit.fields import changed
 from toolkit.models import pair as pair_module
 from toolkit.models.files.loading import load_config
 from toolkit.models.places import one_at_a_time
@@ -17,7 +18,6 @@ from toolkit.models.places.open_model import open_model
 from toolkit.models.where import Where
 from toolkit.settings.crosscoder_run import RunConfig
 from toolkit.settings.models import ModelChoice
-from toolkit.settings.parts import changed
 from toolkit.training.training_run import TrainingRun
 
 CPU = Where(device_map="cpu")

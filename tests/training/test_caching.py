@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from toolkit.command_line.interrupts import Interrupted
+from toolkit.fields import changed
 from toolkit.harvest import cache_shards
 from toolkit.harvest.documents import Corpus
 from toolkit.models.pair import ModelPair
 from toolkit.settings.crosscoder_run import CacheConfig, RunConfig, parse_command_line
-from toolkit.settings.parts import changed
 from toolkit.training.caching import describe, fill, mend
 from toolkit.training.streams import open_activations, open_cache
 from toolkit.training.training_run import TrainingRun

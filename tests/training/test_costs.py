@@ -16,6 +16,7 @@ from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.initialisation import initialise
 from toolkit.dictionaries.rules import Sparsity
 from toolkit.dictionaries.training import CrosscoderTrainer
+from toolkit.fields import changed
 from toolkit.harvest.cache_shards import store
 from toolkit.harvest.choices import CacheType
 from toolkit.harvest.feed import ShuffleBuffer
@@ -25,7 +26,6 @@ from toolkit.models.model.shapes import KNOWN, ModelShape, shape_of
 from toolkit.models.pair import ModelPair
 from toolkit.models.places.ndif.wire import pack
 from toolkit.settings.crosscoder_run import RunConfig
-from toolkit.settings.parts import changed
 from toolkit.training.costs import PlannedRun, gradient_bytes, harvest_flops, trainer_bytes, training_flops
 from toolkit.training.training_run import TrainingRun
 

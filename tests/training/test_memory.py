@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from toolkit.dictionaries.collectives import Ranks
+from toolkit.fields import changed
 from toolkit.models.pair import ModelPair
 from toolkit.models.where import Where
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
-from toolkit.settings.parts import changed
 from toolkit.training import memory
 from toolkit.training.memory import memory_parts, memory_there, require_memory
 from toolkit.training.training_run import TrainingRun

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from toolkit.fields import changed
 from toolkit.models.pair import ModelPair
 from toolkit.settings.crosscoder_run import RunConfig, RunOutput
-from toolkit.settings.parts import changed
 from toolkit.training.folder import RunFolder
 from toolkit.training.step_log import StepLog
 from toolkit.training.training_run import TrainingRun

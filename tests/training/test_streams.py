@@ -7,10 +7,10 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from toolkit.fields import changed
 from toolkit.harvest.documents import Corpus
 from toolkit.models.pair import ModelPair
 from toolkit.settings.crosscoder_run import MaskSettings, RunConfig, TextSettings
-from toolkit.settings.parts import changed
 from toolkit.training.streams import (
     cache_identity,
     fitting_tokens,

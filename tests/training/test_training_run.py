@@ -8,10 +8,10 @@ import torch
 
 from toolkit.command_line.interrupts import Interrupted
 from toolkit.dictionaries.activation_batches import NonFiniteError
+from toolkit.fields import changed
 from toolkit.harvest.documents import Corpus, open_corpus
 from toolkit.models.pair import ModelPair
 from toolkit.settings.crosscoder_run import RunConfig
-from toolkit.settings.parts import changed
 from toolkit.training.folder import RunFolder
 from toolkit.training.streams import open_training
 from toolkit.training.training_run import TrainingRun

@@ -12,6 +12,7 @@ from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.formats import find_checkpoint
 from toolkit.dictionaries.storage import WEIGHTS_FILE
+from toolkit.fields import changed, leaves
 from toolkit.harvest.choices import EMBEDDED
 from toolkit.harvest.documents import Corpus
 from toolkit.harvest.local_files import local_files
@@ -24,7 +25,6 @@ from toolkit.models.where import Where, as_where
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
 from toolkit.settings.findings import SHIPPED, CrosscoderChoice, TextChoice
 from toolkit.settings.models import ModelChoice
-from toolkit.settings.parts import changed, leaves
 from toolkit.settings.remote_start import check_hosted, hosted_pair
 from toolkit.tracking import track
 from toolkit.training import streams

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from toolkit.dictionaries.configs import TrainingConfig, check_latent_budget
-from toolkit.fields import BESIDE_RESULT, of_result
+from toolkit.fields import BESIDE_RESULT, changed, of_result
 from toolkit.harvest.choices import AHEAD, EMBEDDED, PAPER_MIX, CacheType, Shuffling, check_row_length
 from toolkit.models.where import Where
 from toolkit.outputs import OutputFolder
 from toolkit.ranges import Count, Factor, Seed, Share, check_ranges
 from toolkit.settings.models import ModelChoice
 from toolkit.settings.parsing import parse
-from toolkit.settings.parts import changed
 from toolkit.settings.remote_start import hosted_pair
 from toolkit.settings.run_files import RUN
 

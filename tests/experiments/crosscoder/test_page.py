@@ -16,11 +16,11 @@ from toolkit.experiments.crosscoder.page import (
     run_header,
     write_report,
 )
+from toolkit.fields import changed
 from toolkit.harvest.documents import Corpus
 from toolkit.models.pair import ModelPair
 from toolkit.reports.findings import Share
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, RunConfig
-from toolkit.settings.parts import changed
 from toolkit.settings.run_files import REPORT
 from toolkit.training.folder import RunFolder
 from toolkit.training.training_run import TrainingRun

@@ -12,12 +12,12 @@ from toolkit.experiments.latent_classes import LatentClassesConfig
 from toolkit.experiments.latent_classes.measure import LatentClassesResult, measure
 from toolkit.experiments.latent_classes.page import page
 from toolkit.experiments.run import Run
+from toolkit.fields import changed
 from toolkit.geometry.decoder_norms import nrn
 from toolkit.models.where import Where
 from toolkit.reports.files import write_results
 from toolkit.reports.findings import Findings, Table
 from toolkit.settings.findings import CrosscoderChoice, TextChoice
-from toolkit.settings.parts import changed
 from toolkit.statistics import wilson
 
 N_LATENTS, TOKENS = 48, 1500

@@ -9,13 +9,13 @@ from transformers import AutoModelForCausalLM
 from toolkit.experiments.layer_divergence import LayerDivergenceConfig
 from toolkit.experiments.layer_divergence.measure import compare, open_text
 from toolkit.experiments.layer_divergence.page import page
+from toolkit.fields import changed
 from toolkit.harvest.documents import open_corpus
 from toolkit.models.model_set import ModelSet
 from toolkit.models.pair import ModelPair
 from toolkit.settings.crosscoder_run import RunConfig
 from toolkit.settings.findings import TextChoice
 from toolkit.settings.models import ControlledModels
-from toolkit.settings.parts import changed
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* are the same weights")  # one model will do here
 

@@ -11,12 +11,12 @@ from torch import Tensor
 from toolkit.experiments.control import is_embedded, with_control
 from toolkit.experiments.layer_divergence import LayerDivergenceConfig
 from toolkit.experiments.layer_divergence.study import Curves, divergence
+from toolkit.fields import changed, leaves
 from toolkit.harvest.documents import Corpus
 from toolkit.harvest.tokens import TokenBatch, TokenMask, describe_documents
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.model_set import ModelSet
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
-from toolkit.settings.parts import changed, leaves
 from toolkit.statistics import random_cycle
 from toolkit.tracking import track
 from toolkit.training import streams

@@ -22,6 +22,7 @@ from toolkit.experiments.reproduction.page import DIMS
 from toolkit.experiments.run import Run
 from toolkit.experiments.steering import SteeringConfig, Toward
 from toolkit.experiments.word_geometry import WordGeometryConfig
+from toolkit.fields import leaves
 from toolkit.harvest.word_pairs import load_word_pairs
 from toolkit.interventions.answers import load_questions
 from toolkit.latents.categories import load_lexicon
@@ -30,7 +31,6 @@ from toolkit.outputs import OutputFolder
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings import Findings
 from toolkit.settings.models import ControlledModels
-from toolkit.settings.parts import leaves
 
 SHORTER = ("deductive",)
 STRENGTHS = (-0.2, -0.1, -0.025, 0.025, 0.1, 0.2)
