@@ -4,11 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM
 
+from toolkit import evaluate, train_crosscoder
 from toolkit.harvest.harvesting import Harvest, harvest_chunks, harvest_texts
 
 TEXTS = ["w1 w2 w3 w4 w5", "w6 w7", "w8 w9 w10 w11 w12 w13 w14 w15", "w16 w17 w18"]
@@ -105,6 +107,7 @@ def test_it_says_in_two_lines_what_it_is(tiny_pair):
     [
         (5, {}, "texts 5 (int): give strings, conversations, or a Path"),
         ([], {}, "no texts: give at least one"),
+        (pd.DataFrame({"text": TEXTS}), {}, "texts are a DataFrame: give the column that holds them, as table['text']"),
         ([{"more": 1}], {}, "neither text nor ids"),
         (["", "w1"], {}, "the texts hold no token that counts: give some of at least two tokens"),
         (TEXTS, {"row_length": 0}, "row_length 0, chunk_tokens 65536: give at least 1 of each"),
@@ -117,6 +120,18 @@ def test_it_says_in_two_lines_what_it_is(tiny_pair):
 def test_what_cannot_be_read_is_refused_in_a_line(tiny_pair, texts, settings, said):
     with pytest.raises(ValueError, match=re.escape(said)):
         harvest_texts(tiny_pair, texts, **settings)
+
+
+def test_what_is_harvested_is_taken_as_activations_and_names_what_is_trained_on_it(tiny_pair):
+    harvest = harvest_texts(tiny_pair, TEXTS, layers=[1, 2])
+    settings = {"n_latents": 64, "k": 3, "batch_tokens": 4}
+    crosscoder = train_crosscoder(harvest, **settings)
+    config = crosscoder.config
+    assert (config.models, config.layers, config.sources) == (("base", "distilled"), (1, 2), tiny_pair.origins)
+    assert train_crosscoder([harvest] * 3, **settings).config.layers == (1, 2)
+    assert train_crosscoder(harvest, models=["a", "b"], **settings).config.sources == ()
+    assert evaluate(crosscoder, harvest).tokens == len(harvest)
+    assert torch.equal(crosscoder.encode(harvest), crosscoder.encode(harvest.activations))
 
 
 def test_the_name_of_a_file_is_no_text_by_mistake(tiny_pair, tmp_path):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig
 
+from toolkit.interventions.edits import shift
 from toolkit.models.model_set import ModelSet
 from toolkit.models.pair import ModelPair
 from toolkit.models.where import Where
@@ -43,6 +44,23 @@ def test_three_models_read_what_each_reads(
 def test_one_model_is_a_set_too(three: dict[str, str], tiny_pair: ModelPair) -> None:
     one = ModelSet.from_pretrained({"base": three["base"]}, layers=2, where="cpu")
     assert torch.equal(one.read("w1 w2 w3"), tiny_pair.read("w1 w2 w3")[:, :1])
+
+
+def test_an_edit_is_made_in_every_model(three: dict[str, str], batch: Batch) -> None:
+    models = ModelSet.from_pretrained(three, layers=[1, 2], where="cpu")
+    edit = shift(1, torch.ones(32))
+    read = models.residual(*batch, edit=edit)
+    each = [site for model in models.models.values() for site in model.residual(*batch, (1, 2), edit=edit)]
+    assert torch.equal(read, torch.stack(each, dim=2))
+    assert not torch.equal(models.read("w1 w2"), models.read("w1 w2", edit=edit))
+    assert torch.equal(models.read("w1 w2", 2, edit=edit), models.residual("w1 w2", layers=2, edit=edit)[0])
+
+
+def test_a_text_is_read_and_given_logits_as_its_ids_are(tiny_pair: ModelPair) -> None:
+    ids = tiny_pair.tokenizer("w1 w2 w3")["input_ids"]
+    assert torch.equal(tiny_pair.base.logits("w1 w2 w3"), tiny_pair.base.logits([ids]))
+    (ours,), (theirs,) = (tiny_pair.base.residual(text, layers=2) for text in ("w1 w2 w3", [ids]))
+    assert torch.equal(ours, theirs)
 
 
 def test_three_models_on_ndif(three: dict[str, str], batch: Batch, ndif: object) -> None:

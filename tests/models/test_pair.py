@@ -200,7 +200,7 @@ def test_no_layer_and_one_named_twice_are_refused(folders: Folders, pair: ModelP
         lambda: pair.read("w1", []),
         lambda: pair.residual([[1]], layers=()),
     ):
-        with pytest.raises(ValueError, match="no layer given: name at least one site"):
+        with pytest.raises(ValueError, match="no layer is given: name at least one, as layers=3"):
             read()
     with pytest.raises(ValueError, match="layer 2 is named twice"):
         load(folders, layers=[2, 2])

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from toolkit.formatting import number
 from toolkit.reports.figures import effect_matrix
 from toolkit.reports.findings import Chart, Findings, Headline, SideBySide, Table, shares_table
-from toolkit.reports.formatting import number
 from toolkit.statistics import Estimate
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}

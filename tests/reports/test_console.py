@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import pytest
 from rich.console import Console
 
+from toolkit.formatting import number
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings import Findings, Headline, Table, shares_table
-from toolkit.reports.formatting import number
 from toolkit.statistics import Estimate
 from toolkit.tracking import is_watched, track
 

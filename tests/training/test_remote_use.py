@@ -2,9 +2,9 @@ import pytest
 import torch
 from ndif_server import KEY, NdifServer
 
+from toolkit.formatting import size
 from toolkit.models.pair import ModelPair
 from toolkit.models.where import Where
-from toolkit.reports.formatting import size
 from toolkit.training.remote_use import forecast, remote_record, traffic
 
 

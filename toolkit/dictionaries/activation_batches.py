@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Activations = Float[Tensor, "token stream d_model"] | Iterable[object]
-"""One tensor or array of raw activations, or any number of them: a list, or an iterator that makes them as it goes."""
+Activations = Float[Tensor, "token stream d_model"] | Iterable[object] | Any
+"""One tensor or array of raw activations, or any number of them: a list, or an iterator that makes them as it goes.
+What harvesting gives holds one, as `activations`."""
 LARGEST = 4096  # tokens that are worked on at once, of one tensor
 
 
@@ -35,6 +36,7 @@ def batches_of(activations: Activations) -> Iterator[Float[Tensor, "token stream
 
 
 def _each(activations: Any) -> Iterable[Any]:
+    activations = held(activations)
     if hasattr(activations, "shape"):
         batch = _as_batch(activations)
         return batch.split(LARGEST) if len(batch) else ()
@@ -43,7 +45,13 @@ def _each(activations: Any) -> Iterable[Any]:
     raise ValueError(f"activations are {type(activations).__name__}: give a tensor, or an iterable of tensors")
 
 
+def held(values: Any) -> Any:
+    """The activations of what was harvested; all else as it is."""
+    return getattr(values, "activations", values)
+
+
 def _as_batch(values: Any) -> Tensor:
+    values = held(values)
     try:
         batch = values if isinstance(values, Tensor) else torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError) as error:

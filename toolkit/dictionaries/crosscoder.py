@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from huggingface_hub import HfApi
@@ -12,14 +13,15 @@ from torch import Tensor, nn
 from toolkit.arguments import Indices, Numbers, as_dtype, as_indices, as_numbers
 from toolkit.devices import as_device
 from toolkit.dictionaries import formats, storage
+from toolkit.dictionaries.activation_batches import held
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.model_card import model_card, read_metrics
 from toolkit.dictionaries.rules.rule import rule_of
 from toolkit.dictionaries.weights import Weights, fold_weights
 from toolkit.tensor_files import check_finite
 
-Activations = Float[Tensor, "*place stream d_model"] | Iterable[object]
-"""A vector for each stream, at any number of places; an array or nested lists will do as well."""
+Activations = Float[Tensor, "*place stream d_model"] | Iterable[object] | Any
+"""A vector for each stream, at any number of places; an array, nested lists or what was harvested will do as well."""
 
 
 class Crosscoder(nn.Module):
@@ -70,6 +72,7 @@ class Crosscoder(nn.Module):
 
     def _taken(self, values: object, noun: str, last: tuple[int, ...], axes: str, remedy: str) -> Tensor:
         """The values as a tensor of the weights' type and on their device, whose last axes are these."""
+        values = held(values)
         try:
             tensor = values if isinstance(values, Tensor) else torch.tensor(values)
         except (TypeError, ValueError, RuntimeError) as error:

@@ -37,10 +37,11 @@ def train_crosscoder(
 ) -> Crosscoder:
     """Train a crosscoder on raw activations, where they are, and return it.
 
-    `activations` are [token, stream, d_model]: a tensor, a list of tensors of any sizes (`[x] * 5` for five passes), or
-    an iterator of them, which needs `tokens=`. There is a stream for each model, or for each model and layer, models
-    first; one stream makes a sparse autoencoder. Each tensor's tokens are taken in random order. `models` and `layers`
-    name the streams: base and distilled where there are two models and no names.
+    `activations` are [token, stream, d_model]: a tensor, a list of tensors of any sizes (`[x] * 5` for five passes), an
+    iterator of them, which needs `tokens=`, or what `harvest_texts` returned. There is a stream for each model, or for
+    each model and layer, models first; one stream makes a sparse autoencoder. Each tensor's tokens are taken in random
+    order. `models` and `layers` name the streams; what was harvested has its own names, two other models are base and
+    distilled.
 
     Settings are a `TrainingConfig` or its fields as keywords; the schedules are fitted to the tokens that there are.
     `on_step` is called with the metrics of each step.
@@ -61,9 +62,10 @@ def train_crosscoder(
     start = torch.cat(first)
     if not start.isfinite().all():
         raise NonFiniteError(1, describe_streams(start))
-    names, numbers = _name_streams(start.shape[1], (models,) if isinstance(models, str) else tuple(models), layers)
+    models, layers, sources = _origin(activations, models, layers)
+    names, numbers = _name_streams(start.shape[1], models, layers)
     state = initialise(training, len(names), start, generator)
-    trainer = CrosscoderTrainer(training, state, models=names, layers=numbers)
+    trainer = CrosscoderTrainer(training, state, models=names, layers=numbers, sources=sources)
     for (metrics,) in train([trainer], chain(first, batches)):
         if on_step is not None:
             on_step(metrics)
@@ -92,9 +94,20 @@ def _fitted(training: TrainingConfig | None, settings: dict[str, Any], there: in
     return replace(start, **chosen)
 
 
-def _name_streams(n_streams: int, models: tuple[str, ...], layers: Indices) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    numbers = as_indices(layers, "layer")
-    names = models or model_names(max(1, n_streams // max(1, len(numbers))))
+def _origin(
+    activations: Any, models: str | Sequence[str], layers: Indices
+) -> tuple[tuple[str, ...], tuple[int, ...], tuple[str, ...]]:
+    """Models, layers and the models' sources as they are given, else as what was harvested has them."""
+    names, numbers = (models,) if isinstance(models, str) else tuple(models), as_indices(layers, "layer")
+    read = activations[0] if isinstance(activations, list | tuple) and activations else activations
+    sources = () if names else getattr(read, "origins", ())
+    return names or getattr(read, "models", ()), numbers or getattr(read, "layers", ()), sources
+
+
+def _name_streams(
+    n_streams: int, names: tuple[str, ...], numbers: tuple[int, ...]
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    names = names or model_names(max(1, n_streams // max(1, len(numbers))))
     numbers = numbers or tuple(range(-max(1, n_streams // len(names)), 0))
     if len(names) * len(numbers) != n_streams:
         raise ValueError(

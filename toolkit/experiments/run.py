@@ -20,7 +20,7 @@ from toolkit.harvest.tokens import TokenMask, TokenStream, describe_documents
 from toolkit.interventions.edits import check_match
 from toolkit.latents.coded_batches import CodedBatch, coded_batches, first_tokens
 from toolkit.models.pair import ModelPair
-from toolkit.models.presets import CHECKOUT, find_pair
+from toolkit.models.presets import CHECKOUT, find_pair, in_checkout
 from toolkit.models.where import Where, as_where
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
 from toolkit.settings.findings import SHIPPED, CrosscoderChoice, TextChoice
@@ -256,7 +256,7 @@ def _crosscoder_file(folder: Path) -> dict[str, str]:
 
 
 def _hashes(paths: Iterable[Path]) -> dict[str, str]:
-    return {str(path).removeprefix(f"{CHECKOUT}/"): sha256(path) for path in paths}
+    return {in_checkout(path): sha256(path) for path in paths}
 
 
 def _with_models(run: RunConfig, models: ModelChoice, folder: Path) -> RunConfig:

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from toolkit.arguments import Indices, as_index, as_number, plain
+from toolkit.formatting import counted
 from toolkit.harvest.activations import ReadBatch, read_batches, stream_names
 from toolkit.harvest.documents import open_records, text_of
 from toolkit.harvest.reasoning_records import MESSAGES
@@ -45,6 +46,10 @@ class Harvest:
     """Its place in that text, 0 the first."""
     streams: tuple[str, ...]
     """Names of the streams: the models', and with several layers `base_layer10` and so on."""
+    models: tuple[str, ...]
+    """Names of the models that were read; `origins` says where each came from, `layers` at which inputs."""
+    origins: tuple[str, ...]
+    layers: tuple[int, ...]
     left_out: dict[str, int]
     """Tokens that do not count, by reason."""
 
@@ -58,10 +63,10 @@ class Harvest:
         return self.activations[:, self.streams.index(stream)]
 
     def __repr__(self) -> str:
-        n_texts, dtype = len(self.documents.unique()), str(self.activations.dtype).removeprefix("torch.")
+        texts, dtype = counted(len(self.documents.unique()), "text"), str(self.activations.dtype).removeprefix("torch.")
         left_out = ", ".join(f"{n:,} {reason}" for reason, n in self.left_out.items())
         return (
-            f"Harvest: {len(self):,} tokens of {n_texts:,} texts × {', '.join(self.streams)}"
+            f"Harvest: {counted(len(self), 'token')} of {texts} × {', '.join(self.streams)}"
             f" × {self.activations.shape[2]:,} numbers, {dtype} on {self.activations.device}\n"
             f"left out: {left_out}"
         )
@@ -102,8 +107,8 @@ def harvest_texts(
     for chunk in chunks:
         left_out.update(chunk.left_out)
     names = ("activations", "ids", "documents", "positions")
-    tensors = {name: torch.cat([getattr(chunk, name) for chunk in chunks]) for name in names}
-    return Harvest(**tensors, streams=chunks[0].streams, left_out=dict(left_out))
+    tensors: dict[str, Any] = {name: torch.cat([getattr(chunk, name) for chunk in chunks]) for name in names}
+    return replace(chunks[0], **tensors, left_out=dict(left_out))
 
 
 def harvest_chunks(
@@ -122,7 +127,7 @@ def harvest_chunks(
     """
     models = models if layers is None else replace(models, layers=check_layers(layers, models.n_layers))
     mask = open_mask(keep_position_0, outlier_factor)
-    names, seen = stream_names(models), Counter[str]()
+    seen = Counter[str]()
     for batches in batch_texts(models, texts, row_length=row_length, chunk_tokens=chunk_tokens):
         with torch.no_grad():
             reading = read_batches(models, batches, mask)
@@ -130,7 +135,7 @@ def harvest_chunks(
         if not reads:
             continue
         counts, seen = mask.counts - seen, Counter(mask.counts)
-        yield _in_order(reads, names, {reason: counts[reason] for reason in DROPPED})
+        yield _in_order(models, reads, {reason: counts[reason] for reason in DROPPED})
 
 
 def open_mask(keep_position_0: bool = False, outlier_factor: SupportsFloat | Any = 10.0) -> TokenMask:
@@ -205,6 +210,8 @@ def _items(texts: Texts) -> Iterable[Any]:
         return [texts]
     if not isinstance(texts, Iterable):
         raise ValueError(f"texts {texts!r:.60} ({type(texts).__name__}): give strings, conversations, or a Path")
+    if hasattr(texts, "columns"):
+        raise ValueError(f"texts are a {type(texts).__name__}: give the column that holds them, as table['text']")
     if isinstance(texts, Mapping):
         return [texts]
     items = iter(texts)
@@ -217,7 +224,7 @@ def _items(texts: Texts) -> Iterable[Any]:
     return [list(found)] if isinstance(first, int) or is_single([first]) else found
 
 
-def _in_order(reads: list[ReadBatch], names: tuple[str, ...], left_out: dict[str, int]) -> Harvest:
+def _in_order(models: ModelSet, reads: list[ReadBatch], left_out: dict[str, int]) -> Harvest:
     """What was read in batches of like length, in the order of the texts."""
     columns = [_columns(read) for read in reads]
     documents, positions, ids = (torch.cat(column) for column in zip(*columns, strict=True))
@@ -228,7 +235,10 @@ def _in_order(reads: list[ReadBatch], names: tuple[str, ...], left_out: dict[str
         ids=ids[order],
         documents=documents[order],
         positions=positions[order],
-        streams=names,
+        streams=stream_names(models),
+        models=models.names,
+        origins=models.origins,
+        layers=models.layers,
         left_out=left_out,
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from threading import Event
 from typing import Any, Literal, SupportsIndex, TypeVar
 
@@ -12,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from toolkit.arguments import Indices, as_index
 from toolkit.models.compatibility import check_same_shape, check_sites, find_clashes, warn_of_same_weights
+from toolkit.models.model.edits import Change
 from toolkit.models.model.layers import check_layers
 from toolkit.models.model.memory_fit import RowLimit
 from toolkit.models.model.traced_model import TracedModel
@@ -19,7 +21,7 @@ from toolkit.models.places.here import loading_options
 from toolkit.models.places.one_at_a_time import Room
 from toolkit.models.places.open_model import open_model
 from toolkit.models.places.place import Context, Rows
-from toolkit.models.presets import CHECKOUT
+from toolkit.models.presets import in_checkout
 from toolkit.models.sources import Model, Source, find_sources, refuse_unknown, tokenizers_of
 from toolkit.models.text.inputs import Ids, Text, as_batch, as_mask, as_rows, check_context, check_range
 from toolkit.models.text.rows import padded
@@ -33,8 +35,7 @@ Found = TypeVar("Found", bound="ModelSet")
 class ModelSet:
     """Models of one shape that read the same ids.
 
-    A *stream* is the residual stream of one model at one layer. Streams are ordered by model, then by
-    layer; with one layer there is one stream a model, so that `stream` reads as `model`.
+    A *stream* is the residual stream of one model at one layer; they are ordered by model, then by layer.
     """
 
     models: dict[str, TracedModel]
@@ -130,10 +131,9 @@ class ModelSet:
         )
 
     def fingerprints(self) -> dict[str, str]:
-        """A word for each model, by name, that changes with its weights and settings and with nothing else.
+        """A word for each model, by name, that changes with its weights and settings alone; see `files.identity`.
 
-        See `files.identity`. For models on NDIF, whose files are not here, it is the commit, or the sha256 of
-        a local folder's config.
+        For models on NDIF, whose files are not here, it is the commit, or the sha256 of a local folder's config.
         """
         return {each.role: each.fingerprint(remote=not self.models[each.role].place.has_files) for each in self.found}
 
@@ -149,8 +149,8 @@ class ModelSet:
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """The sources as artifacts record them: the embedded models by their place in the checkout."""
-        return tuple(source.removeprefix(f"{CHECKOUT}/") for source in self.sources)
+        """The sources as artifacts record them."""
+        return tuple(map(in_checkout, self.sources))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -188,26 +188,25 @@ class ModelSet:
         input_ids: Ids,
         attention_mask: Ids | None = None,
         layers: Indices | None = None,
+        *,
+        edit: Change | None = None,
     ) -> Float[Tensor, "row position stream d_model"]:
         """Read the residual streams of all models at `layers` (default: the set's), one pass a model.
 
-        Each pass stops at the last site. Values at padded positions mean nothing.
-        `input_ids` may also be what a tokenizer returned; without a mask, ids that only pad are padding.
+        Each pass stops at the last site. Values at padded positions mean nothing. `edit` is applied in every model.
+        `input_ids` may also be texts, or what a tokenizer returned; without a mask, ids that only pad are padding.
         Raises `ValueError` for a layer out of range, for ids that the models do not share, and for more tokens than
         their context.
         """
         ids, mask = self._checked(input_ids, attention_mask)
         layers = self.layers if layers is None else layers
-        streams = [site for model in self.models.values() for site in self._sites(model, ids, mask, layers)]
+        streams = [site for model in self.models.values() for site in self._sites(model, ids, mask, layers, edit)]
         return torch.stack(streams, dim=2)
 
     def selected(
         self, input_ids: Ids, attention_mask: Ids | None, positions: Bool[Tensor, "row position"] | Ids
     ) -> Float[Tensor, "token stream d_model"]:
-        """Read the residual streams of all models where `positions` is true, row after row, one pass a model.
-
-        Raises `ValueError` as `residual` does.
-        """
+        """Read the residual streams of all models where `positions` is true, row after row; raises as `residual`."""
         ids, mask = self._checked(input_ids, attention_mask)
         ((_, read),) = self.selected_each([(None, (ids, mask, as_mask(positions, ids, "positions").bool()))])
         return read
@@ -217,12 +216,10 @@ class ModelSet:
     ) -> Iterator[tuple[Context, Float[Tensor, "token stream d_model"]]]:
         """Read batch after batch as `selected` does, in order, taking batches from the iterator as they are needed.
 
-        Each comes with its context, and what was read is given back with it.
-
-        On NDIF the batches that follow are on their way already, `Where.jobs` jobs at once, and `stop` ends the
-        waiting for them with `CancelledError`. Of models loaded with `sequential` they are needed in blocks of at least
-        `BLOCK_TOKENS` tokens: one model reads a block, then the next does; what was read before is held in the
-        models' own type.
+        Each comes with its context. On NDIF the batches that follow are on their way already, `Where.jobs` jobs at
+        once, and `stop` ends the waiting for them with `CancelledError`. Of models loaded with `sequential` they are
+        needed in blocks of at least `BLOCK_TOKENS` tokens: one model reads a block, then the next does; what was read
+        before is held in the models' own type.
         """
         readers = {model.place: self._reader(model) for model in self.models.values()}
         first = next(iter(readers))
@@ -239,16 +236,23 @@ class ModelSet:
         return {name: model.generate(prompt, **how) for name, model in self.models.items()}
 
     def read(
-        self, text: Text, layers: Indices | None = None, *, attention_mask: Ids | None = None
+        self,
+        text: Text,
+        layers: Indices | None = None,
+        *,
+        attention_mask: Ids | None = None,
+        edit: Change | None = None,
     ) -> Float[Tensor, "token stream d_model"]:
         """Read the residual streams of all models on one text or several, one after the other.
 
         A text is a string, chat messages, ids, or what a tokenizer returned. Tokens stand in the order of the texts,
         without padding, all texts in one batch. The tokenizer adds its BOS or not, as it does by itself; a text that
-        begins with the BOS gets no second one.
+        begins with the BOS gets no second one. `edit` is applied in every model.
         Raises `ValueError` for a text without tokens, and as `residual` does.
         """
         input_ids, mask = padded(as_rows(self.tokenizer, text, attention_mask))
+        if edit is not None:
+            return self.residual(input_ids, mask, layers, edit=edit)[mask.bool()]
         chosen = self if layers is None else replace(self, layers=check_layers(layers, self.n_layers))
         return chosen.selected(input_ids, mask, mask.bool())
 
@@ -276,8 +280,11 @@ class ModelSet:
             self.check_ids(input_ids, attention_mask)
             yield context, (input_ids, attention_mask, positions)
 
-    def _sites(self, model: TracedModel, input_ids: Tensor, mask: Tensor, layers: Indices) -> list[Tensor]:
-        passes = self.row_limit.run(lambda ids, mask: model.residual(ids, mask, layers), input_ids, mask)
+    def _sites(
+        self, model: TracedModel, input_ids: Tensor, mask: Tensor, layers: Indices, edit: Change | None
+    ) -> list[Tensor]:
+        read = partial(model.residual, layers=layers, edit=edit)
+        passes = self.row_limit.run(read, input_ids, mask) if edit is None else [read(input_ids, mask)]
         return [_joined(site).to(self.device) for site in zip(*passes, strict=True)]
 
     def _reader(self, model: TracedModel) -> Any:

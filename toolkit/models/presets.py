@@ -36,6 +36,11 @@ PRESETS: dict[str, Preset] = {
 }
 
 
+def in_checkout(source: object) -> str:
+    """A path or a hub name as artifacts record it: what the project ships by its place in the checkout."""
+    return str(source).removeprefix(f"{CHECKOUT}/")
+
+
 def find_pair(preset: str | None, base: str | None, distilled: str | None) -> Preset:
     """The pair of that name, or of these two models; raises `ValueError` unless exactly one of the two is given."""
     if preset is not None and base is None and distilled is None:

@@ -17,8 +17,8 @@ from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table as Grid
 
+from toolkit.formatting import counted, duration, percent
 from toolkit.reports.findings import Cell, Findings, Headline, Share, Table, shares_table, written
-from toolkit.reports.formatting import counted, duration, percent
 from toolkit.reports.progress import Progress, StageProgress
 from toolkit.terminal_text import Harmless, harmless_console
 from toolkit.tracking import Stopwatch, watched_by

@@ -14,6 +14,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from toolkit.formatting import compact, number
 from toolkit.reports.drawing import (
     FIRST,
     INK,
@@ -30,7 +31,6 @@ from toolkit.reports.drawing import (
     quiet,
     stacked,
 )
-from toolkit.reports.formatting import compact, number
 from toolkit.statistics import Estimate
 
 # Both ends and the middle are seen on white and on black; text over them is dark.

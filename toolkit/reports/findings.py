@@ -8,8 +8,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from toolkit.formatting import counted, estimate, number, percent
 from toolkit.reports.drawing import Drawing
-from toolkit.reports.formatting import counted, estimate, number, percent
 from toolkit.statistics import Estimate
 
 

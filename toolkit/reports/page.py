@@ -9,9 +9,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from toolkit.formatting import counted
 from toolkit.reports.drawing import PALETTE, inline_svg
 from toolkit.reports.findings import Cell, Chart, Findings, Share, Table, written
-from toolkit.reports.formatting import counted
 from toolkit.terminal_text import harmless
 
 ONE_LINE = 40  # longer texts are folded

@@ -8,7 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from toolkit.reports.formatting import compact, duration, number, percent, size
+from toolkit.formatting import compact, duration, number, percent, size
 from toolkit.tracking import Pass
 
 

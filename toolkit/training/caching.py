@@ -6,8 +6,8 @@ from contextlib import closing
 import torch
 
 from toolkit.command_line.interrupts import Interrupted, InterruptGuard
+from toolkit.formatting import compact
 from toolkit.harvest.cache import CachedActivations, CacheFolder
-from toolkit.reports.formatting import compact
 from toolkit.tracking import track
 
 TINY = 1e-30

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from toolkit.formatting import compact, duration, size
 from toolkit.harvest.cache_shards import bytes_a_token
 from toolkit.models.pair import ModelPair
 from toolkit.models.places.place import Traffic
-from toolkit.reports.formatting import compact, duration, size
 
 
 def traffic(pair: ModelPair) -> Traffic:

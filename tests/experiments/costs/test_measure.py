@@ -20,8 +20,8 @@ from toolkit.experiments.costs.measure import (
     planned_run,
 )
 from toolkit.experiments.costs.page import modes_table, page
+from toolkit.formatting import number
 from toolkit.models.places.one_at_a_time import BLOCK_TOKENS
-from toolkit.reports.formatting import number
 from toolkit.training.costs import PlannedRun, gradient_bytes, trainer_bytes
 
 README = (Path(__file__).parents[2] / "benchmarks" / "README.md").read_text(encoding="utf-8")

@@ -67,7 +67,7 @@ def test_a_tokenizer_in_one_of_two_folders_serves_both(
     for file in (*copied.glob("tokenizer*"), *copied.glob("chat_template*")):
         file.unlink()
     sources = [str(copied), organism_folders[1]][:: 1 - 2 * lacking]
-    with pytest.warns(UserWarning, match=r"model' holds no tokenizer: the other model's is used for both"):
+    with pytest.warns(UserWarning, match=r"model' holds no tokenizer: another model's is used for it too"):
         first, second = load_tokenizers(sources, [MAIN, MAIN])
     assert first is second
 

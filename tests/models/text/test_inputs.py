@@ -218,9 +218,16 @@ def test_a_batch_is_whole_numbers_in_rows_of_one_length(tokenizer: PreTrainedTok
         found, mask = as_batch(tokenizer, ids, [[True, False]])
         assert (found.tolist(), mask.tolist()) == ([[0, 1]], [[1, 0]])
         assert found.dtype == mask.dtype == torch.long
-    for ids in (ROWS, None, "w1", [[1.0]], torch.ones(1, 1, 1, dtype=torch.long), torch.ones(0, 2, dtype=torch.long)):
+    for ids in (ROWS, None, 1, [[1.0]], torch.ones(1, 1, 1, dtype=torch.long), torch.ones(0, 2, dtype=torch.long)):
         with pytest.raises(ValueError, match="give whole numbers"):
             as_batch(tokenizer, ids)
+
+
+@pytest.mark.parametrize("text", ["w1 w2", ["w1 w2", "w3"], [{"role": "user", "content": "w1 w2"}]])
+def test_texts_are_tokenized_and_padded_on_the_right(tokenizer: PreTrainedTokenizerFast, text: object) -> None:
+    tokenizer.chat_template = "{{ messages[0].content }}"
+    ids, mask = as_batch(tokenizer, text)
+    assert [row[: sum(keep)] for row, keep in zip(ids.tolist(), mask.tolist(), strict=True)] == as_rows(tokenizer, text)
 
 
 def test_a_mask_may_cover_a_past_and_nothing_else(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -7,12 +7,12 @@ import numpy as np
 from toolkit.experiments.ablation import GIVEN, AblationConfig, AblationSettings
 from toolkit.experiments.ablation.measure import ARMS, AblationStudy, CategoryAblation
 from toolkit.experiments.run import Run
+from toolkit.formatting import percent
 from toolkit.interventions.ablation import OTHER, Targets
 from toolkit.latents.categories import Category
 from toolkit.latents.selection import specific_latents
 from toolkit.reports.figures import effect_by_fraction, effect_matrix, logit_change_histogram
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table, left_out_tables
-from toolkit.reports.formatting import percent
 from toolkit.statistics import Estimate, mean
 
 

@@ -4,8 +4,8 @@ from dataclasses import asdict
 
 from toolkit.experiments.costs import RunCostsConfig
 from toolkit.experiments.costs.measure import GIGA, Costs
+from toolkit.formatting import compact
 from toolkit.reports.findings import Cell, Findings, Table
-from toolkit.reports.formatting import compact
 from toolkit.training.costs import PlannedRun, gradient_bytes, trainer_bytes
 
 PETA = 1e15

@@ -15,6 +15,7 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
+from toolkit.formatting import compact, estimate, number
 from toolkit.reports.drawing import (
     BAND,
     INK,
@@ -28,7 +29,6 @@ from toolkit.reports.drawing import (
     quiet,
     quiet_ticks,
 )
-from toolkit.reports.formatting import compact, estimate, number
 from toolkit.statistics import Estimate
 
 # Blue to orange at middling lightness: seen on white, on black, and by the colour-blind.

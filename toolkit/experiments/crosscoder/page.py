@@ -13,6 +13,7 @@ from toolkit.dictionaries import schedules
 from toolkit.dictionaries.rules.rule import rule_of
 from toolkit.experiments.crosscoder.figures import cosine_against_nrn, firing_histogram, nrn_histogram, training_curves
 from toolkit.experiments.crosscoder.measure import Evaluation, FinishedRun
+from toolkit.formatting import number
 from toolkit.harvest.activations import stream_names
 from toolkit.harvest.tokens import describe_documents
 from toolkit.latents.behaviours import BehaviourLatent
@@ -24,7 +25,6 @@ from toolkit.reports.console import times_table
 from toolkit.reports.drawing import save_pngs
 from toolkit.reports.files import write_page
 from toolkit.reports.findings import Chart, Findings, Headline, Table, shares_table
-from toolkit.reports.formatting import number
 from toolkit.settings.crosscoder_run import RunConfig
 from toolkit.settings.models import ModelChoice
 from toolkit.settings.run_files import REPORT

@@ -22,10 +22,10 @@ from toolkit.experiments.latent_classes.tables import (
     wilson_share,
 )
 from toolkit.experiments.run import Run
+from toolkit.formatting import number
 from toolkit.latents.classification import tags_of
 from toolkit.reports.figures import nu_histogram
 from toolkit.reports.findings import Chart, Findings, Headline
-from toolkit.reports.formatting import number
 
 
 def page(settings: LatentClassesConfig, opened: Run, found: LatentClassesResult) -> Findings:

@@ -8,10 +8,10 @@ from toolkit.experiments.control import CONTROL, control_files
 from toolkit.experiments.layer_divergence import LayerDivergenceConfig
 from toolkit.experiments.layer_divergence.measure import OTHER_TOKEN, LayerDivergence, less
 from toolkit.experiments.layer_divergence.study import LEVEL, MEASURES, Curves
+from toolkit.formatting import percent
 from toolkit.models.model_set import ModelSet
 from toolkit.reports.figures import layer_curves
 from toolkit.reports.findings import Chart, Findings, Headline, Table
-from toolkit.reports.formatting import percent
 from toolkit.statistics import Estimate, around
 
 ENDS = {"mean": "value", "low": "low", "high": "high"}

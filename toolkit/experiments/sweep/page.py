@@ -5,11 +5,11 @@ from typing import Any
 
 from toolkit.experiments.crosscoder.page import describe_pair
 from toolkit.experiments.sweep import SweepConfig
+from toolkit.formatting import number, percent
 from toolkit.harvest.activations import stream_names
 from toolkit.models.pair import ModelPair
 from toolkit.reports.figures import SweepPoint, fve_by_l0
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table
-from toolkit.reports.formatting import number, percent
 from toolkit.statistics import Estimate
 
 Metrics = Mapping[str, Mapping[str, Any]]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from toolkit.experiments.tokenizers import TokenizerEvaluationConfig
 from toolkit.experiments.tokenizers.measure import Reading, TokenizerEvaluation
-from toolkit.models.presets import CHECKOUT
+from toolkit.models.presets import in_checkout
 from toolkit.reports.figures import estimates_by_name
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table
 from toolkit.statistics import Estimate, around, ratio_of_sums
@@ -23,7 +23,7 @@ def page(settings: TokenizerEvaluationConfig, opened: None, found: TokenizerEval
         title="Bits per byte",
         question="How well do the models predict the same texts, whatever their tokenizers?",
         facts={
-            "models": ", ".join(source.removeprefix(f"{CHECKOUT}/") for source in settings.models),
+            "models": ", ".join(map(in_checkout, settings.models)),
             "text": f"{settings.data}, {found.text}; {documents:,} documents of at most"
             f" {settings.characters:,} characters",
             "yardstick": f"zlib, all texts together: {found.zlib_bits:.3g} bits a byte",

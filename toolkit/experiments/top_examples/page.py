@@ -7,10 +7,10 @@ from toolkit.experiments.crosscoder.page import mean_nrn_headline
 from toolkit.experiments.run import Run
 from toolkit.experiments.top_examples import TopExamplesConfig
 from toolkit.experiments.top_examples.measure import SCALING_TOKENS, LatentRecords
+from toolkit.formatting import percent
 from toolkit.latents.examples import LatentExample
 from toolkit.leaving_out import TooFewError, measurable
 from toolkit.reports.findings import Cell, Findings, Headline, Table, left_out_tables
-from toolkit.reports.formatting import percent
 from toolkit.reports.latent_browser import BrowserFacts, Example, LatentEntry, LatentStatistics, write_browser
 from toolkit.statistics import Estimate, wilson
 from toolkit.tracking import track

@@ -17,7 +17,7 @@ from toolkit.harvest.word_pairs import TokenPairs, load_word_pairs, prefix_token
 from toolkit.leaving_out import TooFewError, check_any, measurable
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.model_set import ModelSet
-from toolkit.models.presets import CHECKOUT
+from toolkit.models.presets import in_checkout
 from toolkit.tracking import track
 
 DIMS = (2, 5, 10, 20)
@@ -56,7 +56,7 @@ class WordGeometry:
 
     def origin(self) -> dict[str, Any]:
         """Sha256 of every file of word pairs; what ships by its place in the checkout."""
-        return {"words": {str(each.source).removeprefix(f"{CHECKOUT}/"): sha256(each.source) for each in self.given}}
+        return {"words": {in_checkout(each.source): sha256(each.source) for each in self.given}}
 
 
 def measure(settings: WordGeometryConfig, opened: ModelSet) -> WordGeometry:

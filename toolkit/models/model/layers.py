@@ -95,7 +95,7 @@ def check_layers(layers: Indices, n_layers: int) -> tuple[int, ...]:
     """Return one layer or several as ints; raises `ValueError` for none, or one that lies outside [0, n_layers)."""
     found = as_indices(layers, "layer")
     if not found:
-        raise ValueError("no layer given: name at least one site")
+        raise ValueError("no layer is given: name at least one, as layers=3")
     for layer in found:
         if not 0 <= layer < n_layers:
             raise ValueError(

@@ -18,6 +18,7 @@ from toolkit.models.places.ndif.expected_answers import Asked, Form, Job
 from toolkit.models.places.ndif.server_side import at_sites, generated, logits_under, selected
 from toolkit.models.places.ndif.wire import packed_form
 from toolkit.models.places.place import Place
+from toolkit.models.presets import in_checkout
 from toolkit.models.text.inputs import Ids, Text, as_batch, as_mask, as_rows, check_context, check_range, is_single
 from toolkit.tracking import track
 
@@ -43,8 +44,10 @@ class TracedModel:
 
     def __repr__(self) -> str:
         read = "" if self.depth is None else f", the first {self.depth} read"
-        return f"TracedModel {self.source or 'without a name'}, {self.place!r}:\n  {self.n_layers} layers{read}, " + (
-            f"d_model {self.d_model}, {self.vocab_size:,} ids, context {self.context:,}"
+        name = in_checkout(self.source) or "without a name"
+        return (
+            f"TracedModel {name}, {self.place!r}:\n  {self.n_layers} layers{read}, d_model {self.d_model},"
+            f" {self.vocab_size:,} ids, context {self.context:,}"
         )
 
     @property
@@ -73,8 +76,8 @@ class TracedModel:
     def residual(
         self,
         input_ids: Ids,
-        attention_mask: Ids | None,
-        layers: Indices,
+        attention_mask: Ids | None = None,
+        layers: Indices = (),
         *,
         edit: Change | None = None,
         past: Cache | None = None,

@@ -17,13 +17,14 @@ from transformers import PreTrainedTokenizerBase
 from toolkit.arguments import as_index, plain
 from toolkit.models.text.chat import turns_text
 from toolkit.models.text.messages import read_messages
+from toolkit.models.text.rows import padded
 from toolkit.models.text.tokenizers import encode
 
 Text = str | Iterable[Any]
 """One text or several: strings, chat messages, ids as lists, arrays or tensors, or what a tokenizer returned."""
 
 Ids = Int[Tensor, "row position"] | Iterable[Any]
-"""Ids of one text a row, padded to one length, or what a tokenizer returned with its mask."""
+"""Ids of one text a row, padded to one length, what a tokenizer returned with its mask, or texts as `Text` has them."""
 
 NOT_READ = ("inputs_embeds", "position_ids", "pixel_values", "input_features")
 MESSAGES = ("role", "from", "messages")
@@ -55,9 +56,12 @@ def as_batch(
 ) -> tuple[Int[Tensor, "row position"], Int[Tensor, "row past_and_position"]]:
     """Ids of one text a row and their mask as tensors, padding included; the mask may cover more ids, the `past`.
 
+    Strings and messages are tokenized, and padded on the right.
     Raises `ValueError` for rows of several lengths, for no ids, and for a mask of another shape.
     """
     input_ids, attention_mask = _unpacked(input_ids, attention_mask)
+    if attention_mask is None and _is_text(input_ids):
+        return padded(as_rows(tokenizer, input_ids))
     ids = _whole_numbers(input_ids, "input_ids")
     if attention_mask is None:
         return ids, torch.tensor(_own_mask(tokenizer, ids.tolist()), device=ids.device)
@@ -102,7 +106,7 @@ def _rows(tokenizer: PreTrainedTokenizerBase, text: object, mask: object, answer
         return encode(tokenizer, [_laid_out(tokenizer, ids, answering)])
     items = plain(ids)
     if isinstance(items, bytes) or not isinstance(items, Iterable):
-        raise ValueError(_unlike(items))
+        raise ValueError(f"what is to be read, {_unlike(items)}")
     items = [items] if isinstance(items, str) else [plain(item) for item in items]
     kinds: dict[str, int] = {}
     for number, item in enumerate(items):
@@ -122,6 +126,13 @@ def _rows(tokenizer: PreTrainedTokenizerBase, text: object, mask: object, answer
     if kind == "ids with their mask":
         return [row for item in items for row in _rows(tokenizer, item, None, answering)]
     return _unmasked(tokenizer, [items] if kind == "an id" else items, mask)
+
+
+def _is_text(value: object) -> bool:
+    """Whether it is a string, a message or a conversation, or a list of them."""
+    while isinstance(value, list | tuple) and value:
+        value = value[0]
+    return isinstance(value, str) or (_has_fields(value) and "input_ids" not in value)  # type: ignore[operator]
 
 
 def _unpacked(ids: object, mask: object) -> tuple[Any, Any]:

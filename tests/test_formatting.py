@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from toolkit.reports.formatting import compact, duration, estimate, interval, number, percent, size
+from toolkit.formatting import compact, duration, estimate, interval, number, percent, size
 
 
 @pytest.mark.parametrize(
