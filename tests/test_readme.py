@@ -103,7 +103,7 @@ def test_links_lead_somewhere(readme: str):
 
 
 @pytest.mark.parametrize(
-    ("script", "arguments"), commands(), ids=lambda part: part if isinstance(part, str) else " ".join(part) or "-"
+    ("script", "arguments"), list(commands()), ids=lambda part: part if isinstance(part, str) else " ".join(part) or "-"
 )
 def test_commands_name_scripts_and_options_that_exist(
     help_of: Callable[[str, list[str]], str], script: str, arguments: list[str]

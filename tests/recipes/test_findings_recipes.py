@@ -78,7 +78,7 @@ def test_ablate(examine: Call, organism_folders: tuple[str, str], trained: Path,
     assert content["provenance"]["sha256"].keys() == inputs
     for category, found in content["results"]["ablation"].items():
         assert found["n"] == 9 < found["found"]
-        by_arm = found["by_share"]["0.3"]
+        by_arm = found["by_share"]["30 %"]
         assert found["distilled"] == by_arm["chosen"]["distilled"]["value"]
         value, ends = written(Estimate(**found["intervals"]["distilled"]))
         assert f"{value} {ends} 9 positions of {found['n_documents']} documents" in said
@@ -160,7 +160,7 @@ def test_steer(examine: Call, tmp_path: Path) -> None:
         ("steer.py", ["--category", "doubt"], ["'doubt'", "self-reflection, sums"]),
         ("steer.py", ["--temperature", "nan"], ["--temperature nan", "must be 0"]),
         ("steer.py", ["--new-tokens", "600"], ["600 new", "context of 512", "fewer new tokens"]),
-        ("steer.py", ["--new-tokens", "0"], ["new_tokens 0", "at least 1"]),
+        ("steer.py", ["--new-tokens", "0"], ["--new-tokens 0", "at least 1"]),
         ("steer.py", ["--development", "5000"], ["--development 5000", "leaves 0 to test on"]),
         ("steer.py", ["--test", "1"], ["--test 1", "at least 2"]),
         ("steer.py", ["--questions", "/no/such.jsonl"], ["/no/such.jsonl", "cannot be read as json (No such file"]),

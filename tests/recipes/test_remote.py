@@ -92,7 +92,9 @@ def test_a_run_whose_jobs_fail_for_good_names_the_batch_saves_itself_and_goes_on
     with pytest.raises(SystemExit, match="1"):
         train([*arguments, "--checkpoint-steps", "1000"])
     said = " ".join(capsys.readouterr().err.split())
-    failed = r"batch \d+ of window 0 of the text: a job for .* failed 5 times on 127.0.0.1; the last time: .*500"
+    failed = (
+        r"the text is read up to batch \d+ of window 0: a job for .* failed 5 times on 127.0.0.1; the last time: .*500"
+    )
     assert re.search(rf"{failed}.* saved at step \d+ Go on with: .* --resume$", said)
     folder = RunFolder(path=tmp_path / "run")
     saved = folder.checkpoints.load()

@@ -166,5 +166,6 @@ def test_products_by_hand_take_the_time_that_the_rate_tells(dtype: torch.dtype):
         for _ in range(20):
             left @ left
         rates.append(20 * 2 * 256**3 / (time.perf_counter() - started))
-    rate = matrix_rate(torch.device("cpu"), dtype, size=256, seconds=0.05)
-    assert min(rates) / 4 < rate < 4 * max(rates)
+    told = [matrix_rate(torch.device("cpu"), dtype, size=256, seconds=0.05) for _ in range(3)]  # others may be at work
+    assert min(rates) / 4 < max(told)
+    assert min(told) < 4 * max(rates)
