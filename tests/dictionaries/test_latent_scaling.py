@@ -129,6 +129,22 @@ def test_one_call_takes_activations_and_names_the_models(crosscoder):
         latent_scaling(made, torch.zeros(9, 3, 6))
 
 
-def test_latent_scaling_of_other_than_two_models_is_refused(random_crosscoder):
-    with pytest.raises(ValueError, match="compares two models; this crosscoder has a, b, c"):
-        latent_scaling(random_crosscoder(models=("a", "b", "c")), torch.zeros(9, 3, 32))
+def test_of_three_models_any_two_are_compared(random_crosscoder):
+    three, two = random_crosscoder(models=("a", "b", "c"), layers=(2, 3)), random_crosscoder(layers=(2, 3))
+    x = torch.randn(50, 6, 32, generator=torch.Generator().manual_seed(0))
+    places, codes = [0, 1, 4, 5], three.encode(x)
+    two.W_dec, two.b_dec = three.W_dec[:, places], three.b_dec[places]
+    alone, among = LatentScaling(two), LatentScaling(three, ("a", "c"))
+    alone.add(x[:, places], codes)
+    among.add(x, codes)
+    torch.testing.assert_close(among.ratios().nu_error, alone.ratios().nu_error, equal_nan=True)
+    assert latent_scaling(three, x, compared=("c", "b")).models == ("c", "b")
+    for wrong in (("a", "a"), ("a", "d")):
+        with pytest.raises(ValueError, match=f"these are {' and '.join(wrong)}: give two of a, b, c"):
+            latent_scaling(three, x, compared=wrong)
+
+
+def test_it_says_in_two_lines_what_it_found(random_crosscoder):
+    said = repr(latent_scaling(random_crosscoder(), torch.randn(50, 2, 32, generator=torch.Generator().manual_seed(0))))
+    assert said.startswith("ScalingRatios of 12 latents, ")
+    assert said.count("\n") == 1

@@ -18,7 +18,7 @@ def test_every_recipe_says_at_once_that_the_key_is_missing(
     monkeypatch.setenv("NNSIGHT_CONFIG", str(tmp_path / "none.yaml"))
     monkeypatch.setattr("nnsight.schema.config.CONFIG.API.APIKEY", None)
     said = call(recipe.name, "--remote", code=2)
-    assert said.startswith("error: --remote needs a key for NDIF: get one at https://login.ndif.us, then")
+    assert said.startswith("error: NDIF needs a key: get one at https://login.ndif.us, then")
 
 
 def test_the_shipped_crosscoders_pair_is_said_to_be_elsewhere(call, ndif: NdifServer) -> None:

@@ -192,6 +192,15 @@ def threshold_of(crosscoder: Crosscoder) -> Float[Tensor, "..."]:
     return getattr(crosscoder, "threshold", crosscoder.b_enc.new_zeros(()))
 
 
+def check_crosscoder(crosscoder: object) -> None:
+    """Raise `ValueError` for what is no crosscoder, with the way to one."""
+    if not isinstance(crosscoder, Crosscoder):
+        raise ValueError(
+            f"the crosscoder is a {type(crosscoder).__name__}: give one that Crosscoder.from_pretrained(folder) or"
+            " train_crosscoder returns"
+        )
+
+
 def check_latents(latents: Indices, n_latents: int) -> list[int]:
     """Return one latent or several as ints; raises `ValueError` for none, or one that does not exist."""
     found = list(as_indices(latents, "latent"))

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from toolkit.dictionaries.activation_batches import Activations, batches_of
-from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.dictionaries.crosscoder import Crosscoder, check_crosscoder
 from toolkit.dictionaries.sparse_codes import SparsePattern, positions_above
 from toolkit.geometry.decoder_norms import rows_by_model
 
@@ -22,7 +22,7 @@ NU_ERROR, NU_RECONSTRUCTION = 0.2, 0.5
 """Below both of these a latent survives as exclusive (Minder et al. 2025, section 3)."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ScalingRatios:
     """Least-squares factors and ν of every latent; NaN for one that never fired."""
 
@@ -50,6 +50,14 @@ class ScalingRatios:
         """Whether both ν are below their thresholds; False for a latent that never fired."""
         return (self.nu_error < NU_ERROR) & (self.nu_reconstruction < NU_RECONSTRUCTION)
 
+    def __repr__(self) -> str:
+        known, own = self.nu_error.isfinite(), self.own.tolist()
+        alike = ", ".join(f"{own.count(place):,} of {name}" for place, name in enumerate(self.models))
+        return (
+            f"ScalingRatios of {len(own):,} latents, {int(known.sum()):,} of them fired; larger rows: {alike}\n"
+            f"  median ν of errors {self.nu_error[known].median():.3f}; one model's alone: {int(self.survives.sum()):,}"
+        )
+
     def _other_over_own(self, beta: Tensor) -> Tensor:
         own = self.own[:, None]
         return (beta.gather(1, 1 - own) / beta.gather(1, own)).squeeze(1)
@@ -62,14 +70,22 @@ class LatentScaling:
     several layers count as one long vector a model.
     """
 
-    def __init__(self, crosscoder: Crosscoder) -> None:
-        self._models = crosscoder.config.models
-        if len(self._models) != 2:
-            raise ValueError(f"latent scaling compares two models; this crosscoder has {', '.join(self._models)}")
-        rows = rows_by_model(crosscoder.W_dec, len(self._models))
+    def __init__(self, crosscoder: Crosscoder, compared: tuple[str, str] | None = None) -> None:
+        check_crosscoder(crosscoder)
+        models = crosscoder.config.models
+        self._models = compared or (models[0], models[-1])
+        if len({*self._models} & {*models}) != 2:
+            raise ValueError(
+                f"latent scaling compares two models, and these are {' and '.join(self._models)}: give two of"
+                f" {', '.join(models)}"
+            )
+        self._places = [models.index(name) for name in self._models]
+        rows, offset = (
+            rows_by_model(each, len(models))[:, self._places] for each in (crosscoder.W_dec, crosscoder.b_dec[None])
+        )
         self._own = rows.norm(dim=2).argmax(dim=1)
         self._direction = rows[torch.arange(len(rows), device=rows.device), self._own]
-        self._rows, self._offset = crosscoder.W_dec.flatten(1), crosscoder.b_dec.flatten()
+        self._rows, self._offset, self._n_models = rows.flatten(1), offset.flatten(), len(models)
         self._overlap = torch.einsum("lmd,ld->lm", rows.double(), self._direction.double())
         self._squares = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
         self._error, self._reconstruction = (torch.zeros_like(self._overlap) for _ in range(2))
@@ -77,7 +93,8 @@ class LatentScaling:
     @torch.no_grad()
     def add(self, x: Float[Tensor, "token stream d_model"], codes: Float[Tensor, "token latent"]) -> None:
         """Take in one batch of raw activations and the crosscoder's codes for them."""
-        x, codes = x.to(self._rows.device), codes.to(self._rows.device)
+        x = x.to(self._rows.device).flatten(1).unflatten(1, (self._n_models, -1))[:, self._places]
+        codes = codes.to(self._rows.device)
         flat = positions_above(codes, 0.0)
         pattern, values = SparsePattern.from_flat(flat, (len(codes), codes.shape[1])), codes.flatten()[flat]
         decoded = pattern.matrix(values) @ self._rows + self._offset
@@ -101,12 +118,15 @@ class LatentScaling:
         )
 
 
-def latent_scaling(crosscoder: Crosscoder, activations: Activations) -> ScalingRatios:
+def latent_scaling(
+    crosscoder: Crosscoder, activations: Activations, *, compared: tuple[str, str] | None = None
+) -> ScalingRatios:
     """Return the factors of all latents over raw activations [token, stream, d_model], a tensor or batches.
 
-    Raises `ValueError` for a crosscoder of other than two models, and activations that are not of its shape.
+    `compared` names the two models, by default the first and the last. Raises `ValueError` for models that the
+    crosscoder does not have, or one with itself, and activations that are not of its shape.
     """
-    scaling = LatentScaling(crosscoder)
+    scaling = LatentScaling(crosscoder, compared)
     for x in batches_of(activations):
         scaling.add(x, crosscoder.encode(x))
     return scaling.ratios()

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from toolkit.dictionaries.activation_batches import Activations, batches_of
-from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.dictionaries.crosscoder import Crosscoder, check_crosscoder
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -43,6 +43,7 @@ def evaluate(crosscoder: Crosscoder, activations: Activations) -> DictionaryMetr
 
     Raises ValueError when there are no tokens, or they are not of the crosscoder's shape.
     """
+    check_crosscoder(crosscoder)
     config, device = crosscoder.config, crosscoder.b_dec.device
     tokens = 0
     error, squares = (torch.zeros(config.n_streams, dtype=torch.float64, device=device) for _ in range(2))

@@ -3,7 +3,8 @@
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
+from difflib import get_close_matches
 from itertools import chain, islice
 from typing import Any
 
@@ -89,6 +90,10 @@ def _fitted(training: TrainingConfig | None, settings: dict[str, Any], there: in
         raise ValueError("the activations hold no tokens: give at least one batch")
     if there is not None and asked > there:
         raise ValueError(f"tokens={asked}: the activations hold {there}; leave it out, or give them again, as [x] * 5")
+    known = [each.name for each in fields(TrainingConfig)]
+    if unknown := [name for name in settings if name not in known]:
+        alike = get_close_matches(unknown[0], known, 1) or known
+        raise TypeError(f"train_crosscoder has no setting {unknown[0]!r}: give {', '.join(alike)}")
     start = training or TrainingConfig(tokens=asked, batch_tokens=min(TrainingConfig.batch_tokens, asked))
     chosen: dict[str, Any] = {"tokens": asked} | settings
     return replace(start, **chosen)

@@ -25,6 +25,8 @@ def examine(
     from toolkit.experiments.run import open_named, origin_of  # torch and transformers take seconds
 
     package = type(settings).__module__
+    if not package.startswith("toolkit.experiments."):
+        raise ValueError(f"{settings!r:.60} are no settings of an experiment: give some, such as AblationConfig()")
     experiment, description = (import_module(f"{package}.{part}") for part in ("measure", "page"))
     with console.stage("loading") if console else nullcontext():
         opened = open_named(settings, opened)

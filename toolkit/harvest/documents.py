@@ -45,6 +45,9 @@ class Corpus:
     part: str = "held out"
     """What of the text `held_out` is, for reports."""
 
+    def __repr__(self) -> str:
+        return f"Corpus of {', '.join(f'{name} {value}' for name, value in self.origin.items())}; read: {self.part}"
+
     def read_whole(self) -> "Corpus":
         """The text for models that were not trained on it: `held_out` is all of it, unless the source never ends."""
         return self if self.whole is None else replace(self, held_out=self.whole, part="read whole")

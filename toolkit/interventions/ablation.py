@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.formatting import counted
 from toolkit.harvest.tokens import TokenBatch
 from toolkit.interventions.edits import latents_part, splice, stream_index, subtract
 from toolkit.latents.categories import Category
@@ -111,7 +112,7 @@ class TargetSearch:
         )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Change:
     """What an edit changed at each target in one model, perhaps per arm: edited minus unedited."""
 
@@ -120,6 +121,11 @@ class Change:
     """In nats."""
     rank: Float[Tensor, "*arm target"]
     """Places in the order of the vocabulary; positive is further from the top."""
+
+    def __repr__(self) -> str:
+        means = {name: _rounded(getattr(self, name).mean(dim=-1)) for name in ("logit", "log_probability", "rank")}
+        said = ", ".join(f"{name} {mean}" for name, mean in means.items())
+        return f"Change on {counted(self.logit.shape[-1], 'word')}, on average: {said}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -141,7 +147,7 @@ class Effects:
     def __repr__(self) -> str:
         means = self.values[0].mean(dim=-1).unbind(dim=-1)
         said = ", ".join(f"{name} {_rounded(mean)}" for name, mean in zip(self.models, means, strict=True))
-        return f"Effects on {self.values.shape[-1]} words, mean change of the logit: {said}"
+        return f"Effects on {counted(self.values.shape[-1], 'word')}, mean change of the logit: {said}"
 
     def mean(self, arms: Sequence[int]) -> "Effects":
         """The mean over some arms, which leaves no axis of arms."""

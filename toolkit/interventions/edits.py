@@ -24,7 +24,9 @@ def check_match(pair: ModelPair, crosscoder: Crosscoder, *, other_models: bool =
             f" {pair.d_model}: give the pair that it was trained on"
         )
     if len(config.models) != len(pair.names):
-        raise ValueError(f"the crosscoder reads {len(config.models)} models, a pair has 2: give another --run")
+        raise ValueError(
+            f"the crosscoder reads {len(config.models)} models, and these are {len(pair.names)}: give one of theirs"
+        )
     if deep := [layer for layer in config.layers if layer >= pair.n_layers]:
         raise ValueError(
             f"layer {deep[0]} is out of range: the crosscoder was trained at its input, and the models"
@@ -38,7 +40,7 @@ def check_match(pair: ModelPair, crosscoder: Crosscoder, *, other_models: bool =
     if config.sources and not other_models and config.sources != pair.origins:
         raise ValueError(
             f"the crosscoder was trained on {' and '.join(config.sources)}, but {' and '.join(pair.origins)} are given:"
-            " give those models, or --other-models to use these nevertheless"
+            " give those models, or other_models (--other-models) to use these nevertheless"
         )
 
 

@@ -130,6 +130,8 @@ def classify_rows(
     `compared` are by default the first and the last. Raises ValueError where fewer than two latents fired, and for
     models that there are not, or one with itself.
     """
+    if len(models) < 2:
+        raise ValueError(f"latents are classified in two models, and this crosscoder has one, {models[0]}")
     first, last = compared or (models[0], models[-1])
     if first == last or not {first, last} <= set(models):
         raise ValueError(f"{first} and {last} cannot be compared: give two of {', '.join(models)}")

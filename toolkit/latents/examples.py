@@ -154,6 +154,10 @@ class TopExamples:
         self.documents = 0
         """Documents read so far."""
 
+    def __repr__(self) -> str:
+        kept = f"{self.top.n} strongest and {self.sampled.n} drawn firings"
+        return f"TopExamples: of each of {self.n_latents:,} latents the {kept} in {self.documents:,} documents"
+
     @torch.no_grad()
     def add(
         self,

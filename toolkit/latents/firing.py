@@ -25,6 +25,11 @@ class FiringCounts:
         self.counts: dict[Place, Tensor] = {p: torch.zeros(len(categories), n_latents) for p in PLACES}
         self.n: dict[Place, Tensor] = {p: torch.zeros(len(categories), dtype=torch.int64) for p in PLACES}
 
+    def __repr__(self) -> str:
+        """How much was counted of what."""
+        names = ", ".join(category.name for category in self.categories)
+        return f"FiringCounts: {self.tokens:,} tokens, {len(self.fired):,} latents; categories {names}"
+
     def add(
         self,
         input_ids: Int[Tensor, "row position"],

@@ -56,7 +56,8 @@ class LogitLens(dict[str, TokenLens]):
     """A `TokenLens` for each model, by its name."""
 
     def __repr__(self) -> str:
-        return "\n".join(f"{name}\n{lens!r}" for name, lens in self.items())
+        width = max(map(len, self))
+        return "\n".join(f"{name:{width}} {line}" for name, lens in self.items() for line in repr(lens).splitlines())
 
 
 def logit_lens(models: ModelSet, crosscoder: Crosscoder, latents: Indices, *, tokens: SupportsIndex = 10) -> LogitLens:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from toolkit.arguments import Indices, as_index
 from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
+from toolkit.formatting import counted
 from toolkit.harvest.harvesting import Texts, batch_texts, open_mask
 from toolkit.latents.categories import as_lexicon, expand, load_lexicon
 from toolkit.latents.classification import LatentClasses, classify_rows
@@ -150,10 +151,14 @@ class LatentReading:
 
     def _index(self, category: str) -> int:
         seen, left_out = self.firing.seen()
+        category = category if isinstance(category, str) else repr(category)
         if category in left_out:
             raise ValueError(left_out[category])
         if category not in seen:
-            raise ValueError(f"no category {category!r}: give one of {', '.join(seen)}")
+            raise ValueError(
+                f"no category {category!r}: give one of {', '.join(seen)}, or others to"
+                " read_latents(categories={'name': [words]})"
+            )
         return seen[category]
 
     def __repr__(self) -> str:
@@ -161,8 +166,8 @@ class LatentReading:
         l0 = float(self.firing.fired.sum()) / max(1, self.firing.tokens)
         categories = ", ".join(category.name for category in self.firing.categories)
         return (
-            f"LatentReading: {self.firing.tokens:,} tokens of {len(self.documents):,} texts; {fired:,} of {n:,} latents"
-            f" fired, {l0:.1f} a token\ncategories: {categories}"
+            f"LatentReading: {self.firing.tokens:,} tokens of {counted(len(self.documents), 'text')}; {fired:,} of"
+            f" {n:,} latents fired, {l0:.1f} a token\ncategories: {categories}"
         )
 
 

@@ -52,8 +52,10 @@ class Source:
 def find_sources(models: Mapping[str, Model]) -> list[Source]:
     """Where each of the models comes from, by its name.
 
-    Raises `ValueError` as `as_language_model` does, and for a revision of what is not on the hub.
+    Raises `ValueError` for models without names, for a revision of what is not on the hub, and as `as_language_model`.
     """
+    if not isinstance(models, Mapping) or not models:
+        raise ValueError(f"models {models!r:.60}: give them by name, as {{'base': folder, 'control': folder}}")
     return [_source(role, model) for role, model in models.items()]
 
 

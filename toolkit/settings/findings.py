@@ -20,6 +20,9 @@ class CrosscoderChoice:
     layer: int | None = None
     """Layer at whose input to edit, where the crosscoder reads several layers."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "run", Path(self.run))  # Python may give a string
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextChoice:
@@ -38,6 +41,9 @@ class FindingsOutput:
 
     out: Path
     """Folder for the page, its figures and the JSON of results."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "out", Path(self.out))  # Python may give a string
 
     def folders(self, *findings: str, others: tuple[Claim, ...] = ()) -> list[OutputFolder]:
         """The folder, with what is written in it: findings of these names, and others."""

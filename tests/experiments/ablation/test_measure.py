@@ -205,7 +205,9 @@ def test_given_latents_are_taken_out_of_every_categorys_words(tiny_pair, crossco
         assert each.latents == {"given": alive}
         alone = ablation_effects(tiny_pair, crosscoder, each.targets, [torch.tensor(alive)], Method())
         assert same(each["given", "chosen"], alone.mean([0]))
-    with pytest.raises(ValueError, match=r"\('2 %', 'chosen'\) was not measured: choose from \('given', 'chosen'\)"):
+    with pytest.raises(
+        ValueError, match=r"'chosen'\) was not measured: give \[share, arm\], of 'given' and of 'chosen'"
+    ):
         _ = given.categories[0]["2 %", "chosen"]
     with pytest.raises(ValueError, match="latent 64 does not exist"):
         ablation_study(tiny_pair, crosscoder, batches, mask(), [WAIT], replace(SETTINGS, latents=(64,)))

@@ -64,7 +64,8 @@ def _words(category: str | Sequence[str] | Mapping[str, Sequence[str]]) -> dict[
         return {category: lexicon[category]}
     named = dict(category) if isinstance(category, Mapping) else {"words": category}
     words = next(iter(named.values()), ())
-    if len(named) != 1 or isinstance(words, str) or not words or not all(isinstance(each, str) for each in words):
+    listed = isinstance(words, Iterable) and not isinstance(words, str)
+    if len(named) != 1 or not listed or not words or not all(isinstance(each, str) for each in words):
         raise ValueError(
             f"category {category!r:.60}: give the words of one, as a list of strings or {{'name': [words]}}"
         )

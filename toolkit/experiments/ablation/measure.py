@@ -11,6 +11,7 @@ from torch import Tensor
 from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
 from toolkit.experiments.ablation import GIVEN, AblationConfig, AblationSettings, share_name
 from toolkit.experiments.run import Run
+from toolkit.formatting import counted
 from toolkit.geometry.decoder_norms import nrn, rows_by_model
 from toolkit.harvest.tokens import TokenBatch, TokenMask
 from toolkit.interventions.ablation import OTHER, Effects, Targets, TargetSearch, ablation_effects, predicting_codes
@@ -45,15 +46,15 @@ class CategoryAblation:
     def __getitem__(self, share_and_arm: tuple[str, str]) -> Effects:
         """`result["2 %", "chosen"]`; raises `ValueError` for a share or an arm that was not measured."""
         if share_and_arm not in self.effects:
-            measured = ", ".join(map(str, self.effects))
-            raise ValueError(f"{share_and_arm} was not measured: choose from {measured}")
+            shares, arms = (", ".join(map(repr, dict.fromkeys(each))) for each in zip(*self.effects, strict=True))
+            raise ValueError(f"{share_and_arm!r} was not measured: give [share, arm], of {shares} and of {arms}")
         return self.effects[share_and_arm]
 
     def __repr__(self) -> str:
         share, latents = next(iter(self.latents.items()))
         return (
             f"CategoryAblation of {self.category.name!r} at {', '.join(map(repr, self.latents))}\n"
-            f"  {share!r} ({len(latents)} latents), 'chosen': {self[share, 'chosen']!r}"
+            f"  {share!r} ({counted(len(latents), 'latent')}), 'chosen': {self[share, 'chosen']!r}"
         )
 
 

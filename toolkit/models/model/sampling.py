@@ -1,9 +1,10 @@
 """How tokens are drawn."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import SupportsFloat, SupportsIndex, TypedDict
 
-from toolkit.arguments import Indices, as_index, as_indices, as_number
+from toolkit.arguments import Indices, as_index, as_indices, as_number, plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,8 @@ class Sampling:
         new_tokens, top_k = as_index(self.new_tokens, "new_tokens"), as_index(self.top_k, "top_k")
         temperature, top_p = as_number(self.temperature, "temperature"), as_number(self.top_p, "top_p")
         seeds = as_indices(self.seeds, "seed")
+        if isinstance(plain(self.seed), Iterable):
+            raise ValueError(f"seed {self.seed!r:.60}: give one, and with several prompts each has the next; or seeds=")
         if new_tokens < 1:
             raise ValueError(f"new_tokens {new_tokens}: must be at least 1")
         if not 0 <= temperature < float("inf"):

@@ -44,7 +44,7 @@ def find_key() -> str:
     key = (os.environ.get("NDIF_API_KEY") or _nnsight_setting("APIKEY")).strip()
     if not key:
         raise ValueError(
-            f"--remote needs a key for NDIF: get one at {KEY_PAGE}, then `export NDIF_API_KEY=...`, or keep it in"
+            f"NDIF needs a key: get one at {KEY_PAGE}, then `export NDIF_API_KEY=...`, or keep it in"
             " nnsight's own config with `nnsight login`"
         )
     if not (key.isascii() and key.isprintable()):
