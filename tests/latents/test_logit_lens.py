@@ -61,8 +61,7 @@ def test_tokens_are_told_as_text_with_their_logits(tiny_pair: ModelPair, random_
         words = [tiny_pair.tokenizer.decode([token]) for token in ids]
         assert of_model.tokens(1, promoted=False) == list(zip(words, logits, strict=True))
         (first, logit), *_ = of_model.tokens(4)
-        assert f"latent 4: {first!r} {logit:+.2f}, " in repr(lens)
-        assert name in repr(lens).splitlines()
+        assert f"{name:9} latent 4: {first!r} {logit:+.2f}, " in repr(lens)
     with pytest.raises(ValueError, match="latent 2 was not read: give one of 4, 1"):
         lens["base"].tokens(2)
 
