@@ -33,7 +33,7 @@ def search(
     mask = TokenMask(special_ids=frozenset({7}), keep_position_0=False, outlier_factor=10.0)
     made = TargetSearch(categories, undecided)
     for batch in batches:
-        made.add(pair, batch, mask.tokens(batch))
+        made.add(pair.distilled, batch, mask.tokens(batch))
     return made
 
 
@@ -86,7 +86,7 @@ def test_a_hundred_targets_are_a_hundred_different_ones(tiny_pair):
     ids[:, 0] = torch.arange(20, 36)  # no two prefixes are alike
     every = TargetSearch([WAIT], (0.0, 1.0))
     batch = TokenBatch(ids, torch.ones_like(ids))
-    every.add(tiny_pair, batch, batch.attention_mask.bool())
+    every.add(tiny_pair.distilled, batch, batch.attention_mask.bool())
     first, again, other = (every.draw(100, generator(seed))[0] for seed in (0, 0, 1))
     for name in ("wait", OTHER):
         assert len(first[name].prefixes) == len(first[name].target_ids) == len(set(drawn(first[name]))) == 100

@@ -18,7 +18,8 @@ from toolkit.leaving_out import TooFewError, measurable
 from toolkit.models.model.edits import Edit
 from toolkit.models.model.logit_measurements import measure
 from toolkit.models.model.logit_statistics import next_log_probability, target_at_end
-from toolkit.models.pair import ModelPair
+from toolkit.models.model.traced_model import TracedModel
+from toolkit.models.model_set import ModelSet
 from toolkit.models.text.rows import by_length, padded
 from toolkit.tracking import track
 
@@ -63,15 +64,15 @@ class TargetSearch:
         self._found: dict[str, list[_Found]] = {name: [] for name in [*self._categories, OTHER]}
         self._documents = 0
 
-    def add(self, pair: ModelPair, batch: TokenBatch, selected: Bool[Tensor, "row position"]) -> None:
+    def add(self, model: TracedModel, batch: TokenBatch, selected: Bool[Tensor, "row position"]) -> None:
         """Look through one batch; a word counts where its token and the one before it are selected.
 
-        The distilled model must give the word a probability within `undecided`.
+        The model must give the word a probability within `undecided`.
         """
         ids = batch.input_ids
         may = selected[:, :-1] & selected[:, 1:]
         if self.undecided != (0.0, 1.0):
-            found = measure(pair.distilled, ids, batch.attention_mask, [None], next_log_probability, (ids,))
+            found = measure(model, ids, batch.attention_mask, [None], next_log_probability, (ids,))
             probability = found[0].exp()
             may = may & (probability >= self.undecided[0]) & (probability <= self.undecided[1])
         anywhere = torch.zeros_like(may)
@@ -160,19 +161,19 @@ def _rounded(values: Tensor) -> str:
 
 
 @torch.no_grad()
-def predicting_codes(pair: ModelPair, crosscoder: Crosscoder, targets: Targets) -> Float[Tensor, "target latent"]:
+def predicting_codes(models: ModelSet, crosscoder: Crosscoder, targets: Targets) -> Float[Tensor, "target latent"]:
     """Codes at the position that predicts each target."""
     codes = torch.empty(len(targets.prefixes), crosscoder.config.n_latents)
     batches = targets.batches(BATCH_TOKENS)
     rows = ((where, (batch.input_ids, batch.attention_mask, _positions(batch, "predict"))) for where, batch in batches)
-    for where, read in pair.selected_each(rows):
+    for where, read in models.selected_each(rows):
         codes[where] = crosscoder.encode(read).cpu()
     return codes
 
 
 @torch.no_grad()
 def ablation_effects(
-    pair: ModelPair,
+    models: ModelSet,
     crosscoder: Crosscoder,
     targets: Targets,
     arms: Sequence[Int[Tensor, " _"]],
@@ -183,12 +184,12 @@ def ablation_effects(
     x' = x − Σ f_k W_dec,k over the arm, which preserves the crosscoder's error. With `method.spliced` both sides of
     the comparison have the reconstruction in place of x, so that its error is not counted as an effect.
     """
-    measured = torch.empty(3, len(arms) + 1, len(pair.names), len(targets.prefixes))
+    measured = torch.empty(3, len(arms) + 1, len(models.names), len(targets.prefixes))
     batches = [(*each, _positions(each[1], method.positions)) for each in targets.batches(BATCH_TOKENS)]
     rows = ((where, (batch.input_ids, batch.attention_mask, positions)) for where, batch, positions in batches)
-    reads = [read for _, read in pair.selected_each(rows)]
-    models = list(pair.models.items())
-    for index, (name, model) in enumerate(track(models, "editing models", "models")):
+    reads = [read for _, read in models.selected_each(rows)]
+    each_model = list(models.models.items())
+    for index, (name, model) in enumerate(track(each_model, "editing models", "models")):
         stream = stream_index(crosscoder, name, method.layer)
         for (where, batch, positions), read in zip(track(batches, "batches", "batches"), reads, strict=True):
             codes = crosscoder.encode(read)
@@ -205,7 +206,7 @@ def ablation_effects(
                 last=1,
                 unchanged=before_last,
             ).permute(2, 0, 1)
-    return Effects(models=pair.names, values=measured[:, 1:] - measured[:, :1])
+    return Effects(models=models.names, values=measured[:, 1:] - measured[:, :1])
 
 
 def _positions(batch: TokenBatch, which: Positions) -> Bool[Tensor, "row position"]:

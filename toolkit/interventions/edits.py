@@ -11,35 +11,35 @@ from torch import Tensor
 from toolkit.arguments import Indices, as_index, as_number
 from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
 from toolkit.models.model.edits import Edit
-from toolkit.models.pair import ModelPair
+from toolkit.models.model_set import ModelSet
 from toolkit.models.places.ndif.server_side import replacement
 
 
-def check_match(pair: ModelPair, crosscoder: Crosscoder, *, other_models: bool = False) -> None:
+def check_match(models: ModelSet, crosscoder: Crosscoder, *, other_models: bool = False) -> None:
     """Raise `ValueError` unless the crosscoder was trained on these models' streams; it names both sides."""
-    config = crosscoder.config
-    if config.d_model != pair.d_model:
+    config, given = crosscoder.config, " and ".join(models.origins)
+    if config.d_model != models.d_model:
         raise ValueError(
-            f"the crosscoder was trained on width {config.d_model}, the models {' and '.join(pair.origins)} have width"
-            f" {pair.d_model}: give the pair that it was trained on"
+            f"the crosscoder was trained on width {config.d_model}, the models {given} have width"
+            f" {models.d_model}: give the pair that it was trained on"
         )
-    if len(config.models) != len(pair.names):
+    if len(config.models) != len(models.names):
         raise ValueError(
-            f"the crosscoder reads {len(config.models)} models, and these are {len(pair.names)}: give one of theirs"
+            f"the crosscoder reads {len(config.models)} models, and these are {len(models.names)}: give one of theirs"
         )
-    if deep := [layer for layer in config.layers if layer >= pair.n_layers]:
+    if deep := [layer for layer in config.layers if layer >= models.n_layers]:
         raise ValueError(
             f"layer {deep[0]} is out of range: the crosscoder was trained at its input, and the models"
-            f" {' and '.join(pair.origins)} have {pair.n_layers} layers: give the pair that it was trained on"
+            f" {given} have {models.n_layers} layers: give the pair that it was trained on"
         )
-    if config.layers != pair.layers:
+    if config.layers != models.layers:
         raise ValueError(
-            f"the crosscoder was trained at the input of layers {config.layers}, the pair is read at {pair.layers}:"
+            f"the crosscoder was trained at the input of layers {config.layers}, the pair is read at {models.layers}:"
             " load the pair with the crosscoder's layers"
         )
-    if config.sources and not other_models and config.sources != pair.origins:
+    if config.sources and not other_models and config.sources != models.origins:
         raise ValueError(
-            f"the crosscoder was trained on {' and '.join(config.sources)}, but {' and '.join(pair.origins)} are given:"
+            f"the crosscoder was trained on {' and '.join(config.sources)}, but {given} are given:"
             " give those models, or other_models (--other-models) to use these nevertheless"
         )
 

@@ -15,7 +15,7 @@ from toolkit.interventions.edits import splice
 from toolkit.models.model.logit_measurements import measure
 from toolkit.models.model.logit_statistics import divergence_and_loss
 from toolkit.models.model.traced_model import TracedModel
-from toolkit.models.pair import ModelPair
+from toolkit.models.model_set import ModelSet
 from toolkit.tracking import track
 
 
@@ -50,7 +50,7 @@ class _Read(NamedTuple):
 
 @torch.no_grad()
 def splice_effects(
-    pair: ModelPair,
+    models: ModelSet,
     crosscoder: Crosscoder,
     batches: Iterable[TokenBatch],
     mask: TokenMask,
@@ -63,12 +63,12 @@ def splice_effects(
     are read first, then each model runs by itself.
     """
     batches = list(batches)
-    reading = track(read_batches(pair, batches, mask), "reading text to splice", "batches", total=len(batches))
+    reading = track(read_batches(models, batches, mask), "reading text to splice", "batches", total=len(batches))
     reads = [_Read(read.batch, read.selected, crosscoder(read.activations.float())) for read in reading]
     n = sum(int(read.predicts.sum()) for read in reads)
     if n == 0:
         raise ValueError("no prediction was measured: the held-out text has no two ordinary tokens in a row")
-    sites = [(name, model, layer) for name, model in pair.models.items() for layer in pair.layers]
+    sites = [(name, model, layer) for name, model in models.models.items() for layer in models.layers]
     effects = []
     for stream, (name, model, layer) in enumerate(track(sites, "splicing", "sites")):
         batches_sums = [_sums(model, layer, read, stream, mean[stream]) for read in track(reads, "batches", "batches")]

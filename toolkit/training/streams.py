@@ -16,7 +16,6 @@ from toolkit.harvest.cache_shards import bytes_a_token
 from toolkit.harvest.documents import Corpus, open_corpus
 from toolkit.harvest.tokens import TokenMask, TokenStream
 from toolkit.models.model_set import ModelSet
-from toolkit.models.pair import ModelPair
 from toolkit.models.places.here import weights_dtype
 from toolkit.models.text.inputs import check_context
 from toolkit.settings.crosscoder_run import MaskSettings, RunConfig, TextSettings
@@ -29,7 +28,7 @@ def open_text(text: TextSettings, seed: int) -> Corpus:
 
 def open_tokens(
     text: TextSettings,
-    pair: ModelSet,
+    models: ModelSet,
     documents: IterableDataset,
     *,
     seed: int,
@@ -41,10 +40,10 @@ def open_tokens(
 
     Raises ValueError for rows that are longer than the models' context.
     """
-    check_context(text.row_length, pair.context, f"--row-length {text.row_length}", "lower it to that")
+    check_context(text.row_length, models.context, f"--row-length {text.row_length}", "lower it to that")
     return TokenStream(
         documents,
-        pair.tokenizer,
+        models.tokenizer,
         row_length=text.row_length,
         batch_tokens=text.forward_tokens if batch_tokens is None else batch_tokens,
         seed=seed,
@@ -58,24 +57,24 @@ def fitting_tokens(text: TextSettings, budget: int, numbers_a_token: int, *, row
     return max(rows * text.row_length, min(text.forward_tokens, budget // numbers_a_token))
 
 
-def open_mask(mask: MaskSettings, pair: ModelSet) -> TokenMask:
+def open_mask(mask: MaskSettings, models: ModelSet) -> TokenMask:
     """A fresh mask: its counts and medians begin here.
 
     Raises ValueError for a token to drop that the vocabulary does not hold.
     """
     return TokenMask(
-        special_ids=_dropped_ids(mask.drop_tokens, pair),
+        special_ids=_dropped_ids(mask.drop_tokens, models),
         keep_position_0=mask.keep_position_0,
         outlier_factor=mask.outlier_factor,
     )
 
 
-def _dropped_ids(dropped: Sequence[str], pair: ModelSet) -> frozenset[int]:
-    vocabulary = pair.tokenizer.get_vocab()
+def _dropped_ids(dropped: Sequence[str], models: ModelSet) -> frozenset[int]:
+    vocabulary = models.tokenizer.get_vocab()
     named = [name for name in dropped if name != "special"]
     if unknown := [name for name in named if name not in vocabulary]:
         raise ValueError(f"--drop-tokens {unknown}: not in the tokenizer's vocabulary; give tokens as it spells them")
-    special = pair.tokenizer.all_special_ids if "special" in dropped else []
+    special = models.tokenizer.all_special_ids if "special" in dropped else []
     return frozenset([*special, *(vocabulary[name] for name in named)])
 
 
@@ -102,7 +101,7 @@ def _training_activations(config: RunConfig, models: ModelSet, corpus: Corpus, s
 
 
 def open_training(
-    config: RunConfig, pair: ModelPair, corpus: Corpus, ranks: Ranks = ALONE
+    config: RunConfig, models: ModelSet, corpus: Corpus, ranks: Ranks = ALONE
 ) -> dict[int, ActivationSource]:
     """The activations of this rank's shards of the training text, by way of the cache where the settings name one.
 
@@ -111,11 +110,11 @@ def open_training(
     """
     own = range(ranks.rank, config.feed.shards or 1, ranks.size)
     opened = open_cache if config.feed.cache else _training_activations
-    return {shard: opened(config, pair, corpus, shard) for shard in own}
+    return {shard: opened(config, models, corpus, shard) for shard in own}
 
 
 def open_cache(
-    config: RunConfig, pair: ModelPair, corpus: Corpus, shard: int = 0, *, whole: bool = True
+    config: RunConfig, models: ModelSet, corpus: Corpus, shard: int = 0, *, whole: bool = True
 ) -> CachedActivations:
     """The training text's activations by way of the cache in `config.feed`; it need not be `whole` to be mended.
 
@@ -131,12 +130,12 @@ def open_cache(
     assert cache is not None, "a cache has a folder"
     _check_shards(cache, shards)
     place = cache / f"shard-{shard}-of-{shards}" if shards > 1 else cache
-    folder = CacheFolder(place, cache_identity(config, pair, corpus.origin) | {"shard": [shard, shards]})
+    folder = CacheFolder(place, cache_identity(config, models, corpus.origin) | {"shard": [shard, shards]})
     if whole:
         folder.require_whole()
-    n_streams = len(pair.names) * len(pair.layers)
-    folder.require_space(config.training.tokens // shards, bytes_a_token(folder.type, n_streams, pair.d_model))
-    return CachedActivations(_training_activations(config, pair, corpus, shard), folder, pair.device)
+    n_streams = len(models.names) * len(models.layers)
+    folder.require_space(config.training.tokens // shards, bytes_a_token(folder.type, n_streams, models.d_model))
+    return CachedActivations(_training_activations(config, models, corpus, shard), folder, models.device)
 
 
 def _check_shards(cache: Path, shards: int) -> None:
@@ -149,16 +148,16 @@ def _check_shards(cache: Path, shards: int) -> None:
         )
 
 
-def cache_identity(config: RunConfig, pair: ModelPair, origin: dict[str, Any]) -> dict[str, Any]:
+def cache_identity(config: RunConfig, models: ModelSet, origin: dict[str, Any]) -> dict[str, Any]:
     """All that decides which activations come, in which order, with which bits; `origin` is the text's."""
     files = origin.get("files")
     return {
-        "models": list(pair.origins),
-        "weights": list(pair.fingerprints().values()),
+        "models": list(models.origins),
+        "weights": list(models.fingerprints().values()),
         "dtype": "the server's" if config.where.remote else str(weights_dtype(config.where)).removeprefix("torch."),
         "wire": config.where.wire if config.where.remote else None,
-        "layers": list(pair.layers),
-        "tokenizer": tokenizer_hash(pair.tokenizer),
+        "layers": list(models.layers),
+        "tokenizer": tokenizer_hash(models.tokenizer),
         "data": {"files": list(files.values())} if files else origin,  # the same text at another path is the same
         "text_field": config.text.text_field,
         "row_length": config.text.row_length,

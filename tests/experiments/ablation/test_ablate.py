@@ -10,6 +10,7 @@ import torch
 from toolkit import ablate
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.experiments.ablation import AblationSettings
+from toolkit.models.model_set import ModelSet
 from toolkit.models.pair import ModelPair
 
 SETTINGS = AblationSettings(shares=(0.1,), reference=0.1, undecided=(0.0, 1.0), targets=100, control_draws=1)
@@ -86,3 +87,15 @@ def test_one_latent_on_one_prompt(organism, texts):
     for prompts, latents in ((texts[0], None), ([], 3)):
         with pytest.raises(ValueError, match="without a category give prompts and the latents"):
             ablate(pair, crosscoder, prompts, latents=latents)
+
+
+@pytest.mark.filterwarnings("ignore:.* are the same weights")
+def test_of_any_models_the_last_ones_next_token_is_taken(pair, random_crosscoder, texts):
+    base, distilled = pair.sources
+    three = ModelSet.from_pretrained({"student": distilled, "later": distilled, "teacher": base}, layers=1, where="cpu")
+    crosscoder = random_crosscoder(d_model=16, layers=(1,), models=three.names)
+    found = ablate(three, crosscoder, texts[0], latents=range(12))
+    clean = three.models["teacher"].logits(texts[0])[0, -1]
+    assert found.category.token_ids == (int(clean.argmax()),)
+    effects = found["given", "chosen"]
+    assert effects.models == ("student", "later", "teacher")

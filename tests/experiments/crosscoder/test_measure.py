@@ -8,6 +8,7 @@ from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.experiments.crosscoder.measure import Evaluation, evaluate_crosscoder
 from toolkit.harvest.activations import stream_names
 from toolkit.harvest.documents import Corpus
+from toolkit.models.model_set import ModelSet
 from toolkit.models.pair import ModelPair
 from toolkit.settings.crosscoder_run import RunConfig
 from toolkit.training.streams import open_activations
@@ -55,6 +56,20 @@ def test_splices_of_both_models_are_measured(pair: ModelPair, evaluation: Evalua
     for splice in evaluation.splices:
         assert 0 < splice.kl < splice.kl_mean
     assert evaluation.metrics(pair)["kl_spliced_base"] == evaluation.splices[0].kl
+
+
+@pytest.mark.filterwarnings("ignore:.* are the same weights")
+def test_a_crosscoder_of_three_models_is_evaluated_in_each(
+    config: RunConfig, pair: ModelPair, corpus: Corpus, random_crosscoder: Callable[..., Crosscoder]
+) -> None:
+    base, distilled = pair.sources
+    named = {"base": base, "teacher": distilled, "distilled": distilled}
+    three = ModelSet.from_pretrained(named, layers=pair.layers, where="cpu")
+    crosscoder = random_crosscoder(d_model=16, models=tuple(named), layers=pair.layers)
+    text = dataclasses.replace(config.text, held_out_tokens=500)
+    found = evaluate_crosscoder(text, config.mask, three, corpus, crosscoder, seed=config.seed)
+    assert [splice.model for splice in found.splices] == list(found.dictionary.fve) == list(named)
+    assert found.decoders.models == ("base", "distilled")
 
 
 def test_streams_have_the_layers_in_their_names(pair: ModelPair) -> None:

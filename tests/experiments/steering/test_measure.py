@@ -59,6 +59,11 @@ def test_a_dead_latent_and_an_unknown_category_are_refused(run, tmp_path):
         measure(ask(tmp_path / "q", 4, category="doubt"), run)
 
 
+def test_a_model_that_the_run_lacks_is_refused_by_the_names_it_has(run, tmp_path):
+    with pytest.raises(ValueError, match="--model teacher: no model is called that: choose from base, distilled"):
+        measure(ask(tmp_path / "q", 4, model="teacher"), run)
+
+
 def test_a_category_without_candidates_is_left_out_and_the_others_go_on(run, tmp_path):
     lexicon = tmp_path / "words.json"
     lexicon.write_text('{"sums": ["is", "first", "next", "plus"], "odd": ["antidisestablishment"]}')

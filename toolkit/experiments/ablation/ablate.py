@@ -15,12 +15,12 @@ from toolkit.interventions.ablation import Targets, ablation_effects
 from toolkit.interventions.edits import check_match
 from toolkit.latents.categories import Category, categories, load_lexicon
 from toolkit.latents.choices import Method
-from toolkit.models.pair import ModelPair
+from toolkit.models.model_set import ModelSet
 from toolkit.models.text.inputs import as_rows
 
 
 def ablate(
-    pair: ModelPair,
+    models: ModelSet,
     crosscoder: Crosscoder,
     texts: str | Iterable[str],
     *,
@@ -39,20 +39,20 @@ def ablate(
     Raises `ValueError` for a category, latents or texts that cannot be used, for a crosscoder of other streams than the
     pair's, and as `ablation_study` does.
     """
-    check_match(pair, crosscoder, other_models=True)
+    check_match(models, crosscoder, other_models=True)
     settings = settings or AblationSettings()
     if latents is not None:
         given = dict.fromkeys(check_latents(latents, crosscoder.config.n_latents))
         settings = replace(settings, latents=tuple(given))
     if category is None:
         prompts = [texts] if isinstance(texts, str) else list(texts)
-        return _ablate_prompts(pair, crosscoder, prompts, settings.latents, settings.method(layer))
+        return _ablate_prompts(models, crosscoder, prompts, settings.latents, settings.method(layer))
     words, listed = _words(category), [] if isinstance(texts, str) else list(texts)
     if len(listed) < 2 or not all(isinstance(text, str) for text in listed):
         raise ValueError(f"texts: {texts!r:.60}; give a list of texts, some to choose latents and others to test them")
-    batches = list(chain.from_iterable(batch_texts(pair, listed)))
-    chosen = categories(pair.tokenizer, words)
-    return ablation_study(pair, crosscoder, batches, open_mask(), chosen, settings, layer).categories[0]
+    batches = list(chain.from_iterable(batch_texts(models, listed)))
+    chosen = categories(models.tokenizer, words)
+    return ablation_study(models, crosscoder, batches, open_mask(), chosen, settings, layer).categories[0]
 
 
 def _words(category: str | Sequence[str] | Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
@@ -73,7 +73,7 @@ def _words(category: str | Sequence[str] | Mapping[str, Sequence[str]]) -> dict[
 
 
 def _ablate_prompts(
-    pair: ModelPair, crosscoder: Crosscoder, prompts: Sequence[str], latents: Sequence[int], method: Method
+    models: ModelSet, crosscoder: Crosscoder, prompts: Sequence[str], latents: Sequence[int], method: Method
 ) -> CategoryAblation:
     """Take the given latents out at the end of each prompt, where the last model would write its likeliest token."""
     if not latents or not prompts:
@@ -81,11 +81,12 @@ def _ablate_prompts(
             f"prompts {prompts!r:.60}, latents {latents}: without a category give prompts and the latents to"
             " take out of them"
         )
-    rows = [torch.tensor(row) for row in as_rows(pair.tokenizer, list(prompts))]
-    next_ids = torch.stack([pair.distilled.logits(row[None])[0, -1].argmax().cpu() for row in rows])
+    rows = [torch.tensor(row) for row in as_rows(models.tokenizer, list(prompts))]
+    last = models.models[models.names[-1]]
+    next_ids = torch.stack([last.logits(row[None])[0, -1].argmax().cpu() for row in rows])
     targets = Targets(prefixes=tuple(rows), target_ids=next_ids, documents=torch.arange(len(rows)), found=len(rows))
-    effects = ablation_effects(pair, crosscoder, targets, [torch.tensor(latents)], method)
-    tokens = tuple(pair.tokenizer.convert_ids_to_tokens(next_ids.tolist()))
+    effects = ablation_effects(models, crosscoder, targets, [torch.tensor(latents)], method)
+    tokens = tuple(models.tokenizer.convert_ids_to_tokens(next_ids.tolist()))
     return CategoryAblation(
         category=Category(name="next token", words=tokens, tokens=tokens, token_ids=tuple(next_ids.tolist())),
         targets=targets,

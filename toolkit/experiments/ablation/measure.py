@@ -22,7 +22,7 @@ from toolkit.latents.firing import FiringCounts
 from toolkit.latents.selection import matched_latents, others, random_latents, select_latents
 from toolkit.leaving_out import check_any, measurable
 from toolkit.models.model.scoring import LARGEST_LOGITS
-from toolkit.models.pair import ModelPair
+from toolkit.models.model_set import ModelSet
 from toolkit.tracking import track
 from toolkit.training.streams import fitting_tokens
 
@@ -98,7 +98,7 @@ def measure(settings: AblationConfig, run: Run) -> AblationStudy:
 
 
 def ablation_study(
-    pair: ModelPair,
+    models: ModelSet,
     crosscoder: Crosscoder,
     batches: Iterable[TokenBatch],
     mask: TokenMask,
@@ -116,7 +116,7 @@ def ablation_study(
     method = settings.method(layer)
     if settings.latents:
         check_latents(settings.latents, crosscoder.config.n_latents)
-    counts, targets, left_out = _read(pair, crosscoder, batches, mask, lexicon, settings)
+    counts, targets, left_out = _read(models, crosscoder, batches, mask, lexicon, settings)
     alive, values = counts.fired > 0, nrn(rows_by_model(crosscoder.W_dec.cpu(), len(crosscoder.config.models)))
     eligible = alive & (values > settings.min_nrn)
     by_name = {category.name: category for category in lexicon}
@@ -131,9 +131,9 @@ def ablation_study(
     off_target: dict[tuple[str, str], Effects] = {}
     for name, latents in track(chosen.items(), "taking latents out", "categories"):
         words = targets[name]
-        mean_code = predicting_codes(pair, crosscoder, words).mean(dim=0)
+        mean_code = predicting_codes(models, crosscoder, words).mean(dim=0)
         draws = _draws(latents, alive, mean_code, settings)
-        effects = _measure(pair, crosscoder, words, [*draws.values(), *reference.values()], method)
+        effects = _measure(models, crosscoder, words, [*draws.values(), *reference.values()], method)
         for edited, effect in zip(reference, effects[len(draws) :], strict=True):
             off_target[edited, name] = effect
         measured.append(
@@ -150,10 +150,10 @@ def ablation_study(
         )
     other = targets.get(OTHER)
     if other is not None:
-        elsewhere = _measure(pair, crosscoder, other, list(reference.values()), method)
+        elsewhere = _measure(models, crosscoder, other, list(reference.values()), method)
         off_target |= {(edited, OTHER): effect for edited, effect in zip(reference, elsewhere, strict=True)}
     return AblationStudy(
-        models=pair.names,
+        models=models.names,
         categories=measured,
         off_target=off_target,
         other=other,
@@ -181,25 +181,28 @@ def _chosen(
 
 @torch.no_grad()
 def _read(
-    pair: ModelPair,
+    models: ModelSet,
     crosscoder: Crosscoder,
     batches: Iterable[TokenBatch],
     mask: TokenMask,
     lexicon: Sequence[Category],
     settings: AblationSettings,
 ) -> tuple[FiringCounts, dict[str, Targets], dict[str, str]]:
-    """Firing on the even rows, words to predict on the odd ones, and by name why some words are left out."""
+    """Firing on the even rows, words to predict on the odd ones, and by name why some words are left out.
+
+    The last model's probabilities say which words are undecided.
+    """
     counts = FiringCounts(lexicon, crosscoder.config.n_latents)
-    search = TargetSearch(lexicon, settings.undecided)
+    search, last = TargetSearch(lexicon, settings.undecided), models.models[models.names[-1]]
     batches = list(batches)
     choosing = (TokenBatch(batch.input_ids[::2], batch.attention_mask[::2]) for batch in batches)
-    coded_each = coded_batches(pair, crosscoder, choosing, mask)
+    coded_each = coded_batches(models, crosscoder, choosing, mask)
     for coded in track(coded_each, "counting firings", "batches", total=len(batches)):
         counts.add(coded.batch.input_ids, coded.selected, coded.codes)
     testing = (TokenBatch(batch.input_ids[1::2], batch.attention_mask[1::2]) for batch in batches)
     for rows in track(testing, "looking for words", "batches", total=len(batches)):
         if len(rows.input_ids):
-            search.add(pair, rows, mask.tokens(rows))
+            search.add(last, rows, mask.tokens(rows))
     return counts, *search.draw(settings.targets, torch.Generator().manual_seed(settings.seed))
 
 
@@ -218,12 +221,12 @@ def _draws(
 
 
 def _measure(
-    pair: ModelPair, crosscoder: Crosscoder, targets: Targets, arms: Sequence[Sequence[Tensor]], method: Method
+    models: ModelSet, crosscoder: Crosscoder, targets: Targets, arms: Sequence[Sequence[Tensor]], method: Method
 ) -> list[Effects]:
     """The effects of every arm, means over its draws; draws of the same latents are measured once."""
     different = {frozenset(draw.tolist()): draw for arm in arms for draw in arm}
     number = {latents: index for index, latents in enumerate(different)}
-    effects = ablation_effects(pair, crosscoder, targets, list(different.values()), method)
+    effects = ablation_effects(models, crosscoder, targets, list(different.values()), method)
     return [effects.mean([number[frozenset(draw.tolist())] for draw in arm]) for arm in arms]
 
 

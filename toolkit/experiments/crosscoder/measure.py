@@ -18,7 +18,7 @@ from toolkit.interventions.splice import SpliceEffect, splice_effects
 from toolkit.latents.behaviours import BehaviourLatent, behaviour_latents, labelled_codes, planted_behaviours
 from toolkit.latents.classification import LatentClasses, classify_rows
 from toolkit.models.model.scoring import LARGEST_LOGITS
-from toolkit.models.pair import ModelPair
+from toolkit.models.model_set import ModelSet
 from toolkit.settings.crosscoder_run import MaskSettings, TextSettings
 from toolkit.tracking import track
 from toolkit.training.streams import fitting_tokens, open_activations, open_mask, open_tokens
@@ -38,9 +38,9 @@ class Evaluation:
     splices: list[SpliceEffect]
     behaviours: list[BehaviourLatent] | None
 
-    def metrics(self, pair: ModelPair) -> dict[str, Any]:
+    def metrics(self, models: ModelSet) -> dict[str, Any]:
         """The figures of `metrics.json`; with several layers, per layer too."""
-        kls = {stream_name(pair, s.model, s.layer): s for s in self.splices}
+        kls = {stream_name(models, s.model, s.layer): s for s in self.splices}
         mean_nrn = self.decoders.mean_nrn
         return {
             **{f"fve_{name}": value for name, value in self.dictionary.fve.items()},
@@ -87,10 +87,10 @@ class FinishedRun:
 
 
 def evaluate_crosscoder(
-    text: TextSettings, mask: MaskSettings, pair: ModelPair, corpus: Corpus, crosscoder: Crosscoder, *, seed: int
+    text: TextSettings, mask: MaskSettings, models: ModelSet, corpus: Corpus, crosscoder: Crosscoder, *, seed: int
 ) -> Evaluation:
     """Measure on `text.held_out_tokens` tokens that training never saw; the embedded text's planted behaviours too."""
-    stream = open_activations(text, mask, pair, corpus.held_out, seed=seed)
+    stream = open_activations(text, mask, models, corpus.held_out, seed=seed)
     read = _first_tokens(stream, text.held_out_tokens)
     shown: Iterable[Tensor] = track(read, "reading text", "tokens", total=text.held_out_tokens, size=len)
     dictionary = evaluate(crosscoder, shown)
@@ -101,14 +101,14 @@ def evaluate_crosscoder(
             " needed: lower --sparsity-coefficient, or train on more --tokens"
         )
     # Whole logits of a batch are held at once, so with a large vocabulary a batch has few rows.
-    batch_tokens = fitting_tokens(text, LARGEST_LOGITS, pair.vocab_size)
-    tokens = open_tokens(text, pair, corpus.held_out, seed=seed, batch_tokens=batch_tokens)
+    batch_tokens = fitting_tokens(text, LARGEST_LOGITS, models.vocab_size)
+    tokens = open_tokens(text, models, corpus.held_out, seed=seed, batch_tokens=batch_tokens)
     batches = islice(tokens, max(1, min(SPLICED_TOKENS, text.held_out_tokens) // batch_tokens))
-    splices = splice_effects(pair, crosscoder, batches, open_mask(mask, pair), mean=dictionary.mean)
+    splices = splice_effects(models, crosscoder, batches, open_mask(mask, models), mean=dictionary.mean)
     behaviours = None
     if text.data == EMBEDDED:
         labelled = planted_behaviours(BEHAVIOUR_DOCUMENTS)
-        data = labelled_codes(pair, crosscoder, open_mask(mask, pair), labelled, text.row_length)
+        data = labelled_codes(models, crosscoder, open_mask(mask, models), labelled, text.row_length)
         behaviours = behaviour_latents(data, torch.Generator().manual_seed(seed))
     return Evaluation(
         dictionary=dictionary,

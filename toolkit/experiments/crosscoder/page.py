@@ -18,7 +18,7 @@ from toolkit.harvest.activations import stream_names
 from toolkit.harvest.tokens import describe_documents
 from toolkit.latents.behaviours import BehaviourLatent
 from toolkit.latents.classification import LatentClasses
-from toolkit.models.pair import ModelPair
+from toolkit.models.model_set import ModelSet
 from toolkit.models.places.here import weights_dtype
 from toolkit.models.places.processes import n_processes
 from toolkit.reports.console import times_table
@@ -51,7 +51,7 @@ CONTROL = (
 )
 
 
-def headlines(evaluation: Evaluation, pair: ModelPair) -> list[Headline]:
+def headlines(evaluation: Evaluation, models: ModelSet) -> list[Headline]:
     """The numbers a reader takes away, each with its count, interval or control."""
     dictionary = evaluation.dictionary
     tokens = dictionary.tokens
@@ -63,7 +63,7 @@ def headlines(evaluation: Evaluation, pair: ModelPair) -> list[Headline]:
     ]
     splices = [
         Headline(
-            name=f"KL spliced, {splice.model}" + (f" layer {splice.layer}" if len(pair.layers) > 1 else ""),
+            name=f"KL spliced, {splice.model}" + (f" layer {splice.layer}" if len(models.layers) > 1 else ""),
             value=splice.kl,
             n=splice.n,
             unit="predictions",
@@ -126,23 +126,23 @@ def behaviour_table(behaviours: Sequence[BehaviourLatent], nrn: Float[Tensor, " 
     )
 
 
-def page(config: RunConfig, pair: ModelPair, found: FinishedRun) -> Findings:
+def page(config: RunConfig, models: ModelSet, found: FinishedRun) -> Findings:
     """The report's content."""
     evaluation, planted = found.evaluation, planted_table(found.evaluation)
     return Findings(
         name="report",
         title=f"Crosscoder: {describe_pair(config.models)}",
         question="Which latents do the models share, and which are one model's own?",
-        facts=run_header(config, pair),
-        headline=headlines(evaluation, pair),
+        facts=run_header(config, models),
+        headline=headlines(evaluation, models),
         tables=[*([planted] if planted else []), times_table(found.seconds), _tokens_table(found)],
-        charts=_charts(found, stream_names(pair)),
+        charts=_charts(found, stream_names(models)),
         code=(
             "from toolkit import Run\n"
             f'run = Run.open("{config.output.out.as_posix()}")\n'
             'latents = run.crosscoder.encode(run.models.read("Find 25+7."))'
         ),
-        results=evaluation.metrics(pair),
+        results=evaluation.metrics(models),
         provenance={"settings": _flat_settings(config)},
     )
 
@@ -182,26 +182,26 @@ def describe_pair(models: ModelChoice) -> str:
     return f"{models.base} → {models.distilled}" if models.base else str(models.pair)
 
 
-def run_header(config: RunConfig, pair: ModelPair) -> dict[str, str]:
+def run_header(config: RunConfig, models: ModelSet) -> dict[str, str]:
     """What runs on what; the run's settings are read as a whole."""
     training = config.training
     pressure = rule_of(training.sparsity).pressure
-    places = ", ".join(sorted({str(pair.base.device), str(pair.distilled.device)}))
+    places = ", ".join(sorted({str(each.device) for each in models.models.values()}))
     dtype = str(weights_dtype(config.where)).removeprefix("torch.")
     weights = "as saved" if dtype == "auto" else f"in {dtype}"
     if config.where.tensor_parallel:
         weights += f", each layer split over {n_processes()} processes"
     stored = (
         config.feed.buffer_tokens
-        * len(stream_names(pair))
-        * pair.d_model
+        * len(stream_names(models))
+        * models.d_model
         * (2 if config.feed.buffer_dtype == "bf16" else 4)
     )
-    models = "on NDIF" if config.where.remote else weights
+    run = "on NDIF" if config.where.remote else weights
     return {
-        "models": f"{' → '.join(pair.origins)}",
-        "site": f"input of layer {_layers(pair)} of {pair.n_layers}, width {pair.d_model}",
-        "device": f"{places}, {torch.get_num_threads()} threads; models {models}",
+        "models": f"{' → '.join(models.origins)}",
+        "site": f"input of layer {_layers(models)} of {models.n_layers}, width {models.d_model}",
+        "device": f"{places}, {torch.get_num_threads()} threads; models {run}",
         "data": f"{config.text.data}, one document a row of at most {config.text.row_length} tokens",
         "crosscoder": f"{training.n_latents} latents, {training.sparsity}, {pressure.goal(training)}",
         "training": f"{training.tokens:,} tokens in {training.steps:,} steps of {training.batch_tokens:,},"
@@ -212,8 +212,8 @@ def run_header(config: RunConfig, pair: ModelPair) -> dict[str, str]:
     }
 
 
-def _layers(pair: ModelPair) -> str:
-    return ", ".join(map(str, pair.layers))
+def _layers(models: ModelSet) -> str:
+    return ", ".join(map(str, models.layers))
 
 
 def _flat_settings(config: RunConfig) -> dict[str, object]:

@@ -71,8 +71,8 @@ class SteeringConfig:
     """Tokens after which an answer is cut."""
     edit_prompt: bool = False
     """Steer the prompt's positions too."""
-    model: Literal["base", "distilled"] = "distilled"
-    """The model that answers."""
+    model: str = "distilled"
+    """The model that answers: base or distilled."""
     tokens: Count = 65_536
     """Held-out tokens on which firing is counted."""
     lexicon: Path | None = None

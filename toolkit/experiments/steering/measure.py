@@ -15,7 +15,7 @@ from toolkit.interventions.steering import Writing
 from toolkit.latents.categories import Category, categories, load_lexicon
 from toolkit.latents.firing import FiringCounts, check_alive
 from toolkit.leaving_out import check_any, measurable
-from toolkit.models.pair import ModelPair
+from toolkit.models.model_set import ModelSet
 from toolkit.models.text.chat import thinking_prompt
 from toolkit.models.text.tokenizers import encode
 
@@ -23,16 +23,18 @@ from toolkit.models.text.tokenizers import encode
 def measure(settings: SteeringConfig, run: Run) -> SteeringStudy:
     """Pick directions on some questions, compare them on others; raises `ValueError` where nothing can be picked."""
     development, test = open_questions(settings, run)
-    if settings.model == "base":
+    names = run.models.names
+    if settings.model not in names:
+        raise ValueError(f"--model {settings.model}: no model is called that: choose from {', '.join(names)}")
+    if settings.model != names[-1]:
         check_prompts(run.models, [*development, *test])
     lexicon = categories(run.models.tokenizer, load_lexicon(settings.lexicon))
     writing = _writing(settings, run, lexicon)
     counts = count_firing(run, lexicon, settings.tokens)
     groups, left_out = _groups(settings, run, counts, settings.aims or {settings.category: settings.toward})
     check_any(groups, left_out)
-    model = run.models.base if settings.model == "base" else run.models.distilled
     study = steering_study(
-        model,
+        run.models.models[settings.model],
         run.crosscoder,
         groups,
         development=development,
@@ -44,10 +46,13 @@ def measure(settings: SteeringConfig, run: Run) -> SteeringStudy:
     return replace(study, left_out=left_out)
 
 
-def check_prompts(pair: ModelPair, questions: Sequence[Question]) -> None:
-    """Raise `ValueError` for a question that, laid out, has ids which mean something else to the base model."""
-    for row in encode(pair.tokenizer, [thinking_prompt(pair.tokenizer, each.question) for each in questions]):
-        pair.check_ids(torch.tensor([row]), torch.ones(1, len(row), dtype=torch.long))
+def check_prompts(models: ModelSet, questions: Sequence[Question]) -> None:
+    """Raise `ValueError` for a question that, laid out, has ids which mean different things to the models.
+
+    The tokenizer is the last model's.
+    """
+    for row in encode(models.tokenizer, [thinking_prompt(models.tokenizer, each.question) for each in questions]):
+        models.check_ids(torch.tensor([row]), torch.ones(1, len(row), dtype=torch.long))
 
 
 def count_firing(run: Run, lexicon: Sequence[Category], tokens: int) -> FiringCounts:

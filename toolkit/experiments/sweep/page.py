@@ -7,7 +7,7 @@ from toolkit.experiments.crosscoder.page import describe_pair
 from toolkit.experiments.sweep import SweepConfig
 from toolkit.formatting import number, percent
 from toolkit.harvest.activations import stream_names
-from toolkit.models.pair import ModelPair
+from toolkit.models.model_set import ModelSet
 from toolkit.reports.figures import SweepPoint, fve_by_l0
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table
 from toolkit.statistics import Estimate
@@ -15,7 +15,7 @@ from toolkit.statistics import Estimate
 Metrics = Mapping[str, Mapping[str, Any]]
 
 
-def page(settings: SweepConfig, opened: ModelPair, found: Metrics) -> Findings:
+def page(settings: SweepConfig, opened: ModelSet, found: Metrics) -> Findings:
     """One row a crosscoder, and the variance explained against the latents that fire; `found`: metrics by name."""
     streams = stream_names(opened)
     training = settings.training
@@ -53,7 +53,7 @@ def _best(key: str, name: str, metrics: Metrics) -> Headline:
     )
 
 
-def _table(settings: SweepConfig, opened: ModelPair, metrics: Metrics) -> Table:
+def _table(settings: SweepConfig, opened: ModelSet, metrics: Metrics) -> Table:
     streams, (first, *_, last) = stream_names(opened), opened.names
     rows: list[list[Cell]] = [
         [
