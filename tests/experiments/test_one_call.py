@@ -68,3 +68,9 @@ def assert_keys_are_strings(results: Any) -> None:
         assert all(isinstance(key, str) for key in results)
     for each in results.values() if isinstance(results, Mapping) else results if isinstance(results, list) else ():
         assert_keys_are_strings(each)
+
+
+def test_the_layers_of_a_runs_models_are_compared_on_its_text(run: Run):
+    found = toolkit.examine(toolkit.LayerDivergenceConfig(tokens=300), run)
+    assert found.facts["text"].startswith(f"{run.settings.text.data}, {run.corpus.part}: ")
+    assert found.provenance["data"] == run.corpus.origin

@@ -14,6 +14,7 @@ from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.experiments.latent_classes import LatentClassesConfig
 from toolkit.experiments.layer_divergence import LayerDivergenceConfig
 from toolkit.experiments.run import Run, open_models, open_named, origin_of
+from toolkit.experiments.word_geometry import WordGeometryConfig
 from toolkit.models.places.one_at_a_time import OneAtATime
 from toolkit.models.where import Where
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
@@ -202,7 +203,9 @@ def test_every_file_that_is_read_is_named_with_its_hash(run: Run, tmp_path: Path
 
 def test_a_run_that_is_given_stands_for_its_models_and_models_for_no_run(run: Run):
     assert open_named(LatentClassesConfig(), run) is run
-    assert open_named(LayerDivergenceConfig(), run) is run.models
+    assert open_named(WordGeometryConfig(), run) is run.models
+    assert open_named(LayerDivergenceConfig(), run) is run
+    assert open_named(LayerDivergenceConfig(text=TextChoice(data="a.jsonl")), run) is run.models
     assert open_named(LayerDivergenceConfig(), run.models) is run.models
     with pytest.raises(ValueError, match=r"LatentClassesConfig asks about a crosscoder, ModelPair has none: give Run"):
         open_named(LatentClassesConfig(), run.models)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from toolkit.artifacts import provenance, read_json_object, read_section, sha256
 from toolkit.dictionaries.configs import CrosscoderConfig
@@ -34,27 +34,6 @@ OF_ANOTHER_PAIR = (
     "train on models that it hosts, with `python recipes/train_crosscoder.py --remote --out runs/remote`, and add"
     " --run runs/remote, or leave out --remote"
 )
-
-
-@runtime_checkable
-class OfCrosscoder(Protocol):
-    """Settings of an experiment on a crosscoder."""
-
-    @property
-    def crosscoder(self) -> CrosscoderChoice:
-        """Which crosscoder."""
-
-    @property
-    def text(self) -> TextChoice:
-        """Which text is read with it; by default the run's."""
-
-    @property
-    def models(self) -> ModelChoice:
-        """Which models; by default the run's."""
-
-    @property
-    def where(self) -> Where:
-        """Where they run."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -194,10 +173,11 @@ class Run:
 def open_named(settings: Any, given: Any = None) -> Any:
     """Open what an experiment's settings name: a `Run`, the models alone, or nothing (None); or take what is given.
 
-    A run that is given stands for its models where no crosscoder is asked for. Raises `ValueError` where one is, and
-    something else is given.
+    Where no crosscoder is asked for, a run that is given stands for its models, or where an experiment reads text and
+    names none, for its models and its text. Raises `ValueError` where a crosscoder is asked for and something else is
+    given.
     """
-    if isinstance(settings, OfCrosscoder):
+    if hasattr(settings, "crosscoder"):
         if given is None:
             return Run.of(settings.crosscoder, settings.text, settings.models, settings.where).load()
         if not isinstance(given, Run):
@@ -205,15 +185,21 @@ def open_named(settings: Any, given: Any = None) -> Any:
             raise ValueError(f"{asked} asks about a crosscoder, {type(given).__name__} has none: give Run.open(folder)")
         return given
     if given is not None:
-        return given.models if isinstance(given, Run) else given
+        reads_its_text = hasattr(settings, "text") and settings.text.data is None
+        return given if reads_its_text else models_of(given)
     opens_all = hasattr(settings, "where") and isinstance(settings.models, ModelChoice)
     return open_models(settings.models, settings.where) if opens_all else None
+
+
+def models_of(opened: Any) -> Any:
+    """The models that were opened, a run's or alone; None where nothing was."""
+    return opened.models if isinstance(opened, Run) else opened
 
 
 def origin_of(settings: Any, opened: Any) -> dict[str, Any]:
     """What findings came from: models, crosscoder and text where there are any, and files that the settings name."""
     run = opened if isinstance(opened, Run) else None
-    models = run.models if run else opened
+    models = models_of(opened)
     files = _given_files(settings) | (_crosscoder_file(run.folder) if run and run.folder else {})
     return provenance(
         seed=getattr(settings, "seed", None),

@@ -11,6 +11,7 @@ from torch import Tensor
 from toolkit.experiments.control import is_embedded, with_control
 from toolkit.experiments.layer_divergence import LayerDivergenceConfig
 from toolkit.experiments.layer_divergence.study import Curves, divergence
+from toolkit.experiments.run import Run
 from toolkit.fields import changed, leaves
 from toolkit.harvest.documents import Corpus
 from toolkit.harvest.tokens import TokenBatch, TokenMask, describe_documents
@@ -46,11 +47,14 @@ class LayerDivergence:
     """What is known of the text."""
 
 
-def measure(settings: LayerDivergenceConfig, opened: ModelSet) -> LayerDivergence:
+def measure(settings: LayerDivergenceConfig, opened: ModelSet | Run) -> LayerDivergence:
     """Compare the inputs of all layers on held-out text; each model reads each batch once.
 
-    Raises `ValueError` for a control of another shape, and for text of fewer than two documents.
+    The models of a run are compared on the run's text. Raises `ValueError` for a control of another shape, and for text
+    of fewer than two documents.
     """
+    if isinstance(opened, Run):
+        return compare(settings, opened.models, opened.reading, opened.corpus)
     return compare(settings, opened, *open_text(settings, opened))
 
 

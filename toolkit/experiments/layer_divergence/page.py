@@ -8,6 +8,7 @@ from toolkit.experiments.control import CONTROL, control_files
 from toolkit.experiments.layer_divergence import LayerDivergenceConfig
 from toolkit.experiments.layer_divergence.measure import OTHER_TOKEN, LayerDivergence, less
 from toolkit.experiments.layer_divergence.study import LEVEL, MEASURES, Curves
+from toolkit.experiments.run import Run, models_of
 from toolkit.formatting import percent
 from toolkit.models.model_set import ModelSet
 from toolkit.reports.figures import layer_curves
@@ -17,18 +18,18 @@ from toolkit.statistics import Estimate, around
 ENDS = {"mean": "value", "low": "low", "high": "high"}
 
 
-def page(settings: LayerDivergenceConfig, opened: ModelSet, found: LayerDivergence) -> Findings:
+def page(settings: LayerDivergenceConfig, opened: ModelSet | Run, found: LayerDivergence) -> Findings:
     """Where the examined model is farthest, how far it is at every layer, and how far the yardsticks are."""
-    reference, examined, *_ = found.models
+    models, (reference, examined, *_) = models_of(opened), found.models
     curves = found.curves[examined]
     names = ("largest distance", "largest relative distance", "smallest cosine")
     return Findings(
         name="layer_divergence",
-        title=f"Layer divergence: {' → '.join(opened.origins)}",
+        title=f"Layer divergence: {' → '.join(models.origins)}",
         question=f"At which layers does the {examined} model's residual stream differ from the {reference} model's?",
         facts={
-            "models": " → ".join(opened.origins),
-            "site": f"input of each of {opened.n_layers} layers, width {opened.d_model}",
+            "models": " → ".join(models.origins),
+            "site": f"input of each of {models.n_layers} layers, width {models.d_model}",
             "text": f"{found.text}; {found.tokens:,} tokens of {found.documents:,} documents compared;"
             f" position 0 is {'kept' if found.keep_position_0 else 'left out'}",
         },
@@ -48,7 +49,7 @@ def page(settings: LayerDivergenceConfig, opened: ModelSet, found: LayerDivergen
         | {name: _results(each) for name, each in found.curves.items()},
         provenance={
             "data": found.origin,
-            "sha256": control_files(settings.models, settings.where, opened),
+            "sha256": control_files(settings.models, settings.where, models),
         },
     )
 

@@ -14,8 +14,6 @@ from toolkit.experiments.crosscoder.page import headlines, planted_table
 from toolkit.experiments.examine import examine
 from toolkit.experiments.latent_classes import LatentClassesConfig
 from toolkit.experiments.layer_divergence import LayerDivergenceConfig
-from toolkit.experiments.layer_divergence import measure as layer_divergence
-from toolkit.experiments.layer_divergence import page as layer_divergence_page
 from toolkit.experiments.reproduction import COMPARISON, PARTS, ReproductionConfig
 from toolkit.experiments.reproduction.kept_parts import KeptPart
 from toolkit.experiments.reproduction.page import DIMS
@@ -71,7 +69,7 @@ def experiments(config: ReproductionConfig) -> dict[str, Experiment]:
         "ablation, the paper's way": Experiment(partial(find_paper_ablation, paper), paper),
         "steering": Experiment(partial(examine, steering), steering),
         "geometry": Experiment(partial(find_geometry, geometry), geometry),
-        "layer divergence": Experiment(partial(find_layer_divergence, divergence), divergence),
+        "layer divergence": Experiment(partial(examine, divergence), divergence),
     }
 
 
@@ -160,12 +158,6 @@ def find_paper_ablation(asked: AblationConfig, run: Run) -> Findings:
 def find_geometry(asked: WordGeometryConfig, run: Run) -> Findings:
     """Word pairs in both models, at the site of edits."""
     return examine(asked, replace(run.models, layers=(run.layer,)))
-
-
-def find_layer_divergence(asked: LayerDivergenceConfig, run: Run) -> Findings:
-    """Both models' distance at every layer."""
-    found = layer_divergence.compare(asked, run.models, run.reading, run.corpus)
-    return layer_divergence_page.page(asked, run.models, found)
 
 
 def reproduction_results(parts: Mapping[str, Findings]) -> dict[str, Any]:
