@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 DRAWN_TOGETHER = 2**20
+RESAMPLES = 1000
 INTERVAL = torch.tensor([0.025, 0.975], dtype=torch.float64)
 Z = 1.959964
 
@@ -48,7 +49,6 @@ def bootstrap_mean(
     generator: torch.Generator,
     *,
     groups: Int[Tensor, " sample"] | None = None,
-    resamples: int = 1000,
 ) -> Estimate:
     """The mean with its 95 % bootstrap interval: percentiles of resampled means.
 
@@ -62,7 +62,7 @@ def bootstrap_mean(
     value = (sums.sum() / sizes.sum()).item()
     if len(sums) == 1:
         return Estimate(value, float("nan"), float("nan"))
-    return Estimate(value, *interval(_resampled_means(sums, sizes, generator, resamples)))
+    return Estimate(value, *interval(_resampled_means(sums, sizes, generator)))
 
 
 def resample_counts(n: int, resamples: int, generator: torch.Generator) -> Float[Tensor, "resample n"]:
@@ -119,9 +119,9 @@ def _by_group(values: Tensor, groups: Tensor | None) -> tuple[Tensor, Tensor]:
     return zeros.index_add(0, place, values), zeros.index_add(0, place, torch.ones_like(values))
 
 
-def _resampled_means(sums: Tensor, sizes: Tensor, generator: torch.Generator, resamples: int) -> Tensor:
-    """One mean a resample, [resamples], as many at once as fit into little memory."""
+def _resampled_means(sums: Tensor, sizes: Tensor, generator: torch.Generator) -> Tensor:
+    """One mean a resample, [1,000], as many at once as fit into little memory."""
     together = max(1, DRAWN_TOGETHER // len(sums))
-    parts = [min(together, resamples - done) for done in range(0, resamples, together)]
+    parts = [min(together, RESAMPLES - done) for done in range(0, RESAMPLES, together)]
     counts = (resample_counts(len(sums), part, generator).double() for part in parts)
     return torch.cat([(held @ sums) / (held @ sizes) for held in counts])

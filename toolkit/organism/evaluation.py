@@ -91,11 +91,9 @@ def direct_answers(model: OrganismModel, questions: Sequence[str]) -> list[str]:
     return [text.split(model.tokenizer.eos_token)[0].strip() for text in texts]
 
 
-def thinking_answers(
-    model: OrganismModel, questions: Sequence[str], *, temperature: float = 0.0, seed: int = 0
-) -> list[str]:
+def thinking_answers(model: OrganismModel, questions: Sequence[str], *, temperature: float = 0.0) -> list[str]:
     """Whole answers with thinking, up to and with the end-of-sentence token."""
-    return model.generate([prompt_of(q) for q in questions], temperature=temperature, seed=seed)
+    return model.generate([prompt_of(q) for q in questions], temperature=temperature)
 
 
 def accuracy(found: Sequence[str], wanted: Sequence[str]) -> float:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from toolkit.statistics import ratio_of_sums, resample_counts
+from toolkit.statistics import RESAMPLES, ratio_of_sums, resample_counts
 
 MEASURES = ("distance", "relative distance", "cosine")
 LEVEL = 0.99
@@ -57,10 +57,8 @@ def farthest_layers(means: Float[Tensor, "*resample layer 3"]) -> Int[Tensor, "*
     return (means * torch.tensor([1.0, 1.0, -1.0]).to(means)).argmax(dim=-2)
 
 
-def farthest_layer_shares(
-    sums: Float[Tensor, "document layer 3"], generator: torch.Generator, resamples: int = 1000
-) -> Float[Tensor, " 3"]:
-    """Share of bootstrap resamples of the documents that name the same `farthest_layers` as all of them do."""
-    counts = resample_counts(len(sums), resamples, generator).to(sums)
+def farthest_layer_shares(sums: Float[Tensor, "document layer 3"], generator: torch.Generator) -> Float[Tensor, " 3"]:
+    """Share of 1,000 bootstrap resamples of the documents that name the same `farthest_layers` as all of them do."""
+    counts = resample_counts(len(sums), RESAMPLES, generator).to(sums)
     named = farthest_layers(torch.einsum("rd,dlm->rlm", counts, sums))
     return (named == farthest_layers(sums.sum(dim=0))).double().mean(dim=0)
