@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.artifacts import read_sealed, write_sealed
-from toolkit.settings.crosscoder_run import parse_command_line
-from toolkit.training.caching import CacheConfig
+from toolkit.settings.crosscoder_run import CacheConfig, parse_command_line
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "cache_activations.py"
 Call = Callable[..., str]
