@@ -42,7 +42,7 @@ def refused(why: str) -> AbstractContextManager[object]:
 def test_a_file_that_no_run_wrote_is_refused_by_name_and_the_folder_left_as_it_is(tmp_path, name):
     write(tmp_path, name)
     outputs = OutputFolder(tmp_path, (CLAIM,))
-    with refused(rf"holds what would be replaced and is not this recipe's: {name}"), outputs.held():
+    with refused(rf"holds files that this recipe may not replace: {name}"), outputs.held():
         pass
     with refused(name):
         outputs.clear()
@@ -73,7 +73,7 @@ def test_a_file_that_was_changed_since_is_refused_unless_it_changes_by_itself(tm
     outputs.check()
     write(tmp_path, "figures/a_1.png")
     for attempt in (outputs.held, lambda: outputs.writing("figures/a_1.png")):
-        with refused(r"figures/a_1\.png \(changed since it was written\): move it away, or give --out"), attempt():
+        with refused(r"figures/a_1\.png \(changed since it was written\): move them away, or give --out"), attempt():
             pass
     with outputs.writing("report.html"):  # the others can be written
         pass
@@ -120,7 +120,7 @@ def test_links_are_refused_and_never_followed(tmp_path, name):
 def test_a_manifest_that_names_what_is_outside_is_refused(tmp_path, name):
     outputs = run(tmp_path, "report.html")
     (tmp_path / MANIFEST).write_text(json.dumps({"files": {name: None}}), encoding="utf-8")
-    with refused("no file inside its folder"):
+    with refused("not a file inside its folder"):
         outputs.clear()
 
 

@@ -1,4 +1,4 @@
-"""Numbers and types as people pass them: Python's own, numpy's, in tensors, or by name; taken as such or refused."""
+"""Numbers and types that people pass (Python's, numpy's, in tensors, or by name), as Python's own or a `ValueError`."""
 
 import operator
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ SHORT_NAMES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "fp64":
 
 
 def plain(value: object) -> Any:
-    """What a tensor, an array, a series or a number of numpy's holds, as Python's own numbers and lists."""
+    """Return what a tensor, an array, a series or a number of numpy's holds as Python's own numbers and lists."""
     return value.tolist() if hasattr(value, "tolist") else value
 
 
@@ -32,12 +32,12 @@ def as_index(value: object, name: str) -> int:
 
 
 def as_indices(values: object, name: str) -> tuple[int, ...]:
-    """Return one whole number or several as ints; raises `ValueError` as `as_index`."""
+    """Return one whole number or several as ints; raises `ValueError` as `as_index` does."""
     return tuple(as_index(each, name) for each in _several(values))
 
 
 def as_number(value: object, name: str) -> float:
-    """Return a number as a float, be it nan or infinite; raises `ValueError` for what is none."""
+    """Return a number as a float, nan and infinity too; raises `ValueError` for anything that is not a number."""
     found = plain(value)
     if isinstance(found, bool) or not isinstance(found, Real):
         raise ValueError(f"{name} {found!r:.60} is not a number: give a float")
@@ -45,14 +45,14 @@ def as_number(value: object, name: str) -> float:
 
 
 def as_numbers(values: object, name: str) -> tuple[float, ...]:
-    """Return one number or several as floats; raises `ValueError` as `as_number`."""
+    """Return one number or several as floats; raises `ValueError` as `as_number` does."""
     return tuple(as_number(each, name) for each in _several(values))
 
 
 def as_dtype(value: object) -> torch.dtype:
-    """Return a floating-point type by its name in torch, or in short: bf16, fp16, fp32, fp64.
+    """Return the floating-point type of a name, as torch writes it or in short: bf16, fp16, fp32, fp64.
 
-    Raises `ValueError` for what is none.
+    Raises `ValueError` for anything that is not a floating-point type.
     """
     name = str(value).removeprefix("torch.")
     found = getattr(torch, SHORT_NAMES.get(name, name), None)
@@ -62,6 +62,6 @@ def as_dtype(value: object) -> torch.dtype:
 
 
 def _several(values: object) -> Iterable[Any]:
-    """One value or several, as several."""
+    """Return one value or several as an iterable."""
     found = plain(values)
     return found if isinstance(found, Iterable) and not isinstance(found, str | bytes | Mapping) else (found,)

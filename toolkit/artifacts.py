@@ -1,4 +1,4 @@
-"""Files that are whole or not there: JSON written in one move, hashes, and where a result came from."""
+"""Files written in one move, so that none is half written; their hashes; and the record of where a result came from."""
 
 import errno
 import hashlib
@@ -29,21 +29,21 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file in one move.
 
     Raises:
-        DiskFullError: there is too little room; a file that was there is as it was.
+        DiskFullError: the disk has too little room; a file that was there before is unchanged.
     """
     with explaining_a_full_disk(path.parent, lambda: ": free some space, or write elsewhere"):
         replace_text(path, as_json(content))
 
 
 def read_json(path: Path, *, unique: bool = False) -> Any:
-    """Read a JSON file, with or without a byte order mark; `unique`: refuse a name that an object gives twice.
+    """Read a JSON file, with or without a byte order mark; with `unique` a name that stands twice is an error.
 
     Raises:
-        ValueError: it is not JSON. FileNotFoundError: there is no such file.
+        ValueError: the file is not JSON. FileNotFoundError: there is no such file.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once if unique else None)
-    except (ValueError, RecursionError) as error:  # nested without end is no JSON of ours either
+    except (ValueError, RecursionError) as error:  # RecursionError: it is nested too deeply
         raise ValueError(f"{path} is not JSON: {error}") from error
 
 
@@ -51,7 +51,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"it gives {next(name for name in names if names.count(name) > 1)!r} twice")
+        raise ValueError(f"it holds {next(name for name in names if names.count(name) > 1)!r} twice")
     return content
 
 
@@ -59,7 +59,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
     """Read a JSON file that holds an object.
 
     Raises:
-        ValueError: it holds something else. FileNotFoundError: there is no such file.
+        ValueError: the file holds something else. FileNotFoundError: there is no such file.
     """
     content = read_json(path)
     if not isinstance(content, dict):
@@ -68,9 +68,9 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 
 def read_section(path: Path, name: str) -> dict[str, Any]:
-    """Read the object under `name` in a JSON file, empty where there is none; raises as `read_json_object`.
+    """Read the object under `name` in a JSON file, empty where there is none; raises as `read_json_object` does.
 
-    Where the file has a sha256 of it, that is compared, as in `check_hash`.
+    Where the file also holds the object's sha256, the two are compared, as in `check_hash`.
     """
     content = read_json_object(path)
     section = content.get(name, {})
@@ -81,29 +81,29 @@ def read_section(path: Path, name: str) -> dict[str, Any]:
 
 
 def check_hash(path: Path, name: str, found: str, content: Mapping[str, Any]) -> None:
-    """Raise ValueError where `content` has another sha256 for `name` than was `found` at `path`, under "sha256"."""
+    """Raise `ValueError` where `content` records another sha256 of `name` than `found`, that of the file at `path`."""
     hashes = content.get(HASHES_KEY)
     if isinstance(hashes, dict) and hashes.get(name, found) != found:
         raise ValueError(
             f'{path} is not as it was saved: its sha256 differs from "{name}" under "{HASHES_KEY}" in'
-            f" {path.parent / 'config.json'}. Copy the folder's files again, or take the entry out if you changed it"
+            f" {path.parent / 'config.json'}. Copy the folder's files again, or delete that entry if you changed it"
         )
 
 
 def digest(content: Any) -> str:
-    """Sha256 of a value as JSON says it; the order of keys does not matter."""
-    said = json.loads(json.dumps(content, default=str))
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    """Return the sha256 of a value written as JSON; the order of keys does not matter."""
+    written = json.loads(json.dumps(content, default=str))
+    return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()
 
 
 def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file in one move, with the sha256 of its content for `read_sealed`; raises as `write_json`."""
+    """Write a JSON file in one move, with the sha256 of its content for `read_sealed`; raises as `write_json` does."""
     with explaining_a_full_disk(path.parent, lambda: ": free some space, or write elsewhere"):
         replace_text(path, json.dumps({**content, SEAL: digest(content)}) + "\n")
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
-    """Read what `write_sealed` wrote; raises as `read_json_object`, and ValueError for other content than then."""
+    """Read what `write_sealed` wrote; raises as `read_json_object` does, and `ValueError` where the content changed."""
     content = read_json_object(path)
     if content.pop(SEAL, None) != digest(content):
         raise ValueError(f"{path} is not as it was written: its sha256 differs")
@@ -111,12 +111,12 @@ def read_sealed(path: Path) -> dict[str, Any]:
 
 
 def as_json(content: Mapping[str, Any]) -> str:
-    """Return JSON to be read by people too, with a line break at its end."""
+    """Return indented JSON, which people can read, with a line break at its end."""
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a text file in one move, so that a kill leaves either what was there or what was to be."""
+    """Write a text file in one move: where the process is killed, the file holds the old text or the new one."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8")
@@ -129,7 +129,7 @@ def replace_text(path: Path, text: str) -> None:
 def explaining_a_full_disk(folder: Path, advice: Callable[[], str]) -> Iterator[None]:
     """Raise `DiskFullError` where the block fails because the disk of `folder` is full; `advice` ends the message.
 
-    Where one of these blocks is inside of another, the outer one's folder and advice are given.
+    Where one of these blocks is inside another, the message has the outer one's folder and advice.
     """
     try:
         yield
@@ -153,9 +153,9 @@ def flush(path: Path) -> None:
 def provenance(
     *, seed: int | None, data: Mapping[str, Any], inputs: Mapping[str, str], models: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """What a result came from: versions, seed, command, commit, data, models, and the sha256 of each input file.
+    """Return what a result came from: versions, seed, command, commit, data, models, each input file's sha256.
 
-    `models` are fingerprints, by role.
+    `models` holds a fingerprint for each model name.
     """
     return {
         "command": shlex.join([Path(sys.executable).name, *sys.argv]),

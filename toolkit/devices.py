@@ -1,15 +1,15 @@
-"""Which devices this machine has, and on which of them models and crosscoders are placed by default."""
+"""The devices that this machine has, and the one on which models and crosscoders are placed by default."""
 
 import torch
 
 
 def default_device() -> torch.device:
-    """The device that is used by default: this process's accelerator, or the CPU where there is none."""
+    """Return the device that is used by default: this process's accelerator, or the CPU where there is none."""
     return torch.device(_kind() or "cpu")
 
 
 def accelerators() -> list[torch.device]:
-    """Every accelerator that is there."""
+    """Return every accelerator of this machine."""
     kind = _kind()
     if kind is None:
         return []
@@ -25,16 +25,16 @@ def _kind() -> str | None:
 
 
 def as_device(name: str | int | torch.device) -> torch.device:
-    """The device of that name, auto being the default one and a number one of the accelerators.
+    """Return the device of a name; auto is the default device, and a number is that of an accelerator.
 
-    Raises `ValueError` for one that is not there.
+    Raises `ValueError` for a name that is no device's, and for a device that this machine does not have.
     """
     if name == "auto":
         return default_device()
     try:
         device = torch.device(f"{_kind() or 'cuda'}:{name}" if isinstance(name, int) else name)
     except (RuntimeError, TypeError) as error:
-        raise ValueError(f"device {f'{name}'!r} is none: give auto, cpu, cuda or cuda:1") from error
+        raise ValueError(f"device {f'{name}'!r} is not known: give auto, cpu, cuda or cuda:1") from error
     there = ["cpu", *map(str, accelerators())]
     if device.type != "cpu" and f"{device.type}:{device.index or 0}" not in there:
         raise ValueError(f"device {f'{name}'!r} is not there: this machine has {', '.join(there)}")

@@ -1,4 +1,4 @@
-"""Fields of settings: what decides a result, and walks through settings that are composed of parts."""
+"""Fields of settings: which of them decide a result, and how settings made of parts are listed and changed."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
@@ -10,7 +10,7 @@ _Test = Callable[[Any], bool]
 
 
 def beside_result(unless: _Test = lambda _: False) -> dict[str, _Test]:
-    """Metadata of a field that does not decide the result, unless the settings that hold it are such."""
+    """Return metadata of a field that does not decide the result, but where `unless` is true of its settings."""
     return {_DECIDES: unless}
 
 
@@ -18,13 +18,13 @@ BESIDE_RESULT = beside_result()
 
 
 def of_result(settings: Any) -> dict[str, Any]:
-    """Names and values of a dataclass's fields that decide the result."""
+    """Return the names and values of a dataclass's fields that decide the result."""
     tests = {each.name: each.metadata.get(_DECIDES, lambda _: True) for each in fields(settings)}
     return {name: getattr(settings, name) for name, decides in tests.items() if decides(settings)}
 
 
 def leaves(settings: Any) -> Iterator[tuple[str, Any]]:
-    """The settings of all parts, by name; flags stand without the names of parts, so each name is there once."""
+    """Yield each setting of all parts as name and value; each name is unique, since flags do not name the part."""
     for each in fields(settings):
         value = getattr(settings, each.name)
         if is_dataclass(value):
@@ -34,7 +34,7 @@ def leaves(settings: Any) -> Iterator[tuple[str, Any]]:
 
 
 def changed(settings: Settings, **values: Any) -> Settings:
-    """The same settings with other values, each in the part that has a field of that name.
+    """Return the same settings with other values, each in the part that has a field of that name.
 
     Raises `TypeError` for a name that no part has.
     """
@@ -44,7 +44,7 @@ def changed(settings: Settings, **values: Any) -> Settings:
 
 
 def _names(settings: Any) -> set[str]:
-    """Names of fields, of the settings and of their parts."""
+    """Return the names of the fields of the settings and of their parts."""
     parts = [value for each in fields(settings) if is_dataclass(value := getattr(settings, each.name))]
     return {each.name for each in fields(settings)}.union(*map(_names, parts))
 

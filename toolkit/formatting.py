@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them: the page, the figures and the console write them alike."""
+"""Numbers written for readers, in one way on the page, in the figures and in the console."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Of several things that are measured alike, one with too few cases is left out, with the reason; the others go on."""
+"""Measures several things one after the other, and leaves out each that has too few cases, with the reason."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ class TooFewError(ValueError):
 
 
 def measurable(names: Iterable[Key], measure: Callable[[Key], T]) -> tuple[dict[Key, T], dict[Key, str]]:
-    """What `measure` gives by name or number, and by name the reason why it gives nothing: its `TooFewError`."""
+    """Return what `measure` returns for each name, and the message of its `TooFewError` for each that it raises for."""
     found: dict[Key, T] = {}
     left_out: dict[Key, str] = {}
     for name in names:
@@ -24,6 +24,6 @@ def measurable(names: Iterable[Key], measure: Callable[[Key], T]) -> tuple[dict[
 
 
 def check_any(found: Mapping[Any, Any], left_out: Mapping[Any, str]) -> None:
-    """Raise `TooFewError` with all reasons where nothing is left to measure."""
+    """Raise `TooFewError` with all reasons where `found` is empty."""
     if not found:
         raise TooFewError("; ".join(left_out.values()) or "there is nothing to measure")

@@ -1,4 +1,4 @@
-"""Which warnings reach the user of a recipe: this project's own, since users can act on no others."""
+"""Hides the warnings of libraries from users of a recipe, who cannot act on them, and shows this project's own."""
 
 import logging
 import sys
@@ -12,9 +12,9 @@ class ToolkitWarning(UserWarning):
 
 
 def hide_library_warnings() -> None:
-    """Show this project's warnings, and of libraries only what they log as an error.
+    """Show this project's warnings, and only those messages of libraries that are logged as errors.
 
-    Whoever asks Python for warnings, as `python -W default` and `python -X dev` do, gets all that was asked for.
+    Under `python -W ...` and `python -X dev` Python's own settings stay as they are.
     """
     if sys.warnoptions:
         return

@@ -1,4 +1,4 @@
-"""A folder that a recipe writes: one process at a time, which replaces only files that a recipe wrote there.
+"""The folder that a recipe writes: one process writes at a time, and replaces only files that a recipe wrote there.
 
 `written.json` in it lists those files, each with its sha256.
 """
@@ -23,19 +23,19 @@ SHOWN = 3
 WHOLE = "what was written before is whole: free some space, and give the same command again"
 
 Listed = dict[str, str | None]
-"""Names or patterns to the sha256 of what was written, or None for files whose content may change."""
+"""Maps a file name or a pattern to the sha256 of what was written, or to None for files whose content may change."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """The files that a kind of run writes, as patterns of names in its folder; `*` stands for no slash."""
+    """The files that a kind of run writes, as patterns of names in its folder; `*` matches anything but a slash."""
 
     files: tuple[str, ...] = ()
-    """Written once a run."""
+    """Files that are written once a run."""
     changing: tuple[str, ...] = ()
-    """Written again and again: any content of theirs is the run's."""
+    """Files that are written again and again: whatever they hold is taken as the run's."""
     signs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """JSON files and their keys by which a folder without a manifest is known: earlier versions wrote none."""
+    """JSON files and keys in them that mark a folder of an earlier version, which wrote no manifest."""
 
     @property
     def patterns(self) -> tuple[str, ...]:
@@ -66,11 +66,11 @@ class OutputFolder:
     path: Path
     claims: tuple[Claim, ...]
     inside: bool = False
-    """Whether it is made for a part of a run, and removed where nothing was written."""
+    """Whether the folder is made for a part of a run, and removed where nothing was written to it."""
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        """What is claimed, each pattern once."""
+        """The patterns of all claims, each once."""
         return tuple(dict.fromkeys(pattern for claim in self.claims for pattern in claim.patterns))
 
     @contextmanager
@@ -78,23 +78,23 @@ class OutputFolder:
         """Be the folder's only writer in the block; the folder is made if need be.
 
         Raises:
-            ValueError: another process writes to it; or it holds files of such names that no run wrote, or that were
-            changed since; or it cannot be written to.
+            ValueError: another process writes to the folder; it holds files of claimed names that no run wrote, or
+            that were changed since; or it cannot be written to.
         """
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"{self.path} is a file, not a folder: give --out another path")
         if not (self.path / LOCK).exists():
-            self.check()  # and leave nothing in a folder that is refused
+            self.check()  # before the lock is made: a refused folder gets no new file
         with locked(self.path, self._busy):
             self.check()
             self._write(self._listed())
             try:
                 yield
             finally:
-                self._leave()
+                self._drop_empty_manifest()
 
     def check(self, *names: str) -> None:
-        """Raise ValueError for files, of these names or of all that are claimed, that may not be replaced."""
+        """Raise `ValueError` where files of these names, by default all claimed ones, may not be replaced."""
         listed = self._listed()
         found = self._found() if not names else [name for name in names if os.path.lexists(self.path / name)]
         wrong = {name: why for name in found if (why := self._objection(name, listed))}
@@ -102,12 +102,12 @@ class OutputFolder:
             shown = ", ".join(f"{name} ({why})" for name, why in list(wrong.items())[:SHOWN])
             more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
             raise ValueError(
-                f"{self.path} holds what would be replaced and is not this recipe's: {shown}{more}: move it away, or"
-                " give --out another folder"
+                f"{self.path} holds files that this recipe may not replace: {shown}{more}: move them"
+                " away, or give --out another folder"
             )
 
     def is_as_written(self, *names: str) -> bool:
-        """Whether these files are there, and the manifest has a sha256 of each that is still right."""
+        """Whether these files exist, and each has the sha256 that the manifest records."""
         listed = self._listed()
         return all(
             listed.get(name) and (self.path / name).is_file() and sha256(self.path / name) == listed[name]
@@ -116,10 +116,10 @@ class OutputFolder:
 
     @contextmanager
     def writing(self, *names: str) -> Iterator[None]:
-        """Write these files in the block, or remove them; then they are listed as they are.
+        """Write or remove these files in the block; the manifest then records them as they are.
 
         Raises:
-            ValueError: as `check`, before the block.
+            ValueError: as `check` does, before the block.
             DiskFullError: there is too little room; what was written before the block is whole.
         """
         for name in names:
@@ -139,7 +139,7 @@ class OutputFolder:
     def clear(self) -> None:
         """Delete all claimed files, and folders that are then empty.
 
-        Raises ValueError as `check`, before anything is deleted.
+        Raises `ValueError` as `check` does, before anything is deleted.
         """
         self.check()
         for name in self._found():
@@ -158,8 +158,8 @@ class OutputFolder:
             (self.path / LOCK).unlink(missing_ok=True)
             self.path.rmdir()
 
-    def _leave(self) -> None:
-        """Take the manifest of nothing away."""
+    def _drop_empty_manifest(self) -> None:
+        """Delete the manifest where the folder holds nothing else, and the folder if it is part of a run."""
         if self.path.exists() and self._is_empty():
             if self.inside:
                 self.remove()
@@ -179,10 +179,10 @@ class OutputFolder:
         return list(dict.fromkeys(found))
 
     def _objection(self, name: str, listed: Listed) -> str | None:
-        """Why a file may not be replaced, if so."""
+        """Return why a file may not be replaced, or None where it may."""
         for place in (*PurePosixPath(name).parents, PurePosixPath(name)):
             if place.name and (self.path / place).is_symlink():
-                return "a link"
+                return "is a link"
         if name in listed:
             digest = listed[name]
         elif any(_matches(name, (each,)) for each, digest in listed.items() if digest is None):
@@ -196,20 +196,20 @@ class OutputFolder:
     def _listed(self) -> Listed:
         listed = self._manifest().get("files", {})
         if not isinstance(listed, dict):
-            raise ValueError(f"{self.path / MANIFEST} is no list of files: give --out another folder")
+            raise ValueError(f"{self.path / MANIFEST} holds no list of files: give --out another folder")
         for name, digest in listed.items():
             if not {"", ".", ".."}.isdisjoint(name.split("/")) or "\\" in name or not isinstance(digest, str | None):
                 raise ValueError(
-                    f"{self.path / MANIFEST} lists {name!r}, which is no file inside its folder: give --out another"
+                    f"{self.path / MANIFEST} lists {name!r}, which is not a file inside its folder: give --out another"
                     " folder"
                 )
         for claim in self.claims:
             if not any(name in claim.patterns or _matches(name, claim.patterns) for name in listed):
-                listed |= dict.fromkeys(claim.patterns if self._is_of_before(claim) else ())
+                listed |= dict.fromkeys(claim.patterns if self._is_of_earlier_version(claim) else ())
         return listed
 
-    def _is_of_before(self, claim: Claim) -> bool:
-        """Whether a version that wrote no manifest left the files that are claimed."""
+    def _is_of_earlier_version(self, claim: Claim) -> bool:
+        """Whether an earlier version, which wrote no manifest, wrote the claimed files."""
         try:
             contents = {name: read_json_object(self.path / name) for name in claim.signs}
         except (OSError, ValueError):
@@ -240,10 +240,10 @@ class OutputFolder:
 
 @contextmanager
 def locked(folder: Path, busy: Callable[[], str]) -> Iterator[None]:
-    """Hold a folder's lock in the block, which ends with the process at the latest; the folder is made if need be.
+    """Hold a folder's lock in the block; the lock ends with the process at the latest. Makes the folder if need be.
 
     Raises:
-        ValueError: another process holds it; the message is what `busy` returns.
+        ValueError: another process holds the lock; the message is what `busy` returns.
         OSError: the folder cannot be written to.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -253,11 +253,11 @@ def locked(folder: Path, busy: Callable[[], str]) -> Iterator[None]:
     except Timeout:
         raise ValueError(busy()) from None
     try:
-        if not (folder / LOCK).exists():  # taken away by its last holder after this process had opened it
+        if not (folder / LOCK).exists():  # its last holder deleted it after this process had opened it
             raise ValueError(busy())
         yield
     finally:
-        (folder / LOCK).unlink(missing_ok=True)  # before others can have it
+        (folder / LOCK).unlink(missing_ok=True)  # before the lock is released to others
         lock.release()
 
 
@@ -270,7 +270,7 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 
 
 def _expand(folder: Path, pattern: Sequence[str]) -> Iterator[str]:
-    """Names in `folder` that match, none of them beyond a link; what stands in place of a folder is named itself."""
+    """Yield names in `folder` that match; links are not followed, and a file in a folder's place is named itself."""
     head, *rest = pattern
     for name in (
         sorted(each.name for each in folder.iterdir() if fnmatchcase(each.name, head)) if folder.is_dir() else ()

@@ -1,4 +1,4 @@
-"""Which numbers a setting takes: declared in its type, refused in one place."""
+"""The numbers that a setting may be: its type declares them, and one function checks them."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ LARGEST = 2**53  # beyond it, neighbouring whole numbers are one float
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers for which `holds` is true, which NaN never is, and the same `words` say it after "must be"."""
+    """Numbers for which `holds` is true, which it never is for NaN; `words` describe them after "must be"."""
 
     words: str
     holds: Callable[[Any], bool]
@@ -29,14 +29,14 @@ Factor = Annotated[float, Range("above 1; inf switches it off", lambda number: n
 
 
 def flag(name: str) -> str:
-    """A setting's name on the command line."""
+    """Return a setting's name on the command line."""
     return f"--{name.replace('_', '-')}"
 
 
 def check_ranges(settings: Any, spelled: Callable[[str], str] = flag) -> None:
-    """Refuse numbers of a dataclass that its fields' types do not allow; tuples hold several, None is none.
+    """Check the numbers of a dataclass, those in tuples too, against the ranges that its fields' types declare.
 
-    Raises ValueError that names the field, as `spelled`, its value and what it must be.
+    Raises `ValueError` with the field's name as `spelled` writes it, its value, and what it must be.
     """
     for name, (kind, allowed) in _declared(settings.__class__).items():
         value = getattr(settings, name)
@@ -56,7 +56,7 @@ def _declared(kind: type) -> dict[str, tuple[type, Range]]:
 
 
 def range_of(hint: Any) -> tuple[type, Range] | None:
-    """The type and range that a type hint declares, perhaps of a tuple's items or beside None."""
+    """Return the type and range that a type hint declares: of a number, of a tuple's items, or of either or None."""
     for each in getattr(hint, "__metadata__", ()):
         if isinstance(each, Range):
             return hint.__origin__, each

@@ -1,4 +1,4 @@
-"""Standard output and error that take any text; work goes on when they are closed.
+"""Standard output and error that accept any text, and that may be closed without an end to the work.
 
 Characters that a stream's encoding lacks are spelled in ASCII. When the reader has gone, as behind `| head -1`, output
 is dropped, and the work goes on.
@@ -55,13 +55,13 @@ _READER_GONE = (errno.EPIPE, errno.EIO)  # of a pipe, of a terminal
 
 
 def spelled(character: str) -> str:
-    """Return what ASCII has for a character: its spelling, its letter without accents, else ? as wide as it is."""
+    """Return a character in ASCII: a spelling, the letter without its accents, or ? as wide as the character."""
     letters = normalize("NFKD", character).encode("ascii", "ignore").decode("ascii")
     return _SPELLING.get(character) or letters or "?" * cell_len(character)
 
 
 def _spell(error: UnicodeError) -> tuple[str, int]:
-    """Spell what cannot be encoded; where it takes more room, less of the blanks after it, which fill up a column."""
+    """Spell what cannot be encoded; a longer spelling takes its room from the blanks after it, which fill a column."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking, after = error.object[error.start : error.end], error.object[error.end :]
@@ -74,15 +74,15 @@ codecs.register_error(SPELLED, _spell)
 
 
 class LossyFile(io.FileIO):
-    """A descriptor to write to, which drops what it cannot write.
+    """A file descriptor that drops what it cannot write.
 
-    failure: why writing failed, unless the reader had gone.
+    failure: why writing failed, or None where it did not, or where the reader had gone.
     """
 
     failure: OSError | None = None
 
     def write(self, data: bytes | memoryview, /) -> int:  # type: ignore[override]
-        """Return how many bytes are dealt with; wait where a descriptor that does not block is full."""
+        """Return how many bytes were written or dropped; wait while a descriptor that does not block is full."""
         try:
             while (written := super().write(data)) is None:
                 select.select([], [self], [])
@@ -97,8 +97,8 @@ class LossyFile(io.FileIO):
 def lasting_streams() -> Iterator[None]:
     """Let stdout and stderr take any text and outlive their readers, from now to the end of the process.
 
-    A stream that was closed before Python started is opened on nothing: else the next file would get its descriptor,
-    and with it whatever a library writes there. Streams that others put in place (a test, a notebook) keep their file.
+    A stream that was closed before Python started is opened on the null device: else the next file would get its
+    descriptor, and with it whatever a library writes there. Streams that a test or a notebook put in place stay.
     Raises `OSError` after the block where output was lost for another reason, such as a full disk.
     """
     files = []

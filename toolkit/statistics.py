@@ -1,4 +1,4 @@
-"""Numbers with their intervals: means, shares, ratios; and random partners for comparisons with chance."""
+"""Means, shares and ratios with their intervals, and random partners for comparisons with chance."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -16,7 +16,7 @@ Z = 1.959964
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with the ends of its interval, 95 % unless its table says otherwise, where there is one."""
+    """A value with the ends of its interval, if it has one: at 95 %, unless its table names another level."""
 
     value: float
     low: float | None = None
@@ -24,19 +24,19 @@ class Estimate:
 
 
 def interval(values: Float[Tensor, " value"]) -> tuple[float, float]:
-    """Ends of the central 95 % of the values; NaN is left out."""
+    """Return the ends of the central 95 % of the values; NaN is left out."""
     low, high = values.double().nanquantile(INTERVAL.to(values.device)).tolist()
     return low, high
 
 
 def around(values: Float[Tensor, " value"], half_widths: Float[Tensor, " value"]) -> list[Estimate]:
-    """Each value with an interval that reaches as far to either side."""
+    """Return each value with the interval from value − half width to value + half width."""
     ends = torch.stack([values, values - half_widths, values + half_widths], dim=1)
     return [Estimate(*row) for row in ends.tolist()]
 
 
 def mean(values: Float[Tensor, " sample"], groups: Int[Tensor, " sample"] | None = None) -> Estimate:
-    """The `bootstrap_mean` of the values that are not NaN, from a fixed seed; NaN where there are none."""
+    """Return the `bootstrap_mean` of the values that are not NaN, with a fixed seed; NaN where there are none."""
     known = ~values.isnan()
     if not known.any():
         return Estimate(float("nan"))
@@ -50,11 +50,11 @@ def bootstrap_mean(
     *,
     groups: Int[Tensor, " sample"] | None = None,
 ) -> Estimate:
-    """The mean with its 95 % bootstrap interval: percentiles of resampled means.
+    """Return the mean with its 95 % bootstrap interval: percentiles of resampled means.
 
-    Samples of one group, such as positions of one document, are alike: they are drawn together. The difference of
-    paired samples is the mean of their differences. One sample or group alone has no interval: its bounds are NaN.
-    Raises ValueError for no values.
+    Samples of one group, such as positions of one document, are alike, so they are drawn together. For paired samples
+    pass their differences. One sample or group alone has no interval: its bounds are NaN.
+    Raises `ValueError` where `values` is empty.
     """
     if len(values) == 0:
         raise ValueError("no values to take a mean of: give at least one, two for an interval")
@@ -66,24 +66,24 @@ def bootstrap_mean(
 
 
 def resample_counts(n: int, resamples: int, generator: torch.Generator) -> Float[Tensor, "resample n"]:
-    """How often each resample of n things, n draws with replacement, holds each of them; on the CPU."""
+    """Return how often each resample, n draws with replacement from n things, holds each thing; on the CPU."""
     draws = torch.randint(n, (resamples, n), generator=generator)
     return torch.zeros(resamples, n).scatter_add_(1, draws, torch.ones(1, 1).expand(resamples, n))
 
 
 def random_cycle(n: int, generator: torch.Generator) -> Int[Tensor, " n"]:
-    """For each of n things the place of another one, by a random cycle through all of them; on the CPU.
+    """Return for each of n things the index of another one, from a random cycle through all of them; on the CPU.
 
-    Every other one is as likely. Alone, a thing has itself.
+    Every other thing is equally likely. Where n is 1, the thing is its own partner.
     """
     order = torch.randperm(n, generator=generator)
     return torch.empty_like(order).scatter_(0, order, order.roll(1))
 
 
 def wilson(successes: int, n: int) -> Estimate:
-    """A share with its 95 % Wilson score interval, which holds for few trials and for 0 of n.
+    """Return a share with its 95 % Wilson score interval, which holds for few trials and for 0 of n.
 
-    Raises ValueError for no trials, or for more successes than trials. Source: Wilson 1927.
+    Raises `ValueError` for no trials, or for more successes than trials. Source: Wilson 1927.
     """
     if not 0 <= successes <= n or n == 0:
         raise ValueError(f"{successes} of {n} is no share: give at least one trial, and no more successes than trials")
@@ -100,7 +100,7 @@ def ratio_of_sums(
 
     Tokens of one document are alike, so an interval that took each for a sample of its own would be too narrow. The
     variance is that of sums − R · sizes (Cochran 1977, *Sampling Techniques*, chapter 6), computed in float64.
-    Raises ValueError for fewer than two documents.
+    Raises `ValueError` for fewer than two documents.
     """
     n = len(sizes)
     if n < 2:
@@ -120,7 +120,7 @@ def _by_group(values: Tensor, groups: Tensor | None) -> tuple[Tensor, Tensor]:
 
 
 def _resampled_means(sums: Tensor, sizes: Tensor, generator: torch.Generator) -> Tensor:
-    """One mean a resample, [1,000], as many at once as fit into little memory."""
+    """Return the mean of each resample, [1,000]; they are computed in blocks, which bounds the memory."""
     together = max(1, DRAWN_TOGETHER // len(sums))
     parts = [min(together, RESAMPLES - done) for done in range(0, RESAMPLES, together)]
     counts = (resample_counts(len(sums), part, generator).double() for part in parts)

@@ -1,4 +1,4 @@
-"""Tensors in safetensors files, read as they were written, or refused."""
+"""Reads tensors from safetensors files, and checks that files are whole and numbers finite."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,12 +12,12 @@ MEASURABLE = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def read_tensors(path: Path, expected: str, rows: Callable[[str, int], slice] | None = None) -> dict[str, Tensor]:
-    """Read a safetensors file; `expected` says in an error what the file should have held.
+    """Read a safetensors file; an error names `expected`, what the file should have held.
 
-    `rows` says, by name and number of rows, which rows of a tensor are read; by default all.
+    `rows` returns the slice of rows to read of a tensor, given its name and number of rows; by default all are read.
 
     Raises:
-        ValueError: the file is missing, not safetensors, or cut short.
+        ValueError: the file is missing, cut short, or not a safetensors file.
     """
     if not path.is_file():
         raise ValueError(f"{path} does not exist: expected {expected}")
@@ -31,7 +31,7 @@ def read_tensors(path: Path, expected: str, rows: Callable[[str, int], slice] | 
 
 
 def check_finite(path: Path | str, tensors: Mapping[str, Tensor]) -> None:
-    """Raise ValueError for tensors that hold NaN or infinity; `path` is where they come from."""
+    """Raise `ValueError` for tensors that hold NaN or infinity; `path` names in the message where they come from."""
     if broken := [name for name, tensor in tensors.items() if not is_finite(tensor)]:
         raise ValueError(
             f"{path} holds NaN or infinity in {len(broken)} of {len(tensors)} tensors, such as {broken[0]}: make or"
@@ -40,9 +40,9 @@ def check_finite(path: Path | str, tensors: Mapping[str, Tensor]) -> None:
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether a tensor holds neither NaN nor infinity; takes no memory.
+    """Whether a tensor holds neither NaN nor infinity; computed without a copy.
 
-    Types that have neither are passed over, and so are tensors whose content is elsewhere.
+    Tensors of types that have neither count as finite, and so do tensors without content (on the meta device).
     """
     if tensor.dtype not in MEASURABLE or tensor.is_meta or tensor.numel() == 0:
         return True

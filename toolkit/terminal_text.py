@@ -1,4 +1,4 @@
-"""Text that others wrote, made harmless to look at: it can move no cursor, recolour nothing, and hide nothing."""
+"""Makes text of unknown origin safe to print: it cannot move the cursor, change colours, or hide other text."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableT
 from rich.segment import Segment
 
 # ECMA-48: a control string up to its end, a control sequence, an escape of two or three characters; ESC [ may be \x9b.
-# A string without an end (rich drops BEL before this sees it) loses its start alone, lest it hide what follows.
+# Of a string without an end (rich drops BEL before this sees it) only the start is removed, so that no text is lost.
 _SEQUENCE = re.compile(
     r"(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
     r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
@@ -22,14 +22,14 @@ _HALF = re.compile(r"[\ud800-\udfff]")
 def harmless(text: str) -> str:
     """Return text without escape sequences, control characters and marks that change the order of what is shown.
 
-    Line breaks and tabs stay; halves of surrogate pairs, which no terminal can be sent, become �.
+    Line breaks and tabs stay; halves of surrogate pairs, which cannot be written to a terminal, become �.
     """
     text = _CONTROL.sub("", _SEQUENCE.sub("", text))
     return _HALF.sub("�", _BREAK.sub(" ", _ORDER.sub("", text)))
 
 
 def one_line(text: str, longest: int = 300) -> str:
-    """Return `harmless` text on one line, its middle left out where it is longer than `longest` characters."""
+    """Return `harmless` text on one line; where it is longer than `longest` characters, its middle is left out."""
     words = " ".join(harmless(text).split())
     if len(words) <= longest:
         return words
@@ -37,7 +37,7 @@ def one_line(text: str, longest: int = 300) -> str:
 
 
 class Harmless(ConsoleRenderable):
-    """Something to print, whose text is `harmless`; the console's own colours stay."""
+    """Content to print, with its text made `harmless`; the console's own colours stay."""
 
     def __init__(self, content: RenderableType) -> None:
         self.content = content

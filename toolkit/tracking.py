@@ -1,4 +1,4 @@
-"""Progress of long work: the code that works counts what is done, and a watcher may show it."""
+"""Progress of long work: the code that does the work counts what is done, and a watcher may show the counts."""
 
 import time
 from collections import defaultdict
@@ -13,28 +13,28 @@ T = TypeVar("T")
 
 @dataclass(eq=False)
 class Pass:
-    """One loop over things to be done; a loop inside of it is a pass of its own."""
+    """One loop over items of work; a loop inside it is a pass of its own."""
 
     what: str
-    """What is done, in a few words: "reading text"."""
+    """The name of the work, such as "reading text"."""
     unit: str
     """What is counted, in the plural: "tokens"."""
     total: int | None
-    """How many there are, where that is known."""
+    """How many of them there are in all, where that is known."""
     done: int = 0
     current: int = 0
-    """How many the thing that is worked on now stands for."""
+    """How many of them the item that is being worked on counts for."""
 
 
 @runtime_checkable
 class Watcher(Protocol):
-    """Is told of passes as they begin and end, in the thread that works; in between it may look at their counts."""
+    """Is called when passes begin and end, in the thread that does the work; meanwhile it may read their counts."""
 
     def begin(self, work: Pass) -> None:
-        """A pass begins, within those that have begun and not ended."""
+        """Called when a pass begins; passes that have begun and not ended enclose it."""
 
     def end(self, work: Pass) -> None:
-        """A pass has come to its end, or was left before."""
+        """Called when a pass has ended, or was left early."""
 
 
 _watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)  # other threads have none
@@ -56,16 +56,16 @@ def is_watched() -> bool:
 
 
 def one(_: Any) -> int:
-    """Each thing counts as one."""
+    """Return 1: each item counts as one."""
     return 1
 
 
 def track(
     items: Iterable[T], what: str, unit: str, *, total: int | None = None, size: Callable[[T], int] = one
 ) -> Iterator[T]:
-    """Pass the items on, and count for a watcher those that are done; an item is done when the next is asked for.
+    """Yield the items, and count for a watcher those that are done; an item is done when the next is asked for.
 
-    `total` is by default the number of items, where they have one; `size` says for how many of it an item stands.
+    `total` is by default the number of items, where that is known; `size` returns how many units an item counts for.
     """
     watcher = _watcher.get()
     if watcher is None:
@@ -85,14 +85,14 @@ def track(
 
 
 class Stopwatch:
-    """Seconds by stage."""
+    """Measures the seconds that each stage of work takes."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
     @contextmanager
     def stage(self, name: str, *, within: str | None = None) -> Iterator[None]:
-        """Add the time spent inside to `name`, and take it off the stage that it is `within`."""
+        """Add the time spent in the block to stage `name`, and subtract it from the stage `within`, if one is given."""
         started = time.perf_counter()
         try:
             yield
@@ -103,7 +103,7 @@ class Stopwatch:
                 self.seconds[within] -= spent
 
     def waiting(self, name: str, items: Iterable[T], *, within: str | None = None) -> Iterator[T]:
-        """Pass items on, and add the time spent waiting for them to `name`, as `stage` does."""
+        """Yield the items, and add the time spent waiting for them to stage `name`, as `stage` does."""
         iterator = iter(items)
         while True:
             with self.stage(name, within=within):

@@ -188,7 +188,7 @@ def test_nothing_that_is_no_number_is_stored(cached, live, kind, monkeypatch):
     chunks = [*itertools.islice(harvest, 3), next(harvest) * float("nan")]
     monkeypatch.setattr(type(broken._live), "__iter__", lambda _: iter(chunks))
     handed_out = []
-    with pytest.raises(ValueError, match=r"the models gave NaN or infinity after [0-9]+ stored tokens"):
+    with pytest.raises(ValueError, match=r"the models return NaN or infinity after [0-9]+ stored tokens"):
         handed_out.extend(broken)
     monkeypatch.undo()
     assert cached(kind).folder.chunks == 3

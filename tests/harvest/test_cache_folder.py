@@ -65,7 +65,7 @@ def test_an_index_tells_another_process_all(filled, open_folder):
 )
 def test_a_cache_of_something_else_is_refused_by_name(filled, open_folder, name, value):
     with pytest.raises(
-        ValueError, match=f"is of something else \\({name}: .* then, .* now\\): .* --cache another folder"
+        ValueError, match=f"was made with other settings \\({name}: .* then, .* now\\): .* --cache another folder"
     ):
         open_folder(**{name: value})
 
@@ -81,10 +81,10 @@ def test_a_folder_that_holds_other_things_is_left_alone(tmp_path, open_folder):
     (tmp_path / "cache" / ".index.json.tmp").touch()  # of a process that was killed
     assert open_folder().tokens == 0
     (tmp_path / "cache" / "thesis.tex").touch()
-    with pytest.raises(ValueError, match=r"cache holds other things \(thesis.tex\).* empty or not there yet"):
+    with pytest.raises(ValueError, match=r"cache holds other files \(thesis.tex\).* empty or does not exist yet"):
         open_folder()
     (tmp_path / "cache" / "index.json").write_text("{}")
-    with pytest.raises(ValueError, match="or no index of a cache"):
+    with pytest.raises(ValueError, match="or not a cache's index"):
         open_folder()
     shutil.rmtree(tmp_path / "cache")
     (tmp_path / "cache").touch()
@@ -145,7 +145,7 @@ def test_an_index_that_is_not_as_it_was_written_is_refused(filled, open_folder):
     path = filled.path / "index.json"
     for text in damaged_texts(path.read_text()):
         path.write_text(text)
-        with pytest.raises(ValueError, match=r"index.json is damaged, of an earlier version, or no index"):
+        with pytest.raises(ValueError, match=r"index.json is damaged, of an earlier version, or not a cache"):
             open_folder()
 
 
@@ -162,7 +162,7 @@ def test_a_shard_that_is_a_link_is_not_followed(filled, open_folder, tmp_path):
     path = filled.path / "shard-000001.safetensors"
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(ValueError, match="and no link"):
+    with pytest.raises(ValueError, match="not a link"):
         open_folder()
 
 

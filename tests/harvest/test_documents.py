@@ -163,7 +163,7 @@ def test_empty_files_add_nothing_and_are_refused_alone(tmp_path):
     write(tmp_path / "a.jsonl", numbered("a"))
     (tmp_path / "b.jsonl").touch()
     assert read(corpus(tmp_path).whole) == [f"a{i}" for i in range(45)]
-    refuses(tmp_path / "b.jsonl", r"b\.jsonl gives no text: it is empty")
+    refuses(tmp_path / "b.jsonl", r"b\.jsonl has no usable record: it is empty")
 
 
 def test_a_folder_without_texts_says_what_it_looked_for(tmp_path):

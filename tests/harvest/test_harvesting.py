@@ -109,7 +109,7 @@ def test_it_says_in_two_lines_what_it_is(tiny_pair):
         ([], {}, "no texts: give at least one"),
         (pd.DataFrame({"text": TEXTS}), {}, "texts are a DataFrame: give the column that holds them, as table['text']"),
         ([{"more": 1}], {}, "neither text nor ids"),
-        (["", "w1"], {}, "the texts hold no token that counts: give some of at least two tokens"),
+        (["", "w1"], {}, "the texts hold no token that counts: give texts of at least two tokens"),
         (TEXTS, {"row_length": 0}, "row_length 0, chunk_tokens 65536: give at least 1 of each"),
         (TEXTS, {"row_length": 65}, "row_length 65 exceeds the model's context of 64 tokens: lower it to that"),
         (TEXTS, {"row_length": 2.5}, "row_length 2.5 is not a whole number: give an int"),
@@ -136,7 +136,7 @@ def test_what_is_harvested_is_taken_as_activations_and_names_what_is_trained_on_
 
 def test_the_name_of_a_file_is_no_text_by_mistake(tiny_pair, tmp_path):
     (tmp_path / "w1").write_text("w1 w2")
-    with pytest.raises(ValueError, match=r"a file's name too: give Path"):
+    with pytest.raises(ValueError, match=r"also the name of a file: give Path"):
         harvest_texts(tiny_pair, str(tmp_path / "w1"))
 
 

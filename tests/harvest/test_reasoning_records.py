@@ -77,7 +77,7 @@ def test_dropping_the_marks_keeps_every_word():
     [
         (
             {"body": "a", "id": 1},
-            r"the fields \['body', 'id'\], and text in none of those that are known: problem with",
+            r"the fields \['body', 'id'\], but text in none of the known ones: problem with",
         ),
         ({"problem": "a"}, r"the fields \['problem'\]"),
         (

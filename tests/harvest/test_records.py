@@ -133,9 +133,9 @@ def test_unusable_records_are_counted_by_reason_and_the_first_is_named_where_not
     broken = Record("line 9", UnusableError("malformed", "it is cut"))
     assert list(usable([*records(1, 2, 3, 4), broken], read, left_out, data="x")) == ["2", "4"]
     assert left_out == {"odd": 2, "malformed": 1}
-    with pytest.raises(ValueError, match=r"x gives no text \(2 odd\): line 1: 5 is odd"):
+    with pytest.raises(ValueError, match=r"x has no usable record \(2 odd\): line 1: 5 is odd"):
         list(usable(records(5, 7), read, Counter(), data="x"))
-    with pytest.raises(ValueError, match="x gives no text: it is empty"):
+    with pytest.raises(ValueError, match="x has no usable record: it is empty"):
         list(usable([], read, Counter(), data="x"))
     endless = (Record("line", {"n": 1}) for _ in iter(int, 1))
     with pytest.raises(ValueError, match=f"{LOOKED_AT:,} odd"):

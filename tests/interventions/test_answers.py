@@ -134,7 +134,7 @@ def test_a_reference_is_taken_whole_and_a_number_is_met_by_the_number_said(
         ('{"question": "a"}\n{', "line 2: it is not JSON"),
         ('{"question": "a"}\n\n{"answer": 3}', "line 3 has no question"),
         ("[]", "holds no questions"),
-        ("3", "line 1: it is no JSON object"),
+        ("3", "line 1: it is not a JSON object"),
         ('{"question": 3}', "line 1 has no question"),
         ('{"question": " "}', "line 1 has no question"),
         ('{"question": null}', "line 1 has no question"),

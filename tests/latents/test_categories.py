@@ -61,7 +61,7 @@ def test_a_users_lexicon(tmp_path: Path):
     ("content", "said"),
     [
         ("{", "cannot be read as JSON"),
-        ('{"a": ["b"], "a": ["c"]}', "it gives 'a' twice"),
+        ('{"a": ["b"], "a": ["c"]}', "it holds 'a' twice"),
         ('{"a": [" "]}', "at least one word"),
         ('{"a": [NaN]}', "at least one word"),
         ("[]", "holds no categories"),

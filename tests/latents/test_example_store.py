@@ -142,7 +142,7 @@ def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
     path.write_text("this is no database, but it is long enough to look at")
     with pytest.raises(ValueError, match=r"is damaged, or no file of examples .*: give another --out, or delete it"):
         ExampleStore(path, SETTINGS)
-    with pytest.raises(ValueError, match="cannot be used as SQLite file"):
+    with pytest.raises(ValueError, match="cannot be used as an SQLite file"):
         ExampleStore(tmp_path / "missing" / "examples.sqlite", SETTINGS)
 
 
@@ -230,9 +230,9 @@ def test_a_file_that_another_process_writes_is_refused(tmp_path: Path, monkeypat
     other = sqlite3.connect(path)
     with ExampleStore(path, SETTINGS) as store:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(ValueError, match=r"held by another process \(.*\): end that, or give another --out"):
+        with pytest.raises(ValueError, match=r"in use by another process \(.*\): end that, or give another --out"):
             store.save(examples, {}, {})
-    with pytest.raises(ValueError, match="held by another process"):
+    with pytest.raises(ValueError, match="in use by another process"):
         ExampleStore(path, SETTINGS)
     other.close()
 

@@ -105,5 +105,5 @@ def test_a_silent_latent_has_none_and_none_asked_for_is_refused(rows: tuple[Tens
     assert examples.strongest(4) == []
     assert [quarter for _, quarter in examples.quarters(4)] == [[], [], [], []]
     for sizes in ({"top": 0}, {"sampled": -1}):
-        with pytest.raises(ValueError, match="keep at least one"):
+        with pytest.raises(ValueError, match="top must be at least 1"):
             TopExamples(1, **sizes, generator=torch.Generator())

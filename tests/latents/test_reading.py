@@ -89,7 +89,7 @@ def test_it_says_in_two_lines_what_was_read(reading, codes):
         (lambda reading: reading.of("threes", n=0), "n 0: give at least 1"),
         (lambda reading: reading.of("threes", place="there"), "place 'there': give one of predicting, token"),
         (lambda reading: reading.examples(64), "latent 64 does not exist: the crosscoder has latents 0 to 63"),
-        (lambda reading: reading.examples(1, n=4), "n 4: give 1 to 3, or read_latents more examples="),
+        (lambda reading: reading.examples(1, n=4), "n 4: give 1 to 3, or call read_latents with a larger examples="),
         (lambda reading: reading.examples("1"), "latent '1' is not a whole number"),
     ],
 )
@@ -103,8 +103,8 @@ def test_what_was_not_read_is_refused_in_a_line(reading, ask, said):
     [
         ({"categories": {"a": "w1"}}, "categories: category 'a' holds 'w1': give a list of at least one word"),
         ({"categories": {}}, "categories holds no categories"),
-        ({"examples": 0}, "top 0, sampled 0: keep at least one"),
-        ({"texts": ["w1"]}, "the texts hold no token that counts: give some of at least two tokens"),
+        ({"examples": 0}, "top 0, sampled 0: top must be at least 1"),
+        ({"texts": ["w1"]}, "the texts hold no token that counts: give texts of at least two tokens"),
     ],
 )
 def test_what_cannot_be_read_is_refused_in_a_line(tiny_pair, crosscoder, settings, said):

@@ -78,7 +78,7 @@ def test_a_token_has_the_label_of_its_last_character():
     ("record", "message"),
     [
         ("{nonsense", "line 2: it is not JSON"),
-        ([1, 2], "line 2: it is no JSON object"),
+        ([1, 2], "line 2: it is not a JSON object"),
         ({"text": "abc"}, r"line 2 has fields \['text'\]"),
         ({"text": "abc", "spans": [{"start": 0, "end": 9, "label": "x"}]}, "does not fit a text of 3 characters"),
         ({"text": "abc", "spans": [{"start": 2, "end": 2, "label": "x"}]}, "does not fit a text of 3 characters"),

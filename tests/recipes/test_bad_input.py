@@ -106,7 +106,7 @@ def test_empty_data_are_refused(refuse: Refuse, tmp_path: Path, content: str) ->
     path = tmp_path / "empty.jsonl"
     path.write_text(content)
     said = refuse("--data", path)
-    assert "empty.jsonl gives no text" in said
+    assert "empty.jsonl has no usable record" in said
 
 
 def test_a_missing_field_is_named(refuse: Refuse, tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_a_cache_of_other_settings_is_refused(
     refuse: Callable[..., str], cache: Path, arguments: list[str], said: str
 ) -> None:
     message = refuse("--cache", cache, *arguments)
-    assert f"the cache {cache} is of something else (" in message
+    assert f"the cache {cache} was made with other settings (" in message
     assert said in message
     assert "--cache another folder" in message
 
@@ -142,14 +142,14 @@ def test_a_cache_of_other_settings_is_refused(
 def test_a_cache_of_another_pair_is_refused(
     refuse: Callable[..., str], cache: Path, save_organism_model: Callable[..., str]
 ) -> None:
-    assert "is of something else (models: [" in refuse("--cache", cache, "--base", save_organism_model(seed=9))
+    assert "was made with other settings (models: [" in refuse("--cache", cache, "--base", save_organism_model(seed=9))
 
 
 def test_a_cache_of_another_tokenizer_is_refused(refuse: Callable[..., str], cache: Path) -> None:
     index = read_sealed(cache / "index.json")
     index["identity"]["tokenizer"] = "0123"
     write_sealed(cache / "index.json", index)
-    assert "something else (tokenizer: '0123' then, '" in refuse("--cache", cache)
+    assert "made with other settings (tokenizer: '0123' then, '" in refuse("--cache", cache)
 
 
 def test_the_same_text_at_another_path_is_the_same(
@@ -169,7 +169,7 @@ def test_an_unknown_type_is_refused(refuse: Callable[..., str], tmp_path: Path) 
 
 def test_a_folder_that_holds_other_things_is_refused(refuse: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
-    assert "holds other things (notes.txt" in refuse("--cache", tmp_path)
+    assert "holds other files (notes.txt" in refuse("--cache", tmp_path)
     assert "is a file: give a folder" in refuse("--cache", tmp_path / "notes.txt", "--out", tmp_path / "other")
 
 

@@ -50,7 +50,7 @@ def test_a_person_s_file_is_named_before_anything_is_loaded(call: Call, tmp_path
     arguments = [*models.get(recipe, missing), *others.get(recipe, [])]
     said = call(recipe, "--out", tmp_path / "out", *arguments, code=2)
     named = name.removeprefix("n-latents-48_k-8/")
-    assert f"holds what would be replaced and is not this recipe's: {named} (not written by it)" in said
+    assert f"holds files that this recipe may not replace: {named} (not written by it)" in said
     assert (tmp_path / "out" / name).read_text(encoding="utf-8") == "{}"
 
 
@@ -64,7 +64,7 @@ def test_findings_replace_their_own_and_nothing_that_was_changed(call: Call, tra
     page = tmp_path / "out" / "latent_classes.html"
     page.write_text("my notes", encoding="utf-8")
     said = call("classify_latents.py", *arguments, code=2)
-    assert "latent_classes.html (changed since it was written): move it away" in said
+    assert "latent_classes.html (changed since it was written): move them away" in said
     assert page.read_text(encoding="utf-8") == "my notes"
 
 

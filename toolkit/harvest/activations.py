@@ -1,4 +1,4 @@
-"""Batches of ids in, the models' residual streams out, masked tokens left behind; a thread may read ahead."""
+"""Reads the models' residual streams on batches of ids, without masked tokens; a thread may read ahead."""
 
 import queue
 import threading
@@ -23,7 +23,7 @@ from toolkit.tracking import Stopwatch
 
 @runtime_checkable
 class ActivationSource(Protocol):
-    """Chunks of raw activations in an order of their own, from a place that `state_dict` names."""
+    """Yields chunks of raw activations in an order of its own, from the place that `state_dict` names."""
 
     stopwatch: Stopwatch
 
@@ -32,15 +32,15 @@ class ActivationSource(Protocol):
         """Where the source stands, as JSON; `mask` holds the counts of kept and dropped tokens."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
+        """Continue from the place in `state`."""
 
     def close(self) -> None:
-        """End an iteration in another thread soon."""
+        """Make an iteration in another thread end soon."""
 
 
 @dataclass(frozen=True)
 class ReadBatch:
-    """A batch of ids, which of its tokens count, and the activations of those, row after row."""
+    """A batch of ids, which of its tokens are selected, and the activations of those, row after row."""
 
     batch: TokenBatch
     selected: Bool[Tensor, "row position"]
@@ -48,12 +48,12 @@ class ReadBatch:
 
 
 def stream_names(models: ModelSet) -> tuple[str, ...]:
-    """The streams by name, in their order."""
+    """Return the names of the streams, in their order."""
     return tuple(stream_name(models, model, layer) for model in models.names for layer in models.layers)
 
 
 def stream_name(models: ModelSet, model: str, layer: int) -> str:
-    """The name of one stream: its model's, and with several layers `base_layer10` and so on."""
+    """Return the name of a stream: its model's name, or with several layers `base_layer10` and so on."""
     return model if len(models.layers) == 1 else f"{model}_layer{layer}"
 
 
@@ -65,10 +65,11 @@ def read_batches(
     stop: threading.Event | None = None,
     stopwatch: Stopwatch | None = None,
 ) -> Iterator[ReadBatch]:
-    """Each batch with the models' activations in raw units; its tokens are judged by ids, positions and norms.
+    """Yield each batch with the models' activations in raw units; ids, positions and norms decide which tokens count.
 
-    Batches may be taken ahead of what was given; the mask stands where the last one given ends. `stop` ends the waiting
-    for jobs on NDIF with `CancelledError`. `stopwatch` tells "tokenizing" and "masks" from "reading activations".
+    Batches may be taken ahead of those that were yielded; the mask counts only the yielded ones. `stop` ends the
+    waiting for jobs on NDIF with `CancelledError`. `stopwatch` keeps "tokenizing" and "masks" apart from "reading
+    activations".
     """
     watch = stopwatch or Stopwatch()
 
@@ -88,10 +89,10 @@ def read_batches(
 
 
 class ActivationStream:
-    """Chunks [token, stream, d_model] of the models' residual streams, in raw units.
+    """Yields chunks [token, stream, d_model] of the models' residual streams, in raw units.
 
-    `state_dict` names the batch of ids after the last chunk handed out, whatever was read ahead; a stream that loads it
-    goes on with that very batch. An error of a job on NDIF comes in the place of its chunk, and names the batch.
+    `state_dict` names the batch of ids after the last chunk that was yielded, whatever was read ahead; a stream that
+    loads it starts with that very batch. A failed job on NDIF raises in the place of its chunk, and names the batch.
     """
 
     def __init__(self, models: ModelSet, tokens: TokenStream, mask: TokenMask) -> None:
@@ -138,8 +139,8 @@ class _Item(NamedTuple):
 class Prefetch:
     """Runs an activation stream ahead in a thread, so that the next chunks are read while the trainer works.
 
-    The order of chunks, and `state_dict`, are those of the stream itself: chunks that were read ahead but not handed
-    out do not count as read. Use it as a context manager, or `close` it: the models are free for others only then.
+    The order of chunks, and `state_dict`, are those of the stream itself: chunks that were read ahead but not yielded
+    do not count as read. Use it as a context manager, or call `close`: until then the thread uses the models.
     """
 
     def __init__(self, stream: ActivationSource) -> None:
@@ -183,13 +184,13 @@ class Prefetch:
             yield item.chunk
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the stream stands after the last chunk handed out, as JSON."""
+        """Return where the stream stands after the last chunk that was yielded, as JSON."""
         return self._state
 
     def close(self) -> None:
-        """Stop reading ahead and wait until the models are free.
+        """Stop reading ahead, and wait until the thread no longer uses the models.
 
-        Raises DiskFullError where what was read last could not be stored.
+        Raises `DiskFullError` where the last chunks could not be stored.
         """
         self._closed.set()
         self._stream.close()

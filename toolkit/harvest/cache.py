@@ -1,4 +1,4 @@
-"""The activation cache: what its folder holds is read, what it lacks is harvested and stored."""
+"""The activation cache: activations are read from its folder, or harvested and stored there where it lacks them."""
 
 import errno
 import json
@@ -27,10 +27,10 @@ Chunks = Generator[Float[Tensor, "token stream d_model"], None, None]
 
 
 class CacheFolder:
-    """The shards of one cache, and the `identity` of what they hold: models, site, text, masks and `type`.
+    """The folder of one cache: its shards, and the `identity` of their content: models, site, text, masks and `type`.
 
     Raises:
-        ValueError: the folder holds other things, or a cache of another identity.
+        ValueError: the folder holds other files, or a cache of another identity.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
@@ -43,31 +43,31 @@ class CacheFolder:
 
     @property
     def type(self) -> CacheType:
-        """Type of what is stored."""
+        """Type in which activations are stored."""
         kind: CacheType = self.identity["type"]
         return kind
 
     @property
     def chunks(self) -> int:
-        """Chunks stored."""
+        """Number of chunks stored."""
         return sum(shard.chunks for shard in self.shards)
 
     @property
     def tokens(self) -> int:
-        """Tokens stored."""
+        """Number of tokens stored."""
         return sum(shard.tokens for shard in self.shards)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the shards."""
+        """Bytes of all shards."""
         return sum(shard.nbytes for shard in self.shards)
 
     def start_of(self, number: int) -> dict[str, Any] | None:
-        """The live stream's state where shard `number` begins, or the shard that comes next; None for a new cache."""
+        """Return the live stream's state at the start of shard `number`, stored or next; None for a new cache."""
         return self.shards[number - 1].end if number else self.begin
 
     def reload(self) -> None:
-        """Read the index anew: another process may have added shards."""
+        """Read the index again: another process may have added shards."""
         if not (self.path / INDEX).exists():
             self._check_empty()
             return
@@ -77,7 +77,7 @@ class CacheFolder:
             self.shards = [Shard(**each) for each in index["shards"]]
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{self.path / INDEX} is damaged, of an earlier version, or no index of a cache ({error}): copy it"
+                f"{self.path / INDEX} is damaged, of an earlier version, or not a cache's index ({error}): copy it"
                 " again, or give --cache another folder"
             ) from error
         self._check_identity(identity)
@@ -90,8 +90,8 @@ class CacheFolder:
         others = [name for name in names if name not in {LOCK, *(each.name for each in self._left_behind())}]
         if others:
             raise ValueError(
-                f"--cache {self.path} holds other things ({', '.join(others[:3])}) and no {INDEX}: give a folder"
-                " that is empty or not there yet"
+                f"--cache {self.path} holds other files ({', '.join(others[:3])}) and no {INDEX}: give a folder"
+                " that is empty or does not exist yet"
             )
 
     def _check_identity(self, stored: dict[str, Any]) -> None:
@@ -102,31 +102,29 @@ class CacheFolder:
         if differing:
             changes = ", ".join(f"{name}: {stored.get(name)!r} then, {now.get(name)!r} now" for name in differing)
             raise ValueError(
-                f"the cache {self.path} is of something else ({changes}): give what it was made from, or --cache"
+                f"the cache {self.path} was made with other settings ({changes}): give the same ones, or --cache"
                 " another folder"
             )
 
     def _check_names(self) -> None:
-        """Refuse an index that names files of others: only the folder's own shards are read, and mended."""
+        """Raise `ValueError` for an index that names files other than the folder's own shards."""
         for number, shard in enumerate(self.shards):
             path = self.path / shard.file
             if shard.file != file_name(number) or path.is_symlink():
                 raise ValueError(
                     f"{self.path / INDEX} names {shard.file} as shard {number}, expected {file_name(number)} in the"
-                    " folder itself, and no link: give --cache another folder"
+                    " folder itself, not a link: give --cache another folder"
                 )
 
     def require_whole(self) -> None:
-        """Raise ValueError for shards that are missing or cut short; their content is checked when they are read."""
+        """Raise `ValueError` for shards that are missing or cut short; their content is checked when it is read."""
         if missing := [shard.file for shard in self.shards if not shard.has_its_size(self.path)]:
-            raise ValueError(
-                f"the cache {self.path} lacks {', '.join(missing)}, or has less of it than was written: {REPAIR}"
-            )
+            raise ValueError(f"the cache {self.path} lacks {', '.join(missing)}, or has only a part of it: {REPAIR}")
 
     def read(self, number: int, first: int = 0) -> Iterator[tuple[StoredChunk, dict[str, int]]]:
-        """Chunks of shard `number` from its chunk `first` on, as `read_chunks` gives them.
+        """Yield the chunks of shard `number` from its chunk `first` on, as `read_chunks` does.
 
-        Raises ValueError for a file with other bits than when it was written, which is checked once.
+        Raises `ValueError` for a file that has changed since it was written; each file is checked once.
         """
         shard = self.shards[number]
         if shard.file not in self._whole and not shard.is_whole(self.path):
@@ -136,9 +134,9 @@ class CacheFolder:
 
     @contextmanager
     def writing(self, begin: Mapping[str, Any]) -> Iterator[None]:
-        """Be the only writer inside the block, after reading what others wrote; a new cache starts at state `begin`.
+        """Be the only writer in the block, after reading what others wrote; a new cache starts at state `begin`.
 
-        Raises ValueError where another process writes, or where the folder is read-only.
+        Raises `ValueError` where another process writes, or where the folder is read-only.
         """
         busy = (
             f"another process writes to the cache {self.path} (it holds {self.path / LOCK}): wait for it, or give"
@@ -150,7 +148,7 @@ class CacheFolder:
             except OSError as error:
                 raise ValueError(
                     f"--cache {self.path} cannot be written to ({error.strerror}): {self.tokens:,} tokens are stored;"
-                    " ask for no more, or give a folder that you may write to"
+                    " ask for at most that many, or give a folder that you may write to"
                 ) from error
             self.reload()
             for left_behind in self._left_behind():
@@ -161,17 +159,17 @@ class CacheFolder:
             yield
 
     def _left_behind(self) -> list[Path]:
-        """Temporary files that a killed writer may have left."""
+        """Return temporary files that a killed writer may have left."""
         return [*self.path.glob("shard-*.tmp"), *self.path.glob("again.tmp"), *self.path.glob(f".{INDEX}.tmp")]
 
     def append(self, shard: GrowingShard) -> None:
-        """Write one more shard, then the index; only within `writing`."""
+        """Write one more shard, then the index; call this only within `writing`."""
         with explaining_a_full_disk(self.path, self._how_to_go_on):
             self.shards.append(shard.write(self.path / file_name(len(self.shards))))
             self._write_index()
 
     def replace(self, number: int, shard: GrowingShard) -> None:
-        """Write a shard again; only within `writing`. Raises ValueError, and changes nothing, where the bits differ."""
+        """Write a shard again, only within `writing`; where its bits differ, raise `ValueError` and write nothing."""
         before, again = self.shards[number], self.path / "again.safetensors"
         with explaining_a_full_disk(self.path, self._how_to_go_on):
             written = shard.write(again)
@@ -185,7 +183,7 @@ class CacheFolder:
         again.replace(self.path / before.file)
 
     def require_space(self, wanted_tokens: int, bytes_a_token: int) -> None:
-        """Raise DiskFullError where the disk cannot hold as many tokens in all."""
+        """Raise `DiskFullError` where the disk cannot hold `wanted_tokens` in all."""
         there = next(folder for folder in (self.path, *self.path.absolute().parents) if folder.is_dir())
         needed, free = (wanted_tokens - self.tokens) * bytes_a_token, shutil.disk_usage(there).free
         if free < needed:
@@ -197,7 +195,7 @@ class CacheFolder:
             )
 
     def _how_to_go_on(self) -> str:
-        return f"; {self.tokens:,} tokens are in the cache: free some space, then call again"
+        return f"; {self.tokens:,} tokens are in the cache: free some space, and give the same command again"
 
     def _write_index(self) -> None:
         index = {"identity": self.identity, "begin": self.begin, "shards": [asdict(shard) for shard in self.shards]}
@@ -205,14 +203,14 @@ class CacheFolder:
 
 
 class CachedActivations:
-    """Chunks of the `live` stream, in its order, as the folder stores them: the first run and later ones see the same.
+    """Yields the chunks of the `live` stream, in its order, as the folder stores them, in the first run and later.
 
-    Where the stored chunks end, it goes on with the live stream and stores what that gives, a shard at a time; what is
-    left when the reader stops becomes a last, shorter shard. `state_dict` is the number of the next chunk.
+    Where the stored chunks end, the next ones are read from the live stream and stored, a shard at a time; those that
+    fill no shard when the reader stops become a last, shorter one. `state_dict` is the number of the next chunk.
 
     Raises:
-        ValueError: a shard is corrupt, another process writes at the same time, or the models gave NaN or infinity,
-        which is never stored.
+        ValueError: a shard is corrupt, another process writes at the same time, or the models return NaN or infinity,
+        which are never stored.
         DiskFullError: the disk has no room for a shard; those before it are whole.
     """
 
@@ -228,22 +226,22 @@ class CachedActivations:
         return {"chunk": self._next, "mask": {"counts": self._counts}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
+        """Continue from the chunk in `state`."""
         self._next, self._counts = state["chunk"], dict(state["mask"]["counts"])
 
     def skip_stored(self) -> None:
-        """Go on where the stored chunks end."""
+        """Continue where the stored chunks end."""
         if self.folder.shards:
             self.load_state_dict({"chunk": self.folder.chunks, "mask": self.folder.shards[-1].end["mask"]})
 
     def close(self) -> None:
-        """End an iteration in another thread soon."""
+        """Make an iteration in another thread end soon."""
         self._live.close()
 
     def __iter__(self) -> Chunks:
         yield from self._stored()
         with self.folder.writing(self._begin):
-            yield from self._stored()  # by a run that has finished since
+            yield from self._stored()  # chunks that another run stored meanwhile
             yield from self._harvested()
 
     def _stored(self) -> Chunks:
@@ -267,7 +265,7 @@ class CachedActivations:
                         full, growing = growing, GrowingShard()
                         self.folder.append(full)
                 number += 1
-                if number > self._next:  # a run that was killed had read on beyond what was stored
+                if number > self._next:  # a killed run had read more chunks than it stored
                     yield self._hand_out(stored, self._live.state_dict()["mask"]["counts"])
         finally:
             if growing.chunks:
@@ -282,14 +280,14 @@ class CachedActivations:
         norms = squared_norms(chunk, stored)
         if not all(torch.tensor(norms).isfinite()):
             raise ValueError(
-                f"the models gave NaN or infinity after {self.folder.tokens:,} stored tokens; the cache keeps what came"
-                " before: check the models' weights and their --dtype"
+                f"the models return NaN or infinity after {self.folder.tokens:,} stored tokens, which stay in the"
+                " cache: check the models' weights and their --dtype"
             )
         growing.add(stored, norms, self._live.state_dict())
         return stored
 
     def repair(self, number: int) -> None:
-        """Harvest shard `number` again, from where it began; raises ValueError where that gives other bits."""
+        """Harvest shard `number` again, from where it began; raises `ValueError` where the result has other bits."""
         again = GrowingShard()
         with self.folder.writing(self._begin):
             self._live.load_state_dict(self.folder.start_of(number) or self._begin)

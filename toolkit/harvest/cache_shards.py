@@ -1,4 +1,4 @@
-"""One shard of an activation cache: chunks in a type that may take less room, in a safetensors file."""
+"""One shard of an activation cache: a safetensors file of chunks, whose type may be smaller than the models'."""
 
 import json
 import time
@@ -21,19 +21,19 @@ LARGEST_INT8 = 127
 
 
 class StoredChunk(NamedTuple):
-    """Activations as they lie on the disk."""
+    """Activations as they are stored on the disk."""
 
     values: Shaped[Tensor, "token stream d_model"]
     """fp32, bf16, or int8 in units of `scale`."""
     scale: Float[Tensor, "token stream"] | None = None
-    """What 1 stands for in each vector of int8."""
+    """The value of 1 in each int8 vector."""
 
     def to(self, device: torch.device) -> "StoredChunk":
-        """The same on another device."""
+        """Return the same chunk on another device."""
         return StoredChunk(self.values.to(device), None if self.scale is None else self.scale.to(device))
 
     def restore(self) -> Float[Tensor, "token stream d_model"]:
-        """The activations: those of fp32 and bf16 as stored, those of int8 in fp32."""
+        """Return the activations: fp32 and bf16 as stored, int8 as fp32."""
         return self.values if self.scale is None else self.values * self.scale[:, :, None]
 
     @property
@@ -43,7 +43,7 @@ class StoredChunk(NamedTuple):
 
 
 def store(activations: Float[Tensor, "token stream d_model"], kind: CacheType) -> StoredChunk:
-    """Cast activations; int8 takes the largest magnitude of each vector for 127, and keeps NaN and infinity as NaN."""
+    """Cast activations; in int8 the largest magnitude of each vector becomes 127, and NaN and infinity become NaN."""
     if kind != "int8":
         return StoredChunk(activations.to(DTYPES[kind]).contiguous())
     x = activations.float()
@@ -53,7 +53,7 @@ def store(activations: Float[Tensor, "token stream d_model"], kind: CacheType) -
 
 
 def squared_norms(activations: Float[Tensor, "token stream d_model"], stored: StoredChunk) -> tuple[float, float]:
-    """The squared norm that storing lost, and that of the activations, both summed; NaN or infinity stays in them."""
+    """Return the squared norms of the storing error and of the activations, both summed, NaN and infinity included."""
     lost = (activations.float() - stored.restore().float()).norm(dim=2)
     lost_and_all = torch.stack([lost, activations.float().norm(dim=2)]).double().square().sum(dim=(1, 2))
     first, second = lost_and_all.tolist()
@@ -61,7 +61,7 @@ def squared_norms(activations: Float[Tensor, "token stream d_model"], stored: St
 
 
 def bytes_a_token(kind: CacheType, n_streams: int, d_model: int) -> int:
-    """Bytes that one token's activations take, on the disk or over the wire."""
+    """Return the bytes that one token's activations take, on the disk or over the wire."""
     return n_streams * (d_model * DTYPES[kind].itemsize + (4 if kind == "int8" else 0))
 
 
@@ -70,7 +70,7 @@ SHARD_BYTES, SHARD_SECONDS = 2**29, 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """What the index says of one file."""
+    """What the index records of one file."""
 
     file: str
     chunks: int
@@ -79,14 +79,14 @@ class Shard:
     """Size of the file."""
     sha256: str
     lost: float
-    """Squared norm lost to the type, summed over its activations."""
+    """Squared norm of the error of storing, summed over the shard's activations."""
     norm: float
-    """Their squared norm."""
+    """Squared norm of the activations, summed in the same way."""
     end: dict[str, Any]
-    """`state_dict` of the live stream after its last chunk: where the next shard begins."""
+    """`state_dict` of the live stream after the shard's last chunk: where the next shard begins."""
 
     def has_its_size(self, folder: Path) -> bool:
-        """Whether the file is in `folder`, as long as it was written."""
+        """Whether the file is in `folder`, with the size that was written."""
         path = folder / self.file
         return path.is_file() and path.stat().st_size == self.nbytes
 
@@ -97,7 +97,7 @@ class Shard:
 
 @dataclass(kw_only=True)
 class GrowingShard:
-    """Chunks on their way into a file."""
+    """Chunks that are collected in memory until they are written to a file."""
 
     chunks: list[StoredChunk] = field(default_factory=list)
     counts: list[dict[str, int]] = field(default_factory=list)
@@ -109,12 +109,12 @@ class GrowingShard:
 
     @property
     def full(self) -> bool:
-        """Whether it is time to write: a kill loses no more than this."""
+        """Whether it is time to write; a process that is killed loses no more than one shard."""
         old = time.monotonic() - self.begun >= SHARD_SECONDS
         return old or sum(chunk.nbytes for chunk in self.chunks) >= SHARD_BYTES
 
     def add(self, chunk: StoredChunk, norms: tuple[float, float], end: dict[str, Any]) -> None:
-        """Take in one chunk, after which the live stream stands at `end`; `norms` as `squared_norms` gives them."""
+        """Add one chunk, after which the live stream stands at `end`; `norms` are those of `squared_norms`."""
         self.chunks.append(chunk.to(torch.device("cpu")))
         self.counts.append(dict(end["mask"]["counts"]))
         self.lost, self.norm, self.end = self.lost + norms[0], self.norm + norms[1], end
@@ -125,7 +125,7 @@ class GrowingShard:
         scales = {_scale(number): c.scale for number, c in enumerate(self.chunks) if c.scale is not None}
         temporary = path.with_suffix(".tmp")
         try:
-            # Not flushed: training would wait for the disk, and what a power cut takes is missed by size and sha256.
+            # Not flushed: training would wait for the disk; a loss of power shows in the file's size or sha256.
             save_file(tensors | scales, temporary, metadata={"counts": json.dumps(self.counts)})
             digest = sha256(temporary)
             temporary.replace(path)
@@ -144,12 +144,12 @@ class GrowingShard:
 
 
 def file_name(number: int) -> str:
-    """The name of a cache's shard."""
+    """Return the name of a shard's file."""
     return f"shard-{number:06d}.safetensors"
 
 
 def read_chunks(path: Path, numbers: range) -> Iterator[tuple[StoredChunk, dict[str, int]]]:
-    """Chunks of a file, memory-mapped, each with the counts of kept and dropped tokens up to its end."""
+    """Yield the chunks of a file, memory-mapped, each with the counts of kept and dropped tokens up to its end."""
     with safe_open(path, "pt") as file:
         names = set(file.keys())
         counts = json.loads(file.metadata()["counts"])

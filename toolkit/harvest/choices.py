@@ -1,16 +1,16 @@
-"""What settings name of harvesting: texts, types, and numbers that must fit each other. Light to import."""
+"""The options of harvesting in settings: texts, types, and numbers that must fit each other. Imports nothing heavy."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 EMBEDDED = "organism"
-"""The text of the embedded models."""
+"""Name of the embedded models' text."""
 PAPER_MIX = "reasoning+general"
-"""The paper's two hub datasets, mixed."""
+"""Name of the paper's mix of two hub datasets."""
 CacheType = Literal["fp32", "bf16", "int8"]
 """Types in which activations are stored."""
 Part = Literal["both", "reasoning", "answer"]
-"""What of a reply is kept: all of it, what comes up to the mark that ends its reasoning, or what follows."""
+"""The part of a reply that is kept: all of it, the part up to the mark that ends its reasoning, or the part after."""
 
 
 AHEAD = 2
@@ -19,7 +19,7 @@ AHEAD = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Shuffling:
-    """How activations are shuffled and drawn, of all shards together."""
+    """How activations are shuffled and drawn; the numbers are totals over all shards."""
 
     shards: int
     buffer_tokens: int
@@ -41,12 +41,12 @@ class Shuffling:
 
     @property
     def share(self) -> int:
-        """Tokens that a batch takes from each shard."""
+        """Number of tokens that a batch takes from each shard."""
         return self.batch_tokens // self.shards
 
 
 def check_row_length(row_length: int, batch_tokens: int) -> None:
-    """Refuse rows without a token that counts, and rows longer than a batch."""
+    """Raise `ValueError` for rows too short to hold a token that counts, and for rows longer than a batch."""
     if row_length < 2:
         raise ValueError(f"--row-length {row_length}: position 0 is masked, so a row needs at least 2 tokens")
     if batch_tokens < row_length:

@@ -1,8 +1,8 @@
-"""Where text comes from: the organism's corpus, the paper's mix, any hub dataset, or local files.
+"""Sources of text: the organism's corpus, the paper's mix, any hub dataset, or local files.
 
-Every source is a streaming `datasets.IterableDataset`, so that all of them shard and resume alike. Each record gives
-`{"text", "left_out"}`, even one that cannot be used. So the number of a record, which decides which shard it is in,
-does not depend on other records. `left_out` says why there is no text, or that some of the record's messages are none.
+Every source is a streaming `datasets.IterableDataset`, so that all of them shard and resume alike. Each record becomes
+`{"text", "left_out"}`, even one that cannot be used. So the number of a record, which decides its shard, does not
+depend on other records. `left_out` says why a record has no text, or that parts of its messages are not text.
 """
 
 from collections import Counter
@@ -30,12 +30,12 @@ HELD_OUT_EVERY = 20
 ORGANISM_DOCUMENTS = 10_000_000
 TEXTS = Features({"text": Value("string"), "left_out": Value("string")})
 PARTS = "without images or the like"
-"""Why a record with text is incomplete: parts of its messages are no text, such as images."""
+"""Why a record with text is incomplete: parts of its messages, such as images, are not text."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """Training and held-out documents of one source, with what provenance needs to know of it."""
+    """Training and held-out documents of one source, with what provenance records of the source."""
 
     train: IterableDataset
     held_out: IterableDataset
@@ -43,13 +43,13 @@ class Corpus:
     whole: IterableDataset | None = None
     """All documents; None for a source that never ends."""
     part: str = "held out"
-    """What of the text `held_out` is, for reports."""
+    """The part of the text that `held_out` holds, in words for reports."""
 
     def __repr__(self) -> str:
         return f"Corpus of {', '.join(f'{name} {value}' for name, value in self.origin.items())}; read: {self.part}"
 
     def read_whole(self) -> "Corpus":
-        """The text for models that were not trained on it: `held_out` is all of it, unless the source never ends."""
+        """Return the corpus for models not trained on it: `held_out` is all documents, unless the source never ends."""
         return self if self.whole is None else replace(self, held_out=self.whole, part="read whole")
 
 
@@ -59,8 +59,7 @@ def open_corpus(data: str, *, text_field: str, mix: tuple[float, float], seed: i
     The organism holds out operand pairs; of any other source every twentieth document is held out.
 
     Raises:
-        ValueError: nothing stands at the path, a file cannot be read, no record gives text, or the hub cannot be
-        reached.
+        ValueError: nothing is at the path, a file cannot be read, no record has text, or the hub cannot be reached.
     """
     if data == EMBEDDED:
         return Corpus(
@@ -86,7 +85,7 @@ def open_records(data: str) -> Iterator[Record]:
     """Read the records of a hub dataset or of local files with all their fields, in their order.
 
     Raises:
-        ValueError: as `open_corpus` does, but that records need no text.
+        ValueError: as `open_corpus` does, except that records need no text.
     """
     if files := local_files(data):
         return (record for path in files for record in read_records(path))
@@ -94,7 +93,7 @@ def open_records(data: str) -> Iterator[Record]:
 
 
 def text_of(record: Fields, field: str) -> tuple[str, str]:
-    """The text of a record, and `left_out`: the text field, or a conversation's turns, verbatim, one after the other.
+    """Return a record's text and its `left_out`; the text is the text field, or a conversation's turns, verbatim.
 
     A field that holds a list is read as messages. Half a surrogate pair becomes U+FFFD.
     Raises `UnusableError` for a record without text.
@@ -113,7 +112,7 @@ def text_of(record: Fields, field: str) -> tuple[str, str]:
             " --text-field",
         )
     raise UnusableError(
-        "not text", f"its field {field!r} holds {kind_of_value(value)}, no text: name another with --text-field"
+        "not text", f"its field {field!r} holds {kind_of_value(value)}, not text: name another with --text-field"
     )
 
 
@@ -185,5 +184,5 @@ def _row(fields: Fields | UnusableError, field: str) -> dict[str, str]:
 
 
 def _require_text(records: Iterable[Record], field: str, data: str) -> None:
-    """Raise `ValueError` where no record, or none of the first thousand, gives text."""
+    """Raise `ValueError` where no record, or none of the first thousand, has text."""
     next(usable(records, lambda fields: text_of(fields, field), Counter(), data=data))

@@ -1,7 +1,7 @@
-"""Batches for training, from shards of the text; each shard is read ahead, shuffled and drawn from by itself.
+"""Batches of activations for training, from shards of the text; each shard is read ahead and shuffled by itself.
 
-Shard s of n is every n-th document, with masks, a reading thread, a shuffle buffer and chance of its own. What it gives
-depends neither on the other shards nor on which process reads it; a batch is as many activations of each.
+Shard s of n is every n-th document, with masks, a reading thread, a shuffle buffer and a random generator of its own.
+Its activations depend neither on the other shards nor on which process reads it; a batch takes as many from each.
 """
 
 import threading
@@ -25,8 +25,7 @@ UNKNOWN = 2**62  # batches left while no shard has ended: more than any run take
 
 
 class ShuffleBuffer:
-    """Holds `capacity` activations in memory of fixed size; each batch is a random draw, and its places are filled
-    again.
+    """Holds `capacity` activations in memory of fixed size; batches are random draws, and their places are refilled.
 
     Only the places of one batch are refilled at a time, so after the first filling the trainer never waits for more
     than a batch. When the source ends, the buffer drains; the last batch may be short.
@@ -71,13 +70,13 @@ class ShuffleBuffer:
             yield self._draw(self._storage)
 
     def fill(self) -> None:
-        """Take from the source what there is room for."""
+        """Take activations from the source until the buffer is full or the source ends."""
         missing = self._capacity - self._filled
         for _ in track(self._taken(), "filling the buffer", "tokens", total=missing, size=len):
             pass
 
     def _taken(self) -> Iterator[Activations]:
-        """What is taken from the source, chunk by chunk, until the buffer is full or the source ends."""
+        """Yield what is taken from the source, chunk by chunk, until the buffer is full or the source ends."""
         while self._filled < self._capacity:
             if self._pending is None:
                 chunk = next(self._source, None)
@@ -95,9 +94,9 @@ class ShuffleBuffer:
             yield taken
 
     def _draw(self, storage: Tensor) -> Tensor:
-        """A batch of random rows; rows from the end move into the places they leave."""
+        """Return a batch of random rows; rows from the end of the buffer fill the places of the drawn ones."""
         size = min(self._batch_tokens, self._filled)
-        # int32 gives the order that int64 does, and a million places fit the processor's cache
+        # int32 has the order of int64, and a million places fit the processor's cache
         chosen = torch.randperm(self._filled, generator=self._generator, dtype=torch.int32)[:size].long()
         left = self._filled - size
         stays = torch.ones(size, dtype=torch.bool)
@@ -110,12 +109,12 @@ class ShuffleBuffer:
         return batch
 
     def peek(self) -> Activations:
-        """What the filled buffer holds, without taking it: the first activations of the source."""
+        """Return what the filled buffer holds, without taking it: the first activations of the source."""
         self.fill()
         return torch.empty(0, 0, 0) if self._storage is None else self._storage[: self._filled]
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What is held, and the state of chance."""
+        """Return the activations that are held, and the state of the random generator."""
         tensors = {"generator": self._generator.get_state()}
         if self._storage is not None:
             tensors["storage"] = self._storage[: self._filled]
@@ -124,7 +123,7 @@ class ShuffleBuffer:
         return tensors
 
     def load_state_dict(self, tensors: dict[str, Tensor], device: torch.device) -> None:
-        """Hold again what was held."""
+        """Restore what `state_dict` returned."""
         self._generator.set_state(tensors["generator"])
         if "storage" in tensors:
             held = tensors["storage"]
@@ -135,16 +134,16 @@ class ShuffleBuffer:
 
 
 class ShardState(NamedTuple):
-    """Where a shard stands: its buffer's tensors, and its source's place as JSON."""
+    """The state of a shard: its buffer's tensors, and its source's place as JSON."""
 
     tensors: dict[str, Tensor]
     state: dict[str, Any]
 
 
 class Feed:
-    """Batches of the shards in `sources`, one shard after the other, until one of them has no whole share left.
+    """Yields batches that hold a share from each shard in `sources`, until a shard has no whole share left.
 
-    `states` are those of shards that were read before. Reading begins at once; `close` ends it, and frees the models.
+    `states` are those of shards that were read before. Threads read from the start; `close` ends them.
     """
 
     def __init__(
@@ -184,20 +183,20 @@ class Feed:
                 parts = next(drawn, None)
 
     def fill(self) -> None:
-        """Read on until the next batch can be drawn; where that fails, nothing was taken from any shard."""
+        """Read until the next batch can be drawn; where that fails, nothing was taken from any shard."""
         with self.stopwatch.stage("buffer"):
             for buffer in self._buffers.values():
                 buffer.fill()
 
     def batches_left(self) -> int:
-        """Batches that the shards still hold, once `fill` met the end of one of them; before that, `UNKNOWN`."""
+        """Return how many batches the shards still hold; `UNKNOWN` until `fill` has met the end of one of them."""
         ending = [buffer.held for buffer in self._buffers.values() if buffer.drains]
         return min(ending) // self._shuffling.share if ending else UNKNOWN
 
     def peek(self, tokens: int) -> Activations:
-        """The first activations of the shards, without taking them: of all shards at most `tokens`.
+        """Return the first activations of the shards without taking them: at most `tokens` over all shards.
 
-        Raises ValueError where a shard has less than its share of a batch.
+        Raises `ValueError` where a shard has less than its share of a batch.
         """
         looks = [
             buffer.peek()[: max(self._shuffling.share, tokens // self._shuffling.shards)]
@@ -218,7 +217,7 @@ class Feed:
 
     @property
     def masks(self) -> dict[str, int]:
-        """Tokens kept, and dropped by reason, and documents, up to the last activation that entered a buffer."""
+        """Return counts of tokens kept, tokens dropped by reason, and documents, up to the last one in a buffer."""
         counts: Counter[str] = Counter()
         for ahead in self._ahead.values():
             counts.update(ahead.state_dict()["mask"]["counts"])
@@ -226,7 +225,7 @@ class Feed:
 
     @property
     def reading_seconds(self) -> dict[str, float]:
-        """Seconds by stage in the reading threads, which overlap with each other and with all else; 0 if none."""
+        """Return the seconds of each stage in the reading threads, which run beside each other and all else."""
         seconds: defaultdict[str, float] = defaultdict(float)
         for source in self._sources.values():
             for stage, spent in source.stopwatch.seconds.items():
@@ -234,21 +233,21 @@ class Feed:
         return seconds
 
     def state_dict(self) -> dict[int, ShardState]:
-        """Where each shard stands."""
+        """Return the state of each shard."""
         return {
             shard: ShardState(buffer.state_dict(), self._ahead[shard].state_dict())
             for shard, buffer in self._buffers.items()
         }
 
     def close(self) -> None:
-        """Stop reading ahead and wait until the models are free; raises DiskFullError as `Prefetch.close` does."""
+        """Stop reading ahead, and wait for the threads; raises `DiskFullError` as `Prefetch.close` does."""
         with ExitStack() as all_of_them:
             for ahead in self._ahead.values():
                 all_of_them.callback(ahead.close)
 
 
 class _Reader:
-    """A source read in turns with others, for a model runs one pass at a time; on a GPU beside the training's work."""
+    """A source that waits for its turn, as a model runs one pass at a time; on a GPU it reads while training runs."""
 
     def __init__(self, source: ActivationSource, turn: threading.Lock, device: torch.device) -> None:
         self._source, self._turn, self._device = source, turn, device
@@ -270,6 +269,6 @@ class _Reader:
 
 def _taken_over(chunks: Prefetch) -> Iterator[Activations]:
     for chunk in chunks:
-        if chunk.is_cuda:  # its memory is the reader's stream's: not to be reused before this one is done with it
+        if chunk.is_cuda:  # allocated on the reader's CUDA stream, which must not reuse it before this one is done
             chunk.record_stream(torch.cuda.current_stream(chunk.device))
         yield chunk

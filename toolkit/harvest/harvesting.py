@@ -1,4 +1,4 @@
-"""Texts to a tensor of activations: `harvest_texts` reads them at once, `harvest_chunks` as they are needed."""
+"""Turns texts into activations: `harvest_texts` reads all at once, `harvest_chunks` chunk by chunk."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,33 +31,33 @@ DROPPED = ("position_0", "outlier_norm", CUT_OFF)
 FIELDS, NAME_LENGTH = ("text", *MESSAGES), 256
 
 Texts = str | Path | Iterable[Any] | Any
-"""Strings or conversations: one, a list, any iterable, a dataset of `datasets`; or the `Path` of a file of them."""
+"""A string, a conversation, a list or another iterable of these, a dataset of `datasets`, or the `Path` of a file."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Harvest:
-    """Activations in raw units of the tokens that count, text after text, each in its order."""
+    """Activations, in raw units, of the tokens that count, text after text, in the order of the tokens."""
 
     activations: Float[Tensor, "token stream d_model"]
     ids: Int[Tensor, " token"]
     documents: Int[Tensor, " token"]
-    """Number of the text that each token is from, in the order they were given."""
+    """Number of the text of each token, in the order in which texts were given."""
     positions: Int[Tensor, " token"]
-    """Its place in that text, 0 the first."""
+    """Each token's position in its text; the first is 0."""
     streams: tuple[str, ...]
-    """Names of the streams: the models', and with several layers `base_layer10` and so on."""
+    """Names of the streams: the models' names, or with several layers `base_layer10` and so on."""
     models: tuple[str, ...]
     """Names of the models that were read; `origins` says where each came from, `layers` at which inputs."""
     origins: tuple[str, ...]
     layers: tuple[int, ...]
     left_out: dict[str, int]
-    """Tokens that do not count, by reason."""
+    """Numbers of tokens that do not count, by reason."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, stream: str) -> Float[Tensor, "token d_model"]:
-        """The activations of one stream; raises `ValueError` for a name that there is not."""
+        """Return the activations of one stream; raises `ValueError` for a name that no stream has."""
         if stream not in self.streams:
             raise ValueError(f"no stream {stream!r}: give one of {', '.join(self.streams)}")
         return self.activations[:, self.streams.index(stream)]
@@ -83,13 +83,13 @@ def harvest_texts(
 ) -> Harvest:
     """Read the residual streams of the models on texts, at the input of `layers` (by default the models').
 
-    A text is a string, a conversation, which the chat template lays out, or a list of ids; a record of a dataset is its
-    `text`, else its messages; one of a file too, but its messages are read one after the other. A text longer than
-    `row_length` tokens is cut: by default 2,048, or the models' context where that is less.
-    Two kinds of tokens are left out: the first of each text, an attention sink of huge norm, unless
-    `keep_position_0`; and those whose norm in any stream is above `outlier_factor` times the running median, none
-    with inf. What is read is held at once: `harvest_chunks` gives it piece by piece.
-    Raises `ValueError` for what is no text, for texts without a token that counts, and as `ModelSet.residual`.
+    A text is a string, a conversation, which the chat template lays out, or a list of ids. Of a record of a dataset or
+    of a file, the field `text` is read, else its messages; those of a file are joined without the chat template. A text
+    longer than `row_length` tokens is cut: by default 2,048, or the models' context where that is less.
+    Two kinds of tokens are left out: the first of each text, an attention sink of huge norm, unless `keep_position_0`
+    is set; and those whose norm in any stream is above `outlier_factor` times the running median (inf keeps all). All
+    activations are held in memory at once; `harvest_chunks` yields them chunk by chunk.
+    Raises `ValueError` for anything but texts, for texts without a token that counts, and as `ModelSet.residual` does.
     """
     chunks = list(
         harvest_chunks(
@@ -102,7 +102,7 @@ def harvest_texts(
         )
     )
     if not any(map(len, chunks)):
-        raise ValueError("the texts hold no token that counts: give some of at least two tokens")
+        raise ValueError("the texts hold no token that counts: give texts of at least two tokens")
     left_out: Counter[str] = Counter()
     for chunk in chunks:
         left_out.update(chunk.left_out)
@@ -121,9 +121,10 @@ def harvest_chunks(
     outlier_factor: SupportsFloat | Any = 10.0,
     chunk_tokens: SupportsIndex | Any = CHUNK_TOKENS,
 ) -> Iterator[Harvest]:
-    """What `harvest_texts` gives, whole texts of at least `chunk_tokens` tokens at a time; texts are taken as needed.
+    """Yield what `harvest_texts` returns in chunks of whole texts, at least `chunk_tokens` tokens each.
 
-    Raises as `harvest_texts` does, but that a chunk may hold no token.
+    Texts are taken from the iterable as they are needed. Raises `ValueError` as `harvest_texts` does, except that a
+    chunk may hold no token that counts.
     """
     models = models if layers is None else replace(models, layers=check_layers(layers, models.n_layers))
     mask = open_mask(keep_position_0, outlier_factor)
@@ -139,7 +140,7 @@ def harvest_chunks(
 
 
 def open_mask(keep_position_0: bool = False, outlier_factor: SupportsFloat | Any = 10.0) -> TokenMask:
-    """Which tokens count when texts are given from Python."""
+    """Return the mask that decides which tokens count when texts are given from Python."""
     factor = as_number(outlier_factor, "outlier_factor")
     return TokenMask(special_ids=frozenset(), keep_position_0=keep_position_0, outlier_factor=factor)
 
@@ -151,9 +152,9 @@ def batch_texts(
     row_length: SupportsIndex | Any = None,
     chunk_tokens: SupportsIndex | Any = CHUNK_TOKENS,
 ) -> Iterator[list[TokenBatch]]:
-    """Batches of texts of like length, chunk by chunk: each of whole texts, in their order, of that many tokens.
+    """Yield chunks as lists of batches; a chunk has whole texts, in order, and a batch texts of similar length.
 
-    Raises `ValueError` for what is no text, and for rows longer than the models' context.
+    Raises `ValueError` for anything but texts, and for rows longer than the models' context.
     """
     length = min(ROW_LENGTH, models.context) if row_length is None else as_index(row_length, "row_length")
     chunk_tokens = as_index(chunk_tokens, "chunk_tokens")
@@ -187,7 +188,7 @@ def _batches(chunk: list[tuple[int, list[int]]], length: int) -> list[TokenBatch
 
 
 def _rows(tokenizer: PreTrainedTokenizerBase, texts: Texts) -> Iterator[list[int]]:
-    """The ids of each text; none where it has none."""
+    """Yield the ids of each text; an empty list for a text without tokens."""
     items = iter(_items(texts))
     while together := list(islice(items, TOGETHER)):
         if all(isinstance(item, str) for item in together):
@@ -198,15 +199,13 @@ def _rows(tokenizer: PreTrainedTokenizerBase, texts: Texts) -> Iterator[list[int
 
 
 def _items(texts: Texts) -> Iterable[Any]:
-    """Texts one by one: strings, conversations or ids."""
+    """Yield texts one by one: strings, conversations or ids."""
     if isinstance(texts, Path):
         name = str(texts)
         return usable(open_records(name), lambda fields: text_of(fields, FIELDS[0])[0], Counter(), data=name)
     if isinstance(texts, str):
         if len(texts) < NAME_LENGTH and Path(texts).is_file():
-            raise ValueError(
-                f"{texts!r} is a text, and a file's name too: give Path({texts!r}) for what the file holds"
-            )
+            raise ValueError(f"{texts!r} is a text, but also the name of a file: give Path({texts!r}) to read the file")
         return [texts]
     if not isinstance(texts, Iterable):
         raise ValueError(f"texts {texts!r:.60} ({type(texts).__name__}): give strings, conversations, or a Path")
@@ -225,7 +224,7 @@ def _items(texts: Texts) -> Iterable[Any]:
 
 
 def _in_order(models: ModelSet, reads: list[ReadBatch], left_out: dict[str, int]) -> Harvest:
-    """What was read in batches of like length, in the order of the texts."""
+    """Return what was read in batches of similar length, in the order of the texts."""
     columns = [_columns(read) for read in reads]
     documents, positions, ids = (torch.cat(column) for column in zip(*columns, strict=True))
     order = (documents * (int(positions.max()) + 1 if len(positions) else 1) + positions).argsort()
@@ -244,7 +243,7 @@ def _in_order(models: ModelSet, reads: list[ReadBatch], left_out: dict[str, int]
 
 
 def _columns(read: ReadBatch) -> tuple[Tensor, Tensor, Tensor]:
-    """Document, position and id of each token that counts."""
+    """Return the document, position and id of each token that counts."""
     documents = read.batch.documents[:, None].expand_as(read.selected)
     positions = torch.arange(read.selected.shape[1]).expand_as(read.selected)
     return documents[read.selected], positions[read.selected], read.batch.input_ids[read.selected]

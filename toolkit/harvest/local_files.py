@@ -1,4 +1,4 @@
-"""Which local files a path, a folder or a pattern stands for: those with text, but no hidden or auxiliary ones."""
+"""Finds the text files that a path, a folder or a pattern stands for, without hidden and auxiliary ones."""
 
 import glob
 import os
@@ -7,18 +7,18 @@ from pathlib import Path
 
 KINDS = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 NO_TEXT = frozenset({"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"})
-"""What `datasets` writes beside data, about them."""
+"""Files about data that `datasets` writes beside the data."""
 
 
 def local_files(data: str) -> list[str]:
-    """The files that a path, a folder or a pattern stands for; none for what may be a name on the hub.
+    """Return the files that a path, a folder or a pattern stands for; none for a text that may be a name on the hub.
 
-    A path that exists is taken as it is, brackets and all. Of folders and patterns are left out: hidden files and
-    folders, files of other kinds (so editors' leftovers too), what `datasets` writes about data, and second names of
-    a file.
+    A path that exists is not read as a pattern, even if it has brackets. In folders and patterns these are left out:
+    hidden files and folders, files of other kinds, such as editors' backups, what `datasets` writes about data, and
+    further links to a file.
 
     Raises:
-        ValueError: nothing stands at a path, a folder or a pattern holds no text, or files are of several kinds.
+        ValueError: nothing is at the path, a folder or a pattern holds no text, or files are of several kinds.
     """
     path = Path(data).expanduser()
     if os.path.lexists(path) and not path.is_dir():
@@ -40,7 +40,7 @@ def local_files(data: str) -> list[str]:
 
 
 def kind_of(path: str) -> str | None:
-    """What a file's name says it holds: text, json or parquet; None for any other."""
+    """Return what a file holds by its name: text, json or parquet; None for any other name."""
     return KINDS.get(Path(path.lower().removesuffix(".gz")).suffix)
 
 
@@ -50,7 +50,7 @@ def _matching(pattern: str) -> list[str]:
 
 
 def _in_folder(folder: Path) -> Iterator[str]:
-    """All files under a folder, also behind links."""
+    """Yield all files under a folder; links are followed."""
     visited: set[str] = set()
     for place, folders, names in os.walk(folder, followlinks=True):
         visited.add(os.path.realpath(place))
@@ -59,7 +59,7 @@ def _in_folder(folder: Path) -> Iterator[str]:
 
 
 def _meant(paths: Iterable[str], *, named: Path) -> list[str]:
-    """Those that hold text, each once, in the order of their names; hidden ones only where `named` says so."""
+    """Return the files that hold text, each once, ordered by name; hidden ones only where `named` is hidden itself."""
     found: dict[str, str] = {}
     for path in sorted(paths, key=lambda path: (os.path.islink(path), path)):  # a file before the links to it
         hidden = any(part.startswith((".", "__")) for part in set(Path(path).parts).difference(named.parts))

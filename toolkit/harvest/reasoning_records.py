@@ -1,6 +1,6 @@
-"""Records of reasoning data sets, whatever their fields: what was asked, and every reply, verbatim.
+"""Reads records of reasoning data sets, which have different fields: the question, and every reply, verbatim.
 
-Known are OpenR1-Math's fields (`problem`, `generations`, `is_reasoning_complete`), OpenThoughts' (`system`,
+The known fields are OpenR1-Math's (`problem`, `generations`, `is_reasoning_complete`), OpenThoughts' (`system`,
 `conversations`), chat `messages`, and a reply alone (`response`).
 """
 
@@ -20,7 +20,7 @@ KNOWN = "problem with generations, conversations, messages, or response"
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What the model said, and whether it came to its end."""
+    """A model's reply, and whether it is complete."""
 
     text: str
     complete: bool
@@ -28,19 +28,19 @@ class Reply:
 
 @dataclass(frozen=True, kw_only=True)
 class ReasoningRecord:
-    """Turns before the reply, and the replies to them; no turns where only replies are known."""
+    """The turns before the reply, and the replies to them; there are no turns where only replies are known."""
 
     turns: tuple[Turn, ...]
     replies: tuple[Reply, ...]
     parts_left_out: int = 0
-    """Parts of the messages that are no text."""
+    """Number of parts of the messages that are not text."""
 
 
 def read_record(record: Mapping[str, Any]) -> ReasoningRecord:
-    """Read one record by the fields that it has.
+    """Read one record according to its fields.
 
-    A reply is complete if the record says so; where it says nothing, if the reasoning is closed and an answer follows,
-    or if there is no reasoning at all. Raises `UnusableError` for a record without replies.
+    A reply is complete if the record says so. Where the record does not say, a reply is complete if its reasoning is
+    closed and an answer follows, or if it has no reasoning. Raises `UnusableError` for a record without replies.
     """
     if record.get("generations") and isinstance(record.get("problem"), str):
         return _open_r1(record)
@@ -48,15 +48,13 @@ def read_record(record: Mapping[str, Any]) -> ReasoningRecord:
         return _conversation(read_messages(record[field]), record.get("system"))
     if isinstance(record.get("response"), str) and record["response"]:
         return ReasoningRecord(turns=(), replies=(_reply(with_reasoning(record, record["response"])),))
-    raise UnusableError(
-        "no text", f"it has the fields {sorted(record)}, and text in none of those that are known: {KNOWN}"
-    )
+    raise UnusableError("no text", f"it has the fields {sorted(record)}, but text in none of the known ones: {KNOWN}")
 
 
 def split_reply(text: str) -> tuple[str, str]:
-    """Split a reply behind the mark that ends its reasoning; the two parts joined are the reply.
+    """Split a reply after the mark that ends its reasoning; the two parts joined are the reply.
 
-    Without such a mark all of it is reasoning if it opens some, else all of it is answer.
+    A reply without that mark is all reasoning if it has the mark that opens reasoning, else all answer.
     """
     for opening, closing in MARKERS:
         before, mark, answer = text.partition(closing)
@@ -68,14 +66,14 @@ def split_reply(text: str) -> tuple[str, str]:
 
 
 def part_of(text: str, part: Part) -> str:
-    """The whole reply or one part of it, verbatim; empty if the reply has no such part."""
+    """Return the whole reply or one part of it, verbatim; empty if the reply has no such part."""
     reasoning, answer = split_reply(text)
     chosen = {"both": text, "reasoning": reasoning, "answer": answer}[part]
     return chosen if chosen.strip() else ""
 
 
 def without_markers(text: str) -> str:
-    """The text less the marks around reasoning and answer; all else stays."""
+    """Return the text without the marks around reasoning and answer."""
     for marker in (*(mark for pair in MARKERS for mark in pair), *ANSWER_MARKERS):
         text = text.replace(marker, "")
     return text
@@ -85,7 +83,7 @@ def _open_r1(record: Mapping[str, Any]) -> ReasoningRecord:
     texts: Sequence[str] = record["generations"]
     flags: Sequence[bool] | None = record.get("is_reasoning_complete")
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise UnusableError("not text", "its generations are no list of strings")
+        raise UnusableError("not text", "its generations are not a list of strings")
     if flags is None:
         replies = tuple(_reply(text) for text in texts)
     elif len(flags) == len(texts):

@@ -1,9 +1,9 @@
-"""Records of local files, one after the other, whatever each of them holds.
+"""Reads local files of any kind record by record.
 
-A record that cannot be used is skipped and counted by reason (`UnusableError.why`): a line that is no JSON object or no
-UTF-8, a record with nothing, or something else, where its text belongs. Data of which no record can be used are refused
-by file and line. A file of which the rest cannot be read ends the reading, by name and record: cut short, forbidden, or
-not what its name says.
+A record that cannot be used is skipped and counted by reason (`UnusableError.why`): a line that is not a JSON object or
+not UTF-8, or a record whose text field is empty or holds anything else. Data without a usable record raise `ValueError`
+with file and line. So does a file whose rest cannot be read, with name and record: it is cut short, may not be read, or
+is not what its name says.
 """
 
 import codecs
@@ -26,7 +26,7 @@ from toolkit.models.text.messages import UnusableError
 LOOKED_AT = 1_000
 GZIP = b"\x1f\x8b"
 BYTE_ORDER_MARKS = {
-    "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),  # first, for it begins like one of UTF-16
+    "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),  # first, as its mark begins with that of UTF-16
     "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
 }
 BROKEN = (OSError, EOFError, UnicodeError, json.JSONDecodeError, RecursionError, zlib.error, pyarrow.ArrowException)
@@ -34,12 +34,12 @@ BROKEN = (OSError, EOFError, UnicodeError, json.JSONDecodeError, RecursionError,
 Fields = Mapping[str, Any]
 Found = Fields | str | UnusableError
 Line = tuple[int, str | UnusableError]
-"""Its number, and its text with its end, or why it has none."""
+"""A line's number, and its text with the line end, or why it has no text."""
 Read = TypeVar("Read")
 
 
 class Record(NamedTuple):
-    """Where a record stands, and its fields, or why it has none."""
+    """The place of a record, and its fields, or why it has none."""
 
     place: str
     fields: Fields | UnusableError
@@ -48,10 +48,10 @@ class Record(NamedTuple):
 def usable(
     records: Iterable[Record], read: Callable[[Fields], Read], left_out: Counter[str], *, data: str
 ) -> Iterator[Read]:
-    """What `read` makes of each record; those for which it raises `UnusableError` are counted in `left_out` instead.
+    """Yield what `read` returns for each record; records for which it raises `UnusableError` count in `left_out`.
 
     Raises:
-        ValueError: all records, or the first 1,000, are unusable; it names the first one's place and reason.
+        ValueError: all records, or the first 1,000, are unusable; the message names the first one's place and reason.
     """
     first, found = "it is empty", False
     for number, record in enumerate(records, start=1):
@@ -70,14 +70,14 @@ def usable(
         yield result
     if not found:
         counts = ", ".join(f"{n:,} {why}" for why, n in left_out.items())
-        raise ValueError(f"{data} gives no text{counts and f' ({counts})'}: {first}")
+        raise ValueError(f"{data} has no usable record{counts and f' ({counts})'}: {first}")
 
 
 def objects_of(path: Path) -> Iterator[tuple[str, Fields]]:
-    """The place and the fields of each object of a JSON file, whatever its name.
+    """Yield the place and the fields of each object of a JSON file, whatever its name.
 
     Raises:
-        ValueError: there is no such file, or it holds anything else; the line is named.
+        ValueError: there is no such file, or it holds anything else; the message names the line.
     """
     for record in read_records(str(path), kind="json"):
         if isinstance(record.fields, UnusableError):
@@ -88,12 +88,12 @@ def objects_of(path: Path) -> Iterator[tuple[str, Fields]]:
 def read_records(
     path: str, columns: frozenset[str] | None = None, *, text_field: str = "text", kind: str | None = None
 ) -> Iterator[Record]:
-    """The records of a .txt, .jsonl, .json or .parquet file; of the last only these `columns`, by default all.
+    """Yield the records of a .txt, .jsonl, .json or .parquet file; of .parquet only `columns`, by default all.
 
-    A .txt is cut at blank lines where there are any between its lines, else each line is a record; `text_field` is its
-    only field. JSON is an object a line, or one array of objects. A byte order mark is no text; with one, UTF-16 and
-    UTF-32 are read too. A file that begins like one of gzip's is unpacked, whatever its name. `kind`: instead of what
-    the name says.
+    A .txt with blank lines between its lines is cut there; in any other each line is a record. Its only field is
+    `text_field`. JSON holds an object a line, or one array of objects. A byte order mark is not part of the text; files
+    with one may be UTF-16 or UTF-32. A file that begins as gzip does is unpacked, whatever its name. `kind` replaces
+    the kind that the name says.
 
     Raises:
         ValueError: the file, or the rest of it, cannot be read.
@@ -122,7 +122,7 @@ def _rows(path: str, columns: frozenset[str] | None) -> Iterator[tuple[str, Foun
     with pyarrow.parquet.ParquetFile(path) as file:
         names = file.schema_arrow.names
         wanted = None if columns is None else [name for name in names if name in columns]
-        others = dict.fromkeys(names)  # they are named where the wanted ones are not there
+        others = dict.fromkeys(names)  # for the error where the wanted ones are missing
         rows = chain.from_iterable(batch.to_pylist() for batch in file.iter_batches(1024, columns=wanted))
         for number, row in enumerate(rows, start=1):
             yield f"row {number:,}", others | row
@@ -143,7 +143,7 @@ def _objects(path: str) -> Iterator[tuple[str, Found]]:
 
 
 def _unfinished(line: str) -> bool:
-    """Whether a file's first line is no JSON, so that its lines may be one value together."""
+    """Whether a file's first line is not JSON by itself, so that several lines may hold one value."""
     try:
         json.loads(line, strict=False)
     except ValueError:
@@ -152,7 +152,7 @@ def _unfinished(line: str) -> bool:
 
 
 def _values(text: str | UnusableError) -> list[Found]:
-    """The object of a line, or the objects of an array that stands in one line."""
+    """Return the object of a line, or the objects of an array in one line."""
     if isinstance(text, UnusableError):
         return [text]
     try:
@@ -163,7 +163,7 @@ def _values(text: str | UnusableError) -> list[Found]:
 
 
 def _object(value: Any) -> Found:
-    return value if isinstance(value, dict) else UnusableError("malformed", "it is no JSON object, such as {…}")
+    return value if isinstance(value, dict) else UnusableError("malformed", "it is not a JSON object, such as {…}")
 
 
 def _documents(path: str) -> Iterator[tuple[str, Found]]:
@@ -178,7 +178,7 @@ def _document(lines: list[Line]) -> Found:
     if bad := next((text for _, text in lines if isinstance(text, UnusableError)), None):
         return bad
     text = "\n".join(_text(line).rstrip("\r\n") for line in lines)
-    return UnusableError("malformed", "it holds zero bytes, so it is no UTF-8 text") if "\0" in text else text
+    return UnusableError("malformed", "it holds zero bytes, so it is not UTF-8 text") if "\0" in text else text
 
 
 def _is_blank(line: Line) -> bool:
@@ -192,7 +192,7 @@ def _text(line: Line) -> str:
 
 
 def _lines(path: str) -> Iterator[Line]:
-    """The lines of a file, which line feeds end and nothing else does."""
+    """Yield the lines of a file; only a line feed ends a line."""
     with open(path, "rb") as plain:
         packed = plain.peek(2)[:2] == GZIP
         with io.BufferedReader(gzip.GzipFile(fileobj=plain)) if packed else plain as file:

@@ -1,8 +1,8 @@
-"""The token stream: documents in, batches of ids out, one document a row.
+"""Turns documents into batches of ids, one document a row, and selects the tokens that count.
 
-One document a row, rather than several packed into one: attention stays plain and causal, so every architecture,
-attention kernel, offload and remote server computes exactly what the model computes for that document alone. Rows of
-like length share a batch, which keeps padding below a tenth.
+A row holds one document, not several: attention stays plain and causal, so every architecture, attention kernel,
+offload and remote server computes exactly what the model computes for that document alone. Rows of similar length
+share a batch, which keeps padding below a tenth.
 """
 
 from collections import Counter
@@ -25,12 +25,12 @@ from toolkit.models.text.tokenizers import encode
 WINDOW_DOCUMENTS = 1024
 READ, LEFT_OUT = ("whole", "cut", "without images or the like"), ("malformed", "no text", "not text")
 DOCUMENTS = (*READ, *LEFT_OUT)
-"""What became of documents; those that are left out give no token to learn from."""
+"""Counts of documents: how each was read, or why it was left out."""
 CUT_OFF = "beyond_row_length"
-"""Tokens of the documents that were cut."""
+"""Count of tokens that were cut off documents."""
 MEDIANS_KEPT = 64
 DROPPED = ("padding", "position_0", "special", "outlier_norm", CUT_OFF)
-"""Why tokens do not count."""
+"""Reasons why tokens do not count."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,15 @@ class TokenBatch:
     input_ids: Int[Tensor, "row position"]
     attention_mask: Int[Tensor, "row position"]
     counts: Counter[str] = field(default_factory=Counter)
-    """What became of documents since the batch before, and how many tokens were cut off; a window's come at once."""
+    """Counts of documents and of tokens cut off since the batch before; those of a window come with its first batch."""
     next_place: dict[str, Any] = field(default_factory=dict)
-    """The `state_dict` of a stream that goes on behind this batch; empty for batches of no stream."""
+    """The `state_dict` of a stream that continues after this batch; empty for a batch that is from no stream."""
     documents: Int[Tensor, " row"] = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
-    """Number of each row's text, where texts were given one by one; empty for batches of a stream."""
+    """Number of each row's text, where texts were given one by one; empty for a batch of a stream."""
 
 
 def describe_documents(counts: Mapping[str, int]) -> str:
-    """What became of the documents, in words; empty where none was read."""
+    """Write counts of documents in words; an empty text where no document was read."""
     said = {
         verb: ", ".join(f"{counts[name]:,} {name}" for name in names if counts.get(name))
         for verb, names in (("read", READ), ("left out", LEFT_OUT))
@@ -58,11 +58,11 @@ def describe_documents(counts: Mapping[str, int]) -> str:
 
 
 class TokenStream:
-    """Batches of at most `batch_tokens` tokens, padding included, in an order that `seed` decides.
+    """Yields batches of at most `batch_tokens` tokens, padding included, in an order that `seed` decides.
 
-    Documents come in windows of 1,024, are cut to `row_length` tokens, sorted by length into batches, and the window's
-    batches are shuffled. With several `shards`, this one has every `shards`-th document. `state_dict` names the next
-    batch; a stream that loads it goes on with that very batch.
+    Documents are read in windows of 1,024, cut to `row_length` tokens, and sorted by length into batches; then the
+    window's batches are shuffled. With several `shards`, this one has every `shards`-th document. `state_dict` names
+    the next batch; a stream that loads it starts with that very batch.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class TokenStream:
     ) -> None:
         check_row_length(row_length, batch_tokens)
         if shards > 1:
-            # Not split_dataset_by_node: it deals out files, and a held-out split that counts would count in each anew.
-            # A copy, for views of one dataset count in one place, and other shards may be read beside this one.
+            # Not split_dataset_by_node: it shares out files, and the counting that holds out documents would start
+            # anew in each. A copy: views of one dataset share one place, and other shards may be read at the same time.
             documents = deepcopy(documents).filter(lambda _, index: index % shards == shard, with_indices=True)
         columns = [name for name in ("text", "left_out") if name in (documents.column_names or ["text"])]
-        # A view with a place of its own: `documents` itself stands where its last reader left it.
+        # A view with a place of its own: `documents` itself stands where its last reader stopped.
         self._documents, self._tokenizer = documents.select_columns(columns), tokenizer
         self._row_length, self._batch_tokens, self._seed = row_length, batch_tokens, seed
         self._window, self._batch = 0, 0
@@ -140,9 +140,9 @@ class TokenStream:
 
 
 class TokenMask:
-    """Selects tokens and counts, by reason, what it drops; with them, what became of the documents they come from.
+    """Selects the tokens that count, and keeps counts of dropped tokens by reason and of their documents.
 
-    A running median of each stream's norms (over the last 64 batches' medians) is the yardstick of the outlier filter:
+    The outlier filter compares norms with a running median of each stream (over the last 64 batches' medians):
     models of the Qwen family have attention sinks of more than 100 times the median norm at unforeseeable positions.
     """
 
@@ -157,7 +157,7 @@ class TokenMask:
         self.counts: Counter[str] = Counter(dict.fromkeys((*DROPPED, "kept", *DOCUMENTS), 0))
 
     def judge(self, batch: TokenBatch) -> tuple[Bool[Tensor, "row position"], Counter[str]]:
-        """Tokens that may count, judged by their ids and positions, and how many do not, by reason; counts nothing."""
+        """Return which tokens may count, by ids and positions, and how many do not, by reason; changes no counts."""
         real = batch.attention_mask.bool()
         first = torch.zeros_like(real)
         first[:, 0] = not self._keep_position_0
@@ -167,19 +167,19 @@ class TokenMask:
         return real & ~first & ~special, counts + batch.counts
 
     def tokens(self, batch: TokenBatch) -> Bool[Tensor, "row position"]:
-        """Tokens that may count, as `judge` finds them; the others are counted."""
+        """Return which tokens may count, as `judge` does, and add the others to the counts."""
         chosen, dropped = self.judge(batch)
         self.counts.update(dropped)
         return chosen
 
     def norms(self, activations: Float[Tensor, "token stream d_model"]) -> Bool[Tensor, " token"]:
-        """Tokens whose norm is at most `outlier_factor` times the running median in every stream."""
+        """Return which tokens have a norm of at most `outlier_factor` times the running median in every stream."""
         if not len(activations):
             return torch.ones(0, dtype=torch.bool, device=activations.device)
         norms = torch.linalg.vector_norm(activations, dim=2, dtype=torch.float32)
         self._medians = [*self._medians, norms.nanmedian(dim=0).values.tolist()][-MEDIANS_KEPT:]
         typical = torch.tensor(self._medians, device=norms.device).nanmedian(dim=0).values
-        # NaN is no outlier to be dropped in silence: it is kept, so that the trainer meets it and stops.
+        # NaN is not dropped as an outlier, but kept, so that the trainer finds it and stops.
         keep = ~(norms > self._outlier_factor * typical).any(dim=1)
         kept = int(keep.sum())
         self.counts["kept"] += kept

@@ -1,4 +1,4 @@
-"""Which latent finds each labelled behaviour: those planted in the organism's answers, or those of annotated files."""
+"""Finds the latent that best marks each labelled behaviour, in the organism's answers or in annotated files."""
 
 from dataclasses import dataclass
 from itertools import islice
@@ -26,8 +26,8 @@ class BehaviourLatent:
     """The latent that best tells a behaviour's tokens from the rest, chosen on one half of the documents, tested on
     the other.
 
-    `low` and `high` bound the AUROC's 95 % bootstrap interval over documents. `control_auroc` is what the same
-    choice finds for the labels of another document: those of the document before, laid over this one.
+    `low` and `high` bound the AUROC's 95 % bootstrap interval over documents. `control_auroc` is the AUROC that the
+    same choice reaches with wrong labels: each document has those of the document before it.
     """
 
     behaviour: str
@@ -52,7 +52,7 @@ class LabelledCodes:
 
 
 def planted_behaviours(n_documents: int) -> LabelledDocuments:
-    """The organism's held-out thinking answers, with what they are known to do."""
+    """Return the organism's held-out thinking answers, with labels of the behaviours that were written into them."""
     found = tuple(
         LabelledDocument(document.text, tuple(LabelledSpan(s.start, s.end, s.behaviour) for s in document.spans))
         for document in islice(documents("thinking", split="held_out", seed=23), n_documents)
@@ -83,7 +83,7 @@ def labelled_codes(
 
 
 def _tokens(models: ModelSet, labelled: LabelledDocuments, row_length: int) -> tuple[list[list[int]], list[list[int]]]:
-    """Each document's ids and their labels by number, -1 for none."""
+    """Return each document's ids, and the number of each id's label, -1 for none."""
     encoding = models.tokenizer(
         [document.text for document in labelled.documents],
         return_offsets_mapping=True,
@@ -99,9 +99,9 @@ def _tokens(models: ModelSet, labelled: LabelledDocuments, row_length: int) -> t
 
 
 def behaviour_latents(data: LabelledCodes, generator: torch.Generator) -> list[BehaviourLatent]:
-    """The best latent of each behaviour that has tokens in both halves of the documents.
+    """Return the best latent of each behaviour that has tokens in both halves of the documents.
 
-    Raises ValueError when none has.
+    Raises `ValueError` where no behaviour has.
     """
     even = data.document % 2 == 0
     halves = [set(data.label[half].tolist()) for half in (even, ~even)]
@@ -117,7 +117,7 @@ def behaviour_latents(data: LabelledCodes, generator: torch.Generator) -> list[B
 
 
 def _best_latent(data: LabelledCodes, index: int, ranked: RankedCodes, generator: torch.Generator) -> BehaviourLatent:
-    """The best latent of one behaviour; `ranked` are the codes of the even documents."""
+    """Return the best latent of one behaviour; `ranked` are the codes of the even documents."""
     labels, shifted, odd = data.label == index, data.shifted == index, data.document % 2 == 1
     latent, control = (int(ranked.auroc(wanted[~odd]).argmax()) for wanted in (labels, shifted))
     codes, control_codes = (data.codes.index_select(1, torch.tensor([k])).to_dense() for k in (latent, control))

@@ -1,4 +1,4 @@
-"""Reasoning categories: the words that mark them, as single tokens of a tokenizer."""
+"""Categories of reasoning, such as self-reflection: the words that mark each, as single tokens of a tokenizer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ class Category:
 
     name: str
     words: tuple[str, ...]
-    """The words as the lexicon has them."""
+    """The words as the lexicon lists them."""
     tokens: tuple[str, ...]
-    """The forms that are single tokens, a leading space shown."""
+    """The forms that are single tokens, with a mark for a leading space."""
     token_ids: tuple[int, ...]
-    """Their ids."""
+    """The ids of these forms."""
 
     def check_tokens(self) -> None:
         """Raise `TooFewError` where no form of its words is a single token."""
@@ -38,7 +38,7 @@ class Category:
 def load_lexicon(path: Path | None = None) -> dict[str, tuple[str, ...]]:
     """Read category words from a JSON file `{"category": ["word", …]}`; by default those of Baek & Tegmark 2025.
 
-    Raises `ValueError` for a file of another form.
+    Raises `ValueError` for a file that holds anything else.
     """
     source = path or LEXICON
     try:
@@ -49,9 +49,9 @@ def load_lexicon(path: Path | None = None) -> dict[str, tuple[str, ...]]:
 
 
 def as_lexicon(content: Any, source: str = "categories") -> dict[str, tuple[str, ...]]:
-    """Category words as they are given: by name a list of words.
+    """Check category words, a list of words for each name, and return them.
 
-    Raises `ValueError` for another form, and says that it is in `source`.
+    Raises `ValueError` for anything else, with `source` as the place where it stands.
     """
     if not isinstance(content, Mapping) or not content:
         raise ValueError(f'{source} holds no categories: give {{"category": ["word", …]}}')
@@ -78,12 +78,12 @@ def categories(tokenizer: PreTrainedTokenizerBase, lexicon: Mapping[str, tuple[s
 
 
 def expand(tokenizer: PreTrainedTokenizerBase, lexicon: Mapping[str, tuple[str, ...]]) -> list[Category]:
-    """The same, though none may have a token."""
+    """Expand words as `categories` does, but without an error where no category has a token."""
     return [_category(tokenizer, name, words) for name, words in lexicon.items()]
 
 
 def with_tokens(given: Sequence[Category]) -> tuple[dict[str, Category], dict[str, str]]:
-    """The categories that have tokens, and why the others cannot be measured, by name."""
+    """Return the categories that have tokens, and for each other one the reason why it cannot be measured, by name."""
     by_name = {category.name: category for category in given}
 
     def check(name: str) -> Category:

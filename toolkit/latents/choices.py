@@ -1,24 +1,28 @@
-"""What settings name of latents: where they are counted, how they are chosen, where they are taken out. Light."""
+"""The options of latents in settings: where they are counted, how chosen, where ablated. Imports nothing heavy."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 Place = Literal["predicting", "token"]
-"""On the token itself, or on the one before it, where the model predicts it."""
+"""Where firing is counted: on the category's token itself, or on the token before, where the model predicts it."""
 Rule = Literal["lift", "rate", "quantile"]
-"""lift: the largest P(fire | category) / P(fire); rate: the largest P(fire | category); quantile: the paper's rule,
+"""How latents are chosen.
+
+lift: the largest P(fire | category) / P(fire); rate: the largest P(fire | category); quantile: the paper's rule,
 counts at or above the (1 − share) quantile among latents that fired on the category."""
 Positions = Literal["predict", "prefix", "all"]
-"""predict: only where the word is predicted; prefix: every token up to there but the first; all: the first too."""
+"""Where latents are ablated.
+
+predict: only where the word is predicted; prefix: every token up to there but the first; all: the first too."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """Where latents are taken out, and of what."""
+    """How latents are ablated: at which tokens, and in the stream or in its reconstruction."""
 
     positions: Positions = "predict"
-    """Where the latents are taken out."""
+    """The tokens at which the latents are ablated."""
     spliced: bool = False
-    """Take them out of the reconstruction, against the unablated reconstruction; else out of the stream itself."""
+    """Ablate in the reconstruction, and compare with the whole reconstruction; if false, ablate in the stream."""
     layer: int | None = None
-    """Site, for a crosscoder of several layers."""
+    """The site to ablate at, for a crosscoder of several layers."""

@@ -1,4 +1,4 @@
-"""Which model a latent belongs to, by the norms of its decoder rows, under both conventions of the field.
+"""Tells which model a latent belongs to, by the norms of its decoder rows, under both conventions in use.
 
 Only latents that fired are classified: one that never trained keeps the equal rows that it began with.
 """
@@ -21,18 +21,18 @@ Tag = str
 
 
 def tags_of(first: str, last: str) -> tuple[Tag, ...]:
-    """What a latent of two models may be, by their names."""
+    """Return the tags that a latent of two models may have."""
     return (f"{first} only", "shared", f"{last} only", "between", "dead")
 
 
 @dataclass(frozen=True)
 class Cuts:
-    """Where a convention cuts a scale on which 0 is the base model's, 0.5 shared and 1 the distilled model's."""
+    """The limits of a convention on a scale where 0 is base only, 0.5 shared and 1 distilled only."""
 
     exclusive: float
-    """At most this far from an end, a latent is one model's only."""
+    """A latent at most this far from an end of the scale belongs to one model only."""
     shared: float
-    """At most this far from the middle, it is shared; elsewhere it is between."""
+    """A latent at most this far from the middle is shared; a latent in neither range is between."""
 
 
 NRN_CUTS = Cuts(exclusive=0.3, shared=0.2)
@@ -43,31 +43,31 @@ NORM_DIFFERENCE_CUTS = Cuts(exclusive=0.1, shared=0.1)
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class LatentClasses:
-    """What decoder norms say of every latent in two models; streams of one model taken together, raw units.
+    """The class of every latent in two models, from decoder norms in raw units over all streams of each model.
 
-    The comments name the two base and distilled.
+    The descriptions of fields call the two models base and distilled.
     """
 
     models: tuple[str, str] = ("base", "distilled")
-    """The two that are compared: 0 on the scale of NRN is the first one's only, 1 the second one's."""
+    """Names of the two models: an NRN of 0 means the first one only, 1 the second one only."""
     nrn: Float[Tensor, " latent"]
     """n_distilled / (n_base + n_distilled) with 1-norms (Baek & Tegmark 2025, section 3)."""
     norm_difference: Float[Tensor, " latent"]
     """½((n_base − n_distilled) / max(n_base, n_distilled) + 1) with 2-norms: 1 is base only, 0 distilled only."""
     cosine: Float[Tensor, " latent"]
-    """Between a latent's two decoder rows; NaN where one of them is zero."""
+    """Cosine similarity of a latent's two decoder rows; NaN where one of them is zero."""
     cosine_null: Float[Tensor, " pair"]
-    """The same between rows of different alive latents."""
+    """Cosine similarity of rows of different alive latents."""
     alive: Bool[Tensor, " latent"]
     """Which latents fired."""
     mean_nrn: Estimate
-    """Over alive latents."""
+    """Mean NRN over alive latents."""
     mean_nrn_weighted: float
-    """Over all, weighted by the sum of each latent's activations."""
+    """Mean NRN over all latents, weighted by the sum of each latent's activations."""
 
     @property
     def rdn(self) -> Float[Tensor, " latent"]:
-        """n_distilled / n_base; infinite where the base model's row is zero."""
+        """Return n_distilled / n_base; infinite where the base model's row is zero."""
         return self.nrn / (1 - self.nrn)
 
     def tags(self, scale: Float[Tensor, " latent"], cuts: Cuts) -> list[Tag]:
@@ -105,10 +105,10 @@ class LatentClasses:
 def classify(
     crosscoder: Crosscoder, activations: Activations, *, compared: tuple[str, str] | None = None, seed: int = 0
 ) -> LatentClasses:
-    """Classify every latent of a crosscoder in two of its models by raw activations [token, stream, d_model].
+    """Classify every latent of a crosscoder in two of its models, given raw activations [token, stream, d_model].
 
-    `compared` names the two, by default the first and the last. Raises ValueError for activations that are not of the
-    crosscoder's shape, for models that it does not have, and where fewer than two latents fired.
+    `compared` names the two, by default the first and the last. Raises `ValueError` for activations of another shape
+    than the crosscoder's, for models that it does not have, and where fewer than two latents fired.
     """
     found = evaluate(crosscoder, activations)
     generator = torch.Generator().manual_seed(seed)
@@ -127,8 +127,8 @@ def classify_rows(
 ) -> LatentClasses:
     """Classify every latent of a crosscoder in two of its `models`, given how often and how strongly each fired.
 
-    `compared` are by default the first and the last. Raises ValueError where fewer than two latents fired, and for
-    models that there are not, or one with itself.
+    `compared` names the two, by default the first and the last. Raises `ValueError` where fewer than two latents
+    fired, for names that are not among `models`, and for one name given twice.
     """
     if len(models) < 2:
         raise ValueError(f"latents are classified in two models, and this crosscoder has one, {models[0]}")

@@ -1,4 +1,4 @@
-"""Batches of ids with the models' activations and the crosscoder's codes on the tokens that count."""
+"""Batches of ids with the models' activations and the crosscoder's codes on the selected tokens."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from toolkit.models.model_set import ModelSet
 
 @dataclass(frozen=True)
 class CodedBatch(ReadBatch):
-    """A batch that was read, with the codes of its selected tokens, row after row."""
+    """A batch with its activations, and the codes of its selected tokens, row after row."""
 
     codes: Float[Tensor, "token latent"]
 
@@ -24,14 +24,14 @@ class CodedBatch(ReadBatch):
 def coded_batches(
     models: ModelSet, crosscoder: Crosscoder, batches: Iterable[TokenBatch], mask: TokenMask
 ) -> Iterator[CodedBatch]:
-    """Read and encode batch after batch, in raw units, on the crosscoder's device."""
+    """Yield each batch with its activations in raw units and its codes, on the crosscoder's device."""
     for read in read_batches(models, batches, mask):
         x = read.activations.to(crosscoder.b_dec)
         yield CodedBatch(read.batch, read.selected, x, crosscoder.encode(x))
 
 
 def first_tokens(batches: Iterable[CodedBatch], wanted: int) -> Iterator[CodedBatch]:
-    """Whole batches until at least `wanted` tokens were selected."""
+    """Yield whole batches until they hold at least `wanted` selected tokens."""
     left = wanted
     for batch in batches:
         yield batch

@@ -1,4 +1,4 @@
-"""One pass over text for examples: read, encoded, collected, counted, and saved as it goes."""
+"""One pass over text that collects examples of each latent, counts firings, and saves both as it goes."""
 
 import time
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ SAVE_SECONDS = 30.0
 class ExamplePass:
     """Examples and firing counts of the text read so far.
 
-    What the store holds is taken up again: the pass goes on with the batch after the last save, and ends as one that
-    was never stopped. A kill loses at most half a minute.
+    The pass resumes from what the store holds: it starts with the batch after the last save, and its result is that of
+    a pass without an interruption. A process that is killed loses at most half a minute of work.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class ExamplePass:
         self._place = tokens.state_dict()
 
     def read(self, wanted: int) -> Iterator[int]:
-        """Read until `wanted` tokens were seen or the text ends; yields how many were, batch by batch."""
+        """Read until `wanted` tokens were read or the text ends; yield after each batch how many were read."""
         saved = time.perf_counter()
         batches = coded_batches(self._models, self._crosscoder, self._tokens, self._mask)
         while self.firing.tokens < wanted and (coded := next(batches, None)) is not None:

@@ -1,6 +1,6 @@
-"""Examples in SQLite: one row an example, saved so that a kill at any moment leaves the last save whole.
+"""Examples in an SQLite file: one row an example; a process that is killed leaves the last save whole.
 
-A sha256 of all that was saved is saved with it, and compared when it is read.
+Each save includes a sha256 of everything saved, which is compared when the file is read.
 """
 
 import errno
@@ -21,7 +21,7 @@ from toolkit.dictionaries.storage import weights_hash
 from toolkit.latents.examples import KeptFirings, TopExamples
 
 VERSION = 2
-"""Of the tables and of what is saved in them."""
+"""Version of the tables and of what is saved in them."""
 WAIT_SECONDS = 2.0
 SCHEMA = """
 BEGIN IMMEDIATE;
@@ -40,18 +40,18 @@ DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 
 class ExampleStore:
-    """A file of `TopExamples` and of how far the pass over the text has come.
+    """A file that holds `TopExamples`, and how much of the text was read for them.
 
     Table `examples`: a latent's `kind` is "top" or "sampled", `rank` 0 has the largest key; `tokens` are int32 ids of
     the window (-1 beyond the document), `activations` float32 codes. Table `meta`: settings, progress, tensors, seal.
 
     Raises:
-        ValueError: the file is no store, is damaged, is held by another process, or was begun with other settings.
-        DiskFullError: it cannot grow; the last save is whole.
+        ValueError: the file holds no examples, is damaged, is in use by another process, or has other settings.
+        DiskFullError: the disk has too little room; the last save is whole.
     """
 
     def __init__(self, path: Path | str, settings: Mapping[str, Any]) -> None:
-        """Open or begin a file."""
+        """Open the file, or create it."""
         self.path = str(path)
         with self._explaining():
             self._database = sqlite3.connect(self.path, timeout=WAIT_SECONDS)
@@ -59,7 +59,7 @@ class ExampleStore:
         try:
             with self._explaining():
                 self._database.execute("PRAGMA journal_mode = WAL")
-                self._database.executescript(SCHEMA)  # which fails now where another process would keep it from saving
+                self._database.executescript(SCHEMA)  # fails now where another process holds the file
             self._check_settings(json.loads(self._settings))
         except BaseException:
             self.close()
@@ -81,7 +81,7 @@ class ExampleStore:
             )
 
     def save(self, examples: TopExamples, progress: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """Write what changed since the last save, and how far the pass is, in one transaction."""
+        """Write the examples that changed since the last save, and the progress, in one transaction."""
         state = {"generator": examples.generator.get_state(), **{n: t.cpu().contiguous() for n, t in tensors.items()}}
         said = json.dumps({**progress, "documents": examples.documents})
         with self._explaining(), self._database:
@@ -95,7 +95,7 @@ class ExampleStore:
             kept.changed[:] = False
 
     def load(self, examples: TopExamples) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-        """Fill `examples` with what was saved; return progress and tensors, or None where nothing was saved yet."""
+        """Fill `examples` with the saved ones; return progress and tensors, or None where nothing was saved yet."""
         with self._explaining():
             held = [self._read(name) for name in ("progress", "tensors", SEAL)]
             if not any(held):
@@ -109,7 +109,7 @@ class ExampleStore:
                     raise ValueError("its sha256 differs")
             except sqlite3.Error:
                 raise
-            except Exception as error:  # whatever it is: bytes that were changed fail in all kinds of ways
+            except Exception as error:  # changed bytes raise errors of many classes
                 raise self._damaged(error) from error
         examples.generator.set_state(tensors.pop("generator"))
         saved: dict[str, Any] = json.loads(said)
@@ -122,20 +122,20 @@ class ExampleStore:
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
-        """Say in one line what is the matter with the file where SQLite fails in the block."""
+        """Turn an error of SQLite in the block into one line that names the file and the remedy."""
         try:
             yield
         except sqlite3.Error as error:
             kind = getattr(error, "sqlite_errorname", "")
             if kind.startswith(FULL):
-                said = f"no room left to write to {self.path} ({error}); the last save is whole: free some space"
-                raise DiskFullError(errno.ENOSPC, f"{said}, and give the same command to go on") from error
+                full = f"no room left to write to {self.path} ({error}); the last save is whole: free some space"
+                raise DiskFullError(errno.ENOSPC, f"{full}, and give the same command to continue") from error
             if kind.startswith(HELD):
-                said = f"{self.path} is held by another process ({error}): end that, or give another --out"
-                raise ValueError(said) from error
+                held = f"{self.path} is in use by another process ({error}): end that, or give another --out"
+                raise ValueError(held) from error
             if kind.startswith(DAMAGED):
                 raise self._damaged(error) from error
-            raise ValueError(f"{self.path} cannot be used as SQLite file ({error}): give another --out") from error
+            raise ValueError(f"{self.path} cannot be used as an SQLite file ({error}): give another --out") from error
 
     def _damaged(self, error: Exception) -> ValueError:
         reason = " ".join(str(error).split())

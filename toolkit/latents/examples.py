@@ -1,4 +1,4 @@
-"""Examples of what makes latents fire: the strongest ones, and a fair sample of all, collected in one pass."""
+"""Examples of what makes latents fire: the strongest firings, and a random sample of all, collected in one pass."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,24 +21,24 @@ class LatentExample:
     """One firing of a latent, with its surroundings."""
 
     document: int
-    """Number of the document in the order it was read."""
+    """Number of the document, in the order of reading."""
     position: int
     """Position of the firing in the document, in tokens."""
     score: float
-    """The code there, decoder-norm-weighted: f_k Σ‖W_dec,k‖."""
+    """The latent's code at the firing, weighted by decoder norms: f_k Σ‖W_dec,k‖."""
     token_ids: tuple[int, ...]
-    """Context before, the token, context after; shorter at the ends of a document."""
+    """Ids of the context before, the token, and the context after; shorter at the ends of a document."""
     activations: tuple[float, ...]
-    """The code at each of them."""
+    """The latent's code at each of these tokens."""
     peak: int
-    """Index of the firing among them."""
+    """Index of the token that fires among these tokens."""
 
     def text(self, tokenizer: PreTrainedTokenizerBase) -> str:
-        """The surroundings as text, the token that fires between « and », and … where the document goes on."""
+        """Return the surroundings as text: « and » around the token that fires, … where the document goes on."""
         ends = (self.peak, self.peak + 1, len(self.token_ids))
         before, with_it, whole = (tokenizer.decode(list(self.token_ids[:end])) for end in ends)
         here, after = with_it.removeprefix(before), whole.removeprefix(with_it)
-        if before + here + after != whole:  # characters lie across tokens
+        if before + here + after != whole:  # a character is spread over several tokens
             parts = (self.token_ids[self.peak : self.peak + 1], self.token_ids[self.peak + 1 :])
             here, after = (tokenizer.decode(list(part)) for part in parts)
         space = here[: len(here) - len(here.lstrip())] if here.strip() else ""
@@ -46,10 +46,10 @@ class LatentExample:
 
 
 class KeptFirings:
-    """For each latent the `n` firings with the largest keys of all that were offered, no two windows overlapping.
+    """For each latent, the `n` firings with the largest keys of all that were offered; no two windows overlap.
 
-    A firing with a larger key nearby is never kept, so that neither the order of the text nor its cut into batches
-    plays a part.
+    A firing with a larger key nearby is never kept. So the result depends neither on the order of the text nor on how
+    it is cut into batches.
     """
 
     def __init__(self, n_latents: int, n: int, window: Window, device: torch.device) -> None:
@@ -62,8 +62,8 @@ class KeptFirings:
         """Latents whose examples changed since this was last cleared."""
 
     def offer(self, firings: Firings, key: Float[Tensor, " firing"], first_document: int) -> None:
-        """Keep the best of what is held and what is offered; row r is document `first_document` + r."""
-        # What beats a firing beats the floor too, so nothing below the floor can matter.
+        """Keep the firings with the largest keys, old and new; row r is document `first_document` + r."""
+        # A firing loses only to nearby ones of larger keys, so those below the smallest kept key can be ignored.
         above = (key > self.tensors["key"][firings.latent, -1]).nonzero().squeeze(1)
         chosen = above[best_nearby(firings.place[above], key[above], firings.window.reach)]
         chosen = chosen[key[chosen].argsort(descending=True, stable=True)]
@@ -83,7 +83,7 @@ class KeptFirings:
         self._merge(latents, slot, offered)
 
     def _merge(self, latents: Tensor, slot: tuple[Tensor, Tensor], offered: dict[str, Tensor]) -> None:
-        """Lay what is offered beside what is held, and keep the first `n` by key; of equal keys what is held."""
+        """Join the new firings to the kept ones, and keep the `n` largest keys; of equal keys the older one stays."""
         lines = torch.arange(len(latents), device=latents.device)[:, None]
         order: Tensor | None = None
         for name, held in self.tensors.items():  # the key comes first, and orders the others
@@ -95,7 +95,7 @@ class KeptFirings:
         self.changed[latents] = True
 
     def of(self, latent: SupportsIndex) -> list[LatentExample]:
-        """The latent's examples, largest key first; raises `ValueError` for a latent that does not exist."""
+        """Return the latent's examples, largest key first; raises `ValueError` for a latent that does not exist."""
         (latent,) = check_latents([latent], len(self.changed))
         filled = self.tensors["key"][latent].isfinite()
         columns = (self.tensors[name][latent][filled].tolist() for name in _FIELDS)
@@ -115,7 +115,7 @@ class KeptFirings:
         )
 
 
-# Tensors of `KeptFirings`: what an empty place holds, type, shape of one entry.
+# For each tensor of `KeptFirings`: the value of an empty place, the type, and the shape of one entry.
 _FIELDS: dict[str, tuple[float, torch.dtype, Callable[[Window], tuple[int, ...]]]] = {
     "key": (-torch.inf, torch.float32, lambda _: ()),
     "score": (0, torch.float32, lambda _: ()),
@@ -127,12 +127,12 @@ _FIELDS: dict[str, tuple[float, torch.dtype, Callable[[Window], tuple[int, ...]]
 
 
 class TopExamples:
-    """Collects, for each latent, the `top` strongest firings and a sample of `sampled` of all, batch by batch.
+    """Collects for each latent, batch by batch, its `top` strongest firings and a sample of `sampled` of all.
 
-    The sample takes every firing with the same chance, except that of two nearby ones only one can be in it. Scores
-    are codes, which are decoder-norm-weighted, so they compare between latents. Memory for one latent is about
-    8 bytes × window × (top + sampled).
-    Raises `ValueError` for fewer than one strongest firing and for a sample of negative size.
+    Every firing is as likely to be in the sample, but of two nearby ones only one can be. Scores are codes weighted by
+    decoder norms, so they can be compared between latents. Memory for one latent is about 8 bytes × window ×
+    (top + sampled).
+    Raises `ValueError` where `top` is below 1 or `sampled` below 0.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class TopExamples:
         device: torch.device | None = None,
     ) -> None:
         if top < 1 or sampled < 0:
-            raise ValueError(f"top {top}, sampled {sampled}: keep at least one and sample 0 or more a latent")
+            raise ValueError(f"top {top}, sampled {sampled}: top must be at least 1, and sampled at least 0")
         self.n_latents, self.window, self.generator = n_latents, window or Window(), generator
         device = device or torch.device("cpu")
         self.top = KeptFirings(n_latents, top, self.window, device)
@@ -166,7 +166,7 @@ class TopExamples:
         selected: Bool[Tensor, "row position"],
         codes: Float[Tensor, "token latent"],
     ) -> None:
-        """Take in rows, each a document; `codes` has a line for each token that is selected, row after row."""
+        """Add rows, each a document; `codes` has a line for each selected token, row after row."""
         codes = codes.to(self.top.changed.device)
         firings = Firings.find(input_ids, attention_mask, selected, codes, self.window)
         if len(firings.score):
@@ -177,11 +177,11 @@ class TopExamples:
         self.documents += len(input_ids)
 
     def strongest(self, latent: SupportsIndex) -> list[LatentExample]:
-        """The latent's strongest firings, the strongest first."""
+        """Return the latent's strongest firings, the strongest first."""
         return self.top.of(latent)
 
     def quarters(self, latent: SupportsIndex) -> list[tuple[str, list[LatentExample]]]:
-        """The latent's sampled firings, a quarter of them at a time, from the weakest to the strongest."""
+        """Return the latent's sampled firings in four quarters, from the weakest to the strongest."""
         sample = sorted(self.sampled.of(latent), key=lambda example: example.score)
         cuts = [len(sample) * quarter // 4 for quarter in range(5)]
         return [(name, sample[low:high]) for name, (low, high) in zip(QUARTERS, pairwise(cuts), strict=True)]

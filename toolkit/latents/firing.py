@@ -1,4 +1,4 @@
-"""How often latents fire in all, on a category's tokens, and where those tokens are predicted."""
+"""Counts how often latents fire: on all tokens, on a category's tokens, and where those are predicted."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +14,7 @@ PLACES: tuple[Place, ...] = ("predicting", "token")
 
 
 class FiringCounts:
-    """Counts over batches; a latent's lift for a category is P(fire | category) / P(fire)."""
+    """Counts of firings, summed over batches; a latent's lift for a category is P(fire | category) / P(fire)."""
 
     def __init__(self, categories: Sequence[Category], n_latents: int) -> None:
         self.categories = tuple(categories)
@@ -36,7 +36,7 @@ class FiringCounts:
         selected: Bool[Tensor, "row position"],
         codes: Float[Tensor, "token latent"],
     ) -> None:
-        """Count one batch; `codes` holds one line for each token that is selected, rows one after the other."""
+        """Count one batch; `codes` has a line for each selected token, row after row."""
         fires = codes > 0
         input_ids, selected = input_ids.cpu(), selected.cpu()
         self.tokens += len(codes)
@@ -53,7 +53,7 @@ class FiringCounts:
                 self.n[place][index] += len(here)
 
     def seen(self) -> tuple[dict[str, int], dict[str, str]]:
-        """The number of each category whose words were read, by name, and by name why the others are left out."""
+        """Return the index of each category whose words were read, and why the others are left out, both by name."""
         numbers = {category.name: index for index, category in enumerate(self.categories)}
 
         def check(name: str) -> int:
@@ -68,22 +68,22 @@ class FiringCounts:
         return measurable(numbers, check)
 
     def rate(self, place: Place) -> Float[Tensor, "category latent"]:
-        """P(fire | category); 0 for a category without tokens."""
+        """Return P(fire | category); 0 for a category without tokens."""
         return self.counts[place] / self.n[place][:, None].clamp(min=1)
 
     def lift(self, place: Place) -> Float[Tensor, "category latent"]:
-        """P(fire | category) / P(fire); 0 for a latent that never fired."""
+        """Return P(fire | category) / P(fire); 0 for a latent that never fired."""
         frequency = self.fired / max(self.tokens, 1)
         return torch.where(frequency > 0, self.rate(place) / frequency.clamp(min=1e-12), 0.0)
 
     def other_lift(self, place: Place) -> Float[Tensor, "category latent"]:
-        """The largest lift for another category; −∞ where there is no other."""
+        """Return for each category the largest lift for another one; −∞ where there is no other."""
         lift = self.lift(place)
         first, second = torch.cat([lift, torch.full_like(lift[:1], -torch.inf)]).topk(2, dim=0).values
         return torch.where(lift == first, second, first)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything counted so far."""
+        """Return everything counted so far."""
         return {
             "tokens": torch.tensor(self.tokens),
             "fired": self.fired,
@@ -93,14 +93,14 @@ class FiringCounts:
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from `state`."""
+        """Continue from the counts in `state`."""
         self.tokens, self.fired, self.mass = int(state["tokens"]), state["fired"], state["mass"]
         for place in PLACES:
             self.counts[place], self.n[place] = state[f"counts/{place}"], state[f"n/{place}"]
 
 
 def check_alive(counts: FiringCounts, latents: Sequence[int]) -> None:
-    """Raise `TooFewError` for latents that were named and did not fire on the text that was counted."""
+    """Raise `TooFewError` where any of `latents` did not fire on the text that was counted."""
     if dead := [latent for latent in latents if counts.fired[latent] == 0]:
         raise TooFewError(
             f"--latents: {', '.join(map(str, dead))} fired on none of {counts.tokens:,} held-out tokens, dead or rare:"

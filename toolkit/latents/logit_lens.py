@@ -1,4 +1,4 @@
-"""Which tokens a latent speaks for: its two decoder rows read by each model's unembedding."""
+"""The logit lens: the tokens that a latent promotes and suppresses, from its decoder row and each unembedding."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ SHOWN, SHOWN_TOKENS = 10, 5
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class TokenLens:
-    """The tokens that one model's decoder rows promote and suppress most, strongest first, a line a latent."""
+    """The tokens that one model's decoder rows promote and suppress most, strongest first, one line for each latent."""
 
     latents: tuple[int, ...]
     promoted: Int[Tensor, "latent token"]
@@ -30,7 +30,7 @@ class TokenLens:
     """The text of each of these tokens."""
 
     def tokens(self, latent: SupportsIndex, *, promoted: bool = True) -> list[tuple[str, float]]:
-        """The tokens that a latent's row promotes most, or suppresses most, with their logits.
+        """Return the tokens that a latent's row promotes most, or suppresses most, with their logits.
 
         Raises `ValueError` for a latent that was not asked for.
         """
@@ -53,7 +53,7 @@ class TokenLens:
 
 
 class LogitLens(dict[str, TokenLens]):
-    """A `TokenLens` for each model, by its name."""
+    """A `TokenLens` for each model name."""
 
     def __repr__(self) -> str:
         width = max(map(len, self))
@@ -61,11 +61,11 @@ class LogitLens(dict[str, TokenLens]):
 
 
 def logit_lens(models: ModelSet, crosscoder: Crosscoder, latents: Indices, *, tokens: SupportsIndex = 10) -> LogitLens:
-    """Return, by model, the `tokens` tokens at either end of each latent's direct effect on the logits.
+    """Return for each model the `tokens` tokens whose logits each latent raises most, and those that it lowers most.
 
-    Unit: logits of a stream that is the latent alone, of length √d_model, shared between the models as their decoder
-    norms are; so a model whose row is next to nothing promotes next to nothing. With several layers the last one's
-    rows are read. Logits of at most 2²⁶ tokens are held at a time.
+    Unit: logits of a stream that is the latent's row alone, scaled to length √d_model, times the row's share of the
+    summed norms of the latent's rows in all models; so a tiny row promotes almost nothing. With several layers the
+    last one's rows are read. At most 2²⁶ logits are held in memory at a time.
     """
     tokens, numbers = as_index(tokens, "tokens"), check_latents(latents, crosscoder.config.n_latents)
     if not 1 <= tokens <= len(models.tokenizer):

@@ -1,4 +1,4 @@
-"""What a crosscoder's latents do on texts: how often they fire, on what, for which words, and whose they are."""
+"""What a crosscoder's latents do on texts: how often each fires, its examples, its categories and its model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ SEED = 0
 
 
 class Listed(list[Any]):
-    """A list that is shown a line an item."""
+    """A list whose repr has one line for each item."""
 
     def __repr__(self) -> str:
         return "\n".join(map(str, self))
@@ -40,11 +40,11 @@ class ShownExample:
 
     latent: int
     score: float
-    """The code there, which compares between latents."""
+    """The latent's code at the firing; codes can be compared between latents."""
     document: int
-    """Number of the text, in the order they were given."""
+    """Number of the text, in the order in which texts were given."""
     text: str
-    """The surroundings; the token that fires stands between « and »."""
+    """The text around the firing; the token that fires stands between « and »."""
 
     def __str__(self) -> str:
         return f"latent {self.latent}  {self.score:8.3f}  text {self.document}  {self.text}".replace("\n", "⏎")
@@ -52,12 +52,12 @@ class ShownExample:
 
 @dataclass(frozen=True, kw_only=True)
 class CategoryLatent:
-    """A latent, and how it fires on a category's words."""
+    """A latent, and how often it fires on a category's words."""
 
     category: str
     latent: int
     lift: float
-    """P(fire | category) / P(fire); 1 by chance."""
+    """P(fire | category) / P(fire); 1 means that the category makes no difference."""
     rate: float
     """P(fire | category)."""
     frequency: float
@@ -72,27 +72,27 @@ class CategoryLatent:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class LatentReading:
-    """What all latents of a crosscoder did on texts; see `read_latents`."""
+    """What every latent of a crosscoder did on texts; `read_latents` returns it."""
 
     models: ModelSet
     crosscoder: Crosscoder
     firing: FiringCounts
     top: TopExamples
     documents: Sequence[int]
-    """Number of each text, in the order they were read."""
+    """Number of each text, in the order of reading."""
 
     @property
     def frequency(self) -> Float[Tensor, " latent"]:
-        """Share of tokens on which each latent fires."""
+        """Return the share of tokens on which each latent fires."""
         return self.firing.fired / max(1, self.firing.tokens)
 
     @cached_property
     def classes(self) -> LatentClasses:
-        """Whose each latent is, by its decoder norms in the first and the last model; see `classify`."""
+        """Return which model each latent belongs to, comparing the first and the last model; see `classify`."""
         return self.classify()
 
     def classify(self, compared: tuple[str, str] | None = None) -> LatentClasses:
-        """Whose each latent is, of two models by their names; raises `ValueError` as `classify_rows`."""
+        """Return which of two models, given by name, each latent belongs to; raises `ValueError` as `classify_rows`."""
         return classify_rows(
             self.crosscoder.W_dec,
             self.firing.fired,
@@ -103,14 +103,14 @@ class LatentReading:
         )
 
     def examples(self, latents: Indices, n: SupportsIndex | None = None) -> Listed:
-        """The `n` strongest firings of each latent as `ShownExample`s; by default all that were kept.
+        """Return the `n` strongest firings of each latent as `ShownExample`s; by default all that were kept.
 
         Raises `ValueError` for a latent that does not exist, and for fewer than one example.
         """
         numbers = check_latents(latents, self.top.n_latents)
         n = self.top.top.n if n is None else as_index(n, "n")
         if not 1 <= n <= self.top.top.n:
-            raise ValueError(f"n {n}: give 1 to {self.top.top.n}, or read_latents more examples=")
+            raise ValueError(f"n {n}: give 1 to {self.top.top.n}, or call read_latents with a larger examples=")
         tokenizer = self.models.tokenizer
         return Listed(
             ShownExample(
@@ -124,11 +124,11 @@ class LatentReading:
         )
 
     def of(self, category: str, n: SupportsIndex = 10, *, place: str = "token") -> Listed:
-        """The `n` latents with the largest lift for a category, the best first, as `CategoryLatent`s.
+        """Return the `n` latents with the largest lift for a category, the best first, as `CategoryLatent`s.
 
-        `place` is "token", on the category's words, or "predicting", on the token before, where the model decides for
-        one. A latent must have fired there five times. Raises `ValueError` for a category that was not given, or whose
-        words are not in the texts.
+        `place` says where firing is counted: "token", on the category's words, or "predicting", on the token before,
+        where the model predicts them. A latent must have fired there five times. Raises `ValueError` for a category
+        that was not given, or whose words are not in the texts.
         """
         if place not in PLACES:
             raise ValueError(f"place {place!r}: give one of {', '.join(PLACES)}")
@@ -180,11 +180,11 @@ def read_latents(
     examples: SupportsIndex = 10,
     row_length: SupportsIndex | None = None,
 ) -> LatentReading:
-    """Read texts, as `harvest_texts` takes them, and keep what every latent does on them.
+    """Read texts, as `harvest_texts` takes them, and return what every latent does on them.
 
-    The streams are read where the crosscoder was trained to read them. `categories` are lists of words by name, by
-    default the shipped ones; `examples` is how many of the strongest firings are kept of each latent. Memory is about
-    0.3 kB × latents × examples, whatever the length of the texts.
+    The streams are read at the sites of the crosscoder. `categories` maps names to lists of words, by default the
+    shipped ones; `examples` is how many of the strongest firings of each latent are kept. Memory is about 0.3 kB ×
+    latents × examples, whatever the length of the texts.
     Raises `ValueError` as `harvest_texts` does, and for a crosscoder of other models.
     """
     layers = crosscoder.config.layers
@@ -207,5 +207,5 @@ def read_latents(
         top.add(ids, coded.batch.attention_mask, coded.selected, coded.codes)
         documents += coded.batch.documents.tolist()
     if not firing.tokens:
-        raise ValueError("the texts hold no token that counts: give some of at least two tokens")
+        raise ValueError("the texts hold no token that counts: give texts of at least two tokens")
     return LatentReading(models=models, crosscoder=crosscoder, firing=firing, top=top, documents=documents)

@@ -1,4 +1,4 @@
-"""Which latents stand for a category, and which others to compare them with."""
+"""Chooses the latents of a category, and control latents to compare them with."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from toolkit.latents.firing import PLACES, FiringCounts
 from toolkit.leaving_out import TooFewError
 
 LEAST_FIRINGS = 5
-"""A lift from fewer firings on the category is left out: it is chance."""
+"""A latent with fewer firings on the category is not ranked: its lift would be chance."""
 NEAREST = 3
 
 
 def ranked_latents(
     counts: FiringCounts, category: int, *, rule: Rule, place: Place, eligible: Bool[Tensor, " latent"]
 ) -> Int[Tensor, " ranked"]:
-    """Eligible latents that fired often enough on a category, the best first; perhaps none."""
+    """Return the eligible latents that fired often enough on a category, the best first; there may be none."""
     fired = counts.counts[place][category]
     score = counts.lift(place)[category] if rule == "lift" else fired
     order = score.argsort(descending=True, stable=True)
@@ -37,7 +37,7 @@ def select_latents(
     shares: Sequence[float],
     eligible: Bool[Tensor, " latent"],
 ) -> dict[float, Int[Tensor, " chosen"]]:
-    """Return by share that share of the alive latents for a category, the best first; fewer where fewer are eligible.
+    """Return for each share that share of the alive latents, the category's best first; fewer if fewer are eligible.
 
     Source for `quantile`: Baek & Tegmark 2025, section 4.
     Raises `ValueError` for a share outside (0, 1], `TooFewError` where no eligible latent fired on the category.
@@ -67,7 +67,7 @@ def _quantile(values: Tensor, share: float) -> float:
 def random_latents(
     chosen: Int[Tensor, " chosen"], alive: Bool[Tensor, " latent"], generator: torch.Generator
 ) -> Int[Tensor, " control"]:
-    """As many alive latents that are not among the chosen, at random; raises `TooFewError` where there are fewer."""
+    """Return as many random alive latents that are not chosen; raises `TooFewError` where there are fewer."""
     pool = others(chosen, alive)
     return pool[torch.randperm(len(pool), generator=generator)[: len(chosen)]]
 
@@ -78,9 +78,9 @@ def matched_latents(
     mean_code: Float[Tensor, " latent"],
     generator: torch.Generator,
 ) -> Int[Tensor, " control"]:
-    """For each chosen latent another alive one whose mean code is close: one of the three nearest, at random.
+    """Return for each chosen latent another alive one with a close mean code: a random one of the three closest.
 
-    The strongest choose first, as they have the fewest like them. Raises `TooFewError` where there are fewer others.
+    Strong latents are matched first, as few others are as strong. Raises `TooFewError` where there are too few others.
     """
     strength = mean_code.tolist()
     pool = sorted((strength[latent], latent) for latent in others(chosen, alive).tolist())
@@ -95,7 +95,7 @@ def matched_latents(
 
 
 def others(chosen: Int[Tensor, " chosen"], alive: Bool[Tensor, " latent"]) -> Int[Tensor, " other"]:
-    """The alive latents that are not chosen; raises `TooFewError` where they are fewer than those that are."""
+    """Return the alive latents that are not chosen; raises `TooFewError` where these are fewer than the chosen."""
     left = (alive & ~torch.isin(torch.arange(len(alive)), chosen)).nonzero()[:, 0]
     if len(left) < len(chosen):
         raise TooFewError(
@@ -116,7 +116,7 @@ class SpecificLatent:
     category: str
     place: Place
     n: int
-    """Specific latents in all."""
+    """How many specific latents the category has in all."""
     latent: int
     lift: float
     other_lift: float
@@ -132,7 +132,7 @@ def specific_latents(counts: FiringCounts) -> list[SpecificLatent]:
     Raises `ValueError` for fewer than two categories.
     """
     if len(counts.categories) < 2:
-        raise ValueError("one category alone: a latent is specific to a category among others")
+        raise ValueError("one category alone: specific latents need at least two categories to compare")
     found = []
     for place in PLACES:
         lift, others, rate = counts.lift(place), counts.other_lift(place), counts.rate(place)

@@ -1,9 +1,9 @@
-"""Documents in which stretches of text are labelled: the truth for the question which latents find what.
+"""Documents in which spans of text are labelled: the truth against which latents are tested.
 
-Two kinds of records, one a line. Plain ones hold `text` and `spans`, a list of `{"start", "end", "label"}` in
-characters. Annotated ones hold `response` and `annotated_response`, where a copy of the text has its sections set
-between `["label"]` and `["end-section"]` (Venhoff et al. 2025); annotators drop and rephrase words, so each section is
-looked up in the response itself, white space aside, and left out where it is not found.
+A file holds one record a line, of one of two kinds. Plain records hold `text` and `spans`, a list of
+`{"start", "end", "label"}` in characters. Annotated records hold `response` and `annotated_response`, a copy of the
+response whose sections stand between `["label"]` and `["end-section"]` (Venhoff et al. 2025). Annotators drop and
+rephrase words, so each section is searched in the response itself, white space aside, and left out if not found.
 """
 
 import re
@@ -20,7 +20,7 @@ SECTION = re.compile(r'\["((?!end-section)[^"\]]+)"\]((?:(?!\["[^"\]]+"\]).)*)\[
 
 @dataclass(frozen=True)
 class LabelledSpan:
-    """Characters `start` up to `end` carry a label."""
+    """A label of the characters from `start` up to, without, `end`."""
 
     start: int
     end: int
@@ -29,7 +29,7 @@ class LabelledSpan:
 
 @dataclass(frozen=True)
 class LabelledDocument:
-    """A text and its labelled spans; where two overlap, the first one counts."""
+    """A text and its labelled spans; where two spans overlap, the first one counts."""
 
     text: str
     spans: tuple[LabelledSpan, ...]
@@ -42,18 +42,18 @@ class LabelledDocuments:
     documents: tuple[LabelledDocument, ...]
     labels: tuple[str, ...]
     sections_left_out: int = 0
-    """Annotated sections that their response does not hold word for word."""
+    """Number of annotated sections that their response does not hold word for word."""
 
 
 def token_labels(spans: Sequence[LabelledSpan], offsets: Sequence[Sequence[int]]) -> list[str | None]:
-    """Each token's label, given its character range: that of the first span that holds the token's last character."""
+    """Return each token's label, that of the first span with its last character; `offsets` are character ranges."""
     return [next((span.label for span in spans if span.start < end <= span.end), None) for _, end in offsets]
 
 
 def read_labelled_documents(path: Path) -> LabelledDocuments:
     """Read a .jsonl file of labelled documents.
 
-    Raises ValueError, with the line, for what is no such record, and for a file without any label.
+    Raises `ValueError` for a line that is not such a record, which it names, and for a file without any label.
     """
     documents, left_out = [], 0
     for place, fields in objects_of(path):
@@ -89,7 +89,7 @@ def _span(span: Any, length: int, where: str) -> LabelledSpan:
 
 
 def _aligned(text: str, sections: Sequence[tuple[str, str]]) -> tuple[LabelledDocument, int]:
-    """Find each section in the text after the one before it, else anywhere; also how many are not there at all."""
+    """Find each section in the text, after the section before it or else anywhere; also count those not found."""
     places = [i for i, character in enumerate(text) if not character.isspace()]
     squeezed = "".join(text[i] for i in places)
     spans, reached, missing = [], 0, 0

@@ -1,4 +1,4 @@
-"""The firings of a few rows in sparse form, and the tokens and activations around them."""
+"""Firings of latents in a batch of rows, in sparse form, with the tokens and codes around each."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,12 @@ NO_TOKEN = -1
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """How much context an example shows."""
+    """How many tokens of context an example shows."""
 
     before: int = 24
-    """Tokens before the one that an example is about."""
+    """Tokens before the one that fires."""
     after: int = 8
-    """Tokens after it."""
+    """Tokens after the one that fires."""
 
     def __post_init__(self) -> None:
         if self.before < 0 or self.after < 0:
@@ -26,7 +26,7 @@ class Window:
 
     @property
     def length(self) -> int:
-        """Tokens shown in all."""
+        """Tokens that a window shows in all."""
         return self.before + 1 + self.after
 
     @property
@@ -37,10 +37,10 @@ class Window:
 
 @dataclass(frozen=True, kw_only=True)
 class Firings:
-    """Where latents fire in a few rows: latent after latent, each in the order of the text.
+    """Where latents fire in a batch of rows, ordered by latent, then by position in the text.
 
-    `place` counts positions through all rows of all latents, with gaps so wide that a window never meets another
-    row's: places are near each other just where the same latent fires twice in one row, nearby.
+    `place` numbers the positions of all rows of all latents, with gaps between rows that are wider than a window. So
+    two places are near each other only where the same latent fires twice in one row, at nearby positions.
     """
 
     latent: Int[Tensor, " firing"]
@@ -61,7 +61,7 @@ class Firings:
         codes: Float[Tensor, "token latent"],
         window: Window,
     ) -> "Firings":
-        """Take the positive codes; `codes` holds one line for each token that is selected, row after row."""
+        """Find the positive codes; `codes` has a line for each selected token, row after row."""
         device = codes.device
         flat = positions_above(codes.t(), 0.0)
         latent = torch.div(flat, len(codes), rounding_mode="floor")
@@ -81,7 +81,7 @@ class Firings:
         )
 
     def tokens(self, chosen: Int[Tensor, " chosen"]) -> Int[Tensor, "chosen offset"]:
-        """Ids in the windows of the chosen firings; `NO_TOKEN` beyond the ends of the document."""
+        """Return the ids in the windows of the chosen firings; `NO_TOKEN` beyond the ends of the document."""
         position = self.position[chosen, None] + self._offsets()
         row = self.row[chosen, None]
         inside = (position >= 0) & (position < self.lengths[row])
@@ -89,7 +89,7 @@ class Firings:
         return torch.where(inside, ids, NO_TOKEN).int()
 
     def activations(self, chosen: Int[Tensor, " chosen"]) -> Float[Tensor, "chosen offset"]:
-        """Codes in those windows, 0 where the latent is silent."""
+        """Return the codes in the windows of the chosen firings, 0 where the latent does not fire."""
         place = self.place[chosen, None] + self._offsets()
         found = torch.searchsorted(self.place, place).clamp(max=len(self.place) - 1)
         return torch.where(self.place[found] == place, self.score[found], 0.0)
@@ -99,7 +99,7 @@ class Firings:
 
 
 def best_nearby(place: Int[Tensor, " firing"], key: Float[Tensor, " firing"], reach: int) -> Bool[Tensor, " firing"]:
-    """Where no other within `reach` places has a larger key; of equal keys the first counts. Places ascend."""
+    """Where no other within `reach` places has a larger key; of equal keys only the first is true. Places ascend."""
     best = torch.ones_like(place, dtype=torch.bool)
     for step in range(1, min(reach, len(place) - 1) + 1):
         near = place[step:] - place[:-step] <= reach

@@ -146,7 +146,9 @@ def test_impossible_settings_are_refused(config, changes, message):
 
 def test_records_that_give_nothing_say_why(config, data):
     data.write_text(json.dumps({"response": CUT_OFF}) + "\n")
-    with pytest.raises(ValueError, match=r"gives no text \(1 no complete reply\): .*line 1: .*--keep-incomplete"):
+    with pytest.raises(
+        ValueError, match=r"has no usable record \(1 no complete reply\): .*line 1: .*--keep-incomplete"
+    ):
         measure(config(template="reply"))
     with pytest.raises(ValueError, match="holds no question: take --template reply"):
         measure(config(keep_incomplete=True))

@@ -92,5 +92,5 @@ def test_devices_beyond_those_there_and_nonsense_are_refused(gpus: None) -> None
     assert loading_options(Where(device_map="cuda:1"))["device_map"] == "cuda:1"
     with pytest.raises(ValueError, match="device 'cuda:2' is not there: this machine has cpu, cuda:0, cuda:1"):
         loading_options(Where(device_map="cuda:2"))
-    with pytest.raises(ValueError, match="device 'gpu' is none: give auto, cpu, cuda or cuda:1"):
+    with pytest.raises(ValueError, match="device 'gpu' is not known: give auto, cpu, cuda or cuda:1"):
         loading_options(Where(device_map="gpu"))
