@@ -140,9 +140,10 @@ def test_python_lines_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     assert capsys.readouterr().out.count("Wait") >= 3
 
 
-def test_python_lines_on_findings_run(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(ROOT)
-    texts = [document.text for document in islice(documents("thinking", split="held_out"), 300)]
+def test_python_lines_on_findings_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    (tmp_path / "artifacts").symlink_to(ROOT / "artifacts")  # what is saved lies beside
+    monkeypatch.chdir(tmp_path)
+    texts = [document.text for document in islice(documents("thinking", split="held_out"), 60)]
     names: dict[str, object] = {"texts": texts}
     [lines] = blocks("toolkit", "python")
     exec(lines, names)
@@ -150,6 +151,7 @@ def test_python_lines_on_findings_run(monkeypatch: pytest.MonkeyPatch):
     assert len(names["reading"].examples(623, 3)) == 3
     ablation = names["ablation"]
     assert ablation.category.name == "self-reflection"
-    assert len(ablation.targets.prefixes) == min(100, ablation.targets.found)
+    assert 2 <= len(ablation.targets.prefixes) <= 20
+    assert (tmp_path / "runs" / "layer_divergence" / "layer_divergence.json").is_file()
     chosen, matched = (ablation["2 %", arm]["distilled"].logit.mean() for arm in ("chosen", "matched"))
     assert chosen < matched - 0.5

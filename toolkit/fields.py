@@ -1,7 +1,8 @@
 """Fields of settings: which of them decide a result, and how settings made of parts are listed and changed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass, replace
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 Settings = TypeVar("Settings")
@@ -21,6 +22,14 @@ def of_result(settings: Any) -> dict[str, Any]:
     """Return the names and values of a dataclass's fields that decide the result."""
     tests = {each.name: each.metadata.get(_DECIDES, lambda _: True) for each in fields(settings)}
     return {name: getattr(settings, name) for name, decides in tests.items() if decides(settings)}
+
+
+def check_names(kind: type, given: Iterable[str], caller: str) -> None:
+    """Raise `TypeError` for a keyword that is no field of such settings, with the most like it, or all."""
+    known = [each.name for each in fields(kind)]
+    if unknown := [name for name in given if name not in known]:
+        alike = get_close_matches(unknown[0], known, 1) or known
+        raise TypeError(f"{caller} has no setting {unknown[0]!r}: give {', '.join(alike)}")
 
 
 def leaves(settings: Any) -> Iterator[tuple[str, Any]]:

@@ -28,15 +28,10 @@ ShareBelowOne = Annotated[float, Range("at least 0, and below 1", lambda number:
 Factor = Annotated[float, Range("above 1; inf switches it off", lambda number: number > 1)]
 
 
-def flag(name: str) -> str:
-    """Return a setting's name on the command line."""
-    return f"--{name.replace('_', '-')}"
-
-
-def check_ranges(settings: Any, spelled: Callable[[str], str] = flag) -> None:
+def check_ranges(settings: Any) -> None:
     """Check the numbers of a dataclass, those in tuples too, against the ranges that its fields' types declare.
 
-    Raises `ValueError` with the field's name as `spelled` writes it, its value, and what it must be.
+    Raises `ValueError` with the field's name, its value, and what it must be.
     """
     for name, (kind, allowed) in _declared(settings.__class__).items():
         value = getattr(settings, name)
@@ -44,9 +39,9 @@ def check_ranges(settings: Any, spelled: Callable[[str], str] = flag) -> None:
             if number is None:
                 continue
             if not isinstance(number, Integral if kind is int else Real):
-                raise ValueError(f"{spelled(name)} {number!r}: must be a {'whole ' if kind is int else ''}number")
+                raise ValueError(f"{name} {number!r}: must be a {'whole ' if kind is int else ''}number")
             if not allowed.holds(number):
-                raise ValueError(f"{spelled(name)} {number}: must be {allowed.words}")
+                raise ValueError(f"{name} {number}: must be {allowed.words}")
 
 
 @cache

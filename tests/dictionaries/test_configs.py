@@ -35,15 +35,15 @@ def test_impossible_crosscoders_are_refused(change, message):
     ("change", "message"),
     [
         ({"k": 40_000}, "k = 40000 is more than n_latents = 32768"),
-        ({"lr": -1e-4}, "--lr -0.0001: must be above 0, and finite"),
-        ({"lr": float("inf")}, "--lr inf: must be above 0, and finite"),
+        ({"lr": -1e-4}, "lr -0.0001: must be above 0, and finite"),
+        ({"lr": float("inf")}, "lr inf: must be above 0, and finite"),
         (
             {"sparsity_coefficient": float("nan")},
-            "--sparsity-coefficient nan: must be 0",
+            "sparsity_coefficient nan: must be 0",
         ),
-        ({"threshold_decay": 1.0}, "--threshold-decay 1.0: must be at least 0, and below 1"),
-        ({"aux_coefficient": -1.0}, "--aux-coefficient -1.0: must be 0, which switches it off, or above"),
-        ({"lr_decay_share": 1.5}, "--lr-decay-share 1.5: must be from 0 to 1"),
+        ({"threshold_decay": 1.0}, "threshold_decay 1.0: must be at least 0, and below 1"),
+        ({"aux_coefficient": -1.0}, "aux_coefficient -1.0: must be 0, which switches it off, or above"),
+        ({"lr_decay_share": 1.5}, "lr_decay_share 1.5: must be from 0 to 1"),
         ({"tokens": 100}, "less than one batch of 2048"),
     ],
 )

@@ -94,7 +94,7 @@ def test_a_crosscoder_without_a_run_names_its_models(save: Save, text_file: Path
     run = opened(save(), data=str(text_file))
     assert run.models.sources == organism_folders
     assert run.reading.text.row_length == 512 < PAPER_DEFAULTS.text.row_length  # the models' context
-    with pytest.raises(ValueError, match=r"run does not say which models .* give --pair, or --base and --distilled"):
+    with pytest.raises(ValueError, match=r"run does not say which models .* give a pair by name, or base and"):
         opened(save(sources=()), data=str(text_file))
 
 
@@ -214,9 +214,9 @@ def test_a_run_that_is_given_stands_for_its_models_and_models_for_no_run(run: Ru
 def test_of_several_layers_one_is_named(save: Save, config: RunConfig):
     assert opened(save(config)).layer == 2
     folder = save(config, layers=(1, 2))
-    with pytest.raises(ValueError, match=r"reads layers \(1, 2\): name the one to edit with --layer"):
+    with pytest.raises(ValueError, match=r"reads layers \(1, 2\): name the one to edit as layer"):
         _ = opened(folder).layer
-    with pytest.raises(ValueError, match=r"--layer 3: the crosscoder reads layers \(1, 2\)"):
+    with pytest.raises(ValueError, match=r"layer 3: the crosscoder reads layers \(1, 2\)"):
         opened(folder, layer=3)
     assert opened(folder, layer=2).layer == 2
 

@@ -105,7 +105,7 @@ def test_too_few_are_left_out_with_what_to_do(tiny_pair, batches):
     found, left_out = search(tiny_pair, batches, (0.9, 1.0)).draw(10, generator())
     assert found == {}
     assert list(left_out) == ["wait", "but", OTHER]
-    assert re.match(r"wait: 0 positions .* 0.9 to 1, .* raise --tokens or widen --undecided", left_out["wait"])
+    assert re.match(r"wait: 0 positions .* 0.9 to 1, .* read more text, or widen undecided", left_out["wait"])
 
 
 def test_what_is_left_out_changes_no_draw_of_the_others(tiny_pair, batches):

@@ -48,7 +48,7 @@ def test_a_category_without_single_tokens_is_named(make_tokenizer):
     assert [(each.name, each.tokens) for each in both] == [("pause", ()), ("word", ("w5",))]
     found, left_out = with_tokens(both)
     assert found == {"word": both[1]}
-    assert re.match("category 'pause': none of .* other words with --lexicon", left_out["pause"])
+    assert re.match("category 'pause': none of .* other words", left_out["pause"])
 
 
 def test_a_users_lexicon(tmp_path: Path):

@@ -99,7 +99,7 @@ def test_categories_whose_words_were_not_read_are_named_with_the_reason(batches)
     seen, left_out = counts.seen()
     assert seen == {"wait": 1}
     assert "none of ' Odd', 'Odd', ' odd', 'odd' is a single token" in left_out["odd"]
-    assert left_out["none"].startswith(f"none: its words are on none of {counts.tokens} tokens: read more --tokens")
+    assert left_out["none"].startswith(f"none: its words are on none of {counts.tokens} tokens: read more text")
 
 
 def test_nothing_read_is_nothing_counted():

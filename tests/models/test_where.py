@@ -47,10 +47,10 @@ def test_only_what_decides_the_numbers_is_of_the_result() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"jobs": 0}, "--jobs 0: must be at least 1"),
-        ({"deadline": 0.0}, "--deadline 0.0: must be above 0"),
-        ({"deadline": float("nan")}, "--deadline nan: must be above 0"),
-        ({"attempts": 0}, "--attempts 0: must be at least 1"),
+        ({"jobs": 0}, "jobs 0: must be at least 1"),
+        ({"deadline": 0.0}, "deadline 0.0: must be above 0"),
+        ({"deadline": float("nan")}, "deadline nan: must be above 0"),
+        ({"attempts": 0}, "attempts 0: must be at least 1"),
     ],
 )
 def test_numbers_out_of_range_are_refused(settings: dict[str, Any], message: str) -> None:

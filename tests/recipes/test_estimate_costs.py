@@ -28,9 +28,9 @@ def test_ones_own_pair_at_the_rate_of_this_machine(call: Call, organism_folders:
     [
         (["--pair", "qwen"], ["no pair is called 'qwen'", "qwen-1.5b"]),
         (["--base", "a/b/c"], ["the name of a pair, or both base= and distilled="]),
-        (["--tflops", "-1"], ["--tflops -1.0", "above 0"]),
+        (["--tflops", "-1"], ["tflops -1.0", "above 0"]),
         (["--max-memory", "much"], ["max_memory 'much'", "2GB"]),
-        (["--tokens", "5"], ["--tokens 5 is less than one batch of 2048"]),
+        (["--tokens", "5"], ["tokens 5 is less than one batch of 2048"]),
     ],
 )
 def test_bad_input_is_refused(call: Call, arguments: list[str], parts: list[str]):

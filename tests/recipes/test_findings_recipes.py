@@ -150,7 +150,7 @@ def test_steer(examine: Call, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("recipe", "arguments", "parts"),
     [
-        ("classify_latents.py", ["--tokens", "0"], ["--tokens 0", "at least 1"]),
+        ("classify_latents.py", ["--tokens", "0"], ["tokens 0", "at least 1"]),
         ("classify_latents.py", ["--labels", "/no/such.jsonl"], ["/no/such.jsonl"]),
         ("steer.py", ["--latents", "64"], ["latent 64 does not exist", "latents 0 to 63"]),
         ("steer.py", ["--latents", "-1"], ["latent -1 does not exist", "latents 0 to 63"]),
@@ -158,11 +158,11 @@ def test_steer(examine: Call, tmp_path: Path) -> None:
         ("steer.py", ["--strengths", "0", "1"], ["strength 0", "always run"]),
         ("steer.py", ["--strengths", "1"], ["strengths (1.0,)", "at least two"]),
         ("steer.py", ["--category", "doubt"], ["'doubt'", "self-reflection, sums"]),
-        ("steer.py", ["--temperature", "nan"], ["--temperature nan", "must be 0"]),
+        ("steer.py", ["--temperature", "nan"], ["temperature nan", "must be 0"]),
         ("steer.py", ["--new-tokens", "600"], ["600 new", "context of 512", "fewer new tokens"]),
-        ("steer.py", ["--new-tokens", "0"], ["--new-tokens 0", "at least 1"]),
+        ("steer.py", ["--new-tokens", "0"], ["new_tokens 0", "at least 1"]),
         ("steer.py", ["--development", "5000"], ["--development 5000", "leaves 0 to test on"]),
-        ("steer.py", ["--test", "1"], ["--test 1", "at least 2"]),
+        ("steer.py", ["--test", "1"], ["test 1", "at least 2"]),
         ("steer.py", ["--questions", "/no/such.jsonl"], ["/no/such.jsonl", "cannot be read as json (No such file"]),
         ("top_examples.py", ["--latents", "3", "64"], ["latent 64 does not exist", "latents 0 to 63"]),
         ("top_examples.py", ["--latents", "three"], ["three"]),
@@ -191,7 +191,7 @@ def test_a_dead_latent_is_named(examine: Call, dead: Path) -> None:
         ("classify_latents.py", "{}", ["holds no categories"]),
         ("steer.py", "self-reflection: Wait", ["cannot be read as JSON", '{"category": ["word", …]}']),
         ("top_examples.py", '{"a": []}', ["category 'a'", "at least one word"]),
-        *((recipe, '{"b": ["Wait, no"]}', ["'b'", "single token", "--lexicon"]) for recipe in QUICK),
+        *((recipe, '{"b": ["Wait, no"]}', ["'b'", "single token", "give other words"]) for recipe in QUICK),
     ],
     ids=lambda value: value if isinstance(value, str) and value in QUICK else "",
 )
@@ -208,7 +208,7 @@ def test_a_category_without_single_tokens_is_left_out_with_a_word(examine: Call,
     lexicon.write_text('{"sums": ["first", "next", "plus"], "b": ["Wait, no"]}')
     said = examine(recipe)
     assert re.search(r"Left out category why ─+ b ", said)
-    assert "single token of this tokenizer; give other words with --lexicon" in said
+    assert "single token of this tokenizer; give other words" in said
 
 
 @pytest.mark.parametrize(

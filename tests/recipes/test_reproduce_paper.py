@@ -112,5 +112,5 @@ def test_settings_that_one_experiment_refuses_are_refused_before_the_first(tmp_p
     assert len(experiments(ReproductionConfig())) == 7
     for bad in ({"tokens": 0}, {"test": 1}, {"development": 0}):
         (name,) = bad
-        with pytest.raises(ValueError, match=f"--{name} {bad[name]}: must be at least"):
+        with pytest.raises(ValueError, match=f"{name} {bad[name]}: must be at least"):
             experiments(ReproductionConfig(**bad))

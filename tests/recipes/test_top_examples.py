@@ -51,6 +51,6 @@ def test_a_crosscoder_becomes_examples_to_look_through(examine: Call, tmp_path: 
 
 def test_mistakes_end_with_what_to_do(examine: Call) -> None:
     assert "latent 64 does not exist: the crosscoder has latents 0 to 63" in examine("--latents", "3", "64", code=2)
-    assert "--before -1" in examine("--before", "-1", code=2)
+    assert "before -1" in examine("--before", "-1", code=2)
     examine("--latents", "3", "17")
     assert "top: 3 then, 5 now" in examine("--top", "5", code=2)

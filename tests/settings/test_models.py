@@ -110,8 +110,8 @@ def test_models_on_this_machine_and_on_ndif_do_not_go_together(choice: ModelChoi
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"jobs": 0}, "--jobs 0"),
-        ({"deadline": 0.0}, "--deadline 0.0"),
+        ({"jobs": 0}, "jobs 0"),
+        ({"deadline": 0.0}, "deadline 0.0"),
         ({"max_memory": "2 apples"}, "max_memory '2 apples' is no size"),
         ({"max_memory": "0GB"}, "max_memory '0GB' is no size above 0: give one such as 2GB"),
         ({"device_map": "nowhere"}, "device 'nowhere' is none"),

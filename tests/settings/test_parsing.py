@@ -24,7 +24,7 @@ def test_flags_stand_without_the_names_of_parts():
 
 
 def test_a_value_that_the_settings_refuse_is_an_error_with_their_message(capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(ValueError, match=r"^--lr inf: "):
+    with pytest.raises(ValueError, match=r"^lr inf: "):
         parse(Settings, ["--lr", "inf"])
     assert capsys.readouterr().err == ""
 

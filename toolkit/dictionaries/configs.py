@@ -36,7 +36,7 @@ class CrosscoderConfig:
     """How another library's checkpoint was read, one line for each point; empty for a crosscoder trained here."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, spelled=str)
+        check_ranges(self)
         check_latent_budget(self, len(self.models))
         if self.sources and len(self.sources) != len(self.models):
             raise ValueError(f"{len(self.sources)} sources for {len(self.models)} models: give one for each, or none")
@@ -130,8 +130,8 @@ class TrainingConfig:
         check_ranges(self)
         if self.tokens < self.batch_tokens:
             raise ValueError(
-                f"--tokens {self.tokens} is less than one batch of {self.batch_tokens}: ask for more tokens, or lower"
-                " --batch-tokens"
+                f"tokens {self.tokens} is less than one batch of {self.batch_tokens}: ask for more tokens, or lower"
+                " batch_tokens"
             )
         check_latent_budget(self, n_models=1)
 

@@ -3,8 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
-from difflib import get_close_matches
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
@@ -23,6 +22,7 @@ from toolkit.dictionaries.configs import TrainingConfig, model_names
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.initialisation import INITIAL_TOKENS, initialise
 from toolkit.dictionaries.training import CrosscoderTrainer, StepMetrics, train
+from toolkit.fields import check_names
 from toolkit.library_warnings import ToolkitWarning
 
 
@@ -90,10 +90,7 @@ def _fitted(training: TrainingConfig | None, settings: dict[str, Any], there: in
         raise ValueError("the activations hold no tokens: give at least one batch")
     if there is not None and asked > there:
         raise ValueError(f"tokens={asked}: the activations hold {there}; leave it out, or give them again, as [x] * 5")
-    known = [each.name for each in fields(TrainingConfig)]
-    if unknown := [name for name in settings if name not in known]:
-        alike = get_close_matches(unknown[0], known, 1) or known
-        raise TypeError(f"train_crosscoder has no setting {unknown[0]!r}: give {', '.join(alike)}")
+    check_names(TrainingConfig, settings, "train_crosscoder")
     start = training or TrainingConfig(tokens=asked, batch_tokens=min(TrainingConfig.batch_tokens, asked))
     chosen: dict[str, Any] = {"tokens": asked} | settings
     return replace(start, **chosen)

@@ -135,7 +135,7 @@ class Run:
         """The layer at whose input edits are made; raises `ValueError` for several of which none was named."""
         layers = self.crosscoder.config.layers
         if self.named_layer is None and len(layers) > 1:
-            raise ValueError(f"the crosscoder reads layers {layers}: name the one to edit with --layer")
+            raise ValueError(f"the crosscoder reads layers {layers}: name the one to edit as layer")
         return layers[0] if self.named_layer is None else self.named_layer
 
     def facts(self) -> dict[str, str]:
@@ -225,7 +225,7 @@ def _check_layers(crosscoder: Crosscoder, asked: int | None) -> None:
             " Crosscoder.from_pretrained(PATH, layers=[…]), save_pretrained it, and give that folder"
         )
     if asked is not None and asked not in layers:
-        raise ValueError(f"--layer {asked}: the crosscoder reads layers {layers}; name one of them")
+        raise ValueError(f"layer {asked}: the crosscoder reads layers {layers}; name one of them")
 
 
 def _given_files(settings: object) -> dict[str, str]:
@@ -251,7 +251,7 @@ def _with_models(run: RunConfig, models: ModelChoice, folder: Path) -> RunConfig
         return replace(run, models=models)
     if not run.models.are_named():
         raise ValueError(
-            f"{folder} does not say which models it was trained on: give --pair, or --base and --distilled"
+            f"{folder} does not say which models it was trained on: give a pair by name, or base and distilled"
         )
     return run
 

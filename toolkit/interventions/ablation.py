@@ -58,7 +58,7 @@ class TargetSearch:
     def __init__(self, categories: Sequence[Category], undecided: tuple[float, float]) -> None:
         low, high = undecided
         if not 0 <= low < high <= 1:
-            raise ValueError(f"--undecided {low} {high}: give two rising probabilities, 0 1 for all occurrences")
+            raise ValueError(f"undecided {low} {high}: give two rising probabilities, 0 1 for all occurrences")
         self.undecided = undecided
         self._categories = {category.name: category for category in categories}
         self._found: dict[str, list[_Found]] = {name: [] for name in [*self._categories, OTHER]}
@@ -102,7 +102,7 @@ class TargetSearch:
         if len(found) < 2:
             raise TooFewError(
                 f"{name}: {len(found)} positions where its words have a probability of {self.undecided[0]:g} to"
-                f" {self.undecided[1]:g}, and at least two are needed: raise --tokens or widen --undecided"
+                f" {self.undecided[1]:g}, and at least two are needed: read more text, or widen undecided"
             )
         drawn = [found[i] for i in torch.randperm(len(found), generator=generator)[:wanted].tolist()]
         return Targets(

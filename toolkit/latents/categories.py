@@ -30,8 +30,7 @@ class Category:
         if not self.token_ids:
             forms = ", ".join(map(repr, _forms(self.words)))
             raise TooFewError(
-                f"category {self.name!r}: none of {forms} is a single token of this tokenizer; give other words with"
-                " --lexicon"
+                f"category {self.name!r}: none of {forms} is a single token of this tokenizer; give other words"
             )
 
 

@@ -60,8 +60,7 @@ class FiringCounts:
             self.categories[numbers[name]].check_tokens()
             if not self.n["token"][numbers[name]]:
                 raise TooFewError(
-                    f"{name}: its words are on none of {self.tokens:,} tokens: read more --tokens, or give other words"
-                    " with --lexicon"
+                    f"{name}: its words are on none of {self.tokens:,} tokens: read more text, or give other words"
                 )
             return numbers[name]
 
@@ -103,6 +102,6 @@ def check_alive(counts: FiringCounts, latents: Sequence[int]) -> None:
     """Raise `TooFewError` where any of `latents` did not fire on the text that was counted."""
     if dead := [latent for latent in latents if counts.fired[latent] == 0]:
         raise TooFewError(
-            f"--latents: {', '.join(map(str, dead))} fired on none of {counts.tokens:,} held-out tokens, dead or rare:"
-            " name latents that fire, such as those of classify_latents.py, or read more --tokens"
+            f"latents {', '.join(map(str, dead))} fired on none of {counts.tokens:,} held-out tokens, dead or rare:"
+            " name latents that fire, such as those of classify_latents.py, or read more text"
         )

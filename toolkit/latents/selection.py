@@ -54,8 +54,7 @@ def select_latents(
     if not all(len(latents) for latents in chosen.values()):
         name, n = counts.categories[category].name, int(counts.n[place][category])
         raise TooFewError(
-            f"no eligible latent fired often enough on {name!r}, which has {n} tokens: read more text, or lower"
-            " --min-nrn"
+            f"no eligible latent fired often enough on {name!r}, which has {n} tokens: read more text, or lower min_nrn"
         )
     return chosen
 

@@ -144,7 +144,7 @@ def test_a_category_that_cannot_be_measured_is_left_out_and_the_others_are_as_wi
         assert all(same(each.effects[key], effects) for key, effects in expected.effects.items())
     assert "none of ' Odd', 'Odd', ' odd', 'odd' is a single token" in found.left_out["odd"]
     assert "absent: 0 positions where its words" in found.left_out["absent"]
-    assert "at least two are needed: raise --tokens" in found.left_out["absent"]
+    assert "at least two are needed: read more text" in found.left_out["absent"]
 
 
 def test_no_latent_to_take_out_is_an_error_with_all_reasons(tiny_pair, crosscoder, batches):
@@ -216,7 +216,7 @@ def test_given_latents_are_taken_out_of_every_categorys_words(tiny_pair, crossco
 def test_settings_that_make_no_study_are_refused():
     with pytest.raises(ValueError, match=r"reference share 0.03 is not among the shares"):
         AblationSettings(reference=0.03)
-    with pytest.raises(ValueError, match="--targets 1: must be at least 2"):
+    with pytest.raises(ValueError, match="targets 1: must be at least 2"):
         AblationSettings(targets=1)
-    with pytest.raises(ValueError, match="--control-draws 0: must be at least 1"):
+    with pytest.raises(ValueError, match="control_draws 0: must be at least 1"):
         AblationSettings(control_draws=0)

@@ -75,8 +75,8 @@ def test_the_papers_protocol_is_one_option():
     [
         ({"paper": True, "positions": "all"}, "--paper sets --positions to prefix, and all is given"),
         ({"paper": True, "undecided": (0.1, 0.5)}, r"--paper sets --undecided to \(0.0, 1.0\), and \(0.1, 0.5\)"),
-        ({"tokens": 0}, "--tokens 0: must be at least 1"),
-        ({"targets": 1}, "--targets 1: must be at least 2"),
+        ({"tokens": 0}, "tokens 0: must be at least 1"),
+        ({"targets": 1}, "targets 1: must be at least 2"),
         ({"reference": 0.3}, "reference share 0.3 is not among the shares"),
     ],
 )

@@ -144,12 +144,12 @@ def test_the_readme_tells_these_costs():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"tflops": 0.0}, "--tflops 0.0: must be above 0"),
-        ({"row_length": 0}, "--row-length 0: must be at least 1"),
+        ({"tflops": 0.0}, "tflops 0.0: must be above 0"),
+        ({"row_length": 0}, "row_length 0: must be at least 1"),
         ({"max_memory": "much"}, "max_memory 'much' is no size"),
         ({"models": PlannedModels(pair="qwen")}, "no pair is called 'qwen'"),
         ({"layers": (28,)}, "layer 28 is out of range"),
-        ({"k": 0}, "--k 0: must be at least 1"),
+        ({"k": 0}, "k 0: must be at least 1"),
     ],
 )
 def test_bad_settings_are_refused(settings: dict, message: str):

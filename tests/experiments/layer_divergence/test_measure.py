@@ -127,7 +127,7 @@ def test_text_without_two_documents_is_refused(tiny_pair, run, tmp_path):
         corpus = open_corpus(str(path), text_field="text", mix=(0.5, 0.5), seed=0)
         with pytest.raises(ValueError, match=message):
             compare(LayerDivergenceConfig(), tiny_pair, run, corpus)
-    with pytest.raises(ValueError, match="--tokens 0"):
+    with pytest.raises(ValueError, match="tokens 0"):
         LayerDivergenceConfig(tokens=0)
 
 

@@ -133,8 +133,8 @@ def test_ids_that_clash_are_refused_and_nothing_is_left(config, organism_folders
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"held_out": 1.0}, "--held-out 1.0: must be at least 0, and below 1"),
-        ({"documents": 0}, "--documents 0: must be at least 1"),
+        ({"held_out": 1.0}, "held_out 1.0: must be at least 0, and below 1"),
+        ({"documents": 0}, "documents 0: must be at least 1"),
         ({"data": "/no/such.jsonl"}, "no file at /no/such.jsonl"),
         ({"models": ModelChoice(base="a folder")}, "give the name of a pair, or both"),
     ],

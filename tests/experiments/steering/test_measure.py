@@ -48,7 +48,7 @@ def test_too_few_questions_are_refused(run, tmp_path):
 
 @pytest.mark.parametrize("name", ["development", "test"])
 def test_one_question_makes_no_interval(name):
-    with pytest.raises(ValueError, match=f"--{name} 1: must be at least 2"):
+    with pytest.raises(ValueError, match=f"{name} 1: must be at least 2"):
         SteeringConfig(**{name: 1})
 
 
@@ -70,7 +70,7 @@ def test_a_category_without_candidates_is_left_out_and_the_others_go_on(run, tmp
     config = ask(tmp_path / "q", 9, lexicon=lexicon, candidates=1, tokens=2000)
     study = measure(replace(config, aims={"odd": "longer", "sums": "longer"}), run)
     assert list(study.groups) == ["sums"]
-    assert "give other words with --lexicon" in study.left_out["odd"]
+    assert "give other words" in study.left_out["odd"]
     assert page(config, run, study).tables[-1].rows == [["odd", study.left_out["odd"]]]
     with pytest.raises(ValueError, match=r"category 'odd': none of .* is a single token"):
         measure(replace(config, aims={"odd": "longer"}), run)

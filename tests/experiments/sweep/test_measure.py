@@ -26,7 +26,7 @@ def test_every_combination_is_one_plan() -> None:
         (["--k", "8", "--sparsity", "l1"], "--k: --sparsity l1 does not use it"),
         (["--sparsity-coefficient", "1", "2"], "--sparsity-coefficient: --sparsity batchtopk does not use it"),
         (["--k", "8", "900"], "k = 900 is more than n_latents = 768"),
-        (["--n-latents", "512", "0"], "--n-latents 0: must be at least 1"),
+        (["--n-latents", "512", "0"], "n_latents 0: must be at least 1"),
     ],
 )
 def test_what_cannot_be_swept_is_refused(arguments: list[str], said: str) -> None:

@@ -98,9 +98,9 @@ def test_texts_are_cut_by_characters_and_counted(config):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"models": ()}, "--models names none"),
-        ({"documents": 1}, "--documents 1: must be at least 2"),
-        ({"characters": 0}, "--characters 0: must be at least 1"),
+        ({"models": ()}, "models names none"),
+        ({"documents": 1}, "documents 1: must be at least 2"),
+        ({"characters": 0}, "characters 0: must be at least 1"),
         ({"data": "/no/such.jsonl"}, "no file at /no/such.jsonl"),
         ({"models": ("/no/such/model",)}, "/no/such/model"),
     ],

@@ -73,7 +73,7 @@ class AblationSettings:
             raise ValueError(f"the reference share {self.reference} is not among the shares {self.shares}: add it")
         for name, least in (("targets", 2), ("control_draws", 1)):
             if getattr(self, name) < least:
-                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least {least}")
+                raise ValueError(f"{name} {getattr(self, name)}: must be at least {least}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import torch
 
@@ -10,6 +11,7 @@ from toolkit.arguments import Indices
 from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
 from toolkit.experiments.ablation import GIVEN, AblationSettings
 from toolkit.experiments.ablation.measure import CategoryAblation, ablation_study
+from toolkit.fields import check_names
 from toolkit.harvest.harvesting import batch_texts, open_mask
 from toolkit.interventions.ablation import Targets, ablation_effects
 from toolkit.interventions.edits import check_match
@@ -28,6 +30,7 @@ def ablate(
     latents: Indices | None = None,
     layer: int | None = None,
     settings: AblationSettings | None = None,
+    **changes: Any,
 ) -> CategoryAblation:
     """Take latents out of the models where a category's words come next: how far do the words' logits fall?
 
@@ -36,11 +39,13 @@ def ablate(
     at each word without the best 2 % of latents; "random" and "matched" in place of "chosen" are the controls, and
     "given" is the share's name where latents are given. Without a category each text is a prompt, and the word is what
     the last model would write next; there are no controls. `layer` is the site of edits, for a crosscoder of several.
+    Settings are an `AblationSettings` or its fields as keywords, such as `targets=50`.
     Raises `ValueError` for a category, latents or texts that cannot be used, for a crosscoder of other streams than the
     pair's, and as `ablation_study` does.
     """
     check_match(models, crosscoder, other_models=True)
-    settings = settings or AblationSettings()
+    check_names(AblationSettings, changes, "ablate")
+    settings = replace(settings or AblationSettings(), **changes)
     if latents is not None:
         given = dict.fromkeys(check_latents(latents, crosscoder.config.n_latents))
         settings = replace(settings, latents=tuple(given))

@@ -90,7 +90,7 @@ class SteeringConfig:
         check_ranges(self)
         for name in ("development", "test"):
             if getattr(self, name) < 2:
-                raise ValueError(f"--{name} {getattr(self, name)}: must be at least 2")
+                raise ValueError(f"{name} {getattr(self, name)}: must be at least 2")
         self.settings()
 
     def outputs(self) -> list[OutputFolder]:

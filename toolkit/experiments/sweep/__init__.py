@@ -12,7 +12,7 @@ from toolkit.artifacts import read_section
 from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.rules import RULES
 from toolkit.outputs import OutputFolder, findings_claim
-from toolkit.ranges import Count, PositiveOrNone, check_ranges, flag
+from toolkit.ranges import Count, PositiveOrNone, check_ranges
 from toolkit.settings.crosscoder_run import RunConfig, parse_command_line
 from toolkit.settings.parsing import parse
 from toolkit.settings.run_files import RUN
@@ -40,10 +40,10 @@ class SweptValues:
         if not swept:
             raise ValueError("a sweep has values to combine: give --n-latents, --k or --sparsity-coefficient several")
         if (unheeded := ({*RULES.values()} - {RULES[training.sparsity]}).pop()) in swept:
-            raise ValueError(f"{flag(unheeded)}: --sparsity {training.sparsity} does not use it; leave it out")
+            raise ValueError(f"{_flag(unheeded)}: --sparsity {training.sparsity} does not use it; leave it out")
         for name, values in swept.items():
             if len(set(values)) < len(values):
-                raise ValueError(f"{flag(name)} {' '.join(map(str, values))}: give each value once")
+                raise ValueError(f"{_flag(name)} {' '.join(map(str, values))}: give each value once")
         return {_name(values): replace(training, **values) for values in _combinations(swept)}
 
 
@@ -121,3 +121,8 @@ def _combinations(swept: Mapping[str, Iterable[Any]]) -> list[dict[str, Any]]:
 
 def _name(values: Mapping[str, int | float]) -> str:
     return "_".join(f"{name.replace('_', '-')}-{value}" for name, value in values.items())
+
+
+def _flag(name: str) -> str:
+    """A setting's name on the command line."""
+    return f"--{name.replace('_', '-')}"

@@ -37,9 +37,9 @@ class TokenizerEvaluationConfig:
     def __post_init__(self) -> None:
         check_ranges(self)
         if not self.models:
-            raise ValueError("--models names none: give at least one")
+            raise ValueError("models names none: give at least one")
         if self.documents < 2:
-            raise ValueError(f"--documents {self.documents}: must be at least 2")
+            raise ValueError(f"documents {self.documents}: must be at least 2")
 
     def outputs(self) -> list[OutputFolder]:
         """The folder that is written."""
