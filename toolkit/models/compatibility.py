@@ -1,4 +1,4 @@
-"""Do models belong together?"""
+"""Checks that models can be read together: same shape, same tokens, different weights, sites that they have."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ NO_EMBEDDING = "(no embedding)"
 
 
 def check_same_shape(configs: Mapping[str, PreTrainedConfig]) -> int:
-    """Return the depth that all models, by name, have; raises `ValueError` where width or depth differ."""
+    """Return the depth of all models, given by name; raises `ValueError` where their width or depth differ."""
     (first, ours), *others = configs.items()
     for noun, name in (("width (d_model)", "hidden_size"), ("depth (decoder layers)", "num_hidden_layers")):
         for other, theirs in others:
@@ -32,7 +32,7 @@ def check_same_shape(configs: Mapping[str, PreTrainedConfig]) -> int:
 
 
 def warn_of_same_weights(sources: Sequence[Source]) -> None:
-    """Warn where two models, by folder or by name and version on the hub, are one."""
+    """Warn where two models have the same weights: from one folder, or of one name and version on the hub."""
     for one, other in combinations(sources, 2):
         if same_weights(one.name, other.name, [one.hub, other.hub]):
             warnings.warn(
@@ -44,7 +44,7 @@ def warn_of_same_weights(sources: Sequence[Source]) -> None:
 
 
 def find_clashes(configs: Mapping[str, PreTrainedConfig], tokenizers: Mapping[str, PreTrainedTokenizerBase]) -> Clashes:
-    """Find the ids that the models do not share, in meaning or for want of an embedding, and warn of them.
+    """Find the ids that do not mean the same to all models, or lack an embedding in one, and warn of them.
 
     Raises `ValueError` where ordinary tokens are among them.
     """
@@ -58,7 +58,7 @@ def find_clashes(configs: Mapping[str, PreTrainedConfig], tokenizers: Mapping[st
 def without_embedding(
     configs: Mapping[str, PreTrainedConfig], tokenizers: Mapping[str, PreTrainedTokenizerBase]
 ) -> Clashes:
-    """Find the added ids that some models have no embedding for, as tokens that were added to one model alone.
+    """Find ids of added tokens for which some models have no embedding.
 
     Raises `ValueError` for a model without embeddings of ordinary tokens.
     """
@@ -84,7 +84,7 @@ def without_embedding(
 def check_sites(layers: Indices, depth: SupportsIndex | None, n_layers: int) -> tuple[int, ...]:
     """Return the sites as ints.
 
-    Raises `ValueError` for a site that the models do not have, one named twice, and one not read with so few layers.
+    Raises `ValueError` for a site that the models do not have, a site named twice, and a site beyond `depth`.
     """
     found = check_layers(layers, n_layers)
     if twice := [layer for layer in found if found.count(layer) > 1]:

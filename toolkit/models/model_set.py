@@ -1,4 +1,4 @@
-"""Models of one shape under names of their own, read as one tensor: any number of them."""
+"""A set of named models of one shape, whose residual streams are read as one tensor."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -33,7 +33,7 @@ class ModelPair(ModelSet):
         """Load a pair by the name of a preset, or its two models as `ModelSet.from_pretrained` does.
 
         `layers` defaults to the preset's, else to the middle of the model. Raises `ValueError` for an unknown preset,
-        and as that does.
+        and as `ModelSet.from_pretrained` does.
         """
         refuse_unknown(unknown)
         models, usual = {"base": base, "distilled": distilled}, None
@@ -50,5 +50,5 @@ class ModelPair(ModelSet):
 
     @property
     def distilled(self) -> TracedModel:
-        """The model after it."""
+        """The model after distillation."""
         return self.models["distilled"]

@@ -1,4 +1,4 @@
-"""The model pairs that have a name."""
+"""The presets: pairs of models that can be given by one name."""
 
 from dataclasses import dataclass
 from os.path import expanduser
@@ -37,12 +37,12 @@ PRESETS: dict[str, Preset] = {
 
 
 def in_checkout(source: object) -> str:
-    """A path or a hub name as artifacts record it: what the project ships by its place in the checkout."""
+    """Return a path or a hub name as artifacts record it: files of the project by their place in the checkout."""
     return str(source).removeprefix(f"{CHECKOUT}/")
 
 
 def find_pair(preset: str | None, base: str | None, distilled: str | None) -> Preset:
-    """The pair of that name, or of these two models; raises `ValueError` unless exactly one of the two is given."""
+    """Return the pair of that name, or of these two models; raises `ValueError` unless just one of both is given."""
     if preset is not None and base is None and distilled is None:
         if preset not in PRESETS:
             raise ValueError(

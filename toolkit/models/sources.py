@@ -1,4 +1,4 @@
-"""Models before they are opened: in which folder, on the hub, or in memory already."""
+"""The sources of models, before they are opened: a folder, the hub, or a model in memory."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -26,11 +26,11 @@ class Source:
     """Where one model comes from."""
 
     role: str
-    """What it is called among the models it is read with: base, distilled."""
+    """Name of the model among those it is read with, such as base."""
     name: str
-    """Local folder or hub name; of a model in memory what it says it was loaded from."""
+    """Local folder or hub name; for a model in memory the one that its config records."""
     hub: Hub = MAIN
-    """Which version on the hub it is."""
+    """Version on the hub, and access to it."""
     module: PreTrainedModel | None = None
     """The model itself, where it is in memory already."""
 
@@ -39,18 +39,18 @@ class Source:
         return load_config(self.name, self.hub) if self.module is None else self.module.config.get_text_config()
 
     def fingerprint(self, *, remote: bool) -> str:
-        """What tells its weights apart from others, as `toolkit.models.files.identity` says."""
+        """Return the fingerprint of its weights; see `toolkit.models.files.identity`."""
         if self.module is not None:
             return fingerprint_of_module(self.module)
         return fingerprint(self.name, self.hub, remote=remote)
 
     def files(self, *, remote: bool) -> dict[str, str]:
-        """Sha256 of each file that its weights are read from; of a model in memory there is none."""
+        """Return the sha256 of each file that its weights are read from; empty for a model in memory."""
         return {} if self.module is not None else file_hashes(self.name, self.hub, remote=remote)
 
 
 def find_sources(models: Mapping[str, Model]) -> list[Source]:
-    """Where each of the models comes from, by its name.
+    """Return the source of each of the models, given by name.
 
     Raises `ValueError` for models without names, for a revision of what is not on the hub, and as `as_language_model`.
     """
@@ -75,7 +75,7 @@ def _source(role: str, model: Model) -> Source:
 def tokenizers_of(
     sources: Sequence[Source], tokenizer: PreTrainedTokenizerBase | None
 ) -> dict[str, PreTrainedTokenizerBase]:
-    """The tokenizer of each model, by name: the one that is given, or its own."""
+    """Return the tokenizer of each model by name: the given one, or the model's own."""
     names = [source.role for source in sources]
     if tokenizer is not None:
         return dict.fromkeys(names, tokenizer)
@@ -87,9 +87,9 @@ def tokenizers_of(
 
 
 def as_language_model(model: object, role: str) -> PreTrainedModel:
-    """Return transformers' own model of what may be wrapped by nnsight or by this toolkit.
+    """Return the transformers model itself, from a model that nnsight or this toolkit may have wrapped.
 
-    Raises `ValueError`, which calls it by its `role`, for anything but a causal language model ready to be read.
+    Raises `ValueError`, with `role` as the model's name, for anything but a causal language model ready to be read.
     """
     inner = model.model if isinstance(model, TracedModel) else model
     inner = getattr(inner, "_module", inner)  # nnsight's wrapper
@@ -108,7 +108,7 @@ def as_language_model(model: object, role: str) -> PreTrainedModel:
 
 
 def refuse_unknown(keywords: Mapping[str, Any]) -> None:
-    """Raise `TypeError` for keywords that are not taken, with where they belong."""
+    """Raise `TypeError` for unknown keywords; the message says where the keyword belongs."""
     if not keywords:
         return
     name, value = next(iter(keywords.items()))

@@ -27,14 +27,14 @@ Spelled = Annotated[
         str_from_instance=lambda value: [str(value)],
     ),
 ]
-"""A word on the command line, in Python an object too: a type or a device of torch's, sizes by device."""
+"""A word on the command line; in Python also an object: a type or a device of torch, or sizes by device."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Where:
     """Where models run, and how: on this machine, one at a time, split over processes, or on NDIF.
 
-    Types, devices and sizes are checked when models are opened; a `ValueError` then names those that do not exist.
+    Types, devices and sizes are checked when models are opened, and the error names the wrong one and the right ones.
     """
 
     dtype: Spelled = "auto"
@@ -83,17 +83,17 @@ class Where:
         return f"Where({', '.join(said)})"
 
     def of(self, name: str) -> "Where":
-        """The place of the model of that name: the device that is given to it alone stands for `device_map`."""
+        """Return these settings for the model of that name, with its own device, if it has one, as `device_map`."""
         named = self.device_map.get(name, "auto") if isinstance(self.device_map, Mapping) else self.device_map
         own = {"base": self.base_device, "distilled": self.distilled_device}.get(name)
         device = named if own is None else own
         return replace(self, device_map=device, base_device=None, distilled_device=None)
 
     def check_used(self, *, models: int = 2, in_memory: int = 0) -> None:
-        """Raise `ValueError` for a field that models elsewhere, split over processes, or in memory already do not use.
+        """Raise `ValueError` for fields that the models do not use: those on NDIF, with split layers, or in memory.
 
-        Of so many `models` some are `in_memory`, and not loaded at all: where some are not, the fields are about those,
-        but for the ones that say how models share memory.
+        Of `models` models, `in_memory` are in memory already, and are not loaded. Where others are to be loaded, the
+        fields apply to those, except the ones that say how models share memory.
         """
         if in_memory:
             loaded = ("device_map", *_WEIGHTS, *_WHOLE) if in_memory == models else ()
@@ -113,7 +113,7 @@ class Where:
 
 
 def as_where(where: Any) -> Where:
-    """What `where=` takes: a `Where`, a device by name or number, ndif, or a device for each model by its name."""
+    """Return the `Where` for a device by name or number, "ndif", a device for each model name, or a `Where` itself."""
     if isinstance(where, Where):
         return where
     return Where(remote=True) if isinstance(where, str) and where == "ndif" else Where(device_map=where)

@@ -1,7 +1,7 @@
-"""Which weights are these? One fingerprint a model, of its content alone, and the sha256 of each file for people.
+"""Tells models apart by their content: one fingerprint for each model, and the sha256 of each of its files.
 
-Two models have one fingerprint where what is loaded is the same: the bytes of the weights files, whatever their names
-and wherever they lie, and the settings in config.json that decide what is computed. The same tensors saved again in
+Two models have the same fingerprint where the bytes of their weights files are the same, whatever the names and places
+of the files, and so are the settings in config.json that decide what is computed. The same tensors saved again in
 other shards, or as another type of file, count as another model.
 """
 
@@ -28,15 +28,15 @@ NOT_COMPUTED_WITH = frozenset(
     "_name_or_path architectures bos_token_id eos_token_id initializer_range pad_token_id transformers_version"
     " use_cache".split()
 )
-"""Settings that change no activation: what was saved by whom, and where generation ends."""
+"""Settings that change no activation, such as the version that saved the model, or where generation ends."""
 STILL_WRITTEN = 2 * 10**9  # ns in which a file may change without a change of its time
 
 
 def fingerprint(source: str, hub: Hub = MAIN, *, remote: bool = False) -> str:
-    """A string that changes with the weights and settings of the model at `source`, and with nothing else.
+    """Return a string that changes only with the weights and the settings of the model at `source`.
 
-    For a model from the hub it holds the commit too. Of a `remote` model no weights are here: then it is the commit, or
-    the sha256 of a local folder's config.json. Raises `ValueError` for files that cannot be loaded.
+    For a model from the hub it also holds the commit. The weights of a `remote` model are not on this machine: its
+    string is the commit, or the sha256 of a local config.json. Raises `ValueError` for files that cannot be loaded.
     """
     if remote:
         return _remote(source, hub)
@@ -45,7 +45,7 @@ def fingerprint(source: str, hub: Hub = MAIN, *, remote: bool = False) -> str:
 
 
 def fingerprint_of_module(module: nn.Module) -> str:
-    """The same for a model that is in memory: of its tensors, by name, and of its config where it has one."""
+    """Return the fingerprint of a model in memory: of its tensors by name, and of its config where it has one."""
     hashed = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         hashed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -55,7 +55,7 @@ def fingerprint_of_module(module: nn.Module) -> str:
 
 
 def file_hashes(source: str, hub: Hub = MAIN, *, remote: bool = False) -> dict[str, str]:
-    """Sha256 of each file that the weights at `source` are read from, and the commit of a model from the hub."""
+    """Return the sha256 of each file that the weights at `source` are read from; the commit of a hub model too."""
     local = Path(source).is_dir()
     if remote:
         return {str(Path(source) / "config.json") if local else source: _remote(source, hub)}
@@ -73,7 +73,7 @@ def same_weights(source: str, other: str, hubs: Sequence[Hub] = (MAIN, MAIN)) ->
 
 
 def _files(source: str, hub: Hub) -> list[Path]:
-    """The files that transformers reads the weights from; with an adapter its own, and those of what it adapts."""
+    """Return the files that transformers reads the weights from; of an adapter also those of the model it adapts."""
     adapter = Path(source) / "adapter_config.json"
     if adapter.is_file() and is_peft_available():
         base = read_json_object(adapter).get("base_model_name_or_path")
@@ -83,10 +83,10 @@ def _files(source: str, hub: Hub) -> list[Path]:
 
 
 def settings(config: PreTrainedConfig) -> dict[str, Any]:
-    """What a config asks for beyond the defaults of its kind, but for what changes no activation."""
+    """Return a config's settings that differ from its class's defaults, without those that change no activation."""
     try:
         defaults: Mapping[str, Any] = type(config)().to_dict()
-    except (TypeError, ValueError):  # one that is made of others
+    except (TypeError, ValueError):  # a config made of other configs
         defaults = {}
     return {
         name: value
@@ -98,7 +98,7 @@ def settings(config: PreTrainedConfig) -> dict[str, Any]:
 def _commit(source: str, hub: Hub) -> str:
     config = find_file(source, "config.json", hub)
     assert config is not None, "a model has a config"
-    return f"commit {config.parent.name}"  # the hub's cache has a folder for each
+    return f"commit {config.parent.name}"  # the hub's cache has a folder for each commit
 
 
 def _remote(source: str, hub: Hub) -> str:
@@ -115,7 +115,7 @@ def _hashes(source: str, hub: Hub) -> dict[str, str]:
 
 
 def _hash(path: Path) -> str:
-    """Sha256 of a file, read once while it is the same."""
+    """Return the sha256 of a file; a file that has not changed is read once."""
     there = path.stat()
     if time.time_ns() - there.st_mtime_ns < STILL_WRITTEN:
         return sha256(path)

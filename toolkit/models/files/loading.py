@@ -1,4 +1,4 @@
-"""From a folder or a hub name to a config and a model in memory, or an error that says what to do."""
+"""Loads a config or a model into memory from a folder or a hub name; errors say what to do."""
 
 import logging
 import sys
@@ -38,7 +38,7 @@ LONG_TO_READ = 2**30
 def load_config(source: str, hub: Hub = MAIN) -> PreTrainedConfig:
     """Read the text config of the model at `source`.
 
-    Raises `ValueError` if that cannot be done, and for a model whose decoder layers are not known.
+    Raises `ValueError` for a config that cannot be read, and for a model whose decoder layers are not known.
     """
     return read_config(source, hub).get_text_config()
 
@@ -62,12 +62,12 @@ def load_model(
     depth: int | None = None,
     shown: bool = True,
 ) -> TransformersModel:
-    """Load the weights at `source` behind nnsight, without a head and only the first `depth` layers if that is given.
+    """Load the weights at `source` behind nnsight; with `depth` only the first layers, without a head.
 
-    Shows progress where there is much to read, if it may be `shown`. Weights beyond `where.max_memory` stay on the
-    disk, but never the embedding; without that limit those for which there is no room, of which it warns.
-    Raises `ValueError` if that cannot be done or a weight in memory is NaN or infinite, `DiskFullError` for an offload
-    folder without room.
+    Shows progress where there is much to read, unless `shown` is false. Weights beyond `where.max_memory`, but never
+    the embedding, stay on the disk. Without that limit the weights that do not fit stay there, with a warning.
+    Raises `ValueError` for a model that cannot be loaded and for weights that are NaN or infinite, `DiskFullError`
+    where the offload folder has no room.
     """
     config = read_config(source, hub)
     if where.tensor_parallel:
@@ -107,7 +107,7 @@ def behind_nnsight(
 
 
 def _check_divisible(source: str, config: PreTrainedConfig, n: int) -> None:
-    """Refuse a number of processes over which a model cannot be split: each would silently load all of it."""
+    """Raise `ValueError` where a model cannot be split over `n` processes: each would silently load all of it."""
     most = max_tp_size(config)
     if most is None or most % n:
         able = f"can be split in {most} or a divisor of that" if most else "cannot be split (too few heads, or no plan)"
@@ -119,9 +119,9 @@ def _check_divisible(source: str, config: PreTrainedConfig, n: int) -> None:
 
 @contextmanager
 def _reporting(source: str, *, shown: bool, truncated: bool) -> Iterator[None]:
-    """Show transformers' bar on a terminal where there is much to read, and no report that is expected.
+    """Show transformers' progress bar on a terminal where there is much to read, and hide reports that are expected.
 
-    Expected are that a truncated model lacks layers, and that weights stay on the disk where a limit was set.
+    It is expected that a truncated model lacks layers, and that weights stay on the disk where a limit was set.
     """
     files = Path(source).glob("*.safetensors") if Path(source).is_dir() else []
     long = sum(file.stat().st_size for file in files) > LONG_TO_READ or not Path(source).is_dir()

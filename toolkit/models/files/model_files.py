@@ -1,4 +1,4 @@
-"""The files of a model, in a folder or on the hub: found, whole, and no others than the model's own."""
+"""Finds the files of a model in a folder or on the hub, and checks that they can be read."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ _LFS = b"version https://git-lfs"
 
 @dataclass(frozen=True, kw_only=True)
 class Hub:
-    """Which version of a model is taken from the hub, and what it is trusted with."""
+    """The version of a model to take from the hub, the access token, and whether the model's own code may run."""
 
     revision: str | None = None
     """Branch, tag or commit; default: main."""
@@ -28,13 +28,13 @@ class Hub:
     """Whether code that the model brings along may run."""
 
     def options(self) -> dict[str, Any]:
-        """Keywords of transformers' `from_pretrained`; without an answer it would ask whether to run the code."""
+        """Return keywords of transformers' `from_pretrained`, which would else ask whether to run the code."""
         return {each.name: getattr(self, each.name) for each in fields(Hub)}
 
 
 @dataclass(frozen=True)
 class Checkpoint(Hub):
-    """A model by its address, in more words than a folder or a hub name alone."""
+    """The address of a model: a folder or a hub name, with its version and token."""
 
     name: str | Path
     """Local folder or hub name."""
@@ -45,7 +45,7 @@ MAIN = Hub()
 
 
 def find_file(source: str, name: str, hub: Hub = MAIN) -> Path | None:
-    """Return the path of a model's file, from the hub into its cache if need be; None where the model has none.
+    """Return the path of a model's file, downloaded from the hub if need be; None where the model has no such file.
 
     Raises `ValueError` for an empty file and for a git-LFS pointer in place of one.
     """
@@ -64,7 +64,7 @@ def find_file(source: str, name: str, hub: Hub = MAIN) -> Path | None:
 
 
 def check_folder(source: str) -> None:
-    """Refuse what is meant as a local folder but is none, or cannot be read."""
+    """Raise `ValueError` where `source` means a local folder that does not exist, is a file, or cannot be read."""
     folder = Path(source)
     meant_as_path = folder.is_absolute() or source.startswith((".", "~")) or source.count("/") > 1
     try:
@@ -97,8 +97,8 @@ def explaining(source: str, part: str) -> Iterator[None]:
             f"the {part} of the model in {source!r} hold Python code or are damaged, and code is not run: take a model"
             " with .safetensors files, or save it as such where it can be trusted"
         ) from error
-    except Exception as error:  # whatever it is: transformers raises all kinds for files that do not fit it
-        if should_reduce_batch_size(error):  # for want of memory: no fault of the files
+    except Exception as error:  # transformers raises errors of many classes for files that do not fit it
+        if should_reduce_batch_size(error):  # out of memory, which is not the files' fault
             raise
         reason = " ".join(f"{error}".split()) or type(error).__name__
         if Path(source).exists():

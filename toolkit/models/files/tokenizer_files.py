@@ -1,4 +1,4 @@
-"""Tokenizers from their files, in the layouts that models come with."""
+"""Loads tokenizers from the files of models, in all layouts in which they come."""
 
 import warnings
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ _VOCABULARIES = ("vocab.json", "tokenizer.model", "spiece.model", "vocab.txt", "
 
 
 def load_tokenizer(source: str, hub: Hub = MAIN) -> PreTrainedTokenizerBase:
-    """Load the tokenizer at `source`; raises `ValueError` if that cannot be done."""
+    """Load the tokenizer at `source`; raises `ValueError` where it is missing or cannot be read."""
     if (found := _find_tokenizer(source, hub)) is None:
         with explaining(source, "tokenizer"):  # a hub that cannot be reached has no files either
             AutoConfig.from_pretrained(source, **hub.options())
@@ -25,9 +25,9 @@ def load_tokenizer(source: str, hub: Hub = MAIN) -> PreTrainedTokenizerBase:
 
 
 def load_tokenizers(sources: Sequence[str], hubs: Sequence[Hub]) -> list[PreTrainedTokenizerBase]:
-    """Load the tokenizers of several models; where one has none another's serves it too, of which it warns.
+    """Load the tokenizers of several models; a model without one gets another model's, with a warning.
 
-    Raises `ValueError` where none has one, and as `load_tokenizer` does.
+    Raises `ValueError` where no model has a tokenizer, and as `load_tokenizer` does.
     """
     found = [_find_tokenizer(source, hub) for source, hub in zip(sources, hubs, strict=True)]
     lacking = [source for source, tokenizer in zip(sources, found, strict=True) if tokenizer is None]
@@ -57,7 +57,7 @@ def _find_tokenizer(source: str, hub: Hub) -> PreTrainedTokenizerBase | None:
 
 
 def _converted(source: str, vocabulary: str, hub: Hub) -> PreTrainedTokenizerBase:
-    """What transformers makes of a vocabulary; raises `ValueError` that names the packages it may need for that."""
+    """Return the tokenizer that transformers converts a vocabulary to; a `ValueError` names packages it may need."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **hub.options())
     except (ImportError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""What a model's files say of its weights, names and shapes, and whether that fits its config; no weight is read."""
+"""Checks a model's weights files against its config by the names and shapes of tensors; no weight is read."""
 
 import copy
 import warnings
@@ -17,9 +17,9 @@ _WHOLE = ("model.safetensors", "pytorch_model.bin")
 
 
 def check_fit(source: str, config: PreTrainedConfig, hub: Hub, *, head: bool) -> None:
-    """Raise `ValueError` unless the files of the model at `source` hold what a model of `config` consists of.
+    """Raise `ValueError` unless the files of the model at `source` hold the tensors that a model of `config` has.
 
-    Quantised weights are left to their package, and models with code of their own to that.
+    Quantised weights and models with code of their own are not checked.
     """
     kinds = MODEL_FOR_CAUSAL_LM_MAPPING if head else MODEL_MAPPING
     own_code = hub.trust_remote_code and getattr(config, "auto_map", None)
@@ -49,7 +49,7 @@ def check_fit(source: str, config: PreTrainedConfig, hub: Hub, *, head: bool) ->
 
 
 def weight_files(source: str, config: PreTrainedConfig, hub: Hub) -> list[Path]:
-    """Files with the weights of the model at `source`; raises `ValueError` for none, and for one that is elsewhere."""
+    """Return the weights files of the model at `source`; raises `ValueError` for none, or one outside its folder."""
     named = getattr(config, "transformers_weights", None)
     for name in [named.removesuffix(".index.json")] if isinstance(named, str) else _WHOLE:
         if (file := find_file(source, name, hub)) is not None:
@@ -67,7 +67,7 @@ def _shard_names(index: Path) -> list[str]:
 
 
 def _shard(source: str, index: Path, name: str, hub: Hub) -> Path:
-    """The file that an index names, in the index's own folder; files of the hub's cache are links to its blobs."""
+    """Return the file that an index names, in the index's folder; files of the hub's cache are links to its blobs."""
     folder = index.parent.resolve()
     blobs = folder.parents[1] / "blobs" if folder.parent.name == "snapshots" else folder
     if Path(name).is_absolute() or ".." in Path(name).parts:
@@ -81,7 +81,7 @@ def _shard(source: str, index: Path, name: str, hub: Hub) -> Path:
 
 
 def _shapes(source: str, config: PreTrainedConfig, hub: Hub) -> dict[str, Tensor]:
-    """Tensors without content, by name, as the files hold them."""
+    """Return tensors on the meta device, by name, with the shapes of those in the files."""
     shapes: dict[str, Tensor] = {}
     for file in weight_files(source, config, hub):
         if file.suffix == ".safetensors":

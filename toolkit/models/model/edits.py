@@ -1,4 +1,4 @@
-"""What `edit=` takes: a pure function of the stream at one site with its tensors, several of them, or one made anew."""
+"""Edits of the residual stream, which `edit=` takes: one, several, or one that is made anew at each step."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -23,19 +23,19 @@ class Step:
     input_ids: Int[Tensor, "live position"]
     attention_mask: Int[Tensor, "live past_and_position"]
     rows: Int[Tensor, " live"]
-    """Numbers of these rows in the batch that began."""
+    """Indices of these rows in the whole batch."""
     kept: Int[Tensor, " live"]
-    """Where these rows stood in the step before."""
+    """Indices of these rows among the rows of the step before."""
 
     def after(self, tokens: Int[Tensor, " live"], going_on: Int[Tensor, " kept"]) -> "Step":
-        """The step that reads `tokens`, for the rows that go on."""
+        """Return the next step, which reads `tokens` for the rows that are not finished."""
         mask = self.attention_mask[going_on]
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
         return Step(tokens[going_on, None], mask, self.rows[going_on], going_on)
 
 
 class Change(ABC):
-    """What changes a residual stream. `a + b` makes both changes: at one site first a, then b."""
+    """A change of the residual stream. `a + b` makes both changes; at one site a comes first, then b."""
 
     @property
     def parts(self) -> "tuple[Change, ...]":
@@ -51,11 +51,11 @@ class Change(ABC):
     def of_text(
         self, input_ids: Int[Tensor, "row position"], attention_mask: Int[Tensor, "row past_and_position"]
     ) -> "Edit | Edits":
-        """The change as data, for whole texts that are read in one pass."""
+        """Return the change as data, for whole texts that are read in one pass."""
 
     @abstractmethod
     def at(self, step: Step) -> "Edit | Edits":
-        """The change as data, for the tokens that a generation reads now."""
+        """Return the change as data, for the tokens that a generation reads in this step."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,10 +71,10 @@ class Edit(Change):
     function: Callable[..., Float[Tensor, "*place d_model"]]
     """(residual, *operands) to the changed residual."""
     operands: tuple[Float[Tensor, "_ _ d_model"] | Float[Tensor, "token d_model"], ...] = ()
-    """What the function needs beside the stream: one entry a row, or one for all; or one line for each of `positions`,
-    rows one after the other."""
+    """Tensors that the function takes beside the stream: one entry for each row, or one for all; or one line for each
+    of `positions`, row after row."""
     positions: Bool[Tensor, "row position"] | None = None
-    """Where it applies; everywhere if None."""
+    """Positions that the edit changes; all if None."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layer", as_index(self.layer, "layer"))
@@ -106,7 +106,7 @@ class Edit(Change):
         return [(int(self.layer), self.function, self.operands, self.positions)]
 
     def row_bytes(self, rows: int) -> Int[Tensor, " row"]:
-        """Bytes that the edit has for each of so many rows, beside what it has for all."""
+        """Return the bytes of the edit's tensors that belong to each of the rows alone."""
         own = torch.full((rows,), 0 if self.positions is None else self.positions.shape[1])
         for operand in self.operands:
             if len(operand) > 1:
@@ -127,7 +127,7 @@ class Edit(Change):
         )
 
     def after(self, position: int) -> "Edit":
-        """The same edit of a text whose tokens before `position` are left out; it must not change those."""
+        """Return the same edit for a text without its tokens before `position`; the edit must not change those."""
         assert self.positions is not None, "it changes what is left out"
         assert not self.positions[:, :position].any(), "it changes what is left out"
         return replace(
@@ -148,10 +148,10 @@ class Edit(Change):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Edits(Change):
-    """Several changes in one pass: site by site as the model runs, and at one site in this order."""
+    """Several changes in one pass; changes at one site are made in this order."""
 
     changes: tuple[Change, ...]
-    """None of them consists of others."""
+    """The changes; none of them is an `Edits` itself."""
 
     def __repr__(self) -> str:
         return f"{len(self.changes)} changes, at one site in this order: {', '.join(map(_site, self.changes))}"
@@ -179,7 +179,7 @@ class Edits(Change):
         return [plain for each in self._edits for plain in each.plain()]
 
     def row_bytes(self, rows: int) -> Int[Tensor, " row"]:
-        """Bytes that the edits have for each of so many rows, beside what they have for all."""
+        """Return the bytes of the edits' tensors that belong to each of the rows alone."""
         return torch.stack([each.row_bytes(rows) for each in self._edits]).sum(dim=0)
 
     def rows(self, chosen: Int[Tensor, " chosen"]) -> "Edits":
@@ -187,7 +187,7 @@ class Edits(Change):
         return Edits(tuple(each.rows(chosen) for each in self._edits))
 
     def after(self, position: int) -> "Edits":
-        """The same edits of a text whose tokens before `position` are left out."""
+        """Return the same edits for a text without its tokens before `position`."""
         return Edits(tuple(each.after(position) for each in self._edits))
 
     @property
@@ -198,7 +198,7 @@ class Edits(Change):
 
 
 def check_change(edit: object) -> None:
-    """Raise `ValueError` for what is no change and not None."""
+    """Raise `ValueError` for anything but a `Change` or None."""
     if not isinstance(edit, Change | None):
         raise ValueError(
             f"edit is a {type(edit).__name__}: give one that steer(), shift() or SetLatent make, or several as a + b"

@@ -1,4 +1,4 @@
-"""Generation, one traced pass for each token: batched, under an edit, with one seed in all arms of an experiment."""
+"""Generates text in batches, under an edit if one is given, with one traced pass for each token."""
 
 from collections.abc import Callable, Sequence
 
@@ -27,11 +27,11 @@ def continue_rows(
     edit: Change | None,
     sampling: Sampling,
 ) -> list[list[int]]:
-    """Continue each prompt, up to and with one of `end_ids`; `logits` is a model's, `cache` an empty one of it.
+    """Continue each prompt up to and including one of `end_ids`; `logits` and the empty `cache` are one model's.
 
     Rows leave the batch once they are finished, so that long answers cost only themselves.
-    Raises `ValueError` for an edit of chosen positions (those of a text that is yet to be written have no number), and
-    for seeds that are not one a prompt.
+    Raises `ValueError` for an edit with `positions`, since generated text has none yet, and for another number of seeds
+    than of prompts.
     """
     step, seeds = _first_step(prompts), _seeds(prompts, edit, sampling)
     generators = {seed: torch.Generator().manual_seed(seed) for seed in seeds.tolist()}
@@ -73,10 +73,10 @@ def jobs_of(
     vocab_size: int,
     job_bytes: int | None = None,
 ) -> list[Job]:
-    """What `server_side.generated` needs beside the model, for the answers of `continue_rows`, job by job.
+    """Return the arguments of `server_side.generated`, job by job, for the answers that `continue_rows` gives.
 
     A job is given at most `job_bytes` of edits, or one row.
-    Raises `ValueError` as that does, and for an edit that is made anew at each step.
+    Raises `ValueError` as `continue_rows` does, and for an edit that is made anew at each step.
     """
     if edit is not None and not all(isinstance(part, Edit) for part in edit.parts):
         raise ValueError(
@@ -85,7 +85,7 @@ def jobs_of(
             " steer with an edit that stays the same"
         )
     seeds = _seeds(prompts, edit, sampling)
-    # The checkpoint's own settings may draw tokens or punish repetition: whatever is named here overrules them.
+    # The checkpoint's own settings may draw tokens or penalise repetition: what is named here overrides them.
     config = GenerationConfig(
         max_new_tokens=sampling.new_tokens,
         do_sample=False,
@@ -111,14 +111,14 @@ def jobs_of(
 
 
 def until_end(written: Int[Tensor, "row step"], end_ids: Int[Tensor, " end"]) -> list[list[int]]:
-    """Each row up to and with the first of `end_ids`."""
+    """Return each row up to and including the first of `end_ids`."""
     ends = torch.isin(written, end_ids).long()
     lengths = torch.where(ends.any(dim=1), ends.argmax(dim=1) + 1, written.shape[1])
     return [row[:length] for row, length in zip(written.tolist(), lengths.tolist(), strict=True)]
 
 
 def _seeds(prompts: Sequence[Sequence[int]], edit: Change | None, sampling: Sampling) -> Int[Tensor, " prompt"]:
-    """The seed of each prompt; raises `ValueError` for what `continue_rows` refuses."""
+    """Return the seed of each prompt; raises `ValueError` as `continue_rows` does."""
     seeds = as_indices(sampling.seeds, "seed")
     if len(seeds) not in (0, len(prompts)):
         raise ValueError(f"{len(seeds)} seeds for {len(prompts)} prompts: give one for each prompt, or none")
@@ -129,7 +129,7 @@ def _seeds(prompts: Sequence[Sequence[int]], edit: Change | None, sampling: Samp
 
 
 def _first_step(prompts: Sequence[Sequence[int]]) -> Step:
-    """The step that reads the prompts, padded on the left."""
+    """Return the step that reads the prompts, padded on the left."""
     ids, mask = padded(prompts, left=True)
     rows = torch.arange(len(prompts))
     return Step(ids, mask, rows, rows)

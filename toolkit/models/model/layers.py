@@ -1,4 +1,4 @@
-"""What differs between architectures: where the decoder layers and the last norm are, and what the cache is called."""
+"""The differences between architectures: the paths of the decoder layers and the last norm, and the cache's name."""
 
 import copy
 import inspect
@@ -22,10 +22,10 @@ _MODEL_TYPES = {
     "decoder.layers": "opt",
     "language_model.layers": "gemma3",
 }
-"""Where a decoder keeps its layers -> the model types, as config.json has them, that keep them there.
+"""Maps the attribute that holds a decoder's layers to the model types, as config.json names them, that use it.
 
-Left out are types whose streams are not one tensor, or whose first layers compute another thing in a shallower model
-(minicpm3 scales by its depth, nanochat runs its last norm first).
+Types are left out if their stream is not one tensor, or if their first layers compute something else in a model of
+fewer layers (minicpm3 scales by its depth, nanochat runs its last norm first).
 """
 
 _LAYERS = {model_type: path for path, types in _MODEL_TYPES.items() for model_type in types.split()}
@@ -65,7 +65,7 @@ def final_norm_path(model: nn.Module) -> str:
 def site_modules(model: Any) -> Any:
     """Return the modules of a model behind nnsight whose inputs are the sites: its decoder layers.
 
-    Of a model without a head only the first layers were loaded: behind the last of them follows the final norm.
+    A model without a head has only the first layers; the final norm follows the last of them.
     """
     module = model._module
     layers = model.get(layers_path(module))

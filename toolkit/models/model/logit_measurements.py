@@ -1,4 +1,4 @@
-"""What is kept of a model's logits under several edits: here in one go, on NDIF in jobs that each send little."""
+"""Measures a model's logits under several edits: in one call on this machine, on NDIF in several small jobs."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -29,11 +29,11 @@ def measure(
     last: int = 0,
     unchanged: int = 0,
 ) -> Shaped[Tensor, "edit row ..."]:
-    """Run the model under each of `edits` (None: as it is) and keep what `function` makes of the logits.
+    """Run the model under each of `edits` (None: without an edit) and return what `function` computes of the logits.
 
     `function` sees the logits [row, asked, vocab] of the first edit, those of one edit, and `operands`; it runs where
     the model does, so take it from `logit_statistics`. `last` is as in `TracedModel.logits`. No edit may
-    change anything before position `unchanged`: here it is then computed once for all.
+    change anything before position `unchanged`: on this machine that part is computed once for all edits.
     Raises `ValueError` for an edit of a layer outside [0, n_layers).
     """
     model.check_loaded(whole=True)
@@ -65,18 +65,18 @@ def _plain(edit: Edit | Edits | None, rows: Tensor, before: int) -> list[PlainEd
 
 
 def _shared_past(model: TracedModel, input_ids: Tensor, attention_mask: Tensor) -> Cache | None:
-    """A cache of these tokens, if there are any and they can stay one under several continuations."""
+    """Return a cache of these tokens; None if there are none, or if the cache cannot serve several continuations."""
     if not input_ids.shape[1] or not model.place.keeps_caches:
         return None
     past = model.empty_cache()
-    if any(past.is_sliding):  # a window forgets what taking tokens back would need
+    if any(past.is_sliding):  # a sliding window drops what is needed to take tokens back
         return None
     model.logits(input_ids, attention_mask, last=1, past=past)
     return past
 
 
 class Part(NamedTuple):
-    """What one job measures: edits, the first always among them, on some rows; by number."""
+    """The edits (always with the first) and rows that one job measures, by index."""
 
     edits: Int[Tensor, " edit"]
     rows: Int[Tensor, " row"]
@@ -85,7 +85,7 @@ class Part(NamedTuple):
 def parts(
     edits: Sequence[Edit | Edits | None], per_row: Sequence[Shaped[Tensor, "_ ..."]], limit: int | None
 ) -> list[Part]:
-    """Parts that are given at most `limit` bytes: fewer rows; where one row's edits are too large, fewer edits.
+    """Return parts of at most `limit` bytes each: with fewer rows, or with fewer edits where one row is too large.
 
     `per_row` are the tensors that go along with every edit of a row.
     """
@@ -103,7 +103,7 @@ def parts(
 
 
 def joined(cut: Sequence[Part], values: Sequence[Shaped[Tensor, "_ _ ..."]]) -> Shaped[Tensor, "edit row ..."]:
-    """What the parts gave, as one part would have given it."""
+    """Join the values of the parts to those of one part with all edits and rows."""
     n_edits, n_rows = (1 + max(int(numbers.max()) for numbers in each) for each in zip(*cut, strict=True))
     whole = values[0].new_empty(n_edits, n_rows, *values[0].shape[2:])
     for part, of_part in zip(cut, values, strict=True):

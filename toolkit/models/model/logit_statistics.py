@@ -1,4 +1,4 @@
-"""What is kept of whole logits where the model runs: functions for `TracedModel.measure`, sent along with a job.
+"""Functions that reduce whole logits to a few numbers where the model runs; a job sends them along.
 
 Each sees the logits [row, position, vocab] of the first edit of a call and of one edit, then its operands, which have
 one entry a row; what it keeps of a row depends on that row alone. As in `server_side` they name torch alone, and no

@@ -1,4 +1,4 @@
-"""Forward passes that fit in memory: after an out-of-memory error, passes have half as many rows."""
+"""Forward passes that fit in memory: after an out-of-memory error a pass has half as many rows."""
 
 import warnings
 from collections.abc import Callable
@@ -13,14 +13,14 @@ T = TypeVar("T")
 
 
 class RowLimit:
-    """Splits a batch by rows, which do not depend on each other, once memory has run out; remembers what fits."""
+    """Splits a batch by rows, which are independent, once memory has run out, and remembers the size that fits."""
 
     def __init__(self) -> None:
         self.tokens: int | None = None
         """Tokens of the largest pass that may be tried, padding included; None before memory ran out."""
 
     def run(self, read: Callable[..., T], *inputs: Tensor) -> list[T]:
-        """Call `read` with all rows of the inputs, or with some after the other; one result a pass.
+        """Call `read` with all rows of the inputs, or with some of them at a time; return one result for each pass.
 
         Warns of each new limit. Raises `ValueError` where one row alone does not fit.
         """

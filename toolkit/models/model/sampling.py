@@ -1,4 +1,4 @@
-"""How tokens are drawn."""
+"""Settings of how generated tokens are drawn."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
@@ -21,11 +21,11 @@ class Sampling:
     top_k: SupportsIndex = 0
     """Draw from this many of the likeliest tokens; 0 takes all."""
     top_p: SupportsFloat = 1.0
-    """Of those, draw from the likeliest that reach this probability together; 1 takes all, .95 is usual for R1."""
+    """Of those, draw from the likeliest that together reach this probability; 1 takes all, .95 is usual for R1."""
     seed: SupportsIndex = 0
     """Seed of the first prompt; each of the others has the next number."""
     seeds: Indices = ()
-    """One a prompt, in place of those: rows of one seed meet the same chance, whatever else is in the batch."""
+    """One seed for each prompt, in place of `seed`; equal seeds draw the same noise, whatever else is in the batch."""
     edit_prompt: bool = False
     """Apply the edit at the prompt's positions too."""
 

@@ -1,4 +1,4 @@
-"""One model behind nnsight: read its residual stream, take its logits, generate; each under an edit if one is given."""
+"""One model behind nnsight: reads its residual stream or its logits, and generates text, with or without an edit."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, SupportsIndex, Unpack, overload
@@ -32,7 +32,7 @@ class TracedModel:
     """
 
     def __init__(self, place: Place, *, n_layers: int | None = None) -> None:
-        """Take a model where it is; `n_layers` is the depth of the whole where only its first layers were loaded."""
+        """Take the model at `place`; `n_layers` is the whole model's depth, where only its first layers are loaded."""
         self.place = place
         config = place.model._module.config.get_text_config()
         self.d_model: int = config.hidden_size
@@ -61,7 +61,7 @@ class TracedModel:
         return self.place.device
 
     def check_loaded(self, layers: Sequence[int] = (), *, whole: bool = False) -> None:
-        """Raise `ValueError` for what lies behind the layers that were loaded."""
+        """Raise `ValueError` for sites, or a `whole` model, beyond the layers that were loaded."""
         if self.depth is not None and (whole or max(layers, default=0) > self.depth):
             raise ValueError(
                 f"only the first {self.depth} of {self.n_layers} layers were loaded, to read sites up to {self.depth}:"
@@ -87,7 +87,7 @@ class TracedModel:
         The pass stops at the last site: later layers, the final norm and the LM head never run. Values at
         padded positions mean nothing. `edit` is applied first: its own site is read as edited. With `past`,
         `input_ids` are the tokens that follow it, while `attention_mask` covers all.
-        Raises `ValueError` for no layer, or one outside [0, n_layers), and as `inputs`.
+        Raises `ValueError` for no layer, for a layer outside [0, n_layers), and as `inputs` does.
         """
         layers = check_layers(layers, self.n_layers)
         inputs = self.inputs(input_ids, attention_mask, past)
@@ -107,7 +107,7 @@ class TracedModel:
     ) -> Float[Tensor, "token layer d_model"]:
         """Read the residual stream at the input of each of `layers` where `positions` is true, row after row.
 
-        From NDIF they come in the wire's type (int8 as float32). Raises `ValueError` as `residual` does.
+        From NDIF the values come in the type of `Where.wire` (int8 as float32). Raises as `residual` does.
         """
         layers = check_layers(layers, self.n_layers)
         self.check_loaded(layers)
@@ -131,7 +131,7 @@ class TracedModel:
 
         `last` asks for the logits of the last positions only (0: of all); rows may be padded on either side.
         With `past`, `input_ids` are the tokens that follow it, while `attention_mask` covers all.
-        Raises `ValueError` for an edit of a layer outside [0, n_layers), and as `inputs`.
+        Raises `ValueError` for an edit of a layer outside [0, n_layers), and as `inputs` does.
         """
         self.check_loaded(whole=True)
         last = as_index(last, "last")
@@ -146,7 +146,7 @@ class TracedModel:
     def run(self, function: Callable[..., Any], *arguments: Any, asked: Form = ()) -> Any:
         """Call one of `server_side`'s functions where the model runs, on NDIF in one job.
 
-        It is given the model and its decoder layers, both behind nnsight, then `arguments`; `asked` is what it returns.
+        It gets the model and its decoder layers, both behind nnsight, then `arguments`; `asked` describes its result.
         """
         self.check_loaded(whole=True)
         return self.place.run(function, *arguments, asked=asked)
@@ -157,7 +157,7 @@ class TracedModel:
         return self.place.run_each(function, jobs)
 
     def empty_cache(self) -> Cache:
-        """An empty cache of keys and values, as `past` takes it."""
+        """Return an empty cache of keys and values, as `past` takes it."""
         return DynamicCache(config=self.model._module.config)
 
     @overload
@@ -173,11 +173,11 @@ class TracedModel:
         attention_mask: Ids | None = None,
         **drawing: Unpack[Drawing],
     ) -> str | list[str]:
-        """Continue one prompt or several, in one batch, under `edit` if one is given; greedy unless told otherwise.
+        """Continue one prompt or several, in one batch, under `edit` if one is given; by default greedily.
 
         A prompt is a string, chat messages up to where the assistant writes, ids, or what a tokenizer returned. Fields
         of `Sampling` may be given as keywords: new_tokens, temperature, top_p, top_k, seed. Returns the new text with
-        its special tokens, up to and with the end-of-text token: a string for a string or one conversation, else a
+        its special tokens, up to and including the end-of-text token: a string for one string or conversation, else a
         list. The edit applies at every generated position, and with `edit_prompt` at the prompt's too.
         Raises `ValueError` as `generate_ids` does.
         """
@@ -196,8 +196,8 @@ class TracedModel:
     ) -> list[list[int]]:
         """Continue prompts as `generate` does, and return ids.
 
-        Raises `ValueError` for no prompt, for one that with the new tokens is longer than the model's context, for
-        seeds that are not one a prompt, and for an edit of chosen positions.
+        Raises `ValueError` for no prompt, for a prompt that with the new tokens is longer than the model's context,
+        for another number of seeds than of prompts, and for an edit with `positions`.
         """
         rows = as_rows(self.tokenizer, prompts, attention_mask, answering=True)
         return self._continue(rows, edit, with_keywords(sampling, drawing))
@@ -229,10 +229,10 @@ class TracedModel:
         return torch.tensor(sorted(token_id for token_id in ids if token_id is not None))
 
     def inputs(self, input_ids: Ids, attention_mask: Ids | None, past: Cache | None) -> dict[str, Any]:
-        """What a pass takes.
+        """Return what a pass takes.
 
-        Raises `ValueError` for ids without an embedding, rows longer than the context, what is no ids and mask, and a
-        `past` that cannot stay with the model.
+        Raises `ValueError` for ids without an embedding, rows longer than the context, anything but ids and a mask, and
+        a `past` where the model cannot keep one.
         """
         if past is not None and not self.place.keeps_caches:
             raise ValueError(
@@ -250,7 +250,7 @@ class TracedModel:
         return inputs if past is None else inputs | {cache_name(self.model._module): past}
 
     def _edits(self, edit: Change | None, inputs: Mapping[str, Any]) -> list[PlainEdit]:
-        """An edit as data, for the tokens of these inputs; raises `ValueError` for a layer that is not there."""
+        """Return an edit as data, for the tokens of these inputs; raises `ValueError` for an unknown layer."""
         check_change(edit)
         if edit is None:
             return []

@@ -1,4 +1,4 @@
-"""The logit lens: what a direction of the residual stream says through the final norm and the unembedding."""
+"""The logit lens: the logits of a direction of the residual stream, by the final norm and the unembedding."""
 
 from collections.abc import Callable
 
@@ -23,8 +23,8 @@ def direction_logits(
     """Return the logits of residual streams that are these directions and nothing else, without the biases.
 
     The final norm scales each direction to length √d_model and applies its gain; only a direction's sign and
-    orientation matter. A zero direction says nothing: zeros. The model's own modules compute it, so that gains of
-    any kind and offloaded weights are as they are in a forward pass; a soft cap on the logits is left out.
+    orientation matter. A zero direction gives zeros. The model's own modules compute the logits, so that gains of any
+    kind and offloaded weights are those of a forward pass; a soft cap on the logits is left out.
     Source: nostalgebraist 2020.
     """
     (logits,) = _unembed(model, directions, len(directions), lambda n: [Asked((n, model.vocab_size), _FLOAT)], whole)
@@ -47,7 +47,7 @@ def direction_tokens(
 ]:
     """Return the largest of `direction_logits` with their ids, and the smallest with theirs, of the first `vocabulary`.
 
-    Whole logits of `together` directions are held at a time, where the model runs.
+    Where the model runs, whole logits of `together` directions are held in memory at a time.
     """
 
     def form(n: int) -> list[Asked]:
@@ -65,7 +65,7 @@ def _unembed(
     function: Callable[..., list[Tensor]],
     *operands: int,
 ) -> list[Tensor]:
-    """What `function` makes of the logits; `form` is that of a number of directions."""
+    """Return what `function` computes of the logits; `form` describes its result for a number of directions."""
     model.check_loaded(whole=True)
     module = model.model._module
     head = next(name for name, each in module.named_modules() if each is module.get_output_embeddings())

@@ -19,7 +19,7 @@ _AUTOMATIC = ("auto", "balanced", "balanced_low_0", "sequential")
 
 
 class Here(Place):
-    """In this process, for as long as the model is used."""
+    """The place of a model whose weights stay in this process."""
 
     def __init__(self, model: TransformersModel) -> None:
         super().__init__(model._module.device)
@@ -27,7 +27,7 @@ class Here(Place):
 
     @property
     def model(self) -> TransformersModel:
-        """The model that was given."""
+        """The model behind nnsight, as it was given."""
         return self._model
 
     def free(self) -> None:
@@ -44,7 +44,7 @@ class Here(Place):
 def loading_options(where: Where) -> dict[str, Any]:
     """Keywords of transformers' `from_pretrained` for one model.
 
-    Raises `ValueError` for a type, a device, or a `max_memory` that there is not.
+    Raises `ValueError` for an unknown type, a device that this machine lacks, and a `max_memory` that is not a size.
     """
     _check_device(where.device_map)
     limits = _limits(where)
@@ -59,7 +59,7 @@ def loading_options(where: Where) -> dict[str, Any]:
 
 
 def weights_dtype(where: Where) -> torch.dtype | Literal["auto"]:
-    """The type that weights are loaded as; auto: as they are saved. Raises `ValueError` for what is none."""
+    """Return the type of the loaded weights; auto means the saved type. Raises `ValueError` for an unknown type."""
     if where.dtype != "auto":
         return as_dtype(where.dtype)
     on_cpu = "cpu" in (str(where.device_map), default_device().type)
@@ -67,7 +67,7 @@ def weights_dtype(where: Where) -> torch.dtype | Literal["auto"]:
 
 
 def _limits(where: Where) -> dict[int | str, int] | None:
-    """Bytes of weights that each device may hold, in accelerate's names and order."""
+    """Return the bytes of weights that each device may hold, with accelerate's names and order."""
     each = where.max_memory
     if each is None:
         return None
@@ -79,7 +79,7 @@ def _limits(where: Where) -> dict[int | str, int] | None:
 
 
 def _devices(device_map: str | int | torch.device) -> list[int | str]:
-    """Devices that weights may stay on; on an accelerator they may spill into memory."""
+    """Return the devices that may hold weights; those that an accelerator cannot hold go to the main memory."""
     if device_map in _AUTOMATIC:
         return [*("mps" if each.type == "mps" else each.index for each in accelerators()), "cpu"]
     device = torch.device(device_map)
@@ -92,7 +92,7 @@ def _check_device(name: str | int | torch.device) -> None:
 
 
 def size_in_bytes(max_memory: str | int) -> int:
-    """Bytes of a size such as 2GB; raises `ValueError` for what is no size above 0."""
+    """Return the bytes of a size such as 2GB; raises `ValueError` for anything but a size above 0."""
     try:
         size = int(convert_file_size_to_int(max_memory))
     except (ValueError, TypeError):

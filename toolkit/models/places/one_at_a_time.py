@@ -1,4 +1,4 @@
-"""One model in memory at a time: the weights of the one that is used are read, those of the other are dropped."""
+"""Keeps one model in memory at a time: its weights are read when it is used, and the other model's are dropped."""
 
 import threading
 from collections import deque
@@ -26,7 +26,7 @@ class Room:
         self._model: TransformersModel | None = None
 
     def holds(self, owner: object) -> bool:
-        """Whether the weights in it are this one's."""
+        """Whether the room holds the weights of `owner`."""
         return self._owner is owner
 
     def model_of(self, owner: object, load: Callable[[], TransformersModel]) -> TransformersModel:
@@ -39,20 +39,20 @@ class Room:
             return self._model
 
     def clear(self) -> None:
-        """Drop what it holds."""
+        """Drop the weights that the room holds."""
         with self._lock:
             self._owner = self._model = None
             clear_device_cache(garbage_collection=True)
 
 
 class OneAtATime(Place):
-    """In this process, while no other model that shares the `room` is used.
+    """The place of a model whose weights are in this process only while no other model that shares the `room` is used.
 
-    A trace that runs while another thread uses another model ends as it would have: it keeps its weights until then.
+    A trace keeps its weights until it ends, even if another thread uses another model meanwhile.
     """
 
     def __init__(self, load: Callable[..., TransformersModel], room: Room) -> None:
-        """`load` shows progress, unless it is told `shown=False`."""
+        """`load` shows progress, unless it gets `shown=False`."""
         self._load, self._room = partial(load, shown=False), room
         super().__init__(room.model_of(self, load)._module.device)
 
@@ -72,7 +72,7 @@ class OneAtATime(Place):
         batches: Iterable[tuple[Context, Rows]],
         stop: Event | None = None,
     ) -> Iterator[tuple[Context, list[Tensor]]]:
-        """Read blocks of `BLOCK_TOKENS` tokens by turns: all models but the last hold what they read of a block."""
+        """Read blocks of `BLOCK_TOKENS` tokens, each with one model after the other; a block's readings are held."""
         for block in blocks(batches, BLOCK_TOKENS):
             *early, last = sorted(readers, key=lambda place: not place.in_memory)  # saves a reading of weights
             held = {
@@ -92,7 +92,7 @@ class OneAtATime(Place):
 
 
 def blocks(batches: Iterable[tuple[Context, Rows]], tokens: int) -> Iterator[list[tuple[Context, Rows]]]:
-    """Batches in lists that choose at least `tokens` tokens together, but for the last."""
+    """Yield lists of batches in which at least `tokens` tokens are selected; the last list may have fewer."""
     block: list[tuple[Context, Rows]] = []
     chosen = 0
     for context, rows in batches:

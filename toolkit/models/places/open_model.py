@@ -1,4 +1,4 @@
-"""Opens one model where it is to run: the only code that asks which kind of place that is."""
+"""Opens one model in the place where it is to run; no other code chooses the kind of place."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Where one model runs: what models ask of every place, whichever it is."""
+"""The interface of places: a place is where one model runs."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -18,13 +18,13 @@ from toolkit.models.where import Wire
 
 Context = TypeVar("Context")
 Rows = tuple[Int[Tensor, "row position"], Int[Tensor, "row position"], Bool[Tensor, "row position"]]
-"""What to read: ids, their mask, and the positions that are asked for."""
+"""A batch to read: ids, their mask, and the positions whose streams are returned."""
 Reader = Callable[[Rows], Float[Tensor, "token stream d_model"]]
 
 
 @dataclass
 class Traffic:
-    """What went over the wire; nothing for a model on this machine."""
+    """Counts of jobs and bytes that were sent and received; all zero for a model on this machine."""
 
     jobs: int = 0
     """Jobs that were done."""
@@ -35,9 +35,9 @@ class Traffic:
     received: int = 0
     """Bytes from the server."""
     squared_error: float = 0.0
-    """Of all activations, by the wire's type."""
+    """Squared error of all activations, caused by the wire's type."""
     square: float = 0.0
-    """Of all activations: what the error is relative to."""
+    """Sum of squares of all activations, which the error is divided by."""
 
     def __add__(self, other: "Traffic") -> "Traffic":
         return Traffic(**{name: value + getattr(other, name) for name, value in asdict(self).items()})
@@ -49,13 +49,13 @@ class Traffic:
 
 
 class Place(ABC):
-    """Where one model runs, and how functions of nnsight's model are run there. Any thread may call.
+    """The place where one model runs, and how functions on it are run there. Any thread may call.
 
-    What is said here holds for a model whose weights are in this process; other places say what differs.
+    The descriptions here hold for a model whose weights are in this process; other places describe what differs.
     """
 
     device: torch.device
-    """What is read comes back on it."""
+    """Device of the tensors that reads return."""
     in_memory: bool = True
     """Whether the weights are in this machine's memory now."""
     keeps_caches: ClassVar[bool] = True
@@ -63,9 +63,9 @@ class Place(ABC):
     has_files: ClassVar[bool] = True
     """Whether the weights' files are on this machine."""
     job_bytes: ClassVar[int | None] = None
-    """How much one call of a function may be given, where that is limited."""
+    """Most bytes of arguments of one call, where that is limited."""
     wire: Wire | None = None
-    """Type in which what is read comes back, where it crosses a wire."""
+    """Type in which activations are sent back from a server."""
     server: str | None = None
     """Name of the server that holds the weights, if one does."""
 
@@ -81,7 +81,7 @@ class Place(ABC):
 
     @property
     def inputs_device(self) -> torch.device:
-        """What a pass takes lies on it."""
+        """Device of the inputs of a pass."""
         return self.device
 
     def run(self, function: Callable[..., Any], *arguments: Any, asked: Form) -> Any:
@@ -122,7 +122,7 @@ class Place(ABC):
 
 
 def stretches(sizes: Sequence[int], limit: int | None) -> list[slice]:
-    """Neighbours that have at most `limit` together, or stand alone; one empty stretch where there is nothing."""
+    """Return slices of neighbours whose sizes sum to at most `limit`, or of one item; without items an empty slice."""
     found, start, held = [], 0, 0
     for index, size in enumerate(sizes):
         if limit is not None and index > start and held + size > limit:

@@ -1,4 +1,4 @@
-"""What a process knows of the others that its launcher started: how many, each one's device, which failed first."""
+"""The processes that the launcher started: how many there are, this one's device, and which one failed first."""
 
 import os
 
@@ -30,10 +30,10 @@ def own_device() -> str:
 
 
 def is_first_to_fail() -> bool:
-    """Whether this process, which has failed, is the first of a group to do so: it alone says why."""
+    """Whether this process, which has failed, is the first of its group to fail; only the first one prints why."""
     from torch import distributed
 
     try:
         return bool(distributed.distributed_c10d._get_default_store().add("failures", 1) == 1)
-    except RuntimeError:  # whoever kept the store is gone, so it failed before
+    except RuntimeError:  # the process that kept the store has ended, so it failed earlier
         return False

@@ -26,13 +26,13 @@ from toolkit.models.places.ndif.expected_answers import Form
 from toolkit.models.places.place import Place
 from toolkit.models.places.processes import is_first_to_fail, n_processes, own_device
 
-PATIENCE = timedelta(days=30)  # with which the others wait for something to do
+PATIENCE = timedelta(days=30)  # how long the other processes wait for a task
 
 Load = Callable[..., TransformersModel]
 
 
 class _Task(NamedTuple):
-    """What the others are to do: open the model of that number with a function, or run the function on it."""
+    """A task of the other processes: open the model of that number with a function, or run the function on it."""
 
     number: int
     opens: bool
@@ -41,27 +41,27 @@ class _Task(NamedTuple):
 
 
 class _Group:
-    """The processes that torchrun started, and how the first speaks to the others."""
+    """The processes that torchrun started, and the messages from the first to the others."""
 
     def __init__(self) -> None:
         distributed.init_process_group("gloo" if own_device() == "cpu" else "cpu:gloo,cuda:nccl")
         self.rank = distributed.get_rank()
         self.opened = 0
         self.dropped: deque[int] = deque()
-        """Models that the first process has let go since it last spoke."""
+        """Models that the first process has freed since its last message."""
         self.broken = False
-        """Whether the others wait in the middle of what has failed here."""
+        """Whether the others still wait inside a task that failed in this process."""
         self._speech = distributed.new_group(backend="gloo", timeout=PATIENCE)
         self._turn = threading.Lock()
 
     @contextmanager
     def together(self, task: _Task) -> Iterator[None]:
-        """Do in the block what the others are told to do, one such thing at a time."""
+        """Run in the block what the task makes the others run; one task at a time."""
         with self._turn:
             try:
                 self.tell(task)
                 yield
-            except ValueError:  # of all processes alike
+            except ValueError:  # every process raises it
                 raise
             except BaseException as error:
                 self.broken = True
@@ -73,7 +73,7 @@ class _Group:
                 raise
 
     def tell(self, task: _Task | None) -> None:
-        """Give the others a task, or tell them to end."""
+        """Send the others a task, or None, at which they end."""
         if self.broken:
             raise RuntimeError("the other processes wait in the middle of a pass over split layers that has failed")
         dropped = [self.dropped.popleft() for _ in range(len(self.dropped))]
@@ -82,14 +82,14 @@ class _Group:
         distributed.broadcast_object_list([buffer.getvalue()], group=self._speech)
 
     def hear(self) -> tuple[_Task | None, list[int]]:
-        """The next task, and the numbers of models that are not needed any more."""
+        """Receive the next task, and the numbers of models that are no longer needed."""
         heard: list[Any] = [None]
         distributed.broadcast_object_list(heard, group=self._speech)
         task, dropped = torch.load(io.BytesIO(heard[0]), map_location="cpu", weights_only=False)
         return task, dropped
 
     def load(self, load: Load) -> TransformersModel:
-        """Load a model's part in each process; raises `ValueError` in all where one cannot."""
+        """Load a model's part in each process; raises `ValueError` in all of them where one cannot load its part."""
         failure, model = None, None
         try:
             model = load()
@@ -116,11 +116,11 @@ def is_leading() -> bool:
 
 @contextmanager
 def leading() -> Iterator[None]:
-    """Run the block in the first of the processes that torchrun started, which alone goes on after it.
+    """Run the block in the first of the processes that torchrun started; only that one continues after the block.
 
-    In it models can be opened in a `Split` place. The others do their part of that, and end when the block does. Where
-    one fails, it alone says why.
-    Raises `ValueError` where there are no others.
+    In the block models can be opened in a `Split` place. The other processes compute their parts, and end with the
+    block. Where a process fails, it alone prints why.
+    Raises `ValueError` where there is only one process.
     """
     global _group
     if n_processes() == 1:
@@ -146,7 +146,7 @@ def leading() -> Iterator[None]:
 
 
 def _follow(group: _Group) -> None:
-    """Do what the first process says until it ends. A signal to all of them is for it to act on."""
+    """Run the tasks of the first process until it ends. Signals to all processes are left to the first one."""
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, signal.SIG_IGN)
     models: dict[int, Here] = {}
@@ -159,7 +159,7 @@ def _follow(group: _Group) -> None:
                 clear_device_cache(garbage_collection=True)
             if task is None:
                 break
-            with suppress(ValueError):  # the first process has the same one, and says it
+            with suppress(ValueError):  # the first process has the same error, and prints it
                 if task.opens:
                     models[task.number] = Here(group.load(partial(task.function, shown=False)))
                 else:
@@ -172,7 +172,7 @@ def _follow(group: _Group) -> None:
 
 
 class Split(Place):
-    """Split over the processes of `leading`: each holds its part of every layer, and runs what the first one runs."""
+    """The place of a model that is split over the processes of `leading`: each holds a part of every layer."""
 
     keeps_caches = False  # a cache of keys and values is split too: each process would need its own part of it
 
@@ -203,7 +203,7 @@ class Split(Place):
             return self._part.run(function, *arguments, asked=asked)
 
     def free(self) -> None:
-        """Free the memory of the weights, in the other processes with what comes next; it cannot run any more."""
+        """Free the memory of the weights, in the other processes with the next task; the model cannot run any more."""
         self._drop()
         self._part.free()
 

@@ -1,4 +1,4 @@
-"""A conversation as a chat template lays it out, the reply verbatim."""
+"""Lays out a conversation with a chat template, and keeps the reply verbatim."""
 
 from collections.abc import Sequence
 
@@ -15,9 +15,9 @@ def chat_text(
 ) -> str:
     """Lay out `turns`, (role, content) each, and the assistant's reply to them with the tokenizer's chat template.
 
-    Templates of reasoning models cut the reasoning out of a reply, or put an empty one in. So only what stands before
-    and after a reply comes from the template, and after it nothing unless it has `ended`. A `<think>` with which it
-    opens replies stays only if the reply closes one that it does not open.
+    Templates of reasoning models cut the reasoning out of a reply, or put an empty one in. So the template supplies
+    only the text before a reply and, if the reply has `ended`, the text after it. A `<think>` that the template puts
+    before replies stays only if the reply closes a `<think>` that it does not open.
     Raises `ValueError` for a tokenizer without a template, and for turns that its template refuses.
     """
     head = _apply(tokenizer, turns, add_generation_prompt=True)
@@ -28,7 +28,7 @@ def chat_text(
 
 
 def turns_text(tokenizer: PreTrainedTokenizerBase, turns: Sequence[tuple[str, str]], *, answering: bool) -> str:
-    """Lay out a conversation: whole, or for `answering` up to where the assistant writes, at the end of its last turn.
+    """Lay out a conversation; with `answering` up to where the assistant writes, at the end of its last turn.
 
     Raises `ValueError` as `chat_text`.
     """
@@ -55,7 +55,7 @@ def _apply(
 
 
 def closing_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Ids of `</think>`; none where neither vocabulary nor chat template has such marks."""
+    """Return the ids of `</think>`; none where neither the vocabulary nor the chat template has that mark."""
     known = CLOSING in tokenizer.get_vocab() or any(mark in f"{tokenizer.chat_template}" for mark in (OPENING, CLOSING))
     return tokenizer(CLOSING, add_special_tokens=False)["input_ids"] if known else []
 

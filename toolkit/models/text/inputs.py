@@ -1,8 +1,8 @@
-"""Inputs as a person gives them, turned into rows of ids: texts, chat messages, ids, or what a tokenizer returned.
+"""Turns what people give as input (texts, chat messages, ids, or what a tokenizer returned) into rows of ids.
 
-A mask says which ids are padding. Ids in rows of one length, without a mask, may be padded too: a token that only pads
-is padding at either end of a row. Where the tokenizer pads with a token of text (its BOS or EOS), one at the end of
-every row is text, and anything else is refused: it could be either.
+A mask says which ids are padding. Ids in rows of one length, without a mask, may be padded too: a token that has no use
+but padding is padding at either end of a row. Where the tokenizer pads with its BOS or EOS, one of these at the end of
+every row is text; anything else raises `ValueError`, as it could be text or padding.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +36,7 @@ def as_rows(
     """Turn one text or several into one list of ids a text, without padding.
 
     A conversation is laid out by the chat template: whole, or for `answering` up to where the assistant writes.
-    Raises `ValueError` where there is no text, or one without tokens, and for what is neither text nor ids.
+    Raises `ValueError` for no text, for a text without tokens, and for anything but text and ids.
     """
     rows = _rows(tokenizer, text, attention_mask, answering)
     if not rows or not all(rows):
@@ -45,7 +45,7 @@ def as_rows(
 
 
 def is_single(text: object) -> bool:
-    """Whether it is one string or one conversation, and not a list of texts."""
+    """Whether `text` is one string or one conversation, not a list of texts."""
     if _has_fields(text):
         return "input_ids" not in text  # type: ignore[operator]
     return isinstance(text, str) or (isinstance(text, Sequence) and bool(text) and _kind(0, text[0]) == "a message")
@@ -54,7 +54,7 @@ def is_single(text: object) -> bool:
 def as_batch(
     tokenizer: PreTrainedTokenizerBase, input_ids: object, attention_mask: object = None, *, past: bool = False
 ) -> tuple[Int[Tensor, "row position"], Int[Tensor, "row past_and_position"]]:
-    """Ids of one text a row and their mask as tensors, padding included; the mask may cover more ids, the `past`.
+    """Return ids of one text a row, padding included, and their mask; with `past` the mask also covers earlier ids.
 
     Strings and messages are tokenized, and padded on the right.
     Raises `ValueError` for rows of several lengths, for no ids, and for a mask of another shape.
@@ -71,7 +71,7 @@ def as_batch(
 def as_mask(
     values: object, input_ids: Int[Tensor, "row position"], name: str = "attention_mask", *, past: bool = False
 ) -> Int[Tensor, "row past_and_position"]:
-    """Zeros and ones, one for each id, as a tensor; raises `ValueError` for other values or another shape."""
+    """Return a mask of zeros and ones as a tensor; raises `ValueError` for other values or another shape."""
     mask = _whole_numbers(values, name)
     (rows, width), of_ids = mask.shape, tuple(input_ids.shape)
     if rows != of_ids[0] or width < of_ids[1] or (width > of_ids[1] and not past):
@@ -94,7 +94,7 @@ def check_range(input_ids: Int[Tensor, "row position"], n_embeddings: int, whose
 
 
 def check_context(tokens: int, context: int, what: str = "", remedy: str = "cut it shorter") -> None:
-    """Raise `ValueError` for more tokens than a model can tell apart by their position; `what` has them."""
+    """Raise `ValueError` for more tokens than the model's context; `what` names in the message what has them."""
     if tokens > context:
         what = what or f"a text of {tokens:,} tokens"
         raise ValueError(f"{what} exceeds the model's context of {context:,} tokens: {remedy}")
@@ -136,7 +136,7 @@ def _is_text(value: object) -> bool:
 
 
 def _unpacked(ids: object, mask: object) -> tuple[Any, Any]:
-    """Ids and mask of what a tokenizer returned; all else as it is."""
+    """Return the ids and the mask of what a tokenizer returned; anything else is returned as it is."""
     if not _has_fields(ids) or "input_ids" not in ids:  # type: ignore[operator]
         return ids, mask
     fields: Any = ids

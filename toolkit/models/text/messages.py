@@ -1,8 +1,8 @@
-"""Chat messages as people have them, read into turns of text: the one reader for recipes and for Python.
+"""Reads chat messages, in the forms that data sets use, into turns of text.
 
 A message names its speaker by `role` or `from`, and its text by `content`, `value` or `text`: a string or parts.
-Reasoning beside the content goes before it between `<think>` marks, calls of tools behind it as `<tool_call>` JSON.
-Nothing is ever written as Python would print it.
+Reasoning in a field of its own is put before the content, between `<think>` marks; calls of tools follow the content,
+as JSON in `<tool_call>`. No value is written as Python would print it.
 """
 
 import json
@@ -27,9 +27,9 @@ Turn = tuple[str, str]
 
 
 class UnusableError(ValueError):
-    """A record that gives no text; `why` is what such records are counted by.
+    """A record without usable text; records are counted by the reason in `why`.
 
-    Of a text's records: malformed (no JSON, no UTF-8), no text (nothing is there), not text (another value is).
+    The reasons are: malformed (not JSON, not UTF-8), no text (the field is empty), not text (it holds another value).
     """
 
     def __init__(self, why: str, message: str) -> None:
@@ -39,7 +39,7 @@ class UnusableError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Conversation:
-    """Turns of text, and how many parts of the messages were none: images, audio, files."""
+    """Turns of text, and how many parts of the messages were left out, such as images, audio and files."""
 
     turns: tuple[Turn, ...]
     parts_left_out: int
@@ -49,7 +49,7 @@ def read_messages(messages: Any) -> Conversation:
     """Read a list of messages, a single message, either as a JSON string, or a list that holds one such list.
 
     A message without content is a turn without text. Several parts are joined by line breaks.
-    Raises `UnusableError` for what is no such list, and where no message has any text.
+    Raises `UnusableError` for anything else, and where no message has any text.
     """
     found = [_read_message(message) for message in _listed(messages)]
     turns = tuple(turn for turn, _ in found)
@@ -61,9 +61,9 @@ def read_messages(messages: Any) -> Conversation:
 
 
 def read_content(content: Any) -> tuple[str, int]:
-    """Text of a message's content, and how many of its parts are none.
+    """Return the text of a message's content, and how many of its parts are not text.
 
-    Raises `UnusableError` for what is neither a string nor parts.
+    Raises `UnusableError` for anything but a string and a list of parts.
     """
     texts: list[str] = []
     left_out = 0
@@ -77,7 +77,7 @@ def read_content(content: Any) -> tuple[str, int]:
 
 
 def with_reasoning(fields: Mapping[str, Any], text: str) -> str:
-    """The text with the reasoning that stands beside it in `fields` before it, verbatim between marks."""
+    """Return the text after the reasoning in `fields`, if any, which stands verbatim between `<think>` marks."""
     for name in REASONING:
         reasoning = "" if fields.get(name) is None else read_content(fields[name])[0]
         if reasoning.strip() and reasoning.strip() not in text:
@@ -103,7 +103,7 @@ def _listed(messages: Any) -> Sequence[Mapping[str, Any]]:
 
 
 def _decoded(value: Any) -> Any:
-    """What a string holds as JSON, where it is a list or an object; all else as it is."""
+    """Return the list or object that a string holds as JSON; anything else as it is."""
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
         try:
             return json.loads(value)
@@ -137,7 +137,7 @@ def _parts(content: Any) -> Iterator[Any]:
 
 
 def _part_text(part: Any) -> str | None:
-    """The text of one part, empty or not; None for what is no text."""
+    """Return the text of one part, which may be empty; None for a part that is not text."""
     if part is None or isinstance(part, str):
         return part or ""
     if not isinstance(part, Mapping):
@@ -164,7 +164,7 @@ def _calls(message: Mapping[str, Any]) -> Sequence[Any]:
 
 
 def _call(call: Any) -> str:
-    """One call of a tool, whichever interface wrote it, as models of Qwen's family write theirs."""
+    """Return one call of a tool, of any interface, as models of Qwen's family write it."""
     if not isinstance(call, Mapping):
         return f"<tool_call>\n{call if isinstance(call, str) else _json(call)}\n</tool_call>"
     function = call["function"] if isinstance(call.get("function"), Mapping) else call
@@ -179,7 +179,7 @@ def _json(value: Any) -> str:
 
 
 def kind_of_value(value: Any) -> str:
-    """What a value is, in words."""
+    """Return the kind of a value in words."""
     names = {
         dict: "an object",
         list: "a list",

@@ -1,4 +1,4 @@
-"""Chat templates rendered as transformers does, within limits of time and size."""
+"""Renders chat templates as transformers does, within limits of time and size."""
 
 import atexit
 import json
@@ -16,7 +16,7 @@ SECONDS = 10.0
 """Time for one conversation; usual templates take a thousandth of it."""
 LONGEST_TEMPLATE = 2**20
 LONGEST_ADDITION = 2**20
-"""Characters that a template may add to the messages, each of which it may write twice."""
+"""Characters that a template may add to the messages; it may also write each message twice."""
 
 
 def render(
@@ -47,14 +47,14 @@ def render(
 
 
 class _Process:
-    """The process that renders, started when it is first needed and when it has ended."""
+    """The process that renders; it is started when it is first needed, and again after it has ended."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: subprocess.Popen[str] | None = None
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any] | None:
-        """Its answer, or None where it ended over the question."""
+        """Return the process's answer, or None where the process ended before it answered."""
         with self._lock:
             if self._running is None:
                 self._running = self._start()
@@ -71,8 +71,8 @@ class _Process:
         return said
 
     def _start(self) -> "subprocess.Popen[str]":
-        # -P: else the modules beside the script would stand for packages of their names. In a session of its own
-        # Ctrl-C is not for it: it ends when its questions do.
+        # -P: else modules beside the script would hide packages of the same names. A session of its own: Ctrl-C does
+        # not reach the process, which ends when its input does.
         command = [sys.executable, "-P", rendering_process.__file__]
         pipe = subprocess.PIPE
         running = subprocess.Popen(
@@ -80,7 +80,7 @@ class _Process:
         )
         atexit.register(self._end)
         assert running.stdout is not None
-        running.stdout.readline()  # it is ready; from now on its time counts
+        running.stdout.readline()  # the process is ready; its time starts now
         return running
 
     def _end(self) -> None:

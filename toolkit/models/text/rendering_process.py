@@ -1,7 +1,7 @@
 """A process that renders chat templates, started by `rendering` as a script; it kills itself at its limits.
 
-A line of JSON is asked, and one answered. A template is a program of whoever made the model: jinja's sandbox keeps it
-from all but time and memory, and only a process can be made to give those back.
+It reads a line of JSON and answers with one. A template is a program written by the model's makers: jinja's sandbox
+limits what it can reach, but not its time and memory, which only the end of a process frees.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 
 from transformers.utils.chat_template_utils import render_jinja_template
 
-MEMORY = 2**30  # beyond what the process takes by itself
+MEMORY = 2**30  # beyond what the process takes at its start
 LONGEST_REASON = 300
 
 
@@ -22,7 +22,7 @@ def answer(asked: dict[str, Any]) -> dict[str, str]:
     """The text, or the reason why there is none."""
     try:
         (text,), _ = render_jinja_template(conversations=[asked["messages"]], **asked["options"])
-    except Exception as error:  # templates raise what they like
+    except Exception as error:  # templates can raise errors of any class
         return {"reason": f"{error}"[:LONGEST_REASON] or type(error).__name__}
     if len(text) > asked["longest"]:
         return {"reason": f"it writes {len(text):,} characters, of which at most {asked['longest']:,} are taken"}
@@ -30,7 +30,7 @@ def answer(asked: dict[str, Any]) -> dict[str, str]:
 
 
 def limit_memory() -> None:
-    """Let the process take `MEMORY` more bytes; where no system says what it has, its time is the limit."""
+    """Let the process take `MEMORY` more bytes; where the system does not say how much it has, only time is limited."""
     with suppress(OSError):
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         limit = pages * resource.getpagesize() + MEMORY
@@ -42,7 +42,7 @@ if __name__ == "__main__":
     print(flush=True)
     for line in sys.stdin:
         asked = json.loads(line)
-        signal.setitimer(signal.ITIMER_REAL, asked["seconds"])  # whose signal ends a process that does not catch it
+        signal.setitimer(signal.ITIMER_REAL, asked["seconds"])  # its signal ends the process
         said = json.dumps(answer(asked))
         signal.setitimer(signal.ITIMER_REAL, 0)
         print(said, flush=True)

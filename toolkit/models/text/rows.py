@@ -1,4 +1,4 @@
-"""Rows of ids as batches: rows of like length together, and padded to one length."""
+"""Groups rows of ids of similar length into batches, and pads them to one length."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 
 def by_length(lengths: Sequence[int], batch_tokens: int, *, shortest_first: bool = False) -> list[list[int]]:
-    """Places of rows, batch by batch, of at most `batch_tokens` tokens each, padding included; a longer row is alone.
+    """Return the indices of rows in batches of at most `batch_tokens` tokens, padding included; a longer row is alone.
 
     The longest row comes first, and of equal ones the first.
     """
@@ -25,7 +25,7 @@ def by_length(lengths: Sequence[int], batch_tokens: int, *, shortest_first: bool
 def padded(
     rows: Sequence[Sequence[int] | Tensor], filler: int = 0, *, left: bool = False
 ) -> tuple[Int[Tensor, "row position"], Int[Tensor, "row position"]]:
-    """Rows filled up to the length of the longest, on the right or on the `left`, and the mask that says where."""
+    """Return rows padded to the longest one's length, on the right or on the `left`, and their mask."""
     side = "left" if left else "right"
     tensors = [torch.as_tensor(row, dtype=torch.long) for row in rows]
     ids = pad_sequence(tensors, batch_first=True, padding_value=filler, padding_side=side)

@@ -1,4 +1,4 @@
-"""One tokenizer for several models: do the same ids mean the same thing?"""
+"""Checks that ids mean the same to several models, and encodes text."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,11 +10,11 @@ from transformers import PreTrainedTokenizerBase
 NO_TOKEN = "(no token)"
 
 Clashes = dict[int, tuple[str, ...]]
-"""Id -> what it means to each of the models, in their order."""
+"""Maps an id to its token in each of the models, in their order."""
 
 
 def check_same_tokens(tokenizers: Mapping[str, PreTrainedTokenizerBase]) -> Clashes:
-    """Find the special and added ids that mean different things to models, whose tokenizers are given by name.
+    """Find the special and added ids that mean different things to the models, given their tokenizers by name.
 
     An id that begins (or ends) a text in all tokenizers means the same whatever its name. An id that
     only some tokenizers have counts as a clash.
@@ -95,7 +95,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[lis
 
 
 def well_formed(text: str) -> str:
-    """The text with U+FFFD for each half of a surrogate pair, which is no character and has no token."""
+    """Return the text with U+FFFD for each half of a surrogate pair, which is not a character and has no token."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -104,5 +104,5 @@ def well_formed(text: str) -> str:
 
 
 def tokens_by_id(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
-    """Every token of a vocabulary, added ones too."""
+    """Return every token of a vocabulary by its id, added tokens too."""
     return {token_id: token for token, token_id in tokenizer.get_vocab().items()}

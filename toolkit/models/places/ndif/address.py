@@ -1,4 +1,4 @@
-"""Where NDIF is, the key for it, and which addresses may be asked for what. Imports nothing that takes long."""
+"""The address of NDIF, the key for it, and the addresses that may hold its results. Imports nothing heavy."""
 
 import os
 import sys
@@ -16,8 +16,8 @@ def find_host(insecure_host: str | None = None) -> str:
     """Return NDIF's address, without a slash at its end: `NDIF_HOST`, else nnsight's config.
 
     Where no scheme is given, it is https, or http on this machine.
-    Raises `ValueError` for an address that is none or holds a password, and for plain http to any host but this machine
-    and `insecure_host`.
+    Raises `ValueError` for text that is not an address, for an address with a password, and for plain http to any host
+    but this machine and `insecure_host`.
     """
     given = (os.environ.get("NDIF_HOST") or _nnsight_setting("HOST") or DEFAULT_HOST).strip()
     address = given if "://" in given else f"https://{given}"
@@ -55,8 +55,8 @@ def find_key() -> str:
 def may_hold_result(address: str, host: str) -> bool:
     """Whether a result may be fetched, without the key, from an address that the server at `host` names.
 
-    It may lie on another host, as object stores do. Over plain http only where the server is asked over plain http too,
-    and on this machine only where the server is on it.
+    The result may be on another host, as object stores are. Its address may use plain http only where the server's
+    address does, and may be on this machine only where the server is.
     """
     parts, server = _split(address), urlsplit(host)
     if parts is None or parts.scheme not in ("https", server.scheme) or parts.username is not None:
@@ -91,7 +91,7 @@ def _split(address: str) -> SplitResult | None:
 
 
 def _nnsight_setting(name: str) -> str:
-    """From nnsight's own config: as it is in memory, or from its file while nnsight, which takes seconds, is not."""
+    """Return a setting of nnsight's config: from nnsight if it is imported, which takes seconds, else from its file."""
     if "nnsight" in sys.modules:
         from nnsight.schema.config import CONFIG
 

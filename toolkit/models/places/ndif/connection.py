@@ -26,7 +26,7 @@ from toolkit.models.where import Where
 from toolkit.terminal_text import harmless, one_line
 
 UPLOAD = 900_000
-"""Bytes that one job sends where it can be made so small: servers of NDIF's have refused uploads above 1 MB."""
+"""Bytes that one job sends at most, where it can be made that small: NDIF's servers have refused more than 1 MB."""
 FIRST_POLL, SLOWEST_POLL, SLOWER = 0.01, 1.0, 1.25
 MISSED_POLLS = 4
 
@@ -47,7 +47,7 @@ class Connection:
         ValueError: no key, a key or an address that is refused, a model that the server does not hold.
         RemoteJobError: a job failed `where.attempts` times, or what came back is not what was asked for.
         RemoteCodeError: the job's own code failed on the server.
-        CancelledError: nobody waits for the job any more; it is not sent again.
+        CancelledError: no caller waits for the job any more, so it is not sent again.
     """
 
     def __init__(self, source: str, where: Where) -> None:
@@ -73,7 +73,7 @@ class Connection:
             raise unreachable(self.host_name, error) from None
 
     def run(self, envelope: RequestModel, payload: bytes, asked: Mapping[str, Form]) -> dict[str, Any]:
-        """Send a job until it is done, and return what was asked for of what it saved."""
+        """Send a job, again if need be, until it is done; return those of its saved values that `asked` names."""
         last = ""
         for attempt in range(self.where.attempts):
             if attempt:
@@ -89,7 +89,7 @@ class Connection:
         )
 
     def count_error(self, squared_error: float, square: float) -> None:
-        """Take in what the wire's type cost the activations of one job."""
+        """Add the squared error that the wire's type caused in the activations of one job, and their square."""
         self._count(squared_error=squared_error, square=square)
 
     def _attempt(self, envelope: RequestModel, payload: bytes, asked: Mapping[str, Form]) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class Connection:
         )
 
     def _check_refusal(self, answer: Answer) -> None:
-        """Raise for a refusal that another try may mend, and for one of the key."""
+        """Raise `TryAgainError` for a refusal that another try may get past, and `ValueError` for a refused key."""
         said = self._named(answer)
         if answer.status >= 500 or answer.status in (408, 425, 429):
             raise TryAgainError(f"the server answered {said}")

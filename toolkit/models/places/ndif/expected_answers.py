@@ -1,4 +1,4 @@
-"""What a job is asked for: the tensors that may come back, how large an answer can be, and whether one is that."""
+"""Describes the answer that a job should give, its tensors and its largest size, and checks answers against it."""
 
 import io
 import zipfile
@@ -16,14 +16,14 @@ ROOM = 65_536
 
 @dataclass(frozen=True)
 class Asked:
-    """One tensor."""
+    """Describes one tensor of an answer."""
 
     shape: tuple[int | range, ...]
     """Its size in each dimension, or the sizes that it may have."""
     dtypes: tuple[torch.dtype, ...] = FLOATS
     """One of these is its type."""
     below: int | None = None
-    """Of ids: all are at least 0 and below this."""
+    """For a tensor of ids: each is at least 0 and below this."""
 
     @property
     def nbytes(self) -> int:
@@ -45,12 +45,12 @@ class Job(NamedTuple):
 
 
 def largest(asked: Mapping[str, Form]) -> int:
-    """Bytes that an answer has at most: twice its tensors, which may lie in larger storages, and room for names."""
+    """Return the most bytes of an answer: twice its tensors, which may be views of larger ones, and room for names."""
     return ROOM + 2 * sum(map(_nbytes, asked.values()))
 
 
 def read_answer(content: bytes, asked: Mapping[str, Form]) -> dict[str, Any]:
-    """Return what was asked for, and nothing else, from the bytes of an answer.
+    """Return the values that `asked` describes, and no others, from the bytes of an answer.
 
     Raises:
         OSError: the bytes are no answer, or cut short. ValueError: they hold something else than was asked for.

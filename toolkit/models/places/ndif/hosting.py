@@ -1,4 +1,4 @@
-"""Which models a server of NDIF's has. Imports nothing that takes long."""
+"""The models that a server of NDIF hosts. Imports nothing heavy."""
 
 import json
 import time
@@ -31,7 +31,7 @@ def hosted_models(transport: Transport, seconds: float) -> list[str] | None:
 
 
 def listed(models: Sequence[str]) -> str:
-    """The names of the models, at most the first few of them."""
+    """Return the names of the first few models, as text for an error."""
     more = f" and {len(models) - LISTED} more" if len(models) > LISTED else ""
     return (", ".join(models[:LISTED]) or "no model at all") + more
 

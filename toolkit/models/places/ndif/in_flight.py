@@ -1,4 +1,4 @@
-"""Work that waits for a server, several pieces at once, with results in order."""
+"""Runs several pieces of work that wait for a server at once, and yields their results in order."""
 
 import threading
 from collections import deque
@@ -15,14 +15,14 @@ _ENDED: ContextVar[tuple[threading.Event, ...]] = ContextVar("_ENDED", default=(
 
 
 def still_wanted() -> bool:
-    """Whether anyone may yet ask for the result of the work that this thread does for `in_flight`."""
+    """Whether a caller may still ask for the result of the work that this thread does for `in_flight`."""
     return not any(ended.is_set() for ended in _ENDED.get())
 
 
 def in_background(work: Callable[[], Result], *ended: threading.Event) -> "Future[Result]":
-    """Do work in a thread of its own, which ends with the program whatever it waits for.
+    """Do work in a thread of its own, which never keeps the program from ending.
 
-    The work is wanted as long as the caller's is, and none of `ended` is set.
+    The work is wanted as long as the caller's own work is, and no event of `ended` is set.
     """
     future: Future[Result] = Future()
     all_ended = (*_ENDED.get(), *ended)
@@ -41,10 +41,10 @@ def in_background(work: Callable[[], Result], *ended: threading.Event) -> "Futur
 def in_flight(
     work: Callable[[Item], Result], items: Iterable[Item], at_once: int, stop: threading.Event | None = None
 ) -> Iterator[Result]:
-    """Yield the results of `work` in the order of the items, `at_once` of them under way while the first is awaited.
+    """Yield the results of `work` in the order of the items; `at_once` of them run at the same time.
 
-    An error comes where its result would have. Raises `CancelledError` once `stop` is set, without waiting on. What is
-    under way when the iteration ends is no longer wanted.
+    An error is raised where its result would have come. Raises `CancelledError` as soon as `stop` is set. Work that is
+    running when the iteration ends is no longer wanted.
     """
     under_way: deque[Future[Result]] = deque()
     ended = threading.Event()

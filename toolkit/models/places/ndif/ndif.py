@@ -32,7 +32,7 @@ WRITING = threading.Lock()
 
 
 class Ndif(Place):
-    """On a server of NDIF's. No caller waits for another.
+    """The place of a model on a server of NDIF. No caller waits for another.
 
     Raises `ValueError` as `Connection` does, and where the server does not have the model.
     """
@@ -55,7 +55,7 @@ class Ndif(Place):
 
     @property
     def inputs_device(self) -> torch.device:
-        """What is sent lies in memory."""
+        """Inputs are in this machine's memory, from where they are sent."""
         return torch.device("cpu")
 
     def run(self, function: Callable[..., Any], *arguments: Any, asked: Form) -> Any:
@@ -88,7 +88,7 @@ class Ndif(Place):
         return in_flight(read, batches, max(1, self._jobs // len(readers)), stop)
 
     def unpack(self, packed: list[Tensor]) -> Tensor:
-        """The activations that came; what the wire's type cost them is counted."""
+        """Return the activations of a reply, and count the error that the wire's type caused."""
         values, scales, sums = packed
         self._connection.count_error(*sums.tolist())
         return unpack(values.to(self.device), scales.to(self.device))
@@ -103,7 +103,7 @@ class Ndif(Place):
 class RemoteTrace(RemoteBackend):
     """Runs one trace as a job, and gives its saved values to the caller's frame, as a trace here does.
 
-    Whoever traces holds `WRITING`.
+    The thread that traces holds `WRITING`.
     """
 
     def __init__(self, model_key: str, connection: Connection, asked: Mapping[str, Form]) -> None:

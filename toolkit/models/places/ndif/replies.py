@@ -1,4 +1,4 @@
-"""What a server says of a job: its number, how far it is, and where its result lies."""
+"""A server's reply about a job: its number, its state, and the address of its result."""
 
 import json
 import re
@@ -10,18 +10,18 @@ _NUMBER = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 class TryAgainError(Exception):
-    """A job failed in a way that another attempt may not."""
+    """A job failed for a reason that may be absent at the next attempt."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """One state of one job; a state that is not known means that it is under way."""
+    """The state of a job; an unknown state means that the job is still running."""
 
     job: str
     status: str
     description: str
     address: str
-    """Of the result, once it is there."""
+    """Address of the result, once there is one."""
 
 
 def read_reply(text: str, job: str | None = None) -> Reply:

@@ -21,7 +21,7 @@ SLOWEST_CONNECTION = 10.0
 
 
 class RemoteJobError(ConnectionError):
-    """A job failed as often as it may, or its answer is not what was asked for; what was read before is not lost."""
+    """A job failed `Where.attempts` times, or its answer is not the expected one; what was read before is not lost."""
 
 
 class Answer(NamedTuple):
@@ -29,9 +29,9 @@ class Answer(NamedTuple):
 
     status: int
     content: bytes
-    """Of an error, its first bytes."""
+    """Content of the answer; of an error its first bytes."""
     location: str
-    """Where it sends the asker instead."""
+    """Address that a redirection names."""
 
     @property
     def text(self) -> str:
@@ -40,11 +40,11 @@ class Answer(NamedTuple):
 
 
 class Transport:
-    """Asks one server, and the stores that it names; any thread may, at the same time as others."""
+    """Sends requests to one server and to the stores that it names; several threads may use it at the same time."""
 
     def __init__(self, host: str) -> None:
         self.host, self.name = host, urlsplit(host).hostname or host
-        # A proxy of the environment's would see a key that is sent to this machine.
+        # A proxy that the environment names would see a key that is sent to this machine.
         trusts = not is_here(urlsplit(host))
         # Compressed content says nothing of its size before it is unpacked.
         headers = {"accept-encoding": "identity"}
@@ -92,7 +92,7 @@ class Transport:
         raise RemoteJobError(f"a result of {self.name} was redirected {HOPS} times, last to {_shown(address)!r}")
 
     def _within(self, ends: float, method: str, url: str, limit: int, **options: Any) -> Answer:
-        # In a thread: a name that is looked up and headers that drip in byte by byte know no deadline.
+        # In a thread: name look-ups, and headers that arrive byte by byte, have no deadline of their own.
         exchange = in_background(partial(self._exchange, method, url, limit, ends, options))
         if not wait([exchange], timeout=max(0.0, ends - time.monotonic())).done:
             raise httpx.ReadTimeout("no whole answer before the deadline")
@@ -118,5 +118,5 @@ class Transport:
 
 
 def _shown(address: str) -> str:
-    """An address without what may be secret in it, as the signature of a store's is."""
+    """Return an address without the parts that may be secret, such as the signature in a store's address."""
     return address.rpartition("@")[2].partition("?")[0][:200]
