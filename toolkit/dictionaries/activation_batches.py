@@ -1,6 +1,6 @@
-"""Activations as people have them: one tensor, or batches of any size; checked, and cut into batches of one size.
+"""Checks activations that people pass, one tensor or batches of any size, and cuts them into batches of one size.
 
-What is said of numbers that are not finite is here, too.
+The error about numbers that are not finite is here, too.
 """
 
 import math
@@ -13,14 +13,15 @@ from torch import Tensor
 
 Activations = Float[Tensor, "token stream d_model"] | Iterable[object] | Any
 """One tensor or array of raw activations, or any number of them: a list, or an iterator that makes them as it goes.
-What harvesting gives holds one, as `activations`."""
+A `Harvest` is taken for its `activations`."""
 LARGEST = 4096  # tokens that are worked on at once, of one tensor
 
 
 def batches_of(activations: Activations) -> Iterator[Float[Tensor, "token stream d_model"]]:
-    """Yield a tensor in pieces, or the batches as they come.
+    """Yield a tensor in pieces, or the given batches one by one.
 
-    Raises `ValueError` for what is no tensor, of other than three axes, not in floating point, or unlike the first.
+    Raises `ValueError` for a batch that is not a tensor, has not three axes, is not in floating point, or has another
+    shape than the first.
     """
     first: Tensor | None = None
     for values in _each(activations):
@@ -46,7 +47,7 @@ def _each(activations: Any) -> Iterable[Any]:
 
 
 def held(values: Any) -> Any:
-    """The activations of what was harvested; all else as it is."""
+    """Return the activations of a `Harvest`; anything else as it is."""
     return getattr(values, "activations", values)
 
 
@@ -68,7 +69,7 @@ def _as_batch(values: Any) -> Tensor:
 
 
 def count_tokens(activations: Activations) -> int | None:
-    """Return how many tokens there are in all; None where only going through them would tell."""
+    """Return how many tokens there are in all; None for an iterator, which would have to be read to count them."""
     given = _each(activations)
     return sum(len(_as_batch(values)) for values in given) if isinstance(given, list | tuple) else None
 

@@ -1,6 +1,6 @@
-"""Processes that train one crosscoder together: the few exchanges they need, none of them where there is one alone.
+"""The exchanges between processes that train one crosscoder together; a single process exchanges nothing.
 
-Every exchange must be met by all ranks, in the same order. Sums come out alike on all of them, bit for bit.
+All ranks must call every exchange, in the same order. Sums are equal on all of them, bit for bit.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ LARGE = 65_536  # numbers; smaller tensors travel together
 
 @dataclass(frozen=True)
 class Ranks:
-    """The processes of a run, numbered; by default this one alone, whose exchanges give back what they got."""
+    """The processes of a run, numbered; by default this one alone, whose exchanges return what they were given."""
 
     size: int = 1
     rank: int = 0
@@ -23,7 +23,7 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this rank is the one that writes and speaks."""
+        """Whether this rank is the one that writes files and prints."""
         return self.rank == 0
 
     def sum_(self, *tensors: Tensor) -> None:
@@ -86,7 +86,7 @@ class Ranks:
         return int(value)
 
     def wait(self) -> None:
-        """Go on once all ranks are here."""
+        """Wait until all ranks have called this."""
         self.total(0)
 
     def share_of(self, n: int) -> slice:

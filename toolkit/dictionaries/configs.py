@@ -1,4 +1,4 @@
-"""What a crosscoder is, and how one is trained: two frozen settings objects, checked when they are made."""
+"""The settings of a crosscoder and of its training: two frozen dataclasses, which are checked when they are made."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +9,7 @@ from toolkit.ranges import Count, CountOrNone, Positive, PositiveOrNone, Share, 
 
 @dataclass(frozen=True, kw_only=True)
 class CrosscoderConfig:
-    """Shape, sparsity rule and origin of one crosscoder: all that its tensors do not say themselves."""
+    """Shape, sparsity rule and origin of one crosscoder: everything that its tensors do not record."""
 
     d_model: Count
     """Width of one residual stream."""
@@ -147,7 +147,7 @@ def model_names(n_models: int) -> tuple[str, ...]:
 
 
 def check_latent_budget(config: CrosscoderConfig | TrainingConfig, n_models: int) -> None:
-    """Refuse an unknown sparsity rule, and more kept or designated latents than there are."""
+    """Raise `ValueError` for an unknown sparsity rule, and for more kept or designated latents than there are."""
     check_rule(config.sparsity)
     if RULES[config.sparsity] == "k" and config.k > config.n_latents:
         raise ValueError(f"k = {config.k} is more than n_latents = {config.n_latents}; lower k or raise n_latents")

@@ -1,4 +1,4 @@
-"""The crosscoder for use: raw activations in, codes out, and back; loaded and saved as on the hub."""
+"""The trained crosscoder: encodes raw activations into codes, decodes codes, and is loaded and saved."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -67,7 +67,7 @@ class Crosscoder(nn.Module):
         return flat.view(*codes.shape[:-1], *self.b_dec.shape)
 
     def forward(self, x: Activations) -> Float[Tensor, "*place stream d_model"]:
-        """Return the reconstruction of raw activations; raises `ValueError` as `encode`."""
+        """Return the reconstruction of raw activations; raises `ValueError` as `encode` does."""
         return self.decode(self.encode(x))
 
     def _taken(self, values: object, noun: str, last: tuple[int, ...], axes: str, remedy: str) -> Tensor:
@@ -193,7 +193,7 @@ def threshold_of(crosscoder: Crosscoder) -> Float[Tensor, "..."]:
 
 
 def check_crosscoder(crosscoder: object) -> None:
-    """Raise `ValueError` for what is no crosscoder, with the way to one."""
+    """Raise `ValueError` for anything but a crosscoder; the message says how to get one."""
     if not isinstance(crosscoder, Crosscoder):
         raise ValueError(
             f"the crosscoder is a {type(crosscoder).__name__}: give one that Crosscoder.from_pretrained(folder) or"

@@ -1,4 +1,4 @@
-"""What a dense step shares, whichever its rule: five matrix products and as few other sweeps as can be."""
+"""The parts of a dense training step that all dense rules share: five matrix products, and few other operations."""
 
 import torch
 from jaxtyping import Float

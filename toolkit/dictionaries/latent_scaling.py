@@ -64,7 +64,7 @@ class ScalingRatios:
 
 
 class LatentScaling:
-    """Sums, over batches, what the factors of all latents need: exact, whatever the order and size of batches.
+    """Sums over batches from which the factors of all latents follow exactly, whatever the batches' order and size.
 
     With d fixed, β‖d‖² Σf² = Σ f (y · d), so that a latent needs y · d only on the tokens where it fires. Streams of
     several layers count as one long vector a model.
@@ -92,7 +92,7 @@ class LatentScaling:
 
     @torch.no_grad()
     def add(self, x: Float[Tensor, "token stream d_model"], codes: Float[Tensor, "token latent"]) -> None:
-        """Take in one batch of raw activations and the crosscoder's codes for them."""
+        """Add one batch of raw activations and the crosscoder's codes for them."""
         x = x.to(self._rows.device).flatten(1).unflatten(1, (self._n_models, -1))[:, self._places]
         codes = codes.to(self._rows.device)
         flat = positions_above(codes, 0.0)

@@ -1,4 +1,4 @@
-"""How good a crosscoder is on held-out activations, in one pass over them."""
+"""Measures the quality of a crosscoder on held-out activations, in one pass over them."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from toolkit.dictionaries.crosscoder import Crosscoder, check_crosscoder
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class DictionaryMetrics:
-    """What `evaluate` measured."""
+    """The results of `evaluate`."""
 
     tokens: int
     """Tokens evaluated."""
@@ -41,7 +41,7 @@ class DictionaryMetrics:
 def evaluate(crosscoder: Crosscoder, activations: Activations) -> DictionaryMetrics:
     """Measure a crosscoder on raw activations [token, stream, d_model], a tensor or batches; sums run in float64.
 
-    Raises ValueError when there are no tokens, or they are not of the crosscoder's shape.
+    Raises `ValueError` for no tokens, and for activations of another shape than the crosscoder's.
     """
     check_crosscoder(crosscoder)
     config, device = crosscoder.config, crosscoder.b_dec.device

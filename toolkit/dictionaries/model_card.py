@@ -35,7 +35,7 @@ def model_card(
 
 
 def read_metrics(source: str | None) -> dict[str, object]:
-    """Return what a run folder says of the crosscoder that was loaded from it; empty where it says nothing."""
+    """Return the metrics in the run folder that the crosscoder was loaded from; empty where there are none."""
     place = Path(source or "").expanduser()
     path = (place if place.is_dir() else place.parent) / "metrics.json"
     return read_json_object(path) if source and path.is_file() else {}

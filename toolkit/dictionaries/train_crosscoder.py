@@ -1,4 +1,4 @@
-"""A crosscoder trained on one's own activations, in one call."""
+"""Trains a crosscoder on a user's own activations, in one call."""
 
 import math
 import warnings
@@ -48,8 +48,8 @@ def train_crosscoder(
     `on_step` is called with the metrics of each step.
 
     Raises:
-        ValueError: activations, names or settings that cannot be; less than one batch of activations.
-        NonFiniteError: NaN or infinity in the activations, or in what came of them.
+        ValueError: activations, names or settings are invalid, or there is less than one batch of activations.
+        NonFiniteError: the activations, or the results of a step, hold NaN or infinity.
     """
     training = _fitted(training, settings, count_tokens(activations))
     generator = torch.Generator().manual_seed(seed)
@@ -81,7 +81,7 @@ def train_crosscoder(
 
 
 def _fitted(training: TrainingConfig | None, settings: dict[str, Any], there: int | None) -> TrainingConfig:
-    """The settings, for as many tokens as were asked for, or are there."""
+    """Return the settings for as many tokens as were asked for, or else as there are."""
     limits = [limit for limit in (there, training.tokens if training else None) if limit is not None]
     asked = settings.get("tokens", min(limits, default=None))
     if asked is None:
@@ -99,7 +99,7 @@ def _fitted(training: TrainingConfig | None, settings: dict[str, Any], there: in
 def _origin(
     activations: Any, models: str | Sequence[str], layers: Indices
 ) -> tuple[tuple[str, ...], tuple[int, ...], tuple[str, ...]]:
-    """Models, layers and the models' sources as they are given, else as what was harvested has them."""
+    """Return models, layers and the models' sources as they are given, else those of the `Harvest`."""
     names, numbers = (models,) if isinstance(models, str) else tuple(models), as_indices(layers, "layer")
     read = activations[0] if isinstance(activations, list | tuple) and activations else activations
     sources = () if names else getattr(read, "origins", ())

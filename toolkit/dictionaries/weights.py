@@ -1,4 +1,4 @@
-"""Training weights, and what one pass over a batch is given and gives back: the words of sparsity rules and trainer."""
+"""The types that sparsity rules and the trainer share: training weights, and the input and result of one pass."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -38,9 +38,9 @@ class Weights(NamedTuple):
 
 
 class Workspace:
-    """Large buffers kept between steps, for fresh memory costs a CPU one page fault per 4 kB; and who does the rest.
+    """Large buffers that are kept between steps, as fresh memory costs a CPU one page fault per 4 kB.
 
-    split: what other processes take of the batch or of the latents.
+    split: the part of the batch or of the latents that other processes compute.
     """
 
     def __init__(self, split: Split = WHOLE) -> None:

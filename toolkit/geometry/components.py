@@ -9,11 +9,11 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Components:
-    """All principal components of some points, from one decomposition; any number of them can be kept."""
+    """All principal components of a set of points, from one decomposition; any number of them can be used."""
 
     mean: Float[Tensor, " d_model"]
     directions: Float[Tensor, "component d_model"]
-    """Orthonormal, by falling variance."""
+    """Orthonormal directions, in order of falling variance."""
     variance: Float[Tensor, " component"]
     """Sum of squares along each direction."""
 
@@ -21,7 +21,7 @@ class Components:
     def fit(cls, points: Float[Tensor, "point d_model"]) -> "Components":
         """Decompose the centred points, in single precision or better.
 
-        Raises ValueError where all points are the same.
+        Raises `ValueError` where all points are the same.
         """
         points = points.to(torch.promote_types(points.dtype, torch.float32))
         mean = points.mean(dim=0)
@@ -31,9 +31,9 @@ class Components:
         return cls(mean=mean, directions=directions, variance=values.square())
 
     def project(self, points: Float[Tensor, "point d_model"], dims: int) -> Float[Tensor, "point kept"]:
-        """Coordinates along the first `dims` components, or all where there are fewer."""
+        """Return coordinates along the first `dims` components, or along all where there are fewer."""
         return (points.to(self.mean.dtype) - self.mean) @ self.directions[:dims].T
 
     def variance_explained(self, dims: int) -> float:
-        """Share of the points' variance along the first `dims` components."""
+        """Return the share of the points' variance along the first `dims` components."""
         return float(self.variance[:dims].sum() / self.variance.sum())

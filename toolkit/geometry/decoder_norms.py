@@ -1,7 +1,7 @@
-"""How a latent's decoder rows for two models compare: norm ratios, cosines, and what chance would give.
+"""Compares a latent's decoder rows for two models: norm ratios, cosines, and the cosines of random pairs.
 
-Rows come in raw units. Only alive latents tell anything: one that never fired keeps the equal norms it began
-with, so callers select alive latents first.
+Rows are in raw units. Callers select alive latents first: a latent that never fired keeps the equal norms that it
+started with.
 """
 
 import torch
@@ -12,15 +12,15 @@ from toolkit.statistics import random_cycle
 
 
 def rows_by_model(W_dec: Float[Tensor, "latent stream d_model"], n_models: int) -> Float[Tensor, "latent model row"]:
-    """Return each latent's decoder rows, one a model: its streams at several layers end to end."""
+    """Return each latent's decoder rows, one for each model: the rows of its layers joined end to end."""
     return W_dec.unflatten(1, (n_models, -1)).flatten(2)
 
 
 def nrn(W_dec: Float[Tensor, "latent 2 d_model"], p: int = 1) -> Float[Tensor, " latent"]:
     """Return the normalised relative norm n_B / (n_A + n_B) per latent, with p-norms of the decoder rows.
 
-    0 is base only, 0.5 shared, 1 distilled only; a latent whose rows are both zero has no side and gets 0.5.
-    Raises ValueError for p other than 1 and 2. Source: Baek & Tegmark 2025, section 3.
+    0 is base only, 0.5 shared, 1 distilled only; a latent whose rows are both zero gets 0.5.
+    Raises `ValueError` for p other than 1 and 2. Source: Baek & Tegmark 2025, section 3.
     """
     if p not in (1, 2):
         raise ValueError(f"p = {p} is not a norm used here; choose 1 or 2")
@@ -50,8 +50,8 @@ def random_pair_cosines(
 ) -> Float[Tensor, " latent"]:
     """Return the cosine of each latent's first row with the second row of another: the null for `cosine`.
 
-    The others are those of `random_cycle`, so no latent meets itself; NaN as in `cosine`.
-    Raises ValueError for fewer than two latents.
+    The partners come from `random_cycle`, so no latent is its own partner; NaN as in `cosine`.
+    Raises `ValueError` for fewer than two latents.
     """
     if len(W_dec) < 2:
         raise ValueError(f"{len(W_dec)} latents make no pair of different ones; give at least 2")

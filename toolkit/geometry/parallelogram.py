@@ -1,4 +1,4 @@
-"""Parallelogram loss of word pairs: how far a→b and c→d are from one and the same step (Baek & Tegmark 2025)."""
+"""Parallelogram loss of word pairs: how far the step a→b is from the step c→d (Baek & Tegmark 2025)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ Measure = Callable[
 def relative_losses(
     first: Float[Tensor, "block pair dims"], second: Float[Tensor, "block pair dims"]
 ) -> Float[Tensor, "block pair pair"]:
-    """‖a − b − c + d‖ / √(‖a‖² + ‖b‖² + ‖c‖² + ‖d‖²) of every two pairs (a, b), (c, d).
+    """Return ‖a − b − c + d‖ / √(‖a‖² + ‖b‖² + ‖c‖² + ‖d‖²) for every two pairs (a, b), (c, d).
 
     Lies in [0, 2]; about 0.99 for Gaussian noise. Not invariant to translation: a large common offset alone drives it
     to zero, so words are centred first. Source: Baek & Tegmark 2025.
@@ -36,9 +36,9 @@ def relative_losses(
 def scaled_losses(
     first: Float[Tensor, "block pair dims"], second: Float[Tensor, "block pair dims"]
 ) -> Float[Tensor, "block pair pair"]:
-    """‖a − b − c + d‖² over the mean squared norm of all words, for every two pairs (a, b), (c, d).
+    """Return ‖a − b − c + d‖² over the mean squared norm of all words, for every two pairs (a, b), (c, d).
 
-    About 4 for Gaussian noise; one scale for all, where `relative_losses` has each quadruple's own. Source: Baek, Liu,
+    About 4 for Gaussian noise. All share one scale, while `relative_losses` scales each quadruple. Source: Baek, Liu,
     Tyagi & Tegmark 2025 (harmonic loss), for input embeddings.
     """
     step = first - second
@@ -48,7 +48,7 @@ def scaled_losses(
 
 @dataclass(frozen=True, kw_only=True)
 class PairDraws:
-    """One draw of everything random, so that models and dimensions can be compared on the same draw."""
+    """All random choices of a comparison, so that models and dimensions are compared on the same ones."""
 
     blocks: Int[Tensor, "block pair_in_block"]
     """Pairs of one block are compared with each other. There is one block, of all pairs, unless that makes more
@@ -64,7 +64,7 @@ class PairDraws:
     ) -> "PairDraws":
         """Draw for `n_pairs` pairs; the generator is on the CPU.
 
-        Raises ValueError for fewer than four pairs: two shuffled ones take their words from four.
+        Raises `ValueError` for fewer than four pairs: two shuffled pairs take their words from four.
         """
         if n_pairs < 4:
             raise ValueError(f"{n_pairs} word pairs have no shuffled ones to compare with: give at least four")
@@ -77,38 +77,38 @@ class PairDraws:
 
 @dataclass(frozen=True, kw_only=True)
 class ParallelogramLoss:
-    """The loss over all pairs of pairs, beside the same with second words shuffled."""
+    """The loss over all pairs of pairs, and its null: the same loss with second words shuffled."""
 
     loss: float
-    """Mean over pairs of pairs."""
+    """Mean loss over pairs of pairs."""
     shuffled: float
     """The null: mean over shuffles of their mean over pairs of pairs whose words come from four pairs."""
     n: int
-    """Pairs of pairs."""
+    """Number of pairs of pairs."""
     quantiles: Float[Tensor, " percentile"]
     """The loss at each percentile from 0 to 100, over pairs of pairs."""
     shuffled_quantiles: Float[Tensor, " percentile"]
-    """The same in a shuffle: each percentile, averaged over shuffles."""
+    """The loss at each percentile in a shuffle, averaged over shuffles."""
     shuffled_means: Float[Tensor, " shuffle"]
     """Mean loss of each shuffle."""
     resampled: Float[Tensor, " resample"]
     """Mean loss when the pairs are drawn again with replacement; NaN where all draws are one pair."""
     resampled_shuffled: Float[Tensor, " resample"]
-    """Mean of the shuffles in each of the same resamples."""
+    """Mean loss of the shuffles in each of the same resamples."""
 
     @property
     def median(self) -> float:
-        """Median over pairs of pairs."""
+        """Median loss over pairs of pairs."""
         return float(self.quantiles[50])
 
     @property
     def ratio(self) -> float:
-        """Loss over its shuffled null; below 1, the pairs share a step."""
+        """Loss divided by its shuffled null; below 1, the pairs share a step."""
         return self.loss / self.shuffled
 
     @property
     def gap(self) -> float:
-        """Shuffled null less the loss; above 0, the pairs share a step."""
+        """Shuffled null minus the loss; above 0, the pairs share a step."""
         return self.shuffled - self.loss
 
     @property
@@ -128,7 +128,7 @@ def parallelogram_loss(
     draws: PairDraws,
     measure: Measure = relative_losses,
 ) -> ParallelogramLoss:
-    """Loss of the pairs (first[i], second[i]), given as coordinates of centred words, on the given draws.
+    """Return the loss of the pairs (first[i], second[i]), coordinates of centred words, on the given draws.
 
     Two shuffled pairs are compared where their four words come from four pairs: a pair's own two words, alike, would
     add up in a − b − c + d. Resampling keeps the coordinates: the principal components are not fitted anew.

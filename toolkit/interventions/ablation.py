@@ -1,4 +1,4 @@
-"""What latents do for the next word: the word's logit with and without them, in each model."""
+"""Measures how ablating latents changes the logit of the next word, in each model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,17 +29,17 @@ OTHER = "other words"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Targets:
-    """Texts cut before a word that comes next, and that word."""
+    """Texts that are cut before a word, and that word, the target."""
 
     prefixes: tuple[Int[Tensor, " _"], ...]
     target_ids: Int[Tensor, " target"]
     documents: Int[Tensor, " target"]
-    """Number of the text that each target is from, in the order they were read."""
+    """Number of the text that each target is from, in the order of reading."""
     found: int
-    """Suitable positions, of which these were drawn."""
+    """Number of suitable positions, of which the targets were drawn."""
 
     def batches(self, batch_tokens: int) -> list[tuple[Int[Tensor, " _"], TokenBatch]]:
-        """Prefixes of similar length together, padded on the left, with their places among the targets."""
+        """Return batches of prefixes of similar length, padded on the left, each with its targets' indices."""
         groups = by_length([len(prefix) for prefix in self.prefixes], batch_tokens, shortest_first=True)
         return [
             (torch.tensor(group), TokenBatch(*padded([self.prefixes[i] for i in group], left=True))) for group in groups
@@ -53,7 +53,7 @@ class _Found(NamedTuple):
 
 
 class TargetSearch:
-    """Collects every suitable position, by category, then draws."""
+    """Collects every suitable position of each category, then draws targets from them."""
 
     def __init__(self, categories: Sequence[Category], undecided: tuple[float, float]) -> None:
         low, high = undecided
@@ -65,7 +65,7 @@ class TargetSearch:
         self._documents = 0
 
     def add(self, model: TracedModel, batch: TokenBatch, selected: Bool[Tensor, "row position"]) -> None:
-        """Look through one batch; a word counts where its token and the one before it are selected.
+        """Search one batch; a word counts where its token and the one before it are selected.
 
         The model must give the word a probability within `undecided`.
         """
@@ -89,9 +89,9 @@ class TargetSearch:
         ]
 
     def draw(self, wanted: int, generator: torch.Generator) -> tuple[dict[str, Targets], dict[str, str]]:
-        """Draw `wanted` positions of each category and of other words without replacement; all, where fewer were found.
+        """Draw `wanted` positions of each category and of other words, without replacement; all if there are fewer.
 
-        Also returns, by name, why a category with fewer than two is left out.
+        Also returns why each category with fewer than two positions is left out, by name.
         """
         return measurable(self._found, lambda name: self._draw(name, wanted, generator))
 
@@ -115,13 +115,13 @@ class TargetSearch:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Change:
-    """What an edit changed at each target in one model, perhaps per arm: edited minus unedited."""
+    """The changes (edited − unedited) that an edit made at each target in one model, for each arm if there are arms."""
 
     logit: Float[Tensor, "*arm target"]
     log_probability: Float[Tensor, "*arm target"]
-    """In nats."""
+    """Change of the log probability, in nats."""
     rank: Float[Tensor, "*arm target"]
-    """Places in the order of the vocabulary; positive is further from the top."""
+    """Change of the target's rank among all tokens; above 0 the target is further from the top."""
 
     def __repr__(self) -> str:
         means = {name: _rounded(getattr(self, name).mean(dim=-1)) for name in ("logit", "log_probability", "rank")}
@@ -131,15 +131,15 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Effects:
-    """The same in every model: `effects["distilled"].logit` is the distilled model's."""
+    """The changes in every model: `effects["distilled"].logit` are the distilled model's."""
 
     models: tuple[str, ...]
-    """Their names, in the order of the streams."""
+    """Names of the models, in the order of the streams."""
     values: Float[Tensor, "3 *arm model target"]
     """Changes of logit, log probability and rank."""
 
     def __getitem__(self, model: str) -> Change:
-        """What changed in the model of that name; raises `ValueError` for a name that is not there."""
+        """Return the changes in the model of that name; raises `ValueError` for an unknown name."""
         if model not in self.models:
             raise ValueError(f"no model is called {model!r}: choose from {', '.join(self.models)}")
         logit, log_probability, rank = self.values[..., self.models.index(model), :]
@@ -151,18 +151,18 @@ class Effects:
         return f"Effects on {counted(self.values.shape[-1], 'word')}, mean change of the logit: {said}"
 
     def mean(self, arms: Sequence[int]) -> "Effects":
-        """The mean over some arms, which leaves no axis of arms."""
+        """Return the mean over some arms, without an axis of arms."""
         return Effects(models=self.models, values=self.values[:, arms].mean(dim=1))
 
 
 def _rounded(values: Tensor) -> str:
-    """One number, or a list of them where there are arms, with two decimals."""
+    """Write one number, or a list where there are arms, with two decimals."""
     return f"{float(values):.2f}" if values.ndim == 0 else str([round(value, 2) for value in values.tolist()])
 
 
 @torch.no_grad()
 def predicting_codes(models: ModelSet, crosscoder: Crosscoder, targets: Targets) -> Float[Tensor, "target latent"]:
-    """Codes at the position that predicts each target."""
+    """Return the codes at the position that predicts each target."""
     codes = torch.empty(len(targets.prefixes), crosscoder.config.n_latents)
     batches = targets.batches(BATCH_TOKENS)
     rows = ((where, (batch.input_ids, batch.attention_mask, _positions(batch, "predict"))) for where, batch in batches)
@@ -179,7 +179,7 @@ def ablation_effects(
     arms: Sequence[Int[Tensor, " _"]],
     method: Method,
 ) -> Effects:
-    """Take each arm's latents out of every model and compare the target's logit with the unedited one's.
+    """Ablate each arm's latents in every model, and compare the target's logit with the unedited model's.
 
     x' = x − Σ f_k W_dec,k over the arm, which preserves the crosscoder's error. With `method.spliced` both sides of
     the comparison have the reconstruction in place of x, so that its error is not counted as an effect.

@@ -1,4 +1,4 @@
-"""The score of an answer that thinks aloud: how long it thinks, how often it hesitates, whether it is right."""
+"""Scores answers of reasoning models: length of the thinking, hesitation, and whether the answer is right."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ BOXED = "\\boxed{"
 SAID = (re.compile(r"####\s*(.+)"), re.compile(r"answer is:?\s*(.+?)(?:\.(?!\d)|\n|$)", re.IGNORECASE))
 DIGITS = r"(?:\d+(?:\.\d+)?|\.\d+)"
 NUMBER = re.compile(rf"(?:(?<![\w.)])-)?{DIGITS}(?:/{DIGITS})?")
-"""A number or a fraction of two; a minus between two numbers is no sign."""
+"""Matches a number or a fraction of two; a minus between two numbers is not a sign."""
 SPELLINGS = (
     (re.compile("[\u2212\u2010-\u2013]"), "-"),  # what is printed for a minus
     (re.compile(r"(?<=\d)(?:,|\{,\}|\\[,;:! ]|[\u00a0\u2009\u202f])(?=\d{3}(?!\d))"), ""),  # between thousands
@@ -25,14 +25,14 @@ SPELLINGS = (
     (re.compile(r"\\([$%])"), r"\1"),
     (re.compile(r"\\[dt]frac"), r"\\frac"),
 )
-"""What is written in several ways, and the one that answers are compared in."""
+"""Patterns of text that can be written in several ways, and the one way in which answers are compared."""
 UNITS = "$€£%"
 FORM = '{"question": "…", "answer": "…"}'
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """A question with its answer, where that is known."""
+    """A question, and its answer where that is known."""
 
     question: str
     answer: str | None
@@ -41,9 +41,9 @@ class Question:
 def load_questions(path: Path) -> list[Question]:
     """Read questions from a JSONL file of `{"question": …, "answer": …}`; the answer may be missing or null.
 
-    A worked answer that marks its end, such as `#### 72` in GSM8K, counts as that end. A question that comes again
-    with the same answer counts once. Raises `ValueError` for a file that cannot be read, and for what is no question,
-    by its line.
+    Of a worked answer with a marked result, such as `#### 72` in GSM8K, only the result counts. A question that comes
+    again with the same answer counts once. Raises `ValueError` for a file that cannot be read, and for a line that
+    holds no question, which it names.
     """
     found: dict[str, Question] = {}
     for place, fields in objects_of(path):
@@ -71,9 +71,9 @@ def _question(place: str, fields: Mapping[str, Any]) -> Question:
 
 
 def spoken_answer(text: str) -> str:
-    """The answer that a text ends in: boxed, after `####`, after "answer is", else its last number, else all of it.
+    """Return the final answer of a text: boxed, after `####`, after "answer is", else its last number, else all text.
 
-    It is empty where what is marked is: an empty box is no answer, whatever number comes before it.
+    Where the mark is empty, so is the answer: an empty box is no answer, whatever number comes before it.
     """
     closing = text.rpartition(CLOSING)[2]
     marked = _marked(closing)
@@ -81,14 +81,14 @@ def spoken_answer(text: str) -> str:
 
 
 def _marked(text: str) -> str | None:
-    """What a text marks as its answer; None where nothing is marked."""
+    """Return what a text marks as its answer; None where it marks nothing."""
     boxes = [box for part in text.split(BOXED)[1:] if (box := _braced(part)) is not None]
     marked = [boxes, *(pattern.findall(text) for pattern in SAID)]
     return next((_plain(said[-1]) for said in marked if said), None)
 
 
 def _braced(text: str) -> str | None:
-    """The text up to the brace that closes one opened before it; None where none does."""
+    """Return the text up to the brace that closes one opened before the text; None where no brace does."""
     depth = 1
     for place, character in enumerate(text):
         depth += (character == "{") - (character == "}")
@@ -98,10 +98,10 @@ def _braced(text: str) -> str | None:
 
 
 def _is_right(said: str, wanted: str) -> bool:
-    """Whether what is said is what is wanted; where that is a number, the last number that is said counts.
+    """Whether an answer is the wanted one; where that is a number, the answer's last number is compared.
 
     Numbers are compared by value, with or without separators of thousands, a currency or a percent sign: 1/2 is .5.
-    All else is compared letter by letter, but for capitals, spaces and LaTeX's ways to lay out.
+    Other text is compared letter by letter, without regard to capitals, spaces and LaTeX's layout commands.
     """
     number = _value(_spelt(wanted).strip(UNITS))
     numbers = _numbers(said)
@@ -111,14 +111,14 @@ def _is_right(said: str, wanted: str) -> bool:
 
 
 def _numbers(text: str) -> list[str]:
-    """All numbers of a text, spelt alike."""
-    for pattern, spelling in SPELLINGS[:3]:  # spaces stay: they part numbers
+    """Return all numbers of a text in one spelling."""
+    for pattern, spelling in SPELLINGS[:3]:  # spaces stay, as they separate numbers
         text = pattern.sub(spelling, text)
     return NUMBER.findall(text)
 
 
 def _value(text: str) -> Fraction | None:
-    """The number that a text is and nothing else; None where it is more, less, or divides by zero."""
+    """Return the number that a text consists of; None for any other text and for a division by zero."""
     if not NUMBER.fullmatch(text):
         return None
     above, _, below = text.partition("/")
@@ -126,7 +126,7 @@ def _value(text: str) -> Fraction | None:
 
 
 def _spelt(text: str) -> str:
-    """The text as answers are compared."""
+    """Return the text in the spelling in which answers are compared."""
     for pattern, spelling in SPELLINGS:
         text = pattern.sub(spelling, text)
     return _plain(text)
@@ -138,16 +138,16 @@ def _plain(answer: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerScore:
-    """One answer, measured."""
+    """The measures of one answer."""
 
     length: int
     """Tokens until `</think>`; all of them where thinking does not end."""
     hesitation: float
     """Hesitation tokens per 1,000 tokens."""
     finished: bool
-    """Whether it came to an end by itself."""
+    """Whether the answer ended by itself, before the limit of tokens."""
     correct: bool | None
-    """Whether it is right and finished; None where the answer is not known."""
+    """Whether the answer is right and finished; None where the right one is not known."""
 
 
 def score_answer(
@@ -161,7 +161,7 @@ def score_answer(
 ) -> AnswerScore:
     """Measure one answer, given as ids and as the text without the token that ends it.
 
-    `closing_ids` end the thinking; none for a model that does not think aloud, whose whole text is its answer.
+    `closing_ids` end the thinking; it is empty for a model that does not write its thinking, whose text is all answer.
     """
     finished = bool(token_ids) and token_ids[-1] in end_ids
     hesitations = sum(token in hesitation_ids for token in token_ids)
@@ -175,7 +175,7 @@ def score_answer(
 
 
 def _first(token_ids: Sequence[int], wanted: Sequence[int]) -> int:
-    """Where `wanted` begins among the ids; their number where it does not occur."""
+    """Return the index where `wanted` begins among the ids; the number of ids where it does not occur."""
     width = len(wanted)
     starts = range(len(token_ids) - width + 1) if width else ()
     return next((i for i in starts if list(token_ids[i : i + width]) == list(wanted)), len(token_ids))

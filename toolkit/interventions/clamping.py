@@ -1,4 +1,4 @@
-"""Holds latents at a value while a model reads or writes: their activations depend on all models and every token."""
+"""Sets latents to a value while a model reads or generates text."""
 
 import math
 from typing import SupportsFloat
@@ -17,9 +17,9 @@ from toolkit.models.model_set import ModelSet
 class SetLatent(Change):
     """Sets latents to `value`, in units of their codes: x' = x + Σ (value − f_k) W_dec,k.
 
-    Pass it as the `edit` of a model's `generate`, `logits` or `residual`. All models of the set read the text too, up
-    to the site and without any edit: added to others, the latents are set relative to the text as it is. While one
-    generates, they read the new tokens at each step, from caches of their own. A value of 0 ablates.
+    Pass it as the `edit` of a model's `generate`, `logits` or `residual`. All models of the set also read the text, up
+    to the site and without any edit, for the codes f_k; so in a sum of edits f_k are those of the unedited text.
+    While a model generates, they read the new tokens at each step, from caches of their own. A value of 0 ablates.
     Raises `ValueError` for a latent that does not exist, a value that is not finite, or a crosscoder of several layers.
     """
 
@@ -47,7 +47,7 @@ class SetLatent(Change):
 
     @torch.no_grad()
     def of_text(self, input_ids: Tensor, attention_mask: Tensor) -> Edit:
-        """The edit for whole texts; raises `ValueError` for ids that the models do not share, and for half a text."""
+        """Return the edit for whole texts; raises `ValueError` with `past`, and for ids not shared by the models."""
         if input_ids.shape != attention_mask.shape:
             raise ValueError("SetLatent reads whole texts, and these tokens follow others: leave out past")
         self.models.check_ids(input_ids, attention_mask)
@@ -56,7 +56,7 @@ class SetLatent(Change):
 
     @torch.no_grad()
     def at(self, step: Step) -> Edit:
-        """The edit for the tokens that are read now; raises `ValueError` for ids that the models do not share."""
+        """Return the edit for a step's new tokens; raises `ValueError` for ids that the models do not share."""
         self.models.check_ids(step.input_ids, step.attention_mask)
         models, new = self.models.models.values(), step.input_ids.shape[1]
         if step.attention_mask.shape[1] == new:  # nothing was read before: a generation begins

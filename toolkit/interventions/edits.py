@@ -1,4 +1,4 @@
-"""The edits that experiments use: add a direction, subtract or clamp latents, put a reconstruction in place."""
+"""The edits that experiments use: add a direction, subtract latents, replace a stream by its reconstruction."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from toolkit.models.places.ndif.server_side import replacement
 
 
 def check_match(models: ModelSet, crosscoder: Crosscoder, *, other_models: bool = False) -> None:
-    """Raise `ValueError` unless the crosscoder was trained on these models' streams; it names both sides."""
+    """Raise `ValueError` unless the crosscoder was trained on these models' streams; the message names both."""
     config, given = crosscoder.config, " and ".join(models.origins)
     if config.d_model != models.d_model:
         raise ValueError(
@@ -45,7 +45,7 @@ def check_match(models: ModelSet, crosscoder: Crosscoder, *, other_models: bool 
 
 
 def stream_index(crosscoder: Crosscoder, model: str = "distilled", layer: SupportsIndex | None = None) -> int:
-    """Place of a model's residual stream at `layer` (default: the crosscoder's only one) on the stream axis.
+    """Return the index on the stream axis of a model's stream at `layer` (default: the crosscoder's only one).
 
     Raises `ValueError` for a model or layer that the crosscoder was not trained on.
     """
@@ -62,7 +62,7 @@ def stream_index(crosscoder: Crosscoder, model: str = "distilled", layer: Suppor
 
 
 def mean_norm(crosscoder: Crosscoder, stream: int) -> float:
-    """Mean norm of a residual stream, as training found it: √d over the stream's scale.
+    """Return the mean norm of a residual stream, as training measured it: √d over the stream's scale.
 
     Raises `ValueError` for a crosscoder that does not record its scale.
     """
@@ -72,7 +72,7 @@ def mean_norm(crosscoder: Crosscoder, stream: int) -> float:
 
 
 def unit_row(crosscoder: Crosscoder, latents: Sequence[int], stream: int) -> Float[Tensor, " d_model"]:
-    """The sum of the latents' unit decoder rows for one stream, at unit length."""
+    """Return the sum of the latents' unit decoder rows for one stream, scaled to unit length."""
     rows = torch.nn.functional.normalize(crosscoder.W_dec[list(latents), stream], dim=1)
     return torch.nn.functional.normalize(rows.sum(dim=0), dim=0)
 
@@ -101,21 +101,21 @@ def steer(
 
 
 def shift(layer: SupportsIndex, vectors: Float[Tensor, "_ d_model"] | Float[Tensor, " d_model"]) -> Edit:
-    """Add a vector at every position: one for all rows, or each row its own."""
+    """Return the edit that adds a vector at every position: the same for all rows, or one for each row."""
     return Edit(layer=layer, function=torch.add, operands=(torch.atleast_2d(vectors)[:, None],))
 
 
 def splice(
     layer: SupportsIndex, values: Float[Tensor, "token d_model"], positions: Bool[Tensor, "row position"]
 ) -> Edit:
-    """Put `values` in place of the stream where `positions` is true, rows one after the other; or one for all."""
+    """Return the edit that puts `values`, row after row or one for all, into the stream where `positions` is true."""
     return Edit(layer=layer, function=replacement, operands=(values,), positions=positions)
 
 
 def subtract(
     layer: SupportsIndex, values: Float[Tensor, "token d_model"], positions: Bool[Tensor, "row position"]
 ) -> Edit:
-    """Subtract `values` from the stream where `positions` is true, rows one after the other.
+    """Return the edit that subtracts `values` from the stream where `positions` is true, row after row.
 
     With values Σ f_k W_dec,k this ablates latents and preserves the crosscoder's error.
     """
@@ -125,5 +125,5 @@ def subtract(
 def latents_part(
     crosscoder: Crosscoder, codes: Float[Tensor, "token latent"], latents: Int[Tensor, " chosen"], stream: int
 ) -> Float[Tensor, "token d_model"]:
-    """What some latents write to one stream: Σ f_k W_dec,k over the chosen ones."""
+    """Return what the chosen latents add to one stream: Σ f_k W_dec,k."""
     return codes[:, latents] @ crosscoder.W_dec[latents, stream]

@@ -1,4 +1,4 @@
-"""Splices a crosscoder's reconstruction into each model and measures what it costs."""
+"""Splices a crosscoder's reconstruction into each model, and measures how its predictions get worse."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,12 +21,11 @@ from toolkit.tracking import track
 
 @dataclass(frozen=True, kw_only=True)
 class SpliceEffect:
-    """One model whose residual stream at one site was replaced by the reconstruction.
+    """The effect of replacing one model's residual stream at one site by the reconstruction.
 
     `kl` is KL(untouched ‖ spliced) in nats a token; `kl_mean`, the control, has the mean activation in place of the
-    reconstruction. `loss_recovered` is 1 where splicing costs no cross-entropy, 0 where it costs as much as the mean
-    does.
-    `n` counts predictions.
+    reconstruction. `loss_recovered` is 1 where splicing adds no cross-entropy, 0 where it adds as much as the mean
+    activation does. `n` counts predictions.
     """
 
     model: str
@@ -44,7 +43,7 @@ class _Read(NamedTuple):
 
     @property
     def predicts(self) -> Bool[Tensor, "row position"]:
-        """Selected positions that another token follows."""
+        """Selected positions that are followed by another token."""
         return self.selected[:, :-1] & self.batch.attention_mask[:, 1:].bool()
 
 
@@ -57,7 +56,7 @@ def splice_effects(
     *,
     mean: Float[Tensor, "stream d_model"],
 ) -> list[SpliceEffect]:
-    """Effects at every model and layer, one spliced at a time, on predictions from the tokens that `mask` keeps.
+    """Return the effects in every model and layer, one spliced at a time, on predictions from tokens that `mask` keeps.
 
     `mean` is the mean of raw activations, the control. The reconstructions of all batches are held at once: activations
     are read first, then each model runs by itself.
@@ -94,6 +93,6 @@ def _effect(name: str, layer: int, means: Float[Tensor, "3 2"], n: int) -> Splic
         layer=layer,
         kl=float(kl),
         kl_mean=float(kl_mean),
-        loss_recovered=float((loss_mean - loss_spliced) / (loss_mean - loss)),  # NaN where the mean costs nothing
+        loss_recovered=float((loss_mean - loss_spliced) / (loss_mean - loss)),  # NaN if the mean adds none
         n=n,
     )

@@ -1,4 +1,4 @@
-"""Steering: answers under shifts of the residual stream, with the same random seeds in every arm, and their scores."""
+"""Steering: generates answers under shifts of the residual stream, with equal seeds in every arm, and scores them."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ ROWS = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Writing:
-    """How answers are written and measured."""
+    """Settings of how answers are generated and measured."""
 
     layer: int
     """Site of the shift."""
@@ -30,15 +30,15 @@ class Writing:
     new_tokens: int = 320
     """Tokens after which an answer is cut."""
     temperature: float = 0.6
-    """0 is greedy."""
+    """Temperature of sampling; 0 is greedy."""
     samples: int = 1
-    """Answers a question and arm, of different seeds; one suffices when greedy."""
+    """Answers to a question in an arm, with different seeds; one suffices when greedy."""
     edit_prompt: bool = False
     """Shift the prompt's positions too."""
     seed: int = 0
 
     def seed_of(self, question: int, sample: int) -> int:
-        """The seed of one answer, the same in every arm."""
+        """Return the seed of one answer, which is the same in every arm."""
         return (self.seed * 1_000_003 + question) * self.samples + sample
 
 
@@ -47,11 +47,11 @@ class Answers:
     """Answers of every arm to every question; samples of a question are averaged."""
 
     texts: list[list[str]]
-    """[arm][question], the first sample of each."""
+    """The first sample of each answer, [arm][question]."""
     length: Float[Tensor, "arm question"]
     """Tokens until `</think>`."""
     log_length: Float[Tensor, "arm question"]
-    """Their natural logarithm, averaged over samples."""
+    """Natural logarithm of the length, averaged over samples."""
     hesitation: Float[Tensor, "arm question"]
     """Hesitation tokens per 1,000."""
     finished: Float[Tensor, "arm question"]
@@ -65,7 +65,7 @@ class Answers:
         return (dose[:, None] * self.log_length).sum(dim=0) / dose.square().sum()
 
     def arms(self, chosen: slice) -> "Answers":
-        """Some of the arms."""
+        """Return some of the arms."""
         return Answers(
             texts=self.texts[chosen],
             length=self.length[chosen],
@@ -84,7 +84,7 @@ def answer_under(
     Arms, questions and samples share batches of up to 256 rows.
     """
     prompts = encode(model.tokenizer, [thinking_prompt(model.tokenizer, q.question) for q in questions])
-    # A batch costs by its longest prompt and by its different seeds, which all arms of a question share.
+    # A batch's cost grows with its longest prompt and its number of seeds, which all arms of a question share.
     grid = [
         (question, sample, arm)
         for question in sorted(range(len(questions)), key=lambda question: len(prompts[question]))

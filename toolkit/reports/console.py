@@ -1,6 +1,7 @@
-"""The run as seen in a terminal: what runs on what, how far it is, where the time went, what came out.
+"""Prints a run in a terminal: its models and data, its progress, the time of its stages, and its results.
 
-Where the output is no terminal (a log, a pipe), progress is plain lines now and then. All fits 80 columns.
+Where the output is not a terminal (a log, a pipe), progress is printed as plain lines, now and then. All lines fit 80
+columns.
 """
 
 import threading
@@ -31,7 +32,7 @@ NAME_WIDTH = 24  # a row's name, or prose, is folded from here on if it must be
 
 
 class RunConsole:
-    """Tells a stranger what a run does, and times its stages.
+    """Prints what a run does, and times its stages.
 
     console: where to write; a new one on stdout by default.
     every_seconds: time between progress lines where the output is no terminal.
@@ -44,7 +45,7 @@ class RunConsole:
         self._stopwatch = Stopwatch()
 
     def header(self, title: str, rows: Mapping[str, str]) -> None:
-        """Show what runs on what: models, data, device, sizes."""
+        """Show the models, data, device and sizes of the run."""
         grid = Grid.grid(padding=(0, 2))
         grid.add_column(style="dim", no_wrap=True)
         grid.add_column(overflow="fold")
@@ -53,11 +54,11 @@ class RunConsole:
         self.console.print(Panel(grid, title=f"[bold]{escape(title)}", title_align="left", border_style="dim"))
 
     def note(self, text: str) -> None:
-        """Say one line."""
+        """Print one line."""
         self.console.print(escape(text), highlight=False)
 
     def warn(self, text: str) -> None:
-        """Say one line that needs attention."""
+        """Print one line that needs attention."""
         self.console.print(f"[yellow]warning:[/] {escape(text)}", highlight=False)
 
     @property
@@ -73,7 +74,7 @@ class RunConsole:
 
     @contextmanager
     def following(self, name: str) -> Iterator[None]:
-        """Show how far the block is: what it counts with `track`, with rate and time left, else how long it has taken.
+        """Show the block's progress: what `track` counts in it, with rate and time left, or else the time taken.
 
         Nothing is shown for less than a second.
         """
@@ -98,9 +99,9 @@ class RunConsole:
         streams: Sequence[str] = ("base", "distilled"),
         start_tokens: int = 0,
     ) -> Iterator[Progress]:
-        """Follow a stage that works through `total_tokens` tokens; call what it yields after every step.
+        """Show the progress of a stage over `total_tokens` tokens; call the yielded object after every step.
 
-        streams: the names of the FVE values. start_tokens: where a resumed run goes on.
+        streams: the names of the FVE values. start_tokens: where a resumed run continues.
         """
         progress = Progress(label, total_tokens, streams, start_tokens)
         with self._showing(progress, progress.lines, after=0.0):
@@ -109,7 +110,7 @@ class RunConsole:
         self._tell(progress)
 
     def _tell(self, progress: Progress) -> None:
-        """Leave the last state of a pass on the screen."""
+        """Print the last state of a pass, so that it stays on the screen."""
         if self.console.is_terminal:
             self.console.print(progress)
         else:
@@ -183,7 +184,7 @@ class RunConsole:
 
 
 def times_table(seconds: Mapping[str, float]) -> Table:
-    """Where the time went, by stage."""
+    """Return a table of the time of each stage."""
     return shares_table("Where the time went", ("stage", "time"), seconds, duration)
 
 

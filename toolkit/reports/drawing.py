@@ -1,4 +1,4 @@
-"""What all figures share: colours by role, quiet axes, and how a figure becomes a PNG or a part of a page."""
+"""The parts that all figures share: colours by role, plain axes, and output as a PNG or as a part of a page."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ POINTS_PER_INCH = 72
 
 
 def blank(height: float, title: str) -> tuple[Figure, Axes]:
-    """Return a figure of the common width with one quiet pair of axes."""
+    """Return a figure of the common width with one plain pair of axes."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.subplots()
     quiet(axes, title)
@@ -68,7 +68,7 @@ def legend(axes: Axes) -> None:
 
 
 def quiet(axes: Axes, title: str) -> None:
-    """Leave of the frame only what carries the scale; the title is text as it stands, dollar signs too."""
+    """Remove the frame but for the sides with a scale; the title is shown as it is, dollar signs too."""
     axes.set_title(title, loc="left", fontsize=9, color=INK, parse_math=False)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set(color=RULE, linewidth=0.7)
@@ -96,12 +96,12 @@ def save_pngs(folder: Path, figures: Mapping[str, Figure]) -> None:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure as it was drawn once, in the light theme's colours."""
+    """A figure drawn as SVG, in the light theme's colours."""
 
     svg: str
-    """Elements without the root."""
+    """The SVG elements inside the root element."""
     width: float
-    """In points."""
+    """Width in points, as is the height."""
     height: float
 
 
@@ -120,7 +120,7 @@ def inline_svg(figure: Figure | Drawing, name: str, label: str) -> str:
     """Return `figure` as an SVG element for inline use.
 
     Text stays text, colours become the page's CSS variables, and every id begins with `name`, so that several
-    figures live in one document; `name` is of letters, digits, - and _ alone. `label` is what a screen reader says.
+    figures can be in one document; `name` consists of letters, digits, - and _. `label` is read out by screen readers.
     The same figure gives the same bytes.
     """
     drawn = figure if isinstance(figure, Drawing) else draw(figure)

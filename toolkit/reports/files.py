@@ -1,4 +1,4 @@
-"""Findings as files: a page to read, figures as PNG, every number as JSON; and whole, to be taken up as they were."""
+"""Writes findings as files: a page, figures as PNG, every number as JSON; and whole, so that they can be read again."""
 
 import math
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ def publish(folder: Path, console: RunConsole, findings: Findings) -> None:
 
 
 def save_findings(findings: Findings, folder: Path) -> Path:
-    """What `Findings.save` does."""
+    """Save findings as `Findings.save` describes."""
     folder.mkdir(parents=True, exist_ok=True)
     figures = {f"{findings.name}_{chart.slug}": chart.figure for chart in findings.charts}
     page, numbers = f"{findings.name}.html", f"{findings.name}.json"
@@ -64,7 +64,7 @@ def _finite(content: Any) -> Any:
 
 
 def stored(content: Any) -> Any:
-    """Return findings, or a part of them, as strict JSON holds them; tuples become lists."""
+    """Return findings, or a part of them, as values of strict JSON; tuples become lists."""
     if isinstance(content, Figure):
         content = draw(content)
     kind = STORED.get(type(content).__name__)
@@ -81,7 +81,7 @@ def stored(content: Any) -> Any:
 
 
 def restored(content: Any) -> Any:
-    """Return what `stored` was given; raises `ValueError` for what it did not give."""
+    """Return the findings that `stored` turned into JSON; raises `ValueError` for anything else."""
     if isinstance(content, list):
         return [restored(value) for value in content]
     if not isinstance(content, dict):

@@ -1,4 +1,4 @@
-"""What an experiment found, as plain data: a terminal, a page, a notebook and a file show the same."""
+"""The findings of an experiment as plain data, which a terminal, a page, a notebook and a file all show."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -18,9 +18,9 @@ class Share:
     """A part of a whole, or the whole."""
 
     part: str
-    """How much it is, as it is written: "1:15"."""
+    """The amount as text: "1:15"."""
     share: float | None = None
-    """Of one; the whole has none."""
+    """The share, from 0 to 1; None for the whole."""
 
 
 Cell = str | int | float | Estimate | Share | None
@@ -40,7 +40,7 @@ def written(cell: Cell) -> tuple[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Headline:
-    """One number that a reader takes away, with what makes it checkable."""
+    """One of the main numbers of an experiment, with what a reader needs to check it."""
 
     name: str
     value: int | float | Estimate
@@ -120,8 +120,8 @@ class SideBySide:
 class Findings:
     """One experiment's question and what was found.
 
-    A notebook shows it, `save` writes it. Raises ValueError for charts whose names give the same file name, for a name
-    may hold a category's, which users choose; and for results under keys that JSON would change.
+    A notebook shows them, and `save` writes them. Raises `ValueError` for charts whose names give the same file name
+    (names may contain a category's, which users choose), and for keys in results that JSON would change.
     """
 
     name: str
@@ -135,12 +135,12 @@ class Findings:
     charts: Sequence[Chart]
     texts: Sequence[SideBySide] = ()
     code: str = ""
-    """Lines of Python that take up what was made."""
+    """Lines of Python that open what the experiment made."""
     results: Mapping[str, Any]
     """Every number, as JSON would hold it, under keys of text; an `Estimate` anywhere becomes {"value", "low", "high"}.
     """
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    """Where it came from: command, versions, seed, text, sha256 of the files that were read."""
+    """Origin of the findings: command, versions, seed, text, sha256 of the files that were read."""
 
     def __post_init__(self) -> None:
         if len({chart.slug for chart in self.charts}) < len(self.charts):
@@ -164,7 +164,7 @@ class Findings:
     def save(self, folder: Path | str) -> Path:
         """Write `<name>.html`, `<name>.json` and `figures/<name>_<chart>.png` into `folder`; return the page's path.
 
-        Raises ValueError for files of these names that earlier findings did not leave so.
+        Raises `ValueError` where files of these names were not written by earlier findings, or were changed since.
         """
         from toolkit.reports.files import save_findings  # which knows findings
 

@@ -1,4 +1,4 @@
-"""Findings as HTML that loads nothing: a page, and what a notebook shows. Its templates lie beside."""
+"""Renders findings as HTML that loads nothing, for a page and for a notebook; the templates are in this folder."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How far a stage is: two lines that stay in place on a terminal, one or two that come now and then in a log."""
+"""Shows the progress of a stage: two lines in place on a terminal, one or two lines now and then in a log."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ class Progress:
         received: int = 0,
         stored: int = 0,
     ) -> None:
-        """Take in that `done` are done in all, what the last step measured, and bytes from NDIF and in a cache."""
+        """Update the state: how many are done in all, the last step's measures, and bytes from NDIF and in a cache."""
         self.done = done
         named = ", ".join(f"{name} {number(value)}" for name, value in zip(self.streams, fve, strict=False))
         measured = (
@@ -93,10 +93,10 @@ class Progress:
 
 
 class StageProgress:
-    """What a stage is at: its outermost pass with all that is done of it, or how long the stage has taken.
+    """The progress of a stage: how much of its outermost pass is done, or how long the stage has taken.
 
     It watches the passes of the thread that works; `lines` and `__rich__` may be asked for in any thread.
-    finished: is told of each outermost pass that is over.
+    finished: is called with each outermost pass that has ended.
     """
 
     def __init__(self, name: str, finished: Callable[[Progress], None]) -> None:
@@ -111,13 +111,13 @@ class StageProgress:
         return time.perf_counter() - self._started
 
     def begin(self, work: Pass) -> None:
-        """Take in that a pass begins."""
+        """Record that a pass begins."""
         if not self._passes:
             self._outermost = Progress(f"{self.name}: {work.what}", work.total, unit=work.unit)
         self._passes.append(work)
 
     def end(self, work: Pass) -> None:
-        """Take in that a pass is over, and with it those inside that were left before their end."""
+        """Record that a pass has ended, and with it the passes inside it that were left early."""
         if work not in self._passes:
             return
         place = self._passes.index(work)
