@@ -101,7 +101,7 @@ def test_it_is_loaded_in_the_type_and_on_the_device_that_are_named(crosscoder, t
     assert Crosscoder.from_pretrained(tmp_path).to(torch.float64)(activations()).dtype == torch.float64
     with pytest.raises(ValueError, match="dtype 'int8' is no floating-point type"):
         Crosscoder.from_pretrained(tmp_path, dtype="int8")
-    with pytest.raises(ValueError, match="device 'gpu' is none"):
+    with pytest.raises(ValueError, match="device 'gpu' is not known"):
         Crosscoder.from_pretrained(tmp_path, device="gpu")
 
 

@@ -46,7 +46,7 @@ def refuse(train: Train, run_arguments: list[str], capsys: pytest.CaptureFixture
         (["--resume", "--overwrite"], ["--resume and --overwrite exclude each other"]),
         (["--base", "/no/such/model"], ["/no/such/model", "does not exist"]),
         (["--base", "nobody/no-such-model"], ["nobody/no-such-model", "HF_HUB_OFFLINE", "path"]),
-        (["--device-map", "nowhere"], ["device 'nowhere' is none", "give auto, cpu, cuda"]),
+        (["--device-map", "nowhere"], ["device 'nowhere' is not known", "give auto, cpu, cuda"]),
         (["--dtype", "bf17"], ["dtype 'bf17' is no floating-point type", "bfloat16"]),
         (["--data", "/no/such.txt"], ["/no/such.txt", "no file", "give a path"]),
     ],

@@ -114,7 +114,7 @@ def test_models_on_this_machine_and_on_ndif_do_not_go_together(choice: ModelChoi
         ({"deadline": 0.0}, "deadline 0.0"),
         ({"max_memory": "2 apples"}, "max_memory '2 apples' is no size"),
         ({"max_memory": "0GB"}, "max_memory '0GB' is no size above 0: give one such as 2GB"),
-        ({"device_map": "nowhere"}, "device 'nowhere' is none"),
+        ({"device_map": "nowhere"}, "device 'nowhere' is not known"),
         ({"dtype": "int8"}, "dtype 'int8' is no floating-point type"),
     ],
 )
@@ -143,7 +143,7 @@ def test_a_run_on_a_small_machine_ends_in_the_same_weights(
 
 @pytest.mark.parametrize("name", ["base_device", "distilled_device"])
 def test_each_models_own_device_is_checked(choice: ModelChoice, name: str) -> None:
-    with pytest.raises(ValueError, match="device 'nowhere' is none"):
+    with pytest.raises(ValueError, match="device 'nowhere' is not known"):
         choice.open(Where(**{name: "nowhere"}))
 
 
