@@ -186,5 +186,5 @@ def test_labelled_documents_add_the_auroc_table(config, run, labels):
 
 @pytest.mark.parametrize("name", ["tokens", "listed", "examples"])
 def test_counts_below_one_are_refused(name):
-    with pytest.raises(ValueError, match=f"--{name} 0: must be at least 1"):
+    with pytest.raises(ValueError, match=f"{name} 0: must be at least 1"):
         LatentClassesConfig(**{name: 0})

@@ -160,7 +160,7 @@ def test_a_reading_goes_on_where_the_file_stands(measure: Measure, run: Run) -> 
 
 
 def test_a_dead_latent_is_named(measure: Measure) -> None:
-    with pytest.raises(ValueError, match=rf"--latents: {DEAD} fired on none of 1,\d+ held-out tokens"):
+    with pytest.raises(ValueError, match=rf"latents {DEAD} fired on none of 1,\d+ held-out tokens"):
         measure(latents=(DEAD,))
 
 
@@ -197,5 +197,5 @@ def test_another_crosscoder_does_not_go_on_with_the_file(run: Run, tmp_path: Pat
 
 @pytest.mark.parametrize("name", ["tokens", "top", "sampled"])
 def test_numbers_below_one_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=f"--{name} 0: must be at least 1"):
+    with pytest.raises(ValueError, match=f"{name} 0: must be at least 1"):
         TopExamplesConfig(**{name: 0})

@@ -227,7 +227,7 @@ def test_the_server_of_the_tests_refuses_what_it_cannot_know(ndif: NdifServer) -
 
 @pytest.mark.parametrize("settings", [{"jobs": 0}, {"deadline": 0.0}])
 def test_settings_that_cannot_be_are_refused(settings: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=f"--{next(iter(settings))} 0"):
+    with pytest.raises(ValueError, match=f"{next(iter(settings))} 0"):
         Where(remote=True, **settings)
 
 
