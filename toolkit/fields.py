@@ -1,13 +1,26 @@
-"""Fields of settings: which of them decide a result, and how settings made of parts are listed and changed."""
+"""Fields of settings: which decide a result, which are shown, and how settings made of parts are listed and changed."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import MISSING, fields, is_dataclass, replace
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
 Settings = TypeVar("Settings")
 _DECIDES = "decides the result"
 _Test = Callable[[Any], bool]
+
+
+class ShortRepr:
+    """A dataclass, made with `repr=False`, whose `repr` names the fields that do not have their default."""
+
+    def __repr__(self) -> str:
+        shown = []
+        for each in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, each.name)
+            default = each.default if each.default_factory is MISSING else each.default_factory()
+            if value != default:
+                shown.append(f"{each.name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 def beside_result(unless: _Test = lambda _: False) -> dict[str, _Test]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from toolkit.dictionaries.rules import RULES, Sparsity, check_rule
+from toolkit.fields import ShortRepr
 from toolkit.ranges import Count, CountOrNone, Positive, PositiveOrNone, Share, ShareBelowOne, check_ranges
 
 
@@ -75,8 +76,8 @@ class CrosscoderConfig:
         return ", ".join(f"{name} ({source})" for name, source in zip(self.models, self.sources, strict=True))
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TrainingConfig(ShortRepr):
     """How a crosscoder is trained; the defaults are meant for models of 1.5B parameters and more."""
 
     sparsity: Sparsity = "batchtopk"

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Suppress
 from tyro.constructors import PrimitiveConstructorSpec
 
-from toolkit.fields import BESIDE_RESULT, beside_result
+from toolkit.fields import BESIDE_RESULT, ShortRepr, beside_result
 from toolkit.ranges import Count, Positive, check_ranges
 
 Wire = Literal["fp32", "bf16", "int8"]
@@ -30,8 +30,8 @@ Spelled = Annotated[
 """A word on the command line; in Python also an object: a type or a device of torch, or sizes by device."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Where:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Where(ShortRepr):
     """Where models run, and how: on this machine, one at a time, split over processes, or on NDIF.
 
     Types, devices and sizes are checked when models are opened, and the error names the wrong one and the right ones.
@@ -76,11 +76,6 @@ class Where:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-
-    def __repr__(self) -> str:
-        given = {each.name: getattr(self, each.name) for each in fields(self)}
-        said = [f"{each.name}={given[each.name]!r}" for each in fields(self) if given[each.name] != each.default]
-        return f"Where({', '.join(said)})"
 
     def of(self, name: str) -> "Where":
         """Return these settings for the model of that name, with its own device, if it has one, as `device_map`."""

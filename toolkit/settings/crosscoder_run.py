@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from toolkit.dictionaries.configs import TrainingConfig, check_latent_budget
-from toolkit.fields import BESIDE_RESULT, changed, of_result
+from toolkit.fields import BESIDE_RESULT, ShortRepr, changed, of_result
 from toolkit.harvest.choices import AHEAD, EMBEDDED, PAPER_MIX, CacheType, Shuffling, check_row_length
 from toolkit.models.where import Where
 from toolkit.outputs import OutputFolder
@@ -18,8 +18,8 @@ from toolkit.settings.remote_start import hosted_pair
 from toolkit.settings.run_files import RUN
 
 
-@dataclass(frozen=True, kw_only=True)
-class TextSettings:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TextSettings(ShortRepr):
     """Which text is read, and how it is cut."""
 
     data: str = EMBEDDED
@@ -45,8 +45,8 @@ class TextSettings:
             raise ValueError(f"--mix {self.mix}: give two probabilities that add up to 1")
 
 
-@dataclass(frozen=True, kw_only=True)
-class MaskSettings:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class MaskSettings(ShortRepr):
     """Which tokens count."""
 
     keep_position_0: bool = False
@@ -60,8 +60,8 @@ class MaskSettings:
         check_ranges(self)
 
 
-@dataclass(frozen=True, kw_only=True)
-class FeedSettings:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class FeedSettings(ShortRepr):
     """How activations come to training: shuffled, perhaps from a cache, shared out over processes."""
 
     buffer_tokens: Count = 32_768
@@ -90,8 +90,8 @@ class FeedSettings:
         return self.cache_dtype or self.buffer_dtype
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunOutput:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RunOutput(ShortRepr):
     """Where the run is written, and how often."""
 
     out: Path = field(default=Path("runs/crosscoder"), metadata=BESIDE_RESULT)
@@ -122,8 +122,8 @@ FLAT = ("text", "mask", "feed", "output", "models", "where")
 """Parts of a run whose settings stand in its `config.json` without the part's name."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunConfig:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RunConfig(ShortRepr):
     """Train a crosscoder on a base model and the model distilled from it, evaluate it, and report.
 
     Without arguments: the embedded pair, in under three minutes on two cores. With --pair or --base and --distilled the
@@ -213,7 +213,7 @@ PAPER_DEFAULTS = RunConfig(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class CacheConfig(RunConfig):
     """Harvest what training reads into --cache, without training.
 

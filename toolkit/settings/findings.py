@@ -3,14 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.fields import ShortRepr
 from toolkit.models.presets import CHECKOUT
 from toolkit.outputs import Claim, OutputFolder, findings_claim
 
 SHIPPED = CHECKOUT / "artifacts" / "crosscoder"
 
 
-@dataclass(frozen=True, kw_only=True)
-class CrosscoderChoice:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class CrosscoderChoice(ShortRepr):
     """Which crosscoder is examined."""
 
     run: Path = SHIPPED
@@ -24,8 +25,8 @@ class CrosscoderChoice:
         object.__setattr__(self, "run", Path(self.run))  # Python may give a string
 
 
-@dataclass(frozen=True, kw_only=True)
-class TextChoice:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TextChoice(ShortRepr):
     """Which text is read."""
 
     data: str | None = None
@@ -35,8 +36,8 @@ class TextChoice:
     """Field of a record that holds its text; of a record without this field, the chat messages are read."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class FindingsOutput:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class FindingsOutput(ShortRepr):
     """Where findings are written."""
 
     out: Path

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from toolkit.fields import ShortRepr
 from toolkit.models.where import Where
 
 if TYPE_CHECKING:
     from toolkit.models.pair import ModelPair
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelChoice:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ModelChoice(ShortRepr):
     """Which two models are read."""
 
     pair: str | None = None
@@ -62,7 +63,7 @@ class ModelChoice:
         return self.open(where, read.layers)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ControlledModels(ModelChoice):
     """Which two models are read, beside a control."""
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from toolkit.fields import ShortRepr
 from toolkit.latents.choices import Method, Place, Positions, Rule
 from toolkit.models.where import Where
 from toolkit.outputs import OutputFolder
@@ -22,8 +23,8 @@ def share_name(share: float) -> str:
     return f"{100 * share:g} %"
 
 
-@dataclass(frozen=True, kw_only=True)
-class AblationSettings:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class AblationSettings(ShortRepr):
     """Which latents are taken out, where, and what that is compared with."""
 
     shares: tuple[float, ...] = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
@@ -76,7 +77,7 @@ class AblationSettings:
                 raise ValueError(f"{name} {getattr(self, name)}: must be at least {least}")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class AblationConfig(AblationSettings):
     """Take a category's latents out of both models and measure its words' logits, against two controls."""
 

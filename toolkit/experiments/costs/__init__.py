@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from toolkit.dictionaries.rules import Sparsity
+from toolkit.fields import ShortRepr
 from toolkit.ranges import Count, Positive, check_ranges
 from toolkit.settings.models import ModelChoice
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class PlannedModels(ModelChoice):
     """Which two models would be read."""
 
@@ -16,8 +17,8 @@ class PlannedModels(ModelChoice):
     """Models by name: organism, qwen-1.5b, qwen-7b, qwen-14b, deepscaler-1.5b or llama-8b; default: qwen-1.5b."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunCostsConfig:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RunCostsConfig(ShortRepr):
     """What a training run would cost in operations, bytes and hours, and how each way of running it changes that."""
 
     layers: tuple[int, ...] = ()

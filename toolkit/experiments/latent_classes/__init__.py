@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.fields import ShortRepr
 from toolkit.models.where import Where
 from toolkit.outputs import OutputFolder
 from toolkit.ranges import Count, Seed, check_ranges
@@ -10,8 +11,8 @@ from toolkit.settings.findings import CrosscoderChoice, FindingsOutput, TextChoi
 from toolkit.settings.models import ModelChoice
 
 
-@dataclass(frozen=True, kw_only=True)
-class LatentClassesConfig:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class LatentClassesConfig(ShortRepr):
     """Which model each latent belongs to: decoder norms, latent scaling, and what exclusive latents fire on."""
 
     tokens: Count = 100_000

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.fields import ShortRepr
 from toolkit.models.where import Where
 from toolkit.outputs import OutputFolder
 from toolkit.ranges import Count, Seed, check_ranges
@@ -10,8 +11,8 @@ from toolkit.settings.findings import FindingsOutput, TextChoice
 from toolkit.settings.models import ControlledModels
 
 
-@dataclass(frozen=True, kw_only=True)
-class LayerDivergenceConfig:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class LayerDivergenceConfig(ShortRepr):
     """How far apart the two models' residual streams are at each layer, on the same tokens."""
 
     tokens: Count = 65_536

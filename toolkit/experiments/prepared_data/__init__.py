@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from toolkit.fields import ShortRepr
 from toolkit.harvest.choices import Part
 from toolkit.outputs import Claim, OutputFolder
 from toolkit.ranges import Count, Seed, ShareBelowOne, check_ranges
@@ -17,8 +18,8 @@ TEXTS = Claim(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class PrepareConfig:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class PrepareConfig(ShortRepr):
     """Turn records of questions and reasoning into the text that a crosscoder is trained on.
 
     Of the models that will read it only the tokenizers are loaded; that of the distilled model counts tokens.

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.fields import ShortRepr
 from toolkit.models.where import Where
 from toolkit.outputs import Claim, OutputFolder
 from toolkit.ranges import Count, Seed, Share, check_ranges
@@ -27,8 +28,8 @@ COMPARISON = Claim(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReproductionConfig:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ReproductionConfig(ShortRepr):
     """Run every experiment of the paper on one pair, and set the numbers beside the published ones or the truth."""
 
     tokens: Count = 131_072

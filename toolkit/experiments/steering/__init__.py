@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from toolkit.fields import ShortRepr
 from toolkit.models.where import Where
 from toolkit.outputs import OutputFolder
 from toolkit.ranges import Count, PositiveOrNone, Seed, check_ranges
@@ -18,8 +19,8 @@ Toward = Literal["longer", "shorter"]
 HESITATION = "self-reflection"
 
 
-@dataclass(frozen=True, kw_only=True)
-class SteeringSettings:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class SteeringSettings(ShortRepr):
     """How directions are picked and tested."""
 
     strengths: tuple[float, ...] = (-0.2, -0.1, -0.05, -0.025, 0.025, 0.05, 0.1, 0.2)
@@ -38,8 +39,8 @@ class SteeringSettings:
                 raise ValueError(f"strengths {strengths}: a slope needs at least two different ones")
 
 
-@dataclass(frozen=True, kw_only=True)
-class SteeringConfig:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class SteeringConfig(ShortRepr):
     """Steer answers with latents, against random directions picked on the same development questions."""
 
     latents: tuple[int, ...] = ()

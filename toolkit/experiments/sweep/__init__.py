@@ -11,6 +11,7 @@ import tyro
 from toolkit.artifacts import read_section
 from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.rules import RULES
+from toolkit.fields import ShortRepr
 from toolkit.outputs import OutputFolder, findings_claim
 from toolkit.ranges import Count, PositiveOrNone, check_ranges
 from toolkit.settings.crosscoder_run import RunConfig, parse_command_line
@@ -18,8 +19,8 @@ from toolkit.settings.parsing import parse
 from toolkit.settings.run_files import RUN
 
 
-@dataclass(frozen=True, kw_only=True)
-class SweptValues:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class SweptValues(ShortRepr):
     """What the crosscoders of a sweep differ in: each combination of values is one of them."""
 
     n_latents: tuple[Count, ...] = ()
@@ -47,7 +48,7 @@ class SweptValues:
         return {_name(values): replace(training, **values) for values in _combinations(swept)}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class SweepConfig(RunConfig):
     """Train several crosscoders on one stream of activations.
 

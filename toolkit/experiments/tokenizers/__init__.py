@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.fields import ShortRepr
 from toolkit.harvest.choices import EMBEDDED
 from toolkit.models.presets import CHECKOUT
 from toolkit.models.where import Where
@@ -13,8 +14,8 @@ from toolkit.settings.findings import FindingsOutput
 TRIO = tuple(str(CHECKOUT / "artifacts" / "organism" / name) for name in ("base", "distilled", "control"))
 
 
-@dataclass(frozen=True, kw_only=True)
-class TokenizerEvaluationConfig:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TokenizerEvaluationConfig(ShortRepr):
     """Bits per UTF-8 byte that models need for the same texts, comparable whatever their tokenizers."""
 
     models: tuple[str, ...] = TRIO

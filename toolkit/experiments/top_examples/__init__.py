@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.fields import ShortRepr
 from toolkit.models.where import Where
 from toolkit.outputs import BROWSER, Claim, OutputFolder
 from toolkit.ranges import Count, CountOrNone, Seed, check_ranges
@@ -15,8 +16,8 @@ EXAMPLES = Claim(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class TopExamplesConfig:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TopExamplesConfig(ShortRepr):
     """Which text makes latents fire most strongly and at all strengths, and which tokens the latents promote.
 
     The output folder also gets examples.sqlite and latents.html. Where it holds an examples.sqlite already, reading

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.fields import ShortRepr
 from toolkit.models.where import Where
 from toolkit.outputs import OutputFolder
 from toolkit.ranges import Seed, check_ranges
@@ -10,8 +11,8 @@ from toolkit.settings.findings import FindingsOutput
 from toolkit.settings.models import ControlledModels
 
 
-@dataclass(frozen=True, kw_only=True)
-class WordGeometryConfig:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class WordGeometryConfig(ShortRepr):
     """Parallelogram loss of word pairs in both models, against shuffled pairs."""
 
     words: tuple[str, ...] = ()
