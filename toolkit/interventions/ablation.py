@@ -114,7 +114,7 @@ class TargetSearch:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Change:
+class LogitChange:
     """The changes (edited − unedited) that an edit made at each target in one model, for each arm if there are arms."""
 
     logit: Float[Tensor, "*arm target"]
@@ -138,12 +138,12 @@ class Effects:
     values: Float[Tensor, "3 *arm model target"]
     """Changes of logit, log probability and rank."""
 
-    def __getitem__(self, model: str) -> Change:
+    def __getitem__(self, model: str) -> LogitChange:
         """Return the changes in the model of that name; raises `ValueError` for an unknown name."""
         if model not in self.models:
             raise ValueError(f"no model is called {model!r}: choose from {', '.join(self.models)}")
         logit, log_probability, rank = self.values[..., self.models.index(model), :]
-        return Change(logit=logit, log_probability=log_probability, rank=rank)
+        return LogitChange(logit=logit, log_probability=log_probability, rank=rank)
 
     def __repr__(self) -> str:
         means = self.values[0].mean(dim=-1).unbind(dim=-1)
