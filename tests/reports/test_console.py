@@ -100,14 +100,15 @@ def test_a_stage_off_a_terminal_tells_how_far_it_is_and_what_it_took(console: Ru
                 wait_for("ablation: counting firings 50%", out)
     lines = rows(out)
     assert any(line.startswith("ablation: counting firings 50% 1 of 2 batches") for line in lines)
-    assert re.fullmatch(r"ablation: counting firings 100% 2 of 2 batches .* took 0\.\d s", lines[-1])
+    passed = re.compile(r"ablation: counting firings 100% 2 of 2 batches .* took \d\.\d s")
+    assert [line for line in lines if passed.fullmatch(line)]  # a busy machine says a last time how far the stage is
 
 
 @pytest.mark.usefixtures("at_once")
 def test_a_log_has_a_line_for_each_pass_however_long_its_name(console: RunConsole, out: io.StringIO) -> None:
     with console.stage("1 of 6: evaluating a crosscoder of a long name"):
         list(track([1, 2], "reading text to splice", "batches"))
-    (line,) = out.getvalue().splitlines()
+    (line,) = (each for each in out.getvalue().splitlines() if "reading text to splice" in each)
     assert len(line) > 100
     assert line.endswith(" s")
 

@@ -220,7 +220,7 @@ class CacheConfig(RunConfig):
     All settings are those of train_crosscoder.py, so that one command line fits both; of training only --tokens counts.
     """
 
-    DEFAULTS: ClassVar = {"cache": Path("runs/cache")}
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {"cache": Path("runs/cache")}
 
     repair: bool = False
     """Harvest again the shards of --cache that are missing or corrupt, and nothing else."""
