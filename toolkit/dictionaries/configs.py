@@ -5,6 +5,7 @@ from typing import Literal
 
 from toolkit.dictionaries.rules import RULES, Sparsity, check_rule
 from toolkit.fields import ShortRepr
+from toolkit.models.streams import stream_names
 from toolkit.ranges import Count, CountOrNone, Positive, PositiveOrNone, Share, ShareBelowOne, check_ranges
 
 
@@ -52,8 +53,7 @@ class CrosscoderConfig:
     @property
     def streams(self) -> tuple[str, ...]:
         """Names of the residual streams: the models', or with several layers `base_layer10`, `base_layer14`, …."""
-        several = len(self.layers) > 1
-        return tuple(f"{model}_layer{layer}" if several else model for model in self.models for layer in self.layers)
+        return stream_names(self.models, self.layers)
 
     @property
     def rule(self) -> str:

@@ -47,16 +47,6 @@ class ReadBatch:
     activations: Float[Tensor, "token stream d_model"]
 
 
-def stream_names(models: ModelSet) -> tuple[str, ...]:
-    """Return the names of the streams, in their order."""
-    return tuple(stream_name(models, model, layer) for model in models.names for layer in models.layers)
-
-
-def stream_name(models: ModelSet, model: str, layer: int) -> str:
-    """Return the name of a stream: its model's name, or with several layers `base_layer10` and so on."""
-    return model if len(models.layers) == 1 else f"{model}_layer{layer}"
-
-
 def read_batches(
     models: ModelSet,
     batches: Iterable[TokenBatch],

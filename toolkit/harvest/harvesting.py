@@ -14,13 +14,14 @@ from transformers import PreTrainedTokenizerBase
 
 from toolkit.arguments import Indices, as_index, as_number, plain
 from toolkit.formatting import counted
-from toolkit.harvest.activations import ReadBatch, read_batches, stream_names
+from toolkit.harvest.activations import ReadBatch, read_batches
 from toolkit.harvest.documents import open_records, text_of
 from toolkit.harvest.reasoning_records import MESSAGES
 from toolkit.harvest.records import usable
 from toolkit.harvest.tokens import CUT_OFF, TokenBatch, TokenMask
 from toolkit.models.model.layers import check_layers
 from toolkit.models.model_set import ModelSet
+from toolkit.models.streams import stream_names
 from toolkit.models.text.inputs import as_rows, check_context, is_single
 from toolkit.models.text.rows import by_length, padded
 from toolkit.models.text.tokenizers import encode
@@ -234,7 +235,7 @@ def _in_order(models: ModelSet, reads: list[ReadBatch], left_out: dict[str, int]
         ids=ids[order],
         documents=documents[order],
         positions=positions[order],
-        streams=stream_names(models),
+        streams=stream_names(models.names, models.layers),
         models=models.names,
         origins=models.origins,
         layers=models.layers,

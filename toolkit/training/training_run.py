@@ -17,7 +17,7 @@ from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.initialisation import INITIAL_TOKENS, initialise
 from toolkit.dictionaries.training import CrosscoderTrainer, StepMetrics, has_latent_rows, train
-from toolkit.harvest.activations import ActivationSource, stream_names
+from toolkit.harvest.activations import ActivationSource
 from toolkit.harvest.cache_shards import DTYPES
 from toolkit.harvest.feed import Feed
 from toolkit.harvest.tokens import DOCUMENTS
@@ -125,7 +125,7 @@ class TrainingRun:
         if short := self.data_ended():  # a text smaller than the buffer
             console.warn(short)
         label = "training" if len(self.plans) == 1 else f"training {len(self.plans)} crosscoders"
-        streams = stream_names(self.pair)
+        streams = self.trainer.config.streams
         with console.progress(label, training.tokens, streams=streams, start_tokens=start) as tick:
             for steps in self.steps():
                 tick(steps[0].tokens, received=traffic(self.pair).received, **_figures(steps))
@@ -192,7 +192,7 @@ class TrainingRun:
         for name, record in records.items():
             self.folder.append_record(record if len(records) == 1 else {"plan": name} | record)
         if log:
-            log.add(records, stream_names(self.pair))
+            log.add(records, self.trainer.config.streams)
 
     def _open_log(self) -> AbstractContextManager[StepLog | None]:
         """What shows the steps in another tool, where one is asked for."""

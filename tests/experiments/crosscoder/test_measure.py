@@ -6,10 +6,10 @@ import torch
 
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.experiments.crosscoder.measure import Evaluation, evaluate_crosscoder
-from toolkit.harvest.activations import stream_names
 from toolkit.harvest.documents import Corpus
 from toolkit.models.model_set import ModelSet
 from toolkit.models.pair import ModelPair
+from toolkit.models.streams import stream_names
 from toolkit.settings.crosscoder_run import RunConfig
 from toolkit.training.streams import open_activations
 from toolkit.training.training_run import TrainingRun
@@ -73,9 +73,14 @@ def test_a_crosscoder_of_three_models_is_evaluated_in_each(
 
 
 def test_streams_have_the_layers_in_their_names(pair: ModelPair) -> None:
-    assert stream_names(pair) == ("base", "distilled")
+    assert stream_names(pair.names, pair.layers) == ("base", "distilled")
     several = dataclasses.replace(pair, layers=(1, 2))
-    assert stream_names(several) == ("base_layer1", "base_layer2", "distilled_layer1", "distilled_layer2")
+    assert stream_names(several.names, several.layers) == (
+        "base_layer1",
+        "base_layer2",
+        "distilled_layer1",
+        "distilled_layer2",
+    )
 
 
 def test_a_dead_crosscoder_is_refused(

@@ -136,18 +136,7 @@ def ablation_study(
         effects = _measure(models, crosscoder, words, [*draws.values(), *reference.values()], method)
         for edited, effect in zip(reference, effects[len(draws) :], strict=True):
             off_target[edited, name] = effect
-        measured.append(
-            CategoryAblation(
-                category=by_name[name],
-                targets=words,
-                latents={share: each.tolist() for share, each in latents.items()},
-                effects=dict(zip(draws, effects, strict=False)),
-                matched_code={
-                    share: _ratio(_total(mean_code, draws[share, "matched"]), _total(mean_code, [each]))
-                    for share, each in latents.items()
-                },
-            )
-        )
+        measured.append(_category_ablation(by_name[name], words, latents, draws, effects, mean_code))
     other = targets.get(OTHER)
     if other is not None:
         elsewhere = _measure(models, crosscoder, other, list(reference.values()), method)
@@ -161,6 +150,27 @@ def ablation_study(
         counts=counts,
         alive=alive,
         nrn=values,
+    )
+
+
+def _category_ablation(
+    category: Category,
+    words: Targets,
+    latents: Mapping[str, Tensor],
+    draws: Mapping[tuple[str, str], Sequence[Tensor]],
+    effects: Sequence[Effects],
+    mean_code: Tensor,
+) -> CategoryAblation:
+    """One category's effects by share and arm, which stand in the order of `draws`, and how well its controls match."""
+    return CategoryAblation(
+        category=category,
+        targets=words,
+        latents={share: each.tolist() for share, each in latents.items()},
+        effects=dict(zip(draws, effects, strict=False)),
+        matched_code={
+            share: _ratio(_total(mean_code, draws[share, "matched"]), _total(mean_code, [each]))
+            for share, each in latents.items()
+        },
     )
 
 

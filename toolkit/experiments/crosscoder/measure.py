@@ -11,7 +11,6 @@ from torch import Tensor
 
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.metrics import DictionaryMetrics, evaluate
-from toolkit.harvest.activations import stream_name
 from toolkit.harvest.choices import EMBEDDED
 from toolkit.harvest.documents import Corpus
 from toolkit.interventions.splice import SpliceEffect, splice_effects
@@ -19,6 +18,7 @@ from toolkit.latents.behaviours import BehaviourLatent, behaviour_latents, label
 from toolkit.latents.classification import LatentClasses, classify_rows
 from toolkit.models.model.scoring import LARGEST_LOGITS
 from toolkit.models.model_set import ModelSet
+from toolkit.models.streams import stream_name
 from toolkit.settings.crosscoder_run import MaskSettings, TextSettings
 from toolkit.tracking import track
 from toolkit.training.streams import fitting_tokens, open_activations, open_mask, open_tokens
@@ -40,7 +40,7 @@ class Evaluation:
 
     def metrics(self, models: ModelSet) -> dict[str, Any]:
         """The figures of `metrics.json`; with several layers, per layer too."""
-        kls = {stream_name(models, s.model, s.layer): s for s in self.splices}
+        kls = {stream_name(s.model, s.layer, models.layers): s for s in self.splices}
         mean_nrn = self.decoders.mean_nrn
         return {
             **{f"fve_{name}": value for name, value in self.dictionary.fve.items()},

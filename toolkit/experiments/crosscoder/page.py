@@ -14,13 +14,13 @@ from toolkit.dictionaries.rules.rule import rule_of
 from toolkit.experiments.crosscoder.figures import cosine_against_nrn, firing_histogram, nrn_histogram, training_curves
 from toolkit.experiments.crosscoder.measure import Evaluation, FinishedRun
 from toolkit.formatting import number
-from toolkit.harvest.activations import stream_names
 from toolkit.harvest.tokens import describe_documents
 from toolkit.latents.behaviours import BehaviourLatent
 from toolkit.latents.classification import LatentClasses
 from toolkit.models.model_set import ModelSet
 from toolkit.models.places.here import weights_dtype
 from toolkit.models.places.processes import n_processes
+from toolkit.models.streams import stream_names
 from toolkit.reports.console import times_table
 from toolkit.reports.drawing import save_pngs
 from toolkit.reports.files import write_page
@@ -136,7 +136,7 @@ def page(config: RunConfig, models: ModelSet, found: FinishedRun) -> Findings:
         facts=run_header(config, models),
         headline=headlines(evaluation, models),
         tables=[*([planted] if planted else []), times_table(found.seconds), _tokens_table(found)],
-        charts=_charts(found, stream_names(models)),
+        charts=_charts(found, stream_names(models.names, models.layers)),
         code=(
             "from toolkit import Run\n"
             f'run = Run.open("{config.output.out.as_posix()}")\n'
@@ -193,7 +193,7 @@ def run_header(config: RunConfig, models: ModelSet) -> dict[str, str]:
         weights += f", each layer split over {n_processes()} processes"
     stored = (
         config.feed.buffer_tokens
-        * len(stream_names(models))
+        * len(stream_names(models.names, models.layers))
         * models.d_model
         * (2 if config.feed.buffer_dtype == "bf16" else 4)
     )

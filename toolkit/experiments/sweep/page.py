@@ -6,8 +6,8 @@ from typing import Any
 from toolkit.experiments.crosscoder.page import describe_pair
 from toolkit.experiments.sweep import SweepConfig
 from toolkit.formatting import number, percent
-from toolkit.harvest.activations import stream_names
 from toolkit.models.model_set import ModelSet
+from toolkit.models.streams import stream_names
 from toolkit.reports.figures import SweepPoint, fve_by_l0
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table
 from toolkit.statistics import Estimate
@@ -17,7 +17,7 @@ Metrics = Mapping[str, Mapping[str, Any]]
 
 def page(settings: SweepConfig, opened: ModelSet, found: Metrics) -> Findings:
     """One row a crosscoder, and the variance explained against the latents that fire; `found`: metrics by name."""
-    streams = stream_names(opened)
+    streams = stream_names(opened.names, opened.layers)
     training = settings.training
     return Findings(
         name="sweep",
@@ -54,7 +54,7 @@ def _best(key: str, name: str, metrics: Metrics) -> Headline:
 
 
 def _table(settings: SweepConfig, opened: ModelSet, metrics: Metrics) -> Table:
-    streams, (first, *_, last) = stream_names(opened), opened.names
+    streams, (first, *_, last) = stream_names(opened.names, opened.layers), opened.names
     rows: list[list[Cell]] = [
         [
             name,
