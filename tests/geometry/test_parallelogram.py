@@ -14,7 +14,7 @@ from toolkit.geometry.parallelogram import (
     relative_losses,
     scaled_losses,
 )
-from toolkit.statistics import interval
+from toolkit.statistics.estimates import interval
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -1,5 +1,3 @@
-from dataclasses import astuple
-
 import pytest
 import torch
 from torch import Tensor
@@ -58,9 +56,8 @@ def test_a_latent_that_never_fired_is_dead_and_counts_in_no_mean():
     assert found.alive.tolist() == [False, True, False, True, False, False, True]
     assert [tag == "dead" for tag in found.nrn_tags()] == [not alive for alive in found.alive]
     assert found.norm_difference_tags()[0] == "dead"
-    mean, low, high = astuple(found.mean_nrn)
-    assert mean == pytest.approx((0.1 + 0.5 + 1) / 3)
-    assert 0.1 <= low < mean < high <= 1
+    assert found.mean_nrn.value == pytest.approx((0.1 + 0.5 + 1) / 3)
+    assert found.mean_nrn.note == "3 latents: an interval needs 8"
     assert found.mean_nrn_weighted == pytest.approx((3 * 0.1 + 0.5) / 4)
     assert len(found.cosine_null) == 3
 
@@ -111,4 +108,4 @@ def test_of_three_models_two_are_compared_by_name():
 def test_it_says_in_two_lines_how_many_latents_are_whose():
     first, second = repr(classes(SEVEN, fired=[1, 1, 1, 1, 1, 0, 1])).splitlines()
     assert first == "7 latents by NRN: 3 base only, 2 shared, 1 distilled only, 0 between, 1 dead"
-    assert second.startswith("mean NRN 0.419 [")
+    assert second.startswith("mean NRN 0.419 (6 latents: an interval needs 8)")

@@ -14,7 +14,7 @@ import torch
 
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.reports.findings import written
-from toolkit.statistics import Estimate
+from toolkit.statistics.estimates import Estimate
 
 pytestmark = pytest.mark.filterwarnings("ignore:base and distilled are the same weights")  # one model will do here
 

@@ -11,7 +11,7 @@ import pytest
 from toolkit.formatting import number
 from toolkit.reports.figures import effect_matrix
 from toolkit.reports.findings import Chart, Findings, Headline, SideBySide, Table, shares_table
-from toolkit.statistics import Estimate
+from toolkit.statistics.estimates import Estimate
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from toolkit.formatting import number
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings import Findings, Headline, Table, shares_table
-from toolkit.statistics import Estimate
+from toolkit.statistics.estimates import Estimate
 from toolkit.tracking import is_watched, track
 
 EFFECT = Estimate(-3.21, -3.6, -2.9)

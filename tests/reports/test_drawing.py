@@ -9,7 +9,7 @@ from matplotlib.image import imread
 
 from toolkit.reports.drawing import PALETTE, WIDTH, bars, blank, inline_svg, percent_tick, save_pngs, stacked
 from toolkit.reports.figures import effect_by_fraction, length_bins, length_histogram
-from toolkit.statistics import Estimate
+from toolkit.statistics.estimates import Estimate
 
 
 def histogram() -> Figure:

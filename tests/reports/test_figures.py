@@ -19,7 +19,7 @@ from toolkit.reports.figures import (
     logit_change_histogram,
     nu_histogram,
 )
-from toolkit.statistics import Estimate
+from toolkit.statistics.estimates import Estimate
 
 
 def estimates(*values: float, half: float = 1.0) -> list[Estimate]:

@@ -13,7 +13,7 @@ from toolkit.reports.console import RunConsole
 from toolkit.reports.files import publish, read_findings, stored
 from toolkit.reports.findings import Chart, Findings, Headline, SideBySide, Table
 from toolkit.reports.page import render_page
-from toolkit.statistics import Estimate
+from toolkit.statistics.estimates import Estimate
 
 
 def test_page_numbers_and_figures_are_written(findings: Findings, tmp_path: Path) -> None:

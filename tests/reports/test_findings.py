@@ -4,7 +4,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from toolkit.reports.findings import Chart, Findings, Share, Table, shares_table, written
-from toolkit.statistics import Estimate
+from toolkit.statistics.estimates import Estimate
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 from toolkit.reports.drawing import PALETTE
 from toolkit.reports.findings import Findings, Headline, SideBySide, Table
 from toolkit.reports.page import NOTEBOOK_CHARACTERS, render_notebook, render_page
-from toolkit.statistics import Estimate
+from toolkit.statistics.estimates import Estimate
 
 
 def test_the_page_says_everything(findings: Findings, tmp_path: Path, read: Callable) -> None:

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from toolkit.statistics import interval, resample_counts
+from toolkit.statistics.estimates import interval
+from toolkit.statistics.resampling import resample_counts
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

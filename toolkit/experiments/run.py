@@ -26,6 +26,7 @@ from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, R
 from toolkit.settings.findings import SHIPPED, CrosscoderChoice, TextChoice
 from toolkit.settings.models import ModelChoice
 from toolkit.settings.remote_start import check_hosted, hosted_pair
+from toolkit.settings.run_files import SEED_FOLDER
 from toolkit.tracking import track
 from toolkit.training import streams
 from toolkit.training.streams import open_mask, open_tokens
@@ -54,6 +55,8 @@ class Run:
     """Where it was opened."""
     named_layer: int | None = None
     """Site of edits, where one was named."""
+    null_folder: Path | None = None
+    """Run folder of the null pair, where one was named."""
     _masks: list[TokenMask] = field(default_factory=list)
 
     @classmethod
@@ -94,6 +97,7 @@ class Run:
             open_text=open_text,
             folder=choice.run,
             named_layer=choice.layer,
+            null_folder=choice.null_run,
         )
 
     def __repr__(self) -> str:
@@ -101,6 +105,27 @@ class Run:
         config = self.crosscoder.config
         read = f"{' and '.join(config.models)} at the input of layer {', '.join(map(str, config.layers))}"
         return f"Run({str(self.folder)!r}: {config.n_latents:,} latents, {config.sparsity},\n    of {read})"
+
+    @cached_property
+    def crosscoders(self) -> dict[int, Crosscoder]:
+        """The crosscoders by seed: the run's own first, then those that it trained from other initial weights.
+
+        All were trained on the same stream; what they differ in is what a finding owes to the dictionary's chance.
+        """
+        others = sorted(self.folder.glob(f"{SEED_FOLDER}*"), key=_seed_of) if self.folder else []
+        device = self.crosscoder.b_dec.device
+        loaded = {_seed_of(folder): Crosscoder.from_pretrained(folder).to(device) for folder in others}
+        return {self.settings.seed: self.crosscoder} | loaded
+
+    @cached_property
+    def null(self) -> "Run | None":
+        """The run on the null pair, base and control, whose crosscoder was trained alike; None where none is named.
+
+        What this run says of the distilled model should not show there.
+        """
+        if self.null_folder is None or not self.null_folder.exists():
+            return None
+        return Run.of(CrosscoderChoice(run=self.null_folder), TextChoice(), ModelChoice(), self.settings.where)
 
     @cached_property
     def models(self) -> ModelPair:
@@ -214,6 +239,10 @@ def open_models(models: ModelChoice, where: Where) -> ModelPair:
     if not models.are_named():
         models = ModelChoice(pair=hosted_pair(where.insecure_host) if where.remote else EMBEDDED)
     return models.open(where)
+
+
+def _seed_of(folder: Path) -> int:
+    return int(folder.name.removeprefix(SEED_FOLDER))
 
 
 def _check_layers(crosscoder: Crosscoder, asked: int | None) -> None:

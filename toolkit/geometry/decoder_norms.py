@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from toolkit.statistics import random_cycle
+from toolkit.statistics.resampling import random_cycle
 
 
 def rows_by_model(W_dec: Float[Tensor, "latent stream d_model"], n_models: int) -> Float[Tensor, "latent model row"]:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from toolkit.statistics import random_cycle, resample_counts
+from toolkit.statistics.resampling import random_cycle, resample_counts
 from toolkit.tracking import track
 
 MOST_QUADRUPLES = 2_000_000

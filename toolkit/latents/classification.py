@@ -15,7 +15,7 @@ from toolkit.dictionaries.activation_batches import Activations
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.metrics import evaluate
 from toolkit.geometry.decoder_norms import cosine, norm_difference, nrn, random_pair_cosines, rows_by_model
-from toolkit.statistics import Estimate, bootstrap_mean
+from toolkit.statistics.estimates import Estimate, mean
 
 Tag = str
 
@@ -94,10 +94,9 @@ class LatentClasses:
     def __repr__(self) -> str:
         counts = Counter(self.nrn_tags())
         by_tag = ", ".join(f"{counts[tag]:,} {tag}" for tag in tags_of(*self.models))
-        mean = self.mean_nrn
         return (
             f"{len(self.nrn):,} latents by NRN: {by_tag}\n"
-            f"mean NRN {mean.value:.3f} [{mean.low:.3f}, {mean.high:.3f}]: 0 is {self.models[0]} only, 1 is"
+            f"mean NRN {self.mean_nrn}: 0 is {self.models[0]} only, 1 is"
             f" {self.models[1]} only"
         )
 
@@ -144,6 +143,6 @@ def classify_rows(
         cosine=cosine(rows),
         cosine_null=random_pair_cosines(rows[alive], generator=generator),
         alive=alive,
-        mean_nrn=bootstrap_mean(values[alive], generator),
+        mean_nrn=mean(values[alive], unit="latent"),
         mean_nrn_weighted=float((values * mass).nansum() / mass.sum()),
     )

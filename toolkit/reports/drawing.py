@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
-from toolkit.statistics import Estimate
+from toolkit.statistics.estimates import Estimate
 
 # Role: its colour on white, on black. The last four tell streams apart (after Okabe & Ito, for all eyes).
 PALETTE = {

@@ -31,7 +31,7 @@ from toolkit.reports.drawing import (
     quiet,
     stacked,
 )
-from toolkit.statistics import Estimate
+from toolkit.statistics.estimates import Estimate
 
 # Both ends and the middle are seen on white and on black; text over them is dark.
 DIVERGING = LinearSegmentedColormap.from_list("change", ["#4f94d4", "#a9b0b7", "#ee9550"])

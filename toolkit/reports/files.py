@@ -14,7 +14,7 @@ from toolkit.reports.console import RunConsole
 from toolkit.reports.drawing import Drawing, draw, save_pngs
 from toolkit.reports.findings import Chart, Findings, Headline, Share, SideBySide, Table
 from toolkit.reports.page import render_page
-from toolkit.statistics import Estimate
+from toolkit.statistics.estimates import Estimate
 
 KIND = "kind"  # the key that tells a stored object from a mapping of results
 STORED: dict[str, type[Any]] = {
@@ -49,13 +49,14 @@ def write_page(path: Path, findings: Findings, numbers: str) -> Path:
 
 
 def write_results(path: Path, content: Mapping[str, Any]) -> None:
-    """Write strict JSON in one move: an `Estimate` as {"value", "low", "high"}, a number that is not finite as null."""
+    """Write strict JSON in one move: an `Estimate` as {"value", "low", "high"} with its note; not finite is null."""
     write_json(path, _finite(content))
 
 
 def _finite(content: Any) -> Any:
     if isinstance(content, Estimate):
-        return _finite(vars(content))
+        ends = {"value": content.value, "low": content.low, "high": content.high}
+        return _finite(ends | ({"note": content.note} if content.note else {}))
     if isinstance(content, Mapping):
         return {key: _finite(value) for key, value in content.items()}
     if isinstance(content, list | tuple):

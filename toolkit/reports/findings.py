@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from toolkit.formatting import counted, estimate, number, percent
 from toolkit.reports.drawing import Drawing
-from toolkit.statistics import Estimate
+from toolkit.statistics.estimates import Estimate
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from toolkit.models.presets import CHECKOUT
 from toolkit.outputs import Claim, OutputFolder, findings_claim
 
 SHIPPED = CHECKOUT / "artifacts" / "crosscoder"
+SHIPPED_NULL = CHECKOUT / "artifacts" / "null_crosscoder"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -16,6 +17,9 @@ class CrosscoderChoice(ShortRepr):
 
     run: Path = SHIPPED
     """Run folder, or any folder with a crosscoder; default: the shipped one."""
+    null_run: Path | None = None
+    """Run folder of a crosscoder on the null pair: base, and a model trained on from it as much without distillation.
+    What is claimed of the distilled model must not show there. Default: the shipped one, for the shipped crosscoder."""
     other_models: bool = False
     """Accept models of other names than those the crosscoder was trained on: copies, or another checkpoint."""
     layer: int | None = None
@@ -23,6 +27,10 @@ class CrosscoderChoice(ShortRepr):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "run", Path(self.run))  # Python may give a string
+        if self.null_run is not None:
+            object.__setattr__(self, "null_run", Path(self.null_run))
+        elif self.run.absolute() == SHIPPED:
+            object.__setattr__(self, "null_run", SHIPPED_NULL)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

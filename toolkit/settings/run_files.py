@@ -15,8 +15,20 @@ REPORT = (
 EXPORT = ("dictionary_learning/model.safetensors", "dictionary_learning/config.json")
 LOG = "log.json"
 """Which run of another tool shows the steps; beside it what TensorBoard reads."""
+SEED_FOLDER = "seed_"
+"""How the folder of a crosscoder begins that was trained beside the run's own from another seed's initial weights."""
 RUN = Claim(
-    files=("config.json", "provenance.json", "metrics.json", "crosscoder.safetensors", LOG, *REPORT, *EXPORT),
+    files=(
+        "config.json",
+        "provenance.json",
+        "metrics.json",
+        "crosscoder.safetensors",
+        LOG,
+        *REPORT,
+        *EXPORT,
+        f"{SEED_FOLDER}*/config.json",
+        f"{SEED_FOLDER}*/crosscoder.safetensors",
+    ),
     changing=(
         "metrics.jsonl",
         "tensorboard/events.out.tfevents.*",

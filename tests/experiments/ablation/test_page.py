@@ -20,7 +20,7 @@ from toolkit.interventions.ablation import OTHER, ablation_effects
 from toolkit.latents.choices import Method
 from toolkit.models.pair import ModelPair
 from toolkit.settings.crosscoder_run import RunConfig, TextSettings
-from toolkit.statistics import Estimate, bootstrap_mean
+from toolkit.statistics.estimates import Estimate, mean
 
 WORDS = {"pause": ["First", "next"], "turn": ["is", "The"]}
 
@@ -118,20 +118,19 @@ def test_results_are_means_over_the_targets(config, study):
         assert written["found"] == each.targets.found >= 20
         assert written["latents"] == each.latents["30 %"]
         chosen, matched = (each["30 %", arm]["distilled"].logit for arm in ("chosen", "matched"))
-        chance = torch.Generator().manual_seed(0)
-        expected = bootstrap_mean(chosen - matched, chance, groups=each.targets.documents)
+        expected = mean(chosen - matched, each.targets.documents)
         assert written["distilled_minus_control"] == expected
         assert written["by_share"].keys() == {"10 %", "30 %"}
         for share in ("10 %", "30 %"):
             for arm in ARMS:
                 at = written["by_share"][share][arm]
                 assert at["base"].value == pytest.approx(float(each[share, arm]["base"].logit.mean()), rel=1e-5)
-                assert at["base"].low <= at["base"].value <= at["base"].high
+                assert at["base"].low is None or at["base"].low <= at["base"].value <= at["base"].high
     for (edited, on), effects in study.off_target.items():
         documents = {each.category.name: each.targets.documents for each in study.categories}.get(on)
         for model in ("base", "distilled"):
-            chance, groups = torch.Generator().manual_seed(0), study.other.documents if documents is None else documents
-            expected = bootstrap_mean(effects[model].logit, chance, groups=groups)
+            groups = study.other.documents if documents is None else documents
+            expected = mean(effects[model].logit, groups)
             assert results["off_target"][f"{edited} on {on}"][model] == expected
 
 

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from toolkit.experiments.crosscoder.figures import cosine_against_nrn, firing_histogram, nrn_histogram, training_curves
 from toolkit.formatting import compact
-from toolkit.statistics import Estimate
+from toolkit.statistics.estimates import Estimate
 
 TENTHS = [0, 1, 4, 72, 879, 891, 97, 10, 4, 0]  # alive latents in each tenth of the NRN axis
 

@@ -18,7 +18,7 @@ from toolkit.models.where import Where
 from toolkit.reports.files import write_results
 from toolkit.reports.findings import Findings, Table
 from toolkit.settings.findings import CrosscoderChoice, TextChoice
-from toolkit.statistics import wilson
+from toolkit.statistics.shares import wilson
 
 N_LATENTS, TOKENS = 48, 1500
 DEAD = 7

@@ -6,7 +6,7 @@ import pytest
 
 from toolkit.experiments.reproduction.kept_parts import KeptPart
 from toolkit.reports.findings import Findings
-from toolkit.statistics import Estimate
+from toolkit.statistics.estimates import Estimate
 
 MADE_OF = {"seed": 0, "part": {"tokens": 10, "lexicon": Path("words.json"), "shares": (0.1, 0.2)}}
 

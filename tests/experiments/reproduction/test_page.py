@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from toolkit.experiments.reproduction.page import NO, YES, load_published, published_tables, truth_tables
-from toolkit.statistics import Estimate
+from toolkit.statistics.estimates import Estimate
 
 
 def ablated(**changes: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from toolkit.experiments.steering.page import _harmless, _monotone, advantage, b
 from toolkit.experiments.steering.study import Steered, SteeringStudy
 from toolkit.interventions.answers import Question
 from toolkit.interventions.steering import Answers
-from toolkit.statistics import mean
+from toolkit.statistics.estimates import mean
 
 STRENGTHS = (-2.0, -1.0, 1.0, 2.0)
 N = 20

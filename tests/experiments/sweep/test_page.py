@@ -3,7 +3,7 @@ import pytest
 from toolkit.experiments.sweep import SweepConfig, parse_sweep
 from toolkit.experiments.sweep.page import page
 from toolkit.models.pair import ModelPair
-from toolkit.statistics import Estimate
+from toolkit.statistics.estimates import Estimate
 
 
 @pytest.fixture

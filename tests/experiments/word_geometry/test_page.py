@@ -12,7 +12,7 @@ from toolkit.models.pair import ModelPair
 from toolkit.reports.files import write_results
 from toolkit.reports.findings import Findings, Table
 from toolkit.settings.models import ControlledModels
-from toolkit.statistics import Estimate, interval
+from toolkit.statistics.estimates import Estimate, interval
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from toolkit.latents.categories import Category
 from toolkit.latents.selection import specific_latents
 from toolkit.reports.figures import effect_by_fraction, effect_matrix, logit_change_histogram
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table, left_out_tables
-from toolkit.statistics import Estimate, mean
+from toolkit.statistics.estimates import Estimate, mean
 
 
 def ablation_results(study: AblationStudy, settings: AblationSettings) -> dict[str, Any]:

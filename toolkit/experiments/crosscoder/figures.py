@@ -5,7 +5,6 @@ role (`INK`, `FIRST`, …): a PNG shows the light ones, and the page's SVG follo
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,7 @@ from toolkit.reports.drawing import (
     quiet,
     quiet_ticks,
 )
-from toolkit.statistics import Estimate
+from toolkit.statistics.estimates import Estimate
 
 # Blue to orange at middling lightness: seen on white, on black, and by the colour-blind.
 RATE_COLOURS = LinearSegmentedColormap.from_list("rate", ["#3f7fc4", "#8f8d96", "#dd7a1f"])
@@ -51,11 +50,10 @@ def nrn_histogram(nrn_alive: Float[np.ndarray, "alive"], mean: Estimate | None =
     axes.bar_label(bars(axes, edges, counts), labels, padding=1.5, fontsize=6, color=MUTED)
     axes.set(ylim=(0, max(1, counts.max()) * 1.12), ylabel="latents")
     _nrn_axis(axes)
-    if mean is not None and np.isfinite(astuple(mean)).all():
-        middle, low, high = astuple(mean)
-        value, ends = estimate(middle, low, high)
-        axes.axvspan(low, high, color=SECOND, alpha=0.25, linewidth=0)
-        axes.axvline(middle, color=SECOND, linewidth=0.9)
+    if mean is not None and mean.low is not None and mean.high is not None:
+        value, ends = estimate(mean.value, mean.low, mean.high)
+        axes.axvspan(mean.low, mean.high, color=SECOND, alpha=0.25, linewidth=0)
+        axes.axvline(mean.value, color=SECOND, linewidth=0.9)
         label = f"mean {value}\n95 % CI {ends}"
         axes.text(0.02, 0.96, label, color=SECOND, fontsize=7.5, va="top", transform=axes.transAxes)
     return figure

@@ -28,7 +28,7 @@ from toolkit.reports.findings import Chart, Findings, Headline, Table, shares_ta
 from toolkit.settings.crosscoder_run import RunConfig
 from toolkit.settings.models import ModelChoice
 from toolkit.settings.run_files import REPORT
-from toolkit.statistics import Estimate
+from toolkit.statistics.estimates import Estimate
 from toolkit.training.folder import RunFolder
 
 CAPTIONS = {

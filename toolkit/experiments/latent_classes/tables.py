@@ -15,7 +15,8 @@ from toolkit.latents.choices import Place
 from toolkit.latents.classification import Tag, tags_of
 from toolkit.latents.span_labels import LabelledDocuments
 from toolkit.reports.findings import Cell, Table, left_out_tables
-from toolkit.statistics import Estimate, wilson
+from toolkit.statistics.estimates import Estimate
+from toolkit.statistics.shares import wilson
 
 NRN_BINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 1.0)
 FEW = 20

@@ -18,7 +18,7 @@ from toolkit.harvest.tokens import TokenBatch, TokenMask, describe_documents
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.model_set import ModelSet
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
-from toolkit.statistics import random_cycle
+from toolkit.statistics.resampling import random_cycle
 from toolkit.tracking import track
 from toolkit.training import streams
 from toolkit.training.streams import fitting_tokens, open_mask, open_tokens

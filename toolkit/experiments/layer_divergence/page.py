@@ -13,7 +13,7 @@ from toolkit.formatting import percent
 from toolkit.models.model_set import ModelSet
 from toolkit.reports.figures import layer_curves
 from toolkit.reports.findings import Chart, Findings, Headline, Table
-from toolkit.statistics import Estimate, around
+from toolkit.statistics.estimates import Estimate, around
 
 ENDS = {"mean": "value", "low": "low", "high": "high"}
 

@@ -6,10 +6,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from toolkit.statistics import RESAMPLES, ratio_of_sums, resample_counts
+from toolkit.statistics.estimates import ratio_of_sums
+from toolkit.statistics.resampling import resample_counts
 
 MEASURES = ("distance", "relative distance", "cosine")
 LEVEL = 0.99
+
+RESAMPLES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)

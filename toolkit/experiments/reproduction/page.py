@@ -10,7 +10,7 @@ from toolkit.experiments.ablation import share_name
 from toolkit.experiments.control import is_embedded
 from toolkit.experiments.run import Run
 from toolkit.reports.findings import Cell, Chart, Findings, Table, left_out_tables
-from toolkit.statistics import Estimate
+from toolkit.statistics.estimates import Estimate
 
 PUBLISHED = Path(__file__).parents[2] / "data" / "published"
 SHOWN_FIRST = ("reconstruction", "latent classes")

@@ -11,7 +11,7 @@ from toolkit.experiments.steering import SteeringConfig
 from toolkit.experiments.steering.study import Steered, SteeringStudy
 from toolkit.reports.figures import DosePanel, dose_response
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, SideBySide, Table, left_out_tables
-from toolkit.statistics import Estimate, mean
+from toolkit.statistics.estimates import Estimate, mean
 
 SHOWN = {"length": "tokens until </think>", "hesitation": "hesitation per 1,000 tokens", "correct": "accuracy"}
 MEASURES = {"length": "length", "correct": "accuracy", "hesitation": "hesitation_per_1k", "finished": "finished"}

@@ -10,7 +10,7 @@ from toolkit.models.model_set import ModelSet
 from toolkit.models.streams import stream_names
 from toolkit.reports.figures import SweepPoint, fve_by_l0
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table
-from toolkit.statistics import Estimate
+from toolkit.statistics.estimates import Estimate
 
 Metrics = Mapping[str, Mapping[str, Any]]
 

@@ -10,7 +10,7 @@ from toolkit.experiments.tokenizers.measure import Reading, TokenizerEvaluation
 from toolkit.models.presets import in_checkout
 from toolkit.reports.figures import estimates_by_name
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table
-from toolkit.statistics import Estimate, around, ratio_of_sums
+from toolkit.statistics.estimates import Estimate, around, ratio_of_sums
 
 
 def page(settings: TokenizerEvaluationConfig, opened: None, found: TokenizerEvaluation) -> Findings:

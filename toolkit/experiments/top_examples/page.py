@@ -12,7 +12,8 @@ from toolkit.latents.examples import LatentExample
 from toolkit.leaving_out import TooFewError, measurable
 from toolkit.reports.findings import Cell, Findings, Headline, Table, left_out_tables
 from toolkit.reports.latent_browser import BrowserFacts, Example, LatentEntry, LatentStatistics, write_browser
-from toolkit.statistics import Estimate, wilson
+from toolkit.statistics.estimates import Estimate
+from toolkit.statistics.shares import wilson
 from toolkit.tracking import track
 
 LEAST_FIRINGS = 5
@@ -151,7 +152,7 @@ def _category_rows(found: LatentRecords, name: str, index: int) -> list[list[Cel
         )
     frequency, nrn = found.frequency, found.classes.nrn
     lifts = {
-        latent: Estimate(*(bound / float(frequency[latent]) for bound in astuple(share)))
+        latent: Estimate(*(bound / float(frequency[latent]) for bound in astuple(share)[:3]))
         for latent, share in shares.items()
     }
     best = sorted(lifts, key=lambda latent: lifts[latent].low or 0.0, reverse=True)[:LISTED]

@@ -14,7 +14,7 @@ from toolkit.geometry.parallelogram import ParallelogramLoss
 from toolkit.models.model_set import ModelSet
 from toolkit.reports.figures import LossQuantiles, cdf_curves
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table, left_out_tables
-from toolkit.statistics import Estimate, interval
+from toolkit.statistics.estimates import Estimate, interval
 
 SHOWN_DIMS = max(DIMS)
 
