@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-EMBEDDED = "organism"
-"""Name of the embedded models' text."""
+EMBEDDED, EMBEDDED_NULL = "organism", "organism-control"
+"""Names of the embedded pair and of its null pair; the first is also that of their text."""
 PAPER_MIX = "reasoning+general"
 """Name of the paper's mix of two hub datasets."""
 CacheType = Literal["fp32", "bf16", "int8"]

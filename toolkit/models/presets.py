@@ -27,6 +27,8 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     "organism": Preset(str(_ORGANISM / "base"), str(_ORGANISM / "distilled"), (3,)),
+    # The null pair: what is said of distilled must not show in control, which read as much more of base's own text.
+    "organism-control": Preset(str(_ORGANISM / "base"), str(_ORGANISM / "control"), (3,)),
     "qwen-1.5b": Preset("Qwen/Qwen2.5-Math-1.5B", "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", (14,)),
     "qwen-7b": Preset("Qwen/Qwen2.5-Math-7B", "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", (14,)),
     "qwen-14b": Preset("Qwen/Qwen2.5-14B", "deepseek-ai/DeepSeek-R1-Distill-Qwen-14B", (24,)),

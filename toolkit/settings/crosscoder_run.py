@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from toolkit.dictionaries.configs import TrainingConfig, check_latent_budget
 from toolkit.fields import BESIDE_RESULT, ShortRepr, changed, of_result
-from toolkit.harvest.choices import AHEAD, EMBEDDED, PAPER_MIX, CacheType, Shuffling, check_row_length
+from toolkit.harvest.choices import AHEAD, EMBEDDED, EMBEDDED_NULL, PAPER_MIX, CacheType, Shuffling, check_row_length
 from toolkit.models.where import Where
 from toolkit.outputs import OutputFolder
 from toolkit.ranges import Count, Factor, Seed, Share, check_ranges
@@ -258,7 +258,7 @@ def parse_command_line(arguments: Sequence[str], kind: type[Config] = RunConfig)
     if remote:
         parse(kind, arguments, default=_defaults(kind, PAPER_DEFAULTS))  # before the server is asked
         models = ModelChoice(pair=hosted_pair(asked.where.insecure_host))
-    embedded = models in (ModelChoice(), EMBEDDED_DEFAULTS.models)
+    embedded = models in (ModelChoice(), *(ModelChoice(pair=name) for name in (EMBEDDED, EMBEDDED_NULL)))
     defaults = EMBEDDED_DEFAULTS if embedded else PAPER_DEFAULTS
     settings: Config = parse(
         kind, arguments, default=_defaults(kind, changed(defaults, pair=models.pair) if remote else defaults)
