@@ -2,11 +2,13 @@
 
 import pytest
 
+from toolkit.harvest.choices import EMBEDDED, EMBEDDED_NULL
 from toolkit.models.presets import PRESETS
 
 
 def test_the_names_a_user_may_give() -> None:
-    assert set(PRESETS) == {"organism", "qwen-1.5b", "qwen-7b", "qwen-14b", "deepscaler-1.5b", "llama-8b"}
+    hub = {"qwen-1.5b", "qwen-7b", "qwen-14b", "deepscaler-1.5b", "llama-8b"}
+    assert set(PRESETS) == {EMBEDDED, EMBEDDED_NULL, *hub}
 
 
 @pytest.mark.parametrize(("name", "depth"), [("qwen-1.5b", 28), ("qwen-7b", 28), ("qwen-14b", 48), ("llama-8b", 32)])

@@ -16,8 +16,8 @@ class ModelChoice(ShortRepr):
     """Which two models are read."""
 
     pair: str | None = None
-    """A pair of models by name: organism, qwen-1.5b, qwen-7b, qwen-14b, deepscaler-1.5b or llama-8b.
-    Default: the models that the examined crosscoder was trained on, or organism."""
+    """A pair of models by name: organism, organism-control, qwen-1.5b, qwen-7b, qwen-14b, deepscaler-1.5b or
+    llama-8b. Default: the models that the examined crosscoder was trained on, or organism."""
     base: str | None = None
     """Base model instead of --pair's: a local folder or a hub repository."""
     distilled: str | None = None

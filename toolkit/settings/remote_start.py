@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import httpx
 
+from toolkit.harvest.choices import EMBEDDED, EMBEDDED_NULL
 from toolkit.models.places.ndif.address import find_host, find_key
 from toolkit.models.places.ndif.hosting import hosted_models, listed, unreachable
 from toolkit.models.places.ndif.transport import SLOWEST_CONNECTION, Transport
@@ -32,13 +33,14 @@ def hosted_pair(insecure_host: str | None) -> str:
     if hosted is None:
         print(f"--remote without a pair: {USUAL}; {transport.name} does not say what it hosts", file=sys.stderr)
         return USUAL
-    for name, pair in PRESETS.items():
+    named = {name: pair for name, pair in PRESETS.items() if name not in (EMBEDDED, EMBEDDED_NULL)}
+    for name, pair in named.items():
         if set(pair.models) <= set(hosted):
             why = f"{transport.name} hosts {pair.base} and {pair.distilled}"
             print(f"--remote without a pair: {name}, as {why}", file=sys.stderr)
             return name
     raise ValueError(
-        f"{transport.name} hosts no pair that has a name ({', '.join(list(PRESETS)[1:])}); it hosts {listed(hosted)}."
+        f"{transport.name} hosts no pair that has a name ({', '.join(named)}); it hosts {listed(hosted)}."
         f" Name two that read the same tokens: --remote --base {_or(hosted, 0, 'BASE')} --distilled"
         f" {_or(hosted, 1, 'DISTILLED')}"
     )
