@@ -15,10 +15,12 @@ from toolkit.reports.drawing import Drawing, draw, save_pngs
 from toolkit.reports.findings import Chart, Findings, Headline, Share, SideBySide, Table
 from toolkit.reports.page import render_page
 from toolkit.statistics.estimates import Estimate
+from toolkit.statistics.verdicts import Claim, Margin
 
 KIND = "kind"  # the key that tells a stored object from a mapping of results
 STORED: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (Findings, Headline, Table, Chart, Drawing, SideBySide, Estimate, Share)
+    kind.__name__: kind
+    for kind in (Findings, Headline, Table, Chart, Drawing, SideBySide, Estimate, Share, Claim, Margin)
 }
 
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from toolkit.formatting import counted, estimate, number, percent
 from toolkit.reports.drawing import Drawing
 from toolkit.statistics.estimates import Estimate
+from toolkit.statistics.verdicts import Claim
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,8 @@ class Findings:
     texts: Sequence[SideBySide] = ()
     code: str = ""
     """Lines of Python that open what the experiment made."""
+    claims: Sequence[Claim] = ()
+    """What is claimed, as its verdicts judge it: claims of several experiments can be judged together."""
     results: Mapping[str, Any]
     """Every number, as JSON would hold it, under keys of text; an `Estimate` anywhere becomes {"value", "low", "high"}.
     """
