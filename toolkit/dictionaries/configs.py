@@ -110,6 +110,9 @@ class TrainingConfig(ShortRepr):
     threshold_decay: ShareBelowOne = 0.999
     """Decay per step of the running mean that becomes batchtopk's inference threshold; it starts once k is reached.
     A run too short for that takes the plain mean over its last steps."""
+    difference_weight: PositiveOrNone = 0.0
+    """Weight of a second squared error, that of last model minus first: it makes the dictionary reconstruct better what
+    distillation changed. 0 leaves it out."""
     lr: Positive = 1e-4
     """Adam's learning rate, after warm-up."""
     lr_warmup_steps: CountOrNone = 1000

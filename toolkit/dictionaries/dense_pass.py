@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from toolkit.dictionaries.configs import TrainingConfig
+from toolkit.dictionaries.difference_loss import pull
 from toolkit.dictionaries.weights import Batch, Weights
 
 
@@ -18,11 +19,11 @@ def pre_activations(batch: Batch) -> Float[Tensor, "token latent"]:
 def decode(
     batch: Batch, codes: Float[Tensor, "token latent"]
 ) -> tuple[Float[Tensor, "token width"], Float[Tensor, "token width"]]:
-    """Return x̂ − x, and the gradient of mean_token ‖x̂ − x‖² by x̂."""
+    """Return x̂ − x, and the gradient by x̂ of mean_token ‖x̂ − x‖², with what `difference_weight` adds."""
     decoded = (codes.to(batch.dtype) @ batch.weights.W_dec.to(batch.dtype)).to(batch.x.dtype)
     batch.workspace.split.latents.sum_(decoded)
     error = decoded.add_(batch.weights.b_dec - batch.x)
-    return error, error * (2 / len(batch.x))
+    return error, pull(error, batch.training.difference_weight) * (2 / len(batch.x))
 
 
 def gradient_of_codes(batch: Batch, error_gradient: Float[Tensor, "token width"]) -> Float[Tensor, "token latent"]:

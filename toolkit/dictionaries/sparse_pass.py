@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from toolkit.dictionaries.configs import TrainingConfig
+from toolkit.dictionaries.difference_loss import pull
 from toolkit.dictionaries.sparse_codes import SparsePattern
 from toolkit.dictionaries.weights import Batch, Pass, Weights
 
@@ -55,14 +56,15 @@ def all_scores(batch: Batch) -> Float[Tensor, "latent token"]:
 
 
 def sparse_pass(batch: Batch, fired: Candidates, cut: Float[Tensor, ""]) -> Pass:
-    """Return gradients of mean_token ‖x̂ − x‖² when these latents fire; `cut` is what `Pass` says."""
+    """Return gradients of mean_token ‖x̂ − x‖², with what `difference_weight` adds, when these latents fire; `cut` is
+    what `Pass` says."""
     x, weights, latents = batch.x, batch.weights, batch.workspace.split.latents
     pattern, codes = fired.pattern, fired.codes
     by_token, order = pattern.transposed()
     start = weights.b_dec - x if latents.is_first else torch.zeros_like(x)
     error = torch.addmm(start, by_token.matrix(codes[order]), weights.W_dec)
     latents.sum_(error)
-    error_gradient = error * (2 / len(x))
+    error_gradient = pull(error, batch.training.difference_weight) * (2 / len(x))
     code_gradient = pattern.sampled_product(weights.W_dec, error_gradient)
     gradients = Weights(
         W_enc=_sparse_product(batch, pattern.matrix(code_gradient), x, "W_enc_gradient"),

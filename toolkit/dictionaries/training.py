@@ -13,6 +13,7 @@ from toolkit.dictionaries.activation_batches import NonFiniteError, describe_str
 from toolkit.dictionaries.collectives import WHOLE, Split
 from toolkit.dictionaries.configs import CrosscoderConfig, TrainingConfig
 from toolkit.dictionaries.crosscoder import Crosscoder, fold
+from toolkit.dictionaries.difference_loss import check_models, pull
 from toolkit.dictionaries.partition import Partition
 from toolkit.dictionaries.revival import add_revival, choose_dead
 from toolkit.dictionaries.rules import RULES
@@ -38,7 +39,7 @@ class StepMetrics:
     tokens: int
     """Tokens seen, this batch included."""
     loss: float
-    """reconstruction + λ sparsity_loss + aux_coefficient aux_loss."""
+    """reconstruction + λ sparsity_loss + aux_coefficient aux_loss, and the error of the difference times its weight."""
     reconstruction: float
     """Mean over tokens of the squared error summed over streams, on scaled activations."""
     sparsity_loss: float
@@ -79,6 +80,7 @@ class CrosscoderTrainer:
         sources: tuple[str, ...] = (),
         split: Split = WHOLE,
     ) -> None:
+        check_models(training.difference_weight, len(models))
         self.training, self._split = training, split
         self._first_latent = split.latents.share_of(training.n_latents).start
         self.config = CrosscoderConfig(
@@ -194,11 +196,16 @@ class CrosscoderTrainer:
         dead = choose_dead(self._silent_tokens, dead_after, self.steps_done, self._split.latents, self._first_latent)
         return add_revival(batch, found, dead, self._rule.revival_loss)
 
-    def _spread(self, x: Tensor, error: Tensor, n_tokens: int) -> Float[Tensor, "two stream"]:
-        """Squared errors, and squared distances from the whole batch's mean, summed over this rank's tokens."""
+    def _spread(self, x: Tensor, error: Tensor, n_tokens: int) -> Float[Tensor, "three stream"]:
+        """Squared errors, the same with what `difference_weight` adds, and squared distances from the whole batch's
+        mean, each summed over this rank's tokens.
+        """
         mean = x.sum(dim=0)
         self._split.tokens.sum_(mean)
-        return torch.stack([_squared_norms(each, self.config.n_streams) for each in (error, x - mean / n_tokens)])
+        squared, distances = (_squared_norms(each, self.config.n_streams) for each in (error, x - mean / n_tokens))
+        weight = self.training.difference_weight
+        weighted = _by_stream(error * pull(error, weight), self.config.n_streams) if weight else squared
+        return torch.stack([squared, weighted, distances])
 
     def _add_up(self, found: Pass, aux_loss: Tensor, spread: Tensor, share: float) -> None:
         """Make sums over this rank's tokens, and means over this `share` of all, those of the whole batch, in place."""
@@ -214,18 +221,19 @@ class CrosscoderTrainer:
     ) -> tuple[StepMetrics, float]:
         """Gather every figure in one tensor, so that an accelerator is waited for once."""
         n_streams = self.config.n_streams
-        squared_error, variance = spread
+        squared_error, weighted, variance = spread
         dead = (silent_tokens >= schedules.dead_after(self.training)).sum()
         over_latents = torch.stack([found.sparsity_loss, found.fired.sum() / n_tokens, dead / self.training.n_latents])
         self._split.latents.sum_(over_latents)
-        figures = torch.stack([aux_loss, self._gradient_norm(found.gradients), found.cut])
+        added = (weighted - squared_error).sum() / n_tokens
+        figures = torch.stack([aux_loss, self._gradient_norm(found.gradients), found.cut, added])
         gathered = torch.cat([squared_error / n_tokens, 1 - squared_error / variance, over_latents, figures]).tolist()
         reconstruction = sum(gathered[:n_streams])
-        sparsity_loss, l0, dead_share, aux, norm, cut = gathered[2 * n_streams :]
+        sparsity_loss, l0, dead_share, aux, norm, cut, of_difference = gathered[2 * n_streams :]
         metrics = StepMetrics(
             step=self.steps_done + 1,
             tokens=self.tokens_seen + n_tokens,
-            loss=reconstruction + strength * sparsity_loss + self.training.aux_coefficient * aux,
+            loss=reconstruction + strength * sparsity_loss + self.training.aux_coefficient * aux + of_difference,
             reconstruction=reconstruction,
             sparsity_loss=sparsity_loss,
             aux_loss=aux,
@@ -268,7 +276,11 @@ def train(
 
 
 def _squared_norms(values: Tensor, n_streams: int) -> Float[Tensor, " stream"]:
-    return values.square().sum(dim=0).view(n_streams, -1).sum(dim=1)
+    return _by_stream(values.square(), n_streams)
+
+
+def _by_stream(values: Tensor, n_streams: int) -> Float[Tensor, " stream"]:
+    return values.sum(dim=0).view(n_streams, -1).sum(dim=1)
 
 
 def _adam(weights: Weights, state: dict[str, Tensor]) -> torch.optim.Adam:

@@ -64,7 +64,8 @@ def memory_parts(
         matrices = rule_of(plan.sparsity).dense_matrices
         scaled_encoder = FP32 * plan.n_latents * width
         dictionaries += trainer_bytes(plan, width, n_streams) + gradient_bytes(plan, width) + scaled_encoder
-        activations += FP32 * plan.batch_tokens * (matrices * plan.n_latents + 2 * width)
+        errors = 3 if plan.difference_weight else 2  # the error, its gradient, and that of the difference
+        activations += FP32 * plan.batch_tokens * (matrices * plan.n_latents + errors * width)
     number = 2 if feed.buffer_dtype == "bf16" else FP32
     return {
         "--n-latents": dictionaries,
