@@ -2,8 +2,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from toolkit.dictionaries.configs import CrosscoderConfig
+from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.geometry.decoder_norms import nrn
-from toolkit.latents.classification import LatentClasses, classify, classify_rows, norm_difference
+from toolkit.latents.classification import LatentClasses, classify, classify_fired, norm_difference
+from toolkit.statistics.estimates import GIVEN_ONE
 
 
 def rows(*norms: tuple[float, float]) -> Tensor:
@@ -13,9 +16,26 @@ def rows(*norms: tuple[float, float]) -> Tensor:
     return W_dec
 
 
-def classes(W_dec: Tensor, fired: list[int] | None = None, mass: list[float] | None = None) -> LatentClasses:
-    return classify_rows(
-        W_dec,
+def crosscoder_of(
+    W_dec: Tensor, scale: tuple[float, ...] = (), models: tuple[str, ...] = ("base", "distilled")
+) -> Crosscoder:
+    """A crosscoder of these decoder rows in raw units, whose training scaled the streams by these factors."""
+    n_latents, n_streams, d_model = W_dec.shape
+    layers = tuple(range(1, n_streams // len(models) + 1))
+    made = Crosscoder(
+        CrosscoderConfig(
+            d_model=d_model, models=models, layers=layers, n_latents=n_latents, sparsity="l1", k=1, scale=scale
+        )
+    )
+    made.W_dec.copy_(W_dec)
+    return made
+
+
+def classes(
+    W_dec: Tensor, fired: list[int] | None = None, mass: list[float] | None = None, scale: tuple[float, ...] = ()
+) -> LatentClasses:
+    return classify_fired(
+        crosscoder_of(W_dec, scale),
         torch.tensor(fired or [1] * len(W_dec)),
         torch.tensor(mass or [1.0] * len(W_dec)),
         torch.Generator().manual_seed(0),
@@ -71,6 +91,49 @@ def test_layers_of_one_model_count_as_one_row():
     assert torch.equal(several.cosine, one.cosine)
 
 
+def test_models_that_differ_in_scale_alone_lean_toward_neither():
+    row = torch.randn(40, 1, 6, generator=torch.Generator().manual_seed(2))
+    W_dec = torch.cat([row, 4 * row], dim=1)  # the distilled model is the base model times four
+    found = classes(W_dec, scale=(1.0, 0.25))
+    assert found.neutral == pytest.approx(0.8)
+    assert found.mean_nrn.value == pytest.approx(found.neutral)
+    assert found.nrn_training_units.tolist() == pytest.approx([0.5] * 40)
+    assert set(found.nrn_tags()) == {"distilled only"}, "raw norms follow the scale of the streams"
+    assert set(found.training_units_tags()) == {"shared"}
+    assert "neutral 0.800" in repr(found)
+    assert found.scales_recorded
+
+
+def test_rows_that_training_made_unequal_keep_their_lean_whatever_the_scale():
+    plain = classes(SEVEN)
+    scaled = classes(SEVEN / torch.tensor([2.0, 0.5])[:, None], scale=(2.0, 0.5))
+    torch.testing.assert_close(scaled.nrn_training_units, plain.nrn)
+    assert scaled.training_units_tags() == plain.nrn_tags()
+    assert scaled.mean_nrn_training_units.value == pytest.approx(plain.mean_nrn.value)
+
+
+def test_the_neutral_point_counts_every_layer_of_a_model():
+    scale = (1.0, 0.5, 0.25, 0.2)  # base@1, base@2, distilled@1, distilled@2
+    row = torch.ones(10, 4, 3) / torch.tensor(scale)[:, None]
+    found = classes(row, scale=scale)
+    assert found.neutral == pytest.approx((4 + 5) / (1 + 2 + 4 + 5))
+    assert found.nrn.tolist() == pytest.approx([found.neutral] * 10)
+    assert found.nrn_training_units.tolist() == pytest.approx([0.5] * 10)
+
+
+def test_without_recorded_scales_the_middle_is_neutral_and_raw_units_are_all_there_is():
+    found = classes(SEVEN)
+    assert found.neutral == 0.5
+    assert not found.scales_recorded
+    assert torch.equal(found.nrn_training_units, found.nrn)
+
+
+def test_an_interval_over_latents_says_that_it_knows_one_crosscoder():
+    found = classes(torch.rand(20, 2, 5, generator=torch.Generator().manual_seed(4)))
+    assert found.mean_nrn.low < found.mean_nrn.value < found.mean_nrn.high
+    assert found.mean_nrn.note == found.mean_nrn_training_units.note == GIVEN_ONE
+
+
 def test_fewer_than_two_alive_latents_are_refused():
     with pytest.raises(ValueError, match="1 latents make no pair"):
         classes(SEVEN, fired=[1, 0, 0, 0, 0, 0, 0])
@@ -94,8 +157,8 @@ def test_of_three_models_two_are_compared_by_name():
     fired, mass = torch.ones(7, dtype=torch.int64), torch.ones(7)
 
     def found(*compared: str) -> LatentClasses:
-        models, generator = ("base", "control", "distilled"), torch.Generator().manual_seed(0)
-        return classify_rows(W_dec, fired, mass, generator, models=models, compared=compared or None)
+        made = crosscoder_of(W_dec, models=("base", "control", "distilled"))
+        return classify_fired(made, fired, mass, torch.Generator().manual_seed(0), compared=compared or None)
 
     assert torch.equal(found().nrn, classes(SEVEN).nrn)
     torch.testing.assert_close(found("distilled", "base").nrn, 1 - found().nrn)

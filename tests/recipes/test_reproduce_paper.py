@@ -64,7 +64,9 @@ def test_every_experiment_is_in_the_results(reproduce: Callable[..., str], out: 
         assert found["mean"].keys() == found["gap"].keys() == {"value", "low", "high"}
         assert (found["n_pairs"], found["n_quadruples"]) == (8, 28)
     assert results["geometry"]["colours"].keys() == {"base", "distilled", "control"}
-    assert results["nrn"].keys() == {"value", "low", "high", "activation_weighted"}
+    assert results["nrn"].keys() == {
+        "value", "low", "high", "note", "activation_weighted", "neutral", "training_units",
+    }  # fmt: skip
     assert {found["behaviour"] for found in results["reconstruction"]["behaviours"]} >= {"verification"}
     for name in ("reconstruction", "latent_classes", "ablation", "ablation_paper", "steering", "comparison"):
         assert (tmp_path / f"{name}.html").read_text().startswith("<!doctype html>")

@@ -192,6 +192,16 @@ def threshold_of(crosscoder: Crosscoder) -> Float[Tensor, "..."]:
     return getattr(crosscoder, "threshold", crosscoder.b_enc.new_zeros(()))
 
 
+def training_scale(crosscoder: Crosscoder) -> Float[Tensor, " stream"]:
+    """Return the factor that training applied to each stream's activations; ones where none is recorded.
+
+    A raw decoder row times its stream's factor is the row in units of training, where all streams have the same mean
+    norm.
+    """
+    recorded = crosscoder.config.scale or (1.0,) * crosscoder.config.n_streams
+    return crosscoder.W_dec.new_tensor(recorded)
+
+
 def check_crosscoder(crosscoder: object) -> None:
     """Raise `ValueError` for anything but a crosscoder; the message says how to get one."""
     if not isinstance(crosscoder, Crosscoder):

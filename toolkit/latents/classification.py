@@ -1,21 +1,22 @@
 """Tells which model a latent belongs to, by the norms of its decoder rows, under both conventions in use.
 
-Only latents that fired are classified: one that never trained keeps the equal rows that it began with.
+Only latents that fired are classified: one that never trained keeps the equal rows that it began with. Norms are in raw
+units, where the model with the larger stream has the larger rows; in units of training both models' streams have the
+same mean norm, and equal rows give an NRN of 0.5.
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from toolkit.dictionaries.activation_batches import Activations
-from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.dictionaries.crosscoder import Crosscoder, training_scale
 from toolkit.dictionaries.metrics import evaluate
 from toolkit.geometry.decoder_norms import cosine, norm_difference, nrn, random_pair_cosines, rows_by_model
-from toolkit.statistics.estimates import Estimate, mean
+from toolkit.statistics.estimates import GIVEN_ONE, Estimate, mean
 
 Tag = str
 
@@ -52,6 +53,13 @@ class LatentClasses:
     """Names of the two models: an NRN of 0 means the first one only, 1 the second one only."""
     nrn: Float[Tensor, " latent"]
     """n_distilled / (n_base + n_distilled) with 1-norms (Baek & Tegmark 2025, section 3)."""
+    nrn_training_units: Float[Tensor, " latent"]
+    """The same for rows in units of training; equal to `nrn` where no scales are recorded."""
+    neutral: float
+    """NRN of a latent whose rows are equal in units of training: (1/s_distilled) / (1/s_base + 1/s_distilled). 0.5
+    where no scales are recorded."""
+    scales_recorded: bool
+    """Whether the crosscoder says by which factors training scaled each model's activations."""
     norm_difference: Float[Tensor, " latent"]
     """½((n_base − n_distilled) / max(n_base, n_distilled) + 1) with 2-norms: 1 is base only, 0 distilled only."""
     cosine: Float[Tensor, " latent"]
@@ -61,7 +69,9 @@ class LatentClasses:
     alive: Bool[Tensor, " latent"]
     """Which latents fired."""
     mean_nrn: Estimate
-    """Mean NRN over alive latents."""
+    """Mean NRN over alive latents; compare it with `neutral`."""
+    mean_nrn_training_units: Estimate
+    """Mean of `nrn_training_units` over alive latents; compare it with 0.5."""
     mean_nrn_weighted: float
     """Mean NRN over all latents, weighted by the sum of each latent's activations."""
 
@@ -87,6 +97,10 @@ class LatentClasses:
         """Tags by NRN."""
         return self.tags(self.nrn, NRN_CUTS)
 
+    def training_units_tags(self) -> list[Tag]:
+        """Tags by NRN in units of training: a pair whose models differ in scale alone has no exclusive latents."""
+        return self.tags(self.nrn_training_units, NRN_CUTS)
+
     def norm_difference_tags(self) -> list[Tag]:
         """Tags by the norm difference."""
         return self.tags(1 - self.norm_difference, NORM_DIFFERENCE_CUTS)
@@ -96,8 +110,8 @@ class LatentClasses:
         by_tag = ", ".join(f"{counts[tag]:,} {tag}" for tag in tags_of(*self.models))
         return (
             f"{len(self.nrn):,} latents by NRN: {by_tag}\n"
-            f"mean NRN {self.mean_nrn}: 0 is {self.models[0]} only, 1 is"
-            f" {self.models[1]} only"
+            f"mean NRN {self.mean_nrn}, neutral {self.neutral:.3f}: 0 is {self.models[0]} only, 1 is"
+            f" {self.models[1]} only; in training units {self.mean_nrn_training_units.value:.3f}, neutral 0.5"
         )
 
 
@@ -111,38 +125,52 @@ def classify(
     """
     found = evaluate(crosscoder, activations)
     generator = torch.Generator().manual_seed(seed)
-    counts, models = (found.firing_counts, found.activation_mass), crosscoder.config.models
-    return classify_rows(crosscoder.W_dec, *counts, generator, models=models, compared=compared)
+    return classify_fired(crosscoder, found.firing_counts, found.activation_mass, generator, compared=compared)
 
 
-def classify_rows(
-    W_dec: Float[Tensor, "latent stream d_model"],
+def classify_fired(
+    crosscoder: Crosscoder,
     firing_counts: Int[Tensor, " latent"],
     activation_mass: Float[Tensor, " latent"],
     generator: torch.Generator,
     *,
-    models: Sequence[str] = ("base", "distilled"),
     compared: tuple[str, str] | None = None,
 ) -> LatentClasses:
-    """Classify every latent of a crosscoder in two of its `models`, given how often and how strongly each fired.
+    """Classify every latent of a crosscoder in two of its models, given how often and how strongly each fired.
 
     `compared` names the two, by default the first and the last. Raises `ValueError` where fewer than two latents
-    fired, for names that are not among `models`, and for one name given twice.
+    fired, for models that it does not have, and for one name given twice.
     """
+    models = crosscoder.config.models
     if len(models) < 2:
         raise ValueError(f"latents are classified in two models, and this crosscoder has one, {models[0]}")
     first, last = compared or (models[0], models[-1])
     if first == last or not {first, last} <= set(models):
         raise ValueError(f"{first} and {last} cannot be compared: give two of {', '.join(models)}")
-    rows = rows_by_model(W_dec.cpu(), len(models))[:, [models.index(first), models.index(last)]]
-    values, alive, mass = nrn(rows), firing_counts.cpu() > 0, activation_mass.cpu()
+
+    def of_both(of_streams: Tensor) -> Tensor:
+        return rows_by_model(of_streams, len(models))[:, [models.index(first), models.index(last)]]
+
+    scale, W_dec = training_scale(crosscoder)[None, :, None].cpu(), crosscoder.W_dec.cpu()
+    rows, alive, mass = of_both(W_dec), firing_counts.cpu() > 0, activation_mass.cpu()
+    values, in_training = nrn(rows), nrn(of_both(W_dec * scale))
     return LatentClasses(
         models=(first, last),
         nrn=values,
+        nrn_training_units=in_training,
+        neutral=nrn(of_both(1 / scale)).item(),
+        scales_recorded=bool(crosscoder.config.scale),
         norm_difference=norm_difference(rows),
         cosine=cosine(rows),
         cosine_null=random_pair_cosines(rows[alive], generator=generator),
         alive=alive,
-        mean_nrn=mean(values[alive], unit="latent"),
+        mean_nrn=_mean(values[alive]),
+        mean_nrn_training_units=_mean(in_training[alive]),
         mean_nrn_weighted=float((values * mass).nansum() / mass.sum()),
     )
+
+
+def _mean(values: Float[Tensor, " alive"]) -> Estimate:
+    """The mean over latents; its interval knows nothing of other crosscoders."""
+    found = mean(values, unit="latent")
+    return replace(found, note=found.note or GIVEN_ONE)

@@ -15,7 +15,7 @@ from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
 from toolkit.formatting import counted
 from toolkit.harvest.harvesting import Texts, batch_texts, open_mask
 from toolkit.latents.categories import as_lexicon, expand, load_lexicon
-from toolkit.latents.classification import LatentClasses, classify_rows
+from toolkit.latents.classification import LatentClasses, classify_fired
 from toolkit.latents.coded_batches import coded_batches
 from toolkit.latents.examples import TopExamples
 from toolkit.latents.firing import PLACES, FiringCounts
@@ -92,15 +92,9 @@ class LatentReading:
         return self.classify()
 
     def classify(self, compared: tuple[str, str] | None = None) -> LatentClasses:
-        """Return which of two models, given by name, each latent belongs to; raises `ValueError` as `classify_rows`."""
-        return classify_rows(
-            self.crosscoder.W_dec,
-            self.firing.fired,
-            self.firing.mass,
-            torch.Generator().manual_seed(SEED),
-            models=self.crosscoder.config.models,
-            compared=compared,
-        )
+        """Return which of two models, by name, each latent belongs to; raises `ValueError` as `classify_fired`."""
+        chance = torch.Generator().manual_seed(SEED)
+        return classify_fired(self.crosscoder, self.firing.fired, self.firing.mass, chance, compared=compared)
 
     def examples(self, latents: Indices, n: SupportsIndex | None = None) -> Listed:
         """Return the `n` strongest firings of each latent as `ShownExample`s; by default all that were kept.

@@ -36,6 +36,13 @@ def test_nrn_histogram_counts_every_alive_latent_in_its_bin(nrn: np.ndarray) -> 
     assert " | ".join(counts) in texts(axes)
 
 
+def test_nrn_histogram_marks_the_neutral_point() -> None:
+    axes = nrn_histogram(np.linspace(0, 1, 50), Estimate(0.503, 0.501, 0.505), neutral=0.484).axes[0]
+    (mark,) = [line for line in axes.lines if line.get_label() == "neutral"]
+    assert mark.get_xdata() == [0.484, 0.484]
+    assert "neutral 0.484" in texts(axes)
+
+
 def test_nrn_histogram_has_a_bin_for_both_ends_and_none_for_nan() -> None:
     axes = nrn_histogram(np.array([0.0, 1.0, np.nan])).axes[0]
     assert bar_heights(axes) == [1, *[0] * 18, 1]

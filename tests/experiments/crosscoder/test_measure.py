@@ -46,6 +46,11 @@ def test_figures_are_those_of_the_first_held_out_tokens(
     assert metrics["mean_nrn"] == pytest.approx(float(share[alive].mean()), abs=1e-5)
     low, high = metrics["mean_nrn_interval"]
     assert low <= metrics["mean_nrn"] <= high
+    norms = norms * torch.tensor(crosscoder.config.scale)
+    in_training = norms[:, 1] / norms.sum(dim=1)
+    assert metrics["mean_nrn_training_units"] == pytest.approx(float(in_training[alive].mean()), abs=1e-5)
+    base, distilled = crosscoder.config.scale
+    assert metrics["neutral"] == pytest.approx(base / (base + distilled))
     mass = codes.sum(dim=0)
     assert metrics["mean_nrn_activation_weighted"] == pytest.approx(float((share * mass).sum() / mass.sum()), abs=1e-5)
     assert evaluation.behaviours is None, "only the organism's text has known behaviours"

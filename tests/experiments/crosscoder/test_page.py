@@ -58,6 +58,8 @@ def test_the_report_has_what_was_measured(
     for name, key in (("FVE base", "fve_base"), ("L0", "l0"), ("KL spliced, distilled", "kl_spliced_distilled")):
         assert shown[name].value == metrics[key]
     assert shown["mean NRN"].n == int(found.evaluation.alive.sum())
+    assert f"neutral {metrics['neutral']:.3f}" in shown["mean NRN"].note
+    assert shown["mean NRN, training units"].value.value == metrics["mean_nrn_training_units"]
     assert shown["FVE base"].n == metrics["held_out_tokens"]
     assert report.results == metrics
     times, masks = report.tables

@@ -101,7 +101,7 @@ def test_a_behaviour_must_be_found_better_than_another_documents():
 
 
 def ours() -> dict[str, Any]:
-    nrn = {"value": 0.5, "low": 0.4, "high": 0.6}
+    nrn = {"value": 0.5, "low": 0.4, "high": 0.6, "neutral": 0.484}
     geometry = {"singular-plural": {model: {"mean": Estimate(0.7, 0.6, 0.8)} for model in ("base", "distilled")}}
     return results() | {"nrn": nrn, "geometry": geometry, "ablation_paper": {"deductive": ablated()}}
 

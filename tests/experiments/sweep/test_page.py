@@ -16,6 +16,7 @@ def measured(n: int, k: int) -> dict[str, object]:
         "fve_base": n / 100, "fve_distilled": k / 10, "l0": k + 0.5, "dead_share": 0.25, "mean_nrn": 0.5,
         "mean_nrn_interval": [0.4, 0.6], "kl_spliced_base": 1.0, "kl_spliced_distilled": 2.0,
         "kl_mean_ablated_base": 7.5, "kl_mean_ablated_distilled": 9.0, "held_out_tokens": 2048,
+        "neutral": 0.484,
     }  # fmt: skip
 
 
@@ -30,6 +31,7 @@ def test_each_crosscoder_has_a_row_and_the_best_a_headline(config: SweepConfig, 
     assert rows["n-latents-48_k-8"] == [0.48, 0.8, 8.5, "25.0 %", Estimate(0.5, 0.4, 0.6), 1.0, 2.0]
     assert list(rows) == list(config.plans)
     assert "the control, costs 7.50 (base), 9.00 (distilled)" in table.note
+    assert "1 distilled only, neutral 0.484;" in table.note
     assert findings.results == metrics
 
 

@@ -37,11 +37,12 @@ CURVE_POINTS = 400
 NRN_BINS = 20
 
 
-def nrn_histogram(nrn_alive: Float[np.ndarray, "alive"], mean: Estimate | None = None) -> Figure:
+def nrn_histogram(nrn_alive: Float[np.ndarray, "alive"], mean: Estimate | None = None, neutral: float = 0.5) -> Figure:
     """Draw how many alive latents lie at each normalised relative norm, the count over each bar.
 
     nrn_alive: one value an alive latent, in [0, 1]; NaN (both decoder rows zero) is left out.
-    mean: with its 95 % interval. Baek & Tegmark 2025, fig. 2.
+    mean: with its 95 % interval. neutral: NRN of a latent that leans toward neither model, marked.
+    Baek & Tegmark 2025, fig. 2.
     """
     values = nrn_alive[np.isfinite(nrn_alive)]
     figure, axes = blank(2.6, f"Alive latents by relative decoder norm (n = {len(values):,})")
@@ -50,6 +51,10 @@ def nrn_histogram(nrn_alive: Float[np.ndarray, "alive"], mean: Estimate | None =
     axes.bar_label(bars(axes, edges, counts), labels, padding=1.5, fontsize=6, color=MUTED)
     axes.set(ylim=(0, max(1, counts.max()) * 1.12), ylabel="latents")
     _nrn_axis(axes)
+    axes.axvline(neutral, color=INK, linestyle=":", linewidth=0.9, label="neutral")
+    axes.text(
+        0.98, 0.96, f"neutral {neutral:.3f}", color=INK, fontsize=7.5, ha="right", va="top", transform=axes.transAxes
+    )
     if mean is not None and mean.low is not None and mean.high is not None:
         value, ends = estimate(mean.value, mean.low, mean.high)
         axes.axvspan(mean.low, mean.high, color=SECOND, alpha=0.25, linewidth=0)

@@ -15,7 +15,7 @@ from toolkit.harvest.choices import EMBEDDED
 from toolkit.harvest.documents import Corpus
 from toolkit.interventions.splice import SpliceEffect, splice_effects
 from toolkit.latents.behaviours import BehaviourLatent, behaviour_latents, labelled_codes, planted_behaviours
-from toolkit.latents.classification import LatentClasses, classify_rows
+from toolkit.latents.classification import LatentClasses, classify_fired
 from toolkit.models.model.scoring import LARGEST_LOGITS
 from toolkit.models.model_set import ModelSet
 from toolkit.models.streams import stream_name
@@ -41,7 +41,7 @@ class Evaluation:
     def metrics(self, models: ModelSet) -> dict[str, Any]:
         """The figures of `metrics.json`; with several layers, per layer too."""
         kls = {stream_name(s.model, s.layer, models.layers): s for s in self.splices}
-        mean_nrn = self.decoders.mean_nrn
+        mean_nrn, in_training = self.decoders.mean_nrn, self.decoders.mean_nrn_training_units
         return {
             **{f"fve_{name}": value for name, value in self.dictionary.fve.items()},
             "l0": self.dictionary.l0,
@@ -52,6 +52,9 @@ class Evaluation:
             "mean_nrn": mean_nrn.value,
             "mean_nrn_interval": [mean_nrn.low, mean_nrn.high],
             "mean_nrn_activation_weighted": self.decoders.mean_nrn_weighted,
+            "neutral": self.decoders.neutral,
+            "mean_nrn_training_units": in_training.value,
+            "mean_nrn_training_units_interval": [in_training.low, in_training.high],
             "held_out_tokens": self.dictionary.tokens,
         }
 
@@ -113,12 +116,8 @@ def evaluate_crosscoder(
     return Evaluation(
         dictionary=dictionary,
         alive=alive,
-        decoders=classify_rows(
-            crosscoder.W_dec,
-            dictionary.firing_counts,
-            dictionary.activation_mass,
-            torch.Generator().manual_seed(seed),
-            models=crosscoder.config.models,
+        decoders=classify_fired(
+            crosscoder, dictionary.firing_counts, dictionary.activation_mass, torch.Generator().manual_seed(seed)
         ),
         splices=splices,
         behaviours=behaviours,

@@ -28,13 +28,14 @@ from toolkit.reports.findings import Chart, Findings, Headline, Table, shares_ta
 from toolkit.settings.crosscoder_run import RunConfig
 from toolkit.settings.models import ModelChoice
 from toolkit.settings.run_files import REPORT
-from toolkit.statistics.estimates import Estimate
+from toolkit.statistics.estimates import GIVEN_ONE, Estimate
 from toolkit.training.folder import RunFolder
 
 CAPTIONS = {
     "nrn_histogram": "Each alive latent has one decoder row in each model; NRN is the distilled row's share "
-    "of their summed norms. At 0 only the base model has the latent, at .5 both have it alike, at 1 only the "
-    "distilled model. Numbers over the bars count latents; the line is the mean, the band its 95\N{NO-BREAK SPACE}% "
+    "of their summed norms. At 0 only the base model has the latent, at 1 only the distilled model. The dotted line is "
+    "the neutral point: a latent lies there if training, which scales both models to the same mean norm, gave it equal "
+    "rows. Numbers over the bars count latents; the other line is the mean, the band its 95\N{NO-BREAK SPACE}% "
     "interval.",
     "cosine_against_nrn": "One dot a latent. High and in the middle: both models write the same direction. "
     "At the sides, or inside the grey band that holds 95\N{NO-BREAK SPACE}% of randomly paired latents: the direction "
@@ -82,20 +83,27 @@ def headlines(evaluation: Evaluation, models: ModelSet) -> list[Headline]:
             note=f"fired on none of {tokens:,} held-out tokens",
         ),
         *splices,
-        mean_nrn_headline(evaluation.decoders),
+        *mean_nrn_headlines(evaluation.decoders),
     ]
 
 
-def mean_nrn_headline(classes: LatentClasses) -> Headline:
-    """Whose the latents are, in one number."""
+def mean_nrn_headlines(classes: LatentClasses) -> list[Headline]:
+    """Whose the latents are, in raw units and in those of training, each beside its neutral point."""
     first, last = classes.models
-    return Headline(
-        name="mean NRN",
-        value=classes.mean_nrn,
-        n=int(classes.alive.sum()),
-        unit="alive latents",
-        note=f"0 {first} only, 1 {last} only; activation-weighted {classes.mean_nrn_weighted:.3f}",
+    n = int(classes.alive.sum())
+    if not classes.scales_recorded:
+        where = "neutral 0.5 if both models were scaled alike: no scales are recorded"
+    else:
+        where = f"neutral {classes.neutral:.3f}, where rows are equal in training units"
+    ends = f"0 {first} only, 1 {last} only; activation-weighted {classes.mean_nrn_weighted:.3f}"
+    raw = Headline(
+        name="mean NRN", value=classes.mean_nrn, n=n, unit="alive latents", note=f"{where}; {ends}; {GIVEN_ONE}"
     )
+    if not classes.scales_recorded:
+        return [raw]
+    note = f"neutral 0.5: both models' streams have the same mean norm; {GIVEN_ONE}"
+    in_training = classes.mean_nrn_training_units
+    return [raw, replace(raw, name="mean NRN, training units", value=in_training, note=note)]
 
 
 def planted_table(evaluation: Evaluation) -> Table | None:
@@ -167,7 +175,7 @@ def _charts(found: FinishedRun, streams: Sequence[str]) -> list[Chart]:
     firing_rate = (dictionary.firing_counts / dictionary.tokens).numpy()
     nrn, cosine = decoders.nrn.numpy(), decoders.cosine.numpy()
     drawn = {
-        "nrn_histogram": nrn_histogram(nrn[alive], decoders.mean_nrn),
+        "nrn_histogram": nrn_histogram(nrn[alive], decoders.mean_nrn, decoders.neutral),
         "cosine_against_nrn": cosine_against_nrn(
             cosine[alive], nrn[alive], firing_rate[alive], decoders.cosine_null.numpy()
         ),

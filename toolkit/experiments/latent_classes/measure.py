@@ -11,7 +11,7 @@ from toolkit.experiments.latent_classes import LatentClassesConfig
 from toolkit.experiments.run import Run
 from toolkit.latents.behaviours import BehaviourLatent, behaviour_latents, labelled_codes
 from toolkit.latents.categories import categories, load_lexicon
-from toolkit.latents.classification import LatentClasses, Tag, classify_rows, tags_of
+from toolkit.latents.classification import LatentClasses, Tag, classify_fired, tags_of
 from toolkit.latents.examples import TopExamples
 from toolkit.latents.firing import FiringCounts
 from toolkit.latents.span_labels import LabelledDocuments, read_labelled_documents
@@ -55,7 +55,7 @@ def measure(settings: LatentClassesConfig, opened: Run) -> LatentClassesResult:
         scaling.add(coded.activations, coded.codes)
         firing.add(ids, coded.selected, coded.codes)
         seen.add(ids, mask, coded.selected, coded.codes)
-    classes = classify_rows(crosscoder.W_dec, firing.fired, firing.mass, generator, models=crosscoder.config.models)
+    classes = classify_fired(crosscoder, firing.fired, firing.mass, generator)
     listed = _most_exclusive(classes, firing.fired, settings.listed)
     behaviours: list[BehaviourLatent] = []
     if labelled:

@@ -10,7 +10,7 @@ from torch import Tensor
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.latent_scaling import NU_ERROR, NU_RECONSTRUCTION
 from toolkit.experiments.crosscoder.figures import cosine_against_nrn, nrn_histogram
-from toolkit.experiments.crosscoder.page import mean_nrn_headline
+from toolkit.experiments.crosscoder.page import mean_nrn_headlines
 from toolkit.experiments.latent_classes import LatentClassesConfig
 from toolkit.experiments.latent_classes.measure import LatentClassesResult, exclusive_tags
 from toolkit.experiments.latent_classes.tables import (
@@ -68,7 +68,7 @@ def _headline(found: LatentClassesResult) -> list[Headline]:
     alive = int(classes.alive.sum())
     cosine, null = classes.cosine[classes.alive].nanmedian().item(), classes.cosine_null.nanquantile(0.975).item()
     rows = [
-        mean_nrn_headline(classes),
+        *mean_nrn_headlines(classes),
         Headline(
             name="median cosine", value=cosine, n=alive, unit="alive latents",
             note=f"between a latent's two decoder rows; 97.5 % of random pairs are below {number(null)}",
@@ -95,7 +95,7 @@ def _charts(found: LatentClassesResult) -> list[Chart]:
     charts = [
         Chart(
             name="nrn",
-            figure=nrn_histogram(classes.nrn[alive].numpy(), classes.mean_nrn),
+            figure=nrn_histogram(classes.nrn[alive].numpy(), classes.mean_nrn, classes.neutral),
             caption=f"Each alive latent's share of decoder norm in the {last} model: 0 {first} only, 1 {last} only.",
         ),
         Chart(
@@ -140,6 +140,8 @@ def _results(found: LatentClassesResult) -> Mapping[str, Any]:
         "tokens": firing.tokens,
         "mean_nrn": classes.mean_nrn,
         "mean_nrn_activation_weighted": classes.mean_nrn_weighted,
+        "mean_nrn_training_units": classes.mean_nrn_training_units,
+        "neutral": classes.neutral,
         "survivors": {
             convention: {
                 tag: {"n": int(here.sum()), "survive": int((scaling.survives & here).sum())}

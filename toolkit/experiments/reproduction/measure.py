@@ -165,7 +165,11 @@ def reproduction_results(parts: Mapping[str, Findings]) -> dict[str, Any]:
     found = {name: part.results for name, part in parts.items()}
     results: dict[str, Any] = {}
     if classes := found.get("latent classes"):
-        mean = vars(classes["mean_nrn"]) | {"activation_weighted": classes["mean_nrn_activation_weighted"]}
+        mean = {name: getattr(classes["mean_nrn"], name) for name in ("value", "low", "high", "note")} | {
+            "activation_weighted": classes["mean_nrn_activation_weighted"],
+            "neutral": classes["neutral"],
+            "training_units": classes["mean_nrn_training_units"],
+        }
         results |= {"nrn": mean, "survivors": classes["survivors"]}
     if reconstruction := found.get("reconstruction"):
         results["reconstruction"] = reconstruction

@@ -164,7 +164,7 @@ def _crosscoder_rows(known: Mapping[str, Any], results: Mapping[str, Any]) -> li
         rows.append(["L0, both models", ours["l0"], known["l0"], None, None])
     if "nrn" in known and nrn:
         both = Estimate(nrn["value"], nrn["low"], nrn["high"])
-        rows.append(["mean NRN, both models", both, known["nrn"], None, None])
+        rows.append([f"mean NRN (neutral {nrn['neutral']:.3f}), both models", both, known["nrn"], None, None])
     return rows
 
 

@@ -67,6 +67,7 @@ def _table(settings: SweepConfig, opened: ModelSet, metrics: Metrics) -> Table:
         for name, each in metrics.items()
     ]
     any_one = next(iter(metrics.values()))
+    neutral = f", neutral {any_one['neutral']:.3f}" if "neutral" in any_one else ""
     control = ", ".join(f"{number(any_one[f'kl_mean_ablated_{stream}'])} ({stream})" for stream in streams)
     return Table(
         title="Each crosscoder on held-out tokens",
@@ -80,8 +81,8 @@ def _table(settings: SweepConfig, opened: ModelSet, metrics: Metrics) -> Table:
         ),
         rows=rows,
         note=f"n = {any_one['held_out_tokens']:,} tokens. KL: nats a token when the reconstruction is put in; the mean"
-        f" activation in its place, the control, costs {control}. NRN: 0 {first} only, 1 {last} only, with its 95 %"
-        f" interval over alive latents. Each is a run folder in {settings.output.out}, for --run of other recipes.",
+        f" activation in its place, the control, costs {control}. NRN: 0 {first} only, 1 {last} only{neutral}; its 95 %"
+        f" interval is over alive latents. Each is a run folder in {settings.output.out}, for --run of other recipes.",
     )
 
 

@@ -17,7 +17,7 @@ from toolkit.experiments.run import Run
 from toolkit.experiments.top_examples import TopExamplesConfig
 from toolkit.latents.categories import categories, load_lexicon
 from toolkit.latents.choices import Place
-from toolkit.latents.classification import LatentClasses, classify_rows
+from toolkit.latents.classification import LatentClasses, classify_fired
 from toolkit.latents.example_pass import ExamplePass
 from toolkit.latents.example_store import ExampleStore
 from toolkit.latents.examples import TopExamples
@@ -96,9 +96,7 @@ def measure(settings: TopExamplesConfig, opened: Run) -> LatentRecords:
         latents=tuple(shown),
         examples=reading.examples,
         firing=firing,
-        classes=classify_rows(
-            crosscoder.W_dec, firing.fired, firing.mass.float(), chance, models=crosscoder.config.models
-        ),
+        classes=classify_fired(crosscoder, firing.fired, firing.mass.float(), chance),
         nu=torch.maximum(ratios.nu_error, ratios.nu_reconstruction),
         lens=logit_lens(opened.models, crosscoder, tuple(shown)),
         pieces=tokenizer.batch_decode([[token] for token in range(len(tokenizer))]),

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict, astuple
 
-from toolkit.experiments.crosscoder.page import mean_nrn_headline
+from toolkit.experiments.crosscoder.page import mean_nrn_headlines
 from toolkit.experiments.run import Run
 from toolkit.experiments.top_examples import TopExamplesConfig
 from toolkit.experiments.top_examples.measure import SCALING_TOKENS, LatentRecords
@@ -45,7 +45,7 @@ def page(settings: TopExamplesConfig, opened: Run, found: LatentRecords) -> Find
                 unit="latents",
                 note=f"fired on {firing.tokens:,} held-out tokens; {len(found.latents):,} are shown",
             ),
-            mean_nrn_headline(classes),
+            *mean_nrn_headlines(classes),
         ],
         tables=[
             *_category_tables(found),
