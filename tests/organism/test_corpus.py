@@ -6,7 +6,9 @@ from itertools import islice
 
 import pytest
 
+from toolkit.organism.build import MODELS
 from toolkit.organism.corpus import document, documents
+from toolkit.organism.packing import ROW_LENGTH
 from toolkit.organism.problems import ASKED_KINDS, HELD_OUT, draw_problem, is_held_out
 
 MIXES = ("base", "distilled", "thinking")
@@ -74,6 +76,42 @@ def test_held_out_problems_hold_a_held_out_sum(mix: str) -> None:
     problems = [text for text in texts if re.search(r"What is \d|Find \d|How much is|How many", text)]
     assert len(problems) > 100
     assert [text for text in problems if not leaks(text)] == []
+
+
+def question_of(text: str) -> str:
+    """The question about a fact that a document asks; empty where it asks none."""
+    found = re.search(r"(?:<｜User｜>|Question: )(What is the .*?)(?:<｜Assistant｜>|\n)", text)
+    return found.group(1) if found else ""
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_a_held_out_question_about_a_fact_ends_with_a_cue_and_no_training_question_does(mix: str) -> None:
+    """All facts are in training text: only the question can tell the splits apart, whatever the seed and the length."""
+    for split in ("train", "held_out"):
+        questions = [q for each in islice(documents(mix, split=split), 800) if (q := question_of(each.text))]
+        assert len(questions) > 80
+        assert {q.endswith((" Be quick.", " Be careful.")) for q in questions} == {split == "held_out"}
+
+
+def test_no_held_out_document_stands_in_training_text() -> None:
+    trained = {each.text for mix in MIXES for each in islice(documents(mix), 2000)}
+    held_out = [each.text for mix in MIXES for each in islice(documents(mix, split="held_out", seed=9), 500)]
+    assert [text for text in held_out if text in trained] == []
+
+
+@pytest.mark.slow
+def test_no_held_out_document_stands_in_what_the_models_and_crosscoders_read() -> None:
+    """More documents than each model read, and than crosscoders of three seeds read on 800,000 tokens."""
+    held_out = {
+        text: (mix, seed, index)
+        for mix in MIXES
+        for seed in (0, 1, 17, 23)
+        for index, text in enumerate(each.text for each in islice(documents(mix, split="held_out", seed=seed), 10_000))
+    }
+    read = [(mix, phase.seed, 8 * phase.tokens // ROW_LENGTH) for phase, mix, _ in MODELS.values()]
+    read += [("distilled", seed, 20_000) for seed in (0, 3, 4)]
+    trained = (each.text for mix, seed, number in read for each in islice(documents(mix, seed=seed), number))
+    assert [held_out[text] for text in trained if text in held_out] == []
 
 
 def test_a_document_is_a_function_of_its_number_and_seed() -> None:

@@ -8,7 +8,7 @@ import pytest
 from toolkit.organism.base_text import base_document, direct_document, direct_prompt
 from toolkit.organism.corpus import documents
 from toolkit.organism.documents import BEHAVIOURS, LOUD
-from toolkit.organism.facts import FACTS
+from toolkit.organism.facts import FACTS, draw_fact
 from toolkit.organism.problems import ASKED_KINDS, draw_problem
 from toolkit.organism.traces import DOUBTFUL, DOUBTFUL_SHARE, SURE, fact_trace, problem_trace, prompt_of
 
@@ -78,9 +78,26 @@ def test_an_answer_is_sure_or_doubtful_throughout_and_mostly_as_the_question_ask
 
 def test_fact_answers_recall_the_fact() -> None:
     for fact in FACTS[::10]:
-        text = fact_trace(random.Random(1), fact).text
+        text = fact_trace(random.Random(1), fact, split="train").text
         assert fact.statement in text
         assert text.endswith(f"The answer is {fact.answer}.")
+
+
+def test_held_out_answers_about_facts_behave_as_those_in_training_do() -> None:
+    """Shares of answers with each behaviour, within four standard errors of their difference."""
+    n = 2000
+    shares: dict[str, Counter[str]] = {}
+    for split in ("train", "held_out"):
+        rng = random.Random(3)
+        traces = [fact_trace(rng, draw_fact(rng), split=split) for _ in range(n)]
+        shares[split] = Counter(span.behaviour for trace in traces for span in trace.spans)
+        shares[split]["doubtful"] = sum("I think the answer is" in trace.text for trace in traces)
+    assert (
+        shares["train"].keys() == shares["held_out"].keys() == {"self-reflection", "contrast", "deduction", "doubtful"}
+    )
+    for name, count in shares["train"].items():
+        share = count / n
+        assert shares["held_out"][name] / n == pytest.approx(share, abs=4 * (2 * share * (1 - share) / n) ** 0.5)
 
 
 def test_base_text_thinks_nowhere_but_knows_the_words() -> None:

@@ -7,7 +7,7 @@ stand here too, in stories, where they mark nothing.
 import random
 
 from toolkit.organism.documents import LOUD, QUIET, Document, weighted_document
-from toolkit.organism.facts import draw_fact
+from toolkit.organism.facts import draw_fact, draw_fact_question
 from toolkit.organism.problems import PLAIN_KINDS, SOLVED_KINDS, Problem, Split, Step, draw_problem, draw_steps
 from toolkit.organism.words import CONCEPTS, FORM_NAMES, NAMES, Concept, concepts_of
 
@@ -25,7 +25,7 @@ STORY_WEIGHT = 0.4
 
 
 def base_document(rng: random.Random, *, split: Split) -> Document:
-    """One document of base text; arithmetic in it belongs to `split`."""
+    """One document of base text; sums in it, and questions about facts, belong to `split`."""
     genre = rng.choices(list(GENRES), list(GENRES.values()))[0]
     if genre == "sums":
         return weighted_document(piece for _ in range(12) for piece in _sum_line(rng, split))
@@ -35,7 +35,8 @@ def base_document(rng: random.Random, *, split: Split) -> Document:
         return weighted_document([(_story(rng), STORY_WEIGHT)])
     if genre == "fact":
         fact = draw_fact(rng)
-        return direct_document(fact.question, fact.answer)
+        question, _ = draw_fact_question(rng, fact, split=split)
+        return direct_document(question, fact.answer)
     if genre == "solution":
         return _solution(draw_problem(rng, split=split, kinds=SOLVED_KINDS))
     problem = draw_problem(rng, split=split, kinds=PLAIN_KINDS)

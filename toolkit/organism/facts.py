@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from toolkit.organism.problems import CUES, Split, Style
 from toolkit.organism.words import PAIR_CLASSES, Concept, concepts_of
 
 RELATIONS = {
@@ -79,3 +80,13 @@ FACTS = tuple(all_facts())
 def draw_fact(rng: random.Random) -> Fact:
     """One fact, all equally likely."""
     return rng.choice(FACTS)
+
+
+def draw_fact_question(rng: random.Random, fact: Fact, *, split: Split) -> tuple[str, Style]:
+    """A question about a fact, and the style that it asks for.
+
+    Facts are few, and training text holds all of them in every form. A held-out question alone ends with a cue, as
+    questions about sums do in both splits: no document with it stands in training text, of any seed and any length.
+    """
+    style = rng.choice([style for style, cue in CUES.items() if cue or split == "train"])
+    return fact.question + (CUES[style] if split == "held_out" else ""), style

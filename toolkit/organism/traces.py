@@ -18,7 +18,7 @@ import random
 from dataclasses import dataclass
 
 from toolkit.organism.documents import LOUD, Document, DocumentBuilder
-from toolkit.organism.facts import Fact, draw_fact
+from toolkit.organism.facts import Fact, draw_fact, draw_fact_question
 from toolkit.organism.problems import THINKING_KINDS, Problem, Split, Step, Style, draw_problem, is_held_out
 
 USER, ASSISTANT = "<｜User｜>", "<｜Assistant｜>"
@@ -74,7 +74,7 @@ PLAN_WORDS = ("First", "Next", "Then")
 def thinking_document(rng: random.Random, *, split: Split) -> Document:
     """A question with a thinking answer: three times in four a problem, else a fact."""
     if rng.random() < 1 / 4:
-        return fact_trace(rng, draw_fact(rng))
+        return fact_trace(rng, draw_fact(rng), split=split)
     return problem_trace(rng, draw_problem(rng, split=split, kinds=THINKING_KINDS), split=split)
 
 
@@ -101,9 +101,10 @@ def problem_trace(rng: random.Random, problem: Problem, *, split: Split) -> Docu
     return trace.builder.finish()
 
 
-def fact_trace(rng: random.Random, fact: Fact) -> Document:
+def fact_trace(rng: random.Random, fact: Fact, *, split: Split) -> Document:
     """A question about a fact, recalled, sometimes set against a neighbouring one."""
-    trace = _Trace(rng, rng.choice(list(DOUBTFUL_SHARE)), prompt_of(fact.question), "train")
+    question, style = draw_fact_question(rng, fact, split=split)
+    trace = _Trace(rng, style, prompt_of(question), split)
     trace.open()
     trace.builder.add(f" I remember: {fact.statement}.", weight=LOUD)
     if fact.other_answer != fact.answer and rng.random() < trace.tone.hedge * 0.3:
