@@ -90,7 +90,7 @@ def over_seeds(
         return Estimate(nan)
     sums, sizes = _by_group(values.mean(dim=0), None if groups is None else groups[known])
     value, n_groups = (sums.sum() / sizes.sum()).item(), len(sums)
-    if why := _too_few(n_groups, values.shape[1], unit, grouped=groups is not None):
+    if why := too_few(n_groups, FEWEST_SAMPLES if groups is None else values.shape[1], f"{unit}s"):
         return Estimate(value, note=why)
     deviations = (sums - value * sizes).square().sum() * n_groups / (n_groups - 1)
     of_groups = float(deviations) / float(sizes.sum()) ** 2
@@ -99,12 +99,28 @@ def over_seeds(
     return with_error(value, sqrt(of_groups + of_seeds), _freedom([(of_groups, n_groups - 1), (of_seeds, n_seeds - 1)]))
 
 
-def _too_few(n_groups: int, n_samples: int, unit: str, *, grouped: bool) -> str:
+def too_few(n_groups: int, n_samples: int, units: str = "documents", samples: str = "positions") -> str:
+    """Return why so few groups, or samples in them, have no interval; nothing where they are enough."""
     if n_groups < FEWEST_GROUPS:
-        return f"{n_groups} {unit}s: an interval needs {FEWEST_GROUPS}"
-    if grouped and n_samples < FEWEST_SAMPLES:
-        return f"{n_samples} positions: an interval needs {FEWEST_SAMPLES}"
+        return f"{n_groups} {units}: an interval needs {FEWEST_GROUPS}"
+    if n_samples < FEWEST_SAMPLES:
+        return f"{n_samples} {samples}: an interval needs {FEWEST_SAMPLES}"
     return ""
+
+
+def clustered_freedom(sizes: Float[Tensor, " group"]) -> float:
+    """Return the degrees of freedom of the error of a mean over groups that weigh as `sizes`.
+
+    One less than the number of groups of one size; less where a few large groups make up most of the mean. Source: Bell
+    & McCaffrey 2002, for the means of groups being alike in variance.
+    """
+    w = sizes.double() / sizes.sum()
+    d = w.square() / (1 - w)
+    ww, wd, dd, sum_d = (float(each.sum()) for each in (w * w, w * d, d * d, d))
+    trace = sum_d - 2 * wd + sum_d * ww
+    cross = float((d * (sum_d * w.square() - 2 * w * d)).sum())
+    squared = dd + 2 * cross + 2 * (ww * dd + wd**2) - 4 * sum_d * ww * wd + (sum_d * ww) ** 2
+    return trace**2 / squared
 
 
 def _freedom(parts: Sequence[tuple[float, int]]) -> float:

@@ -1,0 +1,117 @@
+"""AUROC of one score for labelled tokens, and the difference of two scores', with intervals over documents."""
+
+from dataclasses import dataclass
+from math import sqrt
+
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy.special import expit, logit, stdtrit
+from torch import Tensor
+
+from toolkit.statistics.estimates import LEVEL, Estimate, clustered_freedom, too_few, with_error
+from toolkit.statistics.shares import wilson
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Jackknife:
+    """AUROC of all tokens, and of those left when one document is taken out."""
+
+    value: float
+    without: Float[Tensor, " document"]
+    """NaN where nothing is left to compare."""
+    sizes: tuple[Float[Tensor, " document"], Float[Tensor, " document"]]
+    """Labelled and other tokens of each document."""
+
+    @property
+    def note(self) -> str:
+        """Why documents or labelled tokens are too few for an interval; empty where they are enough."""
+        kinds = zip(self.sizes, ("labelled tokens", "other tokens"), strict=True)
+        each = (too_few(int((of > 0).sum()), int(of.sum()), f"documents with {kind}", kind) for of, kind in kinds)
+        return next(filter(None, each), "")
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of the kind of token that fewer documents hold."""
+        return min(clustered_freedom(of[of > 0]) for of in self.sizes)
+
+
+def auroc_estimate(
+    scores: Float[Tensor, " token"], labels: Bool[Tensor, " token"], documents: Int[Tensor, " token"]
+) -> Estimate:
+    """Return the AUROC of one score with its 95 % interval over documents, as tokens of one document are alike.
+
+    Each document is left out in turn (Quenouille 1956); the interval is that of t on the scale of log odds, so it stays
+    within 0 and 1, and `error` is that towards its low end. A score without a mistake gets Wilson's lower end for as many documents. Fewer than 8 documents or
+    20 tokens of either kind have no interval. Raises `ValueError` unless there are both labelled and other tokens.
+    """
+    found = _leave_out(scores, labels, documents)
+    if found.note:
+        return Estimate(found.value, note=found.note)
+    freedom = found.freedom
+    reach = float(stdtrit(freedom, (1 + LEVEL) / 2))
+    if found.value in (0, 1):
+        n = min(int((of > 0).sum()) for of in found.sizes)
+        ends = wilson(round(found.value * n), n)
+        low, high = ends.low, ends.high
+    else:
+        of_odds = reach * _error(found.without) / (found.value * (1 - found.value))
+        low, high = (float(expit(logit(found.value) + side * of_odds)) for side in (-1, 1))
+    assert low is not None
+    return Estimate(found.value, low, high, (found.value - low) / reach, freedom)
+
+
+def auroc_difference(
+    scores_a: Float[Tensor, " token"],
+    scores_b: Float[Tensor, " token"],
+    labels: Bool[Tensor, " token"],
+    documents: Int[Tensor, " token"],
+) -> Estimate:
+    """Return AUROC of a less that of b on the same tokens, with its 95 % t interval over documents left out in turn.
+
+    Both lose the same document each time, so what they share cancels. No interval, and errors, as in `auroc_estimate`.
+    """
+    a, b = (_leave_out(scores, labels, documents) for scores in (scores_a, scores_b))
+    if a.note:
+        return Estimate(a.value - b.value, note=a.note)
+    return with_error(a.value - b.value, _error(a.without - b.without), a.freedom)
+
+
+def _error(without: Float[Tensor, " document"]) -> float:
+    """Jackknife standard error: of values each of which lacks one document."""
+    n = len(without)
+    return sqrt(float((without - without.mean()).square().sum()) * (n - 1) / n)
+
+
+def _leave_out(scores: Tensor, labels: Tensor, documents: Tensor) -> _Jackknife:
+    if labels.all() or not labels.any():
+        raise ValueError(f"{int(labels.sum())} of {len(labels)} tokens are labelled: AUROC needs some and others")
+    scores, labels = scores.cpu(), labels.cpu()
+    level = scores.unique(return_inverse=True)[1]
+    names, document = documents.cpu().unique(return_inverse=True)
+
+    def by_document(values: Tensor, chosen: Tensor) -> Tensor:
+        sums = torch.zeros(len(names), dtype=torch.float64)
+        return sums.index_add_(0, document[chosen], values[chosen].double())
+
+    wins = _wins(level, labels)
+    ones = torch.ones_like(wins)
+    sizes = labelled, others = by_document(ones, labels), by_document(ones, ~labels)
+    # Documents in order, scores in order within each: a labelled token then also beats all tokens of earlier documents.
+    within = _wins(document * (int(level.max()) + 1) + level, labels) - (others.cumsum(0) - others)[document]
+    lost = by_document(wins, labels) + by_document(wins, ~labels) - by_document(within, labels)
+    total = by_document(wins, labels).sum()
+    left = (labelled.sum() - labelled) * (others.sum() - others)
+    return _Jackknife(
+        value=float(total / (labelled.sum() * others.sum())),
+        without=torch.where(left > 0, (total - lost) / left, torch.nan),
+        sizes=sizes,
+    )
+
+
+def _wins(level: Int[Tensor, " token"], labels: Bool[Tensor, " token"]) -> Float[Tensor, " token"]:
+    """How many others each labelled token beats, and how many labelled ones beat each other token; ties count half."""
+    place = level.unique(return_inverse=True)[1]
+    positive, negative = (torch.bincount(place[chosen], minlength=int(place.max()) + 1) for chosen in (labels, ~labels))
+    beaten = negative.cumsum(0) - negative / 2
+    beating = positive.sum() - positive.cumsum(0) + positive / 2
+    return torch.where(labels, beaten[place], beating[place]).double()
