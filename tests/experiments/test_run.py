@@ -15,6 +15,7 @@ from toolkit.experiments.latent_classes import LatentClassesConfig
 from toolkit.experiments.layer_divergence import LayerDivergenceConfig
 from toolkit.experiments.run import Run, open_models, open_named, origin_of
 from toolkit.experiments.word_geometry import WordGeometryConfig
+from toolkit.fields import changed
 from toolkit.models.places.one_at_a_time import OneAtATime
 from toolkit.models.where import Where
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
@@ -237,6 +238,22 @@ def test_text_that_is_named_is_read_whole_but_for_the_run_s_own(
     assert "documents" not in run.facts()
     list(run.coded(10**6))
     assert run.facts()["documents"].endswith("left out 1 malformed, 1 no text")
+
+
+def test_the_null_pair_is_read_on_the_text_of_the_run(save: Save, config: RunConfig, tmp_path: Path):
+    own = save(config).rename(tmp_path / "own")
+    run = opened(own, null_run=save(changed(config, row_length=32, keep_position_0=True)))
+    assert run.null is not None
+    assert run.null.corpus is run.corpus
+    own_ids, null_ids = (torch.cat([b.batch.input_ids.flatten() for b in each.coded(300)]) for each in (run, run.null))
+    assert torch.equal(own_ids, null_ids)
+    assert [len(b.codes) for b in run.coded(300)] == [len(b.codes) for b in run.null.coded(300)]
+
+
+def test_a_null_run_that_is_not_there_is_no_run_without_one(save: Save, config: RunConfig, tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match="nothing is neither a folder"):
+        _ = opened(save(config), null_run=tmp_path / "nothing").null
+    assert opened(save(config)).null is None
 
 
 def test_held_out_text_comes_coded(save: Save, config: RunConfig):

@@ -121,11 +121,14 @@ class Run:
     def null(self) -> "Run | None":
         """The run on the null pair, base and control, whose crosscoder was trained alike; None where none is named.
 
-        What this run says of the distilled model should not show there.
+        What this run says of the distilled model should not show there. It reads this run's text, cut and masked alike.
+        Raises an error where the folder that is named has no crosscoder, as opening a run does.
         """
-        if self.null_folder is None or not self.null_folder.exists():
+        if self.null_folder is None:
             return None
-        return Run.of(CrosscoderChoice(run=self.null_folder), TextChoice(), ModelChoice(), self.settings.where)
+        opened = Run.of(CrosscoderChoice(run=self.null_folder), TextChoice(), ModelChoice(), self.settings.where)
+        alike = replace(opened.settings, text=self.settings.text, mask=self.settings.mask)
+        return replace(opened, settings=alike, open_text=lambda: self.corpus)
 
     @cached_property
     def models(self) -> ModelPair:
