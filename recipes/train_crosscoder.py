@@ -53,15 +53,17 @@ def main(config: RunConfig) -> None:
     if not ranks.is_first:
         return
 
-    crosscoder = run.crosscoder()
-    folder.save_crosscoder(crosscoder, config.output.export)
+    crosscoders = dict(run.crosscoders())
+    folder.save_crosscoders(crosscoders.items(), config.output.export)
     if config.output.export:
         console.note(f"export: {folder.path / config.output.export}")
     with folder.evaluating():
         with console.stage("loading models"):
             pair = config.models.open_whole(config.where, pair)
         with console.stage("evaluation"):
-            evaluation = evaluate_crosscoder(config.text, config.mask, pair, corpus, crosscoder, seed=config.seed)
+            evaluation = evaluate_crosscoder(
+                config.text, config.mask, pair, corpus, crosscoders[config.seed], seed=config.seed
+            )
         seconds = run.seconds_by_stage() | console.seconds
         measured = evaluation.metrics(pair) | run.metrics() | remote_record(pair)
         folder.write_json("metrics.json", measured | {"seconds_by_stage": seconds})

@@ -44,11 +44,12 @@ def run(
         for source in sources.values():
             source.__class__ = Broken
     with TrainingRun(config, pair, sources, opened, ranks=ranks) as training:
-        for [step] in training.steps():
+        for step, *_ in training.steps():
             if ranks.is_first and step.step == last_step:
                 os._exit(9)
     if ranks.is_first:
-        training.crosscoder().save_pretrained(folder / "crosscoder")
+        for seed, crosscoder in training.crosscoders():
+            crosscoder.save_pretrained(folder / f"crosscoder-{seed}")
         torch.save(training.masks, folder / "masks")
 
 

@@ -103,6 +103,34 @@ def test_the_seed_decides_the_weights(train: Train, run_arguments: list[str], tm
     assert len(weights) == 2
 
 
+def test_other_seeds_lie_beside_the_first_and_go_with_the_run_that_is_replaced(
+    train: Train, run_arguments: list[str], tmp_path: Path, trained: Path
+) -> None:
+    train([*run_arguments, "--seeds", "2", "--export", "dictionary_learning"])
+    folder = tmp_path / "run"
+    assert (folder / "crosscoder.safetensors").read_bytes() == (trained / "crosscoder.safetensors").read_bytes()
+    own, other = (Crosscoder.from_pretrained(each) for each in (folder, folder / "seed_1"))
+    assert own.config == other.config
+    assert not torch.equal(own.W_dec, other.W_dec)
+    assert torch.equal(Crosscoder.from_pretrained(folder / "seed_1" / "dictionary_learning").W_dec, other.W_dec)
+    train([*run_arguments, "--overwrite"])
+    assert not (folder / "seed_1").exists()
+    (folder / "seed_1").mkdir()
+    (folder / "seed_1" / "config.json").write_text("{}")
+    with pytest.raises(SystemExit):
+        train([*run_arguments, "--seeds", "2", "--overwrite"])
+    assert (folder / "seed_1" / "config.json").read_text() == "{}"
+
+
+def test_a_run_is_gone_on_with_by_as_many_seeds_as_it_began_with(
+    train: Train, run_arguments: list[str], trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as refused:
+        train([*run_arguments, "--out", str(trained), "--resume", "--seeds", "2"])
+    assert refused.value.code == 2
+    assert "(seeds: 1 then, 2 now): give the same ones" in " ".join(capsys.readouterr().err.split())
+
+
 def test_data_that_end_early_are_told(
     train: Train, run_arguments: list[str], text_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,14 @@ import pytest
 from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.fields import changed, leaves
 from toolkit.models.where import Where
-from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig, RunOutput, parse_command_line
+from toolkit.settings.crosscoder_run import (
+    EMBEDDED_DEFAULTS,
+    PAPER_DEFAULTS,
+    CacheConfig,
+    RunConfig,
+    RunOutput,
+    parse_command_line,
+)
 
 FIXED_NAMES = ("out", "tokens", "seed", "resume", "overwrite", "sparsity", "remote")
 REAL_MODELS = (["--pair", "qwen-7b"], ["--pair=llama-8b"], ["--base", "a", "--distilled", "b"])
@@ -59,6 +66,15 @@ def test_settings_are_json_and_leave_out_the_place() -> None:
     settings = RunConfig(output=RunOutput(resume=True), layers=(3,)).settings()
     assert settings.keys() & {"out", "resume", "overwrite", "remote", "export"} == set()
     assert json.loads(json.dumps(settings))["layers"] == [3]
+
+
+def test_seeds_are_a_setting_of_runs_that_have_several_and_a_run_without_has_one() -> None:
+    assert "seeds" not in PAPER_DEFAULTS.settings()
+    assert RunConfig.from_settings(PAPER_DEFAULTS.settings()).trained_seeds == range(1)
+    saved = json.loads(json.dumps(changed(EMBEDDED_DEFAULTS, seed=4).settings()))
+    assert saved["seeds"] == 3
+    assert RunConfig.from_settings(saved).trained_seeds == range(4, 7)
+    assert parse_command_line(["--seeds", "2"], CacheConfig).seeds == 2
 
 
 def test_the_wire_is_a_setting_of_runs_on_ndif_alone() -> None:

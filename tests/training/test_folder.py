@@ -176,7 +176,7 @@ def test_settings_are_sealed_beside_the_crosscoder_s_and_those_of_folders_withou
     folder, path = start(tmp_path), tmp_path / "config.json"
     assert folder.identity()
     folder.begin(SETTINGS, ORIGIN, resume=True)
-    folder.save_crosscoder(random_crosscoder(), None)
+    folder.save_crosscoders([(0, random_crosscoder())], None)
     folder.begin(SETTINGS, ORIGIN, resume=True)
     assert set(folder.read_json("config.json")["sha256"]) == {"run", "crosscoder", "crosscoder.safetensors"}
     whole = path.read_text()
@@ -193,7 +193,7 @@ def test_settings_are_sealed_beside_the_crosscoder_s_and_those_of_folders_withou
 
 def test_a_crosscoder_is_evaluated_where_it_and_its_metrics_are_as_they_were_written(tmp_path, random_crosscoder):
     folder = start(tmp_path)
-    folder.save_crosscoder(random_crosscoder(), None)
+    folder.save_crosscoders([(0, random_crosscoder())], None)
     assert not folder.is_evaluated
     folder.write_json("metrics.json", {"fve": 0.5})
     assert folder.is_evaluated

@@ -15,7 +15,7 @@ from toolkit.training.training_run import TrainingRun
 
 
 def embedded(training: dict[str, int] | None = None, **run: int) -> RunConfig:
-    return changed(EMBEDDED_DEFAULTS, **run, **training or {})
+    return changed(EMBEDDED_DEFAULTS, seeds=1, **run, **training or {})
 
 
 @pytest.fixture
@@ -60,6 +60,14 @@ def test_all_crosscoders_of_a_sweep_count(gigabytes: Callable[[float], None]) ->
     require_memory(real, [real.training])
     with pytest.raises(ValueError, match=r"^--n-latents 32768 takes"):
         require_memory(real, [dataclasses.replace(real.training, k=k) for k in (20, 50, 100)])
+
+
+def test_all_seeds_count_and_fewer_are_a_remedy(gigabytes: Callable[[float], None]) -> None:
+    gigabytes(8)
+    real = changed(PAPER_DEFAULTS, pair="qwen-1.5b", seeds=3)
+    with pytest.raises(ValueError, match=r"has 8.0 GB: lower --n-latents, or --seeds 3$"):
+        require_memory(real, [real.training])
+    require_memory(real)
 
 
 def test_ranks_hold_their_shares(gigabytes: Callable[[float], None]) -> None:

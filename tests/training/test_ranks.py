@@ -16,14 +16,22 @@ from toolkit.settings.crosscoder_run import FeedSettings, RunConfig
 from toolkit.training.ranks import on_own_device, open_ranks, share_out
 
 TWO_SHARDS = ["--shards", "2"]
+SEEDS = (0, 1)
 
 
 def assert_close(one: Path, other: Path) -> None:
-    """Both hold the same crosscoder but for the order of sums, and the same counts of tokens."""
-    weights, others = (load_file(folder / "crosscoder" / "crosscoder.safetensors") for folder in (one, other))
-    for name, weight in weights.items():
-        torch.testing.assert_close(others[name], weight, rtol=1e-4, atol=1e-5, msg=name)
+    """Both hold the same two crosscoders but for the order of sums, and the same counts of tokens."""
+    for seed in SEEDS:
+        weights, others = (load_file(each / f"crosscoder-{seed}" / "crosscoder.safetensors") for each in (one, other))
+        for name, weight in weights.items():
+            torch.testing.assert_close(others[name], weight, rtol=1e-4, atol=1e-5, msg=name)
     assert torch.load(one / "masks") == torch.load(other / "masks")
+
+
+@pytest.fixture(scope="module")
+def run_settings(run_settings: list[str]) -> list[str]:
+    """A command line for a run of two crosscoders."""
+    return [*run_settings, "--seeds", str(len(SEEDS))]
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ def end_state(run: TrainingRun) -> tuple[dict[str, torch.Tensor], list[dict[str,
 
 def at_step(run: TrainingRun, number: int, act: Callable[[], object]) -> None:
     """Run on, and act once when step `number` is done."""
-    for [step] in run.steps():
+    for step, *_ in run.steps():
         if step.step == number:
             act()
 
@@ -102,6 +102,43 @@ def test_a_run_that_was_saved_counts_its_earlier_time(open_run: OpenRun, config:
         assert again.seconds >= 1000
 
 
+def weights_of(run: TrainingRun) -> dict[int, dict[str, torch.Tensor]]:
+    return {seed: crosscoder.state_dict() for seed, crosscoder in run.crosscoders()}
+
+
+def test_each_seed_is_the_crosscoder_of_its_initial_weights_on_one_stream(
+    open_run: OpenRun, config: RunConfig, pair: ModelPair, tmp_path: Path
+) -> None:
+    with open_run(changed(config, out=tmp_path / "alone"), pair) as run:
+        alone = [step for [step] in run.steps()]
+    with open_run(changed(config, seeds=3), pair) as several:
+        steps = list(several.steps())
+    own, second, third = weights_of(several).values()
+    assert list(weights_of(several)) == [0, 1, 2]
+    assert all(torch.equal(tensor, own[name]) for name, tensor in weights_of(run)[0].items())
+    assert [first for first, *_ in steps] == alone
+    assert not torch.equal(second["W_dec"], third["W_dec"])
+    assert {first.config.scale for _, first in several.crosscoders()} == {dict(run.crosscoders())[0].config.scale}
+    by_seed = [[each for each in several.folder.records() if each["seed"] == seed] for seed in range(3)]
+    assert [len(records) for records in by_seed] == [40, 40, 40]
+    assert [{k: v for k, v in each.items() if k != "seed"} for each in by_seed[0]] == run.folder.records()
+
+
+def test_a_run_of_seeds_that_was_stopped_goes_on_exactly(
+    open_run: OpenRun, config: RunConfig, pair: ModelPair, tmp_path: Path
+) -> None:
+    config = changed(config, seeds=2)
+    with open_run(changed(config, out=tmp_path / "never stopped"), pair) as run:
+        list(run.steps())
+    with open_run(config, pair) as stopped, pytest.raises(Interrupted, match="saved at step 10"):
+        at_step(stopped, 10, lambda: signal.raise_signal(signal.SIGTERM))
+    with open_run(changed(config, resume=True), pair) as again:
+        list(again.steps())
+    assert again.folder.records() == run.folder.records()
+    for seed, weights in weights_of(run).items():
+        assert all(torch.equal(tensor, weights_of(again)[seed][name]) for name, tensor in weights.items())
+
+
 def shorter_text(text_file: Path, tmp_path: Path, documents: int) -> Corpus:
     path = tmp_path / "shorter.jsonl"
     path.write_text("".join(text_file.read_text().splitlines(keepends=True)[:documents]))
@@ -135,7 +172,7 @@ def test_schedules_end_with_the_data(
     assert last.lr < training.lr / 4
     said = f"the data ended after {last.tokens:,} of 1,000,000 tokens, all schedules end with step {last.step} of 3,906"
     assert run.data_ended().startswith(said)
-    assert run.crosscoder().config.k == training.k
+    assert dict(run.crosscoders())[0].config.k == training.k
 
 
 def test_a_text_smaller_than_the_buffer_is_known_before_the_first_step(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from toolkit.dictionaries.configs import TrainingConfig, check_latent_budget
-from toolkit.fields import BESIDE_RESULT, ShortRepr, changed, of_result
+from toolkit.fields import BESIDE_RESULT, ShortRepr, beside_result, changed, of_result
 from toolkit.harvest.choices import AHEAD, EMBEDDED, EMBEDDED_NULL, PAPER_MIX, CacheType, Shuffling, check_row_length
 from toolkit.models.where import Where
 from toolkit.outputs import OutputFolder
@@ -137,6 +137,10 @@ class RunConfig(ShortRepr):
     """Read the residual stream at the input of these decoder layers; default: the pair's own, or the middle one."""
     seed: Seed = 0
     """Seed of data order, shuffling and initial weights."""
+    seeds: Count = field(default=1, metadata=beside_result(unless=lambda run: run.seeds > 1))
+    """How many crosscoders to train on the same stream, each from other initial weights.
+    The first is the run's own; the others, of the seeds that follow, lie in folders of the run.
+    Findings then say how much they owe to the chance of one training."""
     training: TrainingConfig = TrainingConfig()
     text: TextSettings = TextSettings()
     mask: MaskSettings = MaskSettings()
@@ -153,6 +157,11 @@ class RunConfig(ShortRepr):
             from toolkit.dictionaries.export import require_exportable  # loads torch, which settings do without
 
             require_exportable(self.training.sparsity)
+
+    @property
+    def trained_seeds(self) -> range:
+        """The seeds of all crosscoders' initial weights, the run's own first."""
+        return range(self.seed, self.seed + self.seeds)
 
     def outputs(self) -> list[OutputFolder]:
         """The folders that the run writes."""
@@ -191,6 +200,7 @@ class RunConfig(ShortRepr):
 
 EMBEDDED_DEFAULTS = RunConfig(
     models=ModelChoice(pair=EMBEDDED),
+    seeds=3,
     training=TrainingConfig(
         tokens=800_000,
         batch_tokens=1024,

@@ -17,6 +17,8 @@ LOG = "log.json"
 """Which run of another tool shows the steps; beside it what TensorBoard reads."""
 SEED_FOLDER = "seed_"
 """How the folder of a crosscoder begins that was trained beside the run's own from another seed's initial weights."""
+OF_SEEDS = f"{SEED_FOLDER}[0-9]*"
+"""Pattern of those folders' names."""
 RUN = Claim(
     files=(
         "config.json",
@@ -26,8 +28,7 @@ RUN = Claim(
         LOG,
         *REPORT,
         *EXPORT,
-        f"{SEED_FOLDER}*/config.json",
-        f"{SEED_FOLDER}*/crosscoder.safetensors",
+        *(f"{OF_SEEDS}/{name}" for name in ("config.json", "crosscoder.safetensors", *EXPORT)),
     ),
     changing=(
         "metrics.jsonl",

@@ -58,6 +58,8 @@ class PlannedRun:
     """Sites."""
     training: TrainingConfig
     """How the crosscoder is trained, and on how many tokens."""
+    seeds: int = 1
+    """Crosscoders that are trained alike, each from other initial weights."""
     row_length: int = 2048
     """Tokens of a row: all rows count as full."""
     forward_tokens: int = 16_384
@@ -96,8 +98,8 @@ class PlannedRun:
 
     @property
     def training_flops(self) -> int:
-        """Operations that train one crosscoder on all tokens."""
-        return self.tokens * training_flops(self.training, self.width)
+        """Operations that train the crosscoders of all seeds on all tokens."""
+        return self.seeds * self.tokens * training_flops(self.training, self.width)
 
     @property
     def passes(self) -> int:
@@ -111,8 +113,8 @@ class PlannedRun:
 
     @property
     def checkpoint_bytes(self) -> int:
-        """Bytes of one checkpoint: the trainer's state and a full buffer, in bf16."""
-        return trainer_bytes(self.training, self.width, self.n_streams) + self.buffer_bytes
+        """Bytes of one checkpoint: the trainers' states and a full buffer, in bf16."""
+        return self.seeds * trainer_bytes(self.training, self.width, self.n_streams) + self.buffer_bytes
 
     @property
     def buffer_bytes(self) -> int:

@@ -26,12 +26,14 @@ from toolkit.dictionaries.training import StepMetrics
 from toolkit.library_warnings import ToolkitWarning
 from toolkit.outputs import OutputFolder
 from toolkit.settings.crosscoder_run import RunOutput
-from toolkit.settings.run_files import EXPORT, RUN
+from toolkit.settings.run_files import EXPORT, RUN, SEED_FOLDER
 from toolkit.training.checkpoints import Checkpoints
 
 INPUTS = ("models", "data")
 PLACES = ("pair", "base", "distilled")
 """Settings that say where models are stored; fingerprints tell whether the models are the same."""
+UNSAID = {"seeds": 1}
+"""Settings that `config.json` leaves out where they have this value, as runs of earlier versions do."""
 RECORD_FIELDS = {each.name for each in fields(StepMetrics)}
 
 
@@ -141,8 +143,8 @@ class RunFolder:
         return any((self.path / name).exists() for name in ("metrics.jsonl", "crosscoder.safetensors", "checkpoints"))
 
     def _check_settings(self, settings: Mapping[str, Any]) -> None:
-        saved = self._section("config.json", "run")
-        wanted = json.loads(json.dumps(settings))
+        saved = UNSAID | self._section("config.json", "run")
+        wanted = UNSAID | json.loads(json.dumps(settings))
         compared = (saved.keys() | wanted.keys()) - set(PLACES)
         differing = sorted(k for k in compared if saved.get(k) != wanted.get(k))
         if differing:
@@ -156,13 +158,24 @@ class RunFolder:
         with self.checkpoints.explaining_a_full_disk(), self.outputs.writing(name):
             replace_text(self.path / name, as_json(content))
 
-    def save_crosscoder(self, crosscoder: Crosscoder, export: str | None) -> None:
-        """Write the crosscoder, and once more for another library where there is one to `export` to."""
-        with self.checkpoints.explaining_a_full_disk(), self.outputs.writing(WEIGHTS_FILE, CONFIG_FILE):
-            crosscoder.save_pretrained(self.path)
+    def save_crosscoders(self, crosscoders: Iterable[tuple[int, Crosscoder]], export: str | None) -> None:
+        """Write the crosscoders by seed, each once more for another library where there is one to `export` to.
+
+        The first is the run's own, and is written last: where it is, all are whole.
+        """
+        first, *others = crosscoders
+        for seed, crosscoder in others:
+            self._save_crosscoder(crosscoder, export, f"{SEED_FOLDER}{seed}/")
+        self._save_crosscoder(first[1], export, "")
+
+    def _save_crosscoder(self, crosscoder: Crosscoder, export: str | None, inside: str) -> None:
+        files = (f"{inside}{name}" for name in (WEIGHTS_FILE, CONFIG_FILE))
+        with self.checkpoints.explaining_a_full_disk(), self.outputs.writing(*files):
+            crosscoder.save_pretrained(self.path / inside)
         if export:
-            with self.checkpoints.explaining_a_full_disk(), self.outputs.writing(*EXPORT):
-                export_dictionary_learning(crosscoder, self.path / export)
+            files = (f"{inside}{name}" for name in EXPORT)
+            with self.checkpoints.explaining_a_full_disk(), self.outputs.writing(*files):
+                export_dictionary_learning(crosscoder, self.path / inside / export)
 
     def _section(self, name: str, key: str) -> dict[str, Any]:
         """The object under `key` in a JSON file of the run; empty where there is no such file."""

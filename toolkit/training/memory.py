@@ -25,9 +25,9 @@ FP32 = 4
 
 
 def require_memory(config: RunConfig, plans: Collection[TrainingConfig] = (), ranks: Ranks = ALONE) -> None:
-    """Refuse settings of which this process cannot hold its share: `plans` are all crosscoders that it trains.
+    """Refuse settings of which this process cannot hold its share: `plans` are the crosscoders of one seed.
 
-    The run's settings are read as a whole: models, layers, text, feed, and where models run.
+    The run's settings are read as a whole: seeds, models, layers, text, feed, and where models run.
 
     Raises:
         ValueError: names the setting that takes most, what it takes and what there is; or as `load_config` does.
@@ -35,7 +35,11 @@ def require_memory(config: RunConfig, plans: Collection[TrainingConfig] = (), ra
     sources = find_pair(config.models.pair, config.models.base, config.models.distilled)
     d_model = (KNOWN.get(sources.base) or load_config(sources.base)).hidden_size
     parts = memory_parts(
-        config.text, config.feed, plans, n_streams=2 * len(config.layers or sources.layers or (0,)), d_model=d_model
+        config.text,
+        config.feed,
+        [*plans] * config.seeds,
+        n_streams=2 * len(config.layers or sources.layers or (0,)),
+        d_model=d_model,
     )
     shared = {"--batch-tokens", "--buffer-tokens"} | ({"--n-latents"} if config.feed.shard == "latents" else set())
     parts = {name: size // ranks.size if name in shared else size for name, size in parts.items()}
@@ -48,9 +52,11 @@ def require_memory(config: RunConfig, plans: Collection[TrainingConfig] = (), ra
             "--buffer-tokens": config.feed.buffer_tokens,
             "--forward-tokens": config.text.forward_tokens,
         }
+        grows = config.seeds > 1 and largest in ("--n-latents", "--batch-tokens")
         raise ValueError(
             f"{largest} {given[largest]} takes {parts[largest] / 1e9:,.1f} GB of memory, and all"
             f" settings take {total / 1e9:,.1f} GB, but {place} has {there / 1e9:,.1f} GB: lower {largest}"
+            + (f", or --seeds {config.seeds}" if grows else "")
         )
 
 

@@ -1,10 +1,9 @@
 """A training run on disk: activations to crosscoder, with checkpoints from which a killed run continues exactly."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, replace
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -27,6 +26,7 @@ from toolkit.settings.crosscoder_run import RunConfig
 from toolkit.tracking import Stopwatch
 from toolkit.training.checkpoints import Checkpoint
 from toolkit.training.folder import RunFolder
+from toolkit.training.plans import key_of, planned, shown_figures, states_by_key
 from toolkit.training.remote_use import forecast, traffic
 from toolkit.training.step_log import StepLog
 
@@ -36,8 +36,8 @@ class TrainingRun:
 
     It reads the run's settings as a whole. `sources` are the activations of the shards of the text that this process
     reads, `ranks` the processes of the run. `plans` are the crosscoders to train on the same batches, by name; by
-    default there is one, `config.training`. Their tokens and batches must be alike. `trainers` go by the same names;
-    `trainer` is the first.
+    default there is one, `config.training`. Their tokens and batches must be alike. Each is trained once for each of
+    the run's seeds. `trainers` go by `key_of`; `trainer` is the first, of the run's own seed.
 
     Use it as a context manager: leaving it stops the reading threads, so that the models are free.
 
@@ -61,8 +61,8 @@ class TrainingRun:
     ) -> None:
         self.config, self.folder, self.pair, self.ranks = config, folder, pair, ranks
         self._split = Split(latents=ranks) if config.feed.shard == "latents" else Split(tokens=ranks)
-        self.plans = dict(plans or {"crosscoder": config.training})
-        _check_alike(self.plans, config.training)
+        self._names = list(plans or ["crosscoder"])
+        self._plans = planned(config, plans or {"crosscoder": config.training})
         self.stopwatch = Stopwatch()
         self.masks: dict[str, int] = {}
         """Tokens kept, and dropped by reason, by all ranks up to the last activation that entered a buffer: known when
@@ -76,11 +76,11 @@ class TrainingRun:
         self._saved_step = checkpoint.step if checkpoint else -1
         self._feed = Feed(sources, config.shuffling, pair.device, checkpoint.shards if checkpoint else None)
         try:
-            states = _by_plan(checkpoint.tensors, pair.device) if checkpoint else self._first_states()
+            states = states_by_key(checkpoint.tensors, pair.device) if checkpoint else self._first_states()
         except BaseException:
             self._feed.close()
             raise
-        self.trainers = {name: self._trainer(name, states[name], self._split) for name in self.plans}
+        self.trainers = {key: self._trainer(key, states[key], self._split) for key in self._plans}
         self.trainer = next(iter(self.trainers.values()))
         if checkpoint is None:
             self._meet_the_end()
@@ -92,10 +92,10 @@ class TrainingRun:
         """Time spent on the run so far, before and after interruptions."""
         return self._before + time.perf_counter() - self._started
 
-    def _trainer(self, plan: str, state: dict[str, Tensor], split: Split) -> CrosscoderTrainer:
-        pair = self.pair
+    def _trainer(self, key: str, state: dict[str, Tensor], split: Split) -> CrosscoderTrainer:
+        pair, training = self.pair, self._plans[key].training
         return CrosscoderTrainer(
-            self.plans[plan], state, models=pair.names, layers=pair.layers, sources=pair.origins, split=split
+            training, state, models=pair.names, layers=pair.layers, sources=pair.origins, split=split
         )
 
     def _own_rows(self, name: str, rows: int) -> slice:
@@ -106,10 +106,10 @@ class TrainingRun:
         if self.ranks.highest(int(not first.isfinite().all())):
             raise self._with_checkpoint(NonFiniteError(1, describe_streams(self.ranks.gathered(first))))
         states = {
-            name: initialise(
-                plan, len(self.pair.names), first, torch.Generator().manual_seed(self.config.seed), self._split
+            key: initialise(
+                plan.training, len(self.pair.names), first, torch.Generator().manual_seed(plan.seed), self._split
             )
-            for name, plan in self.plans.items()
+            for key, plan in self._plans.items()
         }
         held = self.config.feed.buffer_tokens * first[0].numel() * DTYPES[self.config.feed.buffer_dtype].itemsize
         own = sum(tensor.nbytes for state in states.values() for tensor in state.values())
@@ -124,18 +124,18 @@ class TrainingRun:
             console.note(forecast(self.pair, training.tokens - start, reading, self.ranks.size))
         if short := self.data_ended():  # a text smaller than the buffer
             console.warn(short)
-        label = "training" if len(self.plans) == 1 else f"training {len(self.plans)} crosscoders"
+        label = "training" if len(self.trainers) == 1 else f"training {len(self.trainers)} crosscoders"
         streams = self.trainer.config.streams
         with console.progress(label, training.tokens, streams=streams, start_tokens=start) as tick:
             for steps in self.steps():
-                tick(steps[0].tokens, received=traffic(self.pair).received, **_figures(steps))
+                tick(steps[0].tokens, received=traffic(self.pair).received, **shown_figures(steps))
         if short := self.data_ended():
             console.warn(short)
 
     def steps(self) -> Iterator[tuple[StepMetrics, ...]]:
-        """Train to the end, yielding each step's metrics, one of each plan, after they were recorded.
+        """Train to the end, yielding each step's metrics, one of each crosscoder, after they were recorded.
 
-        With several plans a record says whose it is: `plan`.
+        With several a record says whose it is: its `plan`, its `seed`, or both.
         """
         steps = self.stopwatch.waiting("training steps", train([*self.trainers.values()], self._batches()))
         with InterruptGuard() as interrupt, self._open_log() as log:
@@ -188,9 +188,9 @@ class TrainingRun:
     def _record(self, metrics: tuple[StepMetrics, ...], log: StepLog | None) -> None:
         if not self.ranks.is_first:
             return
-        records = {name: asdict(step) for name, step in zip(self.plans, metrics, strict=True)}
-        for name, record in records.items():
-            self.folder.append_record(record if len(records) == 1 else {"plan": name} | record)
+        records = {key: asdict(step) for key, step in zip(self._plans, metrics, strict=True)}
+        for key, record in records.items():
+            self.folder.append_record({**self._plans[key].said, **record})
         if log:
             log.add(records, self.trainer.config.streams)
 
@@ -243,8 +243,8 @@ class TrainingRun:
             return
         with self.stopwatch.stage("checkpoints"):
             tensors = {
-                f"{plan}/{name}": tensor
-                for plan, trainer in self.trainers.items()
+                f"{key}/{name}": tensor
+                for key, trainer in self.trainers.items()
                 for name, tensor in trainer.state_dict().items()
             }
             checkpoint = Checkpoint(
@@ -263,38 +263,17 @@ class TrainingRun:
     def __exit__(self, *_: object) -> None:
         self._feed.close()
 
-    def crosscoder(self, plan: str | None = None) -> Crosscoder:
-        """The dictionary of a plan (by default the first) as it stands; the ranks need not meet for it.
+    def crosscoders(self, plan: str | None = None) -> Iterator[tuple[int, Crosscoder]]:
+        """Yield the dictionaries of a plan (by default the first) by seed, as they stand; the ranks need not meet.
 
         Where they share out the latents, it is what the last checkpoint holds.
         """
-        name = plan or next(iter(self.plans))
+        keys = {seed: key_of(plan or self._names[0], seed, self.config) for seed in self.config.trained_seeds}
         if self._split.latents.size == 1:
-            return self.trainers[name].crosscoder()
+            yield from ((seed, self.trainers[key].crosscoder()) for seed, key in keys.items())
+            return
         saved = self._checkpoints.load()
         assert saved is not None, "the steps end with a checkpoint"
-        return self._trainer(name, _by_plan(saved.tensors)[name], WHOLE).crosscoder().to(self.pair.device)
-
-
-def _figures(steps: Sequence[StepMetrics]) -> dict[str, Any]:
-    """What is shown of one step: of several crosscoders the variance explained per stream, in the mean."""
-    if len(steps) == 1:
-        return {"fve": steps[0].fve, "l0": steps[0].l0, "dead_share": steps[0].dead_share}
-    return {"fve": tuple(map(fmean, zip(*(step.fve for step in steps), strict=True)))}
-
-
-def _by_plan(tensors: Mapping[str, Tensor], device: torch.device | None = None) -> dict[str, dict[str, Tensor]]:
-    states: dict[str, dict[str, Tensor]] = {}
-    for path, tensor in tensors.items():
-        plan, _, name = path.rpartition("/")
-        states.setdefault(plan, {})[name] = tensor if tensor.ndim == 0 else tensor.to(device)
-    return states
-
-
-def _check_alike(plans: Mapping[str, TrainingConfig], common: TrainingConfig) -> None:
-    for name, plan in plans.items():
-        if (plan.tokens, plan.batch_tokens) != (common.tokens, common.batch_tokens):
-            raise ValueError(
-                f"{name} takes {plan.tokens} tokens in batches of {plan.batch_tokens}, the run {common.tokens} in"
-                f" batches of {common.batch_tokens}: crosscoders trained from one stream take the same"
-            )
+        states = states_by_key(saved.tensors)
+        for seed, key in keys.items():
+            yield seed, self._trainer(key, states[key], WHOLE).crosscoder().to(self.pair.device)

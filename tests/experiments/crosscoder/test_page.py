@@ -34,7 +34,7 @@ def finished(
     with open_run(config, pair) as run:
         list(run.steps())
     run.folder.write_json("config.json", {"run": config.settings()})
-    run.folder.save_crosscoder(run.crosscoder(), None)
+    run.folder.save_crosscoders(run.crosscoders(), None)
     run.folder.write_json("provenance.json", provenance(seed=0, data=corpus.origin, inputs=pair.files()))
     found = FinishedRun(
         evaluation=evaluate_crosscoder(

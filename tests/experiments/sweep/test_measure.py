@@ -48,7 +48,10 @@ def test_a_command_line_is_that_of_training_with_several_values() -> None:
 def test_each_has_the_settings_of_a_run_alone() -> None:
     alone = parse_sweep(["--k", "8", "18", "--n-latents", "512", "--seed", "3"]).alone("n-latents-512_k-8")
     assert str(alone.output.out) == "runs/sweep/n-latents-512_k-8"
-    assert alone.settings() == parse_command_line(["--k", "8", "--n-latents", "512", "--seed", "3"]).settings()
+    assert (
+        alone.settings()
+        == parse_command_line(["--k", "8", "--n-latents", "512", "--seed", "3", "--seeds", "1"]).settings()
+    )
 
 
 def test_other_values_are_other_settings() -> None:

@@ -47,6 +47,8 @@ class RunCostsConfig(ShortRepr):
 
     max_memory: str = "2GB"
     """Weights of each model that stay in memory where the rest is offloaded."""
+    seeds: Count = 1
+    """Crosscoders that are trained alike, each from other initial weights."""
     sweep: Count = 4
     """Crosscoders that the sweep trains."""
     tflops: Positive | None = None

@@ -106,6 +106,7 @@ def planned_run(settings: RunCostsConfig) -> PlannedRun:
             k=settings.k,
             precision=settings.precision,
         ),
+        seeds=settings.seeds,
         row_length=settings.row_length,
         forward_tokens=settings.forward_tokens,
         buffer_tokens=settings.buffer_tokens,

@@ -59,7 +59,7 @@ def _parts_table(run: PlannedRun) -> Table:
     """What every mode takes."""
     training = run.training
     parts = {
-        "trainer: weights and Adam's moments": trainer_bytes(training, run.width, run.n_streams),
+        "trainers: weights and Adam's moments": run.seeds * trainer_bytes(training, run.width, run.n_streams),
         "trainer: gradients": gradient_bytes(training, run.width),
         "shuffle buffer": run.buffer_bytes,
         "one checkpoint": run.checkpoint_bytes,

@@ -56,7 +56,7 @@ class SweepConfig(RunConfig):
     combination is one crosscoder.
     """
 
-    DEFAULTS: ClassVar[Mapping[str, Any]] = {"out": Path("runs/sweep")}
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {"out": Path("runs/sweep"), "seeds": 1}
     swept: tyro.conf.Suppress[SweptValues] = SweptValues()
     """What the crosscoders differ in."""
 

@@ -54,7 +54,7 @@ def save_crosscoders(config: SweepConfig, run: TrainingRun, folders: Mapping[str
             continue
         own = (each for each in records if _is_of(each, name))
         folder.write_records({key: value for key, value in each.items() if key != "plan"} for each in own)
-        folder.save_crosscoder(run.crosscoder(name), config.output.export)
+        folder.save_crosscoders(run.crosscoders(name), config.output.export)
 
 
 def evaluate_saved(
