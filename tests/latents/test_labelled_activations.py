@@ -53,6 +53,8 @@ def test_activations_and_labels_against_a_loop_over_documents(organism_pair, mas
         here = tokens.document == number
         assert tokens.label[here].tolist() == [labels[i] for i in kept]
         assert data.token_id[here].tolist() == [ids[i] for i in kept]
+        assert data.position[here].tolist() == kept
+        assert data.rows[number] == ids
         torch.testing.assert_close(data.activations[here], residual[kept], rtol=1e-4, atol=1e-5)
     assert set(tokens.label.tolist()) == {-1, 0, 1, 2, 3, 4}
     assert int(tokens.document.max()) == N_DOCUMENTS - 1

@@ -4,7 +4,7 @@ from scipy.special import logit, stdtrit
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from toolkit.statistics.auroc import auroc_difference, auroc_estimate
+from toolkit.statistics.auroc import auroc_difference, auroc_estimate, auroc_over_seeds
 
 N_DOCUMENTS = 15
 
@@ -80,3 +80,36 @@ def test_few_documents_with_labelled_tokens_have_no_interval():
 def test_labels_of_one_kind_are_refused(labelled: bool, message: str):
     with pytest.raises(ValueError, match=message):
         auroc_estimate(torch.rand(4), torch.full((4,), labelled), torch.arange(4))
+
+
+def test_one_seed_has_the_error_of_its_documents():
+    scores, labels, documents = sample()
+    noisy = scores + torch.randn(len(scores), generator=torch.Generator().manual_seed(1))
+    found = auroc_over_seeds(scores[None], labels, documents)
+    assert found.value == pytest.approx(roc_auc_score(labels, scores))
+    assert found.error == pytest.approx(jackknife_error(naive(scores, labels, documents)))
+    difference = auroc_over_seeds(scores[None], labels, documents, less=noisy[None])
+    expected = auroc_difference(scores, noisy, labels, documents)
+    assert (difference.value, difference.error, difference.freedom) == pytest.approx(
+        (expected.value, expected.error, expected.freedom)
+    )
+
+
+def test_how_seeds_and_draws_differ_is_added_to_how_documents_do():
+    scores, labels, documents = sample()
+    generator = torch.Generator().manual_seed(2)
+    a, b = (scores + size * torch.randn(rows, len(scores), generator=generator) for size, rows in ((2, 3), (9, 5)))
+    found = auroc_over_seeds(a, labels, documents, less=b)
+    values = [torch.tensor([roc_auc_score(labels, row) for row in rows]) for rows in (a, b)]
+    assert found.value == pytest.approx(float(values[0].mean() - values[1].mean()))
+    without = [torch.stack([naive(row, labels, documents) for row in rows]).mean(dim=0) for rows in (a, b)]
+    variance = jackknife_error(without[0] - without[1]) ** 2 + float(values[0].var() / 3 + values[1].var() / 5)
+    assert found.error == pytest.approx(variance**0.5)
+    assert 2 < found.freedom < 2 + 4 + N_DOCUMENTS
+
+
+def test_few_documents_have_no_interval_over_seeds():
+    scores, labels, documents = sample(6)
+    found = auroc_over_seeds(scores.expand(3, -1), labels, documents)
+    assert found.low is None
+    assert "6 documents" in found.note

@@ -61,6 +61,10 @@ class LabelledActivations:
     tokens: LabelledTokens
     activations: Float[Tensor, "token stream d_model"]
     token_id: Int[Tensor, " token"]
+    position: Int[Tensor, " token"]
+    """Each token's place in its document."""
+    rows: Sequence[Sequence[int]]
+    """The ids of each document, cut to the length of a row, those of tokens that do not count among them."""
 
 
 def labelled_activations(
@@ -77,10 +81,11 @@ def labelled_activations(
         here, ids_here = read.selected, read.batch.input_ids
         label, _ = padded([labels[row] for row in rows], -1)
         document = torch.tensor(rows)[:, None].expand_as(label)
-        parts.append((read.activations.float().cpu(), ids_here[here], label[here], document[here]))
-    activations, token_id, label, document = (torch.cat(part) for part in zip(*parts, strict=True))
+        position = torch.arange(label.shape[1]).expand_as(label)
+        parts.append((read.activations.float().cpu(), *(each[here] for each in (ids_here, label, document, position))))
+    activations, token_id, label, document, position = (torch.cat(part) for part in zip(*parts, strict=True))
     tokens = LabelledTokens(names=labelled.labels, label=label, document=document)
-    return LabelledActivations(tokens=tokens, activations=activations, token_id=token_id)
+    return LabelledActivations(tokens=tokens, activations=activations, token_id=token_id, position=position, rows=ids)
 
 
 def _tokens(

@@ -96,7 +96,9 @@ def over_seeds(
     of_groups = float(deviations) / float(sizes.sum()) ** 2
     n_seeds = len(values)
     of_seeds = float(values.mean(dim=1).var()) / n_seeds if n_seeds > 1 else 0.0
-    return with_error(value, sqrt(of_groups + of_seeds), _freedom([(of_groups, n_groups - 1), (of_seeds, n_seeds - 1)]))
+    return with_error(
+        value, sqrt(of_groups + of_seeds), satterthwaite([(of_groups, n_groups - 1), (of_seeds, n_seeds - 1)])
+    )
 
 
 def too_few(n_groups: int, n_samples: int, units: str = "documents", samples: str = "positions") -> str:
@@ -123,8 +125,8 @@ def clustered_freedom(sizes: Float[Tensor, " group"]) -> float:
     return trace**2 / squared
 
 
-def _freedom(parts: Sequence[tuple[float, int]]) -> float:
-    """Degrees of freedom of a sum of variances, each with its own (Satterthwaite 1946)."""
+def satterthwaite(parts: Sequence[tuple[float, float | int]]) -> float:
+    """Return the degrees of freedom of a sum of variances, each with its own (Satterthwaite 1946)."""
     kept = [(variance, freedom) for variance, freedom in parts if variance > 0]
     if not kept:
         return float(parts[0][1])
