@@ -108,6 +108,21 @@ def test_a_latent_split_in_two_is_seen_in_the_reconstruction(crosscoder):
     assert ratios.survives.tolist() == [False, False]
 
 
+def test_a_factor_between_the_models_streams_changes_nothing(random_crosscoder):
+    plain, scaled = random_crosscoder(scale=(1.0, 1.0)), random_crosscoder(scale=(1.0, 1 / 8))
+    factor = torch.tensor([1.0, 8.0])[:, None]
+    scaled.W_dec, scaled.b_dec = plain.W_dec * factor, plain.b_dec * factor
+    x = torch.randn(200, 2, 32, generator=torch.Generator().manual_seed(2))
+    codes = plain.encode(x)
+    first, second = LatentScaling(plain), LatentScaling(scaled)
+    first.add(x, codes)
+    second.add(x * factor, codes)  # the distilled model is eight times as large, and nothing else
+    assert torch.equal(second.ratios().own, first.ratios().own)
+    assert len(first.ratios().own.unique()) == 2
+    for name in ("nu_error", "nu_reconstruction"):
+        torch.testing.assert_close(getattr(second.ratios(), name), getattr(first.ratios(), name), equal_nan=True)
+
+
 def test_a_latent_that_never_fired_has_no_ratio_and_does_not_survive(crosscoder):
     made = crosscoder(random_rows())
     made.W_enc[4], made.b_enc[4] = 0, -1

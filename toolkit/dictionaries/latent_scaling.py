@@ -4,7 +4,8 @@ A latent's *own* model is the one with the larger decoder row d. Its factor for 
 Σ_t ‖β f_t d − y_t‖². The targets are, for each model m, the error left without the latent, x − x̂ + f d^m, and the
 reconstruction x̂. ν is the other model's factor over the own model's: near 0 where the other model lacks the latent,
 near 1 where the sparsity penalty has shrunk the row away (seen in the error) or split a shared latent in two (seen in
-the reconstruction).
+the reconstruction). All vectors are in units of training, in which the streams of all models have the same mean norm:
+in raw units, ν would follow how much larger one model's stream is than the other's.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from toolkit.dictionaries.activation_batches import Activations, batches_of
-from toolkit.dictionaries.crosscoder import Crosscoder, check_crosscoder
+from toolkit.dictionaries.crosscoder import Crosscoder, check_crosscoder, training_scale
 from toolkit.dictionaries.sparse_codes import SparsePattern, positions_above
 from toolkit.geometry.decoder_norms import rows_by_model
 
@@ -29,7 +30,7 @@ class ScalingRatios:
     models: tuple[str, ...]
     """Names of the two models."""
     own: Int[Tensor, " latent"]
-    """The model whose decoder row is larger: its place in `models`."""
+    """The model whose decoder row is larger in units of training: its place in `models`."""
     beta_error: Float[Tensor, "latent 2"]
     """Factor for each model's error without the latent; the own model's is near 1."""
     beta_reconstruction: Float[Tensor, "latent 2"]
@@ -80,8 +81,10 @@ class LatentScaling:
                 f" {', '.join(models)}"
             )
         self._places = [models.index(name) for name in self._models]
+        self._scale = training_scale(crosscoder)[None, :, None]
         rows, offset = (
-            rows_by_model(each, len(models))[:, self._places] for each in (crosscoder.W_dec, crosscoder.b_dec[None])
+            rows_by_model(each * self._scale, len(models))[:, self._places]
+            for each in (crosscoder.W_dec, crosscoder.b_dec[None])
         )
         self._own = rows.norm(dim=2).argmax(dim=1)
         self._direction = rows[torch.arange(len(rows), device=rows.device), self._own]
@@ -93,7 +96,7 @@ class LatentScaling:
     @torch.no_grad()
     def add(self, x: Float[Tensor, "token stream d_model"], codes: Float[Tensor, "token latent"]) -> None:
         """Add one batch of raw activations and the crosscoder's codes for them."""
-        x = x.to(self._rows.device).flatten(1).unflatten(1, (self._n_models, -1))[:, self._places]
+        x = (x.to(self._rows.device) * self._scale).flatten(1).unflatten(1, (self._n_models, -1))[:, self._places]
         codes = codes.to(self._rows.device)
         flat = positions_above(codes, 0.0)
         pattern, values = SparsePattern.from_flat(flat, (len(codes), codes.shape[1])), codes.flatten()[flat]
