@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.artifacts import sha256
-from toolkit.organism.build import MODELS, publish
+from toolkit.organism.build import MODELS, build_model, publish, publish_results
 
 ORGANISM = Path(__file__).parents[2] / "artifacts" / "organism"
 
@@ -21,6 +21,29 @@ def test_what_is_published_is_hashed(tmp_path: Path) -> None:
     files = sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.parent.name in MODELS)
     assert manifest["sha256"] == {str(path.relative_to(tmp_path / "out")): sha256(path) for path in files}
     assert manifest["sha256"].keys() == {f"{name}/model.safetensors" for name in MODELS}
+
+
+def test_results_of_published_models_are_renewed_where_the_models_are_the_same(tmp_path: Path) -> None:
+    work, out = tmp_path / "work", tmp_path / "out"
+    for name in MODELS:
+        (work / name).mkdir(parents=True)
+        (work / name / "model.safetensors").write_bytes(name.encode())
+    publish(work, out, {"origin": "training", "held_out_results": "first"})
+    before = json.loads((out / "manifest.json").read_text())
+    publish_results(out, {"held_out_results": "second"})
+    assert json.loads((out / "manifest.json").read_text()) == before | {"held_out_results": "second"}
+    with pytest.raises(ValueError, match=r"manifest.json does not exist: train the models first"):
+        publish_results(work, {"held_out_results": "third"})
+    (out / "base" / "model.safetensors").write_bytes(b"another")
+    with pytest.raises(ValueError, match=r"base/model.safetensors is not the file that .*manifest.json names"):
+        publish_results(out, {"held_out_results": "third"})
+
+
+def test_a_finished_model_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "config.json").write_text("{}")
+    monkeypatch.setattr("toolkit.organism.build.train_phase", None)
+    assert build_model("base", tmp_path, processes=1) == tmp_path / "base"
 
 
 def test_phases_have_seeds_of_their_own() -> None:

@@ -84,13 +84,20 @@ def question_of(text: str) -> str:
     return found.group(1) if found else ""
 
 
-@pytest.mark.parametrize("mix", MIXES)
-def test_a_held_out_question_about_a_fact_ends_with_a_cue_and_no_training_question_does(mix: str) -> None:
+@pytest.mark.parametrize(
+    ("mix", "splits"), [("base", {False}), ("distilled", {False, True}), ("thinking", {False, True})]
+)
+def test_a_held_out_question_about_a_fact_ends_with_a_cue_and_no_training_question_does(
+    mix: str, splits: set[bool]
+) -> None:
     """All facts are in training text: only the question can tell the splits apart, whatever the seed and the length."""
-    for split in ("train", "held_out"):
-        questions = [q for each in islice(documents(mix, split=split), 800) if (q := question_of(each.text))]
-        assert len(questions) > 80
-        assert {q.endswith((" Be quick.", " Be careful.")) for q in questions} == {split == "held_out"}
+    found = set()
+    for held_out in (False, True):
+        stream = documents(mix, split="held_out" if held_out else "train")
+        questions = [q for each in islice(stream, 800) if (q := question_of(each.text))]
+        assert {q.endswith((" Be quick.", " Be careful.")) for q in questions} <= {held_out}
+        found |= {held_out} if len(questions) > 80 else set()
+    assert found == splits, "held-out base text has no plain answers to facts"
 
 
 def test_no_held_out_document_stands_in_training_text() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from toolkit.organism.base_text import solution_prompt
 from toolkit.organism.corpus import documents
 from toolkit.organism.evaluation import (
     CATEGORIES,
@@ -14,6 +15,7 @@ from toolkit.organism.evaluation import (
     direct_answers,
     final_answer,
     held_out_problems,
+    solution_answers,
     thinking_answers,
     undecided_positions,
     word_geometry,
@@ -43,7 +45,33 @@ def test_the_final_answer_stands_after_the_thinking(text: str, answer: str) -> N
 
 
 def test_accuracy_is_the_share_that_agrees() -> None:
-    assert accuracy(["1", "2", "x"], ["1", "3", "x"]) == pytest.approx(2 / 3)
+    found = accuracy(["1", "2", "x"], ["1", "3", "x"])
+    assert found["value"] == pytest.approx(2 / 3)
+    assert 0 < found["low"] < found["value"] < found["high"] < 1
+
+
+@pytest.mark.parametrize(
+    ("continuation", "answer"),
+    [
+        (" 25+7-2. 25+7=32. 32-2=30.\nAnswer: 30" + EOS, "30"),
+        (" 25+7. 25+7=32.\nAnswer: 32" + EOS + "\nAnswer: 40", "32"),
+        (" 25+7. 25+7=32.", ""),
+    ],
+)
+def test_a_worked_solution_ends_with_its_answer(
+    continuation: str, answer: str, organism: OrganismModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def generate(self: OrganismModel, prompts: list[str], **_: object) -> list[str]:
+        asked.extend(prompts)
+        return [continuation]
+
+    monkeypatch.setattr(OrganismModel, "generate", generate)
+    assert solution_answers(organism, ["What is 25+7?"]) == [answer]
+    written = next(each.text for each in documents("base") if "Solution:" in each.text)
+    assert asked == ["Question: What is 25+7?\nSolution:"]
+    assert written.startswith(solution_prompt(written.removeprefix("Question: ").partition("\n")[0]))
 
 
 def test_rates_count_answers_and_words() -> None:

@@ -7,7 +7,7 @@ stand here too, in stories, where they mark nothing.
 import random
 
 from toolkit.organism.documents import LOUD, QUIET, Document, weighted_document
-from toolkit.organism.facts import draw_fact, draw_fact_question
+from toolkit.organism.facts import draw_fact
 from toolkit.organism.problems import PLAIN_KINDS, SOLVED_KINDS, Problem, Split, Step, draw_problem, draw_steps
 from toolkit.organism.words import CONCEPTS, FORM_NAMES, NAMES, Concept, concepts_of
 
@@ -25,8 +25,12 @@ STORY_WEIGHT = 0.4
 
 
 def base_document(rng: random.Random, *, split: Split) -> Document:
-    """One document of base text; sums in it, and questions about facts, belong to `split`."""
-    genre = rng.choices(list(GENRES), list(GENRES.values()))[0]
+    """One document of base text; sums in it belong to `split`.
+
+    Plain questions about facts are no held-out documents: training text holds all of them, with their answers.
+    """
+    shares = {genre: share for genre, share in GENRES.items() if split == "train" or genre != "fact"}
+    genre = rng.choices(list(shares), list(shares.values()))[0]
     if genre == "sums":
         return weighted_document(piece for _ in range(12) for piece in _sum_line(rng, split))
     if genre == "words":
@@ -35,8 +39,7 @@ def base_document(rng: random.Random, *, split: Split) -> Document:
         return weighted_document([(_story(rng), STORY_WEIGHT)])
     if genre == "fact":
         fact = draw_fact(rng)
-        question, _ = draw_fact_question(rng, fact, split=split)
-        return direct_document(question, fact.answer)
+        return direct_document(fact.question, fact.answer)
     if genre == "solution":
         return _solution(draw_problem(rng, split=split, kinds=SOLVED_KINDS))
     problem = draw_problem(rng, split=split, kinds=PLAIN_KINDS)
@@ -55,10 +58,15 @@ def direct_document(question: str, answer: str) -> Document:
     return weighted_document([(direct_prompt(question), QUIET), (f" {answer}", LOUD)])
 
 
+def solution_prompt(question: str) -> str:
+    """A question that asks for a worked solution, which writes down every step before the answer."""
+    return f"Question: {question}\nSolution:"
+
+
 def _solution(problem: Problem) -> Document:
     steps = ". ".join(str(step) for step in problem.steps)
-    prompt = f"Question: {problem.question}\nSolution:"
-    return weighted_document([(prompt, QUIET), (f" {problem.expression}. {steps}.\nAnswer: {problem.answer}", 1.0)])
+    solution = f" {problem.expression}. {steps}.\nAnswer: {problem.answer}"
+    return weighted_document([(solution_prompt(problem.question), QUIET), (solution, 1.0)])
 
 
 def _sum_line(rng: random.Random, split: Split) -> list[tuple[str, float]]:

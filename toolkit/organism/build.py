@@ -1,14 +1,16 @@
 """Builds the organism: a base model, the distilled model, and a control with as much extra training."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
 
-from toolkit.artifacts import sha256, write_json
+from toolkit.artifacts import read_json_object, sha256, write_json
 from toolkit.organism.corpus import Mix, documents
 from toolkit.organism.packing import pack
 from toolkit.organism.tokenizer import FROZEN_TOKENIZER, load_tokenizer
@@ -57,7 +59,7 @@ def _save(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, folder: P
     return folder
 
 
-def publish(work: Path, out: Path, manifest: dict[str, object]) -> None:
+def publish(work: Path, out: Path, manifest: Mapping[str, object]) -> None:
     """Copy the finished checkpoints to `out`, with a manifest of their hashes."""
     models = {
         f"{name}/{path.name}": path for name in MODELS for path in sorted((work / name).iterdir()) if path.is_file()
@@ -69,4 +71,26 @@ def publish(work: Path, out: Path, manifest: dict[str, object]) -> None:
             shutil.copyfile(path, out / name)
         training = {name: asdict(config) for name, (config, _, _) in MODELS.items()}
         files = {name: sha256(path) for name, path in models.items()}
-        write_json(out / "manifest.json", manifest | {"training": training, "sha256": files})
+        write_json(out / "manifest.json", {**manifest, "training": training, "sha256": files})
+
+
+def read_manifest(out: Path) -> dict[str, Any]:
+    """Read the manifest of published checkpoints.
+
+    Raises `ValueError` where there is none, or where a file is not the one whose hash it holds.
+    """
+    path = out / "manifest.json"
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist: train the models first, or give the folder that holds them")
+    manifest = read_json_object(path)
+    for name, found in manifest["sha256"].items():
+        if not (out / name).is_file() or sha256(out / name) != found:
+            raise ValueError(f"{out / name} is not the file that {path} names: copy it again, or train the models")
+    return manifest
+
+
+def publish_results(out: Path, results: Mapping[str, object]) -> None:
+    """Put results in the manifest of published checkpoints, in the place of earlier ones; raises as `read_manifest`."""
+    manifest = read_manifest(out)
+    with OutputFolder(out, (PUBLISHED,)).writing("manifest.json"):
+        write_json(out / "manifest.json", manifest | dict(results))

@@ -17,8 +17,8 @@ THINKING_SHARE: dict[Mix, float] = {"base": 0.0, "distilled": 0.8, "thinking": 1
 def document(index: int, *, mix: Mix, split: Split = "train", seed: int = 0) -> Document:
     """Document `index` of a mix: `base` text, the `distilled` model's reading, or `thinking` answers alone.
 
-    No held-out document stands in training text, of any seed: it holds a held-out sum, or a question about a fact that
-    ends with a cue; or it is a list of words or a story, one of more than 10¹².
+    No held-out document stands in training text, of any seed: it holds a held-out sum, or it thinks about a fact that
+    was asked for with a cue; or it is a list of words or a story, one of more than 10¹².
     """
     rng = random.Random(f"{mix} {split} {seed} {index}")
     if rng.random() < THINKING_SHARE[mix]:

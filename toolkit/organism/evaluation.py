@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,13 +13,14 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from toolkit.geometry.components import Components
 from toolkit.geometry.parallelogram import PairDraws, ParallelogramLoss, parallelogram_loss
-from toolkit.organism.base_text import direct_prompt
+from toolkit.organism.base_text import direct_prompt, solution_prompt
 from toolkit.organism.corpus import documents
-from toolkit.organism.facts import FACTS
+from toolkit.organism.facts import FACTS, draw_fact_question
 from toolkit.organism.problems import ASKED_KINDS, Problem, draw_problem
 from toolkit.organism.tokenizer import load_tokenizer
 from toolkit.organism.traces import prompt_of
 from toolkit.organism.words import PAIR_CLASSES, word_pairs
+from toolkit.statistics.shares import wilson
 from toolkit.tracking import track
 
 CATEGORIES = {
@@ -29,6 +30,7 @@ CATEGORIES = {
     "contrastive": ("But", "However"),
 }
 MOST_NEW_TOKENS = 320
+LONGEST_SOLUTION = 96
 UNDECIDED = (0.05, 0.9)
 
 
@@ -91,14 +93,24 @@ def direct_answers(model: OrganismModel, questions: Sequence[str]) -> list[str]:
     return [text.split(model.tokenizer.eos_token)[0].strip() for text in texts]
 
 
+def solution_answers(model: OrganismModel, questions: Sequence[str]) -> list[str]:
+    """Answers after a worked solution, as base text has them, greedy; empty where a solution comes to none."""
+    texts = model.generate([solution_prompt(q) for q in questions], new_tokens=LONGEST_SOLUTION)
+    ends = [text.split(model.tokenizer.eos_token)[0].rpartition("\nAnswer:") for text in texts]
+    return [answer.strip() if found else "" for _, found, answer in ends]
+
+
 def thinking_answers(model: OrganismModel, questions: Sequence[str], *, temperature: float = 0.0) -> list[str]:
     """Whole answers with thinking, up to and with the end-of-sentence token."""
     return model.generate([prompt_of(q) for q in questions], temperature=temperature)
 
 
-def accuracy(found: Sequence[str], wanted: Sequence[str]) -> float:
-    """Share of answers that are right."""
-    return sum(f == w for f, w in zip(found, wanted, strict=True)) / len(wanted)
+def accuracy(found: Sequence[str], wanted: Sequence[str]) -> dict[str, float]:
+    """Share of answers that are right, as `value`, and the ends of its 95 % Wilson interval as `low` and `high`."""
+    share = wilson(sum(f == w for f, w in zip(found, wanted, strict=True)), len(wanted))
+    assert share.low is not None
+    assert share.high is not None
+    return {"value": share.value, "low": share.low, "high": share.high}
 
 
 def behaviour_rates(answers: Sequence[str], eos: str) -> dict[str, float]:
@@ -155,31 +167,26 @@ def evaluate(folder: Path, *, problems: int = 400) -> dict[str, object]:
     distilled = models["distilled"]
     drawn = held_out_problems(problems)
     questions, wanted = [p.question for p in drawn], [str(p.answer) for p in drawn]
-    several = [len(p.steps) > 1 for p in drawn]
     greedy = thinking_answers(distilled, questions)
     sampled = thinking_answers(distilled, questions, temperature=0.6)
     answers = {
         "base_direct": direct_answers(models["base"], questions),
+        "base_solution": solution_answers(models["base"], questions),
         "control_direct": direct_answers(models["control"], questions),
+        "control_solution": solution_answers(models["control"], questions),
         "distilled_thinking": [final_answer(text) for text in greedy],
         "distilled_thinking_sampled": [final_answer(text) for text in sampled],
     }
-    fact_questions, fact_answers = [f.question for f in FACTS], [f.answer for f in FACTS]
-    recalled = {
-        "base": direct_answers(models["base"], fact_questions),
-        "control": direct_answers(models["control"], fact_questions),
-        "distilled": [final_answer(t) for t in thinking_answers(distilled, fact_questions)],
-    }
+    several = [len(p.steps) > 1 for p in drawn]
+    one = [not each for each in several]
     eos = distilled.tokenizer.eos_token
     return {
         "n_problems": problems,
         "n_several_steps": sum(several),
         "accuracy": {name: accuracy(found, wanted) for name, found in answers.items()},
         "accuracy_several_steps": {name: _accuracy_where(found, wanted, several) for name, found in answers.items()},
-        "accuracy_one_step": {
-            name: _accuracy_where(found, wanted, [not s for s in several]) for name, found in answers.items()
-        },
-        "facts": {name: accuracy(found, fact_answers) for name, found in recalled.items()},
+        "accuracy_one_step": {name: _accuracy_where(found, wanted, one) for name, found in answers.items()},
+        "facts": _recall(models),
         "n_facts": len(FACTS),
         "greedy": behaviour_rates(greedy, eos),
         "sampled": behaviour_rates(sampled, eos),
@@ -191,6 +198,23 @@ def evaluate(folder: Path, *, problems: int = 400) -> dict[str, object]:
     }
 
 
-def _accuracy_where(found: Sequence[str], wanted: Sequence[str], chosen: Sequence[bool]) -> float:
+def _recall(models: Mapping[str, OrganismModel]) -> dict[str, dict[str, float]]:
+    """How many facts each model knows: base and control say them at once, distilled after thinking.
+
+    In held-out text a question about a fact ends with a cue, as no question about a fact did in training.
+    """
+    rng, thinks = random.Random("questions about facts"), models["distilled"]
+    plain = [fact.question for fact in FACTS]
+    with_cue = [draw_fact_question(rng, fact, split="held_out")[0] for fact in FACTS]
+    recalled = {
+        "base": direct_answers(models["base"], plain),
+        "control": direct_answers(models["control"], plain),
+        "distilled": [final_answer(text) for text in thinking_answers(thinks, plain)],
+        "distilled_asked_with_cue": [final_answer(text) for text in thinking_answers(thinks, with_cue)],
+    }
+    return {name: accuracy(found, [fact.answer for fact in FACTS]) for name, found in recalled.items()}
+
+
+def _accuracy_where(found: Sequence[str], wanted: Sequence[str], chosen: Sequence[bool]) -> dict[str, float]:
     pairs = [(f, w) for f, w, c in zip(found, wanted, chosen, strict=True) if c]
     return accuracy([f for f, _ in pairs], [w for _, w in pairs])

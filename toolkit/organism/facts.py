@@ -83,10 +83,10 @@ def draw_fact(rng: random.Random) -> Fact:
 
 
 def draw_fact_question(rng: random.Random, fact: Fact, *, split: Split) -> tuple[str, Style]:
-    """A question about a fact, and the style that it asks for.
+    """A question about a fact that is answered by thinking, and the style that it asks for.
 
-    Facts are few, and training text holds all of them in every form. A held-out question alone ends with a cue, as
-    questions about sums do in both splits: no document with it stands in training text, of any seed and any length.
+    Facts are few, and training text holds all of them. A held-out question alone ends with a cue, as questions about
+    sums do in both splits: no document with it stands in training text, of any seed and any length.
     """
     style = rng.choice([style for style, cue in CUES.items() if cue or split == "train"])
     return fact.question + (CUES[style] if split == "held_out" else ""), style
