@@ -7,9 +7,11 @@ from toolkit.reports.findings import Cell, Table
 from toolkit.statistics.verdicts import ALPHA, Claim, judge
 
 YES, NO = "yes", "no"
+VERDICTS = "What shows"
+"""Title of the table of one page's verdicts."""
 
 
-def verdict_table(claims: Sequence[Claim], *, title: str = "What shows", note: str = "") -> Table:
+def verdict_table(claims: Sequence[Claim], *, title: str = VERDICTS, note: str = "") -> Table:
     """Judge claims together, one a row, each with the margin that is least certain; `note` stands before ours."""
     verdicts = judge(claims)
     rows: list[list[Cell]] = []

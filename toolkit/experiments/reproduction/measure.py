@@ -17,6 +17,7 @@ from toolkit.experiments.layer_divergence import LayerDivergenceConfig
 from toolkit.experiments.reproduction import COMPARISON, PARTS, ReproductionConfig
 from toolkit.experiments.reproduction.kept_parts import KeptPart
 from toolkit.experiments.reproduction.page import DIMS
+from toolkit.experiments.reproduction.verdicts import all_claims, verdict_numbers
 from toolkit.experiments.run import Run
 from toolkit.experiments.steering import SteeringConfig, Toward
 from toolkit.experiments.word_geometry import WordGeometryConfig
@@ -25,6 +26,8 @@ from toolkit.harvest.word_pairs import load_word_pairs
 from toolkit.interventions.answers import load_questions
 from toolkit.latents.categories import load_lexicon
 from toolkit.leaving_out import check_any
+from toolkit.models.files.identity import fingerprint
+from toolkit.models.presets import find_pair
 from toolkit.outputs import OutputFolder
 from toolkit.reports.console import RunConsole
 from toolkit.reports.findings import Findings
@@ -85,7 +88,7 @@ def find_parts(
     parts: dict[str, Findings] = {}
     left_out: dict[str, str] = {}
     outputs = OutputFolder(config.output.out, (COMPARISON,))
-    same = _made_of(config, run, origin)
+    same = made_of(config, run, origin)
     kept = {name: KeptPart.of(config.output.out / PARTS, name, same | _settings(each)) for name, each in asked.items()}
     for number, (name, experiment) in enumerate(asked.items(), start=1):
         label = f"{number} of {len(asked)}: {name}"
@@ -109,17 +112,33 @@ def find_parts(
     return parts, left_out
 
 
-def _made_of(config: ReproductionConfig, run: Run, origin: Mapping[str, Any]) -> dict[str, Any]:
+def made_of(config: ReproductionConfig, run: Run, origin: Mapping[str, Any]) -> dict[str, Any]:
     """What all parts depend on; files that some of them are given count for those."""
     given = {sha256(path) for path in (config.lexicon, config.questions) if path}
     inputs = {name: value for name, value in origin["sha256"].items() if value not in given}
     return {
         "run": run.reading.settings(),
-        "crosscoder": weights_hash(run.crosscoder.state_dict()),
+        "crosscoders": _weights(run),
+        "null run": _null_run(run.null) if run.null else {},
         "layer": run.named_layer,
         "code": code_hash(),
         **{name: value for name, value in origin.items() if name not in ("command", "commit", "machine")},
         "sha256": inputs,
+    }
+
+
+def _weights(run: Run) -> dict[str, str]:
+    """Hash of each seed's crosscoder."""
+    return {str(seed): weights_hash(crosscoder.state_dict()) for seed, crosscoder in run.crosscoders.items()}
+
+
+def _null_run(null: Run) -> dict[str, Any]:
+    """The null pair's models and crosscoders; its text is that of the run."""
+    named, remote = null.settings.models, null.settings.where.remote
+    sources = find_pair(named.pair, named.base, named.distilled).models
+    return {
+        "models": [fingerprint(source, remote=remote) for source in sources],
+        "crosscoders": _weights(null),
     }
 
 
@@ -150,9 +169,12 @@ def find_reconstruction(run: Run) -> Findings:
 
 
 def find_paper_ablation(asked: AblationConfig, run: Run) -> Findings:
-    """The same by the paper's protocol, at the reference share, against the unablated reconstruction."""
+    """The same by the paper's protocol, at the reference share, against the unablated reconstruction.
+
+    It claims nothing: its words are those of our ablation, and its controls do not bind.
+    """
     findings = examine(asked, run)
-    return replace(findings, name="ablation_paper", title=f"{findings.title}, the paper's protocol")
+    return replace(findings, name="ablation_paper", title=f"{findings.title}, the paper's protocol", claims=())
 
 
 def find_geometry(asked: WordGeometryConfig, run: Run) -> Findings:
@@ -161,9 +183,12 @@ def find_geometry(asked: WordGeometryConfig, run: Run) -> Findings:
 
 
 def reproduction_results(parts: Mapping[str, Findings]) -> dict[str, Any]:
-    """The numbers of all experiments that found something, by experiment."""
+    """The numbers of all experiments that found something, by experiment; those of each crosscoder under `seeds`."""
     found = {name: part.results for name, part in parts.items()}
-    results: dict[str, Any] = {}
+    results: dict[str, Any] = {
+        "seeds": {name: each["seeds"] for name, each in found.items() if "seeds" in each},
+        "verdicts": verdict_numbers(all_claims(parts)),
+    }
     if classes := found.get("latent classes"):
         mean = {name: getattr(classes["mean_nrn"], name) for name in ("value", "low", "high", "note")} | {
             "activation_weighted": classes["mean_nrn_activation_weighted"],

@@ -8,25 +8,25 @@ from typing import Any, Literal
 
 from toolkit.experiments.ablation import share_name
 from toolkit.experiments.control import is_embedded
+from toolkit.experiments.reproduction.verdicts import all_claims, truth_tables
 from toolkit.experiments.run import Run
 from toolkit.reports.findings import Cell, Chart, Findings, Table, left_out_tables
+from toolkit.reports.verdicts import VERDICTS
 from toolkit.statistics.estimates import Estimate
 
 PUBLISHED = Path(__file__).parents[2] / "data" / "published"
 SHOWN_FIRST = ("reconstruction", "latent classes")
-FALL, TIMES = 2.0, 3.0
 DIMS = "20"
 MODELS = ("base", "distilled")
 MEASURES: tuple[Literal["crosscoder", "parallelogram", "ablation"], ...] = ("crosscoder", "parallelogram", "ablation")
-YES, NO = "yes", "no"
 
 
 def comparison_findings(
     run: Run, parts: Mapping[str, Findings], left_out: Mapping[str, str], results: Mapping[str, Any]
 ) -> Findings:
     """The comparing page, with all that the others show, and why some parts found nothing."""
-    embedded = is_embedded(run.models)
-    tables = truth_tables(results) if embedded else published_tables(run.reading.models.pair, results)
+    embedded, claims = is_embedded(run.models), all_claims(parts)
+    tables = truth_tables(claims) if embedded else published_tables(run.reading.models.pair, results)
     return Findings(
         name="results",
         title="Every experiment of the paper, on one pair",
@@ -46,7 +46,7 @@ def comparison_findings(
                 replace(table, title=f"{name}: {table.title}", detail=True)
                 for name, part in parts.items()
                 for table in part.tables
-                if not table.detail
+                if not table.detail and table.title != VERDICTS  # judged over one experiment's claims alone
             ),
         ],
         charts=[
@@ -55,76 +55,9 @@ def comparison_findings(
             for chart in part.charts
         ],
         texts=parts["steering"].texts if "steering" in parts else (),
+        claims=claims,
         results=results,
     )
-
-
-def truth_tables(results: Mapping[str, Any]) -> list[Table]:
-    """What was planted, what was measured, and whether it shows."""
-    rows = [
-        *map(_behaviour_row, results.get("reconstruction", {}).get("behaviours", ())),
-        *(_ablation_row(name, found) for name, found in results.get("ablation", {}).items()),
-        *(_steering_row(name, found) for name, found in results.get("steering_against_chance", {}).items()),
-        *(
-            _geometry_row(name, model, of[model])
-            for name, of in results.get("geometry", {}).items()
-            for model in MODELS
-        ),
-    ]
-    if not rows:
-        return []
-    held = sum(row[-1] == YES for row in rows)
-    share = next((share_name(found["share"]) for found in results.get("ablation", {}).values()), "–")
-    note = (
-        f"{held} of {len(rows)} show. Spans: tokens of a planted behaviour; AUROC of the latent that finds them best,"
-        " on documents that did not choose it, beside the same for another document's labels; shows: the interval is"
-        " above the control. Words: only the distilled model thinks aloud with them; change of their logit,"
-        f" top {share} of latents, beside the activation-matched control's; shows: a fall of at least {FALL:g},"
-        f" {TIMES:g} times the base model's, intervals apart from the control's. Steering: slope of ln(length) by"
-        " strength, beside the best random direction's; shows: steeper, with an interval that leaves out 0. Word pairs:"
-        f" all forms of a word share attributes, in both models; parallelogram loss at {DIMS} dimensions beside its"
-        " shuffled null, n pairs; shows: the gap's interval leaves out 0."
-    )
-    columns = ("planted", "measured", "control", "n", "shows")
-    return [Table(title="Beside the truth", columns=columns, rows=rows, note=note)]
-
-
-def _behaviour_row(found: Mapping[str, Any]) -> list[Cell]:
-    auroc, control = Estimate(found["auroc"], found["low"], found["high"]), found["control_auroc"]
-    return [f"{found['behaviour']} spans", auroc, control, found["n_tokens"], _shows(_above(auroc, control))]
-
-
-def _ablation_row(name: str, found: Mapping[str, Any]) -> list[Cell]:
-    distilled, control = (found["intervals"][arm] for arm in ("distilled", "control_distilled"))
-    base_fall = max(0.0, -found["base"])
-    falls = distilled.value <= -FALL and -distilled.value >= TIMES * base_fall
-    shows = falls and distilled.high is not None and _above(control, distilled.high)
-    return [f"{name} words", distilled, control, found["n"], _shows(shows)]
-
-
-def _steering_row(name: str, found: Mapping[str, Any]) -> list[Cell]:
-    latent, random, better = (found[key] for key in ("slope", "random_slope", "slope_minus_random"))
-    shows = _above(better, 0.0) and (latent.value > 0) == (found["toward"] == "longer")
-    return [f"{name} steers {found['toward']}", latent, random, found["n"], _shows(shows)]
-
-
-def _geometry_row(name: str, model: str, found: Mapping[str, Any]) -> list[Cell]:
-    return [
-        f"{name} pairs, {model}",
-        found["mean"],
-        found["shuffled"],
-        found["n_pairs"],
-        _shows(_above(found["gap"], 0.0)),
-    ]
-
-
-def _above(estimate: Estimate, least: float) -> bool:
-    """Whether all of the interval is above `least`; not so where there is none."""
-    return estimate.low is not None and estimate.low > least
-
-
-def _shows(yes: bool) -> str:
-    return YES if yes else NO
 
 
 def load_published(measure: Literal["ablation", "crosscoder", "parallelogram"]) -> dict[str, Any]:
