@@ -97,7 +97,7 @@ class Run:
             open_text=open_text,
             folder=choice.run,
             named_layer=choice.layer,
-            null_folder=choice.null_run,
+            null_folder=choice.null,
         )
 
     def __repr__(self) -> str:

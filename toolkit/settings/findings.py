@@ -29,8 +29,12 @@ class CrosscoderChoice(ShortRepr):
         object.__setattr__(self, "run", Path(self.run))  # Python may give a string
         if self.null_run is not None:
             object.__setattr__(self, "null_run", Path(self.null_run))
-        elif self.run.absolute() == SHIPPED:
-            object.__setattr__(self, "null_run", SHIPPED_NULL)
+
+    @property
+    def null(self) -> Path | None:
+        """The null run that is named, or the shipped one for the shipped crosscoder; None where there is none."""
+        # Not a value of the field: these settings may become those of another run, which has no part in it.
+        return SHIPPED_NULL if self.null_run is None and self.run.absolute() == SHIPPED else self.null_run
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

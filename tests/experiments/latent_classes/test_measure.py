@@ -7,13 +7,14 @@ import torch
 
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.dictionaries.latent_scaling import LatentScaling
+from toolkit.dictionaries.latent_scaling import LatentScaling, latent_scaling
 from toolkit.experiments.latent_classes import LatentClassesConfig
 from toolkit.experiments.latent_classes.measure import LatentClassesResult, measure
 from toolkit.experiments.latent_classes.page import page
 from toolkit.experiments.run import Run
 from toolkit.fields import changed
 from toolkit.geometry.decoder_norms import nrn
+from toolkit.latents.classification import LatentClasses, classify
 from toolkit.models.where import Where
 from toolkit.reports.files import write_results
 from toolkit.reports.findings import Findings, Table
@@ -49,6 +50,17 @@ def config(organism_folders, text_file, tmp_path_factory) -> LatentClassesConfig
     )
 
 
+def save_seeds(folder: Path, crosscoder: Crosscoder, *seeds: int, **changes: object) -> Path:
+    """A run folder of a crosscoder, with those of other seeds, whose decoder rows are other ones."""
+    for seed in (0, *seeds):
+        other = Crosscoder(replace(crosscoder.config, **changes))
+        other.load_state_dict(crosscoder.state_dict(), strict=False)
+        order = torch.randperm(len(other.W_dec), generator=torch.Generator().manual_seed(seed))
+        other.W_dec.copy_(other.W_dec if seed == 0 else other.W_dec[order])
+        other.save_pretrained(folder / f"seed_{seed}" if seed else folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def run(config) -> Run:
     return Run.of(config.crosscoder, config.text, config.models, config.where).load()
@@ -76,6 +88,19 @@ def by_hand(run, select) -> tuple[torch.Tensor, torch.Tensor]:
         if sum(map(len, ids)) >= TOKENS:
             break
     return torch.cat(ids), torch.cat(activations)
+
+
+@pytest.fixture(scope="module")
+def beside_null(config, tmp_path_factory) -> LatentClassesConfig:
+    """The same with two seeds, and a null run of three, whose first crosscoder is the run's own."""
+    folder = tmp_path_factory.mktemp("seeds")
+    crosscoder = Crosscoder.from_pretrained(config.crosscoder.run)
+    own, null = save_seeds(folder / "own", crosscoder, 1), save_seeds(folder / "null", crosscoder, 1, 2)
+    return replace(config, crosscoder=CrosscoderChoice(run=own, null_run=null), tokens=300)
+
+
+def opened(settings: LatentClassesConfig) -> Run:
+    return Run.of(settings.crosscoder, settings.text, settings.models, settings.where).load()
 
 
 def table(findings: Findings, title: str) -> Table:
@@ -188,3 +213,60 @@ def test_labelled_documents_add_the_auroc_table(config, run, labels):
 def test_counts_below_one_are_refused(name):
     with pytest.raises(ValueError, match=f"{name} 0: must be at least 1"):
         LatentClassesConfig(**{name: 0})
+
+
+def test_every_seed_of_both_pairs_is_measured_in_one_reading_of_the_text_each(beside_null, monkeypatch):
+    run, read = opened(beside_null), []
+    batches = Run.coded
+    monkeypatch.setattr(Run, "coded", lambda self, *given, **more: read.append(self) or batches(self, *given, **more))
+    found = measure(beside_null, run)
+    assert read == [run, run.null]
+    assert (list(found.pairs.seeds), list(found.pairs.null)) == ([0, 1], [0, 1, 2])
+    x = torch.cat([batch.activations for batch in batches(run, beside_null.tokens)])
+    for pair, crosscoders in ((found.pairs.seeds, run.crosscoders), (found.pairs.null, run.null.crosscoders)):
+        for seed, crosscoder in crosscoders.items():
+            alone = classify(crosscoder, x)
+            torch.testing.assert_close(pair[seed].classes.nrn, alone.nrn)
+            assert pair[seed].count("distilled only") == alone.training_units_tags().count("distilled only")
+            survivors = int((latent_scaling(crosscoder, x).survives & _tagged(alone, "distilled only")).sum())
+            assert pair[seed].survivors("distilled only") == survivors
+
+
+def _tagged(classes: LatentClasses, tag: str) -> torch.Tensor:
+    return torch.tensor([each == tag for each in classes.training_units_tags()])
+
+
+def test_what_the_null_pair_has_too_does_not_show(beside_null, tmp_path):
+    run = opened(beside_null)
+    findings = page(beside_null, run, measure(beside_null, run))
+    assert len(findings.claims) == 4
+    verdicts = table(findings, "What shows")
+    assert {row[-1] for row in verdicts.rows} == {"no"}
+    rows = {row[0]: row[1:] for row in table(findings, "Every seed's latents, beside").rows}
+    own, _, null, _, difference = rows["distilled only"]
+    assert own == ", ".join(null.split(", ")[:2])
+    assert "seeds 0, 1, 2" in findings.facts["null pair"]
+    write_results(tmp_path / "results.json", findings.results)
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert list(results["seeds"]) == ["0", "1"]
+    assert results["seeds"]["0"] == results["null"]["0"]
+    assert results["over_seeds"]["distilled only"]["difference"]["value"] == pytest.approx(difference.value)
+    assert results["neutral"] == pytest.approx(0.5 / 0.75)
+
+
+def test_without_a_null_run_nothing_is_claimed_and_the_page_says_how_to_train_one(findings):
+    assert not findings.claims
+    assert findings.facts["null pair"] == "none named"
+    note = table(findings, "Every seed's latents").note
+    assert "--base BASE --distilled CONTROL --out NULL; then add --null-run NULL" in note
+    assert "given this crosscoder" in note
+    assert findings.results["null"] is None
+    assert not [t for t in findings.tables if t.title == "What shows"]
+
+
+def test_a_null_run_of_another_shape_is_refused_before_anything_is_read(beside_null, tmp_path):
+    crosscoder = Crosscoder.from_pretrained(beside_null.crosscoder.run)
+    null = save_seeds(tmp_path / "other", crosscoder, k=5)
+    other = replace(beside_null, crosscoder=CrosscoderChoice(run=beside_null.crosscoder.run, null_run=null))
+    with pytest.raises(ValueError, match=r"has k 5, and .* has 6: their counts of latents do not compare"):
+        measure(other, opened(other))

@@ -104,6 +104,7 @@ def test_the_category_table_holds_what_the_counts_say(measure: Measure, run: Run
     findings = page(config, run, records)
     table, *_ = findings.tables
     assert table.rows
+    assert table.note.endswith("All is given this crosscoder.")
     firing = records.firing
     names = [category.name for category in firing.categories]
     for title, latent, lift, on_it, on_all, _ in table.rows:
@@ -132,7 +133,9 @@ def test_the_browser_takes_the_entries(measure: Measure, run: Run) -> None:
     config, records = measure()
     browser = Path(page(config, run, records).facts["browser"])
     assert browser == config.output.out / "latents.html"
-    assert "on self-reflection" in browser.read_text(encoding="utf-8")
+    shown = browser.read_text(encoding="utf-8")
+    assert "on self-reflection" in shown
+    assert "given this crosscoder: one of another seed has others" in shown
 
 
 def test_latents_that_do_not_exist_are_named_with_the_range(measure: Measure) -> None:

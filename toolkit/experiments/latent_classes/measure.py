@@ -6,12 +6,14 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from toolkit.dictionaries.latent_scaling import LatentScaling, ScalingRatios
+from toolkit.dictionaries.latent_scaling import ScalingRatios
 from toolkit.experiments.latent_classes import LatentClassesConfig
+from toolkit.experiments.latent_classes.seeds import BothPairs, check_alike, classes_by_seed
 from toolkit.experiments.run import Run
 from toolkit.latents.behaviours import BehaviourLatent, behaviour_latents, labelled_codes
 from toolkit.latents.categories import categories, load_lexicon
-from toolkit.latents.classification import LatentClasses, Tag, classify_fired, tags_of
+from toolkit.latents.classification import LatentClasses, Tag, tags_of
+from toolkit.latents.coded_batches import CodedBatch
 from toolkit.latents.examples import TopExamples
 from toolkit.latents.firing import FiringCounts
 from toolkit.latents.span_labels import LabelledDocuments, read_labelled_documents
@@ -24,10 +26,9 @@ LEAST_FIRINGS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class LatentClassesResult:
-    """What one pass over held-out text says of every latent."""
+    """What one pass over held-out text says of every latent; single latents are those of the run's own crosscoder."""
 
-    classes: LatentClasses
-    scaling: ScalingRatios
+    pairs: BothPairs
     firing: FiringCounts
     listed: dict[str, list[int]]
     """By each of the two models that are compared its listed latents, the most exclusive first."""
@@ -37,26 +38,41 @@ class LatentClassesResult:
     behaviours: list[BehaviourLatent]
     """The best latent of each label; none without labelled documents."""
 
+    @property
+    def classes(self) -> LatentClasses:
+        """Which model each latent belongs to."""
+        return self.pairs.own.classes
+
+    @property
+    def scaling(self) -> ScalingRatios:
+        """Which latents are truly exclusive."""
+        return self.pairs.own.scaling
+
 
 def measure(settings: LatentClassesConfig, opened: Run) -> LatentClassesResult:
-    """Read held-out text once, and labelled documents where there are any.
+    """Read held-out text once with each pair, the run's and the null pair, and labelled documents where there are any.
 
-    Raises ValueError for a lexicon or labels that cannot be used, and where fewer than two latents fired.
+    Raises `ValueError` for a lexicon or labels that cannot be used, for a null run whose crosscoder is of another
+    shape, and where fewer than two latents fired.
     """
     labelled = read_labelled_documents(settings.labels) if settings.labels else None
-    crosscoder, generator = opened.crosscoder, torch.Generator().manual_seed(settings.seed)
+    crosscoder, null, generator = opened.crosscoder, opened.null, torch.Generator().manual_seed(settings.seed)
+    if null is not None:
+        check_alike(opened, null)
     n_latents, device = crosscoder.config.n_latents, crosscoder.b_dec.device
-    scaling = LatentScaling(crosscoder)
     firing = FiringCounts(categories(opened.models.tokenizer, load_lexicon(settings.lexicon)), n_latents)
     window = Window(before=12, after=5)
     seen = TopExamples(n_latents, generator=generator, top=settings.examples, sampled=0, window=window, device=device)
-    for coded in opened.coded(settings.tokens):
+
+    def watch(coded: CodedBatch) -> None:
         ids, mask = coded.batch.input_ids, coded.batch.attention_mask
-        scaling.add(coded.activations, coded.codes)
         firing.add(ids, coded.selected, coded.codes)
         seen.add(ids, mask, coded.selected, coded.codes)
-    classes = classify_fired(crosscoder, firing.fired, firing.mass, generator)
-    listed = _most_exclusive(classes, firing.fired, settings.listed)
+
+    seeds = classes_by_seed(opened, settings.tokens, draws=settings.seed, watch=watch)
+    nulls = {} if null is None else classes_by_seed(null, settings.tokens, draws=settings.seed)
+    pairs = BothPairs(seeds=seeds, null=nulls)
+    listed = _most_exclusive(pairs.own.classes, firing.fired, settings.listed)
     behaviours: list[BehaviourLatent] = []
     if labelled:
         reading = opened.reading
@@ -64,8 +80,7 @@ def measure(settings: LatentClassesConfig, opened: Run) -> LatentClassesResult:
         codes = labelled_codes(opened.models, crosscoder, fresh, labelled, reading.text.row_length)
         behaviours = behaviour_latents(codes, generator)
     return LatentClassesResult(
-        classes=classes,
-        scaling=scaling.ratios(),
+        pairs=pairs,
         firing=firing,
         listed=listed,
         examples={latent: _texts(opened, seen, latent) for latents in listed.values() for latent in latents},

@@ -12,9 +12,11 @@ from toolkit.dictionaries.latent_scaling import NU_ERROR, NU_RECONSTRUCTION
 from toolkit.experiments.crosscoder.figures import cosine_against_nrn, nrn_histogram
 from toolkit.experiments.crosscoder.page import mean_nrn_headlines
 from toolkit.experiments.latent_classes import LatentClassesConfig
+from toolkit.experiments.latent_classes.claims import NULL_PAIR, claims
 from toolkit.experiments.latent_classes.measure import LatentClassesResult, exclusive_tags
+from toolkit.experiments.latent_classes.seed_tables import seed_results
+from toolkit.experiments.latent_classes.seeds import RULE
 from toolkit.experiments.latent_classes.tables import (
-    RULE,
     category_table,
     finite,
     latent_class_tables,
@@ -22,10 +24,13 @@ from toolkit.experiments.latent_classes.tables import (
     wilson_share,
 )
 from toolkit.experiments.run import Run
-from toolkit.formatting import number
+from toolkit.formatting import estimate, number
 from toolkit.latents.classification import tags_of
 from toolkit.reports.figures import nu_histogram
 from toolkit.reports.findings import Chart, Findings, Headline
+from toolkit.reports.verdicts import verdict_results
+from toolkit.statistics.estimates import Estimate
+from toolkit.statistics.seeds import mean_of_seeds
 
 
 def page(settings: LatentClassesConfig, opened: Run, found: LatentClassesResult) -> Findings:
@@ -38,6 +43,7 @@ def page(settings: LatentClassesConfig, opened: Run, found: LatentClassesResult)
         headline=_headline(found),
         tables=latent_class_tables(found),
         charts=_charts(found),
+        claims=claims(found.pairs),
         results=_results(found),
     )
 
@@ -52,7 +58,15 @@ def _facts(settings: LatentClassesConfig, opened: Run, found: LatentClassesResul
         "tokens": f"{found.firing.tokens:,} held-out tokens; position 0 is {position_0}",
         "scales": ratio,
         "seed": str(settings.seed),
+        "crosscoders": f"of seeds {', '.join(map(str, found.pairs.seeds))}; single latents are those of the first",
+        "null pair": _null_pair(opened, found),
     }
+
+
+def _null_pair(opened: Run, found: LatentClassesResult) -> str:
+    if opened.null is None:
+        return "none named"
+    return f"{' → '.join(opened.null.models.origins)}, crosscoders of seeds {', '.join(map(str, found.pairs.null))}"
 
 
 def _mean_scales(config: CrosscoderConfig) -> dict[str, float]:
@@ -69,6 +83,7 @@ def _headline(found: LatentClassesResult) -> list[Headline]:
     cosine, null = classes.cosine[classes.alive].nanmedian().item(), classes.cosine_null.nanquantile(0.975).item()
     rows = [
         *mean_nrn_headlines(classes),
+        _seeds_headline(found),
         Headline(
             name="median cosine", value=cosine, n=alive, unit="alive latents",
             note=f"between a latent's two decoder rows; 97.5 % of random pairs are below {number(null)}",
@@ -86,6 +101,25 @@ def _headline(found: LatentClassesResult) -> list[Headline]:
             )
             rows.append(Headline(name=name, value=share, n=int(among.sum()), unit="latents", note=note))
     return rows
+
+
+def _seeds_headline(found: LatentClassesResult) -> Headline:
+    """How many latents are the last model's only, over seeds, and how many the null pair has."""
+    _, last_only = exclusive_tags(found.classes)
+    own, null = found.pairs.numbers(lambda each: each.count(last_only))
+    note = f"{_in_words(mean_of_seeds(null))} {NULL_PAIR}" if null else "no null run: nothing says how many are chance"
+    return Headline(
+        name=f"{last_only} latents",
+        value=mean_of_seeds(own),
+        n=len(own),
+        unit="crosscoders",
+        note=f"by NRN in units of training; {note}",
+    )
+
+
+def _in_words(mean: Estimate) -> str:
+    value, ends = estimate(mean.value, mean.low, mean.high)
+    return f"{value} ({ends})" if ends else value
 
 
 def _charts(found: LatentClassesResult) -> list[Chart]:
@@ -150,9 +184,12 @@ def _results(found: LatentClassesResult) -> Mapping[str, Any]:
             }
             for convention, tags in (
                 ("nrn", classes.nrn_tags()),
+                ("nrn_training_units", classes.training_units_tags()),
                 ("norm_difference", classes.norm_difference_tags()),
             )
         },
+        **seed_results(found.pairs),
+        "claims": verdict_results(claims(found.pairs)),
         "latents": {name: [finite(value) for value in values.tolist()] for name, values in by_latent.items()}
         | {"tag_nrn": classes.nrn_tags(), "tag_norm_difference": classes.norm_difference_tags()},
         "categories": [dict(zip(categories.columns, row, strict=True)) for row in categories.rows],

@@ -8,25 +8,33 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from toolkit.dictionaries.latent_scaling import NU_ERROR, NU_RECONSTRUCTION
 from toolkit.experiments.crosscoder.page import behaviour_table
+from toolkit.experiments.latent_classes.claims import claims
 from toolkit.experiments.latent_classes.measure import LEAST_FIRINGS, LatentClassesResult, exclusive_tags
+from toolkit.experiments.latent_classes.seed_tables import seed_table
+from toolkit.experiments.latent_classes.seeds import RULE
 from toolkit.latents.choices import Place
 from toolkit.latents.classification import Tag, tags_of
 from toolkit.latents.span_labels import LabelledDocuments
 from toolkit.reports.findings import Cell, Table, left_out_tables
-from toolkit.statistics.estimates import Estimate
+from toolkit.reports.verdicts import verdict_table
+from toolkit.statistics.estimates import GIVEN_ONE, Estimate
 from toolkit.statistics.shares import wilson
 
 NRN_BINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9, 1.0)
 FEW = 20
 PLACES: tuple[Place, ...] = ("token", "predicting")
-RULE = f"ν^ε < {NU_ERROR} and ν^r < {NU_RECONSTRUCTION}"
 
 
 def latent_class_tables(found: LatentClassesResult) -> list[Table]:
     """All tables, the widest question first."""
-    tables = [_tag_table(found), _relation_table(found)]
+    judged = claims(found.pairs)
+    tables = [
+        *([verdict_table(judged)] if judged else []),
+        seed_table(found.pairs),
+        _tag_table(found),
+        _relation_table(found),
+    ]
     for model, latents in reversed(found.listed.items()):
         if latents:
             tables += [_listed_table(model, latents, found), _example_table(model, latents, found)]
@@ -64,10 +72,10 @@ def _tag_table(found: LatentClassesResult) -> Table:
         title="Tags, and the share of each that survives latent scaling",
         columns=("tag", "by NRN", "survive", "by norm difference", "survive"),
         rows=rows,
-        note=f"NRN (1-norms): {first} up to .3, {last} from .7 (Kissane et al. 2024). Norm difference"
-        " (2-norms): from .9 and up to .1, shared .4 to .6 (Minder et al. 2025). Survive: "
-        f"{RULE}; intervals are Wilson's. What shared latents do is the control: ν asks for the own model's direction, "
-        f"so a latent with unlike rows in the two models passes too.{warning}",
+        note=f"The run's own crosscoder, in raw units. NRN (1-norms): {first} up to .3, {last} from .7 (Kissane et al."
+        " 2024). Norm difference (2-norms): from .9 and up to .1, shared .4 to .6 (Minder et al. 2025). Survive: "
+        f"{RULE}; intervals are Wilson's, {GIVEN_ONE}. What shared latents do is a control: ν asks for the own model's "
+        f"direction, so a latent with unlike rows in the two models passes too.{warning}",
     )
 
 
@@ -107,7 +115,7 @@ def _listed_table(model: str, latents: Sequence[int], found: LatentClassesResult
         columns=("latent", "NRN", "RDN", "cosine", "ν^ε", "ν^r", "survives", "fired on"),
         rows=rows,
         note=f"By NRN, among latents that fired on at least {LEAST_FIRINGS} of {firing.tokens:,} tokens. RDN is"
-        f" n_{last} / n_{first}.",
+        f" n_{last} / n_{first}. Latents are {GIVEN_ONE}: those of another seed are others.",
     )
 
 
@@ -121,7 +129,7 @@ def _example_table(model: str, latents: Sequence[int], found: LatentClassesResul
         title=f"What the most {model}-only latents fire on",
         columns=("latent", "strongest firings"),
         rows=rows,
-        note="The token that the latent fires on stands between « and »; ⏎ is a line break.",
+        note=f"The token that the latent fires on stands between « and »; ⏎ is a line break. Latents are {GIVEN_ONE}.",
     )
 
 
@@ -135,7 +143,7 @@ def category_table(found: LatentClassesResult) -> Table:
         rows=rows,
         note="Lift: P(fire | category) / P(fire). next: the latent's largest lift for another category. where: on the"
         " category's n tokens, or on those before, where they are predicted. Latents that fired on at least"
-        f" {LEAST_FIRINGS} tokens; no interval: the latent is chosen by its lift.",
+        f" {LEAST_FIRINGS} tokens, {GIVEN_ONE}; no interval: the latent is chosen by its lift.",
     )
 
 

@@ -12,7 +12,7 @@ from toolkit.latents.examples import LatentExample
 from toolkit.leaving_out import TooFewError, measurable
 from toolkit.reports.findings import Cell, Findings, Headline, Table, left_out_tables
 from toolkit.reports.latent_browser import BrowserFacts, Example, LatentEntry, LatentStatistics, write_browser
-from toolkit.statistics.estimates import Estimate
+from toolkit.statistics.estimates import GIVEN_ONE, Estimate
 from toolkit.statistics.shares import wilson
 from toolkit.tracking import track
 
@@ -73,6 +73,7 @@ def browser_facts(opened: Run, found: LatentRecords) -> BrowserFacts:
         subtitle="What makes each latent fire, and which tokens its two decoder rows promote.",
         facts={
             **opened.facts(),
+            "latents": f"{GIVEN_ONE}: one of another seed has others",
             "tokens read": f"{found.firing.tokens:,} of {found.examples.documents:,} documents",
             "NRN": f"norm of the {last} decoder row over that of both; 0 {first} only, 1 {last} only",
             "cosine": "between the two decoder rows",
@@ -134,7 +135,8 @@ def _category_tables(found: LatentRecords) -> list[Table]:
         rows=[row for of_category in rows.values() for row in of_category],
         note="Lift is P(fire | category) / P(fire), 1 by chance, with the 95 % Wilson interval of its numerator. That"
         " takes tokens as independent, and is somewhat narrow where those of one document are alike. Of"
-        f" {len(found.latents):,} shown latents at most {LISTED} a category, by low ends, chosen on these tokens.",
+        f" {len(found.latents):,} shown latents at most {LISTED} a category, by low ends, chosen on these"
+        f" tokens. All is {GIVEN_ONE}.",
     )
     return [table, *left_out_tables("category", left_out | without_latents)]
 
