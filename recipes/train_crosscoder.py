@@ -61,9 +61,7 @@ def main(config: RunConfig) -> None:
         with console.stage("loading models"):
             pair = config.models.open_whole(config.where, pair)
         with console.stage("evaluation"):
-            evaluation = evaluate_crosscoder(
-                config.text, config.mask, pair, corpus, crosscoders[config.seed], seed=config.seed
-            )
+            evaluation = evaluate_crosscoder(config.text, config.mask, pair, corpus, crosscoders, seed=config.seed)
         seconds = run.seconds_by_stage() | console.seconds
         measured = evaluation.metrics(pair) | run.metrics() | remote_record(pair)
         folder.write_json("metrics.json", measured | {"seconds_by_stage": seconds})

@@ -30,10 +30,10 @@ def break_evaluation(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     whole = toolkit.experiments.crosscoder.measure.evaluate_crosscoder
 
     def break_it(error: BaseException, n_latents: int | None = None) -> None:
-        def evaluate(text, mask, pair, corpus, crosscoder, *, seed):
-            if n_latents in (None, crosscoder.config.n_latents):
+        def evaluate(text, mask, pair, corpus, crosscoders, *, seed):
+            if n_latents in (None, crosscoders[seed].config.n_latents):
                 raise error
-            return whole(text, mask, pair, corpus, crosscoder, seed=seed)
+            return whole(text, mask, pair, corpus, crosscoders, seed=seed)
 
         for module in (toolkit.experiments.crosscoder.measure, toolkit.experiments.sweep.measure):
             monkeypatch.setattr(module, "evaluate_crosscoder", evaluate)

@@ -25,7 +25,7 @@ def crosscoder(open_run: Callable[..., TrainingRun], config: RunConfig, pair: Mo
 @pytest.fixture
 def evaluation(config: RunConfig, pair: ModelPair, corpus: Corpus, crosscoder: Crosscoder) -> Evaluation:
     text = dataclasses.replace(config.text, held_out_tokens=1000)
-    return evaluate_crosscoder(text, config.mask, pair, corpus, crosscoder, seed=config.seed)
+    return evaluate_crosscoder(text, config.mask, pair, corpus, {config.seed: crosscoder}, seed=config.seed)
 
 
 def test_figures_are_those_of_the_first_held_out_tokens(
@@ -72,7 +72,7 @@ def test_a_crosscoder_of_three_models_is_evaluated_in_each(
     three = ModelSet.from_pretrained(named, layers=pair.layers, where="cpu")
     crosscoder = random_crosscoder(d_model=16, models=tuple(named), layers=pair.layers)
     text = dataclasses.replace(config.text, held_out_tokens=500)
-    found = evaluate_crosscoder(text, config.mask, three, corpus, crosscoder, seed=config.seed)
+    found = evaluate_crosscoder(text, config.mask, three, corpus, {config.seed: crosscoder}, seed=config.seed)
     assert [splice.model for splice in found.splices] == list(found.dictionary.fve) == list(named)
     assert found.decoders.models == ("base", "distilled")
 
@@ -93,4 +93,4 @@ def test_a_dead_crosscoder_is_refused(
 ) -> None:
     crosscoder.threshold.fill_(float("inf"))
     with pytest.raises(ValueError, match=r"0 of 64 latents fired .* lower --sparsity-coefficient"):
-        evaluate_crosscoder(config.text, config.mask, pair, corpus, crosscoder, seed=config.seed)
+        evaluate_crosscoder(config.text, config.mask, pair, corpus, {config.seed: crosscoder}, seed=config.seed)

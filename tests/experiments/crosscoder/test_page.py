@@ -38,7 +38,7 @@ def finished(
     run.folder.write_json("provenance.json", provenance(seed=0, data=corpus.origin, inputs=pair.files()))
     found = FinishedRun(
         evaluation=evaluate_crosscoder(
-            config.text, config.mask, pair, corpus, run.trainer.crosscoder(), seed=config.seed
+            config.text, config.mask, pair, corpus, {config.seed: run.trainer.crosscoder()}, seed=config.seed
         ),
         records=run.folder.records(),
         masks=run.masks,

@@ -14,8 +14,9 @@ from toolkit.dictionaries.metrics import DictionaryMetrics, evaluate
 from toolkit.harvest.choices import EMBEDDED
 from toolkit.harvest.documents import Corpus
 from toolkit.interventions.splice import SpliceEffect, splice_effects
-from toolkit.latents.behaviours import BehaviourLatent, behaviour_latents, labelled_codes, planted_behaviours
+from toolkit.latents.behaviours import FoundBehaviour, find_behaviours, planted_behaviours
 from toolkit.latents.classification import LatentClasses, classify_fired
+from toolkit.latents.labelled_activations import labelled_activations
 from toolkit.models.model.scoring import LARGEST_LOGITS
 from toolkit.models.model_set import ModelSet
 from toolkit.models.streams import stream_name
@@ -36,7 +37,7 @@ class Evaluation:
     alive: Bool[Tensor, " latent"]
     decoders: LatentClasses
     splices: list[SpliceEffect]
-    behaviours: list[BehaviourLatent] | None
+    behaviours: list[FoundBehaviour] | None
 
     def metrics(self, models: ModelSet) -> dict[str, Any]:
         """The figures of `metrics.json`; with several layers, per layer too."""
@@ -90,9 +91,19 @@ class FinishedRun:
 
 
 def evaluate_crosscoder(
-    text: TextSettings, mask: MaskSettings, models: ModelSet, corpus: Corpus, crosscoder: Crosscoder, *, seed: int
+    text: TextSettings,
+    mask: MaskSettings,
+    models: ModelSet,
+    corpus: Corpus,
+    crosscoders: Mapping[int, Crosscoder],
+    *,
+    seed: int,
 ) -> Evaluation:
-    """Measure on `text.held_out_tokens` tokens that training never saw; the embedded text's planted behaviours too."""
+    """Measure the crosscoder of this seed on `text.held_out_tokens` tokens that training never saw.
+
+    In the embedded text, planted behaviours are searched with the crosscoders of all seeds.
+    """
+    crosscoder = crosscoders[seed]
     stream = open_activations(text, mask, models, corpus.held_out, seed=seed)
     read = _first_tokens(stream, text.held_out_tokens)
     shown: Iterable[Tensor] = track(read, "reading text", "tokens", total=text.held_out_tokens, size=len)
@@ -111,8 +122,8 @@ def evaluate_crosscoder(
     behaviours = None
     if text.data == EMBEDDED:
         labelled = planted_behaviours(BEHAVIOUR_DOCUMENTS)
-        data = labelled_codes(models, crosscoder, open_mask(mask, models), labelled, text.row_length)
-        behaviours = behaviour_latents(data, torch.Generator().manual_seed(seed))
+        data = labelled_activations(models, open_mask(mask, models), labelled, text.row_length)
+        behaviours = find_behaviours(crosscoders, data, seed=seed)
     return Evaluation(
         dictionary=dictionary,
         alive=alive,

@@ -5,17 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from toolkit.dictionaries import schedules
 from toolkit.dictionaries.rules.rule import rule_of
 from toolkit.experiments.crosscoder.figures import cosine_against_nrn, firing_histogram, nrn_histogram, training_curves
 from toolkit.experiments.crosscoder.measure import Evaluation, FinishedRun
+from toolkit.experiments.found_behaviours import behaviour_table
 from toolkit.formatting import number
 from toolkit.harvest.tokens import describe_documents
-from toolkit.latents.behaviours import BehaviourLatent
+from toolkit.latents.behaviours import behaviour_claims
 from toolkit.latents.classification import LatentClasses
 from toolkit.models.model_set import ModelSet
 from toolkit.models.places.here import weights_dtype
@@ -28,7 +27,7 @@ from toolkit.reports.findings import Chart, Findings, Headline, Table, shares_ta
 from toolkit.settings.crosscoder_run import RunConfig
 from toolkit.settings.models import ModelChoice
 from toolkit.settings.run_files import REPORT
-from toolkit.statistics.estimates import GIVEN_ONE, Estimate
+from toolkit.statistics.estimates import GIVEN_ONE
 from toolkit.training.folder import RunFolder
 
 CAPTIONS = {
@@ -46,10 +45,6 @@ CAPTIONS = {
     "firing_histogram": "Five bars a factor of ten. A healthy dictionary has one hump, few latents that fire "
     "almost always (at the right), and few that never do.",
 }
-CONTROL = (
-    "The latent is chosen on half of the held-out answers and tested on the other half. Control: the same choice for"
-    " another answer's labels."
-)
 
 
 def headlines(evaluation: Evaluation, models: ModelSet) -> list[Headline]:
@@ -108,30 +103,7 @@ def mean_nrn_headlines(classes: LatentClasses) -> list[Headline]:
 
 def planted_table(evaluation: Evaluation) -> Table | None:
     """The planted behaviours' table, where the text has any."""
-    found = evaluation.behaviours
-    return None if found is None else behaviour_table(found, evaluation.decoders.nrn, CONTROL)
-
-
-def behaviour_table(behaviours: Sequence[BehaviourLatent], nrn: Float[Tensor, " latent"], note: str) -> Table:
-    """The best latent of each label, and how well it finds it."""
-    rows = [
-        (
-            found.behaviour,
-            f"{found.latent}",
-            Estimate(found.auroc, found.low, found.high),
-            found.control_auroc,
-            nrn[found.latent].item(),
-            found.firing_rate,
-            found.n_tokens,
-        )
-        for found in behaviours
-    ]
-    return Table(
-        title="The latent that best finds each label",
-        columns=("label", "latent", "AUROC", "control", "NRN", "P(fire)", "n tokens"),
-        rows=rows,
-        note=f"{note} AUROC: how well the latent tells the label's n tokens from all others; .5 is chance, 1 perfect.",
-    )
+    return None if evaluation.behaviours is None else behaviour_table(evaluation.behaviours)
 
 
 def page(config: RunConfig, models: ModelSet, found: FinishedRun) -> Findings:
@@ -150,6 +122,7 @@ def page(config: RunConfig, models: ModelSet, found: FinishedRun) -> Findings:
             f'run = Run.open("{config.output.out.as_posix()}")\n'
             'latents = run.crosscoder.encode(run.models.read("Find 25+7."))'
         ),
+        claims=behaviour_claims(evaluation.behaviours or ()),
         results=evaluation.metrics(models),
         provenance={"settings": _flat_settings(config)},
     )

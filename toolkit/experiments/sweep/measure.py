@@ -69,7 +69,9 @@ def evaluate_saved(
     try:
         with folder.evaluating():
             crosscoder = Crosscoder.from_pretrained(folder.path).to(pair.device)
-            evaluation = evaluate_crosscoder(config.text, config.mask, pair, corpus, crosscoder, seed=config.seed)
+            evaluation = evaluate_crosscoder(
+                config.text, config.mask, pair, corpus, {config.seed: crosscoder}, seed=config.seed
+            )
             seconds = run.seconds_by_stage()
             found = FinishedRun.of(run, evaluation, folder.records(), seconds)
             write_report(folder, page(config, pair, found))
