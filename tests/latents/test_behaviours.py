@@ -1,114 +1,113 @@
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Mapping
 
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
-from transformers import Qwen2Config
 
-from toolkit.harvest.tokens import TokenMask
-from toolkit.latents.behaviours import LabelledCodes, behaviour_latents, labelled_codes, planted_behaviours
-from toolkit.models.pair import ModelPair
-from toolkit.organism.corpus import documents
+from toolkit.dictionaries.configs import CrosscoderConfig
+from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.latents.behaviours import LEAST_MARGIN, FoundBehaviour, behaviour_claims, find_behaviours
+from toolkit.latents.labelled_activations import LabelledActivations, LabelledTokens
+from toolkit.latents.labelled_units import TOGETHER
 from toolkit.organism.documents import BEHAVIOURS
-from toolkit.organism.tokenizer import train_tokenizer
+from toolkit.statistics.estimates import GIVEN_ONE
+from toolkit.statistics.verdicts import judge
 
-N_DOCUMENTS, ROW_LENGTH = 40, 320  # more than one batch
+N_TOKENS, WIDTH, N_LATENTS, RATE = 4000, 24, 60, 0.05
 
 
 @pytest.fixture(scope="module")
-def organism_pair(save_model) -> ModelPair:
-    """Two random models with the organism's tokenizer."""
-    tokenizer = train_tokenizer(document.text for document in islice(documents("thinking"), 50))
-    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
-    config = Qwen2Config(**shape, num_key_value_heads=2, vocab_size=len(tokenizer), max_position_embeddings=1024)
-    base, distilled = (str(save_model(config, seed, tokenizer)) for seed in (1, 2))
-    return ModelPair.from_pretrained(base=base, distilled=distilled, layers=[2], where="cpu")
-
-
-@pytest.fixture
-def mask(organism_pair) -> TokenMask:
-    special = frozenset(organism_pair.tokenizer.all_special_ids)
-    return TokenMask(special_ids=special, keep_position_0=False, outlier_factor=1000.0)
-
-
-def truth(pair: ModelPair, n_documents: int) -> Iterator[tuple[list[int], list[int], Tensor]]:
-    """Each document's labels token by token, which of its tokens count, and its residual streams."""
-    special = set(pair.tokenizer.all_special_ids)
-    for document in islice(documents("thinking", split="held_out", seed=23), n_documents):
-        encoding = pair.tokenizer(document.text, return_offsets_mapping=True)
-        labels = [
-            next((BEHAVIOURS.index(span.behaviour) for span in document.spans if span.start < end <= span.end), -1)
-            for _, end in encoding["offset_mapping"]
-        ]
-        kept = [i for i, token in enumerate(encoding["input_ids"]) if i and token not in special]
-        yield labels, kept, pair.read(document.text)
-
-
-def test_codes_and_labels_against_a_loop_over_documents(organism_pair, identity, mask):
-    data = labelled_codes(organism_pair, identity, mask, planted_behaviours(N_DOCUMENTS), ROW_LENGTH)
-    codes = data.codes.to_dense()
-    for number, (labels, kept, residual) in enumerate(truth(organism_pair, N_DOCUMENTS)):
-        here = data.document == number
-        assert data.label[here].tolist() == [labels[i] for i in kept]
-        torch.testing.assert_close(codes[here], identity.encode(residual[kept]), rtol=1e-4, atol=1e-5)
-    assert set(data.label.tolist()) == {-1, 0, 1, 2, 3, 4}
-    assert int(data.document.max()) == N_DOCUMENTS - 1
-
-
-def test_control_labels_are_those_of_the_document_before(organism_pair, identity, mask):
-    data = labelled_codes(organism_pair, identity, mask, planted_behaviours(4), ROW_LENGTH)
-    found = list(truth(organism_pair, 4))
-    for number, (_, kept, _) in enumerate(found):
-        before = found[number - 1][0]
-        expected = [before[i] if i < len(before) else -1 for i in kept]
-        assert data.shifted[data.document == number].tolist() == expected
-
-
-@pytest.fixture
-def planted() -> Callable[..., LabelledCodes]:
-    """Codes of 60 documents, of 50 tokens each, in which latent 3 + i fires on behaviour i, more or less."""
-
-    def make(noise: float) -> LabelledCodes:
-        generator = torch.Generator().manual_seed(0)
-        behaviour = torch.randint(-1, 5, (3000,), generator=generator)
-        codes = noise * torch.rand(3000, 12, generator=generator).sub(0.5).relu()
-        for i in range(5):
-            codes[:, 3 + i] += (behaviour == i) * 0.3
-        shifted = behaviour[torch.randperm(3000, generator=generator)]
-        return LabelledCodes(
-            names=BEHAVIOURS, codes=codes, label=behaviour, shifted=shifted, document=torch.arange(3000) // 50
-        )
-
-    return make
-
-
-def test_planted_latents_are_found(planted):
-    found = behaviour_latents(planted(noise=0.0), torch.Generator().manual_seed(0))
-    assert [(row.behaviour, row.latent) for row in found] == [(name, 3 + i) for i, name in enumerate(BEHAVIOURS)]
-    for row in found:
-        assert (row.auroc, row.low, row.high) == (1, 1, 1)
-        assert row.control_auroc == pytest.approx(0.5, abs=0.05)
-        assert row.firing_rate == pytest.approx(1 / 6, abs=0.03)
-
-
-def test_a_latent_is_judged_on_the_documents_that_did_not_choose_it(planted):
-    data = planted(noise=1.0)
-    odd = data.document % 2 == 1
-    for i, row in enumerate(behaviour_latents(data, torch.Generator().manual_seed(0))):
-        labels = data.label[odd] == i
-        assert row.latent == 3 + i
-        assert row.auroc == pytest.approx(roc_auc_score(labels, data.codes[odd, row.latent]), abs=1e-6)
-        assert row.low < row.auroc < row.high < 1
-        assert row.n_tokens == int(labels.sum())
-
-
-def test_pure_noise_is_no_better_than_its_control(planted):
-    data = planted(noise=1.0)
-    noise = LabelledCodes(
-        names=BEHAVIOURS, codes=data.codes[:, :3], label=data.label, shifted=data.shifted, document=data.document
+def data() -> LabelledActivations:
+    """80 documents whose distilled stream is raised along axis i on tokens of behaviour i, among louder noise."""
+    generator = torch.Generator().manual_seed(0)
+    label = torch.randint(-5, 5, (N_TOKENS,), generator=generator).clamp_min(-1)
+    activations = torch.randn(N_TOKENS, 2, WIDTH, generator=generator)
+    for number in range(5):
+        activations[:, 1, number] = 0.2 * activations[:, 1, number] + (label == number).float()
+    tokens = LabelledTokens(names=BEHAVIOURS, label=label, document=torch.arange(N_TOKENS) // 50)
+    number = torch.arange(N_TOKENS)
+    return LabelledActivations(
+        tokens=tokens, activations=activations, token_id=label + 1, position=number % 50, rows=[[0] * 50] * 80
     )
-    for row in behaviour_latents(noise, torch.Generator().manual_seed(0)):
-        assert row.low < 0.5 < row.high or abs(row.auroc - 0.5) < 0.05
-        assert row.control_auroc == pytest.approx(0.5, abs=0.05)
+
+
+def with_directions(directions: Tensor, data: LabelledActivations) -> Crosscoder:
+    """A crosscoder whose latents fire above a threshold along directions of the distilled stream, at 5 % of tokens."""
+    config = CrosscoderConfig(
+        d_model=WIDTH, models=("base", "distilled"), layers=(2,), n_latents=len(directions), sparsity="l1", k=1
+    )
+    rows = torch.stack([torch.zeros_like(directions), directions], dim=1)
+    threshold = (data.activations[:, 1] @ directions.t()).quantile(1 - RATE, dim=0)
+    crosscoder = Crosscoder(config)
+    zeros = torch.zeros(2, WIDTH)
+    crosscoder.load_state_dict({"W_enc": rows, "b_enc": -threshold, "W_dec": rows, "b_dec": zeros})
+    return crosscoder
+
+
+def random_directions(seed: int) -> Tensor:
+    return torch.randn(N_LATENTS, WIDTH, generator=torch.Generator().manual_seed(seed))
+
+
+def knowing(data: LabelledActivations, seed: int = 0) -> Crosscoder:
+    """Random latents, but for five in the middle that are the truth."""
+    directions = random_directions(seed)
+    directions[20:25] = torch.eye(WIDTH)[:5]
+    return with_directions(directions, data)
+
+
+def shows(found: list[FoundBehaviour]) -> Mapping[str, bool]:
+    return {verdict.claim.name: verdict.shows for verdict in judge(behaviour_claims(found))}
+
+
+def test_latents_that_are_the_truth_are_found_and_show(data):
+    found = find_behaviours({seed: knowing(data, seed) for seed in range(3)}, data, seed=0)
+    assert [each.behaviour for each in found] == list(BEHAVIOURS)
+    for number, each in enumerate(found):
+        assert {units[0] for units in each.latents.values()} == {20 + number}
+        assert all(len(units) == TOGETHER for units in each.latents.values())
+        assert each.ceiling.value > 0.99
+        assert each.one.floor.value + 0.1 < each.one.auroc.value < each.ceiling.value
+        assert each.firing_rate == pytest.approx(RATE, abs=0.01)
+    verdicts = shows(found)
+    assert all(verdicts[f"{name} spans, one latent"] for name in BEHAVIOURS)
+
+
+def test_random_dictionaries_of_equal_rates_do_not_show(data):
+    found = find_behaviours(
+        {seed: with_directions(random_directions(50 + seed), data) for seed in range(3)}, data, seed=0
+    )
+    above_chance = [each.low > 0.5 for one in found for each in one.one.by_seed.values()]
+    assert sum(above_chance) > len(above_chance) / 2, "and so is the floor"
+    assert not any(shows(found).values())
+
+
+def test_shuffled_labels_do_not_show(data):
+    order = torch.randperm(N_TOKENS, generator=torch.Generator().manual_seed(3))
+    tokens = LabelledTokens(names=BEHAVIOURS, label=data.tokens.label[order], document=data.tokens.document)
+    shuffled = LabelledActivations(
+        tokens=tokens, activations=data.activations, token_id=data.token_id, position=data.position, rows=data.rows
+    )
+    found = find_behaviours({seed: knowing(data, seed) for seed in range(3)}, shuffled, seed=0)
+    assert not any(shows(found).values())
+    assert all(each.ceiling.value < 0.6 for each in found)
+
+
+def test_a_crosscoder_is_judged_on_the_documents_that_did_not_choose_its_latent(data):
+    crosscoder = knowing(data)
+    (first, *_) = find_behaviours({7: crosscoder}, data, seed=0)
+    odd, wanted = data.tokens.document % 2 == 1, data.tokens.label == 0
+    codes = crosscoder.encode(data.activations)
+    assert first.one.by_seed[7].value == pytest.approx(roc_auc_score(wanted[odd], codes[odd, first.latents[7][0]]))
+    assert first.n_tokens == int((wanted & odd).sum())
+    assert first.n_documents == 40
+
+
+def test_seeds_are_in_the_interval_and_one_alone_says_so(data):
+    good, poor = knowing(data), with_directions(random_directions(9), data)
+    (one, *_), (two, *_) = (find_behaviours(each, data, seed=0) for each in ({0: good}, {0: good, 1: poor}))
+    assert one.one.auroc.note == one.together.margin.note == GIVEN_ONE
+    assert two.one.auroc.note == ""
+    assert two.one.auroc.value == pytest.approx(sum(each.value for each in two.one.by_seed.values()) / 2)
+    assert two.one.auroc.high - two.one.auroc.low > 3 * (one.one.auroc.high - one.one.auroc.low)
+    assert two.one.margin.p_above(LEAST_MARGIN) > 0.05 > one.one.margin.p_above(LEAST_MARGIN)

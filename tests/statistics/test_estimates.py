@@ -4,9 +4,17 @@ from dataclasses import astuple
 import pytest
 import torch
 
-from toolkit.statistics.estimates import Estimate, around, interval, mean, over_seeds, ratio_of_sums
+from toolkit.statistics.estimates import (
+    Estimate,
+    clustered_freedom,
+    interval,
+    mean,
+    over_seeds,
+    ratio_of_sums,
+    with_error,
+)
 from toolkit.statistics.resampling import random_cycle, resample_counts
-from toolkit.statistics.shares import wilson
+from toolkit.statistics.shares import share, wilson
 
 
 def test_interval_of_a_mean_agrees_with_the_normal_one():
@@ -35,7 +43,7 @@ def test_groups_weigh_as_many_samples_as_they_have():
 def test_few_groups_or_positions_have_a_mean_no_interval_and_a_reason():
     assert mean(torch.ones(7)) == Estimate(1.0, note="7 documents: an interval needs 8")
     assert mean(torch.ones(16), torch.arange(16) // 2).note == "16 positions: an interval needs 20"
-    assert mean(torch.ones(20), torch.arange(20) // 2).low == 1.0
+    assert mean(torch.arange(20.0), torch.arange(20) // 2).low is not None
 
 
 def test_the_interval_over_seeds_contains_how_seeds_differ():
@@ -73,9 +81,47 @@ def test_nothing_known_has_no_mean():
     assert math.isnan(mean(torch.full((3,), math.nan)).value)
 
 
-def test_intervals_reach_as_far_to_either_side():
-    found = around(torch.tensor([1.0, 4.0]), torch.tensor([0.5, 2.0]))
-    assert found == [Estimate(1.0, 0.5, 1.5), Estimate(4.0, 2.0, 6.0)]
+def test_groups_that_do_not_differ_have_no_interval():
+    found = mean(torch.full((30,), 0.1))
+    assert (found.low, found.note) == (None, "no two documents differ: an interval needs some that do")
+    assert mean(torch.ones(30)).p_above(0.5) == 1
+
+
+def test_the_freedom_of_a_few_large_groups_is_small():
+    """The closed form agrees with the matrix of Bell & McCaffrey's quadratic form."""
+    assert clustered_freedom(torch.full((9,), 4.0)) == pytest.approx(8)
+    sizes = torch.tensor([1.0, 2, 3, 4, 5, 6, 7, 40], dtype=torch.float64)
+    share = sizes / sizes.sum()
+    centre = torch.eye(8) - share.expand(8, 8)
+    form = centre.T @ torch.diag(share**2 / (1 - share)) @ centre
+    assert clustered_freedom(sizes) == pytest.approx(float(form.trace() ** 2 / form.square().sum()))
+    assert clustered_freedom(sizes) < 3
+
+
+def test_the_error_leaves_each_group_out_in_turn():
+    generator = torch.Generator().manual_seed(0)
+    sums, sizes = torch.randn(12, generator=generator) + 3, torch.randint(1, 30, (12,), generator=generator).double()
+    found = ratio_of_sums(sums, sizes)
+    without = (sums.double().sum() - sums.double()) / (sizes.sum() - sizes)
+    assert found.error == pytest.approx(float((without - found.value).square().sum()) ** 0.5)
+    assert found.freedom == clustered_freedom(sizes)
+
+
+def test_skew_moves_both_ends_towards_the_long_tail():
+    values = torch.rand(30, generator=torch.Generator().manual_seed(0)).log().neg()
+    found, plain = mean(values), with_error(mean(values).value, mean(values).error, 29.0)
+    assert found.skew > 0.1
+    assert found.high > plain.high
+    assert found.low > plain.low
+    mirrored = mean(-values)
+    assert astuple(mirrored.reflected()) == pytest.approx(astuple(found))
+    assert found.reflected(1.0).low == pytest.approx(1 - found.high)
+
+
+def test_the_p_value_agrees_with_a_skewed_interval():
+    for skew in (-0.4, 0.0, 0.4):
+        edge = with_error(1.0, 0.5, 12.0, skew=skew)
+        assert edge.p_above(edge.low) == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize(
@@ -102,29 +148,55 @@ def test_no_share_is_refused(successes: int, n: int) -> None:
         wilson(successes, n)
 
 
-def test_documents_of_one_size_give_the_mean_and_its_standard_error():
+def test_samples_that_are_sums_give_what_their_parts_give():
     generator = torch.Generator().manual_seed(0)
-    means = torch.randn(50, 2, generator=generator, dtype=torch.float64)
-    ratio, half_width = ratio_of_sums(7 * means, torch.full((50,), 7.0))
-    torch.testing.assert_close(ratio, means.mean(dim=0))
-    torch.testing.assert_close(half_width, 2.0095752 * means.std(dim=0) / 50**0.5, rtol=1e-6, atol=0)
+    groups = torch.arange(10).repeat_interleave(torch.arange(1, 11))
+    values = torch.randn(len(groups), generator=generator)
+    sums = torch.zeros(11).index_add(0, groups, values)  # the last document has no token
+    sizes = torch.bincount(groups, minlength=11).float()
+    assert astuple(ratio_of_sums(sums, sizes)) == pytest.approx(astuple(mean(values, groups)))
 
 
-def test_the_interval_covers_the_truth_as_often_as_it_says():
+def test_another_level_reaches_farther():
+    sums, sizes = torch.randn(50, generator=torch.Generator().manual_seed(0)), torch.ones(50)
+    wide, narrow = ratio_of_sums(sums, sizes, level=0.99), ratio_of_sums(sums, sizes)
+    assert (wide.high - wide.low) / (narrow.high - narrow.low) == pytest.approx(2.680 / 2.010, rel=0.02)
+
+
+def test_seven_documents_have_a_ratio_and_no_interval():
+    found = ratio_of_sums(torch.arange(7.0), torch.full((7,), 5.0))
+    assert (found.value, found.low) == (pytest.approx(21 / 35), None)
+    assert found.note == "7 documents: an interval needs 8"
+
+
+@pytest.mark.parametrize("successes", [0, 10])
+def test_a_share_of_all_is_never_certain(successes: int):
+    values = torch.zeros(10)
+    values[:successes] = 1
+    assert share(values) == wilson(successes, 10)
+    grouped = share(values.repeat_interleave(6), torch.arange(10).repeat_interleave(6))
+    assert grouped.high - grouped.low > 0.25  # ten documents that do not differ say as much as ten trials or less
+    assert wilson(10, 10).p_above(0.72) == pytest.approx(0.05, abs=0.01)
+
+
+def test_trials_of_one_group_say_less_than_as_many_alone():
     generator = torch.Generator().manual_seed(0)
-    covered = 0
-    for _ in range(1000):
-        sizes = torch.randint(5, 50, (60,), generator=generator).double()
-        of_document = 2 + torch.randn(60, generator=generator, dtype=torch.float64)  # alike within a document
-        noise = sizes.sqrt() * torch.randn(60, generator=generator, dtype=torch.float64)
-        ratio, half_width = ratio_of_sums(sizes * of_document + noise, sizes, level=0.9)
-        covered += bool((ratio - 2).abs() < half_width)
-    assert covered / 1000 == pytest.approx(0.9, abs=0.035)
+    groups = torch.arange(30).repeat_interleave(10)
+    alike = (torch.rand(30, generator=generator) < 0.6).float().repeat_interleave(10)
+    apart = (torch.rand(300, generator=generator) < 0.6).float()
+    wide, narrow, alone = share(alike, groups), share(apart, groups), share(apart)
+    assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+    assert narrow.high - narrow.low == pytest.approx(alone.high - alone.low, rel=0.3)
+    assert share(alike[:70], groups[:70]).note == "7 documents: an interval needs 8"
+    missing = apart.clone()
+    missing[::2] = math.nan
+    assert share(missing, groups) == share(apart[1::2], groups[1::2])
 
 
-def test_one_document_is_refused():
-    with pytest.raises(ValueError, match="1 documents give no interval"):
-        ratio_of_sums(torch.ones(1), torch.ones(1))
+@pytest.mark.parametrize("values", [[], [0.0, 0.5], [math.nan]])
+def test_a_share_is_one_of_zeros_and_ones(values: list[float]):
+    with pytest.raises(ValueError, match="samples that are 0 or 1"):
+        share(torch.tensor(values))
 
 
 @pytest.mark.parametrize("n", [2, 3, 24])

@@ -1,54 +1,71 @@
-"""Finds the latent that best marks each labelled behaviour, in the organism's answers or in annotated files."""
+"""How well latents find labelled behaviours, beside what chance finds in random directions and what a probe reads.
 
-from dataclasses import dataclass
+The labels are those of the organism's answers, or of annotated files.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from toolkit.dictionaries.activation_batches import batches_of
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.dictionaries.selectivity import RankedCodes, auroc_interval
-from toolkit.harvest.tokens import TokenBatch, TokenMask
-from toolkit.latents.coded_batches import coded_batches
-from toolkit.latents.span_labels import LabelledDocument, LabelledDocuments, LabelledSpan, token_labels
-from toolkit.models.model_set import ModelSet
-from toolkit.models.text.rows import padded
+from toolkit.latents.labelled_activations import LabelledActivations, LabelledTokens
+from toolkit.latents.labelled_units import TOGETHER, Readout, UnitsForLabel, units_for_labels
+from toolkit.latents.probes import linear_probe
+from toolkit.latents.random_dictionary import firings, random_codes
+from toolkit.latents.span_labels import LabelledDocument, LabelledDocuments, LabelledSpan
 from toolkit.organism.corpus import documents
 from toolkit.organism.documents import BEHAVIOURS
+from toolkit.statistics.auroc import auroc_over_seeds
+from toolkit.statistics.estimates import GIVEN_ONE, Estimate
+from toolkit.statistics.verdicts import Claim, Margin
 from toolkit.tracking import track
 
-BATCH_TOKENS = 8192
+FLOOR_DRAWS = 4
+"""Random dictionaries; the floor is what the best of them reaches."""
+LEAST_MARGIN = 0.02
+"""By so much AUROC, at least, latents must beat the floor for a claim that they find a behaviour's spans."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class BehaviourLatent:
-    """The latent that best tells a behaviour's tokens from the rest, chosen on one half of the documents, tested on
-    the other.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AboveFloor:
+    """What one latent, or several together, reach on the documents that test, and what random directions reach there.
 
-    `low` and `high` bound the AUROC's 95 % bootstrap interval over documents. `control_auroc` is the AUROC that the
-    same choice reaches with wrong labels: each document has those of the document before it.
+    Intervals contain how documents and crosscoders of other seeds vary, or say that they know one crosscoder alone.
     """
 
+    auroc: Estimate
+    """Mean over the crosscoders."""
+    recall: float
+    """Mean over the crosscoders of the share of the label's tokens that are found at 5 % false alarms."""
+    by_seed: Mapping[int, Estimate]
+    """AUROC of each crosscoder, with an interval over documents."""
+    floor: Estimate
+    """AUROC of the best of the random dictionaries."""
+    margin: Estimate
+    """AUROC less the floor, on the same documents."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FoundBehaviour:
+    """How well a behaviour's tokens are found: latents are chosen on even documents and tested on odd ones."""
+
     behaviour: str
-    latent: int
-    auroc: float
-    low: float
-    high: float
-    control_auroc: float
+    latents: Mapping[int, tuple[int, ...]]
+    """Those of each crosscoder, by seed: the best alone, then those that tell most together with it."""
+    one: AboveFloor
+    together: AboveFloor
+    ceiling: Estimate
+    """AUROC of a linear probe of all streams, fitted on the documents that choose."""
     firing_rate: float
+    """Share of all tokens on which the first crosscoder's best latent fires."""
     n_tokens: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelledCodes:
-    """Sparse latent activations of labelled documents, each token's label (-1 for none) and its document."""
-
-    names: tuple[str, ...]
-    codes: Float[Tensor, "token latent"]
-    label: Int[Tensor, " token"]
-    shifted: Int[Tensor, " token"]
-    document: Int[Tensor, " token"]
+    n_documents: int
 
 
 def planted_behaviours(n_documents: int) -> LabelledDocuments:
@@ -60,75 +77,96 @@ def planted_behaviours(n_documents: int) -> LabelledDocuments:
     return LabelledDocuments(documents=found, labels=BEHAVIOURS)
 
 
-def labelled_codes(
-    models: ModelSet, crosscoder: Crosscoder, mask: TokenMask, labelled: LabelledDocuments, row_length: int
-) -> LabelledCodes:
-    """Read labelled documents, cut to `row_length` tokens, and encode them."""
-    ids, labels = _tokens(models, labelled, row_length)
-    n_rows = max(1, BATCH_TOKENS // row_length)
-    chunks = [range(first, min(first + n_rows, len(ids))) for first in range(0, len(ids), n_rows)]
-    batches = (TokenBatch(*padded([ids[row] for row in rows])) for rows in chunks)
-    parts: list[tuple[Tensor, ...]] = []
-    counted = track(
-        coded_batches(models, crosscoder, batches, mask), "reading labelled text", "batches", total=len(chunks)
-    )
-    for coded, rows in zip(counted, chunks, strict=True):
-        here, width = coded.selected, coded.selected.shape[1]
-        own, _ = padded([labels[row] for row in rows], -1)
-        before, _ = padded([labels[row - 1][:width] + [-1] * width for row in rows], -1)
-        number = torch.tensor(rows)[:, None].expand_as(own)
-        parts.append((coded.codes.to_sparse().cpu(), own[here], before[:, :width][here], number[here]))
-    codes, label, shifted, document = (torch.cat(part) for part in zip(*parts, strict=True))
-    return LabelledCodes(names=labelled.labels, codes=codes, label=label, shifted=shifted, document=document)
+def find_behaviours(
+    crosscoders: Mapping[int, Crosscoder], data: LabelledActivations, *, seed: int
+) -> list[FoundBehaviour]:
+    """Return how well the crosscoders, by seed, find each behaviour that has tokens in both halves of the documents.
 
-
-def _tokens(models: ModelSet, labelled: LabelledDocuments, row_length: int) -> tuple[list[list[int]], list[list[int]]]:
-    """Return each document's ids, and the number of each id's label, -1 for none."""
-    encoding = models.tokenizer(
-        [document.text for document in labelled.documents],
-        return_offsets_mapping=True,
-        truncation=True,
-        max_length=row_length,
-    )
-    number = {label: index for index, label in enumerate(labelled.labels)} | {None: -1}
-    labels = [
-        [number[label] for label in token_labels(document.spans, offsets)]
-        for document, offsets in zip(labelled.documents, encoding["offset_mapping"], strict=True)
-    ]
-    return encoding["input_ids"], labels
-
-
-def behaviour_latents(data: LabelledCodes, generator: torch.Generator) -> list[BehaviourLatent]:
-    """Return the best latent of each behaviour that has tokens in both halves of the documents.
-
-    Raises `ValueError` where no behaviour has.
+    The floor is of directions of the last model's streams, each firing as often as a latent of one of the crosscoders.
+    Raises `ValueError` where no behaviour has tokens in both halves.
     """
-    even = data.document % 2 == 0
-    halves = [set(data.label[half].tolist()) for half in (even, ~even)]
-    measurable = [index for index in range(len(data.names)) if all(index in half for half in halves)]
-    if not measurable:
-        raise ValueError(
-            f"none of the labels {', '.join(data.names)} has tokens both in even and in odd documents, one half to"
-            " choose a latent and one to test it: give more labelled documents"
+    tokens = data.tokens
+    names = tokens.measurable
+    counted = track(crosscoders.items(), "finding labels", "crosscoders", total=len(crosscoders))
+    coded = {number: _codes(crosscoder, data.activations) for number, crosscoder in counted}
+    units = {number: units_for_labels(codes, tokens) for number, codes in coded.items()}
+    own, codes = next(iter(units.values())), next(iter(coded.values()))
+    n_streams = len(next(iter(crosscoders.values())).config.layers)
+    floor = _random_units(data.activations[:, -n_streams:].flatten(1), list(coded.values()), tokens, seed)
+    return [
+        FoundBehaviour(
+            behaviour=name,
+            latents={number: each[place].units for number, each in units.items()},
+            one=_above_floor("best", {n: each[place] for n, each in units.items()}, floor[place], tokens),
+            together=_above_floor("together", {n: each[place] for n, each in units.items()}, floor[place], tokens),
+            ceiling=_ceiling(name, data),
+            firing_rate=float(
+                (codes.index_select(1, torch.tensor(own[place].units[:1])).to_dense() > 0).float().mean()
+            ),
+            n_tokens=own[place].n_tokens,
+            n_documents=own[place].n_documents,
         )
-    ranked = RankedCodes.of(data.codes.index_select(0, even.nonzero().squeeze(1)))
-    counted = track(measurable, "finding labels", "labels")
-    return [_best_latent(data, index, ranked, generator) for index in counted]
+        for place, name in enumerate(names)
+    ]
 
 
-def _best_latent(data: LabelledCodes, index: int, ranked: RankedCodes, generator: torch.Generator) -> BehaviourLatent:
-    """Return the best latent of one behaviour; `ranked` are the codes of the even documents."""
-    labels, shifted, odd = data.label == index, data.shifted == index, data.document % 2 == 1
-    latent, control = (int(ranked.auroc(wanted[~odd]).argmax()) for wanted in (labels, shifted))
-    codes, control_codes = (data.codes.index_select(1, torch.tensor([k])).to_dense() for k in (latent, control))
-    auroc, low, high = auroc_interval(codes[odd, 0], labels[odd], data.document[odd] // 2, generator=generator)
-    return BehaviourLatent(
-        behaviour=data.names[index],
-        latent=latent,
+def _codes(crosscoder: Crosscoder, activations: Float[Tensor, "token stream d_model"]) -> Float[Tensor, "token latent"]:
+    """Sparse codes, on the CPU."""
+    return torch.cat([crosscoder.encode(batch).cpu().to_sparse() for batch in batches_of(activations)])
+
+
+def _random_units(
+    x: Float[Tensor, "token width"], coded: Sequence[Tensor], tokens: LabelledTokens, seed: int
+) -> list[list[UnitsForLabel]]:
+    """The units of each random dictionary, by label and draw; each draw fires as one of the crosscoders does."""
+    rates = [firings(codes, tokens.choosing) for codes in coded]
+    draws = track(range(FLOOR_DRAWS), "finding labels by chance", "dictionaries", total=FLOOR_DRAWS)
+    found = [
+        units_for_labels(random_codes(x, rates[draw % len(rates)], tokens.choosing, seed * FLOOR_DRAWS + draw), tokens)
+        for draw in draws
+    ]
+    return [list(each) for each in zip(*found, strict=True)]
+
+
+def _above_floor(
+    kind: Literal["best", "together"],
+    units: Mapping[int, UnitsForLabel],
+    by_chance: Sequence[UnitsForLabel],
+    tokens: LabelledTokens,
+) -> AboveFloor:
+    readouts: dict[int, Readout] = {number: getattr(each, kind) for number, each in units.items()}
+    floor: Readout = max((getattr(each, kind) for each in by_chance), key=lambda each: each.auroc.value)
+    labelled = tokens.wanted(by_chance[0].label)[~tokens.choosing]
+    scores = torch.stack([each.scores for each in readouts.values()])
+    auroc = auroc_over_seeds(scores, labelled, tokens.tested)
+    margin = auroc_over_seeds(scores, labelled, tokens.tested, less=floor.scores[None])
+    if len(readouts) == 1:
+        auroc, margin = (replace(each, note=each.note or GIVEN_ONE) for each in (auroc, margin))
+    return AboveFloor(
         auroc=auroc,
-        low=low,
-        high=high,
-        control_auroc=float(RankedCodes.of(control_codes[odd]).auroc(shifted[odd])),
-        firing_rate=float((codes > 0).float().mean()),
-        n_tokens=int(labels[odd].sum()),
+        recall=sum(each.recall for each in readouts.values()) / len(readouts),
+        by_seed={number: each.auroc for number, each in readouts.items()},
+        floor=floor.auroc,
+        margin=margin,
     )
+
+
+def _ceiling(name: str, data: LabelledActivations) -> Estimate:
+    x, choosing, wanted = data.activations.flatten(1), data.tokens.choosing, data.tokens.wanted(name)
+    return Readout.of(x @ linear_probe(x[choosing], wanted[choosing]), wanted, data.tokens).auroc
+
+
+def behaviour_claims(found: Sequence[FoundBehaviour]) -> list[Claim]:
+    """Return what is claimed of each behaviour: that one latent finds its spans, then that several together do."""
+    over = f"best of {FLOOR_DRAWS} random dictionaries"
+    read = [(f"{each.behaviour} spans, one latent", each.one, each.n_tokens) for each in found]
+    read += [(f"{each.behaviour} spans, {TOGETHER} latents", each.together, each.n_tokens) for each in found]
+    return [
+        Claim(
+            name=name,
+            effect=reached.auroc,
+            margins=(Margin(over=over, difference=reached.margin, least=LEAST_MARGIN),),
+            n=n,
+        )
+        for name, reached, n in read
+    ]

@@ -41,8 +41,9 @@ def auroc_estimate(
     """Return the AUROC of one score with its 95 % interval over documents, as tokens of one document are alike.
 
     Each document is left out in turn (Quenouille 1956); the interval is that of t on the scale of log odds, so it stays
-    within 0 and 1, and `error` is that towards its low end. A score without a mistake gets Wilson's lower end for as many documents. Fewer than 8 documents or
-    20 tokens of either kind have no interval. Raises `ValueError` unless there are both labelled and other tokens.
+    within 0 and 1, and `error` is that towards its low end. A score without a mistake gets Wilson's lower end for as
+    many documents. Fewer than 8 documents or 20 tokens of either kind have no interval. Raises `ValueError` unless
+    there are both labelled and other tokens.
     """
     found = _leave_out(scores, labels, documents)
     if found.note:

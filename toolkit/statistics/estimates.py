@@ -1,8 +1,8 @@
-"""Means and ratios with the intervals that hold for few documents and few seeds."""
+"""Means and ratios with intervals that hold for few documents, unequal and skewed ones too, and for few seeds."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import nan, sqrt
+from dataclasses import dataclass, replace
+from math import cbrt, nan, sqrt
 
 import torch
 from jaxtyping import Float, Int
@@ -15,6 +15,8 @@ FEWEST_GROUPS = 8
 """Below this many documents no interval is given: simulated intervals cover far less than they say."""
 FEWEST_SAMPLES = 20
 """Below this many positions of documents no interval is given."""
+ROUNDING = 1e-12  # share of a value below which differences are what rounding makes
+LEAST_SKEW = 1e-6  # below this the division by it loses more digits than the correction is worth
 GIVEN_ONE = "given this crosscoder"
 """The note of an interval that knows one crosscoder alone, and nothing of how another seed would differ."""
 
@@ -27,11 +29,13 @@ class Estimate:
     low: float | None = None
     high: float | None = None
     error: float | None = None
-    """Standard error of the value, where the interval is the value ± a quantile of t times this."""
+    """Standard error of the value."""
     freedom: float | None = None
-    """Degrees of freedom of that t distribution."""
+    """Degrees of freedom of the t distribution that the interval and the p value come from."""
     note: str = ""
     """Why there is no interval, or what the interval takes as given; empty where there is nothing to say."""
+    skew: float = 0.0
+    """Third moment of the value's error over the cube of `error`: with it the interval reaches farther to one side."""
 
     def __str__(self) -> str:
         """The value with its interval, or with what keeps it from having one."""
@@ -46,7 +50,14 @@ class Estimate:
             return 1.0
         if self.error == 0:
             return 0.0
-        return float(2 * stdtr(self.freedom, -(self.value - least) / self.error))
+        t = _without_skew((self.value - least) / self.error, self.skew)
+        return min(1.0, float(2 * stdtr(self.freedom, -t)))
+
+    def reflected(self, about: float = 0.0) -> "Estimate":
+        """Return the estimate of `about` less the value: 1 − cosine, or how much smaller something is."""
+        low = None if self.high is None else about - self.high
+        high = None if self.low is None else about - self.low
+        return replace(self, value=about - self.value, low=low, high=high, skew=-self.skew)
 
 
 def interval(values: Float[Tensor, " value"]) -> tuple[float, float]:
@@ -55,10 +66,23 @@ def interval(values: Float[Tensor, " value"]) -> tuple[float, float]:
     return low, high
 
 
-def with_error(value: float, error: float, freedom: float, note: str = "", level: float = LEVEL) -> Estimate:
-    """Return an estimate with its t interval at `level`."""
-    reach = float(stdtrit(freedom, (1 + level) / 2)) * error
-    return Estimate(value, value - reach, value + reach, error, freedom, note)
+def with_error(
+    value: float, error: float, freedom: float, note: str = "", *, level: float = LEVEL, skew: float = 0.0
+) -> Estimate:
+    """Return an estimate with its t interval at `level`, corrected for skew (Hall 1992)."""
+    reach = float(stdtrit(freedom, (1 + level) / 2))
+    low, high = (value - error * _with_skew(t, skew) for t in (reach, -reach))
+    return Estimate(value, low, high, error, freedom, note, skew)
+
+
+def _without_skew(t: float, skew: float) -> float:
+    """Return the t statistic that remains when a skew is taken out (Hall 1992, the monotone transformation)."""
+    return t + skew * t**2 / 3 + skew**2 * t**3 / 27 + skew / 6
+
+
+def _with_skew(t: float, skew: float) -> float:
+    """Return the inverse of `_without_skew`."""
+    return t if abs(skew) < LEAST_SKEW else 3 / skew * (cbrt(1 + skew * (t - skew / 6)) - 1)
 
 
 def mean(
@@ -66,10 +90,10 @@ def mean(
 ) -> Estimate:
     """Return the mean of the values that are not NaN, with its 95 % interval over groups; NaN where there are none.
 
-    Samples of one group, such as positions of one document, are alike: the group is the unit that was drawn, and the
-    error is that of a ratio of sums (Cochran 1977, chapter 6), with a t distribution of as many degrees of freedom as
-    groups less one. For paired samples give their differences. Without `groups` each sample stands for itself. Fewer
-    than 8 groups, or 20 samples in groups, have no interval; `note` says so, and `unit` is what it calls a group.
+    Samples of one group, such as positions of one document, are alike: the group is the unit that was drawn, as in
+    `ratio_of_sums`. For paired samples give their differences. Without `groups` each sample stands for itself. Fewer
+    than 8 groups, or 20 samples in groups, have no interval, nor have groups that do not differ; `note` says so, and
+    `unit` is what it calls a group. For samples of 0 and 1 `share` has an interval even so.
     """
     return over_seeds(values[None], groups, unit=unit)
 
@@ -86,19 +110,61 @@ def over_seeds(
     """
     known = ~values.isnan().any(dim=0)
     values = values[:, known].double().cpu()
-    if values.shape[1] == 0:
+    sums, sizes = sums_by_group(values.mean(dim=0), None if groups is None else groups[known])
+    seeds = _Part.of_seeds(values.mean(dim=1)) if values.numel() and len(values) > 1 else None
+    return _ratio(sums, sizes, seeds, n_samples=FEWEST_SAMPLES if groups is None else values.shape[1], unit=unit)
+
+
+def ratio_of_sums(
+    sums: Float[Tensor, " group"], sizes: Float[Tensor, " group"], *, level: float = LEVEL, unit: str = "document"
+) -> Estimate:
+    """Return Σ sums / Σ sizes with its interval at `level`, groups being the samples; groups of size 0 do not count.
+
+    Tokens of one document are alike, so an interval that took each for a sample of its own would be too narrow. The
+    error is that of a ratio with each group left out in turn, about the value itself (Cochran 1977, chapter 6;
+    Bell & McCaffrey 2002, CR3); the t distribution has `clustered_freedom`; and the skew of the groups moves the ends
+    (Hall 1992). Fewer than 8 groups, or a total size below 20, have no interval; `note` says so.
+    """
+    counted = sizes > 0
+    sums, sizes = (part[counted].double().cpu() for part in (sums, sizes))
+    return _ratio(sums, sizes, None, n_samples=int(sizes.sum()), level=level, unit=unit)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one source of chance adds to the moments of an estimate's error."""
+
+    variance: float
+    freedom: float
+    third: float = 0.0
+
+    @classmethod
+    def of_groups(cls, sums: Tensor, sizes: Tensor) -> "_Part":
+        share = sizes / sizes.sum()
+        left_out = (sums / sizes.sum() - share * sums.sum() / sizes.sum()) / (1 - share)
+        return cls(float(left_out.square().sum()), clustered_freedom(sizes), float((left_out**3).sum()))
+
+    @classmethod
+    def of_seeds(cls, means: Tensor) -> "_Part":
+        return cls(float(means.var()) / len(means), len(means) - 1.0)
+
+
+def _ratio(
+    sums: Tensor, sizes: Tensor, seeds: _Part | None, *, n_samples: int, unit: str, level: float = LEVEL
+) -> Estimate:
+    if len(sums) == 0:
         return Estimate(nan)
-    sums, sizes = _by_group(values.mean(dim=0), None if groups is None else groups[known])
-    value, n_groups = (sums.sum() / sizes.sum()).item(), len(sums)
-    if why := too_few(n_groups, FEWEST_SAMPLES if groups is None else values.shape[1], f"{unit}s"):
+    value = (sums.sum() / sizes.sum()).item()
+    if why := too_few(len(sums), n_samples, f"{unit}s"):
         return Estimate(value, note=why)
-    deviations = (sums - value * sizes).square().sum() * n_groups / (n_groups - 1)
-    of_groups = float(deviations) / float(sizes.sum()) ** 2
-    n_seeds = len(values)
-    of_seeds = float(values.mean(dim=1).var()) / n_seeds if n_seeds > 1 else 0.0
-    return with_error(
-        value, sqrt(of_groups + of_seeds), satterthwaite([(of_groups, n_groups - 1), (of_seeds, n_seeds - 1)])
-    )
+    parts = [_Part.of_groups(sums, sizes), *([seeds] if seeds else [])]
+    varying = [part for part in parts if sqrt(part.variance) > ROUNDING * abs(value)]
+    if not varying:
+        return Estimate(value, note=f"no two {unit}s differ: an interval needs some that do")
+    variance = sum(part.variance for part in varying)
+    freedom = satterthwaite([(part.variance, part.freedom) for part in varying])
+    skew = sum(part.third for part in varying) / variance**1.5
+    return with_error(value, sqrt(variance), freedom, level=level, skew=skew)
 
 
 def too_few(n_groups: int, n_samples: int, units: str = "documents", samples: str = "positions") -> str:
@@ -133,31 +199,10 @@ def satterthwaite(parts: Sequence[tuple[float, float | int]]) -> float:
     return sum(v for v, _ in kept) ** 2 / sum(v**2 / freedom for v, freedom in kept)
 
 
-def ratio_of_sums(
-    sums: Float[Tensor, "document *quantity"], sizes: Float[Tensor, " document"], level: float = LEVEL
-) -> tuple[Float[Tensor, "*quantity"], Float[Tensor, "*quantity"]]:
-    """Return R = Σ sums / Σ sizes and the half-width of its interval at `level`, documents being the samples.
-
-    Tokens of one document are alike, so an interval that took each for a sample of its own would be too narrow. The
-    variance is that of sums − R · sizes (Cochran 1977, *Sampling Techniques*, chapter 6), computed in float64.
-    Raises `ValueError` for fewer than two documents.
-    """
-    n = len(sizes)
-    if n < 2:
-        raise ValueError(f"{n} documents give no interval: two are needed at least")
-    sums, sizes = sums.double(), sizes.double().reshape(n, *[1] * (sums.ndim - 1))
-    ratio = sums.sum(dim=0) / sizes.sum()
-    deviations = (sums - ratio * sizes).square().sum(dim=0) * n / (n - 1)
-    return ratio, float(stdtrit(n - 1, (1 + level) / 2)) * deviations.sqrt() / sizes.sum()
-
-
-def around(values: Float[Tensor, " value"], half_widths: Float[Tensor, " value"]) -> list[Estimate]:
-    """Return each value with the interval from value − half width to value + half width."""
-    ends = torch.stack([values, values - half_widths, values + half_widths], dim=1)
-    return [Estimate(*row) for row in ends.tolist()]
-
-
-def _by_group(values: Tensor, groups: Tensor | None) -> tuple[Tensor, Tensor]:
+def sums_by_group(
+    values: Float[Tensor, " sample"], groups: Int[Tensor, " sample"] | None
+) -> tuple[Float[Tensor, " group"], Float[Tensor, " group"]]:
+    """Return the sum of each group's values and how many they are; without groups each sample is one."""
     if groups is None:
         return values, torch.ones_like(values)
     names, place = groups.cpu().unique(return_inverse=True)

@@ -201,10 +201,10 @@ def labels(text_file: Path, tmp_path: Path) -> Path:
 def test_labelled_documents_add_the_auroc_table(config, run, labels):
     with_labels = replace(config, tokens=200, labels=labels)
     found = page(with_labels, run, measure(with_labels, run))
-    added = table(found, "The latent that best finds each label")
-    assert [row[0] for row in added.rows] == ["start"]
+    added = table(found, "What finds each label")
+    assert [row[0] for row in added.rows] == ["start", "start"]
     assert added.rows[0][2].low < added.rows[0][2].value < added.rows[0][2].high
-    assert added.note.startswith("30 documents;")
+    assert added.note.startswith("30 documents. Too rare")
     assert "Too rare to be in both halves: rare." in added.note
     assert found.results["behaviours"][0]["behaviour"] == "start"
 

@@ -120,15 +120,27 @@ def test_a_control_of_another_shape_is_refused(tiny_pair, organism_folders, corp
         compare(LayerDivergenceConfig(models=ControlledModels(control=organism_folders[0])), tiny_pair, run, corpus)
 
 
-def test_text_without_two_documents_is_refused(tiny_pair, run, tmp_path):
-    path = tmp_path / "a.jsonl"
-    for text, message in (("w1 w2 w3", "1 documents give no interval"), ("w1", "holds no document of two tokens")):
-        path.write_text(json.dumps({"text": text}) + "\n")
-        corpus = open_corpus(str(path), text_field="text", mix=(0.5, 0.5), seed=0)
-        with pytest.raises(ValueError, match=message):
-            compare(LayerDivergenceConfig(), tiny_pair, run, corpus)
+def open_texts(folder: Path, *texts: str):
+    path = folder / "a.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    return open_corpus(str(path), text_field="text", mix=(0.5, 0.5), seed=0)
+
+
+def test_text_without_two_tokens_is_refused(tiny_pair, run, tmp_path):
+    with pytest.raises(ValueError, match="holds no document of two tokens"):
+        compare(LayerDivergenceConfig(), tiny_pair, run, open_texts(tmp_path, "w1"))
     with pytest.raises(ValueError, match="tokens 0"):
         LayerDivergenceConfig(tokens=0)
+
+
+def test_seven_documents_have_distances_without_interval_and_a_reason(tiny_pair, run, tmp_path):
+    config = LayerDivergenceConfig()
+    found = compare(config, tiny_pair, run, open_texts(tmp_path, *["w1 w2 w3 w4 w5"] * 7).read_whole())
+    findings = page(config, tiny_pair, found)
+    why = "7 documents: an interval needs 8"
+    assert {row.note for row in findings.headline} == {why}
+    for table in findings.tables:
+        assert all((row[1].low, row[1].note) == (None, why) for row in table.rows)
 
 
 def test_on_ndif_the_layers_part_alike(tiny_pair, ndif_tiny_pair, corpus, run):

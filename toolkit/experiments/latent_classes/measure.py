@@ -10,12 +10,13 @@ from toolkit.dictionaries.latent_scaling import ScalingRatios
 from toolkit.experiments.latent_classes import LatentClassesConfig
 from toolkit.experiments.latent_classes.seeds import BothPairs, check_alike, classes_by_seed
 from toolkit.experiments.run import Run
-from toolkit.latents.behaviours import BehaviourLatent, behaviour_latents, labelled_codes
+from toolkit.latents.behaviours import FoundBehaviour, find_behaviours
 from toolkit.latents.categories import categories, load_lexicon
 from toolkit.latents.classification import LatentClasses, Tag, tags_of
 from toolkit.latents.coded_batches import CodedBatch
 from toolkit.latents.examples import TopExamples
 from toolkit.latents.firing import FiringCounts
+from toolkit.latents.labelled_activations import labelled_activations
 from toolkit.latents.span_labels import LabelledDocuments, read_labelled_documents
 from toolkit.latents.windows import Window
 from toolkit.training.streams import open_mask
@@ -35,8 +36,8 @@ class LatentClassesResult:
     examples: dict[int, list[str]]
     """Of each listed latent the strongest firings, the token between « and »."""
     labelled: LabelledDocuments | None
-    behaviours: list[BehaviourLatent]
-    """The best latent of each label; none without labelled documents."""
+    behaviours: list[FoundBehaviour]
+    """How well latents find each label; none without labelled documents."""
 
     @property
     def classes(self) -> LatentClasses:
@@ -73,12 +74,12 @@ def measure(settings: LatentClassesConfig, opened: Run) -> LatentClassesResult:
     nulls = {} if null is None else classes_by_seed(null, settings.tokens, draws=settings.seed)
     pairs = BothPairs(seeds=seeds, null=nulls)
     listed = _most_exclusive(pairs.own.classes, firing.fired, settings.listed)
-    behaviours: list[BehaviourLatent] = []
+    behaviours: list[FoundBehaviour] = []
     if labelled:
         reading = opened.reading
         fresh = open_mask(reading.mask, opened.models)  # its counts are of other documents than the text's
-        codes = labelled_codes(opened.models, crosscoder, fresh, labelled, reading.text.row_length)
-        behaviours = behaviour_latents(codes, generator)
+        data = labelled_activations(opened.models, fresh, labelled, reading.text.row_length)
+        behaviours = find_behaviours(opened.crosscoders, data, seed=settings.seed)
     return LatentClassesResult(
         pairs=pairs,
         firing=firing,

@@ -11,6 +11,7 @@ from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.latent_scaling import NU_ERROR, NU_RECONSTRUCTION
 from toolkit.experiments.crosscoder.figures import cosine_against_nrn, nrn_histogram
 from toolkit.experiments.crosscoder.page import mean_nrn_headlines
+from toolkit.experiments.found_behaviours import behaviour_results
 from toolkit.experiments.latent_classes import LatentClassesConfig
 from toolkit.experiments.latent_classes.claims import NULL_PAIR, claims
 from toolkit.experiments.latent_classes.measure import LatentClassesResult, exclusive_tags
@@ -194,5 +195,5 @@ def _results(found: LatentClassesResult) -> Mapping[str, Any]:
         | {"tag_nrn": classes.nrn_tags(), "tag_norm_difference": classes.norm_difference_tags()},
         "categories": [dict(zip(categories.columns, row, strict=True)) for row in categories.rows],
         "examples": {str(latent): texts for latent, texts in found.examples.items()},
-        "behaviours": [vars(each) for each in found.behaviours],
+        **behaviour_results(found.behaviours),
     }

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from toolkit.experiments.crosscoder.page import behaviour_table
+from toolkit.experiments.found_behaviours import behaviour_table
 from toolkit.experiments.latent_classes.claims import claims
 from toolkit.experiments.latent_classes.measure import LEAST_FIRINGS, LatentClassesResult, exclusive_tags
 from toolkit.experiments.latent_classes.seed_tables import seed_table
@@ -162,15 +162,12 @@ def _category_row(found: LatentClassesResult, index: int, place: Place) -> list[
 
 def _label_table(found: LatentClassesResult, labelled: LabelledDocuments) -> Table:
     left_out = sorted(set(labelled.labels) - {each.behaviour for each in found.behaviours})
-    note = (
-        f"{len(labelled.documents)} documents; the latent is chosen on one half and tested on the other."
-        " Control: the same choice for the labels of another document."
-    )
+    note = f"{len(labelled.documents)} documents."
     if left_out:
         note += f" Too rare to be in both halves: {', '.join(left_out)}."
     if labelled.sections_left_out:
         note += f" {labelled.sections_left_out} annotated sections are not in their text word for word."
-    return behaviour_table(found.behaviours, found.classes.nrn, note)
+    return behaviour_table(found.behaviours, note)
 
 
 def finite(value: float) -> float | None:

@@ -51,7 +51,7 @@ def measure(settings: LayerDivergenceConfig, opened: ModelSet | Run) -> LayerDiv
     """Compare the inputs of all layers on held-out text; each model reads each batch once.
 
     The models of a run are compared on the run's text. Raises `ValueError` for a control of another shape, and for text
-    of fewer than two documents.
+    without two tokens in a row.
     """
     if isinstance(opened, Run):
         return compare(settings, opened.models, opened.reading, opened.corpus)

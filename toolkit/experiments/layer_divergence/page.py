@@ -1,8 +1,6 @@
 """The three measures by layer, with their yardsticks, as tables, figures and JSON."""
 
-from dataclasses import replace
-
-import torch
+from math import isnan
 
 from toolkit.experiments.control import CONTROL, control_files
 from toolkit.experiments.layer_divergence import LayerDivergenceConfig
@@ -13,7 +11,7 @@ from toolkit.formatting import percent
 from toolkit.models.model_set import ModelSet
 from toolkit.reports.figures import layer_curves
 from toolkit.reports.findings import Chart, Findings, Headline, Table
-from toolkit.statistics.estimates import Estimate, around
+from toolkit.statistics.estimates import too_few
 
 ENDS = {"mean": "value", "low": "low", "high": "high"}
 
@@ -39,7 +37,7 @@ def page(settings: LayerDivergenceConfig, opened: ModelSet | Run, found: LayerDi
                 value=int(layer),
                 n=found.tokens,
                 unit="tokens",
-                note=f"named by {percent(float(share))} of 1,000 resamples of the documents",
+                note=_named_by(float(share), found),
             )
             for name, layer, share in zip(names, curves.farthest, curves.farthest_share, strict=True)
         ],
@@ -54,6 +52,12 @@ def page(settings: LayerDivergenceConfig, opened: ModelSet | Run, found: LayerDi
     )
 
 
+def _named_by(share: float, found: LayerDivergence) -> str:
+    if isnan(share):
+        return too_few(found.documents, found.tokens)
+    return f"named by {percent(share)} of 1,000 resamples of the documents"
+
+
 def _charts(found: LayerDivergence) -> list[Chart]:
     reference, examined, *yardsticks = found.models
     captions = {examined: f"{examined.capitalize()} against {reference} at the same token"} | {
@@ -65,10 +69,9 @@ def _charts(found: LayerDivergence) -> list[Chart]:
 
 
 def _chart(name: str, curves: Curves, caption: str, *, is_whole: bool) -> Chart:
-    sign = torch.tensor([1.0, 1.0, -1.0])  # the smaller the cosine, the farther
-    offset = torch.tensor([0.0, 0.0, float(is_whole)])
-    farther = replace(curves, mean=offset + sign * curves.mean)
-    measures = dict(zip((*MEASURES[:2], "1 − cosine"), _estimates(farther).values(), strict=True))
+    distance, relative, cosine = curves.estimates.values()
+    farther = [each.reflected(float(is_whole)) for each in cosine]  # the smaller the cosine, the farther
+    measures = dict(zip((*MEASURES[:2], "1 − cosine"), (distance, relative, farther), strict=True))
     return Chart(
         name=name.replace(" − ", "_less_"),
         figure=layer_curves(range(len(curves.mean)), measures),
@@ -76,16 +79,11 @@ def _chart(name: str, curves: Curves, caption: str, *, is_whole: bool) -> Chart:
     )
 
 
-def _estimates(curves: Curves) -> dict[str, list[Estimate]]:
-    columns = zip(MEASURES, curves.mean.unbind(dim=1), curves.half_width.unbind(dim=1), strict=True)
-    return {name: around(mean, half_width) for name, mean, half_width in columns}
-
-
 def _table(index: int, measure: str, found: LayerDivergence) -> Table:
     reference, examined, *yardsticks = found.models
     with_interval = [examined, *(less(examined, name) for name in yardsticks)]
     without = [*yardsticks, OTHER_TOKEN]
-    estimates = [_estimates(found.curves[name])[measure] for name in with_interval]
+    estimates = [found.curves[name].estimates[measure] for name in with_interval]
     plain = [found.curves[name].mean[:, index].tolist() for name in without]
     rows = [[str(layer), *cells] for layer, cells in enumerate(zip(*estimates, *plain, strict=True))]
     return Table(
@@ -106,5 +104,5 @@ def _results(curves: Curves) -> dict[str, dict[str, object]]:
             "farthest": int(curves.farthest[index]),
             "farthest_share": float(curves.farthest_share[index]),
         }
-        for index, (measure, estimates) in enumerate(_estimates(curves).items())
+        for index, (measure, estimates) in enumerate(curves.estimates.items())
     }

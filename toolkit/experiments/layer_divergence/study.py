@@ -1,12 +1,13 @@
 """How far apart two models' activations of the same token are, layer by layer."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from toolkit.statistics.estimates import ratio_of_sums
+from toolkit.statistics.estimates import FEWEST_GROUPS, Estimate, ratio_of_sums
 from toolkit.statistics.resampling import resample_counts
 
 MEASURES = ("distance", "relative distance", "cosine")
@@ -20,22 +21,26 @@ class Curves:
     """What one comparison gave, by layer and measure."""
 
     mean: Float[Tensor, "layer 3"]
-    half_width: Float[Tensor, "layer 3"]
-    """Half of the 99 % interval's width, documents being the samples."""
+    estimates: Mapping[str, Sequence[Estimate]]
+    """By measure: each layer's mean with its 99 % interval, documents being the samples."""
     farthest: Int[Tensor, " 3"]
     """The layer with the largest distance, the largest relative distance, the smallest cosine."""
     farthest_share: Float[Tensor, " 3"]
-    """Share of 1,000 resamples of the documents that name that layer."""
+    """Share of 1,000 resamples of the documents that name that layer; NaN for fewer than 8 documents."""
 
     @classmethod
     def of(
         cls, sums: Float[Tensor, "document layer 3"], tokens: Float[Tensor, " document"], generator: torch.Generator
     ) -> "Curves":
-        """From sums over each document's tokens; raises `ValueError` for fewer than two documents."""
-        mean, half_width = ratio_of_sums(sums, tokens, LEVEL)
+        """From sums over each document's tokens."""
+        by_measure = zip(MEASURES, sums.unbind(dim=2), strict=True)
+        mean = sums.sum(dim=0) / tokens.sum()
         return cls(
             mean=mean,
-            half_width=half_width,
+            estimates={
+                name: [ratio_of_sums(of_layer, tokens, level=LEVEL) for of_layer in of_measure.unbind(dim=1)]
+                for name, of_measure in by_measure
+            },
             farthest=farthest_layers(mean),
             farthest_share=farthest_layer_shares(sums, generator),
         )
@@ -61,7 +66,12 @@ def farthest_layers(means: Float[Tensor, "*resample layer 3"]) -> Int[Tensor, "*
 
 
 def farthest_layer_shares(sums: Float[Tensor, "document layer 3"], generator: torch.Generator) -> Float[Tensor, " 3"]:
-    """Share of 1,000 bootstrap resamples of the documents that name the same `farthest_layers` as all of them do."""
+    """Share of 1,000 bootstrap resamples of the documents that name the same `farthest_layers` as all of them do.
+
+    NaN for fewer than 8 documents.
+    """
+    if len(sums) < FEWEST_GROUPS:
+        return torch.full((3,), torch.nan, dtype=torch.float64)
     counts = resample_counts(len(sums), RESAMPLES, generator).to(sums)
     named = farthest_layers(torch.einsum("rd,dlm->rlm", counts, sums))
     return (named == farthest_layers(sums.sum(dim=0))).double().mean(dim=0)

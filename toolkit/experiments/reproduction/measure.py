@@ -9,9 +9,10 @@ from typing import Any
 from toolkit.artifacts import code_hash, sha256
 from toolkit.dictionaries.storage import weights_hash
 from toolkit.experiments.ablation import AblationConfig
-from toolkit.experiments.crosscoder.measure import evaluate_crosscoders
+from toolkit.experiments.crosscoder.measure import evaluate_crosscoder
 from toolkit.experiments.crosscoder.page import headlines, planted_table
 from toolkit.experiments.examine import examine
+from toolkit.experiments.found_behaviours import behaviour_results
 from toolkit.experiments.latent_classes import LatentClassesConfig
 from toolkit.experiments.layer_divergence import LayerDivergenceConfig
 from toolkit.experiments.reproduction import COMPARISON, PARTS, ReproductionConfig
@@ -24,6 +25,7 @@ from toolkit.experiments.word_geometry import WordGeometryConfig
 from toolkit.fields import leaves
 from toolkit.harvest.word_pairs import load_word_pairs
 from toolkit.interventions.answers import load_questions
+from toolkit.latents.behaviours import behaviour_claims
 from toolkit.latents.categories import load_lexicon
 from toolkit.leaving_out import check_any
 from toolkit.models.files.identity import fingerprint
@@ -154,7 +156,7 @@ def _settings(experiment: Experiment) -> dict[str, Any]:
 def find_reconstruction(run: Run) -> Findings:
     """How good the crosscoder is on held-out text, and how well it finds what was planted there."""
     read = run.reading
-    evaluation = evaluate_crosscoders(read.text, read.mask, run.models, run.corpus, run.crosscoders, seed=read.seed)
+    evaluation = evaluate_crosscoder(read.text, read.mask, run.models, run.corpus, run.crosscoders, seed=read.seed)
     planted = planted_table(evaluation)
     return Findings(
         name="reconstruction",
@@ -164,7 +166,8 @@ def find_reconstruction(run: Run) -> Findings:
         headline=headlines(evaluation, run.models),
         tables=[planted] if planted else [],
         charts=[],
-        results=evaluation.metrics(run.models) | {"behaviours": [vars(found) for found in evaluation.behaviours or ()]},
+        claims=behaviour_claims(evaluation.behaviours or ()),
+        results=evaluation.metrics(run.models) | behaviour_results(evaluation.behaviours or ()),
     )
 
 

@@ -10,13 +10,13 @@ from toolkit.experiments.tokenizers.measure import Reading, TokenizerEvaluation
 from toolkit.models.presets import in_checkout
 from toolkit.reports.figures import estimates_by_name
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table
-from toolkit.statistics.estimates import Estimate, around, ratio_of_sums
+from toolkit.statistics.estimates import ratio_of_sums
 
 
 def page(settings: TokenizerEvaluationConfig, opened: None, found: TokenizerEvaluation) -> Findings:
     """Bits per byte of every reading, and how far each is from the first on the same texts."""
     first = found.readings[0]
-    estimates = {reading.name: _ratio(reading.bits, found.n_bytes) for reading in found.readings}
+    estimates = {reading.name: ratio_of_sums(reading.bits, found.n_bytes) for reading in found.readings}
     n_bytes, documents = int(found.n_bytes.sum()), len(found.n_bytes)
     return Findings(
         name="tokenizer_evaluation",
@@ -57,15 +57,15 @@ def _tables(found: TokenizerEvaluation, first: Reading) -> list[Table]:
     bits: list[list[Cell]] = [
         [
             reading.name,
-            _ratio(reading.bits, found.n_bytes),
-            None if reading is first else _ratio(reading.bits - first.bits, found.n_bytes),
+            ratio_of_sums(reading.bits, found.n_bytes),
+            None if reading is first else ratio_of_sums(reading.bits - first.bits, found.n_bytes),
         ]
         for reading in found.readings
     ]
     tokens: list[list[Cell]] = [
         [
             reading.name,
-            _ratio(reading.bits * math.log(2), reading.tokens),
+            ratio_of_sums(reading.bits * math.log(2), reading.tokens),
             float(found.n_bytes.sum() / reading.tokens.sum()),
             reading.added,
             reading.unknown,
@@ -88,17 +88,12 @@ def _tables(found: TokenizerEvaluation, first: Reading) -> list[Table]:
     ]
 
 
-def _ratio(sums: Float[Tensor, " document"], sizes: Float[Tensor, " document"]) -> Estimate:
-    (ratio,) = around(*ratio_of_sums(sums[:, None], sizes))
-    return ratio
-
-
 def _results(reading: Reading, first: Reading, n_bytes: Float[Tensor, " document"]) -> dict[str, object]:
     return {
         "name": reading.name,
-        "bits_per_byte": _ratio(reading.bits, n_bytes),
-        "bits_per_byte_less_first": _ratio(reading.bits - first.bits, n_bytes),
-        "nats_per_token": _ratio(reading.bits * math.log(2), reading.tokens),
+        "bits_per_byte": ratio_of_sums(reading.bits, n_bytes),
+        "bits_per_byte_less_first": ratio_of_sums(reading.bits - first.bits, n_bytes),
+        "nats_per_token": ratio_of_sums(reading.bits * math.log(2), reading.tokens),
         "tokens": int(reading.tokens.sum()),
         "added_tokens": reading.added,
         "unknown_tokens": reading.unknown,

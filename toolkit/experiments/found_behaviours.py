@@ -1,0 +1,79 @@
+"""How findings tell which latents find labelled behaviours: one table, and the same as results."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from toolkit.latents.behaviours import FLOOR_DRAWS, LEAST_MARGIN, AboveFloor, FoundBehaviour, behaviour_claims
+from toolkit.latents.labelled_units import FALSE_ALARMS, TOGETHER
+from toolkit.reports.findings import Cell, Table
+from toolkit.reports.verdicts import NO, YES, verdict_results
+from toolkit.statistics.verdicts import ALPHA, judge
+
+TITLE = "What finds each label"
+COLUMNS = ("label", "read from", "AUROC", "floor", "difference", "ceiling", "recall", "n tokens", "p", "adjusted p")
+
+
+def behaviour_table(found: Sequence[FoundBehaviour], note: str = "") -> Table:
+    """Tell of each label how well one latent finds it, and several together, between floor and ceiling."""
+    read = [(each, _best_latents(each), each.one) for each in found]
+    read += [(each, f"{TOGETHER} latents", each.together) for each in found]
+    verdicts = judge(behaviour_claims(found))
+    rows: list[list[Cell]] = [
+        [
+            each.behaviour, latents, reached.auroc, reached.floor, reached.margin, each.ceiling, reached.recall,
+            each.n_tokens, verdict.claim.p, verdict.p_adjusted, YES if verdict.shows else NO,
+        ]
+        for (each, latents, reached), verdict in zip(read, verdicts, strict=True)
+    ]  # fmt: skip
+    held = sum(verdict.shows for verdict in verdicts)
+    said = (
+        f"{held} of {len(verdicts)} show. Latents are chosen on half of the documents and tested on the other half:"
+        f" the best latent of each crosscoder, and {TOGETHER} that together tell most. AUROC: how well they tell the"
+        " label's n tokens from all others; .5 is chance, 1 perfect. Floor: the best of"
+        f" {FLOOR_DRAWS} random dictionaries, as many directions of the last model's stream, each firing as often as"
+        " a latent. Ceiling: a linear probe of all streams. Recall: share of the label's tokens found at"
+        f" {FALSE_ALARMS:.0%} false alarms. Shows: the difference from the floor is above {LEAST_MARGIN:g}, with an"
+        f" adjusted p below {ALPHA:g} (Holm, over the {len(verdicts)} rows)."
+    )
+    return Table(title=TITLE, columns=(*COLUMNS, "shows"), rows=rows, note=f"{note} {said}".strip())
+
+
+def _best_latents(found: FoundBehaviour) -> str:
+    return ", ".join(str(units[0]) for units in found.latents.values())
+
+
+def behaviour_results(found: Sequence[FoundBehaviour]) -> dict[str, Any]:
+    """Return every number of the table, and those of each crosscoder by its seed."""
+    seeds = found[0].latents if found else {}
+    return {
+        "behaviours": [
+            {
+                "behaviour": each.behaviour,
+                "latent": next(iter(each.latents.values()))[0],
+                "firing_rate": each.firing_rate,
+            }
+            | {"auroc": each.one.auroc.value, "low": each.one.auroc.low, "high": each.one.auroc.high}
+            | {"recall": each.one.recall, "floor": each.one.floor, "margin": each.one.margin}
+            | {"together": _reached(each.together)}
+            | {"n_tokens": each.n_tokens, "n_documents": each.n_documents}
+            for each in found
+        ],
+        "floor": {each.behaviour: each.one.floor for each in found},
+        "ceiling": {each.behaviour: each.ceiling for each in found},
+        "seeds": {str(seed): {each.behaviour: _of_seed(each, seed) for each in found} for seed in seeds},
+        "verdicts": verdict_results(behaviour_claims(found)),
+    }
+
+
+def _reached(together: AboveFloor) -> dict[str, Any]:
+    return {
+        "auroc": together.auroc,
+        "recall": together.recall,
+        "floor": together.floor,
+        "margin": together.margin,
+    }
+
+
+def _of_seed(found: FoundBehaviour, seed: int) -> dict[str, Any]:
+    latents, one, together = found.latents[seed], found.one.by_seed[seed], found.together.by_seed[seed]
+    return {"latent": latents[0], "auroc": one, "latents": list(latents), "together": together}
