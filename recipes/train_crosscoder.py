@@ -21,7 +21,7 @@ def main(config: RunConfig) -> None:
     """Text and two models in; a trained, evaluated, reloadable crosscoder and a report out."""
     # These take seconds to import.
     from toolkit.artifacts import provenance
-    from toolkit.experiments.crosscoder.measure import FinishedRun, evaluate_crosscoder
+    from toolkit.experiments.crosscoder.measure import FinishedRun, evaluate_crosscoders
     from toolkit.experiments.crosscoder.page import describe_pair, page, run_header, write_report
     from toolkit.reports.console import RunConsole
     from toolkit.training.folder import RunFolder
@@ -61,7 +61,7 @@ def main(config: RunConfig) -> None:
         with console.stage("loading models"):
             pair = config.models.open_whole(config.where, pair)
         with console.stage("evaluation"):
-            evaluation = evaluate_crosscoder(config.text, config.mask, pair, corpus, crosscoders, seed=config.seed)
+            evaluation = evaluate_crosscoders(config.text, config.mask, pair, corpus, crosscoders, seed=config.seed)
         seconds = run.seconds_by_stage() | console.seconds
         measured = evaluation.metrics(pair) | run.metrics() | remote_record(pair)
         folder.write_json("metrics.json", measured | {"seconds_by_stage": seconds})

@@ -80,7 +80,7 @@ def test_ablation(here, there, crosscoder, batches, method: Method):
 
 def test_splice(here, there, crosscoder, batches):
     mean = torch.cat([read.activations for read in read_batches(here, batches, mask())]).float().mean(dim=0)
-    ours, theirs = (splice_effects(pair, crosscoder, batches, mask(), mean=mean) for pair in (here, there))
+    ours, theirs = (splice_effects(pair, [crosscoder], batches, mask(), mean=mean)[0] for pair in (here, there))
     for one, other in zip(ours, theirs, strict=True):
         assert one.kl > 1e-3
         for name in ("kl", "kl_mean", "loss_recovered", "n"):

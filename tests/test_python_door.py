@@ -26,7 +26,7 @@ PARTS = [
 THINGS = ["Crosscoder", "ModelPair", "ModelSet", "Run", "SetLatent"]
 CALLS = [
     "ablate", "classify", "evaluate", "examine", "harvest_chunks", "harvest_texts", "latent_scaling", "logit_lens",
-    "read_latents", "steer", "train_crosscoder",
+    "read_latents", "stability", "steer", "train_crosscoder",
 ]  # fmt: skip
 
 TEXTS = [" ".join(f"w{(7 * text + 3 * place) % 40}" for place in range(4 + text % 9)) for text in range(40)]
@@ -62,6 +62,11 @@ assert list(toolkit.evaluate(small, x[:, :1]).fve) == ["model_0"]
 harvest = toolkit.harvest_texts(models, texts)
 for measured in (toolkit.evaluate, toolkit.classify, toolkit.latent_scaling):
     assert len(repr(measured(crosscoder, harvest)).splitlines()) == 2
+""",
+    "which latents another seed's crosscoder has too": """
+one, other = (toolkit.train_crosscoder(x, n_latents=64, k=4, batch_tokens=64, seed=seed) for seed in (0, 1))
+found = toolkit.stability(one, other)
+assert found.best.median() > found.chance.median() and len(repr(found).splitlines()) == 2
 """,
     "how often latents fire, and whose they are": """
 read = toolkit.read_latents(models, crosscoder, texts)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from toolkit.dictionaries.crosscoder import Crosscoder
     from toolkit.dictionaries.latent_scaling import latent_scaling
     from toolkit.dictionaries.metrics import evaluate
+    from toolkit.dictionaries.stability import stability
     from toolkit.dictionaries.train_crosscoder import train_crosscoder
     from toolkit.experiments.ablation import AblationConfig, AblationSettings
     from toolkit.experiments.ablation.ablate import ablate
@@ -70,6 +71,7 @@ __all__ = [
     "latent_scaling",
     "logit_lens",
     "read_latents",
+    "stability",
     "steer",
     "train_crosscoder",
 ]
@@ -107,6 +109,7 @@ _HOMES = {
     "latent_scaling": "dictionaries.latent_scaling",
     "logit_lens": "latents.logit_lens",
     "read_latents": "latents.reading",
+    "stability": "dictionaries.stability",
     "steer": "interventions.edits",
     "train_crosscoder": "dictionaries.train_crosscoder",
 }

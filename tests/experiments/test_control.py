@@ -1,3 +1,6 @@
+import shutil
+from pathlib import Path
+
 import pytest
 
 from toolkit.experiments.control import (
@@ -39,3 +42,12 @@ def test_the_embedded_pair_brings_its_control():
 def test_a_control_of_another_shape_is_refused(pair: ModelPair, save_organism_model):
     with pytest.raises(ValueError, match="has 2 layers of width 16, the others 3 of 16"):
         with_control(ControlledModels(control=save_organism_model(seed=5, num_hidden_layers=2)), CPU, pair)
+
+
+def test_a_control_that_is_one_of_the_two_is_refused(pair: ModelPair, tmp_path: Path):
+    copy = shutil.copytree(pair.sources[1], tmp_path / "copy")
+    for given, other in ((pair.sources[0], "base"), (str(copy), "distilled")):
+        with pytest.raises(
+            ValueError, match=rf"^control \({given}\) and {other} .* the same weights.*: give --control"
+        ):
+            with_control(ControlledModels(control=given), CPU, pair)

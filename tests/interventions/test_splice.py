@@ -38,7 +38,7 @@ def constant(identity, mean) -> Crosscoder:
 
 
 def test_a_perfect_reconstruction_costs_nothing(tiny_pair, identity, tokens, mean):
-    effects = splice_effects(tiny_pair, identity, [tokens], mask(), mean=mean)
+    effects = splice_effects(tiny_pair, [identity], [tokens], mask(), mean=mean)[0]
     assert [(effect.model, effect.layer) for effect in effects] == [("base", 2), ("distilled", 2)]
     for effect in effects:
         assert effect.kl == pytest.approx(0, abs=1e-9)
@@ -47,7 +47,7 @@ def test_a_perfect_reconstruction_costs_nothing(tiny_pair, identity, tokens, mea
 
 
 def test_the_mean_as_reconstruction_recovers_nothing(tiny_pair, constant, tokens, mean):
-    for effect in splice_effects(tiny_pair, constant, [tokens], mask(), mean=mean):
+    for effect in splice_effects(tiny_pair, [constant], [tokens], mask(), mean=mean)[0]:
         assert effect.kl == pytest.approx(effect.kl_mean, rel=1e-4)
         assert effect.loss_recovered == pytest.approx(0, abs=1e-3)
 
@@ -84,7 +84,7 @@ def test_effects_against_a_hook_and_a_loop(tiny_pair, folders, identity, tokens,
     kept = select(mask(), tokens, residual)
     activations = residual[kept]
     for index, (effect, folder) in enumerate(
-        zip(splice_effects(tiny_pair, identity, [tokens], mask(), mean=mean), folders, strict=True)
+        zip(splice_effects(tiny_pair, [identity], [tokens], mask(), mean=mean)[0], folders, strict=True)
     ):
         kl, rise, n = naive(folder, 2, tokens, kept, activations[:, index] / 2)
         kl_mean, rise_mean, _ = naive(folder, 2, tokens, kept, mean[index])
@@ -97,17 +97,17 @@ def test_effects_against_a_hook_and_a_loop(tiny_pair, folders, identity, tokens,
 def test_batches_weigh_by_their_predictions(tiny_pair, identity, tokens, mean):
     identity.W_dec.mul_(0.5)
     rows = [TokenBatch(tokens.input_ids[i : i + 1], tokens.attention_mask[i : i + 1]) for i in range(3)]
-    apart = [splice_effects(tiny_pair, identity, [row], mask(), mean=mean)[0] for row in rows]
+    apart = [splice_effects(tiny_pair, [identity], [row], mask(), mean=mean)[0][0] for row in rows]
     diary = Diary()
     with watched_by(diary):
-        together = splice_effects(tiny_pair, identity, iter(rows), mask(), mean=mean)[0]
+        together = splice_effects(tiny_pair, [identity], iter(rows), mask(), mean=mean)[0][0]
     assert [each for each in diary.counts() if each[0] != "edits"] == [
         ("reading text to splice", 3, 3), ("splicing", 2, 2), ("batches", 3, 3), ("batches", 3, 3)
     ]  # fmt: skip
     assert diary.counts().count(("edits", 3, 3)) == 6
     assert together.n == sum(effect.n for effect in apart)
     assert together.kl == pytest.approx(sum(effect.kl * effect.n for effect in apart) / together.n, rel=1e-4)
-    at_once = splice_effects(tiny_pair, identity, [tokens], mask(), mean=mean)[0]
+    at_once = splice_effects(tiny_pair, [identity], [tokens], mask(), mean=mean)[0][0]
     for name in ("kl", "kl_mean", "loss_recovered", "n"):
         assert getattr(at_once, name) == pytest.approx(getattr(together, name), rel=1e-3)
 
@@ -115,7 +115,7 @@ def test_batches_weigh_by_their_predictions(tiny_pair, identity, tokens, mean):
 def test_where_the_mean_costs_nothing_there_is_nothing_to_recover(tiny_pair, identity):
     single = TokenBatch(torch.tensor([[1, 2, 7]]), torch.ones(1, 3, dtype=torch.long))
     mean = tiny_pair.residual(single.input_ids, single.attention_mask)[0, 1]  # of the one token that predicts
-    effect: SpliceEffect = splice_effects(tiny_pair, identity, [single], mask(), mean=mean)[0]
+    effect: SpliceEffect = splice_effects(tiny_pair, [identity], [single], mask(), mean=mean)[0][0]
     assert effect.n == 1
     assert effect.kl_mean == pytest.approx(0, abs=1e-9)
     assert math.isnan(effect.loss_recovered)
@@ -125,16 +125,16 @@ def test_text_without_predictions_is_refused(tiny_pair, identity):
     nothing = TokenBatch(torch.tensor([[1, 7, 7]]), torch.ones(1, 3, dtype=torch.long))
     for batches in ([], [nothing]):
         with pytest.raises(ValueError, match="no prediction was measured"):
-            splice_effects(tiny_pair, identity, batches, mask(), mean=torch.zeros(2, 32))
+            splice_effects(tiny_pair, [identity], batches, mask(), mean=torch.zeros(2, 32))
 
 
 def test_on_ndif_the_effects_are_the_same(tiny_pair, ndif_tiny_pair, ndif, identity, tokens, mean):
     identity.W_dec.mul_(0.5)
     before = len(ndif.jobs_done)
-    effects = splice_effects(ndif_tiny_pair, identity, [tokens, tokens], mask(), mean=mean)
+    effects = splice_effects(ndif_tiny_pair, [identity], [tokens, tokens], mask(), mean=mean)[0]
     assert len(ndif.jobs_done) - before == 2 * 2 * 2  # for each model and batch a read and a measurement
     for effect, expected in zip(
-        effects, splice_effects(tiny_pair, identity, [tokens, tokens], mask(), mean=mean), strict=True
+        effects, splice_effects(tiny_pair, [identity], [tokens, tokens], mask(), mean=mean)[0], strict=True
     ):
         for name in ("kl", "kl_mean", "loss_recovered", "n"):
             assert getattr(effect, name) == pytest.approx(getattr(expected, name), rel=1e-5)

@@ -130,6 +130,19 @@ def test_a_folder_with_a_run_is_kept(refuse: Refuse, train: Train, run_arguments
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 40
 
 
+def test_one_model_given_as_both_is_refused_before_anything_is_loaded(
+    refuse: Refuse, organism_folders: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toolkit.settings.models.ModelChoice.open", lambda *_, **__: pytest.fail("a model was loaded"))
+    base = organism_folders[0]
+    copy = shutil.copytree(base, tmp_path / "under another name")
+    for distilled in (base, copy):
+        said = refuse("--distilled", distilled)
+        assert f"distilled ({distilled}) and base ({base}) are the same weights" in said
+        assert "give --distilled the model after distillation, and --base the one before it" in said
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
 def test_too_little_disk_is_told_before_training(
     refuse: Refuse, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -27,7 +27,7 @@ def unsaved(trained: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def break_evaluation(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Let an evaluation raise an error, of all crosscoders or of those of one size."""
-    whole = toolkit.experiments.crosscoder.measure.evaluate_crosscoder
+    whole = toolkit.experiments.crosscoder.measure.evaluate_crosscoders
 
     def break_it(error: BaseException, n_latents: int | None = None) -> None:
         def evaluate(text, mask, pair, corpus, crosscoders, *, seed):
@@ -36,7 +36,7 @@ def break_evaluation(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             return whole(text, mask, pair, corpus, crosscoders, seed=seed)
 
         for module in (toolkit.experiments.crosscoder.measure, toolkit.experiments.sweep.measure):
-            monkeypatch.setattr(module, "evaluate_crosscoder", evaluate)
+            monkeypatch.setattr(module, "evaluate_crosscoders", evaluate)
 
     return break_it
 

@@ -1,6 +1,8 @@
 """Measures the quality of a crosscoder on held-out activations, in one pass over them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -37,37 +39,59 @@ class DictionaryMetrics:
         )
 
 
-@torch.no_grad()
 def evaluate(crosscoder: Crosscoder, activations: Activations) -> DictionaryMetrics:
     """Measure a crosscoder on raw activations [token, stream, d_model], a tensor or batches; sums run in float64.
 
     Raises `ValueError` for no tokens, and for activations of another shape than the crosscoder's.
     """
-    check_crosscoder(crosscoder)
-    config, device = crosscoder.config, crosscoder.b_dec.device
-    tokens = 0
-    error, squares = (torch.zeros(config.n_streams, dtype=torch.float64, device=device) for _ in range(2))
-    total = torch.zeros(config.n_streams, config.d_model, dtype=torch.float64, device=device)
-    mass = torch.zeros(config.n_latents, dtype=torch.float64, device=device)
-    counts = torch.zeros(config.n_latents, dtype=torch.int64, device=device)
+    (found,) = evaluate_each([crosscoder], activations)
+    return found
+
+
+@torch.no_grad()
+def evaluate_each(crosscoders: Sequence[Crosscoder], activations: Activations) -> list[DictionaryMetrics]:
+    """Measure several crosscoders in one pass over the activations; raises as `evaluate` does."""
+    sums = [_Sums(crosscoder) for crosscoder in crosscoders]
     for batch in batches_of(activations):
-        x = batch.to(device)
-        codes = crosscoder.encode(x)
-        tokens += len(x)
-        error += (x - crosscoder.decode(codes)).double().square().sum(dim=(0, 2))
-        squares += x.double().square().sum(dim=(0, 2))
-        total += x.double().sum(dim=0)
-        mass += codes.sum(dim=0)
-        counts += codes.count_nonzero(dim=0)
-    if tokens == 0:
-        raise ValueError("no activations to evaluate on; give at least one batch")
-    variance = squares - total.square().sum(dim=1) / tokens
-    return DictionaryMetrics(
-        tokens=tokens,
-        fve=dict(zip(config.streams, (1 - error / variance).tolist(), strict=True)),
-        mean=(total / tokens).float().cpu(),
-        l0=counts.sum().item() / tokens,
-        dead_share=(counts == 0).double().mean().item(),
-        firing_counts=counts.cpu(),
-        activation_mass=mass.float().cpu(),
-    )
+        for each in sums:
+            each.add(batch)
+    return [each.metrics() for each in sums]
+
+
+class _Sums:
+    """What one crosscoder's metrics are made of."""
+
+    def __init__(self, crosscoder: Crosscoder) -> None:
+        check_crosscoder(crosscoder)
+        self.crosscoder, config = crosscoder, crosscoder.config
+        kind: dict[str, Any] = {"dtype": torch.float64, "device": crosscoder.b_dec.device}
+        self.tokens = 0
+        self.error, self.squares = (torch.zeros(config.n_streams, **kind) for _ in range(2))
+        self.total = torch.zeros(config.n_streams, config.d_model, **kind)
+        self.mass = torch.zeros(config.n_latents, **kind)
+        self.counts = torch.zeros(config.n_latents, **kind | {"dtype": torch.int64})
+
+    def add(self, batch: Float[Tensor, "token stream d_model"]) -> None:
+        x = batch.to(self.total.device)
+        codes = self.crosscoder.encode(x)
+        self.tokens += len(x)
+        self.error += (x - self.crosscoder.decode(codes)).double().square().sum(dim=(0, 2))
+        self.squares += x.double().square().sum(dim=(0, 2))
+        self.total += x.double().sum(dim=0)
+        self.mass += codes.sum(dim=0)
+        self.counts += codes.count_nonzero(dim=0)
+
+    def metrics(self) -> DictionaryMetrics:
+        if self.tokens == 0:
+            raise ValueError("no activations to evaluate on; give at least one batch")
+        variance = self.squares - self.total.square().sum(dim=1) / self.tokens
+        fve = (1 - self.error / variance).tolist()
+        return DictionaryMetrics(
+            tokens=self.tokens,
+            fve=dict(zip(self.crosscoder.config.streams, fve, strict=True)),
+            mean=(self.total / self.tokens).float().cpu(),
+            l0=self.counts.sum().item() / self.tokens,
+            dead_share=(self.counts == 0).double().mean().item(),
+            firing_counts=self.counts.cpu(),
+            activation_mass=self.mass.float().cpu(),
+        )

@@ -1,14 +1,17 @@
 """The model that shows what more training alone explains: trained on from base, but not distilled."""
 
+from toolkit.models.compatibility import check_not_the_same
 from toolkit.models.files.identity import file_hashes
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.model_set import ModelSet
 from toolkit.models.places.open_model import open_model
 from toolkit.models.presets import CHECKOUT, PRESETS
+from toolkit.models.sources import find_sources
 from toolkit.models.where import Where
 from toolkit.settings.models import ControlledModels
 
 CONTROL = "control"
+NO_CONTROL = "give --control a model trained further from base without distillation, or leave it out"
 EMBEDDED_CONTROL = CHECKOUT / "artifacts" / "organism" / "control"
 
 
@@ -23,10 +26,15 @@ def control_source(named: str | None, opened: ModelSet) -> str | None:
 
 
 def with_control(models: ControlledModels, where: Where, opened: ModelSet) -> dict[str, TracedModel]:
-    """All models by name, the control last, where there is one; raises `ValueError` for one of another shape."""
+    """All models by name, the control last, where there is one.
+
+    Raises `ValueError` for a control of another shape, and for one that is one of the models.
+    """
     source = control_source(models.control, opened)
     if source is None:
         return opened.models
+    (given,) = find_sources({CONTROL: source})
+    check_not_the_same(given, opened.found, NO_CONTROL, remote=where.remote)
     control = open_model(source, opened.tokenizer, where)
     ours, theirs = ((each.n_layers, each.d_model) for each in (opened, control))
     if ours != theirs:

@@ -1,6 +1,6 @@
 """Splices a crosscoder's reconstruction into each model, and measures how its predictions get worse."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -39,7 +39,7 @@ class SpliceEffect:
 class _Read(NamedTuple):
     batch: TokenBatch
     selected: Bool[Tensor, "row position"]
-    rebuilt: Float[Tensor, "token stream d_model"]
+    rebuilt: Float[Tensor, "crosscoder token stream d_model"]
 
     @property
     def predicts(self) -> Bool[Tensor, "row position"]:
@@ -50,37 +50,44 @@ class _Read(NamedTuple):
 @torch.no_grad()
 def splice_effects(
     models: ModelSet,
-    crosscoder: Crosscoder,
+    crosscoders: Sequence[Crosscoder],
     batches: Iterable[TokenBatch],
     mask: TokenMask,
     *,
     mean: Float[Tensor, "stream d_model"],
-) -> list[SpliceEffect]:
-    """Return the effects in every model and layer, one spliced at a time, on predictions from tokens that `mask` keeps.
+) -> list[list[SpliceEffect]]:
+    """Return each crosscoder's effects in every model and layer, one spliced at a time.
 
-    `mean` is the mean of raw activations, the control. The reconstructions of all batches are held at once: activations
-    are read first, then each model runs by itself.
+    They are of predictions from tokens that `mask` keeps. `mean` is the mean of raw activations, the control. The
+    untouched models and those with the mean run once for all crosscoders. The reconstructions of all batches are held
+    at once: activations are read first, then each model runs by itself.
     """
     batches = list(batches)
     reading = track(read_batches(models, batches, mask), "reading text to splice", "batches", total=len(batches))
-    reads = [_Read(read.batch, read.selected, crosscoder(read.activations.float())) for read in reading]
+    reads = [
+        _Read(read.batch, read.selected, torch.stack([each(read.activations.float()) for each in crosscoders]))
+        for read in reading
+    ]
     n = sum(int(read.predicts.sum()) for read in reads)
     if n == 0:
         raise ValueError("no prediction was measured: the held-out text has no two ordinary tokens in a row")
     sites = [(name, model, layer) for name, model in models.models.items() for layer in models.layers]
-    effects = []
+    found: list[list[SpliceEffect]] = [[] for _ in crosscoders]
     for stream, (name, model, layer) in enumerate(track(sites, "splicing", "sites")):
         batches_sums = [_sums(model, layer, read, stream, mean[stream]) for read in track(reads, "batches", "batches")]
         sums = torch.stack(batches_sums).sum(dim=0)
-        effects.append(_effect(name, layer, sums / n, n))
-    return effects
+        untouched, *spliced, with_mean = sums / n
+        for effects, means in zip(found, spliced, strict=True):
+            effects.append(_effect(name, layer, torch.stack([untouched, means, with_mean]), n))
+    return found
 
 
 def _sums(
     model: TracedModel, layer: int, read: _Read, stream: int, mean: Float[Tensor, " d_model"]
-) -> Float[Tensor, "3 2"]:
-    """KL from the untouched model and cross-entropy, untouched, spliced and with the mean, summed over predictions."""
-    edits = [None, *(splice(layer, values, read.selected) for values in (read.rebuilt[:, stream], mean[None]))]
+) -> Float[Tensor, "edit 2"]:
+    """KL from the untouched model and cross-entropy, summed over predictions: untouched, spliced, with the mean."""
+    replacements = (*read.rebuilt[:, :, stream], mean[None])
+    edits = [None, *(splice(layer, values, read.selected) for values in replacements)]
     ids = read.batch.input_ids
     of_rows = measure(model, ids, read.batch.attention_mask, edits, divergence_and_loss, (ids, read.predicts))
     return of_rows.sum(dim=1)

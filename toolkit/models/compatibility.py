@@ -43,6 +43,20 @@ def warn_of_same_weights(sources: Sequence[Source]) -> None:
             )
 
 
+def check_not_the_same(source: Source, others: Sequence[Source], remedy: str, *, remote: bool = False) -> None:
+    """Raise `ValueError`, with a remedy, where a model has the weights of another: nothing can differ between them.
+
+    Files on this machine are compared; of models on the hub, or `remote` ones, names and versions.
+    """
+    for other in others:
+        same = source.name == other.name if remote else same_weights(source.name, other.name, [source.hub, other.hub])
+        if same:
+            raise ValueError(
+                f"{source.role} ({source.name}) and {other.role} ({other.name}) are the same weights, so that nothing"
+                f" can differ between them: {remedy}"
+            )
+
+
 def find_clashes(configs: Mapping[str, PreTrainedConfig], tokenizers: Mapping[str, PreTrainedTokenizerBase]) -> Clashes:
     """Find the ids that do not mean the same to all models, or lack an embedding in one, and warn of them.
 

@@ -10,6 +10,8 @@ from toolkit.models.where import Where
 if TYPE_CHECKING:
     from toolkit.models.pair import ModelPair
 
+NOT_DISTILLED = "give --distilled the model after distillation, and --base the one before it"
+
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ModelChoice(ShortRepr):
@@ -41,15 +43,20 @@ class ModelChoice(ShortRepr):
     def open_to_site(self, where: Where, layers: Sequence[int] | None = None) -> "ModelPair":
         """Load no more than reading needs: the embeddings and the layers before the last site.
 
-        Raises `ValueError` too where the models' files lack what `open_whole` will load, as an LM head.
+        Raises `ValueError` too where the models' files lack what `open_whole` will load, as an LM head, and where both
+        models are one.
         """
         # These take seconds to import.
+        from toolkit.models.compatibility import check_not_the_same
         from toolkit.models.files.loading import load_config, read_config
         from toolkit.models.files.model_files import MAIN
         from toolkit.models.files.weight_files import check_fit
         from toolkit.models.presets import find_pair
+        from toolkit.models.sources import find_sources
 
         chosen = find_pair(self.pair, self.base, self.distilled)
+        base, distilled = find_sources({"base": chosen.base, "distilled": chosen.distilled})
+        check_not_the_same(distilled, [base], NOT_DISTILLED, remote=where.remote)
         layers = layers or chosen.layers or (load_config(chosen.base).num_hidden_layers // 2,)
         for source in () if where.remote else chosen.models:
             check_fit(source, read_config(source), MAIN, head=True)

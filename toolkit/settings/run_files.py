@@ -11,6 +11,7 @@ REPORT = (
     "figures/cosine_against_nrn.png",
     "figures/training_curves.png",
     "figures/firing_histogram.png",
+    "figures/best_matches.png",
 )
 EXPORT = ("dictionary_learning/model.safetensors", "dictionary_learning/config.json")
 LOG = "log.json"

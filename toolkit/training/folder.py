@@ -177,6 +177,12 @@ class RunFolder:
             with self.checkpoints.explaining_a_full_disk(), self.outputs.writing(*files):
                 export_dictionary_learning(crosscoder, self.path / inside / export)
 
+    def crosscoders(self, seeds: Iterable[int]) -> Iterator[tuple[int, Crosscoder]]:
+        """Read the crosscoders that were saved, the run's own first."""
+        first, *others = seeds
+        yield first, Crosscoder.from_pretrained(self.path)
+        yield from ((seed, Crosscoder.from_pretrained(self.path / f"{SEED_FOLDER}{seed}")) for seed in others)
+
     def _section(self, name: str, key: str) -> dict[str, Any]:
         """The object under `key` in a JSON file of the run; empty where there is no such file."""
         path = self.path / name

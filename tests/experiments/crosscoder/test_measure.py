@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.experiments.crosscoder.measure import Evaluation, evaluate_crosscoder
+from toolkit.experiments.crosscoder.measure import Evaluation, evaluate_crosscoders
 from toolkit.harvest.documents import Corpus
 from toolkit.models.model_set import ModelSet
 from toolkit.models.pair import ModelPair
@@ -25,7 +25,7 @@ def crosscoder(open_run: Callable[..., TrainingRun], config: RunConfig, pair: Mo
 @pytest.fixture
 def evaluation(config: RunConfig, pair: ModelPair, corpus: Corpus, crosscoder: Crosscoder) -> Evaluation:
     text = dataclasses.replace(config.text, held_out_tokens=1000)
-    return evaluate_crosscoder(text, config.mask, pair, corpus, {config.seed: crosscoder}, seed=config.seed)
+    return evaluate_crosscoders(text, config.mask, pair, corpus, {config.seed: crosscoder}, seed=config.seed)
 
 
 def test_figures_are_those_of_the_first_held_out_tokens(
@@ -39,7 +39,7 @@ def test_figures_are_those_of_the_first_held_out_tokens(
     assert metrics["held_out_tokens"] == 1000
     assert metrics["l0"] == pytest.approx(float((codes > 0).sum(dim=1).float().mean()), rel=1e-5)
     alive = (codes > 0).any(dim=0)
-    assert torch.equal(alive, evaluation.alive)
+    assert torch.equal(alive, evaluation.own.alive)
     assert metrics["dead_share"] == pytest.approx(1 - float(alive.float().mean()))
     norms = crosscoder.W_dec.norm(p=1, dim=2)
     share = norms[:, 1] / norms.sum(dim=1)
@@ -57,10 +57,10 @@ def test_figures_are_those_of_the_first_held_out_tokens(
 
 
 def test_splices_of_both_models_are_measured(pair: ModelPair, evaluation: Evaluation) -> None:
-    assert [(splice.model, splice.layer) for splice in evaluation.splices] == [("base", 1), ("distilled", 1)]
-    for splice in evaluation.splices:
+    assert [(splice.model, splice.layer) for splice in evaluation.own.splices] == [("base", 1), ("distilled", 1)]
+    for splice in evaluation.own.splices:
         assert 0 < splice.kl < splice.kl_mean
-    assert evaluation.metrics(pair)["kl_spliced_base"] == evaluation.splices[0].kl
+    assert evaluation.metrics(pair)["kl_spliced_base"] == evaluation.own.splices[0].kl
 
 
 @pytest.mark.filterwarnings("ignore:.* are the same weights")
@@ -72,9 +72,9 @@ def test_a_crosscoder_of_three_models_is_evaluated_in_each(
     three = ModelSet.from_pretrained(named, layers=pair.layers, where="cpu")
     crosscoder = random_crosscoder(d_model=16, models=tuple(named), layers=pair.layers)
     text = dataclasses.replace(config.text, held_out_tokens=500)
-    found = evaluate_crosscoder(text, config.mask, three, corpus, {config.seed: crosscoder}, seed=config.seed)
-    assert [splice.model for splice in found.splices] == list(found.dictionary.fve) == list(named)
-    assert found.decoders.models == ("base", "distilled")
+    found = evaluate_crosscoders(text, config.mask, three, corpus, {config.seed: crosscoder}, seed=config.seed)
+    assert [splice.model for splice in found.own.splices] == list(found.own.dictionary.fve) == list(named)
+    assert found.own.decoders.models == ("base", "distilled")
 
 
 def test_streams_have_the_layers_in_their_names(pair: ModelPair) -> None:
@@ -93,4 +93,4 @@ def test_a_dead_crosscoder_is_refused(
 ) -> None:
     crosscoder.threshold.fill_(float("inf"))
     with pytest.raises(ValueError, match=r"0 of 64 latents fired .* lower --sparsity-coefficient"):
-        evaluate_crosscoder(config.text, config.mask, pair, corpus, {config.seed: crosscoder}, seed=config.seed)
+        evaluate_crosscoders(config.text, config.mask, pair, corpus, {config.seed: crosscoder}, seed=config.seed)

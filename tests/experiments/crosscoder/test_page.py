@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from toolkit.artifacts import provenance
-from toolkit.experiments.crosscoder.measure import FinishedRun, evaluate_crosscoder
+from toolkit.experiments.crosscoder.measure import FinishedRun, evaluate_crosscoders
 from toolkit.experiments.crosscoder.page import (
     CAPTIONS,
     describe_pair,
@@ -22,6 +22,7 @@ from toolkit.models.pair import ModelPair
 from toolkit.reports.findings import Share
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, RunConfig
 from toolkit.settings.run_files import REPORT
+from toolkit.statistics.estimates import GIVEN_ONE
 from toolkit.training.folder import RunFolder
 from toolkit.training.training_run import TrainingRun
 
@@ -30,15 +31,16 @@ from toolkit.training.training_run import TrainingRun
 def finished(
     open_run: Callable[..., TrainingRun], config: RunConfig, pair: ModelPair, corpus: Corpus
 ) -> tuple[FinishedRun, RunFolder]:
-    """A whole run, and its folder."""
+    """A whole run of two seeds, and its folder."""
+    config = changed(config, seeds=2)
     with open_run(config, pair) as run:
         list(run.steps())
     run.folder.write_json("config.json", {"run": config.settings()})
     run.folder.save_crosscoders(run.crosscoders(), None)
     run.folder.write_json("provenance.json", provenance(seed=0, data=corpus.origin, inputs=pair.files()))
     found = FinishedRun(
-        evaluation=evaluate_crosscoder(
-            config.text, config.mask, pair, corpus, {config.seed: run.trainer.crosscoder()}, seed=config.seed
+        evaluation=evaluate_crosscoders(
+            config.text, config.mask, pair, corpus, dict(run.crosscoders()), seed=config.seed
         ),
         records=run.folder.records(),
         masks=run.masks,
@@ -56,17 +58,43 @@ def test_the_report_has_what_was_measured(
     metrics = found.evaluation.metrics(pair)
     shown = {headline.name: headline for headline in report.headline}
     for name, key in (("FVE base", "fve_base"), ("L0", "l0"), ("KL spliced, distilled", "kl_spliced_distilled")):
-        assert shown[name].value == metrics[key]
-    assert shown["mean NRN"].n == int(found.evaluation.alive.sum())
+        by_seed = [measured[key] for measured in metrics["seeds"].values()]
+        assert len(by_seed) == 2
+        assert metrics[key] == by_seed[0]
+        value = shown[name].value
+        assert value.value == pytest.approx(sum(by_seed) / 2)
+        assert value.low < min(by_seed) < max(by_seed) < value.high
+    assert shown["mean NRN"].n == int(found.evaluation.own.alive.sum())
     assert f"neutral {metrics['neutral']:.3f}" in shown["mean NRN"].note
-    assert shown["mean NRN, training units"].value.value == metrics["mean_nrn_training_units"]
+    in_training = [measured["mean_nrn_training_units"] for measured in metrics["seeds"].values()]
+    assert shown["mean NRN, training units"].value.value == pytest.approx(sum(in_training) / 2)
     assert shown["FVE base"].n == metrics["held_out_tokens"]
     assert report.results == metrics
-    times, masks = report.tables
+    persist = metrics["persistence"]["all that fire"]
+    assert (shown["latents that persist"].value.value, shown["latents that persist"].n) == (
+        persist["persist"],
+        persist["n"],
+    )
+    seeds, groups, times, masks = report.tables
+    assert [row[0] for row in seeds.rows] == ["0", "1"]
+    assert [row[0] for row in groups.rows] == [*metrics["persistence"]]
     assert times.rows[0] == ("training", Share("1:15", 0.75))
     assert dict(masks.rows)["position 0"].share > 0
     assert " whole" in masks.note
     assert planted_table(found.evaluation) is None
+
+
+def test_of_one_crosscoder_every_figure_says_that_it_is_given(
+    config: RunConfig, pair: ModelPair, finished: tuple[FinishedRun, RunFolder]
+) -> None:
+    found, _ = finished
+    first = next(iter(found.evaluation.by_seed))
+    alone = dataclasses.replace(found.evaluation, by_seed={first: found.evaluation.by_seed[first]}, matched={first: []})
+    report = page(config, pair, dataclasses.replace(found, evaluation=alone))
+    assert [headline.name for headline in report.headline if GIVEN_ONE not in headline.note] == []
+    assert [table.title for table in report.tables if "seed" in table.title] == []
+    assert "best_matches" not in [chart.name for chart in report.charts]
+    assert "persistence" not in report.results
 
 
 def test_the_report_is_a_page_with_its_figures_in_the_run_s_folder(
@@ -83,7 +111,7 @@ def test_the_report_is_a_page_with_its_figures_in_the_run_s_folder(
         assert header[:8] == b"\x89PNG\r\n\x1a\n"
         assert struct.unpack(">I", header[16:20]) == (840,)
     text = written.read_text(encoding="utf-8")
-    assert text.count("<figure><svg ") == 4
+    assert text.count("<figure><svg ") == 5
     for said in (
         "metrics.json",
         "<dt>lr</dt><dd>0.01</dd>",

@@ -14,6 +14,7 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
+from toolkit.dictionaries.stability import PERSISTS
 from toolkit.formatting import compact, estimate, number
 from toolkit.reports.drawing import (
     BAND,
@@ -24,6 +25,7 @@ from toolkit.reports.drawing import (
     WIDTH,
     bars,
     blank,
+    legend,
     percent_tick,
     quiet,
     quiet_ticks,
@@ -34,7 +36,7 @@ from toolkit.statistics.estimates import Estimate
 RATE_COLOURS = LinearSegmentedColormap.from_list("rate", ["#3f7fc4", "#8f8d96", "#dd7a1f"])
 
 CURVE_POINTS = 400
-NRN_BINS = 20
+NRN_BINS, MATCH_BINS = 20, 40
 
 
 def nrn_histogram(nrn_alive: Float[np.ndarray, "alive"], mean: Estimate | None = None, neutral: float = 0.5) -> Figure:
@@ -162,6 +164,24 @@ def firing_histogram(firing_rate: Float[np.ndarray, "latent"]) -> Figure:
     axes.xaxis.set_major_formatter(percent_tick)
     silent = f"{n_silent:,} of {len(firing_rate):,} never fire"
     axes.text(0.99, 0.95, silent, color=MUTED, fontsize=7.5, ha="right", va="top", transform=axes.transAxes)
+    return figure
+
+
+def best_matches(best: Float[np.ndarray, " latent"], chance: Float[np.ndarray, " latent"]) -> Figure:
+    """Draw how well latents are found again in the crosscoders of other seeds, over the same by chance.
+
+    best: largest cosine with any latent of another crosscoder, one value a latent and other crosscoder; chance: the
+    same with random directions.
+    """
+    low = min(0.0, float(best.min()), float(chance.min()))
+    counts, edges = np.histogram(best, bins=MATCH_BINS, range=(low, 1))
+    by_chance, _ = np.histogram(chance, bins=edges)
+    figure, axes = blank(2.2, f"Best match in another seed's crosscoder (n = {len(best):,})")
+    bars(axes, edges, counts)
+    axes.stairs(by_chance, edges, color=SECOND, linewidth=1, label="by chance")
+    axes.axvline(PERSISTS, color=MUTED, linewidth=0.8, linestyle=":", label="persists from here")
+    axes.set(xlim=(low, 1), ylabel="latents", xlabel="cosine of decoder rows")
+    legend(axes)
     return figure
 
 

@@ -2,15 +2,18 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.dictionaries.metrics import DictionaryMetrics, evaluate
+from toolkit.dictionaries.metrics import DictionaryMetrics, evaluate_each
+from toolkit.dictionaries.stability import Stability, stability
+from toolkit.experiments.crosscoder.study import Persistence, groups_of, persistence
 from toolkit.harvest.choices import EMBEDDED
 from toolkit.harvest.documents import Corpus
 from toolkit.interventions.splice import SpliceEffect, splice_effects
@@ -30,14 +33,22 @@ BEHAVIOUR_DOCUMENTS = 512
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """Everything measured after training."""
+class Measured:
+    """What was measured of one crosscoder."""
 
     dictionary: DictionaryMetrics
-    alive: Bool[Tensor, " latent"]
     decoders: LatentClasses
     splices: list[SpliceEffect]
-    behaviours: list[FoundBehaviour] | None
+
+    @property
+    def alive(self) -> Bool[Tensor, " latent"]:
+        """Which latents fired."""
+        return self.dictionary.firing_counts > 0
+
+    @cached_property
+    def groups(self) -> dict[str, Bool[Tensor, " latent"]]:
+        """Its latents in groups; see `groups_of`."""
+        return dict(groups_of(self.dictionary, self.decoders))
 
     def metrics(self, models: ModelSet) -> dict[str, Any]:
         """The figures of `metrics.json`; with several layers, per layer too."""
@@ -58,6 +69,39 @@ class Evaluation:
             "mean_nrn_training_units_interval": [in_training.low, in_training.high],
             "held_out_tokens": self.dictionary.tokens,
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Everything measured after training."""
+
+    by_seed: dict[int, Measured]
+    """What was measured of each crosscoder, the run's own first."""
+    matched: dict[int, list[Stability]]
+    """How well each crosscoder's latents are found again in each of the others; empty lists where there are none."""
+    behaviours: list[FoundBehaviour] | None
+    """The planted behaviours, where the text has any."""
+
+    @property
+    def own(self) -> Measured:
+        """What was measured of the run's own crosscoder."""
+        return next(iter(self.by_seed.values()))
+
+    @cached_property
+    def persistence(self) -> dict[str, Persistence]:
+        """How well groups of latents persist from seed to seed; empty for one crosscoder."""
+        return persistence({seed: each.groups for seed, each in self.by_seed.items()}, self.matched)
+
+    def matches(self, figure: Literal["best", "chance"]) -> Float[Tensor, " latent"]:
+        """The best matches of all latents that fire, of each crosscoder in each other one, or what chance gives."""
+        read = [(each, own.alive) for seed, own in self.by_seed.items() for each in self.matched[seed]]
+        return torch.cat([getattr(each, figure)[alive] for each, alive in read])
+
+    def metrics(self, models: ModelSet) -> dict[str, Any]:
+        """The figures of `metrics.json`: those of the run's own crosscoder; "seeds" holds those of each."""
+        each = {str(seed): measured.metrics(models) for seed, measured in self.by_seed.items()}
+        persist = {name: group.results() for name, group in self.persistence.items()}
+        return self.own.metrics(models) | {"seeds": each} | ({"persistence": persist} if persist else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +134,7 @@ class FinishedRun:
             raise ValueError("a finished run has no training step to draw curves of: metrics.jsonl is empty or missing")
 
 
-def evaluate_crosscoder(
+def evaluate_crosscoders(
     text: TextSettings,
     mask: MaskSettings,
     models: ModelSet,
@@ -99,40 +143,55 @@ def evaluate_crosscoder(
     *,
     seed: int,
 ) -> Evaluation:
-    """Measure the crosscoder of this seed on `text.held_out_tokens` tokens that training never saw.
+    """Measure crosscoders, by seed, on `text.held_out_tokens` tokens that training never saw.
 
-    In the embedded text, planted behaviours are searched with the crosscoders of all seeds.
+    The models read the text once for all of them. The planted behaviours of the embedded text are looked for, too.
+    Raises `ValueError` for a crosscoder of which fewer than two latents fire.
     """
-    crosscoder = crosscoders[seed]
     stream = open_activations(text, mask, models, corpus.held_out, seed=seed)
     read = _first_tokens(stream, text.held_out_tokens)
     shown: Iterable[Tensor] = track(read, "reading text", "tokens", total=text.held_out_tokens, size=len)
-    dictionary = evaluate(crosscoder, shown)
-    alive = dictionary.firing_counts > 0
-    if alive.sum() < 2:
-        raise ValueError(
-            f"{int(alive.sum())} of {len(alive)} latents fired on {dictionary.tokens:,} held-out tokens, and two are"
-            " needed: lower --sparsity-coefficient, or train on more --tokens"
-        )
+    dictionaries = evaluate_each([*crosscoders.values()], shown)
+    for each in dictionaries:
+        _check_alive(each)
     # Whole logits of a batch are held at once, so with a large vocabulary a batch has few rows.
     batch_tokens = fitting_tokens(text, LARGEST_LOGITS, models.vocab_size)
     tokens = open_tokens(text, models, corpus.held_out, seed=seed, batch_tokens=batch_tokens)
     batches = islice(tokens, max(1, min(SPLICED_TOKENS, text.held_out_tokens) // batch_tokens))
-    splices = splice_effects(models, crosscoder, batches, open_mask(mask, models), mean=dictionary.mean)
+    splices = splice_effects(
+        models, [*crosscoders.values()], batches, open_mask(mask, models), mean=dictionaries[0].mean
+    )
     behaviours = None
     if text.data == EMBEDDED:
         labelled = planted_behaviours(BEHAVIOUR_DOCUMENTS)
         data = labelled_activations(models, open_mask(mask, models), labelled, text.row_length)
         behaviours = find_behaviours(crosscoders, data, seed=seed)
+    measured = [
+        Measured(
+            dictionary=found,
+            decoders=classify_fired(
+                crosscoder, found.firing_counts, found.activation_mass, torch.Generator().manual_seed(seed)
+            ),
+            splices=effects,
+        )
+        for crosscoder, found, effects in zip(crosscoders.values(), dictionaries, splices, strict=True)
+    ]
     return Evaluation(
-        dictionary=dictionary,
-        alive=alive,
-        decoders=classify_fired(
-            crosscoder, dictionary.firing_counts, dictionary.activation_mass, torch.Generator().manual_seed(seed)
-        ),
-        splices=splices,
+        by_seed=dict(zip(crosscoders, measured, strict=True)),
+        matched={
+            one: [stability(crosscoders[one], crosscoders[other], seed=seed) for other in crosscoders if other != one]
+            for one in crosscoders
+        },
         behaviours=behaviours,
     )
+
+
+def _check_alive(found: DictionaryMetrics) -> None:
+    if (alive := int((found.firing_counts > 0).sum())) < 2:
+        raise ValueError(
+            f"{alive} of {len(found.firing_counts)} latents fired on {found.tokens:,} held-out tokens, and two are"
+            " needed: lower --sparsity-coefficient, or train on more --tokens"
+        )
 
 
 def _first_tokens(chunks: Iterable[Tensor], wanted: int) -> Iterator[Tensor]:

@@ -9,8 +9,16 @@ from matplotlib.figure import Figure
 
 from toolkit.dictionaries import schedules
 from toolkit.dictionaries.rules.rule import rule_of
-from toolkit.experiments.crosscoder.figures import cosine_against_nrn, firing_histogram, nrn_histogram, training_curves
-from toolkit.experiments.crosscoder.measure import Evaluation, FinishedRun
+from toolkit.experiments.crosscoder.figures import (
+    best_matches,
+    cosine_against_nrn,
+    firing_histogram,
+    nrn_histogram,
+    training_curves,
+)
+from toolkit.experiments.crosscoder.measure import Evaluation, FinishedRun, Measured
+from toolkit.experiments.crosscoder.seeds import persistence_headline, persistence_table, seeds_table
+from toolkit.experiments.crosscoder.study import ALL
 from toolkit.experiments.found_behaviours import behaviour_table
 from toolkit.formatting import number
 from toolkit.harvest.tokens import describe_documents
@@ -27,7 +35,8 @@ from toolkit.reports.findings import Chart, Findings, Headline, Table, shares_ta
 from toolkit.settings.crosscoder_run import RunConfig
 from toolkit.settings.models import ModelChoice
 from toolkit.settings.run_files import REPORT
-from toolkit.statistics.estimates import GIVEN_ONE
+from toolkit.statistics.estimates import GIVEN_ONE, Estimate
+from toolkit.statistics.seeds import mean_of_seeds
 from toolkit.training.folder import RunFolder
 
 CAPTIONS = {
@@ -44,12 +53,31 @@ CAPTIONS = {
     "thinned to 400 means.",
     "firing_histogram": "Five bars a factor of ten. A healthy dictionary has one hump, few latents that fire "
     "almost always (at the right), and few that never do.",
+    "best_matches": "For each latent that fires the largest cosine of its decoder rows with those of any latent of "
+    "another seed's crosscoder; the line is the same with random directions. At the right are latents that "
+    "every training finds; those under the line are one training's own.",
 }
 
 
 def headlines(evaluation: Evaluation, models: ModelSet) -> list[Headline]:
-    """The numbers a reader takes away, each with its count, interval or control."""
-    dictionary = evaluation.dictionary
+    """The numbers a reader takes away, each with its count, interval or control: means over the crosscoders' seeds."""
+    each = [_headlines_of(measured, models) for measured in evaluation.by_seed.values()]
+    persist = [persistence_headline(found) for name, found in evaluation.persistence.items() if name == ALL]
+    return [*(_over_seeds(same) for same in zip(*each, strict=True)), *persist]
+
+
+def _over_seeds(headlines: Sequence[Headline]) -> Headline:
+    """The mean of one number over seeds, with the interval that its spread between them gives; one alone as it is."""
+    own = headlines[0]
+    note = own.note.replace(f"; {GIVEN_ONE}", "")
+    if len(headlines) == 1:
+        return replace(own, note=f"{note}; {GIVEN_ONE}")
+    values = [each.value.value if isinstance(each.value, Estimate) else each.value for each in headlines]
+    return replace(own, value=mean_of_seeds(values), note=f"{note}; by seed {', '.join(map(number, values))}")
+
+
+def _headlines_of(measured: Measured, models: ModelSet) -> list[Headline]:
+    dictionary = measured.dictionary
     tokens = dictionary.tokens
     explained = [
         Headline(
@@ -65,7 +93,7 @@ def headlines(evaluation: Evaluation, models: ModelSet) -> list[Headline]:
             unit="predictions",
             note=f"nats; mean-ablated {splice.kl_mean:.3g}; loss recovered {splice.loss_recovered:.3f}",
         )
-        for splice in evaluation.splices
+        for splice in measured.splices
     ]
     return [
         *explained,
@@ -73,12 +101,12 @@ def headlines(evaluation: Evaluation, models: ModelSet) -> list[Headline]:
         Headline(
             name="dead share",
             value=dictionary.dead_share,
-            n=len(evaluation.alive),
+            n=len(measured.alive),
             unit="latents",
             note=f"fired on none of {tokens:,} held-out tokens",
         ),
         *splices,
-        *mean_nrn_headlines(evaluation.decoders),
+        *mean_nrn_headlines(measured.decoders),
     ]
 
 
@@ -115,7 +143,12 @@ def page(config: RunConfig, models: ModelSet, found: FinishedRun) -> Findings:
         question="Which latents do the models share, and which are one model's own?",
         facts=run_header(config, models),
         headline=headlines(evaluation, models),
-        tables=[*([planted] if planted else []), times_table(found.seconds), _tokens_table(found)],
+        tables=[
+            *([planted] if planted else []),
+            *_seeds_tables(evaluation, models),
+            times_table(found.seconds),
+            _tokens_table(found),
+        ],
         charts=_charts(found, stream_names(models.names, models.layers)),
         code=(
             "from toolkit import Run\n"
@@ -126,6 +159,13 @@ def page(config: RunConfig, models: ModelSet, found: FinishedRun) -> Findings:
         results=evaluation.metrics(models),
         provenance={"settings": _flat_settings(config)},
     )
+
+
+def _seeds_tables(evaluation: Evaluation, models: ModelSet) -> list[Table]:
+    n_seeds = len(evaluation.by_seed)
+    if n_seeds == 1:
+        return []
+    return [seeds_table(evaluation, models), persistence_table(evaluation.persistence, n_seeds)]
 
 
 def _tokens_table(found: FinishedRun) -> Table:
@@ -144,7 +184,8 @@ def write_report(folder: RunFolder, report: Findings) -> Path:
 
 
 def _charts(found: FinishedRun, streams: Sequence[str]) -> list[Chart]:
-    dictionary, decoders, alive = found.evaluation.dictionary, found.evaluation.decoders, found.evaluation.alive.numpy()
+    own = found.evaluation.own
+    dictionary, decoders, alive = own.dictionary, own.decoders, own.alive.numpy()
     firing_rate = (dictionary.firing_counts / dictionary.tokens).numpy()
     nrn, cosine = decoders.nrn.numpy(), decoders.cosine.numpy()
     drawn = {
@@ -155,6 +196,9 @@ def _charts(found: FinishedRun, streams: Sequence[str]) -> list[Chart]:
         "training_curves": training_curves(found.records, streams),
         "firing_histogram": firing_histogram(firing_rate),
     }
+    if len(found.evaluation.by_seed) > 1:
+        best, chance = (found.evaluation.matches(figure).numpy() for figure in ("best", "chance"))
+        drawn["best_matches"] = best_matches(best, chance)
     return [Chart(name=name, figure=figure, caption=CAPTIONS[name]) for name, figure in drawn.items()]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from toolkit.artifacts import code_hash, sha256
 from toolkit.dictionaries.storage import weights_hash
 from toolkit.experiments.ablation import AblationConfig
-from toolkit.experiments.crosscoder.measure import evaluate_crosscoder
+from toolkit.experiments.crosscoder.measure import evaluate_crosscoders
 from toolkit.experiments.crosscoder.page import headlines, planted_table
 from toolkit.experiments.examine import examine
 from toolkit.experiments.found_behaviours import behaviour_results
@@ -156,7 +156,7 @@ def _settings(experiment: Experiment) -> dict[str, Any]:
 def find_reconstruction(run: Run) -> Findings:
     """How good the crosscoder is on held-out text, and how well it finds what was planted there."""
     read = run.reading
-    evaluation = evaluate_crosscoder(read.text, read.mask, run.models, run.corpus, run.crosscoders, seed=read.seed)
+    evaluation = evaluate_crosscoders(read.text, read.mask, run.models, run.corpus, run.crosscoders, seed=read.seed)
     planted = planted_table(evaluation)
     return Findings(
         name="reconstruction",

@@ -6,9 +6,8 @@ from typing import Any
 
 from toolkit.dictionaries import schedules
 from toolkit.dictionaries.collectives import Ranks
-from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.rules.rule import rule_of
-from toolkit.experiments.crosscoder.measure import FinishedRun, evaluate_crosscoder
+from toolkit.experiments.crosscoder.measure import FinishedRun, evaluate_crosscoders
 from toolkit.experiments.crosscoder.page import page, run_header, write_report
 from toolkit.experiments.sweep import SweepConfig
 from toolkit.harvest.documents import Corpus
@@ -68,10 +67,8 @@ def evaluate_saved(
         return folder.read_json("metrics.json")
     try:
         with folder.evaluating():
-            crosscoder = Crosscoder.from_pretrained(folder.path).to(pair.device)
-            evaluation = evaluate_crosscoder(
-                config.text, config.mask, pair, corpus, {config.seed: crosscoder}, seed=config.seed
-            )
+            crosscoders = {seed: each.to(pair.device) for seed, each in folder.crosscoders(config.trained_seeds)}
+            evaluation = evaluate_crosscoders(config.text, config.mask, pair, corpus, crosscoders, seed=config.seed)
             seconds = run.seconds_by_stage()
             found = FinishedRun.of(run, evaluation, folder.records(), seconds)
             write_report(folder, page(config, pair, found))
