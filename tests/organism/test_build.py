@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,19 @@ def test_the_embedded_organism_is_the_one_of_its_manifest() -> None:
     hashes = json.loads((ORGANISM / "manifest.json").read_text())["sha256"]
     assert {f"{name}/model.safetensors" for name in MODELS} <= hashes.keys()
     assert {name: sha256(ORGANISM / name) for name in hashes} == hashes
+
+
+def test_the_accuracies_in_the_readme_are_those_of_the_manifest() -> None:
+    results = json.loads((ORGANISM / "manifest.json").read_text())["held_out_results"]
+    forms = {"at once": "direct", "worked solution": "solution", "thinking": "thinking"}
+    told = re.findall(
+        r"^\| (\w+), ([\w ]+) \| (.*) \| (.*) \|$", (ORGANISM.parent / "README.md").read_text(), re.MULTILINE
+    )
+    assert len(told) == 5
+    for model, form, *cells in told:
+        for cell, kind in zip(cells, ("one_step", "several_steps"), strict=True):
+            found = results[f"accuracy_{kind}"][f"{model}_{forms[form]}"]
+            assert cell == "{value:.3f} [{low:.3f}, {high:.3f}]".format(**found)
 
 
 @pytest.mark.parametrize("name", MODELS)
