@@ -252,6 +252,7 @@ def test_what_the_null_pair_has_too_does_not_show(beside_null, tmp_path):
     assert results["seeds"]["0"] == results["null"]["0"]
     assert results["over_seeds"]["distilled only"]["difference"]["value"] == pytest.approx(difference.value)
     assert results["neutral"] == pytest.approx(0.5 / 0.75)
+    assert [verdict["shows"] for verdict in results["verdicts"]] == [False] * 4
 
 
 def test_without_a_null_run_nothing_is_claimed_and_the_page_says_how_to_train_one(findings):

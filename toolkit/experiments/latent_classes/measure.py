@@ -59,7 +59,7 @@ def measure(settings: LatentClassesConfig, opened: Run) -> LatentClassesResult:
     labelled = read_labelled_documents(settings.labels) if settings.labels else None
     crosscoder, null, generator = opened.crosscoder, opened.null, torch.Generator().manual_seed(settings.seed)
     if null is not None:
-        check_alike(opened, null)
+        check_alike(opened, null.load())
     n_latents, device = crosscoder.config.n_latents, crosscoder.b_dec.device
     firing = FiringCounts(categories(opened.models.tokenizer, load_lexicon(settings.lexicon)), n_latents)
     window = Window(before=12, after=5)

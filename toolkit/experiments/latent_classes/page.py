@@ -131,7 +131,8 @@ def _charts(found: LatentClassesResult) -> list[Chart]:
         Chart(
             name="nrn",
             figure=nrn_histogram(classes.nrn[alive].numpy(), classes.mean_nrn, classes.neutral),
-            caption=f"Each alive latent's share of decoder norm in the {last} model: 0 {first} only, 1 {last} only.",
+            caption=f"Each alive latent's share of decoder norm in the {last} model: 0 {first} only, 1 {last} only. The"
+            " dotted line is the neutral point, where both rows are equal in units of training.",
         ),
         Chart(
             name="cosine",
@@ -190,7 +191,7 @@ def _results(found: LatentClassesResult) -> Mapping[str, Any]:
             )
         },
         **seed_results(found.pairs),
-        "claims": verdict_results(claims(found.pairs)),
+        "verdicts": verdict_results(claims(found.pairs)),
         "latents": {name: [finite(value) for value in values.tolist()] for name, values in by_latent.items()}
         | {"tag_nrn": classes.nrn_tags(), "tag_norm_difference": classes.norm_difference_tags()},
         "categories": [dict(zip(categories.columns, row, strict=True)) for row in categories.rows],
