@@ -3,7 +3,7 @@ import json
 import pytest
 
 from toolkit.experiments.found_behaviours import behaviour_results, behaviour_table
-from toolkit.latents.behaviours import AboveFloor, FoundBehaviour
+from toolkit.latents.behaviours import AboveFloor, FoundBehaviour, behaviour_claims
 from toolkit.reports.files import write_results
 from toolkit.statistics.estimates import with_error
 
@@ -47,6 +47,15 @@ def test_the_table_has_each_label_twice_between_floor_and_ceiling(found):
         assert row["p"] <= row["adjusted p"] <= 1
         assert row["floor"].value + row["difference"].value == pytest.approx(row["AUROC"].value)
         assert row["ceiling"].value == 0.99
+
+
+def test_labels_are_judged_with_the_other_claims_of_the_page(found):
+    alone = behaviour_table(found)
+    together = behaviour_table(found, beside=behaviour_claims(found) * 3)
+    assert "Holm, over the 16 claims" in together.note
+    adjusted = [min(row[-2] for row in table.rows) for table in (alone, together)]
+    assert 0 < adjusted[0] < adjusted[1]
+    assert len(together.rows) == len(alone.rows) == 4
 
 
 def test_results_hold_every_seed(found, tmp_path):

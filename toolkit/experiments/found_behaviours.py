@@ -7,17 +7,21 @@ from toolkit.latents.behaviours import FLOOR_DRAWS, LEAST_MARGIN, AboveFloor, Fo
 from toolkit.latents.labelled_units import FALSE_ALARMS, TOGETHER
 from toolkit.reports.findings import Cell, Table
 from toolkit.reports.verdicts import NO, YES, verdict_results
-from toolkit.statistics.verdicts import ALPHA, judge
+from toolkit.statistics.verdicts import ALPHA, Claim, judge
 
 TITLE = "What finds each label"
 COLUMNS = ("label", "read from", "AUROC", "floor", "difference", "ceiling", "recall", "n tokens", "p", "adjusted p")
 
 
-def behaviour_table(found: Sequence[FoundBehaviour], note: str = "") -> Table:
-    """Tell of each label how well one latent finds it, and several together, between floor and ceiling."""
+def behaviour_table(found: Sequence[FoundBehaviour], note: str = "", beside: Sequence[Claim] = ()) -> Table:
+    """Tell of each label how well one latent finds it, and several together, between floor and ceiling.
+
+    `beside` are the other claims of the page, with which these are judged.
+    """
     read = [(each, _best_latents(each), each.one) for each in found]
     read += [(each, f"{TOGETHER} latents", each.together) for each in found]
-    verdicts = judge(behaviour_claims(found))
+    claims = behaviour_claims(found)
+    verdicts = judge([*claims, *beside])[: len(claims)]
     rows: list[list[Cell]] = [
         [
             each.behaviour, latents, reached.auroc, reached.floor, reached.margin, each.ceiling, reached.recall,
@@ -33,7 +37,7 @@ def behaviour_table(found: Sequence[FoundBehaviour], note: str = "") -> Table:
         f" {FLOOR_DRAWS} random dictionaries, as many directions of the last model's stream, each firing as often as"
         " a latent. Ceiling: a linear probe of all streams. Recall: share of the label's tokens found at"
         f" {FALSE_ALARMS:.0%} false alarms. Shows: the difference from the floor is above {LEAST_MARGIN:g}, with an"
-        f" adjusted p below {ALPHA:g} (Holm, over the {len(verdicts)} rows)."
+        f" adjusted p below {ALPHA:g} (Holm, over the {len(claims) + len(beside)} claims of the page)."
     )
     return Table(title=TITLE, columns=(*COLUMNS, "shows"), rows=rows, note=f"{note} {said}".strip())
 

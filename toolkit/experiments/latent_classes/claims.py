@@ -1,6 +1,8 @@
 """What the page claims of the pair, and what it must exceed for that; written before anything was measured."""
 
+from toolkit.experiments.latent_classes.measure import LatentClassesResult
 from toolkit.experiments.latent_classes.seeds import BothPairs, Measure
+from toolkit.latents.behaviours import behaviour_claims
 from toolkit.latents.classification import tags_of
 from toolkit.statistics.seeds import difference_of_seeds, mean_of_seeds
 from toolkit.statistics.verdicts import Claim, Margin
@@ -10,6 +12,11 @@ LEAST_LEAN = 0.01
 LEAST_SHARE = 0.01
 """Of the dictionary's latents: by how many more of them one pair must exceed the other."""
 NULL_PAIR = "between base and control"
+
+
+def page_claims(found: LatentClassesResult) -> list[Claim]:
+    """All that is judged together: what is claimed of the pair, and of the latents that find labels."""
+    return claims(found.pairs) + behaviour_claims(found.behaviours)
 
 
 def claims(pairs: BothPairs) -> list[Claim]:

@@ -13,7 +13,7 @@ from toolkit.experiments.crosscoder.figures import cosine_against_nrn, nrn_histo
 from toolkit.experiments.crosscoder.page import mean_nrn_headlines
 from toolkit.experiments.found_behaviours import behaviour_results
 from toolkit.experiments.latent_classes import LatentClassesConfig
-from toolkit.experiments.latent_classes.claims import NULL_PAIR, claims
+from toolkit.experiments.latent_classes.claims import NULL_PAIR, page_claims
 from toolkit.experiments.latent_classes.measure import LatentClassesResult, exclusive_tags
 from toolkit.experiments.latent_classes.seed_tables import seed_results
 from toolkit.experiments.latent_classes.seeds import RULE
@@ -44,7 +44,7 @@ def page(settings: LatentClassesConfig, opened: Run, found: LatentClassesResult)
         headline=_headline(found),
         tables=latent_class_tables(found),
         charts=_charts(found),
-        claims=claims(found.pairs),
+        claims=page_claims(found),
         results=_results(found),
     )
 
@@ -162,7 +162,7 @@ def _charts(found: LatentClassesResult) -> list[Chart]:
 
 def _results(found: LatentClassesResult) -> Mapping[str, Any]:
     classes, scaling, firing = found.classes, found.scaling, found.firing
-    categories = category_table(found)
+    categories, labels = category_table(found), behaviour_results(found.behaviours)
     by_latent: dict[str, Float[Tensor, " latent"]] = {
         "nrn": classes.nrn,
         "rdn": classes.rdn,
@@ -191,10 +191,11 @@ def _results(found: LatentClassesResult) -> Mapping[str, Any]:
             )
         },
         **seed_results(found.pairs),
-        "verdicts": verdict_results(claims(found.pairs)),
+        "verdicts": verdict_results(page_claims(found)),
         "latents": {name: [finite(value) for value in values.tolist()] for name, values in by_latent.items()}
         | {"tag_nrn": classes.nrn_tags(), "tag_norm_difference": classes.norm_difference_tags()},
         "categories": [dict(zip(categories.columns, row, strict=True)) for row in categories.rows],
         "examples": {str(latent): texts for latent, texts in found.examples.items()},
-        **behaviour_results(found.behaviours),
+        "behaviours": labels["behaviours"],
+        "labels": {name: labels[name] for name in ("floor", "ceiling", "seeds")},
     }

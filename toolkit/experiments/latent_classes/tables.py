@@ -9,7 +9,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from toolkit.experiments.found_behaviours import behaviour_table
-from toolkit.experiments.latent_classes.claims import claims
+from toolkit.experiments.latent_classes.claims import claims, page_claims
 from toolkit.experiments.latent_classes.measure import LEAST_FIRINGS, LatentClassesResult, exclusive_tags
 from toolkit.experiments.latent_classes.seed_tables import seed_table
 from toolkit.experiments.latent_classes.seeds import RULE
@@ -28,7 +28,7 @@ PLACES: tuple[Place, ...] = ("token", "predicting")
 
 def latent_class_tables(found: LatentClassesResult) -> list[Table]:
     """All tables, the widest question first."""
-    judged = claims(found.pairs)
+    judged = page_claims(found)
     tables = [
         *([verdict_table(judged)] if judged else []),
         seed_table(found.pairs),
@@ -167,7 +167,7 @@ def _label_table(found: LatentClassesResult, labelled: LabelledDocuments) -> Tab
         note += f" Too rare to be in both halves: {', '.join(left_out)}."
     if labelled.sections_left_out:
         note += f" {labelled.sections_left_out} annotated sections are not in their text word for word."
-    return behaviour_table(found.behaviours, note)
+    return behaviour_table(found.behaviours, note, beside=claims(found.pairs))
 
 
 def finite(value: float) -> float | None:
