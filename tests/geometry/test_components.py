@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from toolkit.geometry.components import Components
+from toolkit.geometry.components import Components, refitted_coordinates
 
 
 def draw(*shape: int) -> torch.Tensor:
@@ -42,3 +42,15 @@ def test_half_precision_is_decomposed_in_single():
 def test_points_all_alike_are_refused():
     with pytest.raises(ValueError, match="3 points all alike"):
         Components.fit(torch.ones(3, 4))
+
+
+def test_refitted_coordinates_are_those_of_a_fit_without_the_group():
+    points = torch.randn(10, 16, generator=torch.Generator().manual_seed(0))
+    left_out = torch.eye(10, dtype=torch.bool)[:3]
+    found = refitted_coordinates(points, left_out, 4)
+    for out, coordinates in zip(left_out, found, strict=True):
+        expected = Components.fit(points[~out]).project(points, 4)
+        torch.testing.assert_close(torch.cdist(coordinates, coordinates), torch.cdist(expected, expected))
+    assert (
+        refitted_coordinates(points, left_out, 12)[:, :, 9:].any().item() is False
+    )  # nine points span eight dimensions

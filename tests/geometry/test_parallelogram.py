@@ -14,7 +14,6 @@ from toolkit.geometry.parallelogram import (
     relative_losses,
     scaled_losses,
 )
-from toolkit.statistics.estimates import interval
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -74,10 +73,10 @@ def test_gaussian_noise_gives_what_is_known_of_it():
     # a − b − c + d is twice a projection of (a, b, c, d) on a quarter of its dimensions: 2 √Beta(d/2, 3d/2).
     expected = 2 * math.exp(math.lgamma(5.5) + math.lgamma(20) - math.lgamma(5) - math.lgamma(20.5))
     first, second = draw(400, 10), draw(400, 10, seed=1)
-    relative = parallelogram_loss(first, second, draws(400, shuffles=5, resamples=5))
+    relative = parallelogram_loss(first, second, draws(400, shuffles=5))
     assert relative.loss == pytest.approx(expected, abs=0.01)
     assert relative.ratio == pytest.approx(1, abs=0.01)
-    scaled = parallelogram_loss(first, second, draws(400, shuffles=5, resamples=5), scaled_losses)
+    scaled = parallelogram_loss(first, second, draws(400, shuffles=5), scaled_losses)
     assert scaled.loss == pytest.approx(4, abs=0.1)
 
 
@@ -88,11 +87,11 @@ def test_the_scaled_loss_does_not_know_units():
     assert scaled_losses(other_words, second)[0, 0, 1] < scaled_losses(first, second)[0, 0, 1]  # one scale for all
 
 
-def test_loss_shuffles_and_resamples_against_naive_loops():
+def test_loss_and_shuffles_against_naive_loops():
     first, second = noisy_step(7, noise=1.0)
-    drawn = draws(7, shuffles=4, resamples=12)
+    drawn = draws(7, shuffles=4)
     loss = parallelogram_loss(first, second, drawn)
-    assert loss.n == 21
+    assert (loss.n, loss.n_pairs) == (21, 7)
     assert loss.loss == pytest.approx(naive(first, second, range(7)))
     means = [
         sum(naive(first, second[partners], [i, j]) for i, j in strangers(partners)) / len(strangers(partners))
@@ -100,42 +99,55 @@ def test_loss_shuffles_and_resamples_against_naive_loops():
     ]
     assert loss.shuffled_means.tolist() == pytest.approx(means)
     assert loss.shuffled == pytest.approx(sum(means) / 4)
-    for resample, counts in enumerate(drawn.weights.long()):
-        members = torch.arange(7).repeat_interleave(counts).tolist()
-        assert float(loss.resampled[resample]) == pytest.approx(naive(first, second, members))
 
 
-def test_resampled_shuffles_against_a_naive_loop():
+def test_pairs_are_left_out_of_losses_and_shuffles_as_in_a_naive_loop():
     first, second = noisy_step(9, noise=1.0)
-    drawn = draws(9, shuffles=3, resamples=3)
-    found = parallelogram_loss(first, second, drawn).resampled_shuffled
-    for resample, counts in enumerate(drawn.weights.long().tolist()):
-        total, weight = 0.0, 0
-        for partners in drawn.partners:
-            for i, j in strangers(partners):
-                times = counts[i] * counts[partners[i]] * counts[j] * counts[partners[j]]
-                total += times * naive(first, second[partners], [i, j])
-                weight += times
-        assert float(found[resample]) == pytest.approx(total / weight)
+    drawn = draws(9, shuffles=3)
+    found = parallelogram_loss(first, second, drawn)
+    for group, left_out in enumerate(drawn.left_out):
+        kept = set((~left_out).nonzero().flatten().tolist())
+        assert float(found.without[group]) == pytest.approx(naive(first, second, sorted(kept)))
+        losses = [
+            naive(first, second[partners], [i, j])
+            for partners in drawn.partners
+            for i, j in strangers(partners)
+            if {i, j, *partners[[i, j]].tolist()} <= kept
+        ]
+        assert float(found.shuffled_without[group]) == pytest.approx(sum(losses) / len(losses))
 
 
-def test_intervals_cover_the_truth_as_often_as_they_say():
-    losses = [parallelogram_loss(*noisy_step(30, 0.5, seed=2 * i), draws(30, seed=i, shuffles=4)) for i in range(80)]
-    truth = sum(loss.gap for loss in losses) / 80
-    bias = sum(float(loss.resampled_gaps.mean()) - loss.gap for loss in losses) / 80
-    assert abs(bias) < 0.01
-    covered = sum(low <= truth <= high for low, high in (interval(loss.resampled_gaps) for loss in losses)) / 80
-    assert 0.86 <= covered <= 1  # 95 %, give or take two standard errors and a bit for percentiles of 30 pairs
-    width = sum(high - low for low, high in (interval(loss.resampled_gaps) for loss in losses)) / 80
-    spread = torch.tensor([loss.gap for loss in losses]).std().item()
-    assert width == pytest.approx(2 * 1.96 * spread, rel=0.3)
+def test_refitted_coordinates_are_what_pairs_are_left_out_of():
+    first, second = noisy_step(9, noise=1.0)
+    drawn = draws(9, shuffles=3)
+    same = torch.stack([first, second], dim=1).expand(9, -1, -1, -1)
+    given, refitted, other = (
+        parallelogram_loss(first, second, drawn, refitted=each) for each in (None, same, 2 * same + same.flip(3))
+    )
+    assert torch.equal(given.without, refitted.without)
+    assert given.loss == other.loss
+    assert not torch.equal(given.without, other.without)
+
+
+def test_seven_pairs_have_a_gap_without_interval():
+    gap = parallelogram_loss(*noisy_step(7, noise=0.3), draws(7)).gap_estimate
+    assert (gap.low, gap.note) == (None, "7 word pairs: an interval needs 8")
+
+
+def test_gaps_of_the_same_draws_are_compared_pair_by_pair():
+    drawn = draws(20)
+    clear, dim = (parallelogram_loss(*noisy_step(20, noise), drawn) for noise in (0.3, 0.4))
+    change = clear.gap_beyond(dim)
+    assert change.value == pytest.approx(clear.gap - dim.gap)
+    assert change.error < clear.gap_estimate.error
+    assert clear.gap_beyond(clear).value == 0
 
 
 def test_a_common_step_is_found_and_shuffling_hides_it():
     loss = parallelogram_loss(*noisy_step(20, noise=0.3), draws(20))
     assert loss.loss < 0.15 < 0.3 < loss.shuffled
     assert loss.gap == pytest.approx(loss.shuffled - loss.loss)
-    assert interval(loss.resampled_gaps)[0] > 0.1
+    assert loss.gap_estimate.low > 0.1
     assert loss.p_value == pytest.approx(1 / 101)
 
 
@@ -204,11 +216,12 @@ def test_every_other_partner_is_as_likely():
     assert share.tolist() == pytest.approx([0, 0.25, 0.25, 0.25, 0.25], abs=0.03)
 
 
-def test_a_resample_holds_as_many_pairs():
-    weights = draws(24, resamples=2000).weights
-    assert (weights.sum(dim=1) == 24).all()
-    assert weights.mean(dim=0).tolist() == pytest.approx([1] * 24, abs=0.1)
-    assert float((weights == 0).double().mean()) == pytest.approx((1 - 1 / 24) ** 24, abs=0.01)
+def test_each_pair_is_left_out_once_and_of_many_several_together():
+    few, many = draws(24).left_out, draws(100).left_out
+    assert few.sum(dim=0).tolist() == few.sum(dim=1).tolist() == [1] * 24
+    assert many.shape == (40, 100)
+    assert (many.sum(dim=0) == 1).all()
+    assert set(many.sum(dim=1).tolist()) == {2, 3}
 
 
 def test_few_pairs_are_all_compared():
@@ -227,8 +240,7 @@ def test_many_pairs_are_compared_within_random_blocks(monkeypatch: pytest.Monkey
 def test_chance_comes_from_the_generator():
     one, same, other = draws(9, seed=1), draws(9, seed=1), draws(9, seed=2)
     assert torch.equal(one.partners, same.partners)
-    assert torch.equal(one.weights, same.weights)
-    assert not torch.equal(one.weights, other.weights)
+    assert not torch.equal(one.partners, other.partners)
 
 
 def test_too_few_pairs_are_refused():

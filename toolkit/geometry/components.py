@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import pad
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,3 +38,15 @@ class Components:
     def variance_explained(self, dims: int) -> float:
         """Return the share of the points' variance along the first `dims` components."""
         return float(self.variance[:dims].sum() / self.variance.sum())
+
+
+def refitted_coordinates(
+    points: Float[Tensor, "point d_model"], left_out: Bool[Tensor, "group point"], dims: int
+) -> Float[Tensor, "group point dims"]:
+    """Return the coordinates of all points along the first components of those that each group leaves.
+
+    Where there are fewer components than `dims`, the last coordinates are 0.
+    """
+    reduced = Components.fit(points).project(points, len(points))  # the same points, in as few dimensions as they span
+    fitted = [Components.fit(reduced[~out.to(points.device)]).project(reduced, dims) for out in left_out]
+    return torch.stack([pad(each, (0, dims - each.shape[1])) for each in fitted])

@@ -7,11 +7,17 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from toolkit.statistics.resampling import random_cycle, resample_counts
+from toolkit.statistics.estimates import Estimate, jackknife
+from toolkit.statistics.resampling import random_cycle
 from toolkit.tracking import track
 
 MOST_QUADRUPLES = 2_000_000
 LOSSES_AT_ONCE = 200_000
+MOST_LEFT_OUT = 40
+"""Pairs are left out in as many groups at most, one pair a group where there are no more pairs."""
+SHUFFLES_WITHOUT = 10
+"""So many of the shuffles are measured again where pairs are left out."""
+UNIT = "word pair"
 PERCENTILES = torch.linspace(0, 1, 101, dtype=torch.float64)
 
 Measure = Callable[
@@ -55,23 +61,22 @@ class PairDraws:
     than `MOST_QUADRUPLES` pairs of pairs; then random blocks of one size, which leave over less than a block."""
     partners: Int[Tensor, "shuffle pair"]
     """The pair whose second word each first word gets in a shuffle: never its own."""
-    weights: Float[Tensor, "resample pair"]
-    """How often each resample, with replacement, holds each pair."""
+    left_out: Bool[Tensor, "group pair"]
+    """Which pairs are left out together; each pair once."""
 
     @classmethod
-    def draw(
-        cls, n_pairs: int, generator: torch.Generator, *, shuffles: int = 100, resamples: int = 500
-    ) -> "PairDraws":
+    def draw(cls, n_pairs: int, generator: torch.Generator, *, shuffles: int = 100) -> "PairDraws":
         """Draw for `n_pairs` pairs; the generator is on the CPU.
 
         Raises `ValueError` for fewer than four pairs: two shuffled pairs take their words from four.
         """
         if n_pairs < 4:
             raise ValueError(f"{n_pairs} word pairs have no shuffled ones to compare with: give at least four")
+        groups = min(n_pairs, MOST_LEFT_OUT)
         return cls(
             blocks=_blocks(n_pairs, generator),
             partners=torch.stack([random_cycle(n_pairs, generator) for _ in range(shuffles)]),
-            weights=resample_counts(n_pairs, resamples, generator),
+            left_out=torch.randperm(n_pairs, generator=generator) % groups == torch.arange(groups)[:, None],
         )
 
 
@@ -85,16 +90,18 @@ class ParallelogramLoss:
     """The null: mean over shuffles of their mean over pairs of pairs whose words come from four pairs."""
     n: int
     """Number of pairs of pairs."""
+    n_pairs: int
+    """Number of word pairs."""
     quantiles: Float[Tensor, " percentile"]
     """The loss at each percentile from 0 to 100, over pairs of pairs."""
     shuffled_quantiles: Float[Tensor, " percentile"]
     """The loss at each percentile in a shuffle, averaged over shuffles."""
     shuffled_means: Float[Tensor, " shuffle"]
     """Mean loss of each shuffle."""
-    resampled: Float[Tensor, " resample"]
-    """Mean loss when the pairs are drawn again with replacement; NaN where all draws are one pair."""
-    resampled_shuffled: Float[Tensor, " resample"]
-    """Mean loss of the shuffles in each of the same resamples."""
+    without: Float[Tensor, " group"]
+    """Mean loss without each group of pairs that is left out."""
+    shuffled_without: Float[Tensor, " group"]
+    """Mean loss of some of the shuffles without the same groups."""
 
     @property
     def median(self) -> float:
@@ -112,9 +119,24 @@ class ParallelogramLoss:
         return self.shuffled - self.loss
 
     @property
-    def resampled_gaps(self) -> Float[Tensor, " resample"]:
-        """The gap in each resample; subtract another model's, from the same draws, for a paired comparison."""
-        return self.resampled_shuffled - self.resampled
+    def loss_estimate(self) -> Estimate:
+        """The loss with its 95 % interval over word pairs."""
+        return jackknife(self.loss, self.without, unit=UNIT)
+
+    @property
+    def gap_estimate(self) -> Estimate:
+        """The gap with its 95 % interval over word pairs."""
+        return jackknife(self.gap, self.shuffled_without - self.without, unit=UNIT)
+
+    @property
+    def ratio_estimate(self) -> Estimate:
+        """The ratio with its 95 % interval over word pairs."""
+        return jackknife(self.ratio, self.without / self.shuffled_without, unit=UNIT)
+
+    def gap_beyond(self, other: "ParallelogramLoss") -> Estimate:
+        """How much wider the gap is than another model's, from the same draws, with its paired 95 % interval."""
+        own, others = (each.shuffled_without - each.without for each in (self, other))
+        return jackknife(self.gap - other.gap, own - others, unit=UNIT)
 
     @property
     def p_value(self) -> float:
@@ -127,29 +149,32 @@ def parallelogram_loss(
     second: Float[Tensor, "pair dims"],
     draws: PairDraws,
     measure: Measure = relative_losses,
+    *,
+    refitted: Float[Tensor, "group pair 2 dims"] | None = None,
 ) -> ParallelogramLoss:
     """Return the loss of the pairs (first[i], second[i]), coordinates of centred words, on the given draws.
 
     Two shuffled pairs are compared where their four words come from four pairs: a pair's own two words, alike, would
-    add up in a − b − c + d. Resampling keeps the coordinates: the principal components are not fitted anew.
+    add up in a − b − c + d. `refitted` are the coordinates of all words along components that were fitted without each
+    group of `draws.left_out`; without them intervals take the components as given.
     """
-    assert len(first) == draws.weights.shape[1], f"{len(first)} pairs, draws for {draws.weights.shape[1]}"
+    assert len(first) == draws.left_out.shape[1], f"{len(first)} pairs, draws for {draws.left_out.shape[1]}"
     first, second = first.cpu().double(), second.cpu().double()  # on the CPU, as the draws are
-    blocks = draws.blocks
-    losses = measure(first[blocks], second[blocks])
-    apart = ~torch.eye(blocks.shape[1], dtype=torch.bool).expand_as(losses)
-    values = losses[apart.triu()]
-    loss_sum, weight_sum = _weighted_sums(losses, apart, draws.weights[:, blocks])
-    means, quantiles, resampled = _shuffled(first, second, draws, measure)
+    losses = measure(first[draws.blocks], second[draws.blocks])
+    values = losses[_apart(draws.blocks).triu()]
+    means, quantiles = _shuffled(first, second, draws, measure)
+    refits = torch.stack([first, second], dim=1).expand(len(draws.left_out), -1, -1, -1)
+    without = _without(refits if refitted is None else refitted.cpu().double(), draws, measure)
     return ParallelogramLoss(
         loss=float(values.mean()),
         shuffled=float(means.mean()),
         n=len(values),
+        n_pairs=len(first),
         quantiles=values.quantile(PERCENTILES),
         shuffled_quantiles=quantiles,
         shuffled_means=means,
-        resampled=loss_sum / weight_sum,
-        resampled_shuffled=resampled,
+        without=without[:, 0],
+        shuffled_without=without[:, 1],
     )
 
 
@@ -162,38 +187,46 @@ def _blocks(n_pairs: int, generator: torch.Generator) -> Tensor:
 
 def _shuffled(
     first: Float[Tensor, "pair dims"], second: Float[Tensor, "pair dims"], draws: PairDraws, measure: Measure
-) -> tuple[Float[Tensor, " shuffle"], Float[Tensor, " percentile"], Float[Tensor, " resample"]]:
-    """Mean of each shuffle, quantiles of a shuffle on average, mean over all in each resample."""
+) -> tuple[Float[Tensor, " shuffle"], Float[Tensor, " percentile"]]:
+    """Mean of each shuffle, and quantiles of a shuffle on average."""
     n_blocks, size = draws.blocks.shape
-    sums = torch.zeros(2, len(draws.weights))
     means: list[Tensor] = []
     quantiles: list[Tensor] = []
     together = max(1, LOSSES_AT_ONCE // (n_blocks * size**2))
     for partners in track(draws.partners.split(together), "shuffles", "shuffles", total=len(draws.partners), size=len):
         own, given = draws.blocks.repeat(len(partners), 1), partners[:, draws.blocks].flatten(0, 1)
-        losses = measure(first[own], second[given])
-        counted = _of_four_pairs(own, given)
-        # A shuffled pair is in a resample as often as its first word and its second word are drawn together.
-        sums += _weighted_sums(losses, counted, draws.weights[:, own] * draws.weights[:, given])
+        losses, counted = measure(first[own], second[given]), _of_four_pairs(own, given)
         by_shuffle = zip(*(part.view(len(partners), -1) for part in (losses, counted.triu())), strict=True)
         values = [of_shuffle[kept] for of_shuffle, kept in by_shuffle]
         means += [each.mean() for each in values]
         quantiles += [each.quantile(PERCENTILES) for each in values]
-    return torch.stack(means), torch.stack(quantiles).mean(dim=0), sums[0] / sums[1]
+    return torch.stack(means), torch.stack(quantiles).mean(dim=0)
+
+
+def _without(
+    refits: Float[Tensor, "group pair 2 dims"], draws: PairDraws, measure: Measure
+) -> Float[Tensor, "group 2"]:
+    """Mean loss, and mean loss of some shuffles, without each group of pairs."""
+    partners = draws.partners[:SHUFFLES_WITHOUT]
+    paired = draws.blocks, draws.blocks, _apart(draws.blocks)
+    own, given = draws.blocks.repeat(len(partners), 1), partners[:, draws.blocks].flatten(0, 1)
+    shuffled = own, given, _of_four_pairs(own, given)
+    means = []
+    for words, left_out in zip(refits, draws.left_out, strict=True):
+        # Words at zero add the same to the scale of `scaled_losses` whichever they are.
+        words, kept = words.masked_fill(left_out[:, None, None], 0), ~left_out
+        for own, given, counted in (paired, shuffled):
+            both = kept[own] & kept[given]
+            met = counted & both[:, :, None] & both[:, None, :]
+            means.append(measure(words[own, 0], words[given, 1])[met].mean())
+    return torch.stack(means).view(-1, 2)
+
+
+def _apart(blocks: Int[Tensor, "block pair"]) -> Bool[Tensor, "block pair pair"]:
+    return ~torch.eye(blocks.shape[1], dtype=torch.bool).expand(len(blocks), -1, -1)
 
 
 def _of_four_pairs(own: Int[Tensor, "block pair"], given: Int[Tensor, "block pair"]) -> Bool[Tensor, "block pair pair"]:
     """Whether two shuffled pairs differ, and neither got its second word from the other."""
     met = (given[:, :, None] == own[:, None, :]) | torch.eye(own.shape[1], dtype=torch.bool)
     return ~(met | met.transpose(1, 2))
-
-
-def _weighted_sums(
-    losses: Float[Tensor, "block pair pair"],
-    counted: Bool[Tensor, "block pair pair"],
-    weights: Float[Tensor, "resample block pair"],
-) -> Float[Tensor, "2 resample"]:
-    """Sum of w_i w_j loss_ij over the pairs of pairs that count, and of w_i w_j."""
-    by_block = weights.transpose(0, 1)
-    terms = (losses * counted).float(), counted.float()
-    return torch.stack([((by_block @ term) * by_block).sum(dim=(0, 2)) for term in terms])

@@ -8,7 +8,15 @@ from jaxtyping import Bool, Float, Int
 from scipy.special import expit, logit, stdtrit
 from torch import Tensor
 
-from toolkit.statistics.estimates import LEVEL, Estimate, clustered_freedom, satterthwaite, too_few, with_error
+from toolkit.statistics.estimates import (
+    LEVEL,
+    Estimate,
+    clustered_freedom,
+    jackknife_error,
+    satterthwaite,
+    too_few,
+    with_error,
+)
 from toolkit.statistics.shares import wilson
 
 
@@ -55,7 +63,7 @@ def auroc_estimate(
         ends = wilson(round(found.value * n), n)
         low, high = ends.low, ends.high
     else:
-        of_odds = reach * _error(found.without) / (found.value * (1 - found.value))
+        of_odds = reach * jackknife_error(found.without) / (found.value * (1 - found.value))
         low, high = (float(expit(logit(found.value) + side * of_odds)) for side in (-1, 1))
     assert low is not None
     return Estimate(found.value, low, high, (found.value - low) / reach, freedom)
@@ -74,7 +82,7 @@ def auroc_difference(
     a, b = (_leave_out(scores, labels, documents) for scores in (scores_a, scores_b))
     if a.note:
         return Estimate(a.value - b.value, note=a.note)
-    return with_error(a.value - b.value, _error(a.without - b.without), a.freedom)
+    return with_error(a.value - b.value, jackknife_error(a.without - b.without), a.freedom)
 
 
 def auroc_over_seeds(
@@ -96,16 +104,10 @@ def auroc_over_seeds(
     value = float(values[0].mean() - (values[1].mean() if less is not None else 0))
     if note := kinds[0][0].note:
         return Estimate(value, note=note)
-    over_documents = _error(means[0] - means[1] if less is not None else means[0]) ** 2
+    over_documents = jackknife_error(means[0] - means[1] if less is not None else means[0]) ** 2
     of_rows = [(float(each.var()) / len(each), len(each) - 1) for each in values if len(each) > 1]
     parts = [(over_documents, kinds[0][0].freedom), *of_rows]
     return with_error(value, sqrt(sum(variance for variance, _ in parts)), satterthwaite(parts))
-
-
-def _error(without: Float[Tensor, " document"]) -> float:
-    """Jackknife standard error: of values each of which lacks one document."""
-    n = len(without)
-    return sqrt(float((without - without.mean()).square().sum()) * (n - 1) / n)
 
 
 def _leave_out(scores: Tensor, labels: Tensor, documents: Tensor) -> _Jackknife:

@@ -130,6 +130,22 @@ def ratio_of_sums(
     return _ratio(sums, sizes, None, n_samples=int(sizes.sum()), level=level, unit=unit)
 
 
+def jackknife(value: float, without: Float[Tensor, " group"], *, unit: str = "document") -> Estimate:
+    """Return a value with its 95 % t interval from the values that remain when each group is left out in turn.
+
+    Holds for what is no mean, such as a value over pairs of things or after a fit (Quenouille 1956, Tukey 1958). Fewer
+    than 8 groups have no interval. For a difference give the differences, both without the same group.
+    """
+    if why := too_few(len(without), FEWEST_SAMPLES, f"{unit}s"):
+        return Estimate(value, note=why)
+    return with_error(value, jackknife_error(without), len(without) - 1.0)
+
+
+def jackknife_error(without: Float[Tensor, " group"]) -> float:
+    """Return the standard error of a value, from what it is without each group in turn."""
+    return sqrt(float(without.double().var(correction=0)) * (len(without) - 1))
+
+
 @dataclass(frozen=True)
 class _Part:
     """What one source of chance adds to the moments of an estimate's error."""

@@ -87,8 +87,23 @@ def test_few_pairs_are_left_out_and_counted(pair, words):
 def test_models_share_their_draws(organism_folders, words):
     twins = ModelPair.from_pretrained(base=organism_folders[0], distilled=organism_folders[0], where="cpu")
     base, distilled = measure(WordGeometryConfig(words=words), twins).classes["colours"].values()
-    torch.testing.assert_close(base.by_dims[5].resampled_gaps, distilled.by_dims[5].resampled_gaps, equal_nan=True)
-    assert base.by_dims[5].resampled_gaps.isnan().double().mean() < 0.05
+    assert base.by_dims[5].gap_estimate == distilled.by_dims[5].gap_estimate
+    assert base.by_dims[5].gap_beyond(distilled.by_dims[5]).value == 0
+
+
+def test_components_are_fitted_anew_without_each_pair(pair, organism_folders, words):
+    found = measure(WordGeometryConfig(words=words), pair)
+    chosen = [word for pair in COLOURS for word in pair]
+    expected = []
+    for place in range(0, len(chosen), 2):
+        kept = chosen[:place] + chosen[place + 2 :]
+        expected.append(naive_loss(states(organism_folders[0], pair, kept, pair.layers[0], found.prefix), 5))
+    without = found.classes["colours"]["base"].by_dims[5].without
+    assert sorted(without.tolist()) == pytest.approx(sorted(expected), rel=1e-3)
+    shared = measure(WordGeometryConfig(words=words, shared_components=True), pair)
+    assert sorted(shared.classes["colours"]["base"].by_dims[5].without.tolist()) != pytest.approx(
+        sorted(expected), rel=1e-3
+    )
 
 
 def test_the_seed_decides(pair, words):

@@ -12,7 +12,6 @@ from toolkit.models.pair import ModelPair
 from toolkit.reports.files import write_results
 from toolkit.reports.findings import Findings, Table
 from toolkit.settings.models import ControlledModels
-from toolkit.statistics.estimates import Estimate, interval
 
 
 @pytest.fixture(scope="module")
@@ -54,27 +53,37 @@ def test_the_gap_table_has_intervals_of_the_gap_and_its_change(findings: Finding
     assert gaps.columns == ("class", "base", "distilled", "distilled − base", "distilled − control")
     (row,) = gaps.rows
     base, distilled, _ = (geometry.by_dims[20] for geometry in found.classes["singular-plural"].values())
-    assert row[1] == Estimate(base.shuffled - base.loss, *interval(base.resampled_shuffled - base.resampled))
-    change = distilled.resampled_gaps - base.resampled_gaps
-    assert row[3] == Estimate(distilled.gap - base.gap, *interval(change))
+    assert row[1] == base.gap_estimate
+    assert row[3] == distilled.gap_beyond(base)
     assert row[3] == row[4]  # this control is the base model
 
 
-def test_the_headline_counts_intervals_beyond_zero(config, pair, found: WordGeometry):
+def with_less_loss(found: WordGeometry, model: str) -> WordGeometry:
+    """The same, but a model's words share a step far more clearly."""
     models = found.classes["singular-plural"]
-    wider = {
-        dims: replace(loss, loss=loss.loss - 1, resampled=loss.resampled - 1)
+    clear = {
+        dims: replace(loss, loss=loss.loss - 1, without=loss.without - 1)
         for dims, loss in models["distilled"].by_dims.items()
     }
-    distilled = replace(models["distilled"], by_dims=wider)
-    changed = replace(found, classes={"singular-plural": {**models, "distilled": distilled}})
-    counts = {each.name: each.value for each in page(config, pair, changed).headline}
+    changed = {**models, model: replace(models["distilled"], by_dims=clear)}
+    return replace(found, classes={"singular-plural": changed})
+
+
+def test_the_headline_counts_claims_that_show(config, pair, found: WordGeometry):
+    counts = {each.name: each.value for each in page(config, pair, with_less_loss(found, "distilled")).headline}
     assert counts["share a step, distilled"] == 1
     assert (counts["wider gap than base"], counts["narrower gap than base"]) == (1, 0)
-    swapped = {**models, "base": distilled}
-    changed = replace(found, classes={"singular-plural": swapped})
-    counts = {each.name: each.value for each in page(config, pair, changed).headline}
+    counts = {each.name: each.value for each in page(config, pair, with_less_loss(found, "base")).headline}
     assert (counts["wider gap than base"], counts["narrower gap than base"]) == (0, 1)
+
+
+def test_claims_must_exceed_what_was_set_and_are_adjusted_together(config, pair, found: WordGeometry):
+    findings = page(config, pair, with_less_loss(found, "distilled"))
+    assert len(findings.claims) == 3 + 2  # of each model, and of the examined one against each other
+    assert {margin.least for claim in findings.claims for margin in claim.margins} == {0.05, 0.02}
+    verdicts = {each["claim"]: each for each in findings.results["verdicts"]}
+    assert all(each["p_adjusted"] >= each["p"] for each in verdicts.values())
+    assert not verdicts["singular-plural: share a step, base"]["shows"]  # a gap of eight random pairs
 
 
 def test_classes_left_out_are_listed(findings: Findings):

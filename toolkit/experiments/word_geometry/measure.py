@@ -11,7 +11,7 @@ from torch import Tensor
 from toolkit.artifacts import sha256
 from toolkit.experiments.control import is_embedded, with_control
 from toolkit.experiments.word_geometry import WordGeometryConfig
-from toolkit.geometry.components import Components
+from toolkit.geometry.components import Components, refitted_coordinates
 from toolkit.geometry.parallelogram import PairDraws, ParallelogramLoss, parallelogram_loss, scaled_losses
 from toolkit.harvest.word_pairs import TokenPairs, load_word_pairs, prefix_token, single_tokens, word_rows, word_states
 from toolkit.leaving_out import TooFewError, check_any, measurable
@@ -103,7 +103,7 @@ def _enough(words: TokenPairs, spaced: bool) -> TokenPairs:
 def _measure_model(
     model: TracedModel, rows: Tensor, draws: Mapping[str, PairDraws], layer: int, shared_components: bool
 ) -> dict[str, ModelGeometry]:
-    sizes = [2 * of_class.weights.shape[1] for of_class in draws.values()]
+    sizes = [2 * of_class.left_out.shape[1] for of_class in draws.values()]
     embeddings, states = word_states(model, rows, [0, layer])
     shared = Components.fit(states) if shared_components else None
     by_class = track([*zip(draws, embeddings.split(sizes), states.split(sizes), strict=True)], "classes", "classes")
@@ -116,13 +116,31 @@ def _measure_class(
     draws: PairDraws,
     shared: Components | None,
 ) -> ModelGeometry:
-    """The words of a class stand in the order first, second, first, second, …"""
+    """The words of a class stand in the order first, second, first, second, …
+
+    Components of a class's own words are fitted anew without each group of pairs; those of all classes stay.
+    """
     components = shared or Components.fit(at_site)
+    refitted = _refitted(at_site, draws) if shared is None else None
     projected = {dims: components.project(at_site, dims) for dims in DIMS}
     of_embeddings = Components.fit(embedded).project(embedded, max(DIMS))
-    counted = track(projected.items(), "dimensions", "dimensions")
+    by_dims = {}
+    for dims, x in track(projected.items(), "dimensions", "dimensions"):
+        refits = None if refitted is None else refitted[..., : x.shape[1]]
+        by_dims[dims] = parallelogram_loss(x[::2], x[1::2], draws, refitted=refits)
     return ModelGeometry(
-        by_dims={dims: parallelogram_loss(x[::2], x[1::2], draws) for dims, x in counted},
+        by_dims=by_dims,
         variance_explained={dims: components.variance_explained(dims) for dims in DIMS},
-        embedded=parallelogram_loss(of_embeddings[::2], of_embeddings[1::2], draws, scaled_losses),
+        embedded=parallelogram_loss(
+            of_embeddings[::2],
+            of_embeddings[1::2],
+            draws,
+            scaled_losses,
+            refitted=_refitted(embedded, draws)[..., : of_embeddings.shape[1]],
+        ),
     )
+
+
+def _refitted(words: Float[Tensor, "word d_model"], draws: PairDraws) -> Float[Tensor, "group pair 2 dims"]:
+    words_out = draws.left_out.repeat_interleave(2, dim=1)
+    return refitted_coordinates(words, words_out, max(DIMS)).unflatten(1, (-1, 2))

@@ -4,19 +4,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor
-
 from toolkit.experiments.control import control_files
 from toolkit.experiments.reproduction.page import load_published
 from toolkit.experiments.word_geometry import WordGeometryConfig
+from toolkit.experiments.word_geometry.claims import SHOWN_DIMS, claims, differs, gap_changes, shares_a_step
 from toolkit.experiments.word_geometry.measure import DIMS, FEWEST_PAIRS, ModelGeometry, WordGeometry
 from toolkit.geometry.parallelogram import ParallelogramLoss
 from toolkit.models.model_set import ModelSet
 from toolkit.reports.figures import LossQuantiles, cdf_curves
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table, left_out_tables
+from toolkit.reports.verdicts import verdict_results, verdict_table
 from toolkit.statistics.estimates import Estimate, interval
-
-SHOWN_DIMS = max(DIMS)
+from toolkit.statistics.verdicts import judge
 
 Classes = Mapping[str, Mapping[str, ModelGeometry]]
 
@@ -29,7 +28,9 @@ def page(settings: WordGeometryConfig, opened: ModelSet, found: WordGeometry) ->
         question="Do word pairs of one class share a step in activation space, and does distillation change that?",
         facts=_facts(settings, opened, found),
         headline=_headline(found),
+        claims=claims(found),
         tables=[
+            verdict_table(claims(found)),
             _gap_table(found),
             *(_loss_table(found.classes, model) for model in found.models),
             _dims_table(found.classes),
@@ -49,70 +50,46 @@ def _facts(settings: WordGeometryConfig, opened: ModelSet, found: WordGeometry) 
         "models": " → ".join(opened.origins),
         "site": f"input of layer {opened.layers[0]} of {opened.n_layers}, d_model {opened.d_model}",
         "before a word": before + (", and a space" if settings.spaced else ""),
-        "components": "of all classes' words" if settings.shared_components else "of each class's own words",
+        "components": "of all classes' words, taken as given by intervals"
+        if settings.shared_components
+        else "of each class's own words",
         "seed": str(settings.seed),
     }
 
 
-def _estimate(value: float, resampled: Tensor) -> Estimate:
-    return Estimate(value, *interval(resampled))
-
-
-def _gap(loss: ParallelogramLoss) -> Estimate:
-    return _estimate(loss.gap, loss.resampled_gaps)
-
-
-def _gap_changes(of_class: Mapping[str, ModelGeometry]) -> dict[str, Estimate]:
-    """How much wider the examined model's gap is than each of the others', on the same resamples."""
-    (_, examined, *_) = losses = {model: geometry.by_dims[SHOWN_DIMS] for model, geometry in of_class.items()}
-    loss = losses.pop(examined)
-    return {
-        model: _estimate(loss.gap - other.gap, loss.resampled_gaps - other.resampled_gaps)
-        for model, other in losses.items()
-    }
-
-
 def _headline(found: WordGeometry) -> list[Headline]:
-    """In how many classes an interval excludes zero."""
-    classes = found.classes
-    note = f"classes whose gap to shuffled pairs, in {SHOWN_DIMS} dimensions, has all of its 95 % interval above 0"
-    counts = [
-        Headline(name=f"share a step, {model}", value=_n_above(gaps), n=len(classes), unit="classes", note=note)
-        for model in found.models
-        for gaps in [[_gap(of[model].by_dims[SHOWN_DIMS]) for of in classes.values()]]
+    """Of how many classes each claim shows."""
+    reference, _, *yardsticks = found.models
+    statements = [shares_a_step(model) for model in found.models]
+    statements += [differs(other, narrower=low) for other in (reference, *yardsticks) for low in (False, True)]
+    shown = {verdict.claim.name for verdict in judge(claims(found)) if verdict.shows}
+    rows = [
+        Headline(
+            name=statement,
+            value=sum(f"{name}: {statement}" in shown for name in found.classes),
+            n=len(found.classes),
+            unit="classes",
+        )
+        for statement in statements
     ]
-    by_class = [_gap_changes(of) for of in classes.values()]
-    for reference in by_class[0]:
-        changes = [of[reference] for of in by_class]
-        for word, values in (("wider", changes), ("narrower", [_opposite(change) for change in changes])):
-            name = f"{word} gap than {reference}"
-            counts.append(Headline(name=name, value=_n_above(values), n=len(classes), unit="classes"))
-    return [counts[0], *(replace(count, note="") for count in counts[1:])]
-
-
-def _opposite(estimate: Estimate) -> Estimate:
-    assert estimate.low is not None
-    assert estimate.high is not None
-    return Estimate(-estimate.value, -estimate.high, -estimate.low)
-
-
-def _n_above(estimates: list[Estimate]) -> int:
-    return sum(estimate.low is not None and estimate.low > 0 for estimate in estimates)
+    note = f"classes of which this shows in {SHOWN_DIMS} dimensions, after adjustment over all claims"
+    return [replace(rows[0], note=note), *rows[1:]]
 
 
 def _gap_table(found: WordGeometry) -> Table:
     reference, examined, *yardsticks = found.models
     shown = (reference, examined)
     rows: list[list[Cell]] = [
-        [name, *(_gap(models[model].by_dims[SHOWN_DIMS]) for model in shown), *_gap_changes(models).values()]
+        [name, *(models[model].by_dims[SHOWN_DIMS].gap_estimate for model in shown), *gap_changes(found, name).values()]
         for name, models in found.classes.items()
     ]
     return Table(
         title=f"Gap: shuffled pairs' loss − true pairs' loss, {SHOWN_DIMS} dimensions",
         columns=("class", *shown, *(f"{examined} − {other}" for other in (reference, *yardsticks))),
         rows=rows,
-        note="Above 0 the pairs of a class share a step. 95 % intervals by resampling word pairs, the same resamples in"
-        " every model. control: trained on from base without distillation.",
+        note="Above 0 the pairs of a class share a step. 95 % intervals over word pairs: each is left out in turn,"
+        " the same in every model, and the components are fitted anew. control: trained on from base without"
+        " distillation.",
     )
 
 
@@ -120,9 +97,9 @@ def _loss_table(classes: Classes, model: str) -> Table:
     rows: list[list[Cell]] = [
         [
             name,
-            _estimate(loss.loss, loss.resampled),
+            loss.loss_estimate,
             loss.median,
-            _estimate(loss.shuffled, loss.shuffled_means),
+            Estimate(loss.shuffled, *interval(loss.shuffled_means)),
             loss.ratio,
         ]
         for name, models in classes.items()
@@ -232,10 +209,11 @@ def _results(settings: WordGeometryConfig, found: WordGeometry) -> dict[str, Any
         "spaced": settings.spaced,
         "shared_components": settings.shared_components,
         "left_out": dict(found.left_out),
+        "verdicts": verdict_results(claims(found)),
         "classes": {
             name: {
                 "models": {model: _geometry_results(geometry) for model, geometry in models.items()},
-                "gap_change": _gap_changes(models),
+                "gap_change": gap_changes(found, name),
             }
             for name, models in found.classes.items()
         },
@@ -257,9 +235,9 @@ def _geometry_results(geometry: ModelGeometry) -> dict[str, Any]:
 
 def _loss_results(loss: ParallelogramLoss) -> dict[str, Any]:
     estimates: dict[str, Any] = {
-        "mean": _estimate(loss.loss, loss.resampled),
-        "shuffled": _estimate(loss.shuffled, loss.shuffled_means),
-        "gap": _gap(loss),
-        "ratio": _estimate(loss.ratio, loss.resampled / loss.resampled_shuffled),
+        "mean": loss.loss_estimate,
+        "shuffled": Estimate(loss.shuffled, *interval(loss.shuffled_means)),
+        "gap": loss.gap_estimate,
+        "ratio": loss.ratio_estimate,
     }
     return estimates | {"median": loss.median, "n_quadruples": loss.n, "p": loss.p_value}
