@@ -64,15 +64,16 @@ class Answers:
         dose = dose - dose.mean()
         return (dose[:, None] * self.log_length).sum(dim=0) / dose.square().sum()
 
-    def arms(self, chosen: slice) -> "Answers":
-        """Return some of the arms."""
+    def arms(self, chosen: Sequence[int]) -> "Answers":
+        """Return some of the arms, in the order in which they are given."""
+        which = list(chosen)
         return Answers(
-            texts=self.texts[chosen],
-            length=self.length[chosen],
-            log_length=self.log_length[chosen],
-            hesitation=self.hesitation[chosen],
-            finished=self.finished[chosen],
-            correct=self.correct[chosen],
+            texts=[self.texts[arm] for arm in which],
+            length=self.length[which],
+            log_length=self.log_length[which],
+            hesitation=self.hesitation[which],
+            finished=self.finished[which],
+            correct=self.correct[which],
         )
 
 

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from sklearn.metrics import roc_auc_score
 
 from toolkit.experiments.steering.measure import (
     SteeringConfig,
@@ -13,6 +15,7 @@ from toolkit.experiments.steering.measure import (
     open_questions,
 )
 from toolkit.experiments.steering.page import page
+from toolkit.experiments.steering.study import RANDOM
 from toolkit.interventions.answers import Question
 from toolkit.latents.categories import categories, load_lexicon
 
@@ -68,10 +71,11 @@ def test_a_category_without_candidates_is_left_out_and_the_others_go_on(run, tmp
     lexicon = tmp_path / "words.json"
     lexicon.write_text('{"sums": ["is", "first", "next", "plus"], "odd": ["antidisestablishment"]}')
     config = ask(tmp_path / "q", 9, lexicon=lexicon, candidates=1, tokens=2000)
-    study = measure(replace(config, aims={"odd": "longer", "sums": "longer"}), run)
-    assert list(study.groups) == ["sums"]
+    found = measure(replace(config, aims={"odd": "longer", "sums": "longer"}), run)
+    study = found.study
+    assert list(study.groups) == list(found.besides) == ["sums"]
     assert "give other words" in study.left_out["odd"]
-    assert page(config, run, study).tables[-1].rows == [["odd", study.left_out["odd"]]]
+    assert page(config, run, found).tables[-1].rows == [["odd", study.left_out["odd"]]]
     with pytest.raises(ValueError, match=r"category 'odd': none of .* is a single token"):
         measure(replace(config, aims={"odd": "longer"}), run)
 
@@ -88,3 +92,32 @@ def test_a_lexicon_without_self_reflection_counts_the_shipped_words_as_hesitatio
     assert hesitation(run, sums) == shipped
     own = categories(tokenizer, {"sums": ("first",), "self-reflection": ("is",)})
     assert hesitation(run, own) == own[1]
+
+
+def test_controls_that_cannot_be_matched_are_left_out_with_the_reason(run, tmp_path):
+    found = measure(ask(tmp_path / "q", 9, latents=(1,), candidates=11), run).study
+    (why,) = found.left_out.values()
+    assert "11 latents" in why
+    assert list(found.groups["named latents"].controls) == [RANDOM]
+
+
+def test_what_a_latent_does_besides_is_measured_on_the_held_out_text(run, tmp_path):
+    lexicon = tmp_path / "words.json"
+    lexicon.write_text('{"sums": ["is", "first", "next", "plus"]}')
+    config = ask(tmp_path / "q", 9, lexicon=lexicon, candidates=1, tokens=2000, category="sums")
+    found = measure(config, run)
+    (latents,) = (each.latents for each in found.study.groups.values())
+    beside = found.besides["sums"]
+    assert beside.doubtful is None  # nobody knows the tone of answers of this pair
+    labels, codes = [], []
+    ids_of_words = torch.tensor(categories(run.models.tokenizer, load_lexicon(lexicon))[0].token_ids)
+    for coded in run.coded(config.tokens):
+        for row, chosen in enumerate(coded.selected):
+            for position in chosen.nonzero()[:, 0].tolist():
+                after = position + 1
+                known = after < len(chosen) and bool(chosen[after])
+                labels.append(known and bool(torch.isin(coded.batch.input_ids[row, after], ids_of_words)))
+        codes.append(coded.codes[:, list(latents)].sum(dim=1))
+    assert beside.before_words.value == pytest.approx(roc_auc_score(labels, torch.cat(codes).numpy()))
+    norms = run.crosscoder.W_dec.abs().sum(dim=-1)[list(latents)]
+    assert beside.nrn == pytest.approx(float((norms[:, 1] / norms.sum(dim=1)).mean()), rel=1e-5)

@@ -21,18 +21,15 @@ HESITATION = "self-reflection"
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class SteeringSettings(ShortRepr):
-    """How directions are picked and tested."""
+    """Strengths at which directions are picked and tested."""
 
     strengths: tuple[float, ...] = (-0.2, -0.1, -0.05, -0.025, 0.025, 0.05, 0.1, 0.2)
     """In units of the mean residual norm; 0 is always run too."""
-    development_strengths: tuple[float, ...] = (-0.2, -0.1, 0.1, 0.2)
-    """Strengths at which directions are picked."""
-    random_directions: int = 8
-    """Random directions to pick the best from; at least as many as there are candidates are drawn."""
-    seed: int = 0
+    slope_strengths: tuple[float, ...] = (-0.1, 0.1)
+    """Strengths between which every slope is measured: to pick directions, to compare them, and for each seed."""
 
     def __post_init__(self) -> None:
-        for strengths in (self.strengths, self.development_strengths):
+        for strengths in (self.strengths, self.slope_strengths):
             if bad := [s for s in strengths if not math.isfinite(s) or s == 0]:
                 raise ValueError(f"strength {bad[0]}: give finite numbers other than 0, which is always run")
             if len(set(strengths)) < 2:
@@ -41,7 +38,7 @@ class SteeringSettings(ShortRepr):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class SteeringConfig(ShortRepr):
-    """Steer answers with latents, against random directions picked on the same development questions."""
+    """Steer answers with latents, against controls picked on the same development questions."""
 
     latents: tuple[int, ...] = ()
     """Latents to steer with, all at once; default: the best candidate of --category."""
@@ -52,12 +49,13 @@ class SteeringConfig(ShortRepr):
     aims: Annotated[Mapping[str, Toward], tyro.conf.Suppress] = field(default_factory=dict)
     """Several categories at once, and what the latents of each should do, instead of `category` and `toward`."""
     candidates: Count = 16
-    """Latents to pick from; at least as many random directions are tried beside them."""
+    """Latents to pick from, of each crosscoder; beside them stand at least as many random directions, and as many
+    latents that fire as often."""
     strengths: tuple[float, ...] = SteeringSettings.strengths
     """Lengths of the added vector, as shares of the stream's mean norm; below 0 it is subtracted.
     Unsteered answers, 0, are always among them."""
     suppress: bool = False
-    """Subtract only: take every strength as negative."""
+    """Subtract only: take every strength as negative. Slopes are measured between -.1 and .1 nevertheless."""
     questions: Path | None = None
     """JSONL file of {"question", "answer"}; default: the shipped ones for this pair."""
     development: int = 32
@@ -99,6 +97,6 @@ class SteeringConfig(ShortRepr):
         return self.output.folders("steering")
 
     def settings(self) -> SteeringSettings:
-        """How directions are picked and tested."""
+        """Strengths at which directions are picked and tested."""
         strengths = {-abs(s) for s in self.strengths} if self.suppress else set(self.strengths)
-        return SteeringSettings(strengths=tuple(sorted(strengths)), random_directions=self.candidates, seed=self.seed)
+        return SteeringSettings(strengths=tuple(sorted(strengths)))

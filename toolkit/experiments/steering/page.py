@@ -1,53 +1,40 @@
-"""The steering page: does the latent beat chance, what happens by strength, and what the answers read like."""
+"""The steering page: does the latent beat chance, what it costs, what else it does, and what the answers read like."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from math import isnan
 from typing import Any
 
 from toolkit.experiments.run import Run
 from toolkit.experiments.steering import SteeringConfig
-from toolkit.experiments.steering.study import Steered, SteeringStudy
+from toolkit.experiments.steering.claims import best_of, claims, findings, seeds_mean
+from toolkit.experiments.steering.costs import Cost, costs, kept_accuracy, known
+from toolkit.experiments.steering.doses import MEASURES, Dose, by_strength
+from toolkit.experiments.steering.measure import Measured
+from toolkit.experiments.steering.study import RANDOM, Steered, SteeringStudy
+from toolkit.experiments.steering.tables import (
+    LENGTH,
+    besides_table,
+    between,
+    cost_table,
+    dose_table,
+    label,
+    pick_table,
+    seed_table,
+)
 from toolkit.reports.figures import DosePanel, dose_response
-from toolkit.reports.findings import Cell, Chart, Findings, Headline, SideBySide, Table, left_out_tables
-from toolkit.statistics.estimates import Estimate, mean
+from toolkit.reports.findings import Chart, Findings, Headline, SideBySide, left_out_tables
+from toolkit.reports.verdicts import verdict_results, verdict_table
+from toolkit.statistics.estimates import GIVEN_ONE, Estimate, mean
 
-SHOWN = {"length": "tokens until </think>", "hesitation": "hesitation per 1,000 tokens", "correct": "accuracy"}
-MEASURES = {"length": "length", "correct": "accuracy", "hesitation": "hesitation_per_1k", "finished": "finished"}
-"""The measures of answers, with their names in the results."""
-CLOSE = 0.05
+SHOWN = {"length": LENGTH, "hesitation": "hesitation per 1,000 tokens", "correct": "accuracy"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Dose:
-    """Means over the questions at one strength, by measure; at 0 both arms are the unsteered answers."""
-
-    strength: float
-    latent: Mapping[str, Estimate]
-    random: Mapping[str, Estimate]
-
-
-def by_strength(steered: Steered, study: SteeringStudy) -> list[Dose]:
-    """Both arms at every strength in rising order, 0 among them."""
-    arms = [
-        (s, steered.answers.arms(slice(i, i + 1)), steered.random.arms(slice(i, i + 1)))
-        for i, s in enumerate(study.strengths)
-    ]
-    arms.append((0.0, study.unsteered, study.unsteered))
-    return [
-        Dose(
-            strength=strength,
-            latent={measure: mean(getattr(latent, measure)[0]) for measure in MEASURES},
-            random={measure: mean(getattr(random, measure)[0]) for measure in MEASURES},
-        )
-        for strength, latent, random in sorted(arms, key=lambda arm: arm[0])
-    ]
-
-
-def page(settings: SteeringConfig, run: Run, study: SteeringStudy) -> Findings:
+def page(settings: SteeringConfig, run: Run, found: Measured) -> Findings:
     """The page's content."""
+    study = found.study
     doses = {name: by_strength(steered, study) for name, steered in study.groups.items()}
+    prices = {name: costs(steered, study) for name, steered in study.groups.items()}
+    claimed = claims(study)
     return Findings(
         name="steering",
         title="Steering: answers with a latent added or taken away",
@@ -56,22 +43,33 @@ def page(settings: SteeringConfig, run: Run, study: SteeringStudy) -> Findings:
             " longer or shorter, more hesitant, more often wrong, and more so than along a random direction?"
         ),
         facts=run.facts() | _protocol(settings, study),
-        headline=[row for name in doses for row in _headline(name, study, doses[name])],
+        headline=[row for name in doses for row in _headline(name, study, prices[name])],
         tables=[
+            verdict_table(claimed, note=_one_finding(study)),
             *(
                 table
                 for name, steered in study.groups.items()
                 for table in (
-                    _dose_table(name, steered, doses[name], _questions(settings, study)),
-                    _pick_table(name, steered, study),
+                    *([cost_table(name, steered, prices[name])] if known(prices[name]) else []),
+                    dose_table(name, steered, doses[name], _questions(settings, study)),
+                    pick_table(name, steered, study),
                 )
             ),
-            *left_out_tables("category", study.left_out),
+            besides_table(study, found.besides),
+            seed_table(study),
+            *left_out_tables("what", study.left_out),
         ],
         charts=[_chart(name, steered, doses[name]) for name, steered in study.groups.items()],
         texts=[text for name, steered in study.groups.items() for text in _texts(name, steered, study)],
+        claims=claimed,
         results=steering_results(study, doses)
-        | {"settings": _protocol(settings, study), "left_out": dict(study.left_out)},
+        | {
+            "costs": {name: [vars(cost) for cost in of_group] for name, of_group in prices.items()},
+            "besides": {name: vars(each) for name, each in found.besides.items()},
+            "verdicts": verdict_results(claimed),
+            "settings": _protocol(settings, study),
+            "left_out": dict(study.left_out),
+        },
     )
 
 
@@ -80,18 +78,42 @@ def steering_results(study: SteeringStudy, doses: Mapping[str, Sequence[Dose]]) 
     n = len(study.questions)
     return {
         "steering": {name: [_dose_results(dose, n) for dose in of_group] for name, of_group in doses.items()},
-        "against_chance": {
+        "against_chance": {name: _against_chance(steered, n) for name, steered in study.groups.items()},
+        "seeds": {
             name: {
-                "latents": list(steered.latents),
-                "toward": steered.toward,
-                "slope": mean(steered.answers.slope(study.strengths)),
-                "random_slope": mean(steered.random.slope(study.strengths)),
-                "slope_minus_random": advantage(steered, study),
-                "n_random_directions": len(steered.random_slopes),
-                "n": n,
+                str(seed): {
+                    "latents": list(pick.direction.numbers),
+                    "slope": mean(pick.slope, unit="question"),
+                    "slope_minus_random": mean(
+                        steered.sign * (pick.slope - steered.controls[RANDOM].slope), unit="question"
+                    ),
+                }
+                for seed, pick in steered.seeds.items()
             }
             for name, steered in study.groups.items()
         },
+    }
+
+
+def _against_chance(steered: Steered, n: int) -> dict[str, Any]:
+    """Slopes over all seeds, beside the controls'."""
+    return {
+        "latents": list(steered.latents),
+        "toward": steered.toward,
+        "slope": seeds_mean(steered.slopes),
+        "random_slope": mean(steered.controls[RANDOM].slope, unit="question"),
+        "slope_minus_random": advantage(steered),
+        "n_random_directions": len(steered.controls[RANDOM].development),
+        "controls": {
+            kind: {
+                "direction": str(control.direction),
+                "n": len(control.development),
+                "slope": mean(control.slope, unit="question"),
+                "slope_minus_control": advantage(steered, kind),
+            }
+            for kind, control in steered.controls.items()
+        },
+        "n": n,
     }
 
 
@@ -102,10 +124,9 @@ def _dose_results(dose: Dose, n: int) -> dict[str, Any]:
     return {"strength": dose.strength, **values, "n": n, "intervals": estimates}
 
 
-def advantage(steered: Steered, study: SteeringStudy) -> Estimate:
-    """How much steeper the latent is than the best random direction, in the wanted direction, question by question."""
-    sign = 1.0 if steered.toward == "longer" else -1.0
-    return mean(sign * (steered.answers.slope(study.strengths) - steered.random.slope(study.strengths)))
+def advantage(steered: Steered, kind: str = RANDOM) -> Estimate:
+    """How much steeper the latents of all seeds are than the best control of a kind, in the wanted direction."""
+    return seeds_mean(steered.sign * (steered.slopes - steered.controls[kind].slope))
 
 
 def _protocol(settings: SteeringConfig, study: SteeringStudy) -> dict[str, str]:
@@ -127,34 +148,49 @@ def _questions(settings: SteeringConfig, study: SteeringStudy) -> str:
     return f"{study.development_questions} to pick directions, {n} others to test them{short}"
 
 
-def _best_random(steered: Steered) -> str:
-    n = len(steered.random_slopes)
-    return f"the best of {n} random directions" if n > 1 else "the one random direction"
+def _one_finding(study: SteeringStudy) -> str:
+    """What is said where one latent was picked for several categories."""
+    shared = [each for each in findings(study) if len(each.groups) > 1]
+    return " ".join(
+        f"Latent {' + '.join(map(str, each.latents))} was picked for {' and '.join(each.groups)}: that is one finding,"
+        " and counts once."
+        for each in shared
+    )
 
 
-def _headline(name: str, study: SteeringStudy, doses: Sequence[Dose]) -> list[Headline]:
+def _headline(name: str, study: SteeringStudy, prices: Sequence[Cost]) -> list[Headline]:
     steered = study.groups[name]
-    random = mean(steered.random.slope(study.strengths))
     n = len(study.questions)
+    others = "; ".join(
+        f"{best_of(kind, control)} {float(control.slope.mean()):.2f}" for kind, control in steered.controls.items()
+    )
     return [
         Headline(
-            name=f"{name}: latent {' + '.join(map(str, steered.latents))}",
-            value=mean(steered.answers.slope(study.strengths)),
+            name=f"{name}: {label(steered)}",
+            value=seeds_mean(steered.slopes),
             n=n,
             unit="questions",
             note=(
-                f"rise of ln(length) a unit of strength; {_best_random(steered)} {random.value:.2f};"
-                f" {_monotone(steered, study)}; {_harmless(doses)}"
+                f"rise of ln(length) a unit of strength, {between(study)}, {_over(steered)}; {others};"
+                f" {_monotone(steered, study)}; {_harmless(prices)}"
             ),
         ),
         Headline(
             name=f"{name}: latent beyond random",
-            value=advantage(steered, study),
+            value=advantage(steered),
             n=n,
             unit="questions",
-            note=f"difference of slopes toward {steered.toward}, question by question",
+            note=f"difference of slopes toward {steered.toward}, question by question, {_over(steered)}",
         ),
     ]
+
+
+def _over(steered: Steered) -> str:
+    """What the interval of a slope contains."""
+    if len(steered.seeds) == 1:
+        return GIVEN_ONE
+    latents = ", ".join("+".join(map(str, pick.direction.numbers)) for pick in steered.seeds.values())
+    return f"over {len(steered.seeds)} crosscoders (latents {latents})"
 
 
 def _monotone(steered: Steered, study: SteeringStudy) -> str:
@@ -170,58 +206,17 @@ def _monotone(steered: Steered, study: SteeringStudy) -> str:
     return f"monotone over {counted[0]} strengths below 0 and {counted[1]} above"
 
 
-def _harmless(doses: Sequence[Dose]) -> str:
-    accuracy = {dose.strength: dose.latent["correct"].value for dose in doses}
-    unsteered = accuracy.pop(0.0)
-    if isnan(unsteered):
+def _harmless(prices: Sequence[Cost]) -> str:
+    """The strongest strengths up to which accuracy does not fall by its interval."""
+    if not known(prices):
         return "accuracy not known"
-    kept = [f"{strength:+g}" for strength, value in accuracy.items() if value >= unsteered - CLOSE]
-    return f"accuracy at most {100 * CLOSE:g} points below unsteered at {', '.join(kept) or 'no strength'}"
-
-
-def _dose_table(name: str, steered: Steered, doses: Sequence[Dose], questions: str) -> Table:
-    columns = ("length", "hesitation", "correct", "finished")
-    rows: list[list[Cell]] = [
-        [f"{dose.strength:+g}" if dose.strength else "0", *(dose.latent[measure] for measure in columns)]
-        for dose in doses
-    ]
-    rows += [
-        [f"random {dose.strength:+g}", *(dose.random[measure] for measure in columns)]
-        for dose in doses
-        if dose.strength
-    ]
-    return Table(
-        title=f"{name}: latent {' + '.join(map(str, steered.latents))} by strength",
-        columns=("strength", "length", "hesitation", "accuracy", "finished"),
-        rows=rows,
-        note=(
-            f"Means over questions with 95 % bootstrap intervals; {questions}. length: {SHOWN['length']}; hesitation:"
-            f" self-reflection words per 1,000 tokens. random: {_best_random(steered)}, turned the wanted way; its"
-            " shifts have the same norms."
-        ),
-    )
-
-
-def _pick_table(name: str, steered: Steered, study: SteeringStudy) -> Table:
-    rows: list[list[Cell]] = [
-        ["latent " + " + ".join(map(str, latents)), mean(slope), "picked" if latents == steered.latents else ""]
-        for latents, slope in steered.candidate_slopes.items()
-    ]
-    rows += [
-        [f"random {number}", mean(slope), "picked" if number == steered.random_number else ""]
-        for number, slope in enumerate(steered.random_slopes)
-    ]
-    return Table(
-        title=f"{name}: how directions were picked",
-        columns=("direction", "slope", "pick"),
-        rows=rows,
-        note=(
-            f"Rise of ln(length) a unit of strength on {study.development_questions} development questions. The latent"
-            f" that moves answers most toward {steered.toward} is picked; of the random directions the steepest either"
-            " way."
-        ),
-        detail=True,
-    )
+    if all(cost.accuracy.high is None for cost in prices):
+        return "too few questions to say whether accuracy falls"
+    kept = [cost for side in (-1, 1) if (cost := kept_accuracy(prices, side))]
+    if not kept:
+        return "accuracy falls at every strength"
+    said = " and ".join(f"{cost.strength:+g} (change {cost.accuracy.value:+.2f})" for cost in kept)
+    return f"accuracy is not below unsteered, by its interval, up to {said}"
 
 
 def _chart(name: str, steered: Steered, doses: Sequence[Dose]) -> Chart:
@@ -233,11 +228,11 @@ def _chart(name: str, steered: Steered, doses: Sequence[Dose]) -> Chart:
         )
         for measure, title in SHOWN.items()
     ]
-    label = " + ".join(map(str, steered.latents))
+    random = best_of(RANDOM, steered.controls[RANDOM])
     return Chart(
         name=f"dose_response_{name}",
-        figure=dose_response([dose.strength for dose in doses], panels, latent=f"latent {label}"),
-        caption=f"{name}: answers by strength along latent {label}, and along {_best_random(steered)}.",
+        figure=dose_response([dose.strength for dose in doses], panels, latent=label(steered)),
+        caption=f"{name}: answers by strength along {label(steered)}, and along {random}.",
     )
 
 

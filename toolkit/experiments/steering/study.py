@@ -1,68 +1,102 @@
-"""Does a latent steer better than chance? The best candidate against the best of as many random directions.
+"""Does a latent steer better than chance? The best candidate against the best of as many controls of either kind.
 
-Both are picked by the same measure on the same development questions, and compared on fresh ones.
+All are picked by the same measure on the same development questions, and compared on fresh ones. The procedure is
+repeated for the crosscoder of each seed, at the two strengths between which the slope is measured.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
 from toolkit.experiments.steering import SteeringSettings, Toward
+from toolkit.experiments.steering.directions import UNSTEERED, AnswersAlong, Arm, Direction, Steering
 from toolkit.interventions.answers import Question
-from toolkit.interventions.edits import mean_norm, stream_index, unit_row
-from toolkit.interventions.steering import Answers, Writing, answer_under
+from toolkit.interventions.steering import Answers
 from toolkit.latents.firing import FiringCounts
-from toolkit.latents.selection import LEAST_FIRINGS, ranked_latents
+from toolkit.latents.selection import LEAST_FIRINGS, matched_latents, ranked_latents
 from toolkit.leaving_out import TooFewError
-from toolkit.models.model.traced_model import TracedModel
 
 LEAST_RATE = 0.2
+RANDOM, ALIKE = "random directions", "latents that fire as often"
+Slopes = dict[Direction, Float[Tensor, " development"]]
+"""Slope of log length between the slope's strengths, on each development question, by direction."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidates:
-    """Latents that may steer, alone or several at once, and what they should do when they are added."""
+    """What may steer a group's answers, and what it should do when it is added."""
 
-    directions: tuple[tuple[int, ...], ...]
-    """One direction an entry: the sum of its latents' unit decoder rows."""
+    directions: Mapping[int, tuple[Direction, ...]]
+    """By the crosscoder's seed, the run's own first."""
     toward: Toward
     """Whether answers should become longer or shorter with strength."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Steered:
-    """One group's latent on the test questions, beside the best random direction."""
+class Picked:
+    """A direction that was picked on the development questions."""
 
-    latents: tuple[int, ...]
-    """The direction that was picked."""
+    direction: Direction
+    turn: float
+    """-1 for a control that points the wanted way only when it is subtracted."""
+    development: Slopes
+    """Of all directions that it was picked from."""
+    slope: Float[Tensor, " question"]
+    """On the test questions, turned."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Steered:
+    """One group's latent on the test questions, beside the best of each kind of control."""
+
     toward: Toward
     answers: Answers
-    """[strength, question]"""
+    """[strength, question], along the run's own latent."""
     random: Answers
     """The same for the best random direction, turned so that it points the wanted way."""
-    random_number: int
-    candidate_slopes: dict[tuple[int, ...], Float[Tensor, " question"]]
-    """Slope of log length on the development questions, by candidate."""
-    random_slopes: list[Float[Tensor, " question"]]
+    seeds: dict[int, Picked]
+    """What was picked of each crosscoder, by seed, the run's own first."""
+    controls: dict[str, Picked]
+    """By kind."""
+
+    @property
+    def sign(self) -> float:
+        """1 where answers should become longer, -1 where shorter."""
+        return 1.0 if self.toward == "longer" else -1.0
+
+    @property
+    def own(self) -> Picked:
+        """What was picked of the run's own crosscoder."""
+        return next(iter(self.seeds.values()))
+
+    @property
+    def slopes(self) -> Float[Tensor, "seed question"]:
+        """The slopes of all seeds' latents on the test questions."""
+        return torch.stack([pick.slope for pick in self.seeds.values()])
+
+    @property
+    def latents(self) -> tuple[int, ...]:
+        """The run's own latents that were picked."""
+        return self.own.direction.numbers
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SteeringStudy:
-    """All groups; they share the unsteered answers."""
+    """All groups; they share the unsteered answers and the controls."""
 
     unsteered: Answers
     """[1, question]"""
     groups: dict[str, Steered]
     strengths: tuple[float, ...]
+    slope_strengths: tuple[float, ...]
     questions: tuple[Question, ...]
     development_questions: int
     left_out: Mapping[str, str] = field(default_factory=dict)
-    """Why a category that was asked for has no latent to steer with, by name."""
+    """Why a category or a kind of control that was asked for could not be had, by name."""
 
 
 def candidate_latents(counts: FiringCounts, category: int, n: int) -> tuple[int, ...]:
@@ -81,86 +115,118 @@ def candidate_latents(counts: FiringCounts, category: int, n: int) -> tuple[int,
     return tuple(found.tolist())
 
 
+def latents_alike(
+    counts: FiringCounts, groups: Mapping[str, Candidates], n: int, generator: torch.Generator
+) -> tuple[Direction, ...]:
+    """Return `n` latents of the run's own crosscoder that are no candidates, each firing about as often as one that is.
+
+    A latent's row is a direction along which the stream varies; a random direction mostly is not.
+    Raises `TooFewError` where too few latents are left.
+    """
+    of_groups = [next(iter(group.directions.items())) for group in groups.values()]
+    seed = of_groups[0][0]
+    candidates = torch.tensor(sorted({i for _, directions in of_groups for each in directions for i in each.numbers}))
+    like = candidates[torch.randperm(len(candidates), generator=generator)][torch.arange(n) % len(candidates)]
+    free = counts.fired > 0
+    free[candidates] = False
+    matched = matched_latents(like, free, counts.fired / counts.tokens, generator)
+    return tuple(Direction(seed, (latent,)) for latent in matched.tolist())
+
+
 def steering_study(
-    model: TracedModel,
-    crosscoder: Crosscoder,
+    steering: Steering,
     groups: Mapping[str, Candidates],
+    alike: Sequence[Direction],
     *,
     development: Sequence[Question],
     test: Sequence[Question],
     settings: SteeringSettings,
-    writing: Writing,
-    model_name: str = "distilled",
 ) -> SteeringStudy:
-    """Pick each group's latent, and the random direction to beat, on `development`; compare them on `test`."""
-    candidates = list(dict.fromkeys(direction for group in groups.values() for direction in group.directions))
-    check_latents([latent for direction in candidates for latent in direction], crosscoder.config.n_latents)
-    stream = stream_index(crosscoder, model_name, writing.layer)
-    n_random = max(settings.random_directions, *(len(group.directions) for group in groups.values()))
-    chance = torch.Generator().manual_seed(settings.seed)
-    random = torch.nn.functional.normalize(torch.randn(n_random, model.d_model, generator=chance), dim=1)
-    rows = torch.stack([unit_row(crosscoder, direction, stream) for direction in candidates])
-    directions = mean_norm(crosscoder, stream) * torch.cat([rows, random.to(rows)])
-
-    slopes = _development_slopes(model, development, directions, settings, writing)
-    of_candidate = dict(zip(candidates, slopes, strict=False))
-    random_slopes = slopes[len(candidates) :]
-    picked = {name: _pick(group, of_candidate, random_slopes) for name, group in groups.items()}
-    arms = [torch.zeros_like(directions[:1])]
-    for direction, number, turn in picked.values():
-        chosen = [directions[candidates.index(direction)], turn * directions[len(candidates) + number]]
-        arms.append(_grid(torch.stack(chosen), settings.strengths))
-    answers = answer_under(model, test, torch.cat(arms), writing)
-    steered, at, width = {}, 1, len(settings.strengths)
-    for name, (direction, number, _) in picked.items():
-        steered[name] = Steered(
-            latents=direction,
-            toward=groups[name].toward,
-            answers=answers.arms(slice(at, at + width)),
-            random=answers.arms(slice(at + width, at + 2 * width)),
-            random_number=number,
-            candidate_slopes={each: of_candidate[each] for each in groups[name].directions},
-            random_slopes=random_slopes,
-        )
-        at += 2 * width
+    """Pick each group's latents, and the controls to beat, on `development`; compare them on `test`."""
+    random = [Direction(None, (number,)) for number in range(len(steering.random))]
+    controls = {RANDOM: random} | ({ALIKE: list(alike)} if alike else {})
+    candidates = [each for group in groups.values() for of_seed in group.directions.values() for each in of_seed]
+    between = settings.slope_strengths
+    arms = [(each, at) for each in (*candidates, *random, *alike) for at in between]
+    # Chance of its own: with the test questions' seeds, a direction would be picked by the noise it is tested with.
+    written = steering.answer(development, arms, replace(steering.writing, seed=steering.writing.seed + 1))
+    picks = {name: _picks(group, controls, _slopes(written, between)) for name, group in groups.items()}
+    wanted = [UNSTEERED, *(arm for of_group in picks.values() for arm in of_group.arms(settings))]
+    tested = steering.answer(test, wanted, steering.writing)
     return SteeringStudy(
-        unsteered=answers.arms(slice(0, 1)),
-        groups=steered,
+        unsteered=tested.at(UNSTEERED[0], UNSTEERED[1:]),
+        groups={name: of_group.steered(groups[name].toward, tested, settings) for name, of_group in picks.items()},
         strengths=settings.strengths,
+        slope_strengths=between,
         questions=tuple(test),
         development_questions=len(development),
     )
 
 
-def _development_slopes(
-    model: TracedModel,
-    questions: Sequence[Question],
-    directions: Float[Tensor, "direction d_model"],
-    settings: SteeringSettings,
-    writing: Writing,
-) -> list[Float[Tensor, " question"]]:
-    """Slope of log length along each direction, with chance of its own."""
-    strengths = settings.development_strengths
-    answers = answer_under(model, questions, _grid(directions, strengths), replace(writing, seed=writing.seed + 1))
-    arms = (slice(start, start + len(strengths)) for start in range(0, len(answers.texts), len(strengths)))
-    return [answers.arms(each).slope(strengths) for each in arms]
+def _slopes(written: AnswersAlong, strengths: tuple[float, ...]) -> Slopes:
+    return {each: written.at(each, strengths).slope(strengths) for each in dict.fromkeys(d for d, _ in written.places)}
 
 
-def _grid(directions: Float[Tensor, "direction d_model"], strengths: Sequence[float]) -> Float[Tensor, "arm d_model"]:
-    """Every direction at every strength, direction by direction."""
-    dose = torch.tensor(strengths).to(directions)
-    return (dose[None, :, None] * directions[:, None]).flatten(0, 1)
+@dataclass(frozen=True, kw_only=True)
+class _Pick:
+    direction: Direction
+    turn: float
+    development: Slopes
+
+    def turned(self, strengths: Sequence[float]) -> list[float]:
+        return [self.turn * strength for strength in strengths]
+
+    def tested(self, written: AnswersAlong, strengths: tuple[float, ...]) -> Picked:
+        slope = written.at(self.direction, self.turned(strengths)).slope(strengths)
+        return Picked(direction=self.direction, turn=self.turn, development=self.development, slope=slope)
 
 
-def _pick(
-    group: Candidates, of_candidate: Mapping[tuple[int, ...], Tensor], random: Sequence[Tensor]
-) -> tuple[tuple[int, ...], int, float]:
-    """The candidate and the random direction with the steepest mean slope, and the sign that turns the latter.
+@dataclass(frozen=True, kw_only=True)
+class _Picks:
+    """A group's picks, before they are tested."""
 
-    A random direction may be turned round, a latent may not: its sign means something.
+    seeds: dict[int, _Pick]
+    controls: dict[str, _Pick]
+
+    def arms(self, settings: SteeringSettings) -> Iterator[Arm]:
+        """What must be written to test them: all at the slope's strengths, and two at all strengths."""
+        own, random = next(iter(self.seeds.values())), self.controls[RANDOM]
+        for pick in (*self.seeds.values(), *self.controls.values()):
+            whole = settings.strengths if pick in (own, random) else ()
+            yield from ((pick.direction, at) for at in pick.turned((*whole, *settings.slope_strengths)))
+
+    def steered(self, toward: Toward, written: AnswersAlong, settings: SteeringSettings) -> Steered:
+        own, random = next(iter(self.seeds.values())), self.controls[RANDOM]
+        between = settings.slope_strengths
+        return Steered(
+            toward=toward,
+            answers=written.at(own.direction, settings.strengths),
+            random=written.at(random.direction, random.turned(settings.strengths)),
+            seeds={seed: pick.tested(written, between) for seed, pick in self.seeds.items()},
+            controls={kind: pick.tested(written, between) for kind, pick in self.controls.items()},
+        )
+
+
+def _picks(group: Candidates, controls: Mapping[str, Sequence[Direction]], slopes: Slopes) -> _Picks:
+    """The steepest candidate of each seed, and the steepest control of each kind, by their means.
+
+    A control may be turned round, a candidate may not: its sign means something.
     """
     sign = 1.0 if group.toward == "longer" else -1.0
-    direction = max(group.directions, key=lambda each: sign * float(of_candidate[each].mean()))
-    means = [float(slope.mean()) for slope in random]
-    number = max(range(len(means)), key=lambda i: abs(means[i]))
-    return direction, number, sign * math.copysign(1.0, means[number])
+    means = {direction: float(slope.mean()) for direction, slope in slopes.items()}
+
+    def of(directions: Sequence[Direction]) -> Slopes:
+        return {each: slopes[each] for each in directions}
+
+    seeds = {
+        seed: _Pick(direction=max(those, key=lambda each: sign * means[each]), turn=1.0, development=of(those))
+        for seed, those in group.directions.items()
+    }
+    best = {kind: max(those, key=lambda each: abs(means[each])) for kind, those in controls.items()}
+    return _Picks(
+        seeds=seeds,
+        controls={
+            kind: _Pick(direction=each, turn=sign * math.copysign(1.0, means[each]), development=of(controls[kind]))
+            for kind, each in best.items()
+        },
+    )
