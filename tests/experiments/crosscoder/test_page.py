@@ -77,6 +77,7 @@ def test_the_report_has_what_was_measured(
     )
     seeds, groups, times, masks = report.tables
     assert [row[0] for row in seeds.rows] == ["0", "1"]
+    assert f"NRN is neutral at {metrics['neutral']:.3f}." in seeds.note
     assert [row[0] for row in groups.rows] == [*metrics["persistence"]]
     assert times.rows[0] == ("training", Share("1:15", 0.75))
     assert dict(masks.rows)["position 0"].share > 0

@@ -52,5 +52,6 @@ def seeds_table(evaluation: Evaluation, models: ModelSet) -> Table:
         columns=("seed", *kinds),
         rows=rows,
         note="Trained on the same stream, measured on the same tokens: they differ in their initial weights alone. The"
-        " means above have t intervals over these values. The figures draw the first one.",
+        f" means above have t intervals over these values. NRN is neutral at {figures['neutral']:.3f}. The figures draw"
+        " the first one.",
     )
