@@ -7,7 +7,7 @@ Without arguments it examines the shipped crosscoder of the embedded pair, in a 
 norms tag every latent, under both conventions of the field. For latents that look exclusive, latent scaling then tests
 whether the other model lacks them (Minder et al. 2025). All is counted in crosscoders of three seeds, and in three of
 the null pair, base and a control that was trained on without distillation. Expect most latents near the neutral NRN and
-about 59 that look distilled only, of which 41 survive; but the null pair has 50, of which 28 survive, so that neither
+about 59 that look distilled only, of which 42 survive; but the null pair has 50, of which 28 survive, so that neither
 claim holds with three seeds. Baek & Tegmark 2025 report NRN alone, of one crosscoder.
 """
 
