@@ -2,8 +2,14 @@ import json
 
 import pytest
 
-from toolkit.experiments.found_behaviours import behaviour_results, behaviour_table
+from toolkit.experiments.found_behaviours import (
+    behaviour_results,
+    behaviour_table,
+    information_results,
+    information_table,
+)
 from toolkit.latents.behaviours import AboveFloor, FoundBehaviour, behaviour_claims
+from toolkit.latents.span_information import LabelInformation, SpanInformation
 from toolkit.reports.files import write_results
 from toolkit.statistics.estimates import with_error
 
@@ -61,11 +67,26 @@ def test_labels_are_judged_with_the_other_claims_of_the_page(found):
 def test_results_hold_every_seed(found, tmp_path):
     results = behaviour_results(found)
     assert results["behaviours"][0].items() >= {"behaviour": "doubt", "latent": 5, "auroc": 0.62}.items()
-    assert results["seeds"]["4"]["turn"].items() >= {"latent": 7, "latents": [7, 1, 2, 3, 4]}.items()
+    assert results["behaviours"][1]["seeds"]["4"].items() >= {"latent": 7, "latents": [7, 1, 2, 3, 4]}.items()
     assert results["floor"]["doubt"].value == 0.61
     assert [verdict["shows"] for verdict in results["verdicts"]] == [False, False, True, False]
     write_results(tmp_path / "results.json", results)
     assert json.loads((tmp_path / "results.json").read_text())["ceiling"]["turn"]["value"] == 0.99
+
+
+def test_where_the_information_is_has_a_column_for_each_number_of_latents(tmp_path):
+    read = with_error(0.9, 0.01, 40.0)
+    label = LabelInformation(
+        label="doubt", of_variance=0.008, streams=read, reconstruction=read, error=read, by_latents={1: read, 5: read}
+    )
+    information = SpanInformation(labels=[label], variance_of_tokens=0.75)
+    table = information_table(information)
+    assert len(table.rows[0]) == len(table.columns)
+    assert table.rows[0][-3:] == [read, None, None], "a crosscoder of few latents has no more"
+    assert "75%" in table.note
+    write_results(tmp_path / "results.json", information_results(information))
+    written = json.loads((tmp_path / "results.json").read_text())
+    assert written["information"]["doubt"]["by_latents"].keys() == {"1", "5"}
 
 
 def test_nothing_found_is_no_error():

@@ -5,6 +5,8 @@ from typing import Any
 
 from toolkit.latents.behaviours import FLOOR_DRAWS, LEAST_MARGIN, AboveFloor, FoundBehaviour, behaviour_claims
 from toolkit.latents.labelled_units import FALSE_ALARMS, TOGETHER
+from toolkit.latents.span_information import NUMBERS, SpanInformation
+from toolkit.formatting import counted
 from toolkit.reports.findings import Cell, Table
 from toolkit.reports.verdicts import NO, YES, verdict_results
 from toolkit.statistics.verdicts import ALPHA, Claim, judge
@@ -46,9 +48,26 @@ def _best_latents(found: FoundBehaviour) -> str:
     return ", ".join(str(units[0]) for units in found.latents.values())
 
 
+def information_table(found: SpanInformation) -> Table:
+    """Tell how well each label is read from the streams, their reconstruction, and more and more latents."""
+    columns = ("label", "of variance", "streams", "reconstruction", "error", *(counted(n, "latent") for n in NUMBERS))
+    rows: list[list[Cell]] = [
+        [each.label, each.of_variance, each.streams, each.reconstruction, each.error]
+        + [each.by_latents.get(n) for n in NUMBERS]
+        for each in found.labels
+    ]
+    note = (
+        "AUROC on the documents that test, given this crosscoder. Of variance: share of the streams' variance between"
+        " the label's tokens and the others; between tokens of different ids lie"
+        f" {found.variance_of_tokens:.0%}. Streams: a linear probe; the same probe is then applied to the"
+        " reconstruction, and to the error, which is what the reconstruction lacks. Latents: so many, weighted by least"
+        " squares; a label that many latents are needed for is kept, but none of them stands for it."
+    )
+    return Table(title="Where the information on a label is", columns=columns, rows=rows, note=note, detail=True)
+
+
 def behaviour_results(found: Sequence[FoundBehaviour]) -> dict[str, Any]:
     """Return every number of the table, and those of each crosscoder by its seed."""
-    seeds = found[0].latents if found else {}
     return {
         "behaviours": [
             {
@@ -60,11 +79,11 @@ def behaviour_results(found: Sequence[FoundBehaviour]) -> dict[str, Any]:
             | {"recall": each.one.recall, "floor": each.one.floor, "margin": each.one.margin}
             | {"together": _reached(each.together)}
             | {"n_tokens": each.n_tokens, "n_documents": each.n_documents}
+            | {"seeds": {str(seed): _of_seed(each, seed) for seed in each.latents}}
             for each in found
         ],
         "floor": {each.behaviour: each.one.floor for each in found},
         "ceiling": {each.behaviour: each.ceiling for each in found},
-        "seeds": {str(seed): {each.behaviour: _of_seed(each, seed) for each in found} for seed in seeds},
         "verdicts": verdict_results(behaviour_claims(found)),
     }
 
@@ -81,3 +100,14 @@ def _reached(together: AboveFloor) -> dict[str, Any]:
 def _of_seed(found: FoundBehaviour, seed: int) -> dict[str, Any]:
     latents, one, together = found.latents[seed], found.one.by_seed[seed], found.together.by_seed[seed]
     return {"latent": latents[0], "auroc": one, "latents": list(latents), "together": together}
+
+
+def information_results(found: SpanInformation) -> dict[str, Any]:
+    """Return every number of the table."""
+    return {
+        "information": {
+            each.label: vars(each) | {"by_latents": {str(n): read for n, read in each.by_latents.items()}}
+            for each in found.labels
+        },
+        "variance_of_tokens": found.variance_of_tokens,
+    }

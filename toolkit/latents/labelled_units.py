@@ -5,7 +5,9 @@ A unit is whatever gives a token a score: a latent, a component, a random direct
 choice and the same test.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 import torch
 from jaxtyping import Bool, Float
@@ -70,13 +72,15 @@ def units_for_labels(
     label has tokens in both halves.
     """
     sparse = scores if scores.is_sparse else (scores - scores.amin(dim=0)).to_sparse()
-    chooser = _Chooser.of(sparse.index_select(0, tokens.choosing.nonzero().squeeze(1)))
+    chooser = UnitChooser.of(sparse, tokens)
     return [_units(name, sparse, chooser, tokens, n_together) for name in tokens.measurable]
 
 
-def _units(label: str, scores: Tensor, chooser: "_Chooser", tokens: LabelledTokens, n_together: int) -> UnitsForLabel:
+def _units(
+    label: str, scores: Tensor, chooser: "UnitChooser", tokens: LabelledTokens, n_together: int
+) -> UnitsForLabel:
     wanted, choosing = tokens.wanted(label), tokens.choosing
-    units, weights = chooser.choose(wanted[choosing], n_together)
+    *_, (units, weights) = islice(chooser.grow(wanted[choosing]), n_together)
     columns = scores.index_select(1, torch.tensor(units)).to_dense()
     tested = tokens.tested[wanted[~choosing]]
     return UnitsForLabel(
@@ -90,7 +94,7 @@ def _units(label: str, scores: Tensor, chooser: "_Chooser", tokens: LabelledToke
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Chooser:
+class UnitChooser:
     """The scores of the documents that choose, ready for many labels."""
 
     scores: Float[Tensor, "token unit"]
@@ -98,25 +102,29 @@ class _Chooser:
     spread: Float[Tensor, " unit"]
 
     @classmethod
-    def of(cls, scores: Tensor) -> "_Chooser":
+    def of(cls, scores: Float[Tensor, "token unit"], tokens: LabelledTokens) -> "UnitChooser":
+        """Take the scores of all tokens, sparse and not below 0."""
+        scores = scores.index_select(0, tokens.choosing.nonzero().squeeze(1))
         mean, square = (torch.sparse.sum(each, dim=0).to_dense() / len(scores) for each in (scores, scores * scores))
         return cls(scores=scores, ranked=RankedCodes.of(scores), spread=(square - mean.square()).clamp_min(0).sqrt())
 
-    def choose(self, wanted: Bool[Tensor, " token"], n: int) -> tuple[list[int], Float[Tensor, " unit"]]:
-        """Return units, and the weights that make most of them together."""
+    def grow(self, wanted: Bool[Tensor, " token"]) -> Iterator[tuple[list[int], Float[Tensor, " unit"]]]:
+        """Yield the best unit, then one more each time, with the least-squares weights of all; units vary somewhere.
+
+        Each other unit is the one that is most correlated with what those before it leave of the label.
+        """
         alive = self.spread > 0
         units = [int(self.ranked.auroc(wanted).where(alive, -1.0).argmax())]
-        weights, left = self._fit(units, wanted)
-        for _ in range(min(n, int(alive.sum())) - 1):
+        columns = torch.zeros(len(wanted), 0, dtype=torch.float64)
+        target = wanted.double() - wanted.double().mean()
+        while True:
+            newest = self.scores.index_select(1, torch.tensor(units[-1:])).to_dense().double()
+            columns = torch.cat([columns, newest - newest.mean(dim=0)], dim=1)
+            weights = torch.linalg.pinv(columns.t() @ columns, hermitian=True) @ (columns.t() @ target)
+            yield list(units), weights.float()
+            if len(units) == alive.sum():
+                return
+            left = (target - columns @ weights).float()
             explains = ((self.scores.t() @ left[:, None])[:, 0] / self.spread).abs().where(alive, -1.0)
             explains[units] = -1.0
             units.append(int(explains.argmax()))
-            weights, left = self._fit(units, wanted)
-        return units, weights
-
-    def _fit(self, units: list[int], wanted: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the least-squares weights of the units, and what they leave of the label."""
-        columns = self.scores.index_select(1, torch.tensor(units)).to_dense().double()
-        columns, target = columns - columns.mean(dim=0), wanted.double() - wanted.double().mean()
-        weights = torch.linalg.lstsq(columns, target[:, None], driver="gelsd").solution[:, 0]
-        return weights.float(), (target - columns @ weights).float()

@@ -12,7 +12,7 @@ from toolkit.experiments.crosscoder.page import (
     CAPTIONS,
     describe_pair,
     page,
-    planted_table,
+    planted_tables,
     run_header,
     write_report,
 )
@@ -82,7 +82,7 @@ def test_the_report_has_what_was_measured(
     assert times.rows[0] == ("training", Share("1:15", 0.75))
     assert dict(masks.rows)["position 0"].share > 0
     assert " whole" in masks.note
-    assert planted_table(found.evaluation) is None
+    assert planted_tables(found.evaluation) == []
 
 
 def test_of_one_crosscoder_every_figure_says_that_it_is_given(

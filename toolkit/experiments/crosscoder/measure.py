@@ -20,6 +20,7 @@ from toolkit.interventions.splice import SpliceEffect, splice_effects
 from toolkit.latents.behaviours import FoundBehaviour, find_behaviours, planted_behaviours
 from toolkit.latents.classification import LatentClasses, classify_fired
 from toolkit.latents.labelled_activations import labelled_activations
+from toolkit.latents.span_information import SpanInformation, span_information
 from toolkit.models.model.scoring import LARGEST_LOGITS
 from toolkit.models.model_set import ModelSet
 from toolkit.models.streams import stream_name
@@ -81,6 +82,8 @@ class Evaluation:
     """How well each crosscoder's latents are found again in each of the others; empty lists where there are none."""
     behaviours: list[FoundBehaviour] | None
     """The planted behaviours, where the text has any."""
+    information: SpanInformation | None
+    """Where the information on them is, for the run's own crosscoder."""
 
     @property
     def own(self) -> Measured:
@@ -161,11 +164,12 @@ def evaluate_crosscoders(
     splices = splice_effects(
         models, [*crosscoders.values()], batches, open_mask(mask, models), mean=dictionaries[0].mean
     )
-    behaviours = None
+    behaviours = information = None
     if text.data == EMBEDDED:
         labelled = planted_behaviours(BEHAVIOUR_DOCUMENTS)
         data = labelled_activations(models, open_mask(mask, models), labelled, text.row_length)
         behaviours = find_behaviours(crosscoders, data, seed=seed)
+        information = span_information(crosscoders[seed], data)
     measured = [
         Measured(
             dictionary=found,
@@ -183,6 +187,7 @@ def evaluate_crosscoders(
             for one in crosscoders
         },
         behaviours=behaviours,
+        information=information,
     )
 
 

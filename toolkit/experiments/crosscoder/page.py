@@ -19,7 +19,7 @@ from toolkit.experiments.crosscoder.figures import (
 from toolkit.experiments.crosscoder.measure import Evaluation, FinishedRun, Measured
 from toolkit.experiments.crosscoder.seeds import persistence_headline, persistence_table, seeds_table
 from toolkit.experiments.crosscoder.study import ALL
-from toolkit.experiments.found_behaviours import behaviour_table
+from toolkit.experiments.found_behaviours import behaviour_table, information_table
 from toolkit.formatting import number
 from toolkit.harvest.tokens import describe_documents
 from toolkit.latents.behaviours import behaviour_claims
@@ -129,14 +129,16 @@ def mean_nrn_headlines(classes: LatentClasses) -> list[Headline]:
     return [raw, replace(raw, name="mean NRN, training units", value=in_training, note=note)]
 
 
-def planted_table(evaluation: Evaluation) -> Table | None:
-    """The planted behaviours' table, where the text has any."""
-    return None if evaluation.behaviours is None else behaviour_table(evaluation.behaviours)
+def planted_tables(evaluation: Evaluation) -> list[Table]:
+    """What finds the planted behaviours, and where the information on them is; none where the text has none."""
+    if evaluation.behaviours is None or evaluation.information is None:
+        return []
+    return [behaviour_table(evaluation.behaviours), information_table(evaluation.information)]
 
 
 def page(config: RunConfig, models: ModelSet, found: FinishedRun) -> Findings:
     """The report's content."""
-    evaluation, planted = found.evaluation, planted_table(found.evaluation)
+    evaluation = found.evaluation
     return Findings(
         name="report",
         title=f"Crosscoder: {describe_pair(config.models)}",
@@ -144,7 +146,7 @@ def page(config: RunConfig, models: ModelSet, found: FinishedRun) -> Findings:
         facts=run_header(config, models),
         headline=headlines(evaluation, models),
         tables=[
-            *([planted] if planted else []),
+            *planted_tables(evaluation),
             *_seeds_tables(evaluation, models),
             times_table(found.seconds),
             _tokens_table(found),

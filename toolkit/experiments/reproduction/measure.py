@@ -10,9 +10,9 @@ from toolkit.artifacts import code_hash, sha256
 from toolkit.dictionaries.storage import weights_hash
 from toolkit.experiments.ablation import AblationConfig
 from toolkit.experiments.crosscoder.measure import evaluate_crosscoders
-from toolkit.experiments.crosscoder.page import headlines, planted_table
+from toolkit.experiments.crosscoder.page import headlines, planted_tables
 from toolkit.experiments.examine import examine
-from toolkit.experiments.found_behaviours import behaviour_results
+from toolkit.experiments.found_behaviours import behaviour_results, information_results
 from toolkit.experiments.latent_classes import LatentClassesConfig
 from toolkit.experiments.layer_divergence import LayerDivergenceConfig
 from toolkit.experiments.reproduction import COMPARISON, PARTS, ReproductionConfig
@@ -157,17 +157,20 @@ def find_reconstruction(run: Run) -> Findings:
     """How good the crosscoder is on held-out text, and how well it finds what was planted there."""
     read = run.reading
     evaluation = evaluate_crosscoders(read.text, read.mask, run.models, run.corpus, run.crosscoders, seed=read.seed)
-    planted = planted_table(evaluation)
     return Findings(
         name="reconstruction",
         title="Reconstruction: what the crosscoder keeps of both models",
         question="How much of either model's residual stream does the crosscoder give back?",
         facts=run.facts(),
         headline=headlines(evaluation, run.models),
-        tables=[planted] if planted else [],
+        tables=planted_tables(evaluation),
         charts=[],
         claims=behaviour_claims(evaluation.behaviours or ()),
-        results=evaluation.metrics(run.models) | behaviour_results(evaluation.behaviours or ()),
+        results={
+            **evaluation.metrics(run.models),
+            **behaviour_results(evaluation.behaviours or ()),
+            **(information_results(evaluation.information) if evaluation.information else {}),
+        },
     )
 
 
