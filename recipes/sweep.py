@@ -7,8 +7,8 @@
 The models run once: each batch of the shuffle buffer is a step of every crosscoder, and each ends in the weights that
 train_crosscoder.py would give it alone. All other settings are those of that recipe. The first line trains six on the
 embedded pair, in five minutes on one core. Each crosscoder gets a run folder under --out, which other recipes take as
---run. Expect variance explained to rise with k and with the number of latents, and the spliced KL to fall. If it was
-stopped, add --resume.
+--run. With --seeds 3 each is trained from three seeds, and the page has the means. Expect variance explained to rise
+with k and with the number of latents, and the spliced KL to fall. If it was stopped, add --resume.
 """
 
 from dataclasses import replace

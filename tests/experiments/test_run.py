@@ -1,6 +1,7 @@
 """A crosscoder opens with the models and text of its run, or with none that do not fit."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -13,7 +14,8 @@ from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.experiments.latent_classes import LatentClassesConfig
 from toolkit.experiments.layer_divergence import LayerDivergenceConfig
-from toolkit.experiments.run import Run, open_models, open_named, origin_of
+from toolkit.experiments.origin import origin_of
+from toolkit.experiments.run import Run, open_models, open_named
 from toolkit.experiments.word_geometry import WordGeometryConfig
 from toolkit.fields import changed
 from toolkit.models.places.one_at_a_time import OneAtATime
@@ -21,6 +23,7 @@ from toolkit.models.where import Where
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
 from toolkit.settings.findings import SHIPPED, CrosscoderChoice, TextChoice
 from toolkit.settings.models import ModelChoice
+from toolkit.statistics.estimates import GIVEN_ONE
 from toolkit.training.streams import open_activations
 
 Save = Callable[..., Path]
@@ -269,3 +272,70 @@ def test_held_out_text_comes_coded(save: Save, config: RunConfig):
     torch.testing.assert_close(activations, read[: len(activations)])
     torch.testing.assert_close(batches[0].codes, run.crosscoder.encode(batches[0].activations))
     assert max(coded.batch.input_ids.numel() for coded in run.coded(200, batch_tokens=64)) <= 64
+
+
+def beside(folder: Path, seed: int, **changes: object) -> Path:
+    """A crosscoder of another seed in a run's folder."""
+    own = Crosscoder.from_pretrained(folder)
+    other = Crosscoder(replace(own.config, **changes))
+    other.W_dec.copy_(torch.randn(other.W_dec.shape, generator=torch.Generator().manual_seed(seed)))
+    other.save_pretrained(folder / f"seed_{seed}")
+    return folder / f"seed_{seed}"
+
+
+def test_the_crosscoders_of_a_run_are_told_with_their_hashes_once_they_were_opened(save: Save, config: RunConfig):
+    folder = save(config)
+    others = [beside(folder, seed) for seed in (10, 2)]
+    (folder / "seed_of_doubt").mkdir()
+    run = opened(folder).load()
+    assert "seeds" not in run.facts()
+    assert list(run.crosscoders) == [0, 2, 10]
+    assert run.crosscoders[0] is run.crosscoder
+    assert run.facts()["seeds"] == "3: 0, 2, 10"
+    files = {str(each / "crosscoder.safetensors") for each in (folder, *others)}
+    assert origin_of(Asked(), run)["sha256"].keys() - run.models.files().keys() == files
+    for other in others:
+        shutil.rmtree(other)
+    alone = opened(folder)
+    assert list(alone.crosscoders) == [0]
+    assert alone.facts()["seeds"] == f"1: {GIVEN_ONE}"
+
+
+def test_what_lies_beside_a_crosscoder_and_does_not_belong_there_is_said_before_anything_is_read(
+    save: Save, config: RunConfig
+):
+    def error(folder: Path) -> str:
+        with pytest.raises(ValueError) as caught:  # noqa: PT011 - what it says is checked below
+            opened(folder).load()
+        return str(caught.value)
+
+    half = save(config)
+    (beside(half, 1) / "crosscoder.safetensors").unlink()
+    assert "seed_1 lacks crosscoder.safetensors: it was not written to its end: go on with the run (--resume)" in error(
+        half
+    )
+    for seed, changes in ((1, {"n_latents": 9}), (0, {})):
+        folder = save(config)
+        shutil.rmtree(folder / "seed_1", ignore_errors=True)
+        foreign = beside(folder, seed, **changes)
+        assert f"{foreign} holds a crosscoder that was not trained beside the one in {folder}" in error(folder)
+        shutil.rmtree(foreign)
+
+
+def test_a_null_run_has_the_shape_of_the_run_and_is_told_once_it_was_opened(
+    save: Save, config: RunConfig, tmp_path: Path
+):
+    null = shutil.copytree(save(config), tmp_path / "null")
+    run = opened(save(config), null_run=null)
+    assert "null pair" not in run.facts()
+    assert run.null is not None
+    assert "models" not in vars(run.null)  # they are loaded when they are first asked for
+    assert run.facts()["null pair"] == " → ".join(run.crosscoder.config.sources)
+    assert str(null / "crosscoder.safetensors") in origin_of(Asked(), run)["sha256"]
+    for changes, said in (
+        ({"n_latents": 9}, "n_latents 8, and .* 9"),
+        ({"layers": (1,)}, r"layers \(2,\), and .* \(1,\)"),
+    ):
+        other = opened(save(config, **changes), null_run=null)
+        with pytest.raises(ValueError, match=rf"^the null run {null} has {said}: .*; train the null run with the same"):
+            _ = other.null

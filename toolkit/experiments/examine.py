@@ -22,7 +22,8 @@ def examine(
     `console` each stage is shown there; without one nothing is printed.
     Raises `ValueError` for models, a crosscoder or text that cannot be used, and as the experiment does.
     """
-    from toolkit.experiments.run import open_named, origin_of  # torch and transformers take seconds
+    from toolkit.experiments.origin import origin_of  # these take seconds to import
+    from toolkit.experiments.run import open_named
 
     package = type(settings).__module__
     if not package.startswith("toolkit.experiments."):

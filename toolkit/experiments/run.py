@@ -1,32 +1,29 @@
 """A run that is opened to be examined: its crosscoder, settings, models and text."""
 
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from toolkit.artifacts import provenance, read_json_object, read_section, sha256
-from toolkit.dictionaries.configs import CrosscoderConfig
+from toolkit.artifacts import read_json_object
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.dictionaries.formats import find_checkpoint
-from toolkit.dictionaries.storage import WEIGHTS_FILE
-from toolkit.fields import changed, leaves
+from toolkit.experiments.run_settings import default_settings, read_run, trained_on, with_models
+from toolkit.experiments.seed_folders import check_null, seed_folders
+from toolkit.fields import changed
 from toolkit.harvest.choices import EMBEDDED
 from toolkit.harvest.documents import Corpus
-from toolkit.harvest.local_files import local_files
 from toolkit.harvest.tokens import TokenMask, TokenStream, describe_documents
 from toolkit.interventions.edits import check_match
 from toolkit.latents.coded_batches import CodedBatch, coded_batches, first_tokens
 from toolkit.models.pair import ModelPair
-from toolkit.models.presets import CHECKOUT, find_pair, in_checkout
+from toolkit.models.presets import find_pair
 from toolkit.models.where import Where, as_where
-from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
+from toolkit.settings.crosscoder_run import RunConfig
 from toolkit.settings.findings import SHIPPED, CrosscoderChoice, TextChoice
 from toolkit.settings.models import ModelChoice
 from toolkit.settings.remote_start import check_hosted, hosted_pair
-from toolkit.settings.run_files import SEED_FOLDER
+from toolkit.statistics.estimates import GIVEN_ONE
 from toolkit.tracking import track
 from toolkit.training import streams
 from toolkit.training.streams import open_mask, open_tokens
@@ -73,7 +70,7 @@ class Run:
         """Open what an experiment's settings name, as `open` does."""
         crosscoder = Crosscoder.from_pretrained(choice.run)
         _check_layers(crosscoder, choice.layer)
-        settings = _with_models(_read_run(choice.run) or _defaults(crosscoder.config), models, choice.run)
+        settings = with_models(read_run(choice.run) or default_settings(crosscoder.config), models, choice.run)
         settings = replace(settings, where=where)
         if text.data is not None:
             settings = changed(settings, data=text.data, text_field=text.text_field)
@@ -88,7 +85,7 @@ class Run:
 
         def open_text() -> Corpus:
             corpus = streams.open_text(settings.text, settings.seed)
-            return corpus.read_whole() if text.data and not _trained_on(text.data, choice.run) else corpus
+            return corpus.read_whole() if text.data and not trained_on(text.data, choice.run) else corpus
 
         return cls(
             crosscoder=crosscoder,
@@ -111,22 +108,39 @@ class Run:
         """The crosscoders by seed: the run's own first, then those that it trained from other initial weights.
 
         All were trained on the same stream; what they differ in is what a finding owes to the dictionary's chance.
+        Raises `ValueError` for one that is not whole, or was not trained beside the run's own.
         """
-        others = sorted(self.folder.glob(f"{SEED_FOLDER}*"), key=_seed_of) if self.folder else []
         device = self.crosscoder.b_dec.device
-        loaded = {_seed_of(folder): Crosscoder.from_pretrained(folder).to(device) for folder in others}
-        return {self.settings.seed: self.crosscoder} | loaded
+        others = {seed: Crosscoder.from_pretrained(folder).to(device) for seed, folder in self._others.items()}
+        return {self.settings.seed: self.crosscoder} | others
+
+    @property
+    def _others(self) -> dict[int, Path]:
+        """Folders of the other crosscoders."""
+        return seed_folders(self.folder, self.crosscoder, self.settings.seed) if self.folder else {}
+
+    @property
+    def opened_folders(self) -> list[Path]:
+        """Where all crosscoders lie that were opened so far: the run's own, those of other seeds, those of the null
+        run."""
+        opened = vars(self)
+        others = [*self._others.values()] if "crosscoders" in opened else []
+        null = opened["null"].opened_folders if opened.get("null") else []
+        return [*([self.folder] if self.folder else []), *others, *null]
 
     @cached_property
     def null(self) -> "Run | None":
         """The run on the null pair, base and control, whose crosscoder was trained alike; None where none is named.
 
         What this run says of the distilled model should not show there. It reads this run's text, cut and masked alike.
-        Raises an error where the folder that is named has no crosscoder, as opening a run does.
+        Its models are loaded when they are first asked for. Raises an error where the folder that is named has no
+        crosscoder, as opening a run does, and `ValueError` for one of another shape.
         """
         if self.null_folder is None:
             return None
-        opened = Run.of(CrosscoderChoice(run=self.null_folder), TextChoice(), ModelChoice(), self.settings.where)
+        choice = CrosscoderChoice(run=self.null_folder, layer=self.named_layer)
+        opened = Run.of(choice, TextChoice(), ModelChoice(), self.settings.where)
+        check_null(opened.crosscoder, self.crosscoder, self.null_folder)
         alike = replace(opened.settings, text=self.settings.text, mask=self.settings.mask)
         return replace(opened, settings=alike, open_text=lambda: self.corpus)
 
@@ -141,8 +155,11 @@ class Run:
         return self.open_text()
 
     def load(self) -> "Run":
-        """Open models and text now, so that what they lack is said before anything is measured; returns the run."""
-        _ = self.models, self.corpus
+        """Open models and text now, so that what they lack is said before anything is measured; returns the run.
+
+        Crosscoders of other seeds are looked at as well; a null run is opened by those who use it.
+        """
+        _ = self._others, self.models, self.corpus
         return self
 
     @cached_property
@@ -177,8 +194,20 @@ class Run:
             "models": " → ".join(self.models.origins),
             "site": f"input of layer {layers} of {self.models.n_layers}, d_model {config.d_model}",
             "crosscoder": "; ".join((f"{config.n_latents:,} latents, {config.sparsity}", *config.assumptions)),
+            **self._beside(),
             "text": f"{self.settings.text.data}, {self.corpus.part}",
         } | ({"documents": documents} if documents else {})
+
+    def _beside(self) -> dict[str, str]:
+        """What a report's head says of the crosscoders of other seeds and of the null run, where they were opened."""
+        opened = vars(self)
+        said: dict[str, str] = {}
+        if "crosscoders" in opened:
+            seeds = [*self.crosscoders]
+            said["seeds"] = f"{len(seeds)}: {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"1: {GIVEN_ONE}"
+        if null := opened.get("null"):
+            said["null pair"] = " → ".join(null.crosscoder.config.sources or null.crosscoder.config.models)
+        return said
 
     def open_mask(self) -> TokenMask:
         """A fresh mask; what it counts will be told by `facts`."""
@@ -224,28 +253,11 @@ def models_of(opened: Any) -> Any:
     return opened.models if isinstance(opened, Run) else opened
 
 
-def origin_of(settings: Any, opened: Any) -> dict[str, Any]:
-    """What findings came from: models, crosscoder and text where there are any, and files that the settings name."""
-    run = opened if isinstance(opened, Run) else None
-    models = models_of(opened)
-    files = _given_files(settings) | (_crosscoder_file(run.folder) if run and run.folder else {})
-    return provenance(
-        seed=getattr(settings, "seed", None),
-        data=run.corpus.origin if run else {},
-        inputs=models.files() | files if models else files,
-        models=models.fingerprints() if models else {},
-    )
-
-
 def open_models(models: ModelChoice, where: Where) -> ModelPair:
     """The pair alone, for questions that need no crosscoder; default: the embedded one, on NDIF one that it hosts."""
     if not models.are_named():
         models = ModelChoice(pair=hosted_pair(where.insecure_host) if where.remote else EMBEDDED)
     return models.open(where)
-
-
-def _seed_of(folder: Path) -> int:
-    return int(folder.name.removeprefix(SEED_FOLDER))
 
 
 def _check_layers(crosscoder: Crosscoder, asked: int | None) -> None:
@@ -258,61 +270,3 @@ def _check_layers(crosscoder: Crosscoder, asked: int | None) -> None:
         )
     if asked is not None and asked not in layers:
         raise ValueError(f"layer {asked}: the crosscoder reads layers {layers}; name one of them")
-
-
-def _given_files(settings: object) -> dict[str, str]:
-    """Sha256 of every file that the settings name."""
-    named = (value for _, value in leaves(settings))
-    return _hashes(path for path in named if isinstance(path, Path) and path.is_file())
-
-
-def _crosscoder_file(folder: Path) -> dict[str, str]:
-    """Sha256 of the crosscoder's weights; of a hub repository its name."""
-    if not folder.exists():
-        return {str(folder): "hub repository"}
-    return _hashes([(find_checkpoint(folder) or folder / WEIGHTS_FILE) if folder.is_dir() else folder])
-
-
-def _hashes(paths: Iterable[Path]) -> dict[str, str]:
-    return {in_checkout(path): sha256(path) for path in paths}
-
-
-def _with_models(run: RunConfig, models: ModelChoice, folder: Path) -> RunConfig:
-    """The run's settings with the models that are asked for in place of its own."""
-    if models.are_named():
-        return replace(run, models=models)
-    if not run.models.are_named():
-        raise ValueError(
-            f"{folder} does not say which models it was trained on: give a pair by name, or base and distilled"
-        )
-    return run
-
-
-def _read_run(folder: Path) -> RunConfig | None:
-    path = folder / "config.json"
-    saved = read_section(path, "run") if path.is_file() else {}
-    if not saved:
-        return None
-    try:
-        return RunConfig.from_settings(saved)
-    except (TypeError, KeyError, ValueError) as error:
-        raise ValueError(f'{path}: its "run" section is not that of a run ({error}): remove the section') from error
-
-
-def _trained_on(data: str, folder: Path) -> bool:
-    """Whether the text is the run's own, or shares a file with it."""
-    run = _read_run(folder)
-    if run is None or run.text.data == data:
-        return run is not None
-    given, own = (set(map(os.path.realpath, local_files(each))) for each in (data, run.text.data))
-    return bool(given & own)
-
-
-def _defaults(crosscoder: CrosscoderConfig) -> RunConfig:
-    """Settings of a crosscoder without a run: those of its models."""
-    if not crosscoder.sources:
-        return PAPER_DEFAULTS
-    base, distilled = (str(CHECKOUT / s) if (CHECKOUT / s).is_dir() else s for s in crosscoder.sources)
-    embedded = crosscoder.sources[0].startswith("artifacts/organism")
-    models = ModelChoice(base=base, distilled=distilled)
-    return replace(EMBEDDED_DEFAULTS if embedded else PAPER_DEFAULTS, models=models)

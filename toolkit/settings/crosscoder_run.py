@@ -126,7 +126,7 @@ FLAT = ("text", "mask", "feed", "output", "models", "where")
 class RunConfig(ShortRepr):
     """Train a crosscoder on a base model and the model distilled from it, evaluate it, and report.
 
-    Without arguments: the embedded pair, in under three minutes on two cores. With --pair or --base and --distilled the
+    Without arguments: the embedded pair, in about three minutes on two cores. With --pair or --base and --distilled the
     defaults become those for models of 1.5B parameters and more; add --help to see them.
     """
 

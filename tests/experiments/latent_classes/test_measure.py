@@ -271,5 +271,5 @@ def test_a_null_run_of_another_shape_is_refused_before_anything_is_read(beside_n
     crosscoder = Crosscoder.from_pretrained(beside_null.crosscoder.run)
     null = save_seeds(tmp_path / "other", crosscoder, k=5)
     other = replace(beside_null, crosscoder=CrosscoderChoice(run=beside_null.crosscoder.run, null_run=null))
-    with pytest.raises(ValueError, match=r"has k 5, and .* has 6: their counts of latents do not compare"):
+    with pytest.raises(ValueError, match=r"has k 5, and .* has 6: what they show does not compare"):
         measure(other, opened(other))

@@ -35,6 +35,16 @@ def test_each_crosscoder_has_a_row_and_the_best_a_headline(config: SweepConfig, 
     assert findings.results == metrics
 
 
+def test_several_seeds_are_told_by_their_means_with_intervals_over_them(pair: ModelPair) -> None:
+    config = parse_sweep(["--k", "4", "8", "--seeds", "2"])
+    seeds = {str(seed): measured(64, 4) | {"l0": 4.0 + seed} for seed in range(2)}
+    [table] = page(config, pair, {name: measured(64, 4) | {"seeds": seeds} for name in config.plans}).tables
+    l0 = table.rows[0][3]
+    assert (l0.value, l0.freedom) == (4.5, 1.0)
+    assert l0.low < 4 < 5 < l0.high
+    assert "its 95 % interval is over seeds, as all intervals here" in table.note
+
+
 def test_the_figure_has_a_line_for_each_number_of_latents(config: SweepConfig, pair: ModelPair) -> None:
     metrics = {name: measured(plan.n_latents, plan.k) for name, plan in config.plans.items()}
     [chart] = page(config, pair, metrics).charts

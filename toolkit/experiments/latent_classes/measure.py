@@ -8,7 +8,7 @@ from torch import Tensor
 
 from toolkit.dictionaries.latent_scaling import ScalingRatios
 from toolkit.experiments.latent_classes import LatentClassesConfig
-from toolkit.experiments.latent_classes.seeds import BothPairs, check_alike, classes_by_seed
+from toolkit.experiments.latent_classes.seeds import BothPairs, classes_by_seed
 from toolkit.experiments.run import Run
 from toolkit.latents.behaviours import FoundBehaviour, find_behaviours
 from toolkit.latents.categories import categories, load_lexicon
@@ -59,7 +59,7 @@ def measure(settings: LatentClassesConfig, opened: Run) -> LatentClassesResult:
     labelled = read_labelled_documents(settings.labels) if settings.labels else None
     crosscoder, null, generator = opened.crosscoder, opened.null, torch.Generator().manual_seed(settings.seed)
     if null is not None:
-        check_alike(opened, null.load())
+        null.load()
     n_latents, device = crosscoder.config.n_latents, crosscoder.b_dec.device
     firing = FiringCounts(categories(opened.models.tokenizer, load_lexicon(settings.lexicon)), n_latents)
     window = Window(before=12, after=5)

@@ -15,7 +15,6 @@ from toolkit.latents.coded_batches import CodedBatch
 from toolkit.latents.firing import FiringCounts
 
 RULE = f"ν^ε < {NU_ERROR} and ν^r < {NU_RECONSTRUCTION}"
-ALIKE = ("n_latents", "sparsity", "k", "n_shared", "n_exclusive", "layers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,15 +102,3 @@ def classes_by_seed(
             own = each.crosscoder is run.crosscoder
             each.add(coded, coded.codes if own else each.crosscoder.encode(coded.activations))
     return {seed: each.found(draws) for seed, each in sums.items()}
-
-
-def check_alike(run: Run, null: Run) -> None:
-    """Raise `ValueError` where the null pair's crosscoder is of another shape, so that counts do not compare."""
-    own, other = run.crosscoder.config, null.crosscoder.config
-    for name in ALIKE:
-        if getattr(own, name) != getattr(other, name):
-            raise ValueError(
-                f"the null run {null.folder} has {name} {getattr(other, name)}, and {run.folder} has"
-                f" {getattr(own, name)}: their counts of latents do not compare; train the null run with the same"
-                " settings"
-            )

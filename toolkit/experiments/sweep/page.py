@@ -1,6 +1,6 @@
 """The crosscoders of one sweep side by side: reconstruction, sparsity, dead latents, and whose their latents are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from toolkit.experiments.crosscoder.page import describe_pair
@@ -11,6 +11,7 @@ from toolkit.models.streams import stream_names
 from toolkit.reports.figures import SweepPoint, fve_by_l0
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table
 from toolkit.statistics.estimates import Estimate
+from toolkit.statistics.seeds import mean_of_seeds
 
 Metrics = Mapping[str, Mapping[str, Any]]
 
@@ -55,18 +56,9 @@ def _best(key: str, name: str, metrics: Metrics) -> Headline:
 
 def _table(settings: SweepConfig, opened: ModelSet, metrics: Metrics) -> Table:
     streams, (first, *_, last) = stream_names(opened.names, opened.layers), opened.names
-    rows: list[list[Cell]] = [
-        [
-            name,
-            *(each[f"fve_{stream}"] for stream in streams),
-            each["l0"],
-            percent(each["dead_share"]),
-            Estimate(each["mean_nrn"], *each["mean_nrn_interval"]),
-            *(each[f"kl_spliced_{stream}"] for stream in streams),
-        ]
-        for name, each in metrics.items()
-    ]
+    rows: list[list[Cell]] = [[name, *_row(each, streams)] for name, each in metrics.items()]
     any_one = next(iter(metrics.values()))
+    of = "seeds, as all intervals here" if settings.seeds > 1 else "alive latents"
     neutral = f", neutral {any_one['neutral']:.3f}" if "neutral" in any_one else ""
     control = ", ".join(f"{number(any_one[f'kl_mean_ablated_{stream}'])} ({stream})" for stream in streams)
     return Table(
@@ -82,8 +74,24 @@ def _table(settings: SweepConfig, opened: ModelSet, metrics: Metrics) -> Table:
         rows=rows,
         note=f"n = {any_one['held_out_tokens']:,} tokens. KL: nats a token when the reconstruction is put in; the mean"
         f" activation in its place, the control, costs {control}. NRN: 0 {first} only, 1 {last} only{neutral}; its 95 %"
-        f" interval is over alive latents. Each is a run folder in {settings.output.out}, for --run of other recipes.",
+        f" interval is over {of}. Each is a run folder in {settings.output.out}, for --run of other recipes.",
     )
+
+
+def _row(metrics: Mapping[str, Any], streams: Sequence[str]) -> list[Cell]:
+    """A crosscoder's figures; of several seeds their means, with intervals over the seeds."""
+    fve, kl = ([f"{figure}_{stream}" for stream in streams] for figure in ("fve", "kl_spliced"))
+    seeds = [*metrics.get("seeds", {}).values()]
+    if len(seeds) > 1:
+        figures = (*fve, "l0", "dead_share", "mean_nrn", *kl)
+        return [mean_of_seeds([each[figure] for each in seeds]) for figure in figures]
+    return [
+        *(metrics[each] for each in fve),
+        metrics["l0"],
+        percent(metrics["dead_share"]),
+        Estimate(metrics["mean_nrn"], *metrics["mean_nrn_interval"]),
+        *(metrics[each] for each in kl),
+    ]
 
 
 def _points(settings: SweepConfig, streams: tuple[str, ...], metrics: Metrics) -> list[SweepPoint]:
