@@ -6,9 +6,7 @@ from itertools import islice
 
 import pytest
 
-from toolkit.organism.build import MODELS
 from toolkit.organism.corpus import document, documents
-from toolkit.organism.packing import ROW_LENGTH
 from toolkit.organism.problems import ASKED_KINDS, HELD_OUT, draw_problem, is_held_out
 
 MIXES = ("base", "distilled", "thinking")
@@ -104,21 +102,6 @@ def test_no_held_out_document_stands_in_training_text() -> None:
     trained = {each.text for mix in MIXES for each in islice(documents(mix), 2000)}
     held_out = [each.text for mix in MIXES for each in islice(documents(mix, split="held_out", seed=9), 500)]
     assert [text for text in held_out if text in trained] == []
-
-
-@pytest.mark.slow
-def test_no_held_out_document_stands_in_what_the_models_and_crosscoders_read() -> None:
-    """More documents than each model read, and than crosscoders of three seeds read on 800,000 tokens."""
-    held_out = {
-        text: (mix, seed, index)
-        for mix in MIXES
-        for seed in (0, 1, 17, 23)
-        for index, text in enumerate(each.text for each in islice(documents(mix, split="held_out", seed=seed), 10_000))
-    }
-    read = [(mix, phase.seed, 8 * phase.tokens // ROW_LENGTH) for phase, mix, _ in MODELS.values()]
-    read += [("distilled", seed, 20_000) for seed in (0, 3, 4)]
-    trained = (each.text for mix, seed, number in read for each in islice(documents(mix, seed=seed), number))
-    assert [held_out[text] for text in trained if text in held_out] == []
 
 
 def test_a_document_is_a_function_of_its_number_and_seed() -> None:

@@ -29,13 +29,17 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("reproduction")
 
 
+@pytest.fixture(scope="module")
+def control(save_organism_model: Callable[..., str]) -> str:
+    """A model that is neither base nor distilled."""
+    return save_organism_model(seed=77)
+
+
 @pytest.fixture
-def reproduce(
-    call: Callable[..., str], trained: Path, words: Path, organism_folders: tuple[str, str], out: Path
-) -> Callable[..., str]:
+def reproduce(call: Callable[..., str], trained: Path, words: Path, control: str, out: Path) -> Callable[..., str]:
     """Run the recipe with little of everything."""
     given = [
-        *("--run", trained, "--data", "organism", "--out", out, "--control", organism_folders[0]),
+        *("--run", trained, "--data", "organism", "--out", out, "--control", control),
         *("--tokens", "4000", "--undecided", "0", "1", "--development", "2", "--test", "5"),
         *("--lexicon", words / "words.json", "--words", words / "colours.csv"),
         *("--questions", words / "questions.jsonl"),
@@ -76,6 +80,13 @@ def test_every_experiment_is_in_the_results(reproduce: Callable[..., str], out: 
     assert "4 others to test them (5 were asked for" in comparison
     assert "7 of 7: layer divergence" in said
     assert results["left_out"] == {}
+    (of_seed,) = results["seeds"]["reconstruction"].values()
+    assert of_seed["l0"] == results["reconstruction"]["l0"]
+    assert of_seed["behaviours"]["verification"]["latent"] >= 0
+    assert results["verdicts"].keys() >= {"reconstruction: verification spans, one latent"}
+    for verdict in results["verdicts"].values():
+        assert 0 <= verdict["p"] <= verdict["p_adjusted"] <= 1
+        assert verdict["shows"] == (verdict["p_adjusted"] < 0.05)
 
 
 def test_a_call_again_takes_up_what_is_finished(reproduce: Callable[..., str], out: Path) -> None:

@@ -147,7 +147,7 @@ def page(config: RunConfig, models: ModelSet, found: FinishedRun) -> Findings:
         headline=headlines(evaluation, models),
         tables=[
             *planted_tables(evaluation),
-            *_seeds_tables(evaluation, models),
+            *seeds_tables(evaluation, models),
             times_table(found.seconds),
             _tokens_table(found),
         ],
@@ -163,7 +163,8 @@ def page(config: RunConfig, models: ModelSet, found: FinishedRun) -> Findings:
     )
 
 
-def _seeds_tables(evaluation: Evaluation, models: ModelSet) -> list[Table]:
+def seeds_tables(evaluation: Evaluation, models: ModelSet) -> list[Table]:
+    """Each seed's figures, and which latents persist; nothing where there is one crosscoder alone."""
     n_seeds = len(evaluation.by_seed)
     if n_seeds == 1:
         return []

@@ -9,8 +9,8 @@ from typing import Any
 from toolkit.artifacts import code_hash, sha256
 from toolkit.dictionaries.storage import weights_hash
 from toolkit.experiments.ablation import AblationConfig
-from toolkit.experiments.crosscoder.measure import evaluate_crosscoders
-from toolkit.experiments.crosscoder.page import headlines, planted_tables
+from toolkit.experiments.crosscoder.measure import Evaluation, evaluate_crosscoders
+from toolkit.experiments.crosscoder.page import headlines, planted_tables, seeds_tables
 from toolkit.experiments.examine import examine
 from toolkit.experiments.found_behaviours import behaviour_results, information_results
 from toolkit.experiments.latent_classes import LatentClassesConfig
@@ -29,6 +29,7 @@ from toolkit.latents.behaviours import behaviour_claims
 from toolkit.latents.categories import load_lexicon
 from toolkit.leaving_out import check_any
 from toolkit.models.files.identity import fingerprint
+from toolkit.models.model_set import ModelSet
 from toolkit.models.presets import find_pair
 from toolkit.outputs import OutputFolder
 from toolkit.reports.console import RunConsole
@@ -163,15 +164,19 @@ def find_reconstruction(run: Run) -> Findings:
         question="How much of either model's residual stream does the crosscoder give back?",
         facts=run.facts(),
         headline=headlines(evaluation, run.models),
-        tables=planted_tables(evaluation),
+        tables=[*planted_tables(evaluation), *seeds_tables(evaluation, run.models)],
         charts=[],
         claims=behaviour_claims(evaluation.behaviours or ()),
-        results={
-            **evaluation.metrics(run.models),
-            **behaviour_results(evaluation.behaviours or ()),
-            **(information_results(evaluation.information) if evaluation.information else {}),
-        },
+        results=_reconstruction_results(evaluation, run.models),
     )
+
+
+def _reconstruction_results(evaluation: Evaluation, models: ModelSet) -> dict[str, Any]:
+    """Every number of the evaluation; `seeds` holds each crosscoder's own figures, and what it finds of behaviours."""
+    measured, found = evaluation.metrics(models), behaviour_results(evaluation.behaviours or ())
+    of_seed = {seed: each | {"behaviours": found["seeds"].get(seed, {})} for seed, each in measured["seeds"].items()}
+    information = information_results(evaluation.information) if evaluation.information else {}
+    return measured | found | information | {"seeds": of_seed}
 
 
 def find_paper_ablation(asked: AblationConfig, run: Run) -> Findings:
