@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from toolkit.formatting import counted
 from toolkit.latents.behaviours import FLOOR_DRAWS, LEAST_MARGIN, AboveFloor, FoundBehaviour, behaviour_claims
 from toolkit.latents.labelled_units import FALSE_ALARMS, TOGETHER
 from toolkit.latents.span_information import NUMBERS, SpanInformation
-from toolkit.formatting import counted
 from toolkit.reports.findings import Cell, Table
 from toolkit.reports.verdicts import NO, YES, verdict_results
 from toolkit.statistics.verdicts import ALPHA, Claim, judge
