@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from toolkit.settings.models import ControlledModels
 
 
 @pytest.fixture(scope="module")
-def config(organism_folders: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> WordGeometryConfig:
+def config(save_organism_model: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> WordGeometryConfig:
     words = tmp_path_factory.mktemp("words")
     pairs = [
         "dog,dogs",
@@ -29,7 +30,7 @@ def config(organism_folders: tuple[str, str], tmp_path_factory: pytest.TempPathF
     ]
     (words / "singular-plural.csv").write_text("\n".join(pairs))
     (words / "few.csv").write_text("dog,cat")
-    models = ControlledModels(pair="qwen-1.5b", control=organism_folders[0])
+    models = ControlledModels(pair="qwen-1.5b", control=save_organism_model(seed=3))
     return WordGeometryConfig(words=(str(words),), models=models, seed=3)
 
 
@@ -52,10 +53,10 @@ def test_the_gap_table_has_intervals_of_the_gap_and_its_change(findings: Finding
     gaps = table(findings, "Gap")
     assert gaps.columns == ("class", "base", "distilled", "distilled − base", "distilled − control")
     (row,) = gaps.rows
-    base, distilled, _ = (geometry.by_dims[20] for geometry in found.classes["singular-plural"].values())
+    base, distilled, control = (geometry.by_dims[20] for geometry in found.classes["singular-plural"].values())
     assert row[1] == base.gap_estimate
     assert row[3] == distilled.gap_beyond(base)
-    assert row[3] == row[4]  # this control is the base model
+    assert row[4] == distilled.gap_beyond(control)
 
 
 def with_less_loss(found: WordGeometry, model: str) -> WordGeometry:
