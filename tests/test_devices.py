@@ -164,7 +164,7 @@ def test_splices_and_examples_are_the_same_wherever_the_crosscoder_is(away, here
     def effects(pair: ModelPair, crosscoder: Crosscoder) -> torch.Tensor:
         mask = TokenMask(special_ids=frozenset(), outlier_factor=10.0, keep_position_0=True)
         found = splice_effects(pair, [crosscoder], [TokenBatch(*batch)], mask, mean=torch.zeros(2, 32))[0]
-        return torch.tensor([[effect.kl, effect.kl_mean, effect.loss_recovered] for effect in found])
+        return torch.tensor([[effect.kl.value, effect.kl_mean.value] for effect in found])
 
     assert_alike(effects(away, crosscoder), effects(here_pair, here))
     ids, mask = batch

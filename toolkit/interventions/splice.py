@@ -1,7 +1,8 @@
 """Splices a crosscoder's reconstruction into each model, and measures how its predictions get worse."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import log, nan
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from toolkit.models.model.logit_measurements import measure
 from toolkit.models.model.logit_statistics import divergence_and_loss
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.model_set import ModelSet
+from toolkit.statistics.estimates import GIVEN_ONE, Estimate, jackknife, ratio_of_sums
 from toolkit.tracking import track
 
 
@@ -23,17 +25,23 @@ from toolkit.tracking import track
 class SpliceEffect:
     """The effect of replacing one model's residual stream at one site by the reconstruction.
 
-    `kl` is KL(untouched ‖ spliced) in nats a token; `kl_mean`, the control, has the mean activation in place of the
-    reconstruction. `loss_recovered` is 1 where splicing adds no cross-entropy, 0 where it adds as much as the mean
-    activation does. `n` counts predictions.
+    Every interval is one over documents, each a row of the batches, and takes the crosscoder as given.
     """
 
     model: str
     layer: int
-    kl: float
-    kl_mean: float
-    loss_recovered: float
+    kl: Estimate
+    """KL(untouched ‖ spliced) in nats a token."""
+    kl_mean: Estimate
+    """The control: the same with the mean activation in place of the reconstruction."""
+    loss_recovered: Estimate
+    """1 where splicing adds no cross-entropy, 0 where it adds as much as the mean activation does.
+
+    NaN, and `note` says why, where the model predicts worse than a uniform guess, so that there is nothing to recover,
+    and where the mean activation adds no cross-entropy.
+    """
     n: int
+    """Number of predictions."""
 
 
 class _Read(NamedTuple):
@@ -68,38 +76,59 @@ def splice_effects(
         _Read(read.batch, read.selected, torch.stack([each(read.activations.float()) for each in crosscoders]))
         for read in reading
     ]
-    n = sum(int(read.predicts.sum()) for read in reads)
-    if n == 0:
+    sizes = torch.cat([torch.zeros(0), *(read.predicts.sum(dim=1).cpu() for read in reads)]).double()
+    if not sizes.any():
         raise ValueError("no prediction was measured: the held-out text has no two ordinary tokens in a row")
     sites = [(name, model, layer) for name, model in models.models.items() for layer in models.layers]
     found: list[list[SpliceEffect]] = [[] for _ in crosscoders]
     for stream, (name, model, layer) in enumerate(track(sites, "splicing", "sites")):
-        batches_sums = [_sums(model, layer, read, stream, mean[stream]) for read in track(reads, "batches", "batches")]
-        sums = torch.stack(batches_sums).sum(dim=0)
-        untouched, *spliced, with_mean = sums / n
-        for effects, means in zip(found, spliced, strict=True):
-            effects.append(_effect(name, layer, torch.stack([untouched, means, with_mean]), n))
+        of_batches = [_sums(model, layer, read, stream, mean[stream]) for read in track(reads, "batches", "batches")]
+        untouched, *spliced, with_mean = torch.cat(of_batches, dim=1)[:, sizes > 0].cpu()
+        for effects, of_one in zip(found, spliced, strict=True):
+            sums = torch.stack([untouched, of_one, with_mean])
+            effects.append(_effect(name, layer, sums, sizes[sizes > 0], uniform=log(models.vocab_size)))
     return found
 
 
 def _sums(
     model: TracedModel, layer: int, read: _Read, stream: int, mean: Float[Tensor, " d_model"]
-) -> Float[Tensor, "edit 2"]:
-    """KL from the untouched model and cross-entropy, summed over predictions: untouched, spliced, with the mean."""
+) -> Float[Tensor, "edit row 2"]:
+    """KL from the untouched model and cross-entropy, summed over a row's predictions.
+
+    The edits are none, the reconstruction of each crosscoder, and the mean.
+    """
     replacements = (*read.rebuilt[:, :, stream], mean[None])
     edits = [None, *(splice(layer, values, read.selected) for values in replacements)]
     ids = read.batch.input_ids
-    of_rows = measure(model, ids, read.batch.attention_mask, edits, divergence_and_loss, (ids, read.predicts))
-    return of_rows.sum(dim=1)
+    return measure(model, ids, read.batch.attention_mask, edits, divergence_and_loss, (ids, read.predicts))
 
 
-def _effect(name: str, layer: int, means: Float[Tensor, "3 2"], n: int) -> SpliceEffect:
-    (_, loss), (kl, loss_spliced), (kl_mean, loss_mean) = means.unbind()
+def _effect(
+    name: str, layer: int, sums: Float[Tensor, "3 document 2"], sizes: Float[Tensor, " document"], *, uniform: float
+) -> SpliceEffect:
+    (_, loss), (kl, loss_spliced), (kl_mean, loss_mean) = (each.unbind(dim=1) for each in sums)
+    kept, added = loss_mean - loss_spliced, loss_mean - loss
+    if why := _nothing_to_recover(float(loss.sum() / sizes.sum()), float(added.sum()), uniform):
+        recovered = Estimate(nan, note=why)
+    else:
+        without = (kept.sum() - kept) / (added.sum() - added)
+        recovered = _given_one(jackknife(float(kept.sum() / added.sum()), without))
     return SpliceEffect(
         model=name,
         layer=layer,
-        kl=float(kl),
-        kl_mean=float(kl_mean),
-        loss_recovered=float((loss_mean - loss_spliced) / (loss_mean - loss)),  # NaN if the mean adds none
-        n=n,
+        kl=_given_one(ratio_of_sums(kl, sizes)),
+        kl_mean=ratio_of_sums(kl_mean, sizes),
+        loss_recovered=recovered,
+        n=int(sizes.sum()),
     )
+
+
+def _nothing_to_recover(loss: float, added: float, uniform: float) -> str:
+    """Why a model's loss tells nothing of a reconstruction; empty where it does."""
+    if loss > uniform:
+        return f"the model predicts worse than a uniform guess: {loss:.2f} nats a token, and {uniform:.2f}"
+    return "" if added > 0 else "the mean activation adds no cross-entropy"
+
+
+def _given_one(estimate: Estimate) -> Estimate:
+    return replace(estimate, note=estimate.note or GIVEN_ONE)

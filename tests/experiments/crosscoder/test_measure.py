@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.experiments.crosscoder.measure import Evaluation, evaluate_crosscoders
+from toolkit.experiments.crosscoder.measure import Evaluation, evaluate_crosscoders, random_rows
 from toolkit.harvest.documents import Corpus
+from toolkit.harvest.tokens import TokenBatch
 from toolkit.models.model_set import ModelSet
 from toolkit.models.pair import ModelPair
 from toolkit.models.streams import stream_names
@@ -59,8 +60,8 @@ def test_figures_are_those_of_the_first_held_out_tokens(
 def test_splices_of_both_models_are_measured(pair: ModelPair, evaluation: Evaluation) -> None:
     assert [(splice.model, splice.layer) for splice in evaluation.own.splices] == [("base", 1), ("distilled", 1)]
     for splice in evaluation.own.splices:
-        assert 0 < splice.kl < splice.kl_mean
-    assert evaluation.metrics(pair)["kl_spliced_base"] == evaluation.own.splices[0].kl
+        assert 0 < splice.kl.value < splice.kl_mean.value
+    assert evaluation.metrics(pair)["kl_spliced_base"] == evaluation.own.splices[0].kl.value
 
 
 @pytest.mark.filterwarnings("ignore:.* are the same weights")
@@ -94,3 +95,13 @@ def test_a_dead_crosscoder_is_refused(
     crosscoder.threshold.fill_(float("inf"))
     with pytest.raises(ValueError, match=r"0 of 64 latents fired .* lower --sparsity-coefficient"):
         evaluate_crosscoders(config.text, config.mask, pair, corpus, {config.seed: crosscoder}, seed=config.seed)
+
+
+def test_splices_are_measured_on_a_random_share_of_every_batch():
+    """Batches hold documents of like length: the first few batches are no sample of all."""
+    batches = [TokenBatch(torch.full((50, 4), number), torch.ones(50, 4, dtype=torch.long)) for number in range(4)]
+    some = list(random_rows(batches, 0.3, torch.Generator().manual_seed(0)))
+    assert [int(batch.input_ids[0, 0]) for batch in some] == [0, 1, 2, 3]
+    assert 40 < sum(len(batch.input_ids) for batch in some) < 80
+    whole = next(random_rows(batches, 1.0, torch.Generator().manual_seed(0)))
+    assert len(whole.input_ids) == 50

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from math import isnan
 from typing import Any, Literal
 
 import torch
@@ -16,6 +17,7 @@ from toolkit.dictionaries.stability import Stability, stability
 from toolkit.experiments.crosscoder.study import Persistence, groups_of, persistence
 from toolkit.harvest.choices import EMBEDDED
 from toolkit.harvest.documents import Corpus
+from toolkit.harvest.tokens import TokenBatch
 from toolkit.interventions.splice import SpliceEffect, splice_effects
 from toolkit.latents.behaviours import FoundBehaviour, find_behaviours, planted_behaviours
 from toolkit.latents.classification import LatentClasses, classify_fired
@@ -25,6 +27,7 @@ from toolkit.models.model.scoring import LARGEST_LOGITS
 from toolkit.models.model_set import ModelSet
 from toolkit.models.streams import stream_name
 from toolkit.settings.crosscoder_run import MaskSettings, TextSettings
+from toolkit.statistics.estimates import Estimate
 from toolkit.tracking import track
 from toolkit.training.streams import fitting_tokens, open_activations, open_mask, open_tokens
 from toolkit.training.training_run import TrainingRun
@@ -59,9 +62,9 @@ class Measured:
             **{f"fve_{name}": value for name, value in self.dictionary.fve.items()},
             "l0": self.dictionary.l0,
             "dead_share": self.dictionary.dead_share,
-            **{f"kl_spliced_{name}": splice.kl for name, splice in kls.items()},
-            **{f"kl_mean_ablated_{name}": splice.kl_mean for name, splice in kls.items()},
-            **{f"loss_recovered_{name}": splice.loss_recovered for name, splice in kls.items()},
+            **_with_intervals({f"kl_spliced_{name}": splice.kl for name, splice in kls.items()}),
+            **_with_intervals({f"kl_mean_ablated_{name}": splice.kl_mean for name, splice in kls.items()}),
+            **_with_intervals({f"loss_recovered_{name}": splice.loss_recovered for name, splice in kls.items()}),
             "mean_nrn": mean_nrn.value,
             "mean_nrn_interval": [mean_nrn.low, mean_nrn.high],
             "mean_nrn_activation_weighted": self.decoders.mean_nrn_weighted,
@@ -160,10 +163,9 @@ def evaluate_crosscoders(
     # Whole logits of a batch are held at once, so with a large vocabulary a batch has few rows.
     batch_tokens = fitting_tokens(text, LARGEST_LOGITS, models.vocab_size)
     tokens = open_tokens(text, models, corpus.held_out, seed=seed, batch_tokens=batch_tokens)
-    batches = islice(tokens, max(1, min(SPLICED_TOKENS, text.held_out_tokens) // batch_tokens))
-    splices = splice_effects(
-        models, [*crosscoders.values()], batches, open_mask(mask, models), mean=dictionaries[0].mean
-    )
+    batches = islice(tokens, max(1, text.held_out_tokens // batch_tokens))
+    some = random_rows(batches, SPLICED_TOKENS / text.held_out_tokens, torch.Generator().manual_seed(seed))
+    splices = splice_effects(models, [*crosscoders.values()], some, open_mask(mask, models), mean=dictionaries[0].mean)
     behaviours = information = None
     if text.data == EMBEDDED:
         labelled = planted_behaviours(BEHAVIOUR_DOCUMENTS)
@@ -197,6 +199,19 @@ def _check_alive(found: DictionaryMetrics) -> None:
             f"{alive} of {len(found.firing_counts)} latents fired on {found.tokens:,} held-out tokens, and two are"
             " needed: lower --sparsity-coefficient, or train on more --tokens"
         )
+
+
+def random_rows(batches: Iterable[TokenBatch], share: float, generator: torch.Generator) -> Iterator[TokenBatch]:
+    """Of each batch a random share of its documents: batches hold documents of like length, a few of them no sample."""
+    for batch in batches:
+        chosen = torch.rand(len(batch.input_ids), generator=generator) < share
+        if chosen.any():
+            yield TokenBatch(batch.input_ids[chosen], batch.attention_mask[chosen])
+
+
+def _with_intervals(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
+    values = {key: None if isnan(each.value) else each.value for key, each in estimates.items()}
+    return values | {f"{key}_interval": [each.low, each.high] for key, each in estimates.items()}
 
 
 def _first_tokens(chunks: Iterable[Tensor], wanted: int) -> Iterator[Tensor]:

@@ -91,7 +91,7 @@ def _headlines_of(measured: Measured, models: ModelSet) -> list[Headline]:
             value=splice.kl,
             n=splice.n,
             unit="predictions",
-            note=f"nats; mean-ablated {splice.kl_mean:.3g}; loss recovered {splice.loss_recovered:.3f}",
+            note=f"nats; mean-ablated {splice.kl_mean.value:.3g}; loss recovered {splice.loss_recovered}",
         )
         for splice in measured.splices
     ]
