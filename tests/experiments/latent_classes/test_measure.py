@@ -207,7 +207,7 @@ def test_labelled_documents_add_the_auroc_table(config, run, labels):
     assert added.note.startswith("30 documents. Too rare")
     assert "Too rare to be in both halves: rare." in added.note
     assert found.results["behaviours"][0]["behaviour"] == "start"
-    assert list(found.results["labels"]["seeds"]) == list(found.results["seeds"]) == ["0"]
+    assert list(found.results["behaviours"][0]["seeds"]) == list(found.results["seeds"]) == ["0"]
     assert [claim.name for claim in found.claims] == ["start spans, one latent", "start spans, 5 latents"]
 
 

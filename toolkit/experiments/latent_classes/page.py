@@ -197,5 +197,5 @@ def _results(found: LatentClassesResult) -> Mapping[str, Any]:
         "categories": [dict(zip(categories.columns, row, strict=True)) for row in categories.rows],
         "examples": {str(latent): texts for latent, texts in found.examples.items()},
         "behaviours": labels["behaviours"],
-        "labels": {name: labels[name] for name in ("floor", "ceiling", "seeds")},
+        "labels": {name: labels[name] for name in ("floor", "ceiling")},
     }
