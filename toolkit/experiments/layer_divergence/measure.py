@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from toolkit.experiments.compare_methods import CompareMethodsConfig
 from toolkit.experiments.control import is_embedded, with_control
 from toolkit.experiments.layer_divergence import LayerDivergenceConfig
 from toolkit.experiments.layer_divergence.study import Curves, divergence
@@ -58,7 +59,7 @@ def measure(settings: LayerDivergenceConfig, opened: ModelSet | Run) -> LayerDiv
     return compare(settings, opened, *open_text(settings, opened))
 
 
-def open_text(config: LayerDivergenceConfig, pair: ModelSet) -> tuple[RunConfig, Corpus]:
+def open_text(config: LayerDivergenceConfig | CompareMethodsConfig, pair: ModelSet) -> tuple[RunConfig, Corpus]:
     """The text that such a pair is trained on, unless another is asked for, with the settings to read it by."""
     defaults = EMBEDDED_DEFAULTS if is_embedded(pair) else PAPER_DEFAULTS
     asked = dict(leaves(config.text)) if config.text.data is not None else {}
