@@ -8,7 +8,7 @@ Crosscoders of four sparsity rules, with designated exclusive latents and with a
 the distilled model and of the difference; PCA, means and first positions of the difference; and changed predictions.
 Each is tried at several sizes and sparsities, chosen on half of the labelled documents and tested on the other half,
 between random units and a linear probe. On base and control, where nothing was distilled, the same methods show what
-they claim by chance. The embedded pair takes about fifteen minutes on two cores and 2 GB. `results.json` holds every
+they claim by chance. The embedded pair takes about ten minutes on two cores and 2 GB. `results.json` holds every
 number.
 """
 

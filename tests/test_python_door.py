@@ -16,8 +16,9 @@ from toolkit.models.model_set import ModelSet
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = [
-    "AblationConfig", "LatentClassesConfig", "LayerDivergenceConfig", "PrepareConfig", "RunCostsConfig",
-    "SteeringConfig", "TokenizerEvaluationConfig", "TopExamplesConfig", "TrainingConfig", "WordGeometryConfig",
+    "AblationConfig", "CompareMethodsConfig", "LatentClassesConfig", "LayerDivergenceConfig", "PrepareConfig",
+    "RunCostsConfig", "SteeringConfig", "TokenizerEvaluationConfig", "TopExamplesConfig", "TrainingConfig",
+    "WordGeometryConfig",
 ]  # fmt: skip
 PARTS = [
     "AblationSettings", "Checkpoint", "ControlledModels", "CrosscoderChoice", "FindingsOutput", "ModelChoice",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from toolkit.dictionaries.train_crosscoder import train_crosscoder
     from toolkit.experiments.ablation import AblationConfig, AblationSettings
     from toolkit.experiments.ablation.ablate import ablate
+    from toolkit.experiments.compare_methods import CompareMethodsConfig
     from toolkit.experiments.costs import RunCostsConfig
     from toolkit.experiments.examine import examine
     from toolkit.experiments.latent_classes import LatentClassesConfig
@@ -41,6 +42,7 @@ __all__ = [
     "AblationConfig",
     "AblationSettings",
     "Checkpoint",
+    "CompareMethodsConfig",
     "ControlledModels",
     "Crosscoder",
     "CrosscoderChoice",
@@ -79,6 +81,7 @@ _HOMES = {
     "AblationConfig": "experiments.ablation",
     "AblationSettings": "experiments.ablation",
     "Checkpoint": "models.files.model_files",
+    "CompareMethodsConfig": "experiments.compare_methods",
     "ControlledModels": "settings.models",
     "Crosscoder": "dictionaries.crosscoder",
     "CrosscoderChoice": "settings.findings",

@@ -17,7 +17,7 @@ RESULTS = Claim(files=("results.json",), changing=(), signs={"results.json": ("m
 class CompareMethodsConfig(ShortRepr):
     """Set crosscoders, autoencoders and simpler ways to compare models against labels, a random floor and a probe."""
 
-    tokens: Count = 131_072
+    tokens: Count = 65_536
     """Tokens that every method is given to train on, of each pair; they are held in memory."""
     documents: Count = 256
     """Labelled documents: units are chosen on the even ones and tested on the odd ones."""

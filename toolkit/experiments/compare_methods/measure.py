@@ -96,13 +96,14 @@ class Comparison:
 def measure(settings: CompareMethodsConfig, opened: ModelSet | Run) -> Comparison:
     """Fit every method to a pair and to its null pair, and test all of them on the same labelled documents.
 
+    Of a run its models and its text are taken, not its crosscoder: every method learns from the same tokens.
     Raises `ValueError` for labels that are missing or too few, for models read at several layers, and for text that is
     too short.
     """
     models = models_of(opened)
     check_models(models)
     labelled = read_labels(settings, models)
-    run, corpus = open_text(settings, models)
+    run, corpus = (opened.reading, opened.corpus) if isinstance(opened, Run) else open_text(settings, models)
     text = read_pair(run, models, corpus, labelled, settings.tokens)
     pair = fit_methods(settings, run, text)
     directions = {name: method.directions for name, method in pair.methods.items() if method.directions}
