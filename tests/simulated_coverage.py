@@ -1,0 +1,175 @@
+"""How often each kind of interval contains the truth, by simulation: `python tests/simulated_coverage.py` prints it.
+
+Samples are as recipes have them: few documents of unequal length, effects that are skewed or alike within a document.
+The truth is known, or is the mean over as many further samples.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from math import exp
+
+import torch
+from torch import Tensor
+
+from toolkit.geometry.components import Components, refitted_coordinates
+from toolkit.geometry.parallelogram import PairDraws, ParallelogramLoss, parallelogram_loss
+from toolkit.statistics.auroc import auroc_difference, auroc_estimate
+from toolkit.statistics.estimates import Estimate, jackknife, mean, over_seeds, ratio_of_sums
+from toolkit.statistics.shares import share, wilson
+
+Sample = Callable[[torch.Generator], Estimate]
+"""Draws one sample, and returns its estimate."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of interval at one size."""
+
+    name: str
+    n: str
+    sample: Sample
+    truth: float | None = None
+    """None where it is the mean over further samples."""
+    cost: int = 1
+    """How many times as long as a mean it takes: so many times fewer samples are drawn."""
+
+
+def coverage(kind: Kind, samples: int, seed: int = 0) -> float:
+    """Return the share of intervals that contain the truth; samples without interval do not count."""
+    generator = torch.Generator().manual_seed(seed)
+    samples = max(40, samples // kind.cost)
+    truth = kind.truth
+    if truth is None:
+        truth = float(torch.tensor([kind.sample(generator).value for _ in range(samples)]).mean())
+    drawn = [kind.sample(generator) for _ in range(samples)]
+    intervals = [(each.low, each.high) for each in drawn if each.low is not None and each.high is not None]
+    assert len(intervals) > samples / 2, f"{kind.name}: most samples have no interval"
+    return sum(low <= truth <= high for low, high in intervals) / len(intervals)
+
+
+def kinds() -> Iterator[Kind]:
+    """Every kind of interval that the project prints."""
+    for n in (8, 15, 60):
+        for skewed in (False, True):
+            name = "mean by document, " + ("skewed" if skewed else "normal")
+            yield Kind(name, f"{n} documents", partial(of_mean, n=n, skewed=skewed), 1.0)
+        yield Kind("paired difference by document", f"{n} documents", partial(of_difference, n=n), 0.3)
+        yield Kind("ratio of sums, skewed", f"{n} documents", partial(of_ratio, n=n), exp(0.32))
+        yield Kind("ratio of sums, 99 %", f"{n} documents", partial(of_ratio, n=n, level=0.99), exp(0.32))
+        yield Kind("ratio of two sums, left out in turn", f"{n} documents", partial(of_recovered, n=n))
+        yield Kind("share by document, .9", f"{n} documents", partial(of_share, n=n), 0.9)
+    for n in (15, 60):
+        for seeds in (3, 5):
+            yield Kind("mean over seeds", f"{seeds} seeds, {n} documents", partial(of_seeds, seeds=seeds, n=n), 1.0)
+        for shift, level in ((0.5, "low"), (2.5, "high")):
+            yield Kind(f"AUROC, {level}", f"{n} documents", partial(of_auroc, n=n, shift=shift), cost=4)
+        yield Kind("difference of AUROCs", f"{n} documents", partial(of_aurocs, n=n), cost=6)
+    for n, p in ((10, 0.5), (20, 0.9), (96, 0.99)):
+        yield Kind(f"share of trials, {p}", f"{n} trials", partial(of_trials, n=n, p=p), p)
+    for n in (8, 10, 24):
+        for name in ("loss_estimate", "gap_estimate"):
+            shown = name.removesuffix("_estimate")
+            yield Kind(f"parallelogram {shown}", f"{n} word pairs", partial(of_pairs, n=n, name=name), cost=10)
+
+
+def documents(n: int, generator: torch.Generator) -> Tensor:
+    """Sizes of documents, the largest of eight about five times the smallest."""
+    return torch.randn(n, generator=generator).mul(0.6).add(3).exp().round().clamp(min=3).long()
+
+
+def of_mean(generator: torch.Generator, *, n: int, skewed: bool) -> Estimate:
+    """Positions whose documents' means are normal, or exponential."""
+    sizes = documents(n, generator)
+    levels = torch.rand(n, generator=generator).log().neg() if skewed else 1 + torch.randn(n, generator=generator)
+    groups = torch.arange(n).repeat_interleave(sizes)
+    return mean(levels[groups] + torch.randn(len(groups), generator=generator), groups)
+
+
+def of_difference(generator: torch.Generator, *, n: int) -> Estimate:
+    """Two arms at the same positions, each alike within its document."""
+    groups = torch.arange(n).repeat_interleave(documents(n, generator))
+    own = torch.randn(len(groups), generator=generator)
+    one, other = (own + 0.5 * torch.randn(n, generator=generator)[groups] for _ in range(2))
+    return mean(one + 0.3 - other, groups)
+
+
+def of_seeds(generator: torch.Generator, *, seeds: int, n: int) -> Estimate:
+    """Seeds differ as documents do, and each in its own way at each position."""
+    groups = torch.arange(n).repeat_interleave(documents(n, generator))
+    by_seed, by_document = 0.5 * torch.randn(seeds, 1, generator=generator), torch.randn(n, generator=generator)
+    return over_seeds(1 + by_seed + by_document[groups] + torch.randn(seeds, len(groups), generator=generator), groups)
+
+
+def of_ratio(generator: torch.Generator, *, n: int, level: float = 0.95) -> Estimate:
+    """Sums over documents, such as KL, of which a few are far larger a token: log-normal."""
+    sizes = documents(n, generator).double()
+    return ratio_of_sums(sizes * torch.randn(n, generator=generator).mul(0.8).exp(), sizes, level=level)
+
+
+def of_recovered(generator: torch.Generator, *, n: int) -> Estimate:
+    """The part of one sum that another makes up, both skewed: loss recovered."""
+    whole = documents(n, generator) * torch.randn(n, generator=generator).mul(0.5).exp()
+    part = whole * (0.8 + 0.1 * torch.randn(n, generator=generator))
+    return jackknife(float(part.sum() / whole.sum()), (part.sum() - part) / (whole.sum() - whole))
+
+
+def of_share(generator: torch.Generator, *, n: int) -> Estimate:
+    """Trials of documents that differ: a beta distribution, correlation .2 within a document."""
+    groups = torch.arange(n).repeat_interleave(documents(n, generator))
+    beta = torch.distributions.Beta(torch.tensor(3.6), torch.tensor(0.4))
+    with torch.random.fork_rng():
+        torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+        levels = beta.sample((n,))
+    return share((torch.rand(len(groups), generator=generator) < levels[groups]).float(), groups)
+
+
+def of_trials(generator: torch.Generator, *, n: int, p: float) -> Estimate:
+    """Trials that are independent."""
+    return wilson(int((torch.rand(n, generator=generator) < p).sum()), n)
+
+
+def _tokens(generator: torch.Generator, n: int, shift: float) -> tuple[Tensor, Tensor, Tensor]:
+    sizes = 2 * documents(n, generator)
+    groups = torch.arange(n).repeat_interleave(sizes)
+    labels = torch.rand(len(groups), generator=generator) < (0.05 + 0.2 * torch.rand(n, generator=generator))[groups]
+    by_document = 0.7 * torch.randn(2, n, generator=generator)[:, groups]
+    scores = torch.randn(len(groups), generator=generator) + by_document[0] + labels * (shift + by_document[1])
+    return torch.relu(scores - 0.5), labels, groups
+
+
+def of_auroc(generator: torch.Generator, *, n: int, shift: float) -> Estimate:
+    """A score that is often silent, and whose level differs by document."""
+    return auroc_estimate(*_tokens(generator, n, shift))
+
+
+def of_aurocs(generator: torch.Generator, *, n: int) -> Estimate:
+    """A score and the same with noise."""
+    scores, labels, groups = _tokens(generator, n, 2.0)
+    return auroc_difference(scores, scores + 0.8 * torch.randn(len(scores), generator=generator), labels, groups)
+
+
+def of_pairs(generator: torch.Generator, *, n: int, name: str) -> Estimate:
+    """Words that share a step but for noise, in as many components as the experiment shows."""
+    scale = torch.linspace(2, 0.2, 24)
+    first = torch.randn(n, 24, generator=generator) * scale
+    words = torch.stack([first, first + 0.6 + 0.7 * scale * torch.randn(n, 24, generator=generator)], dim=1).flatten(
+        0, 1
+    )
+    draws = PairDraws.draw(n, generator, shuffles=20)
+    coordinates = Components.fit(words).project(words, 10)
+    refitted = refitted_coordinates(words, draws.left_out.repeat_interleave(2, dim=1), 10).unflatten(1, (-1, 2))
+    loss: ParallelogramLoss = parallelogram_loss(coordinates[::2], coordinates[1::2], draws, refitted=refitted)
+    found: Estimate = getattr(loss, name)
+    return found
+
+
+def main() -> None:
+    """Print the table of the documentation."""
+    print("| kind | n | coverage |\n|---|---|---|")
+    for kind in kinds():
+        print(f"| {kind.name} | {kind.n} | {coverage(kind, 1500):.3f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
