@@ -14,11 +14,12 @@ from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.harvest.activations import read_batches
 from toolkit.harvest.harvesting import batch_texts
 from toolkit.harvest.tokens import TokenBatch, TokenMask
-from toolkit.interventions.ablation import Targets, ablation_effects
+from toolkit.interventions.ablation import Arm, ReadTargets, ablation_effects
 from toolkit.interventions.answers import Question
 from toolkit.interventions.edits import steer
 from toolkit.interventions.splice import splice_effects
 from toolkit.interventions.steering import Writing, answer_under
+from toolkit.interventions.targets import Targets
 from toolkit.latents.choices import Method
 from toolkit.latents.logit_lens import logit_lens
 from toolkit.models.model.scoring import row_losses
@@ -71,9 +72,11 @@ def test_ablation(here, there, crosscoder, batches, method: Method):
         documents=torch.tensor([0, 0, 1]),
         found=3,
     )
-    arms = [torch.arange(400), torch.tensor([623]), torch.arange(768)]
-    ours, theirs = (ablation_effects(pair, crosscoder, targets, arms, method) for pair in (here, there))
-    for measure in range(3):
+    latents = [torch.arange(400), torch.tensor([623]), torch.arange(768)]
+    arms = [Arm(crosscoder=crosscoder, latents=each) for each in latents]
+    read = (ReadTargets.read(pair, targets, method.positions) for pair in (here, there))
+    ours, theirs = (ablation_effects(p, r, arms, method) for p, r in zip((here, there), read, strict=True))
+    for measure in range(len(ours.values)):
         close(theirs.values[measure], ours.values[measure])
     assert ours.values[0].abs().max() > 0.01
 

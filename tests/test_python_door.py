@@ -163,7 +163,8 @@ def at_hand(
         "organism": pair,
         "its_crosscoder": random_crosscoder(d_model=16, layers=pair.layers, n_latents=40),
         "its_texts": [json.loads(line)["text"] for line in text_file.read_text().splitlines()[:40]],
-        "brief": {"shares": (0.1,), "reference": 0.1, "control_draws": 1, "targets": 20, "undecided": (0.0, 1.0)},
+        "brief": {"shares": (0.1,), "reference": 0.1, "control_draws": 1, "targets": 20, "undecided": (0.0, 1.0)}
+        | {"least_lift": 0.0},
         "words": str(tmp_path / "words.csv"),
         "data": str(text_file),
     }

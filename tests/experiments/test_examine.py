@@ -19,7 +19,8 @@ def settings(tmp_path: Path) -> AblationConfig:
     lexicon.write_text(json.dumps({"pause": ["First", "next"], "turn": ["is", "The"]}))
     return AblationConfig(
         lexicon=lexicon, tokens=3072, targets=5, shares=(0.2,), reference=0.2, undecided=(0.0, 1.0), min_nrn=0.0,
-        control_draws=1, seed=4, output=FindingsOutput(out=tmp_path / "out"), where=Where(device_map="cpu"),
+        least_lift=0.0, control_draws=1, seed=4, output=FindingsOutput(out=tmp_path / "out"),
+        where=Where(device_map="cpu"),
     )  # fmt: skip
 
 

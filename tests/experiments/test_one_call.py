@@ -25,7 +25,8 @@ def settings(run: Run, text_file: Path, organism_folders: tuple[str, str], tmp_p
     text, output = toolkit.TextChoice(data=str(text_file)), toolkit.FindingsOutput(out=tmp_path / "out")
     lexicon = tmp_path / "lexicon.json"
     lexicon.write_text(json.dumps({"self-reflection": ["is", "The"], "sums": ["first", "next", "plus"]}))
-    small: dict[str, Any] = {"shares": (0.2,), "reference": 0.2, "targets": 5, "control_draws": 1, "min_nrn": 0.0}
+    small: dict[str, Any] = {"shares": (0.2,), "reference": 0.2, "targets": 5, "control_draws": 1}
+    small |= {"min_nrn": 0.0, "least_lift": 0.0}
     brief: dict[str, Any] = {"new_tokens": 4, "development": 2, "test": 2, "candidates": 1, "latents": (1,)}
     return {
         "ablation": toolkit.AblationConfig(lexicon=lexicon, tokens=3072, undecided=(0.0, 1.0), **small),

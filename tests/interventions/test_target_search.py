@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from toolkit.harvest.tokens import TokenBatch, TokenMask
-from toolkit.interventions.ablation import OTHER, Targets, TargetSearch
+from toolkit.interventions.targets import OTHER, Targets, TargetSearch
 from toolkit.latents.categories import Category
 
 WAIT = Category(name="wait", words=("w",), tokens=("w3", "w5"), token_ids=(3, 5))

@@ -9,7 +9,8 @@ from toolkit.latents.firing import FiringCounts
 from toolkit.latents.selection import (
     LEAST_FIRINGS,
     NEAREST,
-    matched_latents,
+    Likeness,
+    Match,
     random_latents,
     select_latents,
     specific_latents,
@@ -108,32 +109,73 @@ def test_random_controls_are_alive_others_and_follow_the_generator(counts):
     assert sorted(random_latents(half, alive, torch.Generator()).tolist()) == others.tolist()
 
 
-def test_a_matched_control_is_near_in_mean_code(counts):
+def test_a_matched_control_is_near_in_mean_code_and_nrn(counts):
     alive, chosen = counts.fired > 0, torch.tensor([2, 11, 30, 41])
-    mean_code = torch.rand(LATENTS, generator=torch.Generator().manual_seed(2)) ** 4
-    sampled = set()
+    generator = torch.Generator().manual_seed(2)
+    mean_code, nrn = torch.rand(LATENTS, generator=generator) ** 4, torch.rand(LATENTS, generator=generator)
+    like, sampled = Likeness(mean_code=mean_code, nrn=nrn), set()
     for seed in range(50):
-        control = matched_latents(chosen, alive, mean_code, torch.Generator().manual_seed(seed)).tolist()
+        control = like.matched(chosen, alive, torch.Generator().manual_seed(seed)).tolist()
         sampled.add(tuple(control))
         pool = [k for k in range(LATENTS) if alive[k] and k not in chosen]
         for latent, taken in zip(sorted(chosen.tolist(), key=lambda k: -mean_code[k]), control, strict=True):
-            distance = {other: abs(float(mean_code[other] - mean_code[latent])) for other in pool}
-            assert distance[taken] <= sorted(distance.values())[NEAREST - 1]
+            distance = {
+                other: abs(float(mean_code[other] / mean_code[latent] - 1)) + abs(float(nrn[other] - nrn[latent]))
+                for other in pool
+            }
+            assert distance[taken] <= sorted(distance.values())[NEAREST - 1] + 1e-5
             pool.remove(taken)
     assert len(sampled) > 1
     few = torch.zeros(LATENTS, dtype=torch.bool)
     few[[2, 12]] = True
-    assert matched_latents(chosen[:1], few, mean_code, torch.Generator()).tolist() == [12]
+    assert like.matched(chosen[:1], few, torch.Generator()).tolist() == [12]
+
+
+def test_of_latents_with_equal_codes_the_matched_one_has_the_like_nrn():
+    nrn = torch.tensor([0.9, 0.1, 0.2, 0.3, 0.85, 0.95, 0.88])
+    like, pool = Likeness(mean_code=torch.ones(7), nrn=nrn), torch.ones(7, dtype=torch.bool)
+    drawn = {int(like.matched(torch.tensor([0]), pool, torch.Generator().manual_seed(s))) for s in range(40)}
+    assert drawn == {4, 5, 6}
+
+
+def test_how_well_a_control_matches_is_measured():
+    like = Likeness(mean_code=torch.tensor([1.0, 2.0, 0.5, 1.0, 0.0]), nrn=torch.tensor([0.9, 0.7, 0.6, 0.4, 0.5]))
+    chosen, draws = torch.tensor([0, 1]), [torch.tensor([2, 3]), torch.tensor([2, 4])]
+    match = like.match(chosen, draws)
+    assert match.code_ratio == pytest.approx(1.0 / 3)  # (1.5 + .5) / 2 over 3
+    assert match.nrn_difference == pytest.approx((0.6 + 0.4 + 0.6 + 0.5) / 4 - 0.8)
+    assert not match.alike
+    assert Match(code_ratio=0.81, nrn_difference=0.09).alike
+    assert not Match(code_ratio=0.79, nrn_difference=0.0).alike
+    assert not Match(code_ratio=1.0, nrn_difference=-0.11).alike
+    silent = like.match(torch.tensor([4]), [torch.tensor([0])])
+    assert math.isnan(silent.code_ratio)
+    assert not silent.alike
+
+
+@pytest.mark.parametrize("rule", ["lift", "rate"])
+def test_a_share_is_not_filled_with_latents_that_hardly_prefer_the_category(counts, eligible, rule):
+    lift = counts.lift("token")[0]
+    options = {"rule": rule, "place": "token", "shares": [1.0], "eligible": eligible}
+    every, best = (select_latents(counts, 0, **options, least_lift=least)[1.0] for least in (0.0, 1.2))
+    assert 0 < len(best) < len(every)
+    assert lift[every].min() < 1.2 <= lift[best].min()
+    assert best.tolist() == [k for k in every.tolist() if lift[k] >= 1.2]
+    with pytest.raises(ValueError, match=r"no eligible latent fired often enough on 'wait'.* or least_lift"):
+        select_latents(counts, 0, **options, least_lift=1e6)
+    quantile = options | {"rule": "quantile"}
+    unlimited, limited = (select_latents(counts, 0, **quantile, least_lift=least)[1.0] for least in (0.0, 1e6))
+    assert torch.equal(unlimited, limited)
 
 
 def test_controls_of_fewer_latents_than_were_chosen_are_refused():
     alive = torch.arange(8) < 5
     mean_code, chosen = torch.rand(8, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 2, 4])
-    said = "3 latents are chosen, and only 2 other alive ones are left to control for them: choose a smaller share"
+    said = "3 latents are chosen, and only 2 other eligible ones are left to control for them: choose a smaller share"
     with pytest.raises(ValueError, match=said):
         random_latents(chosen, alive, torch.Generator())
     with pytest.raises(ValueError, match=said):
-        matched_latents(chosen, alive, mean_code, torch.Generator())
+        Likeness(mean_code=mean_code, nrn=mean_code).matched(chosen, alive, torch.Generator())
 
 
 def category(token_id: int) -> Category:

@@ -17,7 +17,7 @@ def ablate(call: Call, trained: Path, tmp_path: Path) -> Call:
     given = [
         *("--run", trained, "--out", tmp_path / "out", "--lexicon", lexicon),
         *("--tokens", "6000", "--targets", "200", "--shares", "0.1", "0.2", "--reference", "0.2"),
-        *("--undecided", "0", "1", "--min-nrn", "0", "--control-draws", "1"),
+        *("--undecided", "0", "1", "--min-nrn", "0", "--least-lift", "0", "--control-draws", "1"),
     ]
     return lambda *changes, code=None: call("ablate.py", *given, *changes, code=code)
 
@@ -30,7 +30,7 @@ def test_a_crosscoder_becomes_effects(ablate: Call, tmp_path: Path) -> None:
     assert results["pause"]["n"] == results["pause"]["found"] < 200
     assert f"pause: {results['pause']['n']} positions found of the 200 asked for" in said
     assert (tmp_path / "out" / "ablation.html").read_text().startswith("<!doctype html>")
-    assert len(list((tmp_path / "out" / "figures").glob("ablation_*.png"))) == 5
+    assert len(list((tmp_path / "out" / "figures").glob("ablation_*.png"))) == 6
 
 
 def test_mistakes_end_with_what_to_do(ablate: Call, tmp_path: Path) -> None:

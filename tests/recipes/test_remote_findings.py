@@ -12,7 +12,7 @@ from toolkit.outputs import MANIFEST
 
 QUICK = {
     "ablate.py": "--tokens 2000 --targets 5 --shares .05 .3 --reference .3 --control-draws 1 --min-nrn 0"
-    " --undecided .0001 .9",
+    " --least-lift 0 --undecided .0001 .9",
     "classify_latents.py": "--tokens 2000",
     "steer.py": "--tokens 1000 --new-tokens 8 --development 2 --test 3 --candidates 2 --strengths -1 1 --category sums",
     "top_examples.py": "--tokens 1000 --top 3 --sampled 4",

@@ -56,7 +56,7 @@ def test_every_experiment_is_in_the_results(reproduce: Callable[..., str], out: 
         for name in ("distilled", "base", "control_distilled"):
             assert found[name] == found["intervals"][name]["value"]
         assert 0 < found["n_documents"] <= found["n"] <= 100
-    assert results["off_target"]["deductive on other words"]["base"].keys() == {"value", "low", "high"}
+    assert results["off_target"]["deductive on other words"]["base"].keys() >= {"value", "low", "high"}
     assert results["steering"].keys() == {"self-reflection", "deductive"}
     for arms in results["steering"].values():
         assert [arm["strength"] for arm in arms] == [-0.2, -0.1, -0.025, 0, 0.025, 0.1, 0.2]

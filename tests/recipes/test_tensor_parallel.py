@@ -31,7 +31,21 @@ def test_training_and_ablation_end_as_with_whole_layers(
     assert_close(whole, split)
 
     found = ("--run", whole, "--data", text_file, "--lexicon", lexicon, "--tokens", 2000, "--targets", 5)
-    found += ("--shares", 0.3, "--reference", 0.3, "--control-draws", 1, "--min-nrn", 0, "--undecided", 0.0001, 0.9)
+    found += (
+        "--shares",
+        0.3,
+        "--reference",
+        0.3,
+        "--control-draws",
+        1,
+        "--min-nrn",
+        0,
+        "--least-lift",
+        0,
+        "--undecided",
+        0.0001,
+        0.9,
+    )
     call("ablate.py", *found, "--out", whole / "ablation")
     in_two("ablate.py", tmp_path, *found, "--tensor-parallel", "--out", split / "ablation")
     here, there = (

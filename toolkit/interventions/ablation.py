@@ -1,7 +1,7 @@
 """Measures how ablating latents changes the logit of the next word, in each model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import torch
@@ -12,105 +12,18 @@ from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.formatting import counted
 from toolkit.harvest.tokens import TokenBatch
 from toolkit.interventions.edits import latents_part, splice, stream_index, subtract
-from toolkit.latents.categories import Category
+from toolkit.interventions.targets import Targets
 from toolkit.latents.choices import Method, Positions
-from toolkit.leaving_out import TooFewError, measurable
 from toolkit.models.model.edits import Edit
 from toolkit.models.model.logit_measurements import measure
-from toolkit.models.model.logit_statistics import next_log_probability, target_at_end
-from toolkit.models.model.traced_model import TracedModel
+from toolkit.models.model.logit_statistics import target_at_end
 from toolkit.models.model_set import ModelSet
-from toolkit.models.text.rows import by_length, padded
+from toolkit.models.places.place import stretches
 from toolkit.tracking import track
 
 BATCH_TOKENS = 8192
-OTHER = "other words"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Targets:
-    """Texts that are cut before a word, and that word, the target."""
-
-    prefixes: tuple[Int[Tensor, " _"], ...]
-    target_ids: Int[Tensor, " target"]
-    documents: Int[Tensor, " target"]
-    """Number of the text that each target is from, in the order of reading."""
-    found: int
-    """Number of suitable positions, of which the targets were drawn."""
-
-    def batches(self, batch_tokens: int) -> list[tuple[Int[Tensor, " _"], TokenBatch]]:
-        """Return batches of prefixes of similar length, padded on the left, each with its targets' indices."""
-        groups = by_length([len(prefix) for prefix in self.prefixes], batch_tokens, shortest_first=True)
-        return [
-            (torch.tensor(group), TokenBatch(*padded([self.prefixes[i] for i in group], left=True))) for group in groups
-        ]
-
-
-class _Found(NamedTuple):
-    document: int
-    text: Tensor
-    position: int
-
-
-class TargetSearch:
-    """Collects every suitable position of each category, then draws targets from them."""
-
-    def __init__(self, categories: Sequence[Category], undecided: tuple[float, float]) -> None:
-        low, high = undecided
-        if not 0 <= low < high <= 1:
-            raise ValueError(f"undecided {low} {high}: give two rising probabilities, 0 1 for all occurrences")
-        self.undecided = undecided
-        self._categories = {category.name: category for category in categories}
-        self._found: dict[str, list[_Found]] = {name: [] for name in [*self._categories, OTHER]}
-        self._documents = 0
-
-    def add(self, model: TracedModel, batch: TokenBatch, selected: Bool[Tensor, "row position"]) -> None:
-        """Search one batch; a word counts where its token and the one before it are selected.
-
-        The model must give the word a probability within `undecided`.
-        """
-        ids = batch.input_ids
-        may = selected[:, :-1] & selected[:, 1:]
-        if self.undecided != (0.0, 1.0):
-            found = measure(model, ids, batch.attention_mask, [None], next_log_probability, (ids,))
-            probability = found[0].exp()
-            may = may & (probability >= self.undecided[0]) & (probability <= self.undecided[1])
-        anywhere = torch.zeros_like(may)
-        for name, category in self._categories.items():
-            of_category = torch.isin(ids[:, 1:], torch.tensor(category.token_ids, dtype=torch.long))
-            anywhere |= of_category
-            self._keep(name, ids, may & of_category)
-        self._keep(OTHER, ids, may & ~anywhere)
-        self._documents += len(ids)
-
-    def _keep(self, name: str, ids: Tensor, where: Tensor) -> None:
-        self._found[name] += [
-            _Found(self._documents + row, ids[row], position + 1) for row, position in where.nonzero().tolist()
-        ]
-
-    def draw(self, wanted: int, generator: torch.Generator) -> tuple[dict[str, Targets], dict[str, str]]:
-        """Draw `wanted` positions of each category and of other words, without replacement; all if there are fewer.
-
-        Also returns why each category with fewer than two positions is left out, by name.
-        """
-        return measurable(self._found, lambda name: self._draw(name, wanted, generator))
-
-    def _draw(self, name: str, wanted: int, generator: torch.Generator) -> Targets:
-        if name in self._categories:
-            self._categories[name].check_tokens()
-        found = self._found[name]
-        if len(found) < 2:
-            raise TooFewError(
-                f"{name}: {len(found)} positions where its words have a probability of {self.undecided[0]:g} to"
-                f" {self.undecided[1]:g}, and at least two are needed: read more text, or widen undecided"
-            )
-        drawn = [found[i] for i in torch.randperm(len(found), generator=generator)[:wanted].tolist()]
-        return Targets(
-            prefixes=tuple(each.text[: each.position] for each in drawn),
-            target_ids=torch.stack([each.text[each.position] for each in drawn]),
-            documents=torch.tensor([each.document for each in drawn]),
-            found=len(found),
-        )
+EDIT_BYTES = 2**30
+"""Most bytes of the vectors that are taken out in one call; more arms are measured in several calls."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -122,11 +35,18 @@ class LogitChange:
     """Change of the log probability, in nats."""
     rank: Float[Tensor, "*arm target"]
     """Change of the target's rank among all tokens; above 0 the target is further from the top."""
+    probability: Float[Tensor, "*arm target"]
+    """The target's probability before the edit."""
+    removed: Float[Tensor, "*arm target"]
+    """Norm of what is taken out where the target is predicted, over that of the stream there."""
 
     def __repr__(self) -> str:
         means = {name: _rounded(getattr(self, name).mean(dim=-1)) for name in ("logit", "log_probability", "rank")}
         said = ", ".join(f"{name} {mean}" for name, mean in means.items())
         return f"Change on {counted(self.logit.shape[-1], 'word')}, on average: {said}"
+
+
+MEASURES = tuple(each.name for each in fields(LogitChange))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -135,24 +55,27 @@ class Effects:
 
     models: tuple[str, ...]
     """Names of the models, in the order of the streams."""
-    values: Float[Tensor, "3 *arm model target"]
-    """Changes of logit, log probability and rank."""
+    values: Float[Tensor, "measure *arm model target"]
+    """What a `LogitChange` holds, in its order."""
 
     def __getitem__(self, model: str) -> LogitChange:
         """Return the changes in the model of that name; raises `ValueError` for an unknown name."""
         if model not in self.models:
             raise ValueError(f"no model is called {model!r}: choose from {', '.join(self.models)}")
-        logit, log_probability, rank = self.values[..., self.models.index(model), :]
-        return LogitChange(logit=logit, log_probability=log_probability, rank=rank)
+        return LogitChange(**dict(zip(MEASURES, self.values[..., self.models.index(model), :], strict=True)))
 
     def __repr__(self) -> str:
         means = self.values[0].mean(dim=-1).unbind(dim=-1)
         said = ", ".join(f"{name} {_rounded(mean)}" for name, mean in zip(self.models, means, strict=True))
         return f"Effects on {counted(self.values.shape[-1], 'word')}, mean change of the logit: {said}"
 
-    def mean(self, arms: Sequence[int]) -> "Effects":
-        """Return the mean over some arms, without an axis of arms."""
-        return Effects(models=self.models, values=self.values[:, arms].mean(dim=1))
+    def of(self, arms: Sequence[int] | int) -> "Effects":
+        """Return the effects of some arms, or of one without an axis of arms."""
+        return Effects(models=self.models, values=self.values[:, arms])
+
+    def mean(self) -> "Effects":
+        """Return the mean over the arms, without an axis of arms."""
+        return Effects(models=self.models, values=self.values.mean(dim=1))
 
 
 def _rounded(values: Tensor) -> str:
@@ -160,53 +83,120 @@ def _rounded(values: Tensor) -> str:
     return f"{float(values):.2f}" if values.ndim == 0 else str([round(value, 2) for value in values.tolist()])
 
 
-@torch.no_grad()
-def predicting_codes(models: ModelSet, crosscoder: Crosscoder, targets: Targets) -> Float[Tensor, "target latent"]:
-    """Return the codes at the position that predicts each target."""
-    codes = torch.empty(len(targets.prefixes), crosscoder.config.n_latents)
-    batches = targets.batches(BATCH_TOKENS)
-    rows = ((where, (batch.input_ids, batch.attention_mask, _positions(batch, "predict"))) for where, batch in batches)
-    for where, read in models.selected_each(rows):
-        codes[where] = crosscoder.encode(read).cpu()
-    return codes
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Arm:
+    """What is taken out of the streams: what a crosscoder's latents add, or random vectors of the same length."""
+
+    crosscoder: Crosscoder
+    latents: Int[Tensor, " _"]
+    direction: int | None = None
+    """Seed of a random direction for each stream: vectors of this direction are taken out in place of what the latents
+    add, at each position as long as that."""
+
+    @property
+    def key(self) -> tuple[int, frozenset[int], int | None]:
+        """Equal for arms that take out the same."""
+        return id(self.crosscoder), frozenset(self.latents.tolist()), self.direction
+
+    def part(self, codes: Float[Tensor, "token latent"], stream: int) -> Float[Tensor, "token d_model"]:
+        """Return what is taken out of one stream, given the crosscoder's codes."""
+        part = latents_part(self.crosscoder, codes, self.latents.to(codes.device), stream)
+        if self.direction is None:
+            return part
+        shape = self.crosscoder.config.n_streams, self.crosscoder.config.d_model
+        random = torch.randn(shape, generator=torch.Generator().manual_seed(self.direction))[stream]
+        return part.norm(dim=1, keepdim=True) * torch.nn.functional.normalize(random, dim=0).to(part)
+
+
+class _ReadRows(NamedTuple):
+    where: Int[Tensor, " row"]
+    """Indices of the targets."""
+    batch: TokenBatch
+    positions: Bool[Tensor, "row position"]
+    streams: Float[Tensor, "token stream d_model"]
+
+    @property
+    def last(self) -> Int[Tensor, " row"]:
+        """The lines of `streams` that predict the targets."""
+        return self.positions.sum(dim=1).cumsum(dim=0) - 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReadTargets:
+    """Targets with all models' streams at the positions where something is taken out."""
+
+    targets: Targets
+    positions: Positions
+    rows: list[_ReadRows]
+
+    @classmethod
+    def read(cls, models: ModelSet, targets: Targets, positions: Positions) -> "ReadTargets":
+        """Read the streams once, for every crosscoder and every arm."""
+        batches = [(*each, _positions(each[1], positions)) for each in targets.batches(BATCH_TOKENS)]
+        asked = ((each, (each[1].input_ids, each[1].attention_mask, each[2])) for each in batches)
+        rows = [_ReadRows(*each, streams) for each, streams in models.selected_each(asked)]
+        return cls(targets=targets, positions=positions, rows=rows)
+
+    @torch.no_grad()
+    def predicting_codes(self, crosscoder: Crosscoder) -> Float[Tensor, "target latent"]:
+        """Return the codes at the position that predicts each target."""
+        codes = torch.empty(len(self.targets.prefixes), crosscoder.config.n_latents)
+        for each in self.rows:
+            at_last = each.streams[each.last.to(each.streams.device)]
+            codes[each.where] = crosscoder.encode(at_last.to(crosscoder.b_dec)).cpu()
+        return codes
 
 
 @torch.no_grad()
-def ablation_effects(
-    models: ModelSet,
-    crosscoder: Crosscoder,
-    targets: Targets,
-    arms: Sequence[Int[Tensor, " _"]],
-    method: Method,
-) -> Effects:
-    """Ablate each arm's latents in every model, and compare the target's logit with the unedited model's.
+def ablation_effects(models: ModelSet, read: ReadTargets, arms: Sequence[Arm], method: Method) -> Effects:
+    """Take each arm out of every model, and compare the target's logit with the unedited model's.
 
-    x' = x − Σ f_k W_dec,k over the arm, which preserves the crosscoder's error. With `method.spliced` both sides of
-    the comparison have the reconstruction in place of x, so that its error is not counted as an effect.
+    x' = x − Σ f_k W_dec,k over the arm's latents, which preserves the crosscoder's error. With `method.spliced` both
+    sides of the comparison have the reconstruction in place of x, so that its error is not counted as an effect.
+    `read` must hold the streams at `method.positions`.
     """
-    measured = torch.empty(3, len(arms) + 1, len(models.names), len(targets.prefixes))
-    batches = [(*each, _positions(each[1], method.positions)) for each in targets.batches(BATCH_TOKENS)]
-    rows = ((where, (batch.input_ids, batch.attention_mask, positions)) for where, batch, positions in batches)
-    reads = [read for _, read in models.selected_each(rows)]
-    each_model = list(models.models.items())
-    for index, (name, model) in enumerate(track(each_model, "editing models", "models")):
-        stream = stream_index(crosscoder, name, method.layer)
-        for (where, batch, positions), read in zip(track(batches, "batches", "batches"), reads, strict=True):
-            codes = crosscoder.encode(read)
-            unedited = _edit(crosscoder, codes, None, stream, positions, method) if method.spliced else None
-            edits = [unedited, *(_edit(crosscoder, codes, arm, stream, positions, method) for arm in arms)]
-            before_last = batch.input_ids.shape[1] - 1 if method.positions == "predict" else 0
-            measured[:, :, index, where] = measure(
-                model,
-                batch.input_ids,
-                batch.attention_mask,
-                edits,
-                target_at_end,
-                (targets.target_ids[where],),
-                last=1,
-                unchanged=before_last,
-            ).permute(2, 0, 1)
-    return Effects(models=models.names, values=measured[:, 1:] - measured[:, :1])
+    assert read.positions == method.positions, "read at other positions"
+    values = torch.empty(len(MEASURES), len(arms), len(models.names), len(read.targets.prefixes))
+    largest = max((each.streams[:, 0].numel() * 4 for each in read.rows), default=1)
+    together = stretches([largest] * len(arms), EDIT_BYTES)
+    for index, name in enumerate(track(models.names, "editing models", "models")):
+        for each in track(read.rows, "batches", "batches"):
+            for some in together:
+                values[:, some, index, each.where] = _of_rows(models, name, read, each, arms[some], method)
+    return Effects(models=models.names, values=values)
+
+
+def _of_rows(
+    models: ModelSet, name: str, read: ReadTargets, rows: _ReadRows, arms: Sequence[Arm], method: Method
+) -> Float[Tensor, "measure arm row"]:
+    """One model's changes in one batch."""
+    crosscoders = {id(arm.crosscoder): arm.crosscoder for arm in arms}
+    codes = {key: each.encode(rows.streams.to(each.b_dec)) for key, each in crosscoders.items()}
+    streams = {key: stream_index(each, name, method.layer) for key, each in crosscoders.items()}
+    edits: list[Edit | None] = [None]
+    if method.spliced:
+        edits = [_edit(each, codes[key], 0.0, streams[key], rows, method) for key, each in crosscoders.items()]
+    before, removed = len(edits), []
+    for arm in arms:
+        key = id(arm.crosscoder)
+        part, stream = arm.part(codes[key], streams[key]), streams[key]
+        edits.append(_edit(arm.crosscoder, codes[key], part, stream, rows, method))
+        at = rows.last.to(part.device)
+        removed.append((part[at].norm(dim=1) / rows.streams[at, stream].to(part).norm(dim=1)).cpu())
+    found = measure(
+        models.models[name],
+        rows.batch.input_ids,
+        rows.batch.attention_mask,
+        edits,
+        target_at_end,
+        (read.targets.target_ids[rows.where],),
+        last=1,
+        unchanged=rows.batch.input_ids.shape[1] - 1 if read.positions == "predict" else 0,
+    )
+    place = {key: index if method.spliced else 0 for index, key in enumerate(crosscoders)}
+    unedited = found[[place[id(arm.crosscoder)] for arm in arms]]
+    changes = (found[before:] - unedited).permute(2, 0, 1)
+    return torch.cat([changes, unedited[None, :, :, 1].exp(), torch.stack(removed)[None]])
 
 
 def _positions(batch: TokenBatch, which: Positions) -> Bool[Tensor, "row position"]:
@@ -221,13 +211,13 @@ def _positions(batch: TokenBatch, which: Positions) -> Bool[Tensor, "row positio
 
 
 def _edit(
-    crosscoder: Crosscoder, codes: Tensor, arm: Tensor | None, stream: int, positions: Tensor, method: Method
+    crosscoder: Crosscoder, codes: Tensor, part: Tensor | float, stream: int, rows: _ReadRows, method: Method
 ) -> Edit:
+    """Take `part` out of the stream, or out of its reconstruction."""
     layers = crosscoder.config.layers
     layer = layers[stream % len(layers)]
-    part = latents_part(crosscoder, codes, arm.to(codes.device), stream) if arm is not None else 0.0
     if not method.spliced:
         assert isinstance(part, Tensor)
-        return subtract(layer, part, positions)
+        return subtract(layer, part, rows.positions)
     reconstruction = codes @ crosscoder.W_dec[:, stream] + crosscoder.b_dec[stream]
-    return splice(layer, reconstruction - part, positions)
+    return splice(layer, reconstruction - part, rows.positions)

@@ -1,8 +1,8 @@
 """Chooses the latents of a category, and control latents to compare them with."""
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -36,14 +36,18 @@ def select_latents(
     place: Place,
     shares: Sequence[float],
     eligible: Bool[Tensor, " latent"],
+    least_lift: float = 0.0,
 ) -> dict[float, Int[Tensor, " chosen"]]:
     """Return for each share that share of the alive latents, the category's best first; fewer if fewer are eligible.
 
+    Latents with less than `least_lift` are not eligible, except by the rule `quantile`, which knows no lift.
     Source for `quantile`: Baek & Tegmark 2025, section 4.
     Raises `ValueError` for a share outside (0, 1], `TooFewError` where no eligible latent fired on the category.
     """
     if wrong := [share for share in shares if not 0 < share <= 1]:
         raise ValueError(f"share {wrong[0]} of the latents: must be above 0 and at most 1")
+    if rule != "quantile":
+        eligible = eligible & (counts.lift(place)[category] >= least_lift)
     ranked = ranked_latents(counts, category, rule=rule, place=place, eligible=eligible)
     if rule == "quantile":
         fired = counts.counts[place][category]
@@ -55,6 +59,7 @@ def select_latents(
         name, n = counts.categories[category].name, int(counts.n[place][category])
         raise TooFewError(
             f"no eligible latent fired often enough on {name!r}, which has {n} tokens: read more text, or lower min_nrn"
+            " or least_lift"
         )
     return chosen
 
@@ -64,42 +69,83 @@ def _quantile(values: Tensor, share: float) -> float:
 
 
 def random_latents(
-    chosen: Int[Tensor, " chosen"], alive: Bool[Tensor, " latent"], generator: torch.Generator
+    chosen: Int[Tensor, " chosen"], pool: Bool[Tensor, " latent"], generator: torch.Generator
 ) -> Int[Tensor, " control"]:
-    """Return as many random alive latents that are not chosen; raises `TooFewError` where there are fewer."""
-    pool = others(chosen, alive)
-    return pool[torch.randperm(len(pool), generator=generator)[: len(chosen)]]
+    """Return as many random latents of a pool that are not chosen; raises `TooFewError` where there are fewer."""
+    left = others(chosen, pool)
+    return left[torch.randperm(len(left), generator=generator)[: len(chosen)]]
 
 
-def matched_latents(
-    chosen: Int[Tensor, " chosen"],
-    alive: Bool[Tensor, " latent"],
-    mean_code: Float[Tensor, " latent"],
-    generator: torch.Generator,
-) -> Int[Tensor, " control"]:
-    """Return for each chosen latent another alive one with a close mean code: a random one of the three closest.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Likeness:
+    """What control latents are to be like the chosen ones in."""
 
-    Strong latents are matched first, as few others are as strong. Raises `TooFewError` where there are too few others.
-    """
-    strength = mean_code.tolist()
-    pool = sorted((strength[latent], latent) for latent in others(chosen, alive).tolist())
-    matched: list[int] = []
-    for wanted in sorted((strength[latent] for latent in chosen.tolist()), reverse=True):
-        place = bisect_left(pool, (wanted,))
-        around = range(max(0, place - NEAREST), min(len(pool), place + NEAREST))
-        nearest = sorted(around, key=lambda at, wanted=wanted: abs(pool[at][0] - wanted))[:NEAREST]
-        taken = nearest[int(torch.randint(len(nearest), (), generator=generator))]
-        matched.append(pool.pop(taken)[1])
-    return torch.tensor(matched, dtype=torch.long)
+    mean_code: Float[Tensor, " latent"]
+    """Mean code at the positions that are measured."""
+    nrn: Float[Tensor, " latent"]
+
+    def matched(
+        self, chosen: Int[Tensor, " chosen"], pool: Bool[Tensor, " latent"], generator: torch.Generator
+    ) -> Int[Tensor, " control"]:
+        """Return for each chosen latent another one of the pool that is like it: a random one of the three closest.
+
+        The distance is the relative difference of mean codes, plus the difference of NRN. Strong latents are matched
+        first, as few others are as strong. Raises `TooFewError` where there are too few others.
+        """
+        left = others(chosen, pool)
+        taken = torch.zeros(len(left), dtype=torch.bool)
+        matched = []
+        for wanted in chosen[self.mean_code[chosen].argsort(descending=True, stable=True)].tolist():
+            distance = self._distance(wanted, left).masked_fill(taken, torch.inf)
+            nearest = distance.topk(min(NEAREST, int((~taken).sum())), largest=False).indices
+            one = nearest[int(torch.randint(len(nearest), (), generator=generator))]
+            taken[one] = True
+            matched.append(int(left[one]))
+        return torch.tensor(matched, dtype=torch.long)
+
+    def _distance(self, wanted: int, left: Tensor) -> Tensor:
+        code = self.mean_code[wanted]
+        apart = (self.mean_code[left] - code).abs() / code.clamp(min=torch.finfo(code.dtype).tiny)
+        return apart.clamp(max=1e9) + (self.nrn[left] - self.nrn[wanted]).abs()
+
+    def match(self, chosen: Int[Tensor, " chosen"], draws: Sequence[Int[Tensor, " control"]]) -> "Match":
+        """Return how like the chosen latents those of the draws are, over all draws together."""
+        all_draws = torch.cat(list(draws))
+        wanted, found = (float(self.mean_code[each].sum()) for each in (chosen, all_draws))
+        return Match(
+            code_ratio=found / len(draws) / wanted if wanted else nan,
+            nrn_difference=float(self.nrn[all_draws].mean() - self.nrn[chosen].mean()),
+        )
 
 
-def others(chosen: Int[Tensor, " chosen"], alive: Bool[Tensor, " latent"]) -> Int[Tensor, " other"]:
-    """Return the alive latents that are not chosen; raises `TooFewError` where these are fewer than the chosen."""
-    left = (alive & ~torch.isin(torch.arange(len(alive)), chosen)).nonzero()[:, 0]
+LIKE = (0.8, 1.25)
+"""Mean codes of latents that count as alike, over those of the chosen ones."""
+LIKE_NRN = 0.1
+"""Largest difference of the mean NRN of latents that count as alike."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """How like the chosen latents their controls are."""
+
+    code_ratio: float
+    """Mean code of the controls over that of the chosen ones; NaN where the chosen ones are silent."""
+    nrn_difference: float
+    """Mean NRN of the controls less that of the chosen ones."""
+
+    @property
+    def alike(self) -> bool:
+        """Whether the controls can stand for latents like the chosen ones."""
+        return LIKE[0] <= self.code_ratio <= LIKE[1] and abs(self.nrn_difference) <= LIKE_NRN
+
+
+def others(chosen: Int[Tensor, " chosen"], pool: Bool[Tensor, " latent"]) -> Int[Tensor, " other"]:
+    """Return the latents of a pool that are not chosen; raises `TooFewError` where these are fewer than the chosen."""
+    left = (pool & ~torch.isin(torch.arange(len(pool)), chosen)).nonzero()[:, 0]
     if len(left) < len(chosen):
         raise TooFewError(
-            f"{len(chosen)} latents are chosen, and only {len(left)} other alive ones are left to control for them:"
-            " choose a smaller share"
+            f"{len(chosen)} latents are chosen, and only {len(left)} other eligible ones are left to control for them:"
+            " choose a smaller share, or lower min_nrn"
         )
     return left
 

@@ -13,7 +13,9 @@ from toolkit.experiments.ablation import AblationSettings
 from toolkit.models.model_set import ModelSet
 from toolkit.models.pair import ModelPair
 
-SETTINGS = AblationSettings(shares=(0.1,), reference=0.1, undecided=(0.0, 1.0), targets=100, control_draws=1)
+SETTINGS = AblationSettings(
+    shares=(0.1,), reference=0.1, undecided=(0.0, 1.0), targets=100, control_draws=1, least_lift=0.0
+)
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,14 @@ from toolkit.fields import ShortRepr
 from toolkit.latents.choices import Method, Place, Positions, Rule
 from toolkit.models.where import Where
 from toolkit.outputs import OutputFolder
-from toolkit.ranges import Count, Seed, check_ranges
+from toolkit.ranges import Count, PositiveOrNone, Seed, check_ranges
 from toolkit.settings.findings import CrosscoderChoice, FindingsOutput, TextChoice
 from toolkit.settings.models import ModelChoice
 
 PAPER: dict[str, Any] = {"positions": "prefix", "select": "quantile", "place": "token", "undecided": (0.0, 1.0)}
+
+FEW_DRAWS = 2
+"""Draws of each control at shares that are not the reference."""
 
 GIVEN = "given"
 """What results call latents that were named, instead of the share that was chosen."""
@@ -28,15 +31,18 @@ class AblationSettings(ShortRepr):
     """Which latents are taken out, where, and what that is compared with."""
 
     shares: tuple[float, ...] = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
-    """Shares of the alive latents to take out, the best first."""
+    """Shares of the alive latents to take out, the best first; fewer where fewer can be chosen."""
     reference: float = 0.02
-    """The one of these shares that the headline, the histogram and the off-target matrix show."""
+    """The one of these shares that claims, headline, histogram and off-target matrix are about."""
     select: Rule = "lift"
     """Rank latents by lift, P(fire | category) / P(fire), by rate, P(fire | category), or by the paper's quantile."""
     place: Place = "predicting"
     """Count firings where the word is predicted, or on the word's own token (the paper)."""
     min_nrn: float = 0.5
     """Choose only among latents whose NRN is above this; above 0.5, the distilled model has the larger decoder row."""
+    least_lift: PositiveOrNone = 2.0
+    """Choose only latents that fire at least this many times as often at the category's words as on all tokens.
+    Below 2, a firing is more likely at other tokens than by the category. The paper's quantile knows no lift."""
     targets: int = 100
     """Positions to measure for each category, drawn without replacement."""
     undecided: tuple[float, float] = (0.05, 0.9)
@@ -49,8 +55,9 @@ class AblationSettings(ShortRepr):
     Effects are then measured against the reconstruction without ablation."""
     latents: tuple[int, ...] = ()
     """Take these out of every category's words, instead of choosing by category; shares mean nothing then."""
-    control_draws: int = 3
-    """How often the latents of each control are drawn; effects are averaged over the draws."""
+    control_draws: int = 20
+    """Draws of each control at the reference share; the best of them is what the chosen latents must exceed.
+    At other shares there are at most two."""
     seed: Seed = 0
     """Seed of every draw: positions, controls."""
 
@@ -79,7 +86,7 @@ class AblationSettings(ShortRepr):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class AblationConfig(AblationSettings):
-    """Take a category's latents out of both models and measure its words' logits, against two controls."""
+    """Take a category's latents out of both models and measure its words' logits, against controls that can fail it."""
 
     tokens: Count = 131_072
     """Held-out tokens to search for the words; every other document chooses the latents, and the rest test them."""

@@ -10,11 +10,13 @@ import torch
 from toolkit.arguments import Indices
 from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
 from toolkit.experiments.ablation import GIVEN, AblationSettings
-from toolkit.experiments.ablation.measure import CategoryAblation, ablation_study
+from toolkit.experiments.ablation.measure import ablation_study
+from toolkit.experiments.ablation.study import CategoryAblation
 from toolkit.fields import check_names
 from toolkit.harvest.harvesting import batch_texts, open_mask
-from toolkit.interventions.ablation import Targets, ablation_effects
+from toolkit.interventions.ablation import Arm, ReadTargets, ablation_effects
 from toolkit.interventions.edits import check_match
+from toolkit.interventions.targets import Targets
 from toolkit.latents.categories import Category, categories, load_lexicon
 from toolkit.latents.choices import Method
 from toolkit.models.model_set import ModelSet
@@ -36,8 +38,10 @@ def ablate(
 
     `category` is a shipped one by its name, a list of words, or `{"name": [words]}`. Every other text chooses its
     latents, the rest test them; or `latents` are taken out. `result["2 %", "chosen"]["distilled"].logit` is the change
-    at each word without the best 2 % of latents; "random" and "matched" in place of "chosen" are the controls, and
-    "given" is the share's name where latents are given. Without a category each text is a prompt, and the word is what
+    at each word without the best 2 % of latents. "directions" in place of "chosen" takes out random vectors as long,
+    "matched" latents alike in code and NRN, "random" other eligible ones: means over their draws, which
+    `result.draws` holds apart. "given" is the share's name where latents are given. What one crosscoder gives, another
+    seed's may not; `AblationConfig` asks all of a run. Without a category each text is a prompt, and the word is what
     the last model would write next; there are no controls. `layer` is the site of edits, for a crosscoder of several.
     Settings are an `AblationSettings` or its fields as keywords, such as `targets=50`.
     Raises `ValueError` for a category, latents or texts that cannot be used, for a crosscoder of other streams than the
@@ -57,7 +61,8 @@ def ablate(
         raise ValueError(f"texts: {texts!r:.60}; give a list of texts, some to choose latents and others to test them")
     batches = list(chain.from_iterable(batch_texts(models, listed)))
     chosen = categories(models.tokenizer, words)
-    return ablation_study(models, crosscoder, batches, open_mask(), chosen, settings, layer).categories[0]
+    study = ablation_study(models, {settings.seed: crosscoder}, batches, open_mask(), chosen, settings, layer)
+    return next(iter(study.own.categories.values()))
 
 
 def _words(category: str | Sequence[str] | Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
@@ -90,12 +95,13 @@ def _ablate_prompts(
     last = models.models[models.names[-1]]
     next_ids = torch.stack([last.logits(row[None])[0, -1].argmax().cpu() for row in rows])
     targets = Targets(prefixes=tuple(rows), target_ids=next_ids, documents=torch.arange(len(rows)), found=len(rows))
-    effects = ablation_effects(models, crosscoder, targets, [torch.tensor(latents)], method)
+    arm = Arm(crosscoder=crosscoder, latents=torch.tensor(latents))
+    effects = ablation_effects(models, ReadTargets.read(models, targets, method.positions), [arm], method)
     tokens = tuple(models.tokenizer.convert_ids_to_tokens(next_ids.tolist()))
     return CategoryAblation(
         category=Category(name="next token", words=tokens, tokens=tokens, token_ids=tuple(next_ids.tolist())),
         targets=targets,
         latents={GIVEN: list(latents)},
-        effects={(GIVEN, "chosen"): effects.mean([0])},
-        matched_code={},
+        draws={(GIVEN, "chosen"): effects},
+        matches={},
     )

@@ -1,296 +1,145 @@
-"""The ablation page: the words' logits without their latents, beside both controls and other words."""
+"""The ablation page: the words' logits without their latents, beside the controls, other words, and the null pair."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from toolkit.experiments.ablation import GIVEN, AblationConfig, AblationSettings
-from toolkit.experiments.ablation.measure import ARMS, AblationStudy, CategoryAblation
+from toolkit.experiments.ablation import GIVEN, AblationConfig, AblationSettings, detail_tables, tables
+from toolkit.experiments.ablation.claims import MOST_REMOVED, claims
+from toolkit.experiments.ablation.results import ablation_results
+from toolkit.experiments.ablation.study import ARMS, AblationStudy
 from toolkit.experiments.run import Run
-from toolkit.formatting import percent
-from toolkit.interventions.ablation import OTHER, Targets
-from toolkit.latents.categories import Category
-from toolkit.latents.selection import specific_latents
-from toolkit.reports.figures import effect_by_fraction, effect_matrix, logit_change_histogram
-from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table, left_out_tables
+from toolkit.reports.figures import effect_by_fraction, effect_matrix, estimates_by_name, logit_change_histogram
+from toolkit.reports.findings import Chart, Findings, Headline, Table, left_out_tables
+from toolkit.reports.verdicts import verdict_table
 from toolkit.statistics.estimates import Estimate, mean
-
-
-def ablation_results(study: AblationStudy, settings: AblationSettings) -> dict[str, Any]:
-    """Every mean with its interval: the reference share by category, then all shares."""
-    return {
-        "ablation": {each.category.name: _category_results(study, each, settings) for each in study.categories},
-        "off_target": {
-            f"{edited} on {measured}": {model: _off_target(study, edited, measured, model) for model in study.models}
-            for edited, measured in study.off_target
-        },
-        "left_out": study.left_out,
-    }
-
-
-def _category_results(study: AblationStudy, each: CategoryAblation, settings: AblationSettings) -> dict[str, Any]:
-    """By themselves stand the models' falls at the reference share, and the last model's without either control."""
-    share, last = settings.reference_name, study.last
-    intervals = {
-        **{model: _estimate(each, share, "chosen", model) for model in _last_first(study)},
-        f"control_{last}": _estimate(each, share, "matched", last),
-        f"random_{last}": _estimate(each, share, "random", last),
-    }
-    return {
-        **{name: estimate.value for name, estimate in intervals.items()},
-        "intervals": intervals,
-        "share": None if share == GIVEN else settings.reference,
-        "n": len(each.targets.prefixes),
-        "n_documents": _n_documents(each.targets),
-        "found": each.targets.found,
-        "latents": each.latents[share],
-        "matched_code": each.matched_code[share],
-        f"{last}_minus_control": _difference(study, each, share),
-        "by_share": {
-            share: {arm: {model: _estimate(each, share, arm, model) for model in study.models} for arm in ARMS}
-            for share in each.latents
-        },
-    }
-
-
-def _last_first(study: AblationStudy) -> list[str]:
-    """The models as tables name them."""
-    return list(reversed(study.models))
+from toolkit.statistics.verdicts import Claim, judge
 
 
 def page(settings: AblationConfig, run: Run, study: AblationStudy) -> Findings:
     """The page's content."""
+    share, claimed = settings.reference_name, [] if settings.paper else claims(study, settings.reference_name)
+    warning = tables.removed_warning(study, share, MOST_REMOVED)
     return Findings(
         name="ablation",
         title="Ablation: what a category's latents do for its words",
         question=(
             "Latents that fire where a category's word is predicted are taken out of the residual stream, in either"
-            " model. How far does the word's logit fall, and how far for as many other latents?"
+            " model. Does the word's logit fall further than other words', and than without as much else?"
         ),
-        facts=run.facts() | _protocol(settings),
-        headline=[_headline(study, each, settings.reference_name) for each in study.categories],
+        facts=run.facts() | protocol(settings, study) | ({"caution": warning} if warning else {}),
+        headline=_headlines(study, claimed, share),
         tables=[
-            _main_table(study, settings),
-            _measures_table(study, settings.reference_name),
-            _share_table(study),
-            _matrix_table(study),
-            *([_specific_table(study)] if len(study.categories) > 1 else []),
-            _words_table(study),
+            *([verdict_table(claimed), tables.margins_table(study, claimed, share)] if claimed else []),
+            tables.main_table(study, settings),
+            tables.removed_table(study, share),
+            *([tables.seeds_table(study, share)] if len(study.seeds) > 1 else []),
+            detail_tables.matrix_table(study),
+            *(
+                [tables.overlap_table(study, share), detail_tables.specific_table(study)]
+                if len(study.names) > 1
+                else []
+            ),
+            *_null_tables(study, share),
+            detail_tables.before_table(study, settings),
+            detail_tables.measures_table(study, share),
+            detail_tables.share_table(study, settings),
+            detail_tables.words_table(study),
             *left_out_tables("category", study.left_out),
         ],
         charts=_charts(study, settings),
-        results=ablation_results(study, settings) | {"settings": _protocol(settings)},
+        claims=claimed,
+        results=ablation_results(study, settings) | {"settings": protocol(settings, study)},
     )
 
 
-def _protocol(settings: AblationSettings) -> dict[str, str]:
+def protocol(settings: AblationSettings, study: AblationStudy) -> dict[str, str]:
+    """How it was measured, in words."""
     low, high = settings.undecided
     what = "the reconstruction, against the unablated one" if settings.paper else "the stream, error kept"
+    lift = "" if settings.select == "quantile" else f", lift at least {settings.least_lift:g}"
     return {
         "chosen by": "name"
         if settings.latents
-        else f"{settings.select} on the {settings.place} position, NRN above {settings.min_nrn:g}",
+        else f"{settings.select} on the {settings.place} position, NRN above {settings.min_nrn:g}{lift}",
         "taken out": f"{settings.positions} positions, of {what}",
-        "words": "all occurrences" if (low, high) == (0, 1) else f"distilled probability {low:g} to {high:g}",
+        "words": "all occurrences" if (low, high) == (0, 1) else f"{study.last} probability {low:g} to {high:g}",
+        "crosscoders": f"seeds {', '.join(map(str, study.seeds))}, on the same words"
+        if len(study.seeds) > 1
+        else f"seed {next(iter(study.seeds))} alone: how another would differ is not known",
         "seed": str(settings.seed),
     }
 
 
-def _estimate(each: CategoryAblation, share: str, arm: str, model: str, measure: str = "logit") -> Estimate:
-    return mean(getattr(each[share, arm][model], measure), each.targets.documents)
+def _headlines(study: AblationStudy, claimed: Sequence[Claim], share: str) -> list[Headline]:
+    shows = {verdict.claim.name: "shows" if verdict.shows else "does not show" for verdict in judge(claimed)}
+    verdicts = [f"; {shows[claim.name]}" for claim in claimed] or [""] * len(study.names)
+    return [_headline(study, name, share, verdict) for name, verdict in zip(study.names, verdicts, strict=True)]
 
 
-def _difference(study: AblationStudy, each: CategoryAblation, share: str) -> Estimate:
-    """Chosen minus matched in the last model, position by position."""
-    chosen, matched = (each[share, arm][study.last].logit for arm in ("chosen", "matched"))
-    return mean(chosen - matched, each.targets.documents)
-
-
-def _off_target(study: AblationStudy, edited: str, measured: str, model: str) -> Estimate:
-    return mean(study.off_target[edited, measured][model].logit, study.words[measured].documents)
-
-
-def _top(share: str) -> str:
-    """What is said of the latents at a share."""
-    return "the given latents" if share == GIVEN else f"top {share} of latents"
-
-
-def _n_documents(targets: Targets) -> int:
-    return len(targets.documents.unique())
-
-
-def _headline(study: AblationStudy, each: CategoryAblation, share: str) -> Headline:
-    name, last = each.category.name, study.last
-    others = "; ".join(f"{model} {_estimate(each, share, 'chosen', model).value:.2f}" for model in study.models[:-1])
-    control = _estimate(each, share, "matched", last)
-    elsewhere = [
-        _off_target(study, name, on, last).value for edited, on in study.off_target if edited == name != on != OTHER
-    ]
-    off_target = f"; other categories' words {min(elsewhere):.2f} at the most" if elsewhere else ""
+def _headline(study: AblationStudy, name: str, share: str, verdict: str) -> Headline:
+    last, words = study.last, study.words[name]
+    others = "; ".join(f"{model} {study.effect(name, share, 'chosen', model).value:.2f}" for model in study.models[:-1])
+    elsewhere = [study.off_target(name, on, last).value for on in study.elsewhere(name)]
+    off_target = f"; other words {min(elsewhere):.2f} at the most" if elsewhere else ""
+    directions = study.effect(name, share, "directions", last).value
     return Headline(
         name=f"{name}, {last}",
-        value=_estimate(each, share, "chosen", last),
-        n=len(each.targets.prefixes),
-        unit=f"positions of {_n_documents(each.targets)} documents",
+        value=study.effect(name, share, "chosen", last),
+        n=len(words.prefixes),
+        unit=f"positions of {len(words.documents.unique())} documents",
         note=(
-            f"logits, {len(each.latents[share])} latents ({'given' if share == GIVEN else f'top {share}'}); {others};"
-            f" {last} without the matched control {control.value:.2f}{off_target}"
+            f"logits, {'given latents' if share == GIVEN else f'top {share}'}; {others}; {last} without as much at"
+            f" random {directions:.2f}{off_target}{verdict}"
         ),
     )
 
 
-def _fewer(study: AblationStudy, asked: int) -> str:
-    """Which categories have fewer positions than were asked for, so that their intervals are wider."""
-    found = ((each.category.name, each.targets.found) for each in study.categories)
-    few = [f"{name}: {n} positions found of the {asked} asked for" for name, n in found if n < asked]
-    return f" {'; '.join(few)}; all are used. Raise --tokens to find more." if few else ""
-
-
-def _main_table(study: AblationStudy, settings: AblationSettings) -> Table:
-    share, asked, last = settings.reference_name, settings.targets, study.last
-    rows: list[list[Cell]] = [
-        [
-            each.category.name,
-            len(each.latents[share]),
-            *(_estimate(each, share, "chosen", model) for model in _last_first(study)),
-            _estimate(each, share, "matched", last),
-            _estimate(each, share, "random", last),
-            _difference(study, each, share),
-            each.matched_code[share],
-            len(each.targets.prefixes),
-            _n_documents(each.targets),
-            each.targets.found,
-        ]
-        for each in study.categories
-    ]
-    return Table(
-        title=f"Change of the word's logit, {_top(share)}",
-        columns=(
-            "category", "latents", *_last_first(study), "matched", "random", "chosen − matched", "match", "n",
-            "documents", "found",
-        ),
-        rows=rows,
-        note=(
-            "Edited minus unedited, with 95 % bootstrap intervals that draw whole documents. matched and random: as"
-            f" many other alive latents, in the {last} model; matched ones fire about as strongly at these positions"
-            " (match: their mean code over the chosen ones'). Controls are means over"
-            f" {settings.control_draws} draws of latents; their intervals do not count which latents were drawn."
-            f" n positions, drawn of those found.{_fewer(study, asked)}"
-        ),
-    )  # fmt: skip
-
-
-def _measures_table(study: AblationStudy, share: str) -> Table:
-    measures = {"log p (nats)": "log_probability", "rank": "rank"}
-    arms = [(title, measure, arm) for title, measure in measures.items() for arm in ("chosen", "matched")]
-    return Table(
-        title=f"Change of the word's log probability and rank, {study.last}, {_top(share)}",
-        columns=("category", *(f"{title}, {arm}" for title, _, arm in arms)),
-        rows=[
-            [each.category.name, *(_estimate(each, share, arm, study.last, measure) for _, measure, arm in arms)]
-            for each in study.categories
-        ],
-        note="A positive change of rank is further from the top of the vocabulary.",
-    )
-
-
-def _share_table(study: AblationStudy) -> Table:
-    arms = [(arm, model) for arm in ("chosen", "matched", "random") for model in _last_first(study)]
-    return Table(
-        title="By share of latents taken out",
-        columns=("category, share", "latents", *(f"{arm}, {model}" for arm, model in arms)),
-        rows=[
-            [
-                f"{each.category.name}, {share}",
-                len(latents),
-                *(_estimate(each, share, arm, model) for arm, model in arms),
-            ]
-            for each in study.categories
-            for share, latents in each.latents.items()
-        ],
-        note="Change of logit. Where fewer latents are eligible than a share asks for, all of them are taken.",
-        detail=True,
-    )
-
-
-def _matrix_table(study: AblationStudy) -> Table:
-    names = [each.category.name for each in study.categories]
-    measured = list(study.words)
-    return Table(
-        title=f"Off target: the same edit on other words, {study.last}",
-        columns=("latents of", *(f"on {name}" for name in measured)),
-        rows=[[edited, *(_off_target(study, edited, name, study.last) for name in measured)] for edited in names],
-        note=(
-            "Change of logit. Other words: positions of no category, drawn under the same rule of probability. Far from"
-            " the diagonal an effect should be small if latents are specific to their category."
-        ),
-    )
-
-
-def _specific_table(study: AblationStudy) -> Table:
-    found = specific_latents(study.counts)
-    return Table(
-        title="Latents specific to a category",
-        columns=("category", "counted on", "specific", "best", "lift", "other lift", "fires on", "NRN"),
-        rows=[
-            [
-                s.category,
-                s.place,
-                s.n,
-                f"#{s.latent}",
-                s.lift,
-                s.other_lift,
-                percent(s.rate),
-                float(study.nrn[s.latent]),
-            ]
-            for s in found
-        ],
-        note=(
-            "Specific: lift for its own category at least 3 times that for any other, firing on at least 5 % of the"
-            " category's positions. best: the one that fires on most of them. Categories without one are not listed."
-        ),
-    )
-
-
-def _words_table(study: AblationStudy) -> Table:
-    return Table(
-        title="Words",
-        columns=("category", "tokens (ids)", "no single token"),
-        rows=[
-            [c.name, ", ".join(f"{t!r} ({i})" for t, i in zip(c.tokens, c.token_ids, strict=True)), _left_out(c)]
-            for c in (each.category for each in study.categories)
-        ],
-        note="Forms that are single tokens of this tokenizer, over leading space and capital or small letter.",
-        detail=True,
-    )
-
-
-def _left_out(category: Category) -> str:
-    """The lexicon's words of which no form is a single token."""
-    tokens = {token.strip().casefold() for token in category.tokens}
-    return ", ".join(word for word in category.words if word.casefold() not in tokens) or "none"
+def _null_tables(study: AblationStudy, share: str) -> list[Table]:
+    if study.null is None:
+        reason = {"the null pair": study.null_missing} if study.null_missing else {}
+        return left_out_tables("what", reason)
+    claimed = claims(study.null, share)
+    return [tables.null_table(study.null, claimed, share, sum(verdict.shows for verdict in judge(claimed)))]
 
 
 def _charts(study: AblationStudy, settings: AblationSettings) -> list[Chart]:
     share = settings.reference_name
-    charts = []
-    for each in study.categories:
-        name = each.category.name
+    charts = [
+        Chart(
+            name="effects",
+            figure=estimates_by_name(_effects(study, share), f"Change of the word's logit, {study.last}", "logits"),
+            caption="Means over crosscoders, each crosscoder, and random directions, with 95 % intervals.",
+        )
+    ]
+    for name in study.names:
+        each = study.own.categories[name]
         changes = {model: each[share, "chosen"][model].logit.numpy() for model in study.models}
-        control = each[share, "matched"][study.last].logit.numpy()
-        caption = f"{name}: change of the word's logit, {_top(share)}; the control is the matched one."
+        control = each[share, "directions"][study.last].logit.numpy()
+        caption = f"{name}: change of the word's logit, {tables.top(share)}, one crosscoder; control: directions."
         figure = logit_change_histogram(changes, control, name)
         charts.append(Chart(name=f"histogram_{name}", figure=figure, caption=caption))
         if share != GIVEN:
             by_share = {
-                model: {arm: [_estimate(each, at, arm, model) for at in each.latents] for arm in ARMS}
+                model: {arm: [study.effect(name, at, arm, model) for at in each.latents] for arm in ARMS}
                 for model in study.models
             }
             caption = f"{name}: mean change by share of latents taken out, bands 95 % intervals."
             figure = effect_by_fraction(settings.shares, by_share, name)
             charts.append(Chart(name=f"by_share_{name}", figure=figure, caption=caption))
-    names = [each.category.name for each in study.categories]
-    matrix = np.array([[_off_target(study, edited, on, study.last).value for on in study.words] for edited in names])
-    figure = effect_matrix(matrix, names, list(study.words), f"Change of logit, {study.last}")
+    matrix = np.array([[study.off_target(name, on, study.last).value for on in study.words] for name in study.names])
+    figure = effect_matrix(matrix, study.names, list(study.words), f"Change of logit, {study.last}")
     charts.append(Chart(name="off_target", figure=figure, caption="Rows: whose latents are out; columns: whose words."))
     return charts
+
+
+def _effects(study: AblationStudy, share: str) -> dict[str, Estimate]:
+    """Each category's effect, that of each crosscoder, and its control's, by what a figure calls them."""
+    lines: dict[str, Estimate] = {}
+    for name in study.names:
+        lines[name] = study.effect(name, share, "chosen", study.last)
+        for seed, one in study.seeds.items() if len(study.seeds) > 1 else ():
+            logit = one.categories[name][share, "chosen"][study.last].logit
+            lines[f"{name}, seed {seed}"] = mean(logit, study.words[name].documents)
+        lines[f"{name}, directions"] = study.effect(name, share, "directions", study.last)
+    return lines

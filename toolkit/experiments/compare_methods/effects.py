@@ -11,8 +11,9 @@ from torch import Tensor
 
 from toolkit.experiments.compare_methods import CompareMethodsConfig
 from toolkit.experiments.compare_methods.reading import LAST, PairText
-from toolkit.interventions.ablation import BATCH_TOKENS, Targets
+from toolkit.interventions.ablation import BATCH_TOKENS
 from toolkit.interventions.edits import shift, subtract
+from toolkit.interventions.targets import Targets
 from toolkit.latents.labelled_activations import LabelledActivations
 from toolkit.models.model.logit_measurements import measure
 from toolkit.models.model.logit_statistics import target_at_end

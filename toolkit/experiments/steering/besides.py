@@ -12,7 +12,8 @@ from toolkit.experiments.control import is_embedded
 from toolkit.experiments.run import Run
 from toolkit.experiments.steering.costs import given_one
 from toolkit.geometry.decoder_norms import nrn, rows_by_model
-from toolkit.interventions.ablation import Targets, TargetSearch, ablation_effects
+from toolkit.interventions.ablation import Arm, ReadTargets, ablation_effects
+from toolkit.interventions.targets import Targets, TargetSearch
 from toolkit.latents.categories import Category
 from toolkit.latents.choices import Method
 from toolkit.latents.coded_batches import CodedBatch
@@ -118,8 +119,9 @@ def _auroc(scores: Tensor, labels: Tensor, place: Tensor) -> Estimate:
 def _ablated(run: Run, asked: Asked, targets: Targets | None, model: str) -> Estimate:
     if targets is None:
         return Estimate(nan, note="too few undecided words were read")
-    arms = [torch.tensor(asked.latents)]
-    effects = ablation_effects(run.models, run.crosscoder, targets, arms, Method(layer=run.named_layer))
+    arm = Arm(crosscoder=run.crosscoder, latents=torch.tensor(asked.latents))
+    read = ReadTargets.read(run.models, targets, "predict")
+    effects = ablation_effects(run.models, read, [arm], Method(layer=run.named_layer))
     return given_one(mean(effects[model].logit[0], targets.documents))
 
 

@@ -17,7 +17,7 @@ from toolkit.experiments.steering.directions import UNSTEERED, AnswersAlong, Arm
 from toolkit.interventions.answers import Question
 from toolkit.interventions.steering import Answers
 from toolkit.latents.firing import FiringCounts
-from toolkit.latents.selection import LEAST_FIRINGS, matched_latents, ranked_latents
+from toolkit.latents.selection import LEAST_FIRINGS, Likeness, ranked_latents
 from toolkit.leaving_out import TooFewError
 
 LEAST_RATE = 0.2
@@ -129,7 +129,8 @@ def latents_alike(
     like = candidates[torch.randperm(len(candidates), generator=generator)][torch.arange(n) % len(candidates)]
     free = counts.fired > 0
     free[candidates] = False
-    matched = matched_latents(like, free, counts.fired / counts.tokens, generator)
+    rate = counts.fired / counts.tokens
+    matched = Likeness(mean_code=rate, nrn=torch.zeros_like(rate)).matched(like, free, generator)
     return tuple(Direction(seed, (latent,)) for latent in matched.tolist())
 
 
