@@ -64,3 +64,11 @@ def test_parts_of_a_whole_have_their_shares_and_their_sum() -> None:
         ("total", Share("100 s")),
     ]
     assert shares_table("", ("", ""), {"nothing": 0}, str).rows[0] == ("nothing", Share("0", 0.0))
+
+
+def test_a_value_without_interval_says_why():
+    assert written(Estimate(1.5, note="7 documents: an interval needs 8")) == (
+        "1.50",
+        "7 documents: an interval needs 8",
+    )
+    assert written(Estimate(1.5, 1.0, 2.0, note="given this crosscoder")) == ("1.50", "1.00 to 2.00")

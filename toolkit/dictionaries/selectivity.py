@@ -6,9 +6,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from toolkit.statistics.estimates import interval
-from toolkit.statistics.resampling import resample_counts
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RankedCodes:
@@ -53,36 +50,3 @@ class RankedCodes:
         wins = rank_sum - hits * (hits + 1) / 2 + hits * (n_negative - false_alarms)
         ties = (n_positive - hits) * (n_negative - false_alarms)
         return ((wins + ties / 2) / (n_positive * n_negative)).float()
-
-
-def auroc_interval(
-    scores: Float[Tensor, " token"],
-    labels: Bool[Tensor, " token"],
-    documents: Int[Tensor, " token"],
-    *,
-    generator: torch.Generator,
-    resamples: int = 500,
-) -> tuple[float, float, float]:
-    """One latent's AUROC with its 95 % bootstrap interval: documents are resampled, as their tokens are dependent.
-
-    Raises ValueError unless there are both labelled and other tokens.
-    """
-    if labels.all() or not labels.any():
-        raise ValueError(f"{int(labels.sum())} of {len(labels)} tokens are labelled: AUROC needs some and others")
-    n_documents = int(documents.max()) + 1
-    positive = _histogram(scores, labels, documents, n_documents)
-    negative = _histogram(scores, ~labels, documents, n_documents)
-    counts = resample_counts(n_documents, resamples, generator)
-    weights = torch.cat([torch.ones(1, n_documents), counts])  # the first row is the sample as it is
-    hits, misses = weights @ positive, weights @ negative
-    below = misses.double().cumsum(dim=1) - misses
-    wins = (hits * (below + misses / 2)).sum(dim=1)
-    values = wins / (hits.sum(dim=1).double() * misses.sum(dim=1))
-    return float(values[0]), *interval(values[1:])
-
-
-def _histogram(scores: Tensor, chosen: Tensor, documents: Tensor, n_documents: int) -> Tensor:
-    """How often each distinct score, in rising order, stands on chosen tokens of each document."""
-    levels, level = scores.unique(return_inverse=True)
-    cells = documents[chosen] * len(levels) + level[chosen]
-    return torch.bincount(cells, minlength=n_documents * len(levels)).view(n_documents, -1).float()

@@ -29,9 +29,10 @@ Cell = str | int | float | Estimate | Share | None
 
 
 def written(cell: Cell) -> tuple[str, str]:
-    """Return a cell as a reader sees it: the value, then its interval or share, which may be empty."""
+    """Return a cell as a reader sees it: the value, then its interval, why it has none, or its share; or nothing."""
     if isinstance(cell, Estimate):
-        return estimate(cell.value, cell.low, cell.high)
+        value, ends = estimate(cell.value, cell.low, cell.high)
+        return value, ends or cell.note
     if isinstance(cell, Share):
         return cell.part, "" if cell.share is None else percent(cell.share)
     if cell is None:
