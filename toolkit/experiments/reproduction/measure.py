@@ -174,7 +174,10 @@ def find_reconstruction(run: Run) -> Findings:
 def _reconstruction_results(evaluation: Evaluation, models: ModelSet) -> dict[str, Any]:
     """Every number of the evaluation; `seeds` holds each crosscoder's own figures, and what it finds of behaviours."""
     measured, found = evaluation.metrics(models), behaviour_results(evaluation.behaviours or ())
-    of_seed = {seed: each | {"behaviours": found["seeds"].get(seed, {})} for seed, each in measured["seeds"].items()}
+    of_seed = {
+        seed: each | {"behaviours": {of["behaviour"]: of["seeds"][seed] for of in found["behaviours"]}}
+        for seed, each in measured["seeds"].items()
+    }
     information = information_results(evaluation.information) if evaluation.information else {}
     return measured | found | information | {"seeds": of_seed}
 
