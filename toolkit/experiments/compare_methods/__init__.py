@@ -34,7 +34,7 @@ class CompareMethodsConfig(ShortRepr):
     """Thresholds that jumprelu starts from, and the widths of their windows: short runs move them little."""
     seeds: Count = 3
     """Dictionaries of each method, from as many initial weights; the first one alone decides size and sparsity."""
-    draws: Count = 5
+    draws: Count = 10
     """Random dictionaries of each kind that make the floor."""
     targets: CountOrNone = 48
     """Positions before a behaviour begins at which directions are taken out, of each behaviour; 0 leaves it out."""

@@ -6,7 +6,13 @@ from statistics import fmean
 from toolkit.experiments.compare_methods.measure import Comparison
 from toolkit.experiments.compare_methods.methods import DEFAULT
 from toolkit.experiments.compare_methods.study import Found
-from toolkit.experiments.compare_methods.verdicts import count, difference_claims, false_discoveries, shown
+from toolkit.experiments.compare_methods.verdicts import (
+    count,
+    difference_claims,
+    false_discoveries,
+    marking_claims,
+    shown,
+)
 from toolkit.formatting import duration, number
 from toolkit.reports.findings import Table
 from toolkit.statistics.estimates import Estimate
@@ -33,7 +39,8 @@ def mean_auroc(found: Mapping[str, Found], which: Callable[[Found], Estimate] = 
 def _one_unit(found: Comparison) -> Row:
     reached = {name: mean_auroc(method.any_unit) for name, method in found.pair.methods.items()}
     best = max(reached, key=lambda name: reached[name])
-    why = f"mean AUROC {number(reached[best])}"
+    marked = count(shown(marking_claims(found.pair), found.pair))[best]
+    why = f"mean AUROC {number(reached[best])}; it beats the floor on {marked} of {len(found.pair.tokens.measurable)}"
     if best != DEFAULT:
         why += f"; {DEFAULT}, the default of training, {number(reached[DEFAULT])}"
     return "Which one unit marks a behaviour?", best, why

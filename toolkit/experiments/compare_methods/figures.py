@@ -34,7 +34,7 @@ def between_floor_and_ceiling(
         axes.plot(estimate.value, place, marker="o", color=colour, markersize=3.5, linestyle="")
     axes.set_yticks(range(len(found)), list(found), parse_math=False)
     axes.tick_params(axis="y", labelsize=7.5)
-    axes.set(ylim=(len(found) - 0.5, -0.5), xlabel="AUROC of the best unit, on documents that did not choose it")
+    axes.set(ylim=(len(found) - 0.5, -0.5), xlabel="AUROC of the best unit")
     axes.legend(
         fontsize=7,
         frameon=False,

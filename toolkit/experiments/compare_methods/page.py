@@ -80,6 +80,7 @@ def _facts(settings: CompareMethodsConfig, models: ModelSet, found: Comparison) 
 def _headline(found: Comparison, shows: Shows) -> list[Headline]:
     n, marked = len(found.pair.tokens.measurable), count(shows)
     best = max(marked, key=lambda name: marked[name])
+    most = f"by {best}, the most of any method" if marked[best] else "no method marks any"
     claimed = count(shown(difference_claims(found.pair), found.pair))
     rows = [
         Headline(
@@ -87,7 +88,7 @@ def _headline(found: Comparison, shows: Shows) -> list[Headline]:
             value=marked[best],
             n=n,
             unit="behaviours",
-            note=f"by {best}, the most of any method; above the {SPARSE} by {LEAST_MARGIN:g}, adjusted over all rows",
+            note=f"{most}: above the {SPARSE} by {LEAST_MARGIN:g}, adjusted over all rows",
         ),
         Headline(
             name="methods that mark most",
