@@ -14,7 +14,7 @@ from torch import Tensor
 
 from toolkit.geometry.components import Components, refitted_coordinates
 from toolkit.geometry.parallelogram import PairDraws, ParallelogramLoss, parallelogram_loss
-from toolkit.statistics.auroc import auroc_difference, auroc_estimate
+from toolkit.statistics.auroc import Spread, auroc_difference, auroc_estimate, auroc_over_seeds
 from toolkit.statistics.estimates import Estimate, jackknife, mean, over_seeds, ratio_of_sums
 from toolkit.statistics.shares import share, wilson
 
@@ -65,6 +65,7 @@ def kinds() -> Iterator[Kind]:
         for shift, level in ((0.5, "low"), (2.5, "high")):
             yield Kind(f"AUROC, {level}", f"{n} documents", partial(of_auroc, n=n, shift=shift), cost=4)
         yield Kind("difference of AUROCs", f"{n} documents", partial(of_aurocs, n=n), cost=6)
+    yield Kind("AUROC, spread of seeds pooled", "3 seeds, 5 labels, 60 documents", of_auroc_over_seeds, cost=12)
     for n, p in ((10, 0.5), (20, 0.9), (96, 0.99)):
         yield Kind(f"share of trials, {p}", f"{n} trials", partial(of_trials, n=n, p=p), p)
     for n in (8, 10, 24):
@@ -147,6 +148,15 @@ def of_aurocs(generator: torch.Generator, *, n: int) -> Estimate:
     """A score and the same with noise."""
     scores, labels, groups = _tokens(generator, n, 2.0)
     return auroc_difference(scores, scores + 0.8 * torch.randn(len(scores), generator=generator), labels, groups)
+
+
+def of_auroc_over_seeds(generator: torch.Generator) -> Estimate:
+    """Three dictionaries that find each of five labels more or less well, at random; how they differ is pooled."""
+    _, labels, groups = _tokens(generator, 60, 1.0)
+    shifts = 1.0 + 0.3 * torch.randn(5, 3, 1, generator=generator)
+    scores = shifts * labels + torch.randn(5, 3, len(labels), generator=generator)
+    values = [torch.tensor([auroc_estimate(row, labels, groups).value for row in rows]) for rows in scores]
+    return auroc_over_seeds(scores[0], labels, groups, spread=Spread.pooled(values))
 
 
 def of_pairs(generator: torch.Generator, *, n: int, name: str) -> Estimate:

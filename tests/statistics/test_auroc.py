@@ -4,7 +4,7 @@ from scipy.special import logit, stdtrit
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from toolkit.statistics.auroc import auroc_difference, auroc_estimate, auroc_over_seeds
+from toolkit.statistics.auroc import Spread, auroc_difference, auroc_estimate, auroc_over_seeds
 
 N_DOCUMENTS = 15
 
@@ -87,7 +87,8 @@ def test_one_seed_has_the_error_of_its_documents():
     noisy = scores + torch.randn(len(scores), generator=torch.Generator().manual_seed(1))
     found = auroc_over_seeds(scores[None], labels, documents)
     assert found.value == pytest.approx(roc_auc_score(labels, scores))
-    assert found.error == pytest.approx(jackknife_error(naive(scores, labels, documents)))
+    alone = auroc_estimate(scores, labels, documents)
+    assert (found.low, found.high, found.error) == pytest.approx((alone.low, alone.high, alone.error))
     difference = auroc_over_seeds(scores[None], labels, documents, less=noisy[None])
     expected = auroc_difference(scores, noisy, labels, documents)
     assert (difference.value, difference.error, difference.freedom) == pytest.approx(
@@ -106,6 +107,21 @@ def test_how_seeds_and_draws_differ_is_added_to_how_documents_do():
     variance = jackknife_error(without[0] - without[1]) ** 2 + float(values[0].var() / 3 + values[1].var() / 5)
     assert found.error == pytest.approx(variance**0.5)
     assert 2 < found.freedom < 2 + 4 + N_DOCUMENTS
+
+
+def test_how_seeds_differ_is_pooled_over_labels():
+    scores, labels, documents = sample()
+    rows = scores + 2 * torch.randn(3, len(scores), generator=torch.Generator().manual_seed(2))
+    spread = Spread.pooled([torch.tensor([0.5, 0.6, 0.7]), torch.tensor([0.6, 0.6, 0.6])])
+    assert spread is not None
+    assert (spread.variance, spread.freedom) == (pytest.approx(0.005), 4)
+    alone, pooled = (auroc_over_seeds(rows, labels, documents, less=rows[:1], spread=each) for each in (None, spread))
+    own = float(torch.tensor([roc_auc_score(labels, row) for row in rows]).var())
+    assert pooled.error**2 - alone.error**2 == pytest.approx((0.005 - own) / 3, rel=1e-4)
+    of_one_label = auroc_over_seeds(rows, labels, documents, less=rows[:1], spread=Spread(0.005, 2))
+    assert of_one_label.error == pooled.error
+    assert of_one_label.freedom < pooled.freedom
+    assert Spread.pooled([torch.tensor([0.5])]) is None
 
 
 def test_few_documents_have_no_interval_over_seeds():

@@ -21,11 +21,13 @@ from toolkit.latents.random_dictionary import firings, random_codes
 from toolkit.latents.span_labels import LabelledDocument, LabelledDocuments, LabelledSpan
 from toolkit.organism.corpus import documents
 from toolkit.organism.documents import BEHAVIOURS
-from toolkit.statistics.auroc import auroc_over_seeds
+from toolkit.statistics.auroc import Spread, auroc_over_seeds
 from toolkit.statistics.estimates import GIVEN_ONE, Estimate
 from toolkit.statistics.verdicts import Claim, Margin
 from toolkit.tracking import track
 
+Kind = Literal["best", "together"]
+KINDS: tuple[Kind, ...] = ("best", "together")
 FLOOR_DRAWS = 4
 """Random dictionaries; the floor is what the best of them reaches."""
 LEAST_MARGIN = 0.02
@@ -36,7 +38,8 @@ LEAST_MARGIN = 0.02
 class AboveFloor:
     """What one latent, or several together, reach on the documents that test, and what random directions reach there.
 
-    Intervals contain how documents and crosscoders of other seeds vary, or say that they know one crosscoder alone.
+    Intervals contain how documents and crosscoders of other seeds vary, or say that they know one crosscoder alone. How
+    seeds vary is pooled over the behaviours, since three seeds say little of one alone.
     """
 
     auroc: Estimate
@@ -93,12 +96,15 @@ def find_behaviours(
     own, codes = next(iter(units.values())), next(iter(coded.values()))
     n_streams = len(next(iter(crosscoders.values())).config.layers)
     floor = _random_units(data.activations[:, -n_streams:].flatten(1), list(coded.values()), tokens, seed)
+    spreads = {kind: _spread(kind, list(units.values())) for kind in KINDS}
     return [
         FoundBehaviour(
             behaviour=name,
             latents={number: each[place].units for number, each in units.items()},
-            one=_above_floor("best", {n: each[place] for n, each in units.items()}, floor[place], tokens),
-            together=_above_floor("together", {n: each[place] for n, each in units.items()}, floor[place], tokens),
+            **{
+                field: _above_floor(kind, {n: each[place] for n, each in units.items()}, floor[place], tokens, spread)
+                for field, (kind, spread) in zip(("one", "together"), spreads.items(), strict=True)
+            },
             ceiling=_ceiling(name, data),
             firing_rate=float(
                 (codes.index_select(1, torch.tensor(own[place].units[:1])).to_dense() > 0).float().mean()
@@ -128,18 +134,27 @@ def _random_units(
     return [list(each) for each in zip(*found, strict=True)]
 
 
+def _spread(kind: Kind, by_seed: Sequence[Sequence[UnitsForLabel]]) -> Spread | None:
+    """How the crosscoders' AUROCs differ, pooled over the behaviours."""
+    of_labels = zip(*by_seed, strict=True)
+    return Spread.pooled(
+        [torch.tensor([getattr(each, kind).auroc.value for each in of_label]) for of_label in of_labels]
+    )
+
+
 def _above_floor(
-    kind: Literal["best", "together"],
+    kind: Kind,
     units: Mapping[int, UnitsForLabel],
     by_chance: Sequence[UnitsForLabel],
     tokens: LabelledTokens,
+    spread: Spread | None,
 ) -> AboveFloor:
     readouts: dict[int, Readout] = {number: getattr(each, kind) for number, each in units.items()}
     floor: Readout = max((getattr(each, kind) for each in by_chance), key=lambda each: each.auroc.value)
     labelled = tokens.wanted(by_chance[0].label)[~tokens.choosing]
     scores = torch.stack([each.scores for each in readouts.values()])
-    auroc = auroc_over_seeds(scores, labelled, tokens.tested)
-    margin = auroc_over_seeds(scores, labelled, tokens.tested, less=floor.scores[None])
+    auroc = auroc_over_seeds(scores, labelled, tokens.tested, spread=spread)
+    margin = auroc_over_seeds(scores, labelled, tokens.tested, less=floor.scores[None], spread=spread)
     if len(readouts) == 1:
         auroc, margin = (replace(each, note=each.note or GIVEN_ONE) for each in (auroc, margin))
     return AboveFloor(

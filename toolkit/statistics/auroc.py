@@ -1,5 +1,6 @@
 """AUROC of one score for labelled tokens, and the difference of two scores', with intervals over documents."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -43,6 +44,26 @@ class _Jackknife:
         return min(clustered_freedom(of[of > 0]) for of in self.sizes)
 
 
+@dataclass(frozen=True)
+class Spread:
+    """How values of several seeds differ from each other."""
+
+    variance: float
+    freedom: int
+
+    @classmethod
+    def pooled(cls, values: Sequence[Float[Tensor, " seed"]]) -> "Spread | None":
+        """Return the mean of the variances between seeds, one for each thing that was measured with all seeds.
+
+        It takes the seeds to vary as much for each, and their errors to be independent. None for one seed, and where
+        nothing was measured.
+        """
+        n = min(map(len, values), default=0)
+        if n < 2:
+            return None
+        return cls(sum(float(each.var()) for each in values) / len(values), len(values) * (n - 1))
+
+
 def auroc_estimate(
     scores: Float[Tensor, " token"], labels: Bool[Tensor, " token"], documents: Int[Tensor, " token"]
 ) -> Estimate:
@@ -62,11 +83,17 @@ def auroc_estimate(
         n = min(int((of > 0).sum()) for of in found.sizes)
         ends = wilson(round(found.value * n), n)
         low, high = ends.low, ends.high
-    else:
-        of_odds = reach * jackknife_error(found.without) / (found.value * (1 - found.value))
-        low, high = (float(expit(logit(found.value) + side * of_odds)) for side in (-1, 1))
-    assert low is not None
-    return Estimate(found.value, low, high, (found.value - low) / reach, freedom)
+        assert low is not None
+        return Estimate(found.value, low, high, (found.value - low) / reach, freedom)
+    return _on_odds(found.value, jackknife_error(found.without), freedom)
+
+
+def _on_odds(value: float, error: float, freedom: float) -> Estimate:
+    """The t interval on the scale of log odds; `error` of the estimate is that towards its low end."""
+    reach = float(stdtrit(freedom, (1 + LEVEL) / 2))
+    of_odds = reach * error / (value * (1 - value))
+    low, high = (float(expit(logit(value) + side * of_odds)) for side in (-1, 1))
+    return Estimate(value, low, high, (value - low) / reach, freedom)
 
 
 def auroc_difference(
@@ -91,12 +118,15 @@ def auroc_over_seeds(
     documents: Int[Tensor, " token"],
     *,
     less: Float[Tensor, "draw token"] | None = None,
+    spread: Spread | None = None,
 ) -> Estimate:
     """Return the mean AUROC of several dictionaries, less that of others if given, with its 95 % t interval.
 
     A row is what the chosen unit of one dictionary scores. The squared error adds that over documents, which lose the
     same one each time in all rows, to how the rows of each kind differ, s² / rows; the degrees of freedom are
-    Satterthwaite's. One row alone adds nothing. No interval, and errors, as in `auroc_estimate`.
+    Satterthwaite's. One row alone adds nothing. Three seeds alone say little of how seeds differ: `spread` is what
+    several labels say of it together, in place of what these scores do. Without `less` the interval is one on log odds.
+    No interval, and errors, as in `auroc_estimate`.
     """
     kinds = [[_leave_out(row, labels, documents) for row in rows] for rows in (scores, less) if rows is not None]
     means = [torch.stack([each.without for each in kind]).mean(dim=0) for kind in kinds]
@@ -105,9 +135,12 @@ def auroc_over_seeds(
     if note := kinds[0][0].note:
         return Estimate(value, note=note)
     over_documents = jackknife_error(means[0] - means[1] if less is not None else means[0]) ** 2
-    of_rows = [(float(each.var()) / len(each), len(each) - 1) for each in values if len(each) > 1]
+    spreads = [Spread.pooled([each]) for each in values]
+    spreads[0] = spread or spreads[0]
+    of_rows = [(each.variance / len(rows), each.freedom) for each, rows in zip(spreads, values, strict=True) if each]
     parts = [(over_documents, kinds[0][0].freedom), *of_rows]
-    return with_error(value, sqrt(sum(variance for variance, _ in parts)), satterthwaite(parts))
+    error, freedom = sqrt(sum(variance for variance, _ in parts)), satterthwaite(parts)
+    return _on_odds(value, error, freedom) if less is None and 0 < value < 1 else with_error(value, error, freedom)
 
 
 def _leave_out(scores: Tensor, labels: Tensor, documents: Tensor) -> _Jackknife:

@@ -15,6 +15,7 @@ from toolkit.experiments.compare_methods.study import (
     on_choosing_half,
     probe_ceiling,
     random_floors,
+    spreads_over,
 )
 from toolkit.latents.labelled_units import UnitsForLabel, units_for_labels
 from toolkit.latents.random_dictionary import firings
@@ -79,7 +80,7 @@ def test_random_units_are_the_floor_and_a_probe_the_ceiling(planted_text):
     floors = random_floors(planted_text, firings(scores, tokens.choosing), 3, 0)
     ceilings = probe_ceiling(planted_text)
     for each in units_for_labels(scores, tokens):
-        found = found_by([each], floors, tokens, has_seeds=True)
+        found = found_by([each], floors, tokens, spreads_over([[each]]), has_seeds=True)
         for kind in (SPARSE, DENSE):
             floor = floors[kind][each.label]
             assert floor.scores.shape == (3, int((~tokens.choosing).sum()))
@@ -94,7 +95,7 @@ def test_a_method_without_seeds_has_an_interval_without_reserve(planted_text):
     units = METHODS["PCA of the difference"].fit(planted_text.running, PLAN, 0)
     floors = random_floors(planted_text, torch.full((16,), 40), 2, 0)
     for each in units_for_labels(units.score(planted_text), tokens):
-        assert found_by([each], floors, tokens, has_seeds=False).auroc.note == ""
+        assert found_by([each], floors, tokens, spreads_over([[each]]), has_seeds=False).auroc.note == ""
 
 
 def test_the_interval_over_seeds_contains_how_seeds_differ(planted_text):
@@ -104,12 +105,16 @@ def test_the_interval_over_seeds_contains_how_seeds_differ(planted_text):
         units_for_labels(units.score(planted_text), tokens)
         for units in (METHODS["crosscoder, batchtopk"].fit(planted_text.running, PLAN, seed) for seed in (0, 1, 2))
     ]
-    for each in zip(*by_seed, strict=True):
-        over_seeds = found_by(each, floors, tokens, has_seeds=True)
+    by_behaviour = list(zip(*by_seed, strict=True))
+    spreads = spreads_over(by_behaviour)
+    for each in by_behaviour:
+        over_seeds = found_by(each, floors, tokens, spreads, has_seeds=True)
         values = torch.tensor([one.best.auroc.value for one in each])
         assert over_seeds.auroc.value == pytest.approx(float(values.mean()))
         assert over_seeds.spread == pytest.approx(float(values.std()))
-        assert over_seeds.auroc.error**2 >= float(values.var()) / 3 - 1e-12
+        assert over_seeds.auroc.freedom > 2  # how seeds differ is pooled over the behaviours
+    own = [torch.tensor([one.best.auroc.value for one in each]).var() for each in by_behaviour]
+    assert spreads["best"].variance == pytest.approx(float(sum(own)) / len(own))
 
 
 def test_the_choosing_half_is_the_even_documents(planted_text):

@@ -23,6 +23,7 @@ from toolkit.experiments.compare_methods.study import (
     on_choosing_half,
     probe_ceiling,
     random_floors,
+    spreads_over,
 )
 from toolkit.experiments.control import control_source, is_embedded
 from toolkit.experiments.layer_divergence.measure import open_text
@@ -210,10 +211,9 @@ def _found(
     made: Sequence[_Made], configurations: int, floors: Floors, tokens: LabelledTokens, *, has_seeds: bool
 ) -> MethodFound:
     def over_seeds(by_seed: Sequence[Sequence[UnitsForLabel]]) -> dict[str, Found]:
-        return {
-            of_behaviour[0].label: found_by(of_behaviour, floors, tokens, has_seeds=has_seeds)
-            for of_behaviour in zip(*by_seed, strict=True)
-        }
+        by_behaviour = list(zip(*by_seed, strict=True))
+        spreads = spreads_over(by_behaviour)
+        return {each[0].label: found_by(each, floors, tokens, spreads, has_seeds=has_seeds) for each in by_behaviour}
 
     first, directions = made[0], made[0].units.directions
     any_unit = [units_for_labels(each.scores, tokens) for each in made]

@@ -15,7 +15,7 @@ from toolkit.latents.labelled_activations import LabelledTokens
 from toolkit.latents.labelled_units import Readout, UnitsForLabel, units_for_labels
 from toolkit.latents.probes import linear_probe
 from toolkit.latents.random_dictionary import random_codes
-from toolkit.statistics.auroc import auroc_over_seeds
+from toolkit.statistics.auroc import Spread, auroc_over_seeds
 from toolkit.statistics.estimates import GIVEN_ONE, Estimate
 from toolkit.tracking import track
 
@@ -55,26 +55,43 @@ Floors = dict[str, dict[str, Floor]]
 """By kind, `SPARSE` or `DENSE`, by behaviour."""
 
 
-def found_by(by_seed: Sequence[UnitsForLabel], floors: Floors, tokens: LabelledTokens, *, has_seeds: bool) -> Found:
-    """Set the best units of each seed against the floors; they are of one behaviour."""
+def found_by(
+    by_seed: Sequence[UnitsForLabel],
+    floors: Floors,
+    tokens: LabelledTokens,
+    spreads: Mapping[str, Spread | None],
+    *,
+    has_seeds: bool,
+) -> Found:
+    """Set the best units of each seed against the floors; they are of one behaviour, and `spreads` of all."""
     behaviour = by_seed[0].label
     wanted, documents = tokens.wanted(behaviour)[~tokens.choosing], tokens.tested
     best, together = (torch.stack([getattr(each, kind).scores for each in by_seed]) for kind in ("best", "together"))
     alone = has_seeds and len(by_seed) == 1
 
-    def estimated(scores: Tensor, less: Tensor | None = None) -> Estimate:
-        estimate = auroc_over_seeds(scores, wanted, documents, less=less)
+    def estimated(scores: Tensor, kind: str, less: Tensor | None = None) -> Estimate:
+        estimate = auroc_over_seeds(scores, wanted, documents, less=less, spread=spreads[kind])
         return replace(estimate, note=estimate.note or GIVEN_ONE) if alone else estimate
 
     values = torch.tensor([each.best.auroc.value for each in by_seed])
     return Found(
-        auroc=estimated(best),
-        together=estimated(together),
+        auroc=estimated(best, "best"),
+        together=estimated(together, "together"),
         recall=sum(each.best.recall for each in by_seed) / len(by_seed),
         spread=float(values.std()) if len(by_seed) > 1 else None,
-        margins={kind: estimated(best, floors[kind][behaviour].scores) for kind in floors},
+        margins={kind: estimated(best, "best", floors[kind][behaviour].scores) for kind in floors},
         units=tuple(each.units[0] for each in by_seed),
     )
+
+
+def spreads_over(by_behaviour: Sequence[Sequence[UnitsForLabel]]) -> dict[str, Spread | None]:
+    """Return how a method's AUROCs differ between seeds, of one unit and of five, pooled over behaviours."""
+    return {
+        kind: Spread.pooled(
+            [torch.tensor([getattr(each, kind).auroc.value for each in seeds]) for seeds in by_behaviour]
+        )
+        for kind in ("best", "together")
+    }
 
 
 def on_choosing_half(
