@@ -17,7 +17,8 @@ from toolkit.experiments.run import Run
 def test_a_part_is_made_of_every_seed_and_of_the_null_run(
     changed: str, named: str, run: Run, organism_folders: tuple[str, str], tmp_path: Path
 ) -> None:
-    crosscoder = Crosscoder(replace(run.crosscoder.config, sources=organism_folders))
+    shape = replace(run.crosscoder.config, sources=organism_folders)
+    run, crosscoder = replace(run, crosscoder=Crosscoder(shape)), Crosscoder(shape)
     for folder in ("seed_1", "null", "null/seed_1"):
         crosscoder.save_pretrained(tmp_path / folder)
     record = [made_of(ReproductionConfig(), opened(run, tmp_path), {"sha256": {}})]
