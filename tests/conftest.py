@@ -156,6 +156,12 @@ def organism_folders(save_organism_model: Callable[..., str]) -> tuple[str, str]
 
 
 @pytest.fixture(scope="session")
+def organism_control(save_organism_model: Callable[..., str]) -> str:
+    """A control of theirs."""
+    return save_organism_model(seed=3)
+
+
+@pytest.fixture(scope="session")
 def pair(organism_folders: tuple[str, str]):
     """The tiny base and distilled model of the organism's kind."""
     from toolkit.models.pair import ModelPair  # not before the import hook
@@ -261,11 +267,11 @@ def small_disk() -> Callable[[], AbstractContextManager[None]]:
 
 
 @pytest.fixture(scope="session")
-def ndif_server(organism_folders: tuple[str, str], folders: tuple[Path, Path]) -> Iterator[Any]:
+def ndif_server(organism_folders: tuple[str, str], organism_control: str, folders: tuple[Path, Path]) -> Iterator[Any]:
     """A server of NDIF's kind on loopback that hosts the tiny models."""
     from ndif_server import NdifServer
 
-    server = NdifServer([*organism_folders, *map(str, folders)])
+    server = NdifServer([*organism_folders, organism_control, *map(str, folders)])
     yield server
     server.stop()
 

@@ -207,7 +207,9 @@ def test_no_layer_and_one_named_twice_are_refused(folders: Folders, pair: ModelP
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"no pair is called 'qwen-2b': choose from organism, qwen-1.5b"):
+    with pytest.raises(
+        ValueError, match=r"no pair is called 'qwen-2b': choose from organism, organism-control, qwen-1.5b"
+    ):
         ModelPair.from_pretrained("qwen-2b")
 
 

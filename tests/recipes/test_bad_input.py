@@ -89,7 +89,7 @@ def test_models_that_cannot_be_run_are_refused_in_one_line_before_training(
     folder = Path(save_organism_model(seed=3))
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | config))
-    assert said in refuse("--base", folder, "--distilled", folder)
+    assert said in refuse("--distilled", folder)
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 

@@ -50,10 +50,10 @@ def test_a_crosscoders_findings(
 
 @pytest.mark.parametrize("recipe", TAKES_MODELS)
 def test_a_pairs_findings(
-    both: Callable[..., None], organism_folders: tuple[str, str], text_file: Path, recipe: str
+    both: Callable[..., None], organism_folders: tuple[str, str], organism_control: str, text_file: Path, recipe: str
 ) -> None:
     base, distilled = organism_folders
-    models = ("--base", base, "--distilled", distilled, "--control", base)
+    models = ("--base", base, "--distilled", distilled, "--control", organism_control)
     text = ("--data", text_file) if recipe == "layer_divergence.py" else ()
     both(recipe, *models, *text, *TAKES_MODELS[recipe].split())
 

@@ -1,10 +1,12 @@
 """The recipes about text and models, as a user starts them: what they write and say, and how they refuse."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 Call = Callable[..., str]
 
@@ -31,11 +33,17 @@ def test_prepare_data(call: Call, organism_folders: tuple[str, str], tmp_path: P
 
 def test_layer_divergence(call: Call, organism_folders: tuple[str, str], text_file: Path, tmp_path: Path) -> None:
     base, distilled = organism_folders
-    models = ("--base", base, "--distilled", distilled, "--data", text_file)
-    said = call("layer_divergence.py", *models, "--tokens", "500", "--out", tmp_path, "--control", base)
-    results = written(tmp_path, "layer_divergence")["results"]
+    control = shutil.copytree(base, tmp_path / "control")
+    weights = load_file(control / "model.safetensors")
+    weights["model.layers.1.mlp.up_proj.weight"].mul_(2)  # which the inputs of layers 0 and 1 do not depend on
+    save_file(weights, control / "model.safetensors", metadata={"format": "pt"})
+    models = ("--base", base, "--distilled", distilled, "--control", control, "--data", text_file)
+    said = call("layer_divergence.py", *models, "--tokens", "500", "--out", tmp_path / "out")
+    results = written(tmp_path / "out", "layer_divergence")["results"]
     assert results["tokens"] == 500
-    assert results["control"]["distance"]["mean"] == [0, 0, 0]
+    *before, after = results["control"]["distance"]["mean"]
+    assert before == [0, 0]
+    assert after > 0
     assert f"layer of smallest cosine {results['distilled']['cosine']['farthest']} 500 tokens" in said
 
 

@@ -147,11 +147,13 @@ def test_each_models_own_device_is_checked(choice: ModelChoice, name: str) -> No
         choice.open(Where(**{name: "nowhere"}))
 
 
-def test_what_is_loaded_after_training_is_checked_before(save_organism_model: Callable[..., str]) -> None:
+def test_what_is_loaded_after_training_is_checked_before(
+    choice: ModelChoice, save_organism_model: Callable[..., str]
+) -> None:
     folder = Path(save_organism_model(seed=5))
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": False}))
-    choice = ModelChoice(base=str(folder), distilled=str(folder))
+    choice = ModelChoice(base=choice.base, distilled=str(folder))
     assert choice.open(CPU, [1], depth=1).layers == (1,)
     with pytest.raises(ValueError, match=r"lack 1 tensors, such as lm_head\.weight"):
         choice.open_to_site(CPU, [1])
