@@ -106,3 +106,13 @@ def test_the_wire_is_a_setting_of_runs_on_ndif_alone() -> None:
 def test_impossible_values_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         changed(EMBEDDED_DEFAULTS, **change)
+
+
+def test_settings_that_came_later_are_told_only_where_they_are_used():
+    """So that a run that was begun without them is the same run, and can be resumed."""
+    assert "seeds" not in PAPER_DEFAULTS.settings()
+    assert "difference_weight" not in PAPER_DEFAULTS.settings()["training"]
+    used = changed(PAPER_DEFAULTS, seeds=2, difference_weight=0.5)
+    assert used.settings()["seeds"] == 2
+    assert used.settings()["training"]["difference_weight"] == 0.5
+    assert RunConfig.from_settings(used.settings()).training.difference_weight == 0.5

@@ -1,10 +1,10 @@
 """The settings of a crosscoder and of its training: two frozen dataclasses, which are checked when they are made."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from toolkit.dictionaries.rules import RULES, Sparsity, check_rule
-from toolkit.fields import ShortRepr
+from toolkit.fields import ShortRepr, beside_result
 from toolkit.models.streams import stream_names
 from toolkit.ranges import Count, CountOrNone, Positive, PositiveOrNone, Share, ShareBelowOne, check_ranges
 
@@ -110,7 +110,9 @@ class TrainingConfig(ShortRepr):
     threshold_decay: ShareBelowOne = 0.999
     """Decay per step of the running mean that becomes batchtopk's inference threshold; it starts once k is reached.
     A run too short for that takes the plain mean over its last steps."""
-    difference_weight: PositiveOrNone = 0.0
+    difference_weight: PositiveOrNone = field(
+        default=0.0, metadata=beside_result(unless=lambda training: training.difference_weight > 0)
+    )
     """Weight of a second squared error, that of last model minus first: it makes the dictionary reconstruct better what
     distillation changed. 0 leaves it out."""
     lr: Positive = 1e-4

@@ -1,7 +1,7 @@
 """The settings of a crosscoder run: its parts, its command line, its defaults, and its `config.json`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
@@ -174,7 +174,7 @@ class RunConfig(ShortRepr):
             if name in FLAT:
                 values |= of_result(value)
             else:
-                values[name] = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+                values[name] = of_result(value) if is_dataclass(value) else value
         return values | {"cache_dtype": self.feed.stored_dtype if self.feed.cache else None}
 
     @classmethod

@@ -19,7 +19,7 @@ class CompareMethodsConfig(ShortRepr):
 
     tokens: Count = 65_536
     """Tokens that every method is given to train on, of each pair; they are held in memory."""
-    documents: Count = 512
+    documents: Count = 256
     """Labelled documents: units are chosen on the even ones and tested on the odd ones."""
     labels: Path | None = None
     """Labelled documents (.jsonl with text and spans, or annotated reasoning traces).
