@@ -5,9 +5,11 @@
 
 Reconstruction, latent classes, ablation (ours and the paper's protocol), steering, word-pair geometry and layer
 divergence, each on a page of its own, and one page that sets the numbers beside the published ones or, for the embedded
-pair, beside what was planted. `results.json` holds every number. `--lexicon`, `--words` and `--questions` take your
-own. The embedded pair takes about seven minutes on two cores and 2 GB. A real pair needs a crosscoder first: `python
-recipes/train_crosscoder.py --pair qwen-7b --out …`.
+pair, beside what was planted. `results.json` holds every number, those of each crosscoder under `seeds`. All claims are
+adjusted together, so fewer show than on each page alone. `--lexicon`, `--words` and `--questions` take your own. The
+embedded pair takes about eight minutes on two cores and 2 GB. A real pair needs a crosscoder first: `python
+recipes/train_crosscoder.py --pair qwen-7b --out …`. Fewer candidates, strengths and shares are measured than
+`steer.py` and `ablate.py` measure by default, and half as many words by the paper's protocol.
 
 Stopped at any moment, it goes on when it is called again: finished parts of the same settings, crosscoder, models, text
 and code are reused. An experiment that the text or the pair does not allow is left out, and the page says why.

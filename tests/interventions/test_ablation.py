@@ -84,6 +84,16 @@ def effects_of(
     return ablation_effects(pair, ReadTargets.read(pair, targets, method.positions), arms, method)
 
 
+def test_one_model_alone_is_edited_as_beside_the_other(tiny_pair, crosscoder, targets):
+    arms = [Arm(crosscoder=crosscoder, latents=latents) for latents in ARMS]
+    read = ReadTargets.read(tiny_pair, targets, "predict")
+    both = ablation_effects(tiny_pair, read, arms, Method())
+    base, distilled = (ablation_effects(tiny_pair, read, arms, Method(), edited=[name]) for name in both.models)
+    assert base.models == ("base",)
+    assert base.beside(distilled).models == both.models
+    torch.testing.assert_close(base.beside(distilled).values, both.values)
+
+
 def logit(effects: Effects) -> Tensor:
     """[arm, model, target]"""
     return torch.stack([effects[name].logit for name in ("base", "distilled")], dim=-2)

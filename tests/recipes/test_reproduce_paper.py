@@ -56,10 +56,11 @@ def test_every_experiment_is_in_the_results(reproduce: Callable[..., str], out: 
         for name in ("distilled", "base", "control_distilled"):
             assert found[name] == found["intervals"][name]["value"]
         assert 0 < found["n_documents"] <= found["n"] <= 100
+    assert all(found["n"] <= 50 for found in results["ablation_paper"].values())
     assert results["off_target"]["deductive on other words"]["base"].keys() >= {"value", "low", "high"}
     assert results["steering"].keys() == {"self-reflection", "deductive"}
     for arms in results["steering"].values():
-        assert [arm["strength"] for arm in arms] == [-0.2, -0.1, -0.025, 0, 0.025, 0.1, 0.2]
+        assert [arm["strength"] for arm in arms] == [-0.2, -0.1, 0, 0.1, 0.2]
         for arm in arms:
             assert arm.keys() >= {"length", "accuracy", "hesitation_per_1k", "n"}
             assert arm["length"] == arm["intervals"]["length"]["value"] > 0
@@ -80,6 +81,11 @@ def test_every_experiment_is_in_the_results(reproduce: Callable[..., str], out: 
     assert "4 others to test them (5 were asked for" in comparison
     assert "7 of 7: layer divergence" in said
     assert results["left_out"] == {}
+    for name in ("ablation", "ablation, the paper's way"):
+        for of_seeds in results["seeds"][name].values():
+            (of_seed,) = of_seeds.values()
+            assert of_seed.keys() >= {"distilled", "base", "control_distilled", "best", "latents"}
+    assert results["seeds"]["ablation"].keys() == results["ablation"].keys()
     (of_seed,) = results["seeds"]["reconstruction"].values()
     assert of_seed["l0"] == results["reconstruction"]["l0"]
     assert of_seed["behaviours"]["verification"]["latent"] >= 0

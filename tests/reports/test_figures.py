@@ -55,7 +55,7 @@ def test_effect_by_fraction_has_a_panel_a_model_and_a_line_an_arm() -> None:
         assert len(axes.collections) == 2  # an arm without intervals has no band
         assert band(axes) == [(0.005, -2.0), (0.005, 0.0), (0.2, -3.0), (0.2, -1.0)]
         assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.5 %", "20 %"]
-    assert labels(figure.axes[0]) == ["selected", "random", "matched"]
+    assert labels(figure.axes[-1]) == ["selected", "random", "matched"]
     assert figure.axes[0].lines[1].get_color() != figure.axes[1].lines[1].get_color()
 
 

@@ -77,6 +77,10 @@ class Effects:
         """Return the mean over the arms, without an axis of arms."""
         return Effects(models=self.models, values=self.values.mean(dim=1))
 
+    def beside(self, other: "Effects") -> "Effects":
+        """Return the effects of the same arms in these models, and then in the other's."""
+        return Effects(models=self.models + other.models, values=torch.cat([self.values, other.values], dim=-2))
+
 
 def _rounded(values: Tensor) -> str:
     """Write one number, or a list where there are arms, with two decimals."""
@@ -148,22 +152,25 @@ class ReadTargets:
 
 
 @torch.no_grad()
-def ablation_effects(models: ModelSet, read: ReadTargets, arms: Sequence[Arm], method: Method) -> Effects:
-    """Take each arm out of every model, and compare the target's logit with the unedited model's.
+def ablation_effects(
+    models: ModelSet, read: ReadTargets, arms: Sequence[Arm], method: Method, *, edited: Sequence[str] | None = None
+) -> Effects:
+    """Take each arm out of every model, or of those in `edited`, and compare the target's logit with the unedited one.
 
     x' = x − Σ f_k W_dec,k over the arm's latents, which preserves the crosscoder's error. With `method.spliced` both
     sides of the comparison have the reconstruction in place of x, so that its error is not counted as an effect.
     `read` must hold the streams at `method.positions`.
     """
     assert read.positions == method.positions, "read at other positions"
-    values = torch.empty(len(MEASURES), len(arms), len(models.names), len(read.targets.prefixes))
+    names = models.names if edited is None else tuple(edited)
+    values = torch.empty(len(MEASURES), len(arms), len(names), len(read.targets.prefixes))
     largest = max((each.streams[:, 0].numel() * 4 for each in read.rows), default=1)
     together = stretches([largest] * len(arms), EDIT_BYTES)
-    for index, name in enumerate(track(models.names, "editing models", "models")):
+    for index, name in enumerate(track(names, "editing models", "models")):
         for each in track(read.rows, "batches", "batches"):
             for some in together:
                 values[:, some, index, each.where] = _of_rows(models, name, read, each, arms[some], method)
-    return Effects(models=models.names, values=values)
+    return Effects(models=names, values=values)
 
 
 def _of_rows(

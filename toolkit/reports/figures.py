@@ -82,7 +82,7 @@ def effect_by_fraction(
     """Draw an effect by the share of latents removed, a panel for each model, a line for each way to choose them.
 
     fractions: shares of one. effects: model to arm ("selected", "random", "matched") to one estimate a fraction; the
-    first arm is the one asked about, the others are its controls.
+    first arm is the one asked about, the others are its controls. The last model has all arms, and the legend.
     """
     figure = Figure(figsize=(WIDTH, 2.5), layout="constrained")
     panels = figure.subplots(1, len(effects), sharey=True, squeeze=False)[0]
@@ -96,7 +96,7 @@ def effect_by_fraction(
         axes.set_xticks(list(fractions), [percent_tick(share) for share in fractions], rotation=45)
         axes.minorticks_off()
     panels[0].set_ylabel("change (logits)")
-    legend(panels[0])
+    legend(panels[-1])
     figure.suptitle(title, fontsize=9, color=INK, x=0.01, ha="left", parse_math=False)
     return figure
 

@@ -69,7 +69,7 @@ def test_own_words_with_a_name_or_without(organism, texts):
 def test_given_latents_on_a_categorys_words(organism, texts):
     found = ablate(*organism, texts, category="contrastive", latents=[3, 5, 3], settings=SETTINGS)
     assert found.latents == {"given": [3, 5]}
-    assert found["given", "chosen"]["base"].logit.shape == found["given", "matched"]["base"].logit.shape
+    assert found["given", "chosen"]["distilled"].logit.shape == found["given", "matched"]["distilled"].logit.shape
     with pytest.raises(ValueError, match="latent 40 does not exist: the crosscoder has latents 0 to 39"):
         ablate(*organism, texts, category="contrastive", latents=40)
 

@@ -143,14 +143,16 @@ def test_results_are_means_over_the_targets(config, study):
         assert written["distilled_minus_control"] == study.given(expected)
         assert written["by_share"].keys() == {"10 %", "30 %"}
         for share in ("10 %", "30 %"):
+            assert written["by_share"][share]["chosen"].keys() == {"base", "distilled"}
             for arm in ARMS:
-                at = written["by_share"][share][arm]["base"]
-                expected_mean = float(each[share, arm]["base"].logit.mean())
+                at = written["by_share"][share][arm]["distilled"]
+                expected_mean = float(each[share, arm]["distilled"].logit.mean())
                 assert at.value == pytest.approx(expected_mean, rel=1e-4, abs=1e-6)
                 assert at.low is None or at.low <= at.value <= at.high
-        assert list(written["seeds"]) == ["0"]
-        assert written["seeds"]["0"]["distilled"] == pytest.approx(written["distilled"], rel=1e-5)
-        assert written["seeds"]["0"]["best"].keys() == {"directions", "matched", "random"}
+        of_seeds = results["seeds"][each.category.name]
+        assert list(of_seeds) == ["0"]
+        assert of_seeds["0"]["distilled"] == pytest.approx(written["distilled"], rel=1e-5)
+        assert of_seeds["0"]["best"].keys() == {"directions", "matched", "random"}
         probability = each["30 %", "chosen"]["base"].probability
         assert written["probability"]["base"].value == pytest.approx(float(probability.mean()), rel=1e-4)
         assert written["base_where_undecided"].value == pytest.approx(written["base"], rel=1e-4)  # all are, from 0 to 1
@@ -245,7 +247,7 @@ def test_several_crosscoders_and_a_null_pair_stand_on_the_page(config, run):
     assert len(table(findings, "The null pair").rows) == 2
     for name in WORDS:
         written = findings.results["ablation"][name]
-        values = [written["seeds"][seed]["distilled"] for seed in ("0", "1")]
+        values = [findings.results["seeds"][name][seed]["distilled"] for seed in ("0", "1")]
         assert written["distilled"] == pytest.approx(sum(values) / 2, rel=1e-4)
         assert written["intervals"]["distilled"].note != GIVEN_ONE
     assert findings.results["null"]["ablation"].keys() == set(WORDS)

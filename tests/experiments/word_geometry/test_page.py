@@ -51,12 +51,12 @@ def table(findings: Findings, title: str) -> Table:
 
 def test_the_gap_table_has_intervals_of_the_gap_and_its_change(findings: Findings, found: WordGeometry):
     gaps = table(findings, "Gap")
-    assert gaps.columns == ("class", "base", "distilled", "distilled − base", "distilled − control")
+    differences = ("distilled − base", "distilled − control")
+    assert gaps.columns == ("class", "base", "distilled", "control", *differences)
     (row,) = gaps.rows
     base, distilled, control = (geometry.by_dims[20] for geometry in found.classes["singular-plural"].values())
-    assert row[1] == base.gap_estimate
-    assert row[3] == distilled.gap_beyond(base)
-    assert row[4] == distilled.gap_beyond(control)
+    assert row[1:4] == [base.gap_estimate, distilled.gap_estimate, control.gap_estimate]
+    assert row[4:] == [distilled.gap_beyond(base), distilled.gap_beyond(control)]
 
 
 def with_less_loss(found: WordGeometry, model: str) -> WordGeometry:
@@ -72,15 +72,35 @@ def with_less_loss(found: WordGeometry, model: str) -> WordGeometry:
 
 def test_the_headline_counts_claims_that_show(config, pair, found: WordGeometry):
     counts = {each.name: each.value for each in page(config, pair, with_less_loss(found, "distilled")).headline}
+    assert counts.keys() == {
+        "share a step, base", "share a step, distilled", "distillation widens the gap", "distillation narrows the gap",
+    }  # fmt: skip
     assert counts["share a step, distilled"] == 1
-    assert (counts["wider gap than base"], counts["narrower gap than base"]) == (1, 0)
-    counts = {each.name: each.value for each in page(config, pair, with_less_loss(found, "base")).headline}
-    assert (counts["wider gap than base"], counts["narrower gap than base"]) == (0, 1)
+    assert (counts["distillation widens the gap"], counts["distillation narrows the gap"]) == (1, 0)
+    both = with_less_loss(with_less_loss(found, "base"), "control")
+    counts = {each.name: each.value for each in page(config, pair, both).headline}
+    assert (counts["distillation widens the gap"], counts["distillation narrows the gap"]) == (0, 1)
+
+
+def test_a_control_that_changed_alike_speaks_against_the_claim_that_distillation_changed_the_gap(
+    config, pair, found: WordGeometry
+):
+    both = with_less_loss(with_less_loss(found, "distilled"), "control")
+    verdicts = {each["claim"]: each["shows"] for each in page(config, pair, both).results["verdicts"]}
+    assert verdicts["singular-plural: share a step, distilled"]
+    assert not verdicts["singular-plural: distillation widens the gap"]
+    without = {name: {model: of[model] for model in ("base", "distilled")} for name, of in both.classes.items()}
+    verdicts = {
+        each["claim"]: each["shows"] for each in page(config, pair, replace(both, classes=without)).results["verdicts"]
+    }
+    assert verdicts["singular-plural: distillation widens the gap"]
 
 
 def test_claims_must_exceed_what_was_set_and_are_adjusted_together(config, pair, found: WordGeometry):
     findings = page(config, pair, with_less_loss(found, "distilled"))
-    assert len(findings.claims) == 3 + 2  # of each model, and of the examined one against each other
+    *steps, change = findings.claims
+    assert len(steps) == 2  # a control is no claim of its own
+    assert [margin.over for margin in change.margins] == ["gap in base", "gap in control"]
     assert {margin.least for claim in findings.claims for margin in claim.margins} == {0.05, 0.02}
     verdicts = {each["claim"]: each for each in findings.results["verdicts"]}
     assert all(each["p_adjusted"] >= each["p"] for each in verdicts.values())
@@ -132,7 +152,7 @@ def test_any_number_of_named_models_is_compared_with_the_one_examined(
     classes = {name: of | {"last": of["teacher"]} for name, of in classes.items()}
     findings = page(config, pair, replace(found, classes=classes))
     differences = ("student − teacher", "student − later", "student − last")
-    assert table(findings, "Gap").columns == ("class", "teacher", "student", *differences)
+    assert table(findings, "Gap").columns == ("class", "teacher", "student", "later", "last", *differences)
     assert table(findings, "Parallelogram loss in the last model").rows
     changes = findings.results["classes"]["singular-plural"]["gap_change"]
     assert list(changes) == ["teacher", "later", "last"]

@@ -40,10 +40,10 @@ def ablate(
     latents, the rest test them; or `latents` are taken out. `result["2 %", "chosen"]["distilled"].logit` is the change
     at each word without the best 2 % of latents. "directions" in place of "chosen" takes out random vectors as long,
     "matched" latents alike in code and NRN, "random" other eligible ones: means over their draws, which
-    `result.draws` holds apart. "given" is the share's name where latents are given. What one crosscoder gives, another
-    seed's may not; `AblationConfig` asks all of a run. Without a category each text is a prompt, and the word is what
-    the last model would write next; there are no controls. `layer` is the site of edits, for a crosscoder of several.
-    Settings are an `AblationSettings` or its fields as keywords, such as `targets=50`.
+    `result.draws` holds apart, in the last model only. "given" is the share's name where latents are given. What one
+    crosscoder gives, another seed's may not; `AblationConfig` asks all of a run. Without a category each text is a
+    prompt, and the word is what the last model would write next; there are no controls. `layer` is the site of edits,
+    for a crosscoder of several. Settings are an `AblationSettings` or its fields as keywords, such as `targets=50`.
     Raises `ValueError` for a category, latents or texts that cannot be used, for a crosscoder of other streams than the
     pair's, and as `ablation_study` does.
     """

@@ -2,7 +2,7 @@
 
 from toolkit.experiments.ablation import FEW_DRAWS, AblationSettings
 from toolkit.experiments.ablation.results import where_undecided
-from toolkit.experiments.ablation.study import ARMS, AblationStudy
+from toolkit.experiments.ablation.study import AblationStudy
 from toolkit.experiments.ablation.tables import latents_of, of_seeds, top
 from toolkit.formatting import percent
 from toolkit.interventions.targets import OTHER
@@ -50,8 +50,8 @@ def measures_table(study: AblationStudy, share: str) -> Table:
 
 
 def share_table(study: AblationStudy, settings: AblationSettings) -> Table:
-    """All shares, all arms, both models."""
-    arms = [(arm, model) for arm in ARMS for model in reversed(study.models)]
+    """All shares, all arms; of the first model the chosen latents alone."""
+    arms = [(arm, model) for model in reversed(study.models) for arm in study.arms(model)]
     return Table(
         title="By share of latents taken out",
         columns=("category, share", "latents", *(f"{arm}, {model}" for arm, model in arms)),

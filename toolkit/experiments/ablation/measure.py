@@ -138,8 +138,18 @@ def _read(
 def _measure(
     models: ModelSet, read: ReadTargets, asked: Mapping[Key, Sequence[Arm]], method: Method
 ) -> dict[Key, Effects]:
-    """The effects of all draws, by what they were asked for; arms that take out the same are measured once."""
-    different = {arm.key: arm for arms in asked.values() for arm in arms}
-    number = {key: index for index, key in enumerate(different)}
-    effects = ablation_effects(models, read, list(different.values()), method)
-    return {key: effects.of([number[arm.key] for arm in arms]) for key, arms in asked.items()}
+    """The effects of all draws, by what they were asked for; arms that take out the same are measured once.
+
+    Claims are about the last model, so controls are measured in that one alone.
+    """
+    *first, last = models.names
+    chosen = {arm.key: arm for key, arms in asked.items() if key[-1] == "chosen" for arm in arms}
+    every = chosen | {arm.key: arm for arms in asked.values() for arm in arms}
+    number = {key: index for index, key in enumerate(every)}
+    in_last = ablation_effects(models, read, list(every.values()), method, edited=[last])
+    in_first = ablation_effects(models, read, list(chosen.values()), method, edited=first)
+    found: dict[Key, Effects] = {}
+    for key, arms in asked.items():
+        which = [number[arm.key] for arm in arms]
+        found[key] = in_first.of(which).beside(in_last.of(which)) if key[-1] == "chosen" else in_last.of(which)
+    return found

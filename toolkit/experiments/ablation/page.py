@@ -7,7 +7,7 @@ import numpy as np
 from toolkit.experiments.ablation import GIVEN, AblationConfig, AblationSettings, detail_tables, tables
 from toolkit.experiments.ablation.claims import MOST_REMOVED, claims
 from toolkit.experiments.ablation.results import ablation_results
-from toolkit.experiments.ablation.study import ARMS, AblationStudy
+from toolkit.experiments.ablation.study import AblationStudy
 from toolkit.experiments.run import Run
 from toolkit.reports.figures import effect_by_fraction, effect_matrix, estimates_by_name, logit_change_histogram
 from toolkit.reports.findings import Chart, Findings, Headline, Table, left_out_tables
@@ -121,7 +121,7 @@ def _charts(study: AblationStudy, settings: AblationSettings) -> list[Chart]:
         charts.append(Chart(name=f"histogram_{name}", figure=figure, caption=caption))
         if share != GIVEN:
             by_share = {
-                model: {arm: [study.effect(name, at, arm, model) for at in each.latents] for arm in ARMS}
+                model: {arm: [study.effect(name, at, arm, model) for at in each.latents] for arm in study.arms(model)}
                 for model in study.models
             }
             caption = f"{name}: mean change by share of latents taken out, bands 95 % intervals."

@@ -4,13 +4,13 @@ from typing import Any
 
 from toolkit.experiments.ablation import GIVEN, AblationSettings
 from toolkit.experiments.ablation.claims import binding, claims
-from toolkit.experiments.ablation.study import ARMS, CONTROLS, AblationStudy
+from toolkit.experiments.ablation.study import CONTROLS, AblationStudy
 from toolkit.reports.verdicts import verdict_results
 from toolkit.statistics.estimates import Estimate
 
 
 def ablation_results(study: AblationStudy, settings: AblationSettings) -> dict[str, Any]:
-    """Every mean with its interval: the reference share by category, then all shares; what shows; the null pair."""
+    """Every mean with its interval by category, at the reference share and at all; each crosscoder's; the verdicts."""
     claimed = [] if settings.paper else claims(study, settings.reference_name)
     found: dict[str, Any] = {
         "ablation": {name: _of_category(study, name, settings) for name in study.names},
@@ -18,6 +18,10 @@ def ablation_results(study: AblationStudy, settings: AblationSettings) -> dict[s
             f"{edited} on {on}": {model: study.off_target(edited, on, model) for model in study.models}
             for edited in study.names
             for on in study.words
+        },
+        "seeds": {
+            name: {str(seed): _of_seed(study, seed, name, settings.reference_name) for seed in study.seeds}
+            for name in study.names
         },
         "verdicts": verdict_results(claimed),
         "left_out": study.left_out,
@@ -37,7 +41,10 @@ def _of_category(study: AblationStudy, name: str, settings: AblationSettings) ->
         **{key: study.effect(name, share, arm, last) for arm, key in _keys(last).items()},
     }
     by_share = {
-        share: {arm: {model: study.effect(name, share, arm, model) for model in study.models} for arm in ARMS}
+        share: {
+            arm: {model: study.effect(name, share, arm, model) for model in study.models if arm in study.arms(model)}
+            for arm in study.arms(last)
+        }
         for share in each.latents
     }
     difference = study.rows(
@@ -61,7 +68,6 @@ def _of_category(study: AblationStudy, name: str, settings: AblationSettings) ->
         "probability": {model: study.effect(name, share, "chosen", model, "probability") for model in study.models},
         f"{study.models[0]}_where_undecided": where_undecided(study, name, settings)[0],
         "by_share": by_share,
-        "seeds": {str(seed): _of_seed(study, seed, name, share) for seed in study.seeds},
     }  # fmt: skip
 
 

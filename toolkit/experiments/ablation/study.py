@@ -29,7 +29,8 @@ class CategoryAblation:
     latents: dict[str, list[int]]
     """The chosen latents at each share, by name ("2 %"), the best first; none where none could be chosen."""
     draws: dict[tuple[str, str], Effects]
-    """By share and arm (`ARMS`), with an axis of draws; of the chosen latents there is one."""
+    """By share and arm (`ARMS`), with an axis of draws; of the chosen latents there is one. Controls know the last
+    model only."""
     matches: dict[str, Match]
     """How like the chosen latents the matched ones are, by share."""
 
@@ -103,6 +104,10 @@ class AblationStudy:
     def names(self) -> list[str]:
         """The categories that were measured."""
         return list(self.own.categories)
+
+    def arms(self, model: str) -> tuple[str, ...]:
+        """The arms that were measured in a model."""
+        return ARMS if model == self.last else ARMS[:1]
 
     def elsewhere(self, name: str) -> list[str]:
         """All words that were measured but the category's own."""

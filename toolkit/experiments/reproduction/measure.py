@@ -37,7 +37,14 @@ from toolkit.reports.findings import Findings
 from toolkit.settings.models import ControlledModels
 
 SHORTER = ("deductive",)
-STRENGTHS = (-0.2, -0.1, -0.025, 0.025, 0.1, 0.2)
+STRENGTHS = (-0.2, -0.1, 0.1, 0.2)
+"""Those that slopes are measured between, which verdicts are about, and what twice as much costs."""
+CANDIDATES = 10
+"""Latents of each category and crosscoder that steering picks from."""
+SHARES = (0.005, 0.02, 0.1)
+"""Of the latents that our ablation takes out; claims are about the middle one."""
+PAPER_TARGETS = 50
+"""Positions of each category in the paper's protocol, which claims nothing and edits whole prefixes."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +68,10 @@ def experiments(config: ReproductionConfig) -> dict[str, Experiment]:
     alike: dict[str, Any] = {"seed": config.seed, "where": config.where}
     of_run = alike | {"crosscoder": config.crosscoder, "tokens": config.tokens, "lexicon": config.lexicon}
     both = alike | {"models": ControlledModels(control=config.models.control)}
-    ablation = AblationConfig(**of_run, undecided=config.undecided)
-    paper = AblationConfig(**of_run, paper=True, shares=(ablation.reference,), control_draws=1)
+    ablation = AblationConfig(**of_run, undecided=config.undecided, shares=SHARES)
+    paper = AblationConfig(**of_run, paper=True, shares=(ablation.reference,), control_draws=1, targets=PAPER_TARGETS)
     questions = {"questions": config.questions, "development": config.development, "test": config.test}
-    steering = SteeringConfig(**of_run | questions, aims=aims, strengths=STRENGTHS)
+    steering = SteeringConfig(**of_run | questions, aims=aims, strengths=STRENGTHS, candidates=CANDIDATES)
     geometry = WordGeometryConfig(**both, words=config.words)
     divergence = LayerDivergenceConfig(**both, tokens=config.tokens)
     classes = LatentClassesConfig(**of_run)

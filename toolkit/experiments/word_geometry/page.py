@@ -7,7 +7,7 @@ from typing import Any
 from toolkit.experiments.control import control_files
 from toolkit.experiments.reproduction.page import load_published
 from toolkit.experiments.word_geometry import WordGeometryConfig
-from toolkit.experiments.word_geometry.claims import SHOWN_DIMS, claims, differs, gap_changes, shares_a_step
+from toolkit.experiments.word_geometry.claims import SHOWN_DIMS, changes_the_gap, claims, gap_changes, shares_a_step
 from toolkit.experiments.word_geometry.measure import DIMS, FEWEST_PAIRS, ModelGeometry, WordGeometry
 from toolkit.geometry.parallelogram import ParallelogramLoss
 from toolkit.models.model_set import ModelSet
@@ -59,9 +59,8 @@ def _facts(settings: WordGeometryConfig, opened: ModelSet, found: WordGeometry) 
 
 def _headline(found: WordGeometry) -> list[Headline]:
     """Of how many classes each claim shows."""
-    reference, _, *yardsticks = found.models
-    statements = [shares_a_step(model) for model in found.models]
-    statements += [differs(other, narrower=low) for other in (reference, *yardsticks) for low in (False, True)]
+    statements = [shares_a_step(model) for model in found.models[:2]]
+    statements += [changes_the_gap(narrower=narrower) for narrower in (False, True)]
     shown = {verdict.claim.name for verdict in judge(claims(found)) if verdict.shows}
     rows = [
         Headline(
@@ -78,14 +77,17 @@ def _headline(found: WordGeometry) -> list[Headline]:
 
 def _gap_table(found: WordGeometry) -> Table:
     reference, examined, *yardsticks = found.models
-    shown = (reference, examined)
     rows: list[list[Cell]] = [
-        [name, *(models[model].by_dims[SHOWN_DIMS].gap_estimate for model in shown), *gap_changes(found, name).values()]
+        [
+            name,
+            *(geometry.by_dims[SHOWN_DIMS].gap_estimate for geometry in models.values()),
+            *gap_changes(found, name).values(),
+        ]
         for name, models in found.classes.items()
     ]
     return Table(
         title=f"Gap: shuffled pairs' loss − true pairs' loss, {SHOWN_DIMS} dimensions",
-        columns=("class", *shown, *(f"{examined} − {other}" for other in (reference, *yardsticks))),
+        columns=("class", *found.models, *(f"{examined} − {other}" for other in (reference, *yardsticks))),
         rows=rows,
         note="Above 0 the pairs of a class share a step. 95 % intervals over word pairs: each is left out in turn,"
         " the same in every model, and the components are fitted anew. control: trained on from base without"
