@@ -29,7 +29,7 @@ def labels(tmp_path_factory) -> Path:
             "text": document.text,
             "spans": [{"start": s.start, "end": s.end, "label": s.behaviour} for s in document.spans],
         }
-        for document in islice(documents("thinking", split="held_out", seed=23), 64)
+        for document in islice(documents("thinking", split="held_out", seed=23), 32)
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
@@ -38,8 +38,8 @@ def labels(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def settings(labels: Path, text_file: Path, save_organism_model: Callable[..., str]) -> CompareMethodsConfig:
     return CompareMethodsConfig(
-        tokens=2048,
-        documents=64,
+        tokens=1024,
+        documents=32,
         labels=labels,
         n_latents=(16,),
         k=(2, 4),
@@ -65,7 +65,7 @@ def compared(settings: CompareMethodsConfig, pair) -> Comparison:
         return measure(settings, pair)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def planted_text() -> PairText:
     """Sixteen dimensions of noise, in which the last model alone has a direction for each of two labels.
 

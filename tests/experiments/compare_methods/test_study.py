@@ -1,12 +1,14 @@
 """The truth is planted: the last model has a direction for each of two labels, which the first one lacks."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
 
 from toolkit.dictionaries.configs import TrainingConfig
-from toolkit.experiments.compare_methods.methods import METHODS
+from toolkit.experiments.compare_methods.methods import METHODS, Units
 from toolkit.experiments.compare_methods.reading import PairText, difference
 from toolkit.experiments.compare_methods.study import (
     DENSE,
@@ -35,13 +37,19 @@ def plan_of(name: str) -> TrainingConfig:
     return replace(PLAN, sparsity=SPARSITY.get(name, "batchtopk"), **CHANGES.get(name, {}))
 
 
+@pytest.fixture(scope="module")
+def fitted(planted_text: PairText) -> Callable[[str, int], Units]:
+    """What a method learns from the planted text with a seed, made once."""
+    return cache(lambda name, seed: METHODS[name].fit(planted_text.running, plan_of(name), seed))
+
+
 def chosen(text: PairText, scores: torch.Tensor) -> dict[str, UnitsForLabel]:
     return {each.label: each for each in units_for_labels(scores, text.labelled.tokens)}
 
 
 @pytest.mark.parametrize("name", LEARNING)
-def test_every_method_finds_what_the_last_model_alone_has(planted_text, name):
-    units = METHODS[name].fit(planted_text.running, plan_of(name), 0)
+def test_every_method_finds_what_the_last_model_alone_has(planted_text, name, fitted):
+    units = fitted(name, 0)
     best = chosen(planted_text, units.score(planted_text))
     assert min(each.best.auroc.value for each in best.values()) > 0.65
     assert units.directions.shape[1] == 16
@@ -51,17 +59,17 @@ def test_every_method_finds_what_the_last_model_alone_has(planted_text, name):
         assert planted_share > (0.25 if name == "difference at first positions" else 0.4)  # by chance 0.2
 
 
-def test_a_crosscoder_claims_the_units_of_the_last_model_alone(planted_text):
+def test_a_crosscoder_claims_the_units_of_the_last_model_alone(planted_text, fitted):
     name = "crosscoder, batchtopk"
-    units = METHODS[name].fit(planted_text.running, plan_of(name), 0)
+    units = fitted(name, 0)
     best = chosen(planted_text, units.score(planted_text))
     assert all(units.claimed[each.units[0]] for each in best.values())
     assert not units.claimed.all()
 
 
-def test_designated_units_of_the_last_model_are_claimed_and_those_of_the_first_are_not(planted_text):
+def test_designated_units_of_the_last_model_are_claimed_and_those_of_the_first_are_not(planted_text, fitted):
     name = "crosscoder, exclusive latents"
-    units = METHODS[name].fit(planted_text.running, plan_of(name), 0)
+    units = fitted(name, 0)
     assert not units.claimed[:4].any()
     assert units.claimed[4:8].all()
 
@@ -72,9 +80,9 @@ def test_a_dictionary_of_the_difference_reads_scaled_streams(planted_text):
     torch.testing.assert_close(difference(x, scale), x[:, 1] / 2 - x[:, 0] * 2)
 
 
-def test_random_units_are_the_floor_and_a_probe_the_ceiling(planted_text):
+def test_random_units_are_the_floor_and_a_probe_the_ceiling(planted_text, fitted):
     name = "SAE of the difference"
-    units = METHODS[name].fit(planted_text.running, plan_of(name), 0)
+    units = fitted(name, 0)
     scores = units.score(planted_text)
     tokens = planted_text.labelled.tokens
     floors = random_floors(planted_text, firings(scores, tokens.choosing), 3, 0)
@@ -90,20 +98,20 @@ def test_random_units_are_the_floor_and_a_probe_the_ceiling(planted_text):
         assert found.spread is None
 
 
-def test_a_method_without_seeds_has_an_interval_without_reserve(planted_text):
+def test_a_method_without_seeds_has_an_interval_without_reserve(planted_text, fitted):
     tokens = planted_text.labelled.tokens
-    units = METHODS["PCA of the difference"].fit(planted_text.running, PLAN, 0)
+    units = fitted("PCA of the difference", 0)
     floors = random_floors(planted_text, torch.full((16,), 40), 2, 0)
     for each in units_for_labels(units.score(planted_text), tokens):
         assert found_by([each], floors, tokens, spreads_over([[each]]), has_seeds=False).auroc.note == ""
 
 
-def test_the_interval_over_seeds_contains_how_seeds_differ(planted_text):
+def test_the_interval_over_seeds_contains_how_seeds_differ(planted_text, fitted):
     tokens = planted_text.labelled.tokens
     floors = random_floors(planted_text, torch.full((16,), 40), 2, 0)
     by_seed = [
         units_for_labels(units.score(planted_text), tokens)
-        for units in (METHODS["crosscoder, batchtopk"].fit(planted_text.running, PLAN, seed) for seed in (0, 1, 2))
+        for units in (fitted("crosscoder, batchtopk", seed) for seed in (0, 1, 2))
     ]
     by_behaviour = list(zip(*by_seed, strict=True))
     spreads = spreads_over(by_behaviour)
