@@ -13,7 +13,7 @@ from toolkit.experiments.compare_methods.verdicts import (
     marking_claims,
     shown,
 )
-from toolkit.formatting import duration, number
+from toolkit.formatting import number
 from toolkit.reports.findings import Table
 from toolkit.statistics.estimates import Estimate
 
@@ -22,7 +22,7 @@ Row = tuple[str, str, str]
 
 def advice_table(found: Comparison) -> Table:
     """One question a row, with the method that did best there and its number."""
-    rows = [_one_unit(found), _together(found), _difference(found), _effect(found), _cheapest(found)]
+    rows = [_one_unit(found), _together(found), _difference(found), _effect(found)]
     return Table(
         title="What to use for which question",
         columns=("question", "method", "why"),
@@ -38,11 +38,14 @@ def mean_auroc(found: Mapping[str, Found], which: Callable[[Found], Estimate] = 
 
 def _one_unit(found: Comparison) -> Row:
     reached = {name: mean_auroc(method.any_unit) for name, method in found.pair.methods.items()}
-    best = max(reached, key=lambda name: reached[name])
-    marked = count(shown(marking_claims(found.pair), found.pair))[best]
-    why = f"mean AUROC {number(reached[best])}; it beats the floor on {marked} of {len(found.pair.tokens.measurable)}"
+    marked = count(shown(marking_claims(found.pair), found.pair))
+    best = max(reached, key=lambda name: (marked[name], reached[name]))
+    why = f"mean AUROC {number(reached[best])}"
     if best != DEFAULT:
         why += f"; {DEFAULT}, the default of training, {number(reached[DEFAULT])}"
+    if not marked[best]:
+        return "Which one unit marks a behaviour?", "none", f"no method beats the floor; highest: {best}, {why}"
+    why += f"; it beats the floor on {marked[best]} of {len(found.pair.tokens.measurable)}"
     return "Which one unit marks a behaviour?", best, why
 
 
@@ -52,7 +55,7 @@ def _together(found: Comparison) -> Row:
     }
     best = max(reached, key=lambda name: reached[name])
     alone = mean_auroc(found.pair.methods[best].any_unit)
-    why = f"mean AUROC {number(reached[best])}; of its best unit alone {number(alone)}"
+    why = f"mean AUROC {number(reached[best])}, of its best unit alone {number(alone)}; set against no floor"
     return "Which five units mark it together?", best, why
 
 
@@ -85,11 +88,4 @@ def _effect(found: Comparison) -> Row | None:
         f"taken out, it lowers the first word's log probability by {number(-lowered[best])} nats on average, more than"
         f" random directions do; {specific} of {len(found.effects[best].specific)} behaviours by more than any other's"
     )
-    return "Which direction does the model use?", best, why
-
-
-def _cheapest(found: Comparison) -> Row:
-    methods = found.pair.methods
-    best = min(methods, key=lambda name: methods[name].seconds)
-    why = f"{duration(methods[best].seconds)} for mean AUROC {number(mean_auroc(methods[best].any_unit))}"
-    return "What gives a first look?", best, why
+    return "Which direction does the model use?", best if specific else "none", why if specific else f"{best}: {why}"
