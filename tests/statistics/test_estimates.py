@@ -217,3 +217,7 @@ def test_every_other_one_is_as_likely():
     for thing in range(4):
         share = torch.bincount(given[:, thing], minlength=4) / 3000
         assert share.tolist() == pytest.approx([0 if other == thing else 1 / 3 for other in range(4)], abs=0.04)
+
+
+def test_what_is_not_known_is_said_so_with_the_reason():
+    assert str(Estimate(math.nan, note="the mean adds no loss")) == "not known (the mean adds no loss)"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import cbrt, nan, sqrt
+from math import cbrt, isnan, nan, sqrt
 
 import torch
 from jaxtyping import Float, Int
@@ -40,7 +40,8 @@ class Estimate:
     def __str__(self) -> str:
         """The value with its interval, or with what keeps it from having one."""
         if self.low is None or self.high is None:
-            return f"{self.value:.3f} ({self.note})" if self.note else f"{self.value:.3f}"
+            value = "not known" if isnan(self.value) else f"{self.value:.3f}"
+            return f"{value} ({self.note})" if self.note else value
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
     def p_above(self, least: float) -> float:
