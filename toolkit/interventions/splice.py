@@ -1,7 +1,7 @@
 """Splices a crosscoder's reconstruction into each model, and measures how its predictions get worse."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import log, nan
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from toolkit.models.model.logit_measurements import measure
 from toolkit.models.model.logit_statistics import divergence_and_loss
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.model_set import ModelSet
-from toolkit.statistics.estimates import GIVEN_ONE, Estimate, jackknife, ratio_of_sums
+from toolkit.statistics.estimates import Estimate, given_one, jackknife, ratio_of_sums
 from toolkit.tracking import track
 
 
@@ -112,11 +112,11 @@ def _effect(
         recovered = Estimate(nan, note=why)
     else:
         without = (kept.sum() - kept) / (added.sum() - added)
-        recovered = _given_one(jackknife(float(kept.sum() / added.sum()), without))
+        recovered = given_one(jackknife(float(kept.sum() / added.sum()), without))
     return SpliceEffect(
         model=name,
         layer=layer,
-        kl=_given_one(ratio_of_sums(kl, sizes)),
+        kl=given_one(ratio_of_sums(kl, sizes)),
         kl_mean=ratio_of_sums(kl_mean, sizes),
         loss_recovered=recovered,
         n=int(sizes.sum()),
@@ -128,7 +128,3 @@ def _nothing_to_recover(loss: float, added: float, uniform: float) -> str:
     if loss > uniform:
         return f"the model predicts worse than a uniform guess: {loss:.2f} nats a token, and {uniform:.2f}"
     return "" if added > 0 else "the mean activation adds no cross-entropy"
-
-
-def _given_one(estimate: Estimate) -> Estimate:
-    return replace(estimate, note=estimate.note or GIVEN_ONE)

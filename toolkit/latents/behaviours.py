@@ -4,9 +4,8 @@ The labels are those of the organism's answers, or of annotated files.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -15,19 +14,17 @@ from torch import Tensor
 from toolkit.dictionaries.activation_batches import batches_of
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.latents.labelled_activations import LabelledActivations, LabelledTokens
-from toolkit.latents.labelled_units import TOGETHER, Readout, UnitsForLabel, units_for_labels
+from toolkit.latents.labelled_units import TOGETHER, Kind, Readout, UnitsForLabel, spreads_over, units_for_labels
 from toolkit.latents.probes import linear_probe
 from toolkit.latents.random_dictionary import firings, random_codes
 from toolkit.latents.span_labels import LabelledDocument, LabelledDocuments, LabelledSpan
 from toolkit.organism.corpus import documents
 from toolkit.organism.documents import BEHAVIOURS
 from toolkit.statistics.auroc import Spread, auroc_over_seeds
-from toolkit.statistics.estimates import GIVEN_ONE, Estimate
+from toolkit.statistics.estimates import Estimate, given_one
 from toolkit.statistics.verdicts import Claim, Margin
 from toolkit.tracking import track
 
-Kind = Literal["best", "together"]
-KINDS: tuple[Kind, ...] = ("best", "together")
 FLOOR_DRAWS = 4
 """Random dictionaries; the floor is what the best of them reaches."""
 LEAST_MARGIN = 0.02
@@ -96,7 +93,7 @@ def find_behaviours(
     own, codes = next(iter(units.values())), next(iter(coded.values()))
     n_streams = len(next(iter(crosscoders.values())).config.layers)
     floor = _random_units(data.activations[:, -n_streams:].flatten(1), list(coded.values()), tokens, seed)
-    spreads = {kind: _spread(kind, list(units.values())) for kind in KINDS}
+    spreads = spreads_over(list(zip(*units.values(), strict=True)))
     return [
         FoundBehaviour(
             behaviour=name,
@@ -134,14 +131,6 @@ def _random_units(
     return [list(each) for each in zip(*found, strict=True)]
 
 
-def _spread(kind: Kind, by_seed: Sequence[Sequence[UnitsForLabel]]) -> Spread | None:
-    """How the crosscoders' AUROCs differ, pooled over the behaviours."""
-    of_labels = zip(*by_seed, strict=True)
-    return Spread.pooled(
-        [torch.tensor([getattr(each, kind).auroc.value for each in of_label]) for of_label in of_labels]
-    )
-
-
 def _above_floor(
     kind: Kind,
     units: Mapping[int, UnitsForLabel],
@@ -156,7 +145,7 @@ def _above_floor(
     auroc = auroc_over_seeds(scores, labelled, tokens.tested, spread=spread)
     margin = auroc_over_seeds(scores, labelled, tokens.tested, less=floor.scores[None], spread=spread)
     if len(readouts) == 1:
-        auroc, margin = (replace(each, note=each.note or GIVEN_ONE) for each in (auroc, margin))
+        auroc, margin = (given_one(each) for each in (auroc, margin))
     return AboveFloor(
         auroc=auroc,
         recall=sum(each.recall for each in readouts.values()) / len(readouts),

@@ -6,7 +6,7 @@ same mean norm, and equal rows give an NRN of 0.5.
 """
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,7 +16,7 @@ from toolkit.dictionaries.activation_batches import Activations
 from toolkit.dictionaries.crosscoder import Crosscoder, training_scale
 from toolkit.dictionaries.metrics import evaluate
 from toolkit.geometry.decoder_norms import cosine, norm_difference, nrn, random_pair_cosines, rows_by_model
-from toolkit.statistics.estimates import GIVEN_ONE, Estimate, mean
+from toolkit.statistics.estimates import Estimate, given_one, mean
 
 Tag = str
 
@@ -172,5 +172,4 @@ def classify_fired(
 
 def _mean(values: Float[Tensor, " alive"]) -> Estimate:
     """The mean over latents; its interval knows nothing of other crosscoders."""
-    found = mean(values, unit="latent")
-    return replace(found, note=found.note or GIVEN_ONE)
+    return given_one(mean(values, unit="latent"))

@@ -5,9 +5,10 @@ A unit is whatever gives a token a score: a latent, a component, a random direct
 choice and the same test.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,11 +16,15 @@ from torch import Tensor
 
 from toolkit.dictionaries.selectivity import RankedCodes
 from toolkit.latents.labelled_activations import LabelledTokens
-from toolkit.statistics.auroc import auroc_estimate
+from toolkit.statistics.auroc import Spread, auroc_estimate
 from toolkit.statistics.estimates import Estimate
 
 TOGETHER = 5
 """Units that are read together."""
+Kind = Literal["best", "together"]
+KINDS: tuple[Kind, ...] = ("best", "together")
+"""What is read of a label's units: the best one alone, or several together."""
+Spreads = dict[Kind, Spread | None]
 FALSE_ALARMS = 0.05
 """Share of the other tokens, at most, that a readout may take for the label's where its recall is measured."""
 
@@ -91,6 +96,14 @@ def _units(
         n_tokens=len(tested),
         n_documents=len(tested.unique()),
     )
+
+
+def spreads_over(by_label: Sequence[Sequence[UnitsForLabel]]) -> Spreads:
+    """Return how the AUROCs of several seeds' units differ, of one unit and of several, pooled over the labels."""
+    return {
+        kind: Spread.pooled([torch.tensor([getattr(each, kind).auroc.value for each in seeds]) for seeds in by_label])
+        for kind in KINDS
+    }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -86,6 +86,11 @@ def _with_skew(t: float, skew: float) -> float:
     return t if abs(skew) < LEAST_SKEW else 3 / skew * (cbrt(1 + skew * (t - skew / 6)) - 1)
 
 
+def given_one(estimate: Estimate) -> Estimate:
+    """Return the estimate with the note that it knows one crosscoder alone, unless its note says something already."""
+    return replace(estimate, note=estimate.note or GIVEN_ONE)
+
+
 def mean(
     values: Float[Tensor, " sample"], groups: Int[Tensor, " sample"] | None = None, *, unit: str = "document"
 ) -> Estimate:

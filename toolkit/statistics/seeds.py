@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from math import sqrt
 from statistics import fmean, stdev
 
-from toolkit.statistics.estimates import GIVEN_ONE, Estimate, with_error
+from toolkit.statistics.estimates import GIVEN_ONE, Estimate, satterthwaite, with_error
 
 ALL_ALIKE = "the same with every seed: nothing says how it would vary"
 
@@ -38,5 +38,4 @@ def difference_of_seeds(first: Sequence[float], second: Sequence[float]) -> Esti
     squared = sum(variance for variance, _ in parts)
     if squared == 0:
         return Estimate(value, note=ALL_ALIKE)
-    freedom = squared**2 / sum(variance**2 / free for variance, free in parts)
-    return with_error(value, sqrt(squared), freedom)
+    return with_error(value, sqrt(squared), satterthwaite(parts))

@@ -17,9 +17,8 @@ from toolkit.experiments.compare_methods.study import (
     on_choosing_half,
     probe_ceiling,
     random_floors,
-    spreads_over,
 )
-from toolkit.latents.labelled_units import UnitsForLabel, units_for_labels
+from toolkit.latents.labelled_units import UnitsForLabel, spreads_over, units_for_labels
 from toolkit.latents.random_dictionary import firings
 from toolkit.statistics.estimates import GIVEN_ONE
 

@@ -23,7 +23,6 @@ from toolkit.experiments.compare_methods.study import (
     on_choosing_half,
     probe_ceiling,
     random_floors,
-    spreads_over,
 )
 from toolkit.experiments.control import control_source, is_embedded
 from toolkit.experiments.layer_divergence.measure import open_text
@@ -31,7 +30,7 @@ from toolkit.experiments.run import Run, models_of
 from toolkit.harvest.documents import Corpus
 from toolkit.latents.behaviours import planted_behaviours
 from toolkit.latents.labelled_activations import LabelledTokens
-from toolkit.latents.labelled_units import Readout, UnitsForLabel, units_for_labels
+from toolkit.latents.labelled_units import Readout, UnitsForLabel, spreads_over, units_for_labels
 from toolkit.latents.random_dictionary import firings
 from toolkit.latents.span_labels import LabelledDocuments, read_labelled_documents
 from toolkit.models.model.unembedding import direction_tokens

@@ -1,7 +1,7 @@
 """What a method finds: the unit of each seed that marks a behaviour best, set against random units and a probe."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -12,11 +12,11 @@ from toolkit.dictionaries.selectivity import RankedCodes
 from toolkit.experiments.compare_methods.methods import COMPONENTS
 from toolkit.experiments.compare_methods.reading import PairText
 from toolkit.latents.labelled_activations import LabelledTokens
-from toolkit.latents.labelled_units import Readout, UnitsForLabel, units_for_labels
+from toolkit.latents.labelled_units import KINDS, Kind, Readout, Spreads, UnitsForLabel, units_for_labels
 from toolkit.latents.probes import linear_probe
 from toolkit.latents.random_dictionary import random_codes
-from toolkit.statistics.auroc import Spread, auroc_over_seeds
-from toolkit.statistics.estimates import GIVEN_ONE, Estimate
+from toolkit.statistics.auroc import auroc_over_seeds
+from toolkit.statistics.estimates import Estimate, given_one
 from toolkit.tracking import track
 
 Firings = Int[Tensor, " unit"]
@@ -59,19 +59,19 @@ def found_by(
     by_seed: Sequence[UnitsForLabel],
     floors: Floors,
     tokens: LabelledTokens,
-    spreads: Mapping[str, Spread | None],
+    spreads: Spreads,
     *,
     has_seeds: bool,
 ) -> Found:
     """Set the best units of each seed against the floors; they are of one behaviour, and `spreads` of all."""
     behaviour = by_seed[0].label
     wanted, documents = tokens.wanted(behaviour)[~tokens.choosing], tokens.tested
-    best, together = (torch.stack([getattr(each, kind).scores for each in by_seed]) for kind in ("best", "together"))
+    best, together = (torch.stack([getattr(each, kind).scores for each in by_seed]) for kind in KINDS)
     alone = has_seeds and len(by_seed) == 1
 
-    def estimated(scores: Tensor, kind: str, less: Tensor | None = None) -> Estimate:
+    def estimated(scores: Tensor, kind: Kind, less: Tensor | None = None) -> Estimate:
         estimate = auroc_over_seeds(scores, wanted, documents, less=less, spread=spreads[kind])
-        return replace(estimate, note=estimate.note or GIVEN_ONE) if alone else estimate
+        return given_one(estimate) if alone else estimate
 
     values = torch.tensor([each.best.auroc.value for each in by_seed])
     return Found(
@@ -82,16 +82,6 @@ def found_by(
         margins={kind: estimated(best, "best", floors[kind][behaviour].scores) for kind in floors},
         units=tuple(each.units[0] for each in by_seed),
     )
-
-
-def spreads_over(by_behaviour: Sequence[Sequence[UnitsForLabel]]) -> dict[str, Spread | None]:
-    """Return how a method's AUROCs differ between seeds, of one unit and of five, pooled over behaviours."""
-    return {
-        kind: Spread.pooled(
-            [torch.tensor([getattr(each, kind).auroc.value for each in seeds]) for seeds in by_behaviour]
-        )
-        for kind in ("best", "together")
-    }
 
 
 def on_choosing_half(

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from toolkit.experiments.control import is_embedded
 from toolkit.experiments.run import Run
-from toolkit.experiments.steering.costs import given_one
 from toolkit.geometry.decoder_norms import nrn, rows_by_model
 from toolkit.interventions.ablation import Arm, ReadTargets, ablation_effects
 from toolkit.interventions.targets import Targets, TargetSearch
@@ -23,7 +22,7 @@ from toolkit.models.model.scoring import LARGEST_LOGITS
 from toolkit.organism.corpus import documents
 from toolkit.organism.traces import DOUBTFUL, THINK
 from toolkit.statistics.auroc import auroc_estimate
-from toolkit.statistics.estimates import Estimate, mean
+from toolkit.statistics.estimates import Estimate, given_one, mean
 from toolkit.training.streams import fitting_tokens
 
 TONES = ("doubtful", "sure")

@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from toolkit.experiments.steering import Toward
-from toolkit.experiments.steering.costs import UNIT, given_one
+from toolkit.experiments.steering.costs import UNIT
 from toolkit.experiments.steering.study import Picked, Steered, SteeringStudy
-from toolkit.statistics.estimates import Estimate, over_seeds
+from toolkit.statistics.estimates import Estimate, given_one, over_seeds
 from toolkit.statistics.verdicts import Claim, Margin
 
 LEAST_SLOPE = 0.5

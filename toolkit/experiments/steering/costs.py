@@ -1,7 +1,7 @@
 """What steering costs at each strength: accuracy and finished answers lost, and whose answers become longer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import sqrt
 
 import torch
@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from toolkit.experiments.steering.study import Steered, SteeringStudy
-from toolkit.statistics.estimates import FEWEST_GROUPS, GIVEN_ONE, Estimate, mean
+from toolkit.statistics.estimates import FEWEST_GROUPS, Estimate, given_one, mean
 from toolkit.statistics.shares import Z
 
 UNIT = "question"
@@ -64,11 +64,6 @@ def change_of_share(changes: Float[Tensor, " question"]) -> Estimate:
     middle = float(changes.sum()) / (n + 2)
     reach = Z * sqrt((float(changes.square().sum()) + 1) / (n + 2) - middle**2) / sqrt(n + 2)
     return Estimate(plain.value, max(-1.0, middle - reach), min(1.0, middle + reach))
-
-
-def given_one(estimate: Estimate) -> Estimate:
-    """Return the estimate with the note that it knows one crosscoder, unless it says why it has no interval."""
-    return replace(estimate, note=estimate.note or GIVEN_ONE)
 
 
 def kept_accuracy(found: Sequence[Cost], side: int) -> Cost | None:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from toolkit.experiments.steering.costs import UNIT, given_one
+from toolkit.experiments.steering.costs import UNIT
 from toolkit.experiments.steering.study import Steered, SteeringStudy
 from toolkit.interventions.steering import Answers
-from toolkit.statistics.estimates import FEWEST_GROUPS, Estimate, mean
+from toolkit.statistics.estimates import FEWEST_GROUPS, Estimate, given_one, mean
 from toolkit.statistics.shares import share
 
 MEASURES = {"length": "length", "correct": "accuracy", "hesitation": "hesitation_per_1k", "finished": "finished"}
