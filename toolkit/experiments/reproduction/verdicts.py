@@ -8,9 +8,6 @@ from toolkit.reports.findings import Findings, Table
 from toolkit.reports.verdicts import verdict_table
 from toolkit.statistics.verdicts import ALPHA, Claim, judge
 
-BEFORE = "25 of 27"
-"""How many verdicts held for the shipped crosscoder when each was judged alone, without its other seeds."""
-
 
 def all_claims(parts: Mapping[str, Findings]) -> list[Claim]:
     """The claims of all experiments, each with the experiment's name before its own."""
@@ -22,11 +19,7 @@ def truth_tables(claims: list[Claim]) -> list[Table]:
     if not claims:
         return []
     alone = sum(claim.p < ALPHA for claim in claims)
-    note = (
-        f"{alone} of {len(claims)} would show if each were judged alone. One latent may stand behind several rows."
-        f" Earlier rules, by which an effect had to exceed weaker controls of one crosscoder, let {BEFORE} rows show"
-        " for the crosscoder that ships with the project."
-    )
+    note = f"{alone} of {len(claims)} would show if each were judged alone. One latent may stand behind several rows."
     return [verdict_table(claims, title="Beside the truth", note=note)]
 
 
