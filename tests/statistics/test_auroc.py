@@ -124,6 +124,14 @@ def test_how_seeds_differ_is_pooled_over_labels():
     assert Spread.pooled([torch.tensor([0.5])]) is None
 
 
+def test_seeds_without_a_mistake_are_not_certain():
+    _, labels, documents = sample()
+    found = auroc_over_seeds(labels.float().expand(3, -1), labels, documents)
+    alone = auroc_estimate(labels.float(), labels, documents)
+    assert (found.value, found.low, found.high) == (alone.value, alone.low, alone.high)
+    assert found.low < 1
+
+
 def test_few_documents_have_no_interval_over_seeds():
     scores, labels, documents = sample(6)
     found = auroc_over_seeds(scores.expand(3, -1), labels, documents)

@@ -39,6 +39,11 @@ class _Jackknife:
         return next(filter(None, each), "")
 
     @property
+    def n_documents(self) -> int:
+        """Documents that hold the kind of token that fewer of them hold."""
+        return min(int((of > 0).sum()) for of in self.sizes)
+
+    @property
     def freedom(self) -> float:
         """Degrees of freedom of the kind of token that fewer documents hold."""
         return min(clustered_freedom(of[of > 0]) for of in self.sizes)
@@ -77,22 +82,20 @@ def auroc_estimate(
     found = _leave_out(scores, labels, documents)
     if found.note:
         return Estimate(found.value, note=found.note)
-    freedom = found.freedom
+    return _on_odds(found.value, jackknife_error(found.without), found.freedom, found.n_documents)
+
+
+def _on_odds(value: float, error: float, freedom: float, n_documents: int) -> Estimate:
+    """The t interval on the scale of log odds, Wilson's of 0 and 1; `error` of the estimate is that to its low end."""
     reach = float(stdtrit(freedom, (1 + LEVEL) / 2))
-    if found.value in (0, 1):
-        n = min(int((of > 0).sum()) for of in found.sizes)
-        ends = wilson(round(found.value * n), n)
+    low: float | None
+    if value in (0, 1):
+        ends = wilson(round(value * n_documents), n_documents)
         low, high = ends.low, ends.high
-        assert low is not None
-        return Estimate(found.value, low, high, (found.value - low) / reach, freedom)
-    return _on_odds(found.value, jackknife_error(found.without), freedom)
-
-
-def _on_odds(value: float, error: float, freedom: float) -> Estimate:
-    """The t interval on the scale of log odds; `error` of the estimate is that towards its low end."""
-    reach = float(stdtrit(freedom, (1 + LEVEL) / 2))
-    of_odds = reach * error / (value * (1 - value))
-    low, high = (float(expit(logit(value) + side * of_odds)) for side in (-1, 1))
+    else:
+        of_odds = reach * error / (value * (1 - value))
+        low, high = (float(expit(logit(value) + side * of_odds)) for side in (-1, 1))
+    assert low is not None
     return Estimate(value, low, high, (value - low) / reach, freedom)
 
 
@@ -140,7 +143,9 @@ def auroc_over_seeds(
     of_rows = [(each.variance / len(rows), each.freedom) for each, rows in zip(spreads, values, strict=True) if each]
     parts = [(over_documents, kinds[0][0].freedom), *of_rows]
     error, freedom = sqrt(sum(variance for variance, _ in parts)), satterthwaite(parts)
-    return _on_odds(value, error, freedom) if less is None and 0 < value < 1 else with_error(value, error, freedom)
+    if less is None:
+        return _on_odds(value, error, freedom, kinds[0][0].n_documents)
+    return with_error(value, error, freedom)
 
 
 def _leave_out(scores: Tensor, labels: Tensor, documents: Tensor) -> _Jackknife:
