@@ -27,7 +27,7 @@ def advice_table(found: Comparison) -> Table:
         title="What to use for which question",
         columns=("question", "method", "why"),
         rows=[list(row) for row in rows if row is not None],
-        note="read off the tables of this page: another pair may well give another answer",
+        note="This is read off the tables of this page: another pair may well give another answer.",
     )
 
 

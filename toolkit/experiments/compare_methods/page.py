@@ -49,8 +49,18 @@ def page(settings: CompareMethodsConfig, opened: ModelSet | Run, found: Comparis
             advice_table(found),
             _cost_table(found),
             replace(verdicts, detail=True),
-            _cells("Best five units together", found, lambda each: each.together, "AUROC, weighted by least squares"),
-            _cells("Recall of the best unit", found, lambda each: each.recall, "at 5 % false alarms"),
+            _cells(
+                "Best five units together",
+                found,
+                lambda each: each.together,
+                "AUROC of five units, weighted by least squares.",
+            ),
+            _cells(
+                "Recall of the best unit",
+                found,
+                lambda each: each.recall,
+                "Share of the tokens found at 5 % false alarms.",
+            ),
             *_effect_tables(found),
             *_lens_table(found),
             _about(),
@@ -127,10 +137,11 @@ def _auroc_table(found: Comparison, shows: Shows) -> Table:
         title="AUROC of the best unit",
         columns=("method", *behaviours, "beats floor"),
         rows=rows,
-        note="a unit and each method's size and sparsity are chosen on even documents and tested on odd ones; intervals"
-        f" contain documents, seeds and draws. {SPARSE}: as many units as the default's dictionary, firing as often;"
+        note="A unit, and each method's size and sparsity, are chosen on even documents and tested on odd ones."
+        f" Intervals contain how documents, seeds and draws vary. {SPARSE.capitalize()}: as many units as the default's"
+        " dictionary, firing as often;"
         f" {DENSE}: read without a threshold. A method beats the floor where its AUROC is above the {SPARSE} by"
-        f" {LEAST_MARGIN:g}, Holm-adjusted over all methods and behaviours; dense units must beat {DENSE} too",
+        f" {LEAST_MARGIN:g}, Holm-adjusted over all methods and behaviours; dense units must beat {DENSE} too.",
     )
 
 
@@ -146,9 +157,9 @@ def _null_table(found: Comparison) -> Table:
         title="Differences claimed, and false ones",
         columns=("method", "units claimed", "behaviours", "null: units claimed", "null: behaviours"),
         rows=rows,
-        note="only units that the method calls the last model's own; on the null pair, base and control, they must not"
-        " beat that pair's own floor. The text holds the behaviours on both pairs: a method that reads one stream alone"
-        " marks them on both",
+        note="Only units that the method calls the last model's own count. On the null pair, base and control, they must"
+        " not beat that pair's own floor. The text holds the behaviours on both pairs: a method that reads one stream alone"
+        " marks them on both.",
     )
 
 
@@ -164,8 +175,8 @@ def _cost_table(found: Comparison) -> Table:
         title="Choices, stability and cost",
         columns=("method", "configurations", "chosen", "L0", "spread over seeds", "seconds", "memory"),
         rows=rows,
-        note="spread: the largest standard deviation of AUROC over seeds, of any behaviour; seconds: of one set of"
-        " units, without reading the text; memory: of the numbers it keeps, as fp32",
+        note="Spread: the largest standard deviation of AUROC over seeds, of any behaviour. Seconds: of one set of"
+        " units, without reading the text. Memory: of the numbers that it keeps, as fp32.",
     )
 
 
@@ -181,18 +192,22 @@ def _effect_tables(found: Comparison) -> list[Table]:
     measures: dict[str, tuple[Callable[[Effects], Mapping[str, Estimate]], str]] = {
         "Taken out: change of the first word's log probability": (
             lambda each: each.removed,
-            "nats, less that of random directions of the same length, in the last model, at the position before the"
-            " behaviour begins; below 0 the word gets less likely",
+            "In nats, less that of random directions of the same length, in the last model, at the position before the"
+            " behaviour begins. Below 0, the word gets less likely.",
         ),
         "Taken out: specificity": (
             lambda each: each.specific,
-            "that change less the lowest one at other behaviours' beginnings; specific where the interval is below 0",
+            "The change before the behaviour's own beginnings, less the lowest change before those of another, in nats."
+            " A direction is specific where the interval is below 0.",
         ),
         "Added: the behaviour's first words": (
             lambda each: each.steered,
-            f"change per 1,000 tokens at {STRENGTH:g} of the stream's norm, less that of random directions",
+            f"The change per 1,000 tokens at {STRENGTH:g} of the stream's norm, less that of random directions.",
         ),
-        "Added: length": (lambda each: each.length, "change of the tokens written, less that of random directions"),
+        "Added: length": (
+            lambda each: each.length,
+            "The change of the number of tokens written, less that of random directions.",
+        ),
     }
     behaviours, tables = found.pair.tokens.measurable, []
     for title, (measure, note) in measures.items():
@@ -216,7 +231,7 @@ def _effect_tables(found: Comparison) -> list[Table]:
 
 def _lens_table(found: Comparison) -> list[Table]:
     rows = [[str(position), " ".join(tokens)] for position, tokens in found.first_tokens.items()]
-    note = "logit lens of the mean difference at each of the first positions that count, in the last model"
+    note = "The logit lens of the mean difference at each of the first positions that count, in the last model."
     return [
         Table(
             title="Difference at first positions", columns=("position", "promotes"), rows=rows, note=note, detail=True
