@@ -157,9 +157,9 @@ def _null_table(found: Comparison) -> Table:
         title="Differences claimed, and false ones",
         columns=("method", "units claimed", "behaviours", "null: units claimed", "null: behaviours"),
         rows=rows,
-        note="Only units that the method calls the last model's own count. On the null pair, base and control, they must"
-        " not beat that pair's own floor. The text holds the behaviours on both pairs: a method that reads one stream alone"
-        " marks them on both.",
+        note="Only units that the method calls the last model's own count. On the null pair, base and control, they"
+        " must not beat that pair's own floor. The text holds the behaviours on both pairs: a method that reads one"
+        " stream alone marks them on both.",
     )
 
 
