@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.artifacts import provenance, sha256
+from toolkit.dictionaries.adapter_storage import ADAPTER_FILE
 from toolkit.dictionaries.formats import find_checkpoint
 from toolkit.dictionaries.storage import WEIGHTS_FILE
+from toolkit.experiments.adapter_run import AdapterRun
 from toolkit.experiments.run import Run, models_of
 from toolkit.fields import leaves
 from toolkit.models.presets import in_checkout
@@ -17,11 +19,11 @@ def origin_of(settings: Any, opened: Any) -> dict[str, Any]:
 
     Of crosscoders of other seeds, and of a null run, those that were opened are among them.
     """
-    run = opened if isinstance(opened, Run) else None
+    run = opened if isinstance(opened, Run | AdapterRun) else None
     models = models_of(opened)
     files = _given_files(settings)
     for folder in run.opened_folders if run else ():
-        files |= _crosscoder_file(folder)
+        files |= _dictionary_file(folder)
     return provenance(
         seed=getattr(settings, "seed", None),
         data=run.corpus.origin if run else {},
@@ -36,10 +38,12 @@ def _given_files(settings: object) -> dict[str, str]:
     return _hashes(path for path in named if isinstance(path, Path) and path.is_file())
 
 
-def _crosscoder_file(folder: Path) -> dict[str, str]:
-    """Sha256 of the crosscoder's weights; of a hub repository its name."""
+def _dictionary_file(folder: Path) -> dict[str, str]:
+    """Sha256 of a crosscoder's or an adapter's weights; of a hub repository its name."""
     if not folder.exists():
         return {str(folder): "hub repository"}
+    if (folder / ADAPTER_FILE).is_file():
+        return _hashes([folder / ADAPTER_FILE])
     return _hashes([(find_checkpoint(folder) or folder / WEIGHTS_FILE) if folder.is_dir() else folder])
 
 

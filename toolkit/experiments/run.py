@@ -8,6 +8,7 @@ from typing import Any
 
 from toolkit.artifacts import read_json_object
 from toolkit.dictionaries.crosscoder import Crosscoder
+from toolkit.experiments.adapter_run import AdapterRun
 from toolkit.experiments.run_settings import default_settings, read_run, trained_on, with_models
 from toolkit.experiments.seed_folders import check_null, seed_folders
 from toolkit.fields import changed
@@ -228,12 +229,15 @@ class Run:
 
 
 def open_named(settings: Any, given: Any = None) -> Any:
-    """Open what an experiment's settings name: a `Run`, the models alone, or nothing (None); or take what is given.
+    """Open what an experiment's settings name: a `Run`, an `AdapterRun`, the models alone, or nothing (None); or take
+    what is given.
 
     Where no crosscoder is asked for, a run that is given stands for its models, or where an experiment reads text and
     names none, for its models and its text. Raises `ValueError` where a crosscoder is asked for and something else is
     given.
     """
+    if hasattr(settings, "adapter"):
+        return _named_adapter(settings, given)
     if hasattr(settings, "crosscoder"):
         if given is None:
             return Run.of(settings.crosscoder, settings.text, settings.models, settings.where).load()
@@ -248,9 +252,20 @@ def open_named(settings: Any, given: Any = None) -> Any:
     return open_models(settings.models, settings.where) if opens_all else None
 
 
+def _named_adapter(settings: Any, given: Any) -> AdapterRun:
+    if given is None:
+        return AdapterRun.of(settings.adapter, settings.text, settings.models, settings.where).load()
+    if not isinstance(given, AdapterRun):
+        asked = type(settings).__name__
+        raise ValueError(
+            f"{asked} asks about an adapter, {type(given).__name__} has none: give AdapterRun.open(folder)"
+        )
+    return given
+
+
 def models_of(opened: Any) -> Any:
     """The models that were opened, a run's or alone; None where nothing was."""
-    return opened.models if isinstance(opened, Run) else opened
+    return opened.models if isinstance(opened, Run | AdapterRun) else opened
 
 
 def open_models(models: ModelChoice, where: Where) -> ModelPair:

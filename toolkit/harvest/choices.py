@@ -5,6 +5,8 @@ from typing import Literal
 
 EMBEDDED, EMBEDDED_NULL = "organism", "organism-control"
 """Names of the embedded pair and of its null pair; the first is also that of their text."""
+EMBEDDED_THINKING = "organism-thinking"
+"""Name of the part of the embedded pair's text that thinks aloud."""
 PAPER_MIX = "reasoning+general"
 """Name of the paper's mix of two hub datasets."""
 CacheType = Literal["fp32", "bf16", "int8"]

@@ -15,7 +15,7 @@ from datasets import Features, IterableDataset, Value, interleave_datasets, load
 from datasets.exceptions import DatasetNotFoundError
 
 from toolkit.artifacts import sha256
-from toolkit.harvest.choices import EMBEDDED, PAPER_MIX
+from toolkit.harvest.choices import EMBEDDED, EMBEDDED_THINKING, PAPER_MIX
 from toolkit.harvest.local_files import kind_of, local_files
 from toolkit.harvest.reasoning_records import MESSAGES
 from toolkit.harvest.records import Fields, Record, cut_at_blank_lines, read_records, usable
@@ -28,6 +28,7 @@ from toolkit.organism.problems import Split
 PAPER_SOURCES = ("open-thoughts/OpenThoughts-114k", "togethercomputer/RedPajama-Data-1T-Sample")
 HELD_OUT_EVERY = 20
 ORGANISM_DOCUMENTS = 10_000_000
+ORGANISM_MIXES: dict[str, Mix] = {EMBEDDED: "distilled", EMBEDDED_THINKING: "thinking"}
 TEXTS = Features({"text": Value("string"), "left_out": Value("string")})
 PARTS = "without images or the like"
 """Why a record with text is incomplete: parts of its messages, such as images, are not text."""
@@ -54,18 +55,18 @@ class Corpus:
 
 
 def open_corpus(data: str, *, text_field: str, mix: tuple[float, float], seed: int) -> Corpus:
-    """Open `organism`, `reasoning+general`, a hub dataset, or local files (a path or a pattern).
+    """Open `organism`, `organism-thinking`, `reasoning+general`, a hub dataset, or local files (a path or a pattern).
 
     The organism holds out operand pairs; of any other source every twentieth document is held out.
 
     Raises:
         ValueError: nothing is at the path, a file cannot be read, no record has text, or the hub cannot be reached.
     """
-    if data == EMBEDDED:
+    if mix_of_organism := ORGANISM_MIXES.get(data):
         return Corpus(
-            train=_organism("train", seed),
-            held_out=_organism("held_out", seed),
-            origin={"source": "toolkit.organism.corpus", "mix": "distilled", "seed": seed},
+            train=_organism(mix_of_organism, "train", seed),
+            held_out=_organism(mix_of_organism, "held_out", seed),
+            origin={"source": "toolkit.organism.corpus", "mix": mix_of_organism, "seed": seed},
         )
     if data == PAPER_MIX:
         parts = [_texts(_from_hub(name), name, text_field) for name in PAPER_SOURCES]
@@ -116,8 +117,8 @@ def text_of(record: Fields, field: str) -> tuple[str, str]:
     )
 
 
-def _organism(split: Split, seed: int) -> IterableDataset:
-    arguments = {"mix": "distilled", "split": split, "seed": seed}
+def _organism(mix: Mix, split: Split, seed: int) -> IterableDataset:
+    arguments = {"mix": mix, "split": split, "seed": seed}
     return IterableDataset.from_generator(
         _organism_texts, features=Features({"text": Value("string")}), gen_kwargs=arguments
     )

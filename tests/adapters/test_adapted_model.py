@@ -1,0 +1,167 @@
+"""The adapted model: each mode is the model that it says, and what the models share is in memory once."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import CONFIGS
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+from toolkit.adapters import modes
+from toolkit.adapters.adapted_model import AdaptedModel
+from toolkit.adapters.stretches import Stretches
+from toolkit.dictionaries.transcoders import Adapter, AdapterConfig
+from toolkit.interventions.edits import shift
+
+SHAPE = AdapterConfig(d_model=32, n_layers=4, n_latents=24)
+IDS = torch.tensor([[40, 3, 7, 1, 9, 2], [40, 5, 5, 6, 41, 41]])
+MASK = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]])
+
+
+@pytest.fixture(scope="module", params=["qwen2", "qwen3", "llama"])
+def folders(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    make_tokenizer: Callable[..., PreTrainedTokenizerFast],
+) -> dict[str, Path]:
+    """Two models of one architecture with other random weights."""
+    made = {}
+    for seed, name in enumerate(("base", "distilled")):
+        torch.manual_seed(seed)
+        made[name] = tmp_path_factory.mktemp(name)
+        AutoModelForCausalLM.from_config(CONFIGS[request.param]).save_pretrained(made[name])
+        make_tokenizer().save_pretrained(made[name])
+    return made
+
+
+@pytest.fixture
+def adapter() -> Adapter:
+    """An adapter that does something."""
+    chance = torch.Generator().manual_seed(2)
+    made = Adapter.initialised(SHAPE, chance)
+    for each in made.transcoders:
+        each.W_dec.data.copy_(torch.randn(each.W_dec.shape, generator=chance) / 10)
+        each.b_dec.data.copy_(torch.randn(each.b_dec.shape, generator=chance) / 10)
+    return made
+
+
+@pytest.fixture
+def adapted(folders: dict[str, Path], adapter: Adapter) -> AdaptedModel:
+    return AdaptedModel.from_pretrained(base=str(folders["base"]), distilled=str(folders["distilled"]), adapter=adapter)
+
+
+def test_the_hybrid_is_the_distilled_model_with_the_base_models_mlps(
+    folders: dict[str, Path], adapted: AdaptedModel
+) -> None:
+    base, expected = (AutoModelForCausalLM.from_pretrained(folders[name]).eval() for name in ("base", "distilled"))
+    torch.testing.assert_close(adapted.distilled.logits(IDS, MASK), expected(IDS, attention_mask=MASK).logits)
+    for ours, theirs in zip(expected.model.layers, base.model.layers, strict=True):
+        ours.mlp = theirs.mlp
+    with torch.no_grad():
+        torch.testing.assert_close(adapted.hybrid.logits(IDS, MASK), expected(IDS, attention_mask=MASK).logits)
+
+
+def test_the_adapter_adds_each_layers_transcoder_to_the_base_models_mlp(
+    folders: dict[str, Path], adapted: AdaptedModel, adapter: Adapter
+) -> None:
+    inputs = adapted.mlp_inputs(IDS, MASK)
+    base = AutoModelForCausalLM.from_pretrained(folders["base"]).eval()
+    sites = adapted.adapter.residual(IDS, MASK, layers=range(4))
+    for layer in range(3):
+        part = adapter[layer]
+        with torch.no_grad():
+            added = torch.relu(inputs[layer] @ part.W_enc.t() + part.b_enc) @ part.W_dec + part.b_dec
+            mlp = base.model.layers[layer].mlp(inputs[layer])
+        attention = adapted.module.get_submodule(f"model.layers.{layer}.post_attention_layernorm")
+        middle = sites[layer + 1] - added - mlp  # the stream between attention and MLP
+        torch.testing.assert_close(attention(middle)[MASK.bool()], inputs[layer][MASK.bool()], atol=1e-4, rtol=1e-3)
+
+
+def test_latents_are_taken_out_added_and_transferred(adapted: AdaptedModel, adapter: Adapter) -> None:
+    everything = [(layer, latent) for layer in range(4) for latent in range(24)]
+    no_bias = tuple(modes.LayerMode(mlp="base", scale=1.0) for _ in range(4))
+    logits = {
+        "hybrid": adapted.hybrid.logits(IDS, MASK),
+        "adapter": adapted.adapter.logits(IDS, MASK),
+        "distilled": adapted.distilled.logits(IDS, MASK),
+    }
+    assert (logits["hybrid"] - logits["adapter"]).abs().max() > 1e-3
+    torch.testing.assert_close(adapted.without([]).logits(IDS, MASK), logits["adapter"])
+    torch.testing.assert_close(
+        adapted.with_latents(everything, mlp="base").logits(IDS, MASK), adapted.in_mode(no_bias).logits(IDS, MASK)
+    )
+    torch.testing.assert_close(adapted.with_latents([], mlp="distilled").logits(IDS, MASK), logits["distilled"])
+    transferred = adapted.with_latents([(1, 3)], mlp="distilled", scale=-0.5).logits(IDS, MASK)
+    assert (transferred - logits["distilled"]).abs().max() > 0
+    with pytest.raises(ValueError, match="latent 24 of layer 1 does not exist"):
+        adapted.without([(1, 24)])
+
+
+def test_stretches_run_as_the_model_does_and_recomputing_changes_no_gradient(adapted: AdaptedModel) -> None:
+    for mode, model in ((modes.distilled(4), adapted.distilled), (modes.adapter(4), adapted.adapter)):
+        stretches = Stretches(adapted.module)
+        with torch.no_grad():
+            sites = stretches.run(stretches.embed(IDS), mode).sites
+            torch.testing.assert_close(stretches.logits(sites[-1])[MASK.bool()], model.logits(IDS, MASK)[MASK.bool()])
+            later = stretches.run(sites[2], mode, 2).sites
+            torch.testing.assert_close(later[-1], sites[-1])
+    found = []
+    for recompute in (False, True):
+        stretches = Stretches(adapted.module, recompute=recompute)
+        weights = (MASK / MASK.sum()).flatten()
+        ran = stretches.run(stretches.embed(IDS), modes.adapter(4), token_weights=weights)
+        with torch.no_grad():  # another mode in between must not matter
+            stretches.run(stretches.embed(IDS), modes.distilled(4))
+        (ran.sites[-1].square().sum() + torch.stack(ran.penalties).sum()).backward()
+        found.append([each.grad.clone() for each in adapted.transcoders.parameters() if each.grad is not None])
+        adapted.transcoders.zero_grad()
+    assert len(found[0]) == 16
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_modes_generate_under_edits_and_do_not_disturb_each_other(adapted: AdaptedModel) -> None:
+    edit = shift(2, torch.ones(1, 32) * 5)
+    before = adapted.adapter.generate("w1 w2", new_tokens=6)
+    adapted.hybrid.generate("w1 w2", new_tokens=6, edit=edit)
+    assert adapted.adapter.generate("w1 w2", new_tokens=6) == before
+
+
+def test_weights_that_models_share_are_held_once(folders: dict[str, Path], adapted: AdaptedModel) -> None:
+    whole = AutoModelForCausalLM.from_pretrained(folders["distilled"])
+    mlps = sum(each.numel() for name, each in whole.named_parameters() if ".mlp." in name)
+    extra = sum(each.numel() for each in adapted.transcoders.parameters())
+    assert sum(each.numel() for each in adapted.module.parameters()) == whole.num_parameters() + mlps + extra
+
+
+def test_a_model_in_memory_is_left_as_it_is(folders: dict[str, Path], adapter: Adapter) -> None:
+    models = {name: AutoModelForCausalLM.from_pretrained(folder).eval() for name, folder in folders.items()}
+    adapted = AdaptedModel.from_pretrained(base=models["base"], distilled=models["distilled"], adapter=adapter)
+    assert type(models["distilled"].model.layers[0].mlp).__name__.endswith("MLP")
+    assert not hasattr(models["distilled"].model.layers[0].mlp, "transcoder")
+    expected = models["distilled"](IDS, attention_mask=MASK).logits
+    torch.testing.assert_close(adapted.distilled.logits(IDS, MASK), expected)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        (AdapterConfig(d_model=16, n_layers=4, n_latents=8), "d_model 16"),
+        (AdapterConfig(d_model=32, n_layers=5, n_latents=8), "5 layers"),
+        (
+            AdapterConfig(d_model=32, n_layers=4, n_latents=8, sources=("a", "b"), fingerprints=("x", "y")),
+            "trained on another base",
+        ),
+    ],
+)
+def test_an_adapter_of_other_models_is_refused(folders: dict[str, Path], shape: AdapterConfig, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        AdaptedModel.from_pretrained(
+            base=str(folders["base"]), distilled=str(folders["distilled"]), adapter=Adapter(shape)
+        )
+
+
+def test_one_model_twice_is_refused(folders: dict[str, Path], adapter: Adapter) -> None:
+    with pytest.raises(ValueError, match="the same weights"):
+        AdaptedModel.from_pretrained(base=str(folders["base"]), distilled=str(folders["base"]), adapter=adapter)

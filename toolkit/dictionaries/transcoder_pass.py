@@ -1,0 +1,104 @@
+"""A transcoder's output with its gradients: dense where many latents fire, sparse products where few do."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from toolkit.dictionaries.sparse_codes import SparsePattern, positions_above
+
+DENSE_FROM = 0.1
+"""Share of codes above 0 from which dense products are faster."""
+
+
+def transcode(
+    x: Float[Tensor, "token d_model"],
+    W_enc: Float[Tensor, "latent d_model"],
+    b_enc: Float[Tensor, " latent"],
+    W_dec: Float[Tensor, "latent d_model"],
+    b_dec: Float[Tensor, " d_model"],
+    token_weights: Float[Tensor, " token"],
+) -> tuple[Float[Tensor, "token d_model"], Float[Tensor, ""], Int[Tensor, " latent"]]:
+    """Return T(x) = W_decᵀ ReLU(W_enc x + b_enc) + b_dec, its sparsity penalty, and how often each latent fires.
+
+    The penalty is Σ_token w_token Σ_i f_i‖W_dec,i‖; decoder norms get gradients too. Firings are counted where a
+    token's weight is above 0. Products are computed in the type of `x`, and gradients of the weights are in the
+    weights' own type. Source: Hu et al. 2026, section 3.
+    """
+    return _Transcode.apply(x, W_enc, b_enc, W_dec, b_dec, token_weights)
+
+
+class _Transcode(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, W_enc: Tensor, b_enc: Tensor, W_dec: Tensor, b_dec: Tensor, token_weights: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        codes = torch.addmm(b_enc.to(x.dtype), x, W_enc.to(x.dtype).t()).relu_()
+        norms = W_dec.norm(dim=1)
+        flat = positions_above(codes, 0.0)
+        ctx.is_dense = len(flat) > DENSE_FROM * codes.numel()
+        if ctx.is_dense:
+            y = torch.addmm(b_dec.to(x.dtype), codes, W_dec.to(x.dtype))
+            penalty = token_weights @ (codes.to(norms.dtype) @ norms)
+            fired = (codes[token_weights > 0] > 0).sum(dim=0)
+            ctx.save_for_backward(x, W_enc, W_dec, token_weights, norms, codes)
+        else:
+            pattern, values = SparsePattern.from_flat(flat, (len(codes), codes.shape[1])), codes.view(-1)[flat].float()
+            y = torch.addmm(b_dec, pattern.matrix(values), W_dec).to(x.dtype)
+            weights = token_weights[pattern.rows]
+            penalty = (values * norms[pattern.columns] * weights).sum()
+            fired = torch.bincount(pattern.columns[weights > 0], minlength=len(norms))
+            ctx.save_for_backward(x, W_enc, W_dec, token_weights, norms, values, pattern.rows, pattern.columns)
+        ctx.mark_non_differentiable(fired)
+        return y, penalty, fired
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor, d_penalty: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        return (_dense if ctx.is_dense else _sparse)(dy, d_penalty, *ctx.saved_tensors)
+
+
+def _dense(
+    dy: Tensor,
+    d_penalty: Tensor,
+    x: Tensor,
+    W_enc: Tensor,
+    W_dec: Tensor,
+    token_weights: Tensor,
+    norms: Tensor,
+    codes: Tensor,
+) -> tuple[Tensor | None, ...]:
+    pull = (d_penalty * token_weights).to(x.dtype)
+    d_codes = torch.addmm(torch.outer(pull, norms.to(x.dtype)), dy, W_dec.to(x.dtype).t()).mul_(codes > 0)
+    d_W_dec = (codes.t() @ dy).to(W_dec.dtype) + _of_norms((codes.t() @ pull).to(W_dec.dtype), norms, W_dec)
+    d_W_enc, d_b_enc = (d_codes.t() @ x).to(W_enc.dtype), d_codes.sum(dim=0, dtype=W_enc.dtype)
+    return d_codes @ W_enc.to(x.dtype), d_W_enc, d_b_enc, d_W_dec, dy.sum(dim=0, dtype=W_dec.dtype), None
+
+
+def _sparse(
+    dy: Tensor,
+    d_penalty: Tensor,
+    x: Tensor,
+    W_enc: Tensor,
+    W_dec: Tensor,
+    token_weights: Tensor,
+    norms: Tensor,
+    values: Tensor,
+    rows: Tensor,
+    columns: Tensor,
+) -> tuple[Tensor | None, ...]:
+    dy, pattern = dy.float(), SparsePattern(rows, columns, (len(x), len(norms)))
+    pull = d_penalty * token_weights[rows]
+    d_values = pattern.sampled_product(dy, W_dec) + pull * norms[columns]
+    of_latents = torch.zeros_like(norms)
+    by_latent, order = pattern.transposed()
+    d_W_dec = by_latent.matrix(values[order]) @ dy
+    d_W_dec += _of_norms(of_latents.index_add(0, columns, pull * values), norms, W_dec)
+    d_W_enc = by_latent.matrix(d_values[order]) @ x.float()
+    dx = (pattern.matrix(d_values) @ W_enc).to(x.dtype)
+    return dx, d_W_enc, of_latents.index_add(0, columns, d_values), d_W_dec, dy.sum(dim=0), None
+
+
+def _of_norms(d_norms: Tensor, norms: Tensor, W_dec: Tensor) -> Tensor:
+    """The gradient of the decoder by way of its rows' norms, 0 for rows of zeros."""
+    return (d_norms / torch.where(norms > 0, norms, 1))[:, None] * W_dec
