@@ -1,0 +1,85 @@
+"""An attribution graph: which tokens and latents made which latents and logits, and how strongly."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+Kind = Literal["latent", "token", "bias", "logit"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AttributionGraph:
+    """Nodes and edges of one prompt, whose last token's logits are explained.
+
+    Nodes are numbered: latents, in the order of `latents`; then a token for each position; then one for all biases;
+    then the logits. An edge's weight is how much its source adds to its target: to a logit less the mean of all logits,
+    or to a latent's pre-activation less its encoder bias. The weights of all edges into a target sum to that value, but
+    for edges that were left out.
+    """
+
+    model: str
+    """Which model or mode is explained."""
+    token_ids: tuple[int, ...]
+    """Ids of the prompt."""
+    tokens: tuple[str, ...]
+    """The same as text."""
+    n_layers: int
+    latents: Int[Tensor, "latent 3"]
+    """Layer, position and index of each latent that fired and was kept."""
+    activations: Float[Tensor, " latent"]
+    logit_ids: tuple[int, ...]
+    """Ids of the next tokens that are explained."""
+    logit_tokens: tuple[str, ...]
+    """The same as text."""
+    probabilities: tuple[float, ...]
+    """The model's probabilities of these tokens."""
+    edges: Int[Tensor, "edge 2"]
+    """Source and target of each edge."""
+    weights: Float[Tensor, " edge"]
+    target_values: Float[Tensor, " node"]
+    """What the weights of all edges into a node sum to, those left out included; 0 for tokens and biases."""
+    influence: Float[Tensor, " node"]
+    """Share of the influence on the logits, by node, that the node and all of more influence have together: nodes of
+    low numbers come first where a graph is cut down. 0 for tokens and logits, which are always kept."""
+    node_threshold: float
+    """Share of the influence that the kept latents have together."""
+    edge_threshold: float
+    """Share of the influence that the kept edges have together."""
+
+    @cached_property
+    def first_token(self) -> int:
+        """Number of the first token's node."""
+        return len(self.latents)
+
+    @cached_property
+    def bias(self) -> int:
+        """Number of the bias node."""
+        return self.first_token + len(self.token_ids)
+
+    @cached_property
+    def first_logit(self) -> int:
+        """Number of the first logit's node."""
+        return self.bias + 1
+
+    @property
+    def n_nodes(self) -> int:
+        """Nodes of all kinds."""
+        return self.first_logit + len(self.logit_ids)
+
+    def kind(self, node: int) -> Kind:
+        """What kind of node it is."""
+        if node < self.first_token:
+            return "latent"
+        if node < self.bias:
+            return "token"
+        return "bias" if node == self.bias else "logit"
+
+    def completeness(self) -> Float[Tensor, " target"]:
+        """Sum of kept edges into each latent and logit, over what all edges into it sum to; NaN where that is 0."""
+        summed = torch.zeros(self.n_nodes, dtype=self.weights.dtype).index_add(0, self.edges[:, 1], self.weights)
+        targets = torch.cat([torch.arange(self.first_token), torch.arange(self.first_logit, self.n_nodes)])
+        return summed[targets] / self.target_values[targets]
