@@ -49,6 +49,15 @@ class AttributionGraph:
     """Share of the influence that the kept latents have together."""
     edge_threshold: float
     """Share of the influence that the kept edges have together."""
+    fired: int
+    """Latents that fired anywhere in the prompt, kept or not: one that fires at two positions counts twice."""
+    followed: int
+    """Those of them whose incoming edges were computed; the others were too weak, or too many."""
+    not_followed: float
+    """Share of all latents' influence that those have whose incoming edges were not computed."""
+    identity_error: float
+    """Largest difference between what all edges into a target sum to and its value, over that value: what arithmetic
+    loses, over the logits and all latents that were followed."""
 
     @cached_property
     def first_token(self) -> int:
