@@ -15,10 +15,10 @@ from toolkit.harvest.activations import read_batches
 from toolkit.harvest.harvesting import batch_texts
 from toolkit.harvest.tokens import TokenBatch, TokenMask
 from toolkit.interventions.ablation import Arm, ReadTargets, ablation_effects
+from toolkit.interventions.answering import Answerer, Writing, answer_each
 from toolkit.interventions.answers import Question
-from toolkit.interventions.edits import steer
+from toolkit.interventions.edits import shift, steer
 from toolkit.interventions.splice import splice_effects
-from toolkit.interventions.steering import Writing, answer_under
 from toolkit.interventions.targets import Targets
 from toolkit.latents.choices import Method
 from toolkit.latents.logit_lens import logit_lens
@@ -95,11 +95,13 @@ def test_splice(here, there, crosscoder, batches):
 def test_steering(here, there, crosscoder, temperature: float):
     direction = steer(crosscoder, latent=623, strength=0.1).operands[0][0, 0]
     questions = [Question(question="What is 24+5?", answer="29"), Question(question="What is 3+8+1?", answer="12")]
-    writing = Writing(layer=3, hesitation_ids=frozenset({5, 6}), new_tokens=60, temperature=temperature)
-    shifts = torch.stack([0 * direction, direction])
+    writing = Writing(hesitation_ids=frozenset({5, 6}), new_tokens=60, temperature=temperature)
+    edits = [shift(3, 0 * direction), shift(3, direction)]
     for edit_prompt in (False, True):
         how = replace(writing, edit_prompt=edit_prompt)
-        ours, theirs = (answer_under(pair.distilled, questions, shifts, how) for pair in (here, there))
+        ours, theirs = (
+            answer_each([Answerer(pair.distilled, edit) for edit in edits], questions, how) for pair in (here, there)
+        )
         assert theirs.texts == ours.texts
         assert torch.equal(theirs.finished, ours.finished)
     assert ours.texts[0] != ours.texts[1]

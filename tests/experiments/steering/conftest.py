@@ -9,8 +9,8 @@ import torch
 from toolkit.experiments.steering import Toward
 from toolkit.experiments.steering.directions import Direction
 from toolkit.experiments.steering.study import ALIKE, RANDOM, Picked, Steered, SteeringStudy
+from toolkit.interventions.answering import Answers
 from toolkit.interventions.answers import Question
-from toolkit.interventions.steering import Answers
 
 N = 20
 STRENGTHS = (-2.0, -1.0, 1.0, 2.0)

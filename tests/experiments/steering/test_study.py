@@ -16,8 +16,9 @@ from toolkit.experiments.steering.study import (
     latents_alike,
     steering_study,
 )
+from toolkit.interventions.answering import Answerer, Writing, answer_each
 from toolkit.interventions.answers import Question
-from toolkit.interventions.steering import Writing, answer_under
+from toolkit.interventions.edits import shift
 from toolkit.latents.categories import Category
 from toolkit.latents.firing import FiringCounts
 from toolkit.leaving_out import TooFewError
@@ -35,7 +36,7 @@ def questions(first: int, n: int) -> list[Question]:
 
 
 def writing() -> Writing:
-    return Writing(layer=2, hesitation_ids=frozenset({4, 9}), new_tokens=24, temperature=1.0)
+    return Writing(hesitation_ids=frozenset({4, 9}), new_tokens=24, temperature=1.0)
 
 
 def latents(*numbers: tuple[int, ...], seed: int = 0) -> tuple[Direction, ...]:
@@ -47,7 +48,7 @@ def candidates(*numbers: tuple[int, ...], toward: str = "longer") -> Candidates:
 
 
 def study(pair, crosscoders, *, alike: tuple[Direction, ...] = (), n_random: int = 3, **groups: Candidates):
-    steering = Steering.of(pair.distilled, crosscoders, writing(), n_random=n_random)
+    steering = Steering.of(pair.distilled, crosscoders, writing(), layer=2, n_random=n_random)
     settings = SteeringSettings(strengths=STRENGTHS, slope_strengths=(-2.0, 2.0))
     test = questions(10, 5)
     return steering_study(steering, groups, alike, development=questions(0, 6), test=test, settings=settings)
@@ -77,8 +78,8 @@ def test_the_picked_arms_are_what_the_same_shifts_give_alone(tiny_pair, crosscod
     found = study(tiny_pair, {0: crosscoder}, up=candidates((1,), (2,)))
     (latent,) = found.groups["up"].latents
     row = torch.nn.functional.normalize(crosscoder.W_dec[latent, 1], dim=0) * math.sqrt(tiny_pair.d_model)
-    shifts = torch.stack([strength * row for strength in (0.0, *STRENGTHS)])
-    alone = answer_under(tiny_pair.distilled, questions(10, 5), shifts, writing())
+    arms = [Answerer(tiny_pair.distilled, shift(2, strength * row)) for strength in (0.0, *STRENGTHS)]
+    alone = answer_each(arms, questions(10, 5), writing())
     assert found.unsteered.texts == alone.texts[:1]
     assert found.groups["up"].answers.texts == alone.texts[1:]
     torch.testing.assert_close(found.groups["up"].answers.length, alone.length[1:])
@@ -113,7 +114,7 @@ def test_each_seed_picks_among_its_own_latents_as_if_it_were_alone(tiny_pair, ra
 
 
 def test_an_arm_that_several_groups_ask_for_is_written_once(tiny_pair, crosscoder):
-    steering = Steering.of(tiny_pair.distilled, {0: crosscoder}, writing(), n_random=1)
+    steering = Steering.of(tiny_pair.distilled, {0: crosscoder}, writing(), layer=2, n_random=1)
     (one,) = latents((1,))
     written = steering.answer(questions(0, 2), [UNSTEERED, (one, 1.0), (one, 1.0), (one, -1.0)], writing())
     assert len(written.answers.texts) == 3

@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
+from toolkit.interventions.answering import Answerer, Answers, Writing, answer_each
 from toolkit.interventions.answers import Question
-from toolkit.interventions.edits import mean_norm, stream_index, unit_row
-from toolkit.interventions.steering import Answers, Writing, answer_under
+from toolkit.interventions.edits import mean_norm, shift, stream_index, unit_row
 from toolkit.models.model.traced_model import TracedModel
 
 
@@ -53,6 +53,8 @@ class Steering:
     stream: int
     random: Float[Tensor, "number d_model"]
     """Random directions of unit length."""
+    layer: int
+    """Site of the shifts."""
     writing: Writing
 
     @classmethod
@@ -62,15 +64,16 @@ class Steering:
         crosscoders: Mapping[int, Crosscoder],
         writing: Writing,
         *,
+        layer: int,
         name: str = "distilled",
         n_random: int,
         seed: int = 0,
     ) -> "Steering":
-        """Draw `n_random` directions with `seed`; `name` is the crosscoders' name of the model."""
+        """Draw `n_random` directions with `seed`; `name` is the crosscoders' name of the model, `layer` the site."""
         chance = torch.Generator().manual_seed(seed)
         random = torch.nn.functional.normalize(torch.randn(n_random, model.d_model, generator=chance), dim=1)
-        stream = stream_index(next(iter(crosscoders.values())), name, writing.layer)
-        return cls(model=model, crosscoders=crosscoders, stream=stream, random=random, writing=writing)
+        stream = stream_index(next(iter(crosscoders.values())), name, layer)
+        return cls(model=model, crosscoders=crosscoders, stream=stream, random=random, layer=layer, writing=writing)
 
     @property
     def own(self) -> int:
@@ -93,5 +96,7 @@ class Steering:
     def answer(self, questions: Sequence[Question], arms: Iterable[Arm], writing: Writing) -> AnswersAlong:
         """Answer every question in every arm; an arm that is asked for several times is written once."""
         places = {arm: place for place, arm in enumerate(dict.fromkeys(arms))}
-        shifts = torch.stack([strength * self.vector(direction) for direction, strength in places])
-        return AnswersAlong(answers=answer_under(self.model, questions, shifts, writing), places=places)
+        steered = [
+            Answerer(self.model, shift(self.layer, strength * self.vector(direction))) for direction, strength in places
+        ]
+        return AnswersAlong(answers=answer_each(steered, questions, writing), places=places)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from toolkit.experiments.steering.costs import UNIT
 from toolkit.experiments.steering.study import Steered, SteeringStudy
-from toolkit.interventions.steering import Answers
+from toolkit.interventions.answering import Answers
 from toolkit.statistics.estimates import FEWEST_GROUPS, Estimate, given_one, mean
 from toolkit.statistics.shares import share
 

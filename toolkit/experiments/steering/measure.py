@@ -19,8 +19,8 @@ from toolkit.experiments.steering.study import (
     latents_alike,
     steering_study,
 )
+from toolkit.interventions.answering import Writing
 from toolkit.interventions.answers import PROMPTS, Question, load_questions
-from toolkit.interventions.steering import Writing
 from toolkit.latents.categories import Category, categories, load_lexicon
 from toolkit.latents.firing import FiringCounts, check_alive
 from toolkit.leaving_out import TooFewError, check_any, measurable
@@ -56,6 +56,7 @@ def measure(settings: SteeringConfig, run: Run) -> Measured:
         run.models.models[settings.model],
         run.crosscoders,
         _writing(settings, run, lexicon),
+        layer=run.layer,
         name=settings.model,
         n_random=n_random,
         seed=settings.seed,
@@ -151,7 +152,6 @@ def _alike(
 
 def _writing(settings: SteeringConfig, run: Run, lexicon: Sequence[Category]) -> Writing:
     return Writing(
-        layer=run.layer,
         hesitation_ids=frozenset(hesitation(run, lexicon).token_ids),
         new_tokens=settings.new_tokens,
         temperature=settings.temperature,

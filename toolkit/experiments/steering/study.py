@@ -14,8 +14,8 @@ from torch import Tensor
 
 from toolkit.experiments.steering import SteeringSettings, Toward
 from toolkit.experiments.steering.directions import UNSTEERED, AnswersAlong, Arm, Direction, Steering
+from toolkit.interventions.answering import Answers
 from toolkit.interventions.answers import Question
-from toolkit.interventions.steering import Answers
 from toolkit.latents.firing import FiringCounts
 from toolkit.latents.selection import LEAST_FIRINGS, Likeness, ranked_latents
 from toolkit.leaving_out import TooFewError

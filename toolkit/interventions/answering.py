@@ -1,15 +1,16 @@
-"""Steering: generates answers under shifts of the residual stream, with equal seeds in every arm, and scores them."""
+"""Answers of several models, or of one under several edits, to the same questions, with equal seeds in every arm."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeGuard
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from toolkit.interventions.answers import AnswerScore, Question, score_answer
-from toolkit.interventions.edits import shift
+from toolkit.models.model.edits import Change, Edit
 from toolkit.models.model.sampling import Sampling
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.text.chat import closing_ids, thinking_prompt
@@ -19,12 +20,17 @@ from toolkit.tracking import track
 ROWS = 256
 
 
+class Answerer(NamedTuple):
+    """An arm: a model that answers, as it is or under an edit of its stream."""
+
+    model: TracedModel
+    edit: Change | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Writing:
     """Settings of how answers are generated and measured."""
 
-    layer: int
-    """Site of the shift."""
     hesitation_ids: frozenset[int]
     """Tokens that count as hesitation."""
     new_tokens: int = 320
@@ -34,7 +40,7 @@ class Writing:
     samples: int = 1
     """Answers to a question in an arm, with different seeds; one suffices when greedy."""
     edit_prompt: bool = False
-    """Shift the prompt's positions too."""
+    """Edit the prompt's positions too."""
     seed: int = 0
 
     def seed_of(self, question: int, sample: int) -> int:
@@ -76,36 +82,96 @@ class Answers:
             correct=self.correct[which],
         )
 
+    def beside(self, other: "Answers") -> "Answers":
+        """Return the arms of both, which answered the same questions."""
+        return Answers(
+            texts=[*self.texts, *other.texts],
+            length=torch.cat([self.length, other.length]),
+            log_length=torch.cat([self.log_length, other.log_length]),
+            hesitation=torch.cat([self.hesitation, other.hesitation]),
+            finished=torch.cat([self.finished, other.finished]),
+            correct=torch.cat([self.correct, other.correct]),
+        )
 
-def answer_under(
-    model: TracedModel, questions: Sequence[Question], shifts: Float[Tensor, "arm d_model"], writing: Writing
-) -> Answers:
-    """Answer every question under every shift; a question has the same random seed in all arms.
 
-    Arms, questions and samples share batches of up to 256 rows.
+def answer_each(arms: Sequence[Answerer], questions: Sequence[Question], writing: Writing) -> Answers:
+    """Answer every question in every arm; a question has the same random seed in all arms.
+
+    Questions, samples and arms share batches of up to 256 rows, arms where they are one model's, without an edit or
+    with edits that differ in their vectors alone. Each model's tokenizer lays out its prompts.
     """
-    prompts = encode(model.tokenizer, [thinking_prompt(model.tokenizer, q.question) for q in questions])
-    # A batch's cost grows with its longest prompt and its number of seeds, which all arms of a question share.
-    grid = [
-        (question, sample, arm)
-        for question in sorted(range(len(questions)), key=lambda question: len(prompts[question]))
-        for sample in range(writing.samples)
-        for arm in range(len(shifts))
-    ]
+    cells: list[Cell] = []
+    texts: list[str] = []
+    scores: list[AnswerScore] = []
+    for alike in _alike(arms):
+        model = arms[alike[0]].model
+        prompts = encode(model.tokenizer, [thinking_prompt(model.tokenizer, q.question) for q in questions])
+        # A batch's cost grows with its longest prompt and its number of seeds, which all arms of a question share.
+        grid = [
+            Cell(question, sample, arm)
+            for question in sorted(range(len(questions)), key=lambda question: len(prompts[question]))
+            for sample in range(writing.samples)
+            for arm in alike
+        ]
+        written = _write(arms, prompts, grid, writing)
+        said = model.tokenizer.batch_decode(written)
+        cells += grid
+        texts += said
+        scores += _score(model, written, said, [questions[cell.question].answer for cell in grid], writing)
+    return _collect(cells, texts, scores)
+
+
+class Cell(NamedTuple):
+    """The place of one answer."""
+
+    question: int
+    sample: int
+    arm: int
+
+
+def _alike(arms: Sequence[Answerer]) -> list[list[int]]:
+    """The numbers of the arms, those together that can share batches."""
+    found: dict[Hashable, list[int]] = {}
+    for number, (model, edit) in enumerate(arms):
+        kind = (edit.layer, edit.function, len(edit.operands)) if _is_of_rows(edit) else edit
+        found.setdefault((id(model), kind), []).append(number)
+    return list(found.values())
+
+
+def _is_of_rows(edit: Change | None) -> TypeGuard[Edit]:
+    """Whether an edit does the same to all rows, with vectors that could also be each row's own."""
+    return (
+        isinstance(edit, Edit) and edit.positions is None and all(each.shape[:-1] == (1, 1) for each in edit.operands)
+    )
+
+
+def _write(
+    arms: Sequence[Answerer], prompts: Sequence[list[int]], grid: Sequence[Cell], writing: Writing
+) -> list[list[int]]:
     written: list[list[int]] = []
     for start in track(range(0, len(grid), ROWS), "answering", "batches"):
         rows = grid[start : start + ROWS]
         sampling = Sampling(
             new_tokens=writing.new_tokens,
             temperature=writing.temperature,
-            seeds=tuple(writing.seed_of(question, sample) for question, sample, _ in rows),
+            seeds=tuple(writing.seed_of(cell.question, cell.sample) for cell in rows),
             edit_prompt=writing.edit_prompt,
         )
-        edit = shift(writing.layer, shifts[[arm for _, _, arm in rows]])
-        written += model.generate_ids([prompts[question] for question, _, _ in rows], edit=edit, sampling=sampling)
-    texts = model.tokenizer.batch_decode(written)
-    scores = _score(model, written, texts, [questions[question].answer for question, _, _ in grid], writing)
-    return _collect(grid, texts, scores)
+        written += arms[rows[0].arm].model.generate_ids(
+            [prompts[cell.question] for cell in rows],
+            edit=_together([arms[cell.arm].edit for cell in rows]),
+            sampling=sampling,
+        )
+    return written
+
+
+def _together(edits: Sequence[Change | None]) -> Change | None:
+    """One edit for rows with these edits, which are alike."""
+    first = edits[0]
+    if not _is_of_rows(first):
+        return first
+    operands = zip(*(edit.operands for edit in edits if isinstance(edit, Edit)), strict=True)
+    return replace(first, operands=tuple(torch.cat(each) for each in operands))
 
 
 def _score(
@@ -125,7 +191,7 @@ def _score(
     ]
 
 
-def _collect(grid: list[tuple[int, int, int]], texts: list[str], scores: list[AnswerScore]) -> Answers:
+def _collect(grid: Sequence[Cell], texts: Sequence[str], scores: Sequence[AnswerScore]) -> Answers:
     question, sample, arm = torch.tensor(grid).unbind(dim=1)
     samples, arms = int(sample.max()) + 1, int(arm.max()) + 1
     shape = (arms, len(grid) // (samples * arms), samples)

@@ -1,14 +1,14 @@
-"""Answers under shifts: every arm against generation on its own, and scores against the answers themselves."""
+"""Answers of several models and edits: each against generation on its own, scores against the answers themselves."""
 
 from dataclasses import replace
 
 import pytest
 import torch
 
-from toolkit.interventions import steering
+from toolkit.interventions import answering
+from toolkit.interventions.answering import Answerer, Answers, Writing, answer_each
 from toolkit.interventions.answers import Question
 from toolkit.interventions.edits import shift
-from toolkit.interventions.steering import Answers, Writing, answer_under
 from toolkit.models.files.loading import load_model
 from toolkit.models.files.tokenizer_files import load_tokenizer
 from toolkit.models.model.generation import Sampling
@@ -23,7 +23,7 @@ QUESTIONS = [
     Question(question="What is 17 plus 5?", answer=None),
     Question(question="2+2?", answer="4"),
 ]  # not by length
-WRITING = Writing(layer=1, hesitation_ids=frozenset(range(0, 2000, 3)), new_tokens=12, samples=3, seed=2)
+WRITING = Writing(hesitation_ids=frozenset(range(0, 2000, 3)), new_tokens=12, samples=3, seed=2)
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +40,10 @@ def shifts(model) -> torch.Tensor:
     return torch.stack([0 * direction, 5 * direction, 0 * direction])
 
 
+def under(model: TracedModel, shifts: torch.Tensor, writing: Writing = WRITING) -> Answers:
+    return answer_each([Answerer(model, shift(1, each)) for each in shifts], QUESTIONS, writing)
+
+
 def alone(model: TracedModel, change: torch.Tensor, question: int, sample: int, writing: Writing) -> list[int]:
     prompt = encode(model.tokenizer, [thinking_prompt(model.tokenizer, QUESTIONS[question].question)])
     sampling = Sampling(
@@ -54,7 +58,7 @@ def alone(model: TracedModel, change: torch.Tensor, question: int, sample: int, 
 @pytest.mark.parametrize("changes", [{}, {"edit_prompt": True}, {"temperature": 0.0, "samples": 1}])
 def test_answers_are_those_of_each_arm_question_and_sample_alone(model, shifts, changes):
     writing = replace(WRITING, **changes)
-    answers = answer_under(model, QUESTIONS, shifts, writing)
+    answers = under(model, shifts, writing)
     closing = model.tokenizer(CLOSING, add_special_tokens=False)["input_ids"]
     assert len(closing) == 1
     for arm, change in enumerate(shifts):
@@ -75,16 +79,41 @@ def test_answers_are_those_of_each_arm_question_and_sample_alone(model, shifts, 
 
 
 def test_batches_do_not_matter(model, shifts, monkeypatch):
-    whole = answer_under(model, QUESTIONS, shifts, WRITING)
-    monkeypatch.setattr(steering, "ROWS", 4)
-    parts = answer_under(model, QUESTIONS, shifts, WRITING)
+    whole = under(model, shifts)
+    monkeypatch.setattr(answering, "ROWS", 4)
+    parts = under(model, shifts)
     assert parts.texts == whole.texts
     assert torch.equal(parts.hesitation, whole.hesitation)
 
 
+def test_arms_are_models_with_edits_or_without_of_any_kind(model, shifts):
+    other = TracedModel(model.place)
+    small = shifts[1] / 20
+    edits = [shift(1, small), None, shift(1, small) + shift(2, -4 * small), shift(2, -small)]
+    arms = [*(Answerer(model, edit) for edit in edits), Answerer(other)]
+    answers = answer_each(arms, QUESTIONS, WRITING)
+    for number, arm in enumerate(arms):
+        assert answers.arms([number]).texts == answer_each([arm], QUESTIONS, WRITING).texts
+    assert answers.texts[1] == answers.texts[4] == under(model, shifts).texts[0]
+    assert len({str(texts) for texts in answers.texts}) == 4
+    joined = answers.arms([0]).beside(answers.arms([1, 2, 3, 4]))
+    assert joined.texts == answers.texts
+    assert torch.equal(joined.log_length, answers.log_length)
+
+
+def test_arms_of_one_model_share_batches(model, shifts, monkeypatch):
+    batches = []
+    generate = TracedModel.generate_ids
+    monkeypatch.setattr(
+        TracedModel, "generate_ids", lambda self, rows, **how: batches.append(len(rows)) or generate(self, rows, **how)
+    )
+    under(model, shifts)
+    assert batches == [len(shifts) * len(QUESTIONS) * WRITING.samples]
+
+
 def test_on_ndif_the_answers_are_the_same(model, shifts, ndif, organism_folders):
     hosted = open_model(organism_folders[1], model.tokenizer, Where(remote=True))
-    here, there = (answer_under(each, QUESTIONS, shifts, WRITING) for each in (model, hosted))
+    here, there = (under(each, shifts) for each in (model, hosted))
     assert there.texts == here.texts
     for name in ("length", "log_length", "hesitation", "finished"):
         assert torch.equal(getattr(there, name), getattr(here, name))
