@@ -57,6 +57,8 @@ BROWSER = Claim(
     signs={"top_examples.json": ("question", "results", "provenance")},
 )
 """The files of a page to look through latents."""
+GRAPHS = Claim(files=("graph.html", "graph.json", "graph_*.json", "graph-metadata.json"))
+"""The files of a page of attribution graphs, and the same graphs in circuit-tracer's format."""
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ def _page(folder: Path, latents: Iterable[LatentEntry], about: BrowserFacts) -> 
         assert own == categories, f"latent {latent.statistics.latent} has other categories than the first"
         for name, value in _row(latent).items():
             columns.setdefault(name, []).append(value)
-        shards.add(_script_safe(_detail(latent)))
+        shards.add(script_safe(_detail(latent)))
     inline = shards.finish()
     data = {"categories": categories or (), "shard": SHARD, "inline": inline is not None, "columns": columns}
     return render(
@@ -105,7 +105,7 @@ def _page(folder: Path, latents: Iterable[LatentEntry], about: BrowserFacts) -> 
         title=about.title,
         question=about.subtitle,
         facts=about.facts,
-        data=_script_safe(data),
+        data=script_safe(data),
         shards=inline or [],
     )
 
@@ -156,35 +156,37 @@ def _row(latent: LatentEntry) -> dict[str, Any]:
     statistics = asdict(latent.statistics)
     lifts = {f"lift:{category}": lift for category, lift in statistics.pop("lifts").items()}
     return {
-        **{name: _short(value) if isinstance(value, float) else value for name, value in (statistics | lifts).items()},
+        **{name: short(value) if isinstance(value, float) else value for name, value in (statistics | lifts).items()},
         "text": " ".join(dict.fromkeys(token.strip(" ") for token in (*peaks, *promoted))),
     }
 
 
 def _detail(latent: LatentEntry) -> dict[str, Any]:
     return {
-        "examples": [*map(_example, latent.examples)],
-        "samples": [(label, [*map(_example, examples)]) for label, examples in latent.quantile_samples],
-        "promoted": {model: [*_lens(tokens)] for model, tokens in latent.promoted.items()},
-        "suppressed": {model: [*_lens(tokens)] for model, tokens in latent.suppressed.items()},
+        "examples": [*map(example_data, latent.examples)],
+        "samples": [(label, [*map(example_data, examples)]) for label, examples in latent.quantile_samples],
+        "promoted": {model: [*lens_data(tokens)] for model, tokens in latent.promoted.items()},
+        "suppressed": {model: [*lens_data(tokens)] for model, tokens in latent.suppressed.items()},
     }
 
 
-def _example(example: Example) -> list[Any]:
+def example_data(example: Example) -> list[Any]:
+    """What the script that shows an example takes."""
     assert len(example.tokens) == len(example.activations), "one activation a token"
-    return [list(example.tokens), [*map(_short, example.activations)], example.peak, example.document]
+    return [list(example.tokens), [*map(short, example.activations)], example.peak, example.document]
 
 
-def _lens(tokens: Sequence[tuple[str, float]]) -> Iterator[tuple[str, float | None]]:
-    return ((token, _short(logit)) for token, logit in tokens)
+def lens_data(tokens: Sequence[tuple[str, float]]) -> Iterator[tuple[str, float | None]]:
+    """What the script that shows promoted tokens takes."""
+    return ((token, short(logit)) for token, logit in tokens)
 
 
-def _short(value: float) -> float | None:
+def short(value: float) -> float | None:
     """Four digits are more than a reader sees; JSON has no NaN."""
     return float(f"{value:.4g}") if math.isfinite(value) else None
 
 
-def _script_safe(content: Any) -> str:
+def script_safe(content: Any) -> str:
     """JSON that cannot end the script element that it stands in."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return harmless(text).replace("<", "\\u003c")

@@ -1,6 +1,6 @@
 "use strict";
 // A list of latents to sort and search, and one latent opened. The address's hash holds all state, so that every
-// view is a link: #sort=nrn&desc=1&q=wait&latent=12. Text reaches the page as text nodes only.
+// view is a link: #sort=nrn&desc=1&q=wait&latent=12.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const view = document.getElementById("view");
@@ -27,15 +27,6 @@ function thousandths(value) {
   return value === null ? "–" : value.toFixed(3);
 }
 
-function number(value) {
-  if (value === null) return "–";
-  return Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : value.toPrecision(3);
-}
-
-function percent(share) {
-  return share === null ? "–" : `${Number((100 * share).toPrecision(3))} %`;
-}
-
 function state() {
   const given = new URLSearchParams(location.hash.slice(1));
   const sort = given.get("sort");
@@ -51,13 +42,6 @@ function address(change) {
   const { sort, desc, q, latent } = { ...state(), ...change };
   const parts = { sort, desc: Number(desc), ...(q && { q }), ...(latent !== null && { latent }) };
   return `#${new URLSearchParams(parts)}`;
-}
-
-function make(tag, attributes, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
 }
 
 function matching(query) {
@@ -109,10 +93,6 @@ function moreButton(left) {
   const button = make("button", { type: "button" }, `Show ${Math.min(ROWS, left)} more`);
   button.addEventListener("click", () => { shown += ROWS; showList(); });
   return button;
-}
-
-function visible(token) {
-  return token.replaceAll("\n", "↵");
 }
 
 function details(place) {
@@ -185,29 +165,11 @@ function lens(detail) {
   return make("div", { class: "columns" }, ...sides);
 }
 
-function lensRow(title, tokens) {
-  const words = tokens.map(([token, logit]) =>
-    make("span", { class: "token" }, visible(token), make("small", {}, ` ${number(logit)}`)));
-  return make("p", { class: "lens" }, make("span", { class: "what" }, title), ...words);
-}
-
 function galleries(detail) {
   const groups = [["Top examples", detail.examples], ...detail.samples];
   const largest = Math.max(...groups.flatMap(([, examples]) => examples.flatMap(([, activations]) => activations)), 0);
   return groups.map(([title, examples]) => make("section", {}, make("h3", {}, `${title} (${examples.length})`),
     ...examples.map((example) => gallery(example, largest))));
-}
-
-function gallery([tokens, activations, peak, source], largest) {
-  const spans = tokens.map((token, place) => {
-    if (activations[place] <= 0) return visible(token);
-    const strength = (8 + 47 * activations[place] / largest).toFixed(0);
-    const kind = place === peak ? "fires peak" : "fires";
-    const attributes = { style: `--strength: ${strength}%`, title: number(activations[place]), class: kind };
-    return make("span", attributes, visible(token));
-  });
-  const activation = make("small", { title: `document ${source}` }, number(activations[peak]));
-  return make("div", { class: "example" }, activation, make("div", {}, ...spans));
 }
 
 function render() {
