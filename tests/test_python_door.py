@@ -12,6 +12,8 @@ import pytest
 import torch
 
 import toolkit
+from toolkit.dictionaries.adapter_storage import save_adapter
+from toolkit.dictionaries.transcoders import AdapterConfig
 from toolkit.models.model_set import ModelSet
 
 ROOT = Path(__file__).parents[1]
@@ -21,13 +23,13 @@ SETTINGS = [
     "WordGeometryConfig",
 ]  # fmt: skip
 PARTS = [
-    "AblationSettings", "Checkpoint", "ControlledModels", "CrosscoderChoice", "FindingsOutput", "ModelChoice",
-    "Sampling", "TextChoice", "Where",
+    "AblationSettings", "AdapterChoice", "Checkpoint", "ControlledModels", "CrosscoderChoice", "FindingsOutput",
+    "ModelChoice", "Sampling", "TextChoice", "Where",
 ]  # fmt: skip
-THINGS = ["Crosscoder", "ModelPair", "ModelSet", "Run", "SetLatent"]
+THINGS = ["AdaptedModel", "Adapter", "AdapterRun", "Crosscoder", "ModelPair", "ModelSet", "Run", "SetLatent"]
 CALLS = [
     "ablate", "classify", "evaluate", "examine", "harvest_chunks", "harvest_texts", "latent_scaling", "logit_lens",
-    "read_latents", "stability", "steer", "train_crosscoder",
+    "open_adapter", "read_latents", "stability", "steer", "train_crosscoder",
 ]  # fmt: skip
 
 TEXTS = [" ".join(f"w{(7 * text + 3 * place) % 40}" for place in range(4 + text % 9)) for text in range(40)]
@@ -125,6 +127,28 @@ found = toolkit.examine(toolkit.LayerDivergenceConfig(tokens=300, text=toolkit.T
 assert found.title in found._repr_html_() or "svg" in found._repr_html_()
 assert found.save(folder / "page").is_file()
 """,
+    "answers of a distilled model with the base model's MLPs, without an adapter and with it": """
+adapted = toolkit.AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter, where="cpu")
+answers = {mode: getattr(adapted, mode).generate("w1 w2", new_tokens=5) for mode in ("hybrid", "adapter", "distilled")}
+assert len(repr(adapted).splitlines()) == 2 and all(answers.values())
+""",
+    "latents of an adapter taken out, added to the hybrid, transferred to the distilled model": """
+off, added = adapted.without([(1, 3), (2, 5)]), adapted.with_latents([(1, 3)], mlp="base")
+transferred = adapted.with_latents([(1, 3)], mlp="distilled", scale=-0.5)
+assert len({model.generate("w1 w2", new_tokens=9) for model in (off, added, transferred)}) > 1
+""",
+    "a mode under an edit of the stream": """
+edit = toolkit.steer(scaled, latent=3, strength=0.5)
+assert adapted.adapter.logits(texts[:2], edit=edit).shape[0] == 2
+""",
+    "the codes of an adapter's latents": """
+codes = adapted.transcoders[1].encode(adapted.mlp_inputs(texts[:2])[1])
+assert codes.shape[-1] == 24 and (codes > 0).any()
+""",
+    "an adapter's folder opened, with its models": """
+run = toolkit.AdapterRun.open(adapter_folder, models=toolkit.ModelChoice(base=base, distilled=distilled), where="cpu")
+assert run.adapter.config == toolkit.open_adapter(adapter_folder).config and run.models.n_layers == 4
+""",
     "a folder opened": """
 run = toolkit.Run.open(folder, where="cpu")
 assert (run.crosscoder.config.n_latents, run.models.names, run.metrics) == (64, ("base", "distilled"), {"l0": 1.0})
@@ -132,15 +156,33 @@ assert (run.crosscoder.config.n_latents, run.models.names, run.metrics) == (64, 
 }
 
 
+def random_adapter() -> toolkit.Adapter:
+    chance = torch.Generator().manual_seed(0)
+    made = toolkit.Adapter.initialised(AdapterConfig(d_model=32, n_layers=4, n_latents=24), chance)
+    for each in made.transcoders:
+        each.W_dec.data.copy_(torch.randn(each.W_dec.shape, generator=chance))
+    return made
+
+
 @pytest.fixture
 def at_hand(
-    tiny_pair, crosscoder, pair, random_crosscoder, text_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folders,
+    tiny_pair,
+    crosscoder,
+    pair,
+    random_crosscoder,
+    text_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> dict[str, Any]:
     """What a wish names: tiny models with texts, a crosscoder and its folder; the organism's kind with its own."""
     monkeypatch.setattr(tiny_pair.tokenizer, "chat_template", "{% for m in messages %}{{ m.content }} {% endfor %}")
     scaled = random_crosscoder(n_latents=64, scale=(1.0, 1.0), sources=tiny_pair.origins)
     scaled.save_pretrained(tmp_path)
     (tmp_path / "metrics.json").write_text('{"l0": 1.0}')
+    base, distilled = map(str, folders)
+    adapter = random_adapter()
+    save_adapter(adapter, tmp_path / "adapter")
     pairs = [
         "dog,dogs",
         "cat,cats",
@@ -166,6 +208,11 @@ def at_hand(
         "brief": {"shares": (0.1,), "reference": 0.1, "control_draws": 1, "targets": 20, "undecided": (0.0, 1.0)}
         | {"least_lift": 0.0},
         "words": str(tmp_path / "words.csv"),
+        "base": base,
+        "distilled": distilled,
+        "adapter": adapter,
+        "adapted": toolkit.AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter, where="cpu"),
+        "adapter_folder": str(tmp_path / "adapter"),
         "data": str(text_file),
     }
 
@@ -259,7 +306,8 @@ def test_what_a_notebook_shows_is_two_lines_without_noise(at_hand: dict[str, Any
     shown = [
         reading, reading.firing, reading.top, reading.classes, models, models.base, crosscoder, run, run.corpus,
         toolkit.SetLatent(models, crosscoder, latent=3, value=1),
-        effects, effects["base"],
+        effects, effects["base"], at_hand["adapted"], at_hand["adapter"], at_hand["adapted"].without([(1, 3)]),
+        toolkit.AdapterRun.open(at_hand["adapter_folder"]),
     ]  # fmt: skip
     for each in shown:
         said = repr(each)

@@ -5,14 +5,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from toolkit.adapters.adapted_model import AdaptedModel
+    from toolkit.adapters.opening import open_adapter
     from toolkit.dictionaries.configs import TrainingConfig
     from toolkit.dictionaries.crosscoder import Crosscoder
     from toolkit.dictionaries.latent_scaling import latent_scaling
     from toolkit.dictionaries.metrics import evaluate
     from toolkit.dictionaries.stability import stability
     from toolkit.dictionaries.train_crosscoder import train_crosscoder
+    from toolkit.dictionaries.transcoders import Adapter
     from toolkit.experiments.ablation import AblationConfig, AblationSettings
     from toolkit.experiments.ablation.ablate import ablate
+    from toolkit.experiments.adapter_run import AdapterRun
     from toolkit.experiments.compare_methods import CompareMethodsConfig
     from toolkit.experiments.costs import RunCostsConfig
     from toolkit.experiments.examine import examine
@@ -35,12 +39,17 @@ if TYPE_CHECKING:
     from toolkit.models.model_set import ModelSet
     from toolkit.models.pair import ModelPair
     from toolkit.models.where import Where
+    from toolkit.settings.adapters import AdapterChoice
     from toolkit.settings.findings import CrosscoderChoice, FindingsOutput, TextChoice
     from toolkit.settings.models import ControlledModels, ModelChoice
 
 __all__ = [
     "AblationConfig",
     "AblationSettings",
+    "AdaptedModel",
+    "Adapter",
+    "AdapterChoice",
+    "AdapterRun",
     "Checkpoint",
     "CompareMethodsConfig",
     "ControlledModels",
@@ -72,6 +81,7 @@ __all__ = [
     "harvest_texts",
     "latent_scaling",
     "logit_lens",
+    "open_adapter",
     "read_latents",
     "stability",
     "steer",
@@ -80,6 +90,10 @@ __all__ = [
 _HOMES = {
     "AblationConfig": "experiments.ablation",
     "AblationSettings": "experiments.ablation",
+    "AdaptedModel": "adapters.adapted_model",
+    "Adapter": "dictionaries.transcoders",
+    "AdapterChoice": "settings.adapters",
+    "AdapterRun": "experiments.adapter_run",
     "Checkpoint": "models.files.model_files",
     "CompareMethodsConfig": "experiments.compare_methods",
     "ControlledModels": "settings.models",
@@ -111,6 +125,7 @@ _HOMES = {
     "harvest_texts": "harvest.harvesting",
     "latent_scaling": "dictionaries.latent_scaling",
     "logit_lens": "latents.logit_lens",
+    "open_adapter": "adapters.opening",
     "read_latents": "latents.reading",
     "stability": "dictionaries.stability",
     "steer": "interventions.edits",

@@ -14,7 +14,6 @@ from toolkit.adapters.stretches import Stretches
 from toolkit.dictionaries.transcoders import Adapter, AdapterConfig
 from toolkit.interventions.edits import shift
 
-SHAPE = AdapterConfig(d_model=32, n_layers=4, n_latents=24)
 IDS = torch.tensor([[40, 3, 7, 1, 9, 2], [40, 5, 5, 6, 41, 41]])
 MASK = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]])
 
@@ -32,17 +31,6 @@ def folders(
         made[name] = tmp_path_factory.mktemp(name)
         AutoModelForCausalLM.from_config(CONFIGS[request.param]).save_pretrained(made[name])
         make_tokenizer().save_pretrained(made[name])
-    return made
-
-
-@pytest.fixture
-def adapter() -> Adapter:
-    """An adapter that does something."""
-    chance = torch.Generator().manual_seed(2)
-    made = Adapter.initialised(SHAPE, chance)
-    for each in made.transcoders:
-        each.W_dec.data.copy_(torch.randn(each.W_dec.shape, generator=chance) / 10)
-        each.b_dec.data.copy_(torch.randn(each.b_dec.shape, generator=chance) / 10)
     return made
 
 
@@ -119,6 +107,12 @@ def test_stretches_run_as_the_model_does_and_recomputing_changes_no_gradient(ada
     assert len(found[0]) == 16
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_a_model_says_its_mode(adapted: AdaptedModel) -> None:
+    said = [repr(each) for each in (adapted.distilled, adapted.hybrid, adapted.adapter, adapted.without([(1, 3)]))]
+    found = [each.splitlines()[0].rpartition(", ")[2] for each in said]
+    assert found == ["mode distilled:", "mode hybrid:", "mode adapter:", "mode mixed:"]
 
 
 def test_modes_generate_under_edits_and_do_not_disturb_each_other(adapted: AdaptedModel) -> None:

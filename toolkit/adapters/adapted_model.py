@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import nnsight
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from nnsight.modeling.transformers import TransformersModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from toolkit.adapters import modes
 from toolkit.adapters.adapted_mlp import AdaptedMLP
 from toolkit.adapters.base_mlps import base_mlps, check_gated
+from toolkit.adapters.model_parts import check_parts
 from toolkit.adapters.modes import Latent, Mode
 from toolkit.dictionaries.transcoders import Adapter
 from toolkit.models.compatibility import check_not_the_same, check_same_shape
@@ -25,6 +26,7 @@ from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.places.here import Here
 from toolkit.models.places.ndif.expected_answers import Form
 from toolkit.models.sources import Model, Source, find_sources, tokenizers_of
+from toolkit.models.text.inputs import Ids
 from toolkit.models.where import Where, as_where
 
 NOT_DISTILLED = "give the model before distillation as base, and the one after it as distilled"
@@ -36,6 +38,9 @@ class AdaptedPlace(Here):
     def __init__(self, model: TransformersModel, lock: threading.Lock, mode: Mode) -> None:
         super().__init__(model)
         self.lock, self.mode = lock, mode
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()}, mode {modes.name_of(self.mode)}"
 
     def run(self, function: Callable[..., Any], *arguments: Any, asked: Form) -> Any:
         """As `Place.run`, with the MLPs in this place's mode."""
@@ -171,8 +176,8 @@ class AdaptedModel:
 
     def mlp_inputs(
         self,
-        input_ids: Int[Tensor, "row position"],
-        attention_mask: Int[Tensor, "row position"],
+        input_ids: Ids,
+        attention_mask: Ids | None = None,
         mode: Mode | None = None,
     ) -> list[Float[Tensor, "row position d_model"]]:
         """Read the input of every layer's MLP, behind its norm, in one pass in a mode: by default the adapter's.
@@ -250,6 +255,8 @@ def _check_fits(adapter: Adapter, n_layers: int, d_model: int) -> None:
 
 def _check_trained_on(adapter: Adapter, sources: Sequence[Source]) -> None:
     """Raise `ValueError` where the adapter says that it was trained on other weights."""
+    if adapter.config.base_mlps:
+        check_parts(adapter.config, sources)
     if not adapter.config.fingerprints:
         return
     for source, known, name in zip(sources, adapter.config.fingerprints, adapter.config.sources, strict=True):

@@ -1,18 +1,15 @@
 """Loads the MLPs of the base model alone: its attention, embeddings and head are never read."""
 
-import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from typing import Any
 
-import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from toolkit.models.files.loading import read_config
-from toolkit.models.files.weight_files import weight_files
+from toolkit.models.files.weight_files import read_weights, weight_files
 from toolkit.models.model.layers import layers_path
 from toolkit.models.sources import Source
 from toolkit.tensor_files import check_finite
@@ -38,25 +35,11 @@ def base_mlps(source: Source, distilled: PreTrainedModel) -> list[nn.Module]:
 
 def mlp_tensors(source: Source) -> Iterator[tuple[tuple[int, str], Tensor]]:
     """Yield the tensors of MLPs in a model's files, as saved, by layer and name such as `gate_proj.weight`."""
-    for file in weight_files(source.name, read_config(source.name, source.hub), source.hub):
-        if file.suffix == ".safetensors":
-            with safe_open(file, "pt") as opened:
-                for key in opened.keys():  # noqa: SIM118
-                    if found := _KEY.search(key):
-                        yield (int(found[1]), found[2]), opened.get_tensor(key)
-        else:
-            for key, tensor in torch.load(file, map_location="cpu", weights_only=True, mmap=True).items():
-                if found := _KEY.search(key):
-                    yield (int(found[1]), found[2]), tensor
-
-
-def hash_of_mlps(tensors: dict[tuple[int, str], Tensor]) -> str:
-    """Sha256 of MLPs' tensors in bfloat16, as published checkpoints hold them, whatever type they were saved in."""
-    hashed = hashlib.sha256()
-    for (layer, name), tensor in sorted(tensors.items()):
-        hashed.update(f"{layer} {name} {tuple(tensor.shape)}".encode())
-        hashed.update(tensor.to(torch.bfloat16).contiguous().view(torch.uint8).numpy().data)
-    return hashed.hexdigest()
+    files = weight_files(source.name, read_config(source.name, source.hub), source.hub)
+    for key, tensor in read_weights(files, lambda key: _KEY.search(key) is not None):
+        found = _KEY.search(key)
+        assert found is not None, "only such keys are wanted"
+        yield (int(found[1]), found[2]), tensor
 
 
 def _named(mlp: nn.Module) -> Iterator[tuple[str, Tensor]]:

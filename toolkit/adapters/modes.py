@@ -45,6 +45,14 @@ def adapter(n_layers: int) -> Mode:
     return (_ADAPTER,) * n_layers
 
 
+def name_of(mode: Mode) -> str:
+    """Return distilled, hybrid or adapter for these modes, and "mixed" for any other."""
+    for each in (distilled, hybrid, adapter):
+        if mode == each(len(mode)):
+            return each.__name__
+    return "mixed"
+
+
 def replaced(n_layers: int, layers: Iterable[int]) -> Mode:
     """The distilled model, but for these layers, which have the base model's MLP and the adapter."""
     chosen = set(layers)

@@ -24,6 +24,10 @@ class AdapterConfig:
     """Path or repository of the base and of the distilled model; empty when unknown."""
     fingerprints: tuple[str, ...] = ()
     """What tells these two models' weights apart from all others; empty when unknown."""
+    base_mlps: tuple[str, ...] = ()
+    """Hash of the base model's MLP of each layer, where a published checkpoint held it; empty when unknown."""
+    distilled_rest: tuple[str, ...] = ()
+    """Likewise of all else: of each layer of the distilled model, then of embeddings, last norm and head together."""
     assumptions: tuple[str, ...] = ()
     """How another library's checkpoint was read, one line for each point; empty for an adapter trained here."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.adapters.adapted_model import AdaptedModel
-from toolkit.dictionaries.adapter_storage import load_adapter
+from toolkit.adapters.opening import adapter_files, open_adapter
 from toolkit.dictionaries.transcoders import Adapter
 from toolkit.fields import changed
 from toolkit.harvest.choices import EMBEDDED_THINKING
@@ -37,16 +37,24 @@ class AdapterRun:
     """Seed of the text's order."""
 
     @classmethod
-    def open(cls, folder: str | Path = SHIPPED_ADAPTER, *, where: Where | Any = "auto") -> "AdapterRun":
-        """Open a folder with an adapter; default: the shipped one. Raises as `load_adapter`."""
-        return cls.of(AdapterChoice(run=Path(folder)), TextChoice(), ModelChoice(), as_where(where))
+    def open(
+        cls,
+        source: str | Path = SHIPPED_ADAPTER,
+        *,
+        models: ModelChoice = ModelChoice(),  # noqa: B008 - frozen
+        where: Where | Any = "auto",
+    ) -> "AdapterRun":
+        """Open a folder with an adapter, or a published checkpoint, which does not name its models; default: the
+        shipped adapter. Raises as `open_adapter`.
+        """
+        return cls.of(AdapterChoice(run=Path(source)), TextChoice(), models, as_where(where))
 
     @classmethod
     def of(cls, choice: AdapterChoice, text: TextChoice, models: ModelChoice, where: Where) -> "AdapterRun":
         """Open what an experiment's settings name, as `open` does."""
         own = TextSettings(data=EMBEDDED_THINKING)
         read = changed(own, data=text.data, text_field=text.text_field) if text.data is not None else own
-        return cls(adapter=load_adapter(choice.run), choice=choice, models_choice=models, where=where, text=read)
+        return cls(adapter=open_adapter(choice.run), choice=choice, models_choice=models, where=where, text=read)
 
     def __repr__(self) -> str:
         return f"AdapterRun({str(self.choice.run)!r}: {self.adapter!r})"
@@ -63,10 +71,9 @@ class AdapterRun:
         """The text; opened when first asked for."""
         return open_text(self.text, self.seed)
 
-    @property
-    def opened_folders(self) -> list[Path]:
-        """Where the adapter lies."""
-        return [self.choice.run]
+    def adapter_files(self) -> dict[str, str]:
+        """Sha256 of each file that the adapter's weights were read from."""
+        return adapter_files(self.choice.run)
 
     def load(self) -> "AdapterRun":
         """Open models and text now, so that what they lack is said before anything is measured; returns the run."""

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.artifacts import provenance, sha256
-from toolkit.dictionaries.adapter_storage import ADAPTER_FILE
 from toolkit.dictionaries.formats import find_checkpoint
 from toolkit.dictionaries.storage import WEIGHTS_FILE
 from toolkit.experiments.adapter_run import AdapterRun
@@ -22,7 +21,9 @@ def origin_of(settings: Any, opened: Any) -> dict[str, Any]:
     run = opened if isinstance(opened, Run | AdapterRun) else None
     models = models_of(opened)
     files = _given_files(settings)
-    for folder in run.opened_folders if run else ():
+    if isinstance(run, AdapterRun):
+        files |= {in_checkout(path): word for path, word in run.adapter_files().items()}
+    for folder in run.opened_folders if isinstance(run, Run) else ():
         files |= _dictionary_file(folder)
     return provenance(
         seed=getattr(settings, "seed", None),
@@ -39,11 +40,9 @@ def _given_files(settings: object) -> dict[str, str]:
 
 
 def _dictionary_file(folder: Path) -> dict[str, str]:
-    """Sha256 of a crosscoder's or an adapter's weights; of a hub repository its name."""
+    """Sha256 of a crosscoder's weights; of a hub repository its name."""
     if not folder.exists():
         return {str(folder): "hub repository"}
-    if (folder / ADAPTER_FILE).is_file():
-        return _hashes([folder / ADAPTER_FILE])
     return _hashes([(find_checkpoint(folder) or folder / WEIGHTS_FILE) if folder.is_dir() else folder])
 
 

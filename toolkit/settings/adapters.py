@@ -14,7 +14,8 @@ class AdapterChoice(ShortRepr):
     """Which adapter is examined."""
 
     run: Path = SHIPPED_ADAPTER
-    """Run folder of train_adapter.py, or any folder with an adapter; default: the shipped one."""
+    """Run folder of train_adapter.py, any folder with an adapter, or a published checkpoint in a folder or by its hub
+    name; default: the shipped one."""
     other_models: bool = False
     """Accept models of other weights than those that the adapter was trained on."""
 

@@ -1,7 +1,8 @@
-"""Checks a model's weights files against its config by the names and shapes of tensors; no weight is read."""
+"""A model's weights files: found, checked against its config by names and shapes, and read tensor by tensor."""
 
 import copy
 import warnings
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -57,6 +58,19 @@ def weight_files(source: str, config: PreTrainedConfig, hub: Hub) -> list[Path]:
         if (index := find_file(source, f"{name}.index.json", hub)) is not None:
             return [_shard(source, index, shard, hub) for shard in _shard_names(index)]
     raise ValueError(f"no file of weights, such as {_WHOLE[0]}: copy or download it again")
+
+
+def read_weights(files: Iterable[Path], wanted: Callable[[str], bool]) -> Iterator[tuple[str, Tensor]]:
+    """Yield the wanted tensors of weights files, by name, as they were saved; one of them is in memory at a time."""
+    for file in files:
+        if file.suffix == ".safetensors":
+            with safe_open(file, "pt") as opened:
+                for name in filter(wanted, opened.keys()):
+                    yield name, opened.get_tensor(name)
+        else:
+            for name, tensor in torch.load(file, map_location="cpu", weights_only=True, mmap=True).items():
+                if wanted(name):
+                    yield name, tensor
 
 
 def _shard_names(index: Path) -> list[str]:
