@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from toolkit.adapters.adapted_model import AdaptedModel
+from toolkit.dictionaries.transcoders import Adapter, AdapterConfig
 from toolkit.experiments.control import (
     CONTROL,
     control_files,
@@ -30,6 +32,8 @@ def test_the_embedded_pair_brings_its_control():
     preset = PRESETS["organism"]
     pair = ModelPair.from_pretrained("organism", where="cpu")
     assert is_embedded(pair)
+    adapter = Adapter(AdapterConfig(d_model=pair.d_model, n_layers=pair.n_layers, n_latents=4))
+    assert is_embedded(AdaptedModel.from_pretrained(base=preset.base, distilled=preset.distilled, adapter=adapter))
     source = control_source(None, pair)
     assert source == str(CHECKOUT / "artifacts" / "organism" / "control")
     assert source not in (preset.base, preset.distilled)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.latents.categories import categories, load_lexicon, with_tokens
+from toolkit.latents.categories import categories, hesitation, load_lexicon, with_tokens
 from toolkit.models.files.tokenizer_files import load_tokenizer
 
 PAPER = {
@@ -109,3 +109,12 @@ def test_a_lexicon_may_begin_with_a_byte_order_mark_and_its_words_with_spaces(tm
     path = tmp_path / "lexicon.json"
     path.write_text('{"pause": [" wait", "wait "]}', encoding="utf-8-sig")
     assert load_lexicon(path) == {"pause": ("wait",)}
+
+
+def test_a_lexicon_without_self_reflection_counts_the_shipped_words_as_hesitation(make_tokenizer):
+    tokenizer = make_tokenizer(words=["w0", "Wait", "first", "is"])
+    (shipped, *_) = categories(tokenizer, load_lexicon())
+    sums = categories(tokenizer, {"sums": ("first",)})
+    assert hesitation(tokenizer, sums) == shipped
+    own = categories(tokenizer, {"sums": ("first",), "self-reflection": ("is",)})
+    assert hesitation(tokenizer, own) == own[1]

@@ -1,5 +1,6 @@
 """The model that shows what more training alone explains: trained on from base, but not distilled."""
 
+from toolkit.adapters.adapted_model import AdaptedModel
 from toolkit.models.compatibility import check_not_the_same
 from toolkit.models.files.identity import file_hashes
 from toolkit.models.model.traced_model import TracedModel
@@ -15,9 +16,10 @@ NO_CONTROL = "give --control a model trained further from base without distillat
 EMBEDDED_CONTROL = CHECKOUT / "artifacts" / "organism" / "control"
 
 
-def is_embedded(opened: ModelSet) -> bool:
+def is_embedded(opened: ModelSet | AdaptedModel) -> bool:
     """Whether these are the models that ship with the project."""
-    return opened.sources == (PRESETS["organism"].base, PRESETS["organism"].distilled)
+    found = opened.found if isinstance(opened, ModelSet) else opened.sources
+    return tuple(each.name for each in found) == PRESETS["organism"].models
 
 
 def control_source(named: str | None, opened: ModelSet) -> str | None:

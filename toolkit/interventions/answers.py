@@ -38,6 +38,11 @@ class Question:
     answer: str | None
 
 
+def shipped_questions(*, embedded: bool) -> Path:
+    """Return the file of questions that ships for the embedded pair, or for all other models."""
+    return PROMPTS / ("embedded.jsonl" if embedded else "everyday.jsonl")
+
+
 def load_questions(path: Path) -> list[Question]:
     """Read questions from a JSONL file of `{"question": …, "answer": …}`; the answer may be missing or null.
 

@@ -8,6 +8,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from toolkit.artifacts import read_json
+from toolkit.latents.choices import HESITATION
 from toolkit.leaving_out import TooFewError, check_any, measurable
 
 LEXICON = Path(__file__).parents[1] / "data" / "categories.json"
@@ -74,6 +75,15 @@ def categories(tokenizer: PreTrainedTokenizerBase, lexicon: Mapping[str, tuple[s
     found = expand(tokenizer, lexicon)
     check_any(*with_tokens(found))
     return found
+
+
+def hesitation(tokenizer: PreTrainedTokenizerBase, lexicon: Sequence[Category] = ()) -> Category:
+    """Return the category of a lexicon whose words count as hesitation; the shipped one where it has none.
+
+    Raises `TooFewError` where none of its words is a single token.
+    """
+    own = [category for category in lexicon if category.name == HESITATION and category.token_ids]
+    return (own or categories(tokenizer, {HESITATION: load_lexicon()[HESITATION]}))[0]
 
 
 def expand(tokenizer: PreTrainedTokenizerBase, lexicon: Mapping[str, tuple[str, ...]]) -> list[Category]:

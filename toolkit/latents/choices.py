@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+HESITATION = "self-reflection"
+"""The category whose words count as hesitation."""
 Place = Literal["predicting", "token"]
 """Where firing is counted: on the category's token itself, or on the token before, where the model predicts it."""
 Rule = Literal["lift", "rate", "quantile"]

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from scipy.special import stdtrit
 from torch import Tensor
 
-from toolkit.statistics.estimates import LEVEL, Estimate, clustered_freedom, mean, sums_by_group, too_few
+from toolkit.statistics.estimates import FEWEST_GROUPS, LEVEL, Estimate, clustered_freedom, mean, sums_by_group, too_few
 
 Z = 1.959964
 
@@ -49,6 +49,22 @@ def share(values: Float[Tensor, " sample"], groups: Int[Tensor, " sample"] | Non
     else:
         trials = min(float(len(values)), of_mean.value * (1 - of_mean.value) / of_mean.error**2)
     return _score_interval(of_mean.value, trials, float(stdtrit(freedom, (1 + LEVEL) / 2)), freedom)
+
+
+def change_of_share(changes: Float[Tensor, " sample"], *, unit: str = "document") -> Estimate:
+    """Return the mean of paired changes of a share, each from -1 to 1, with its 95 % interval; NaN is left out.
+
+    Half a sample is added to each of the four outcomes of a pair (Agresti & Min 2005), so that the interval has a
+    width where nothing changes. Fewer than 8 samples have none; `note` says so, and `unit` is what it calls a sample.
+    """
+    changes = changes[~changes.isnan()].double()
+    n = len(changes)
+    plain = mean(changes, unit=unit)
+    if n < FEWEST_GROUPS:
+        return plain
+    middle = float(changes.sum()) / (n + 2)
+    reach = Z * sqrt((float(changes.square().sum()) + 1) / (n + 2) - middle**2) / sqrt(n + 2)
+    return Estimate(plain.value, max(-1.0, middle - reach), min(1.0, middle + reach))
 
 
 def _score_interval(share: float, n: float, reach: float, freedom: float) -> Estimate:

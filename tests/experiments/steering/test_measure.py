@@ -10,7 +10,6 @@ from sklearn.metrics import roc_auc_score
 from toolkit.experiments.steering.measure import (
     SteeringConfig,
     check_prompts,
-    hesitation,
     measure,
     open_questions,
 )
@@ -83,15 +82,6 @@ def test_a_category_without_candidates_is_left_out_and_the_others_go_on(run, tmp
 def test_strengths_are_in_order():
     assert SteeringConfig(strengths=(0.2, -0.1, 0.1)).settings().strengths == (-0.1, 0.1, 0.2)
     assert SteeringConfig(strengths=(0.2, -0.1, 0.1), suppress=True).settings().strengths == (-0.2, -0.1)
-
-
-def test_a_lexicon_without_self_reflection_counts_the_shipped_words_as_hesitation(run):
-    tokenizer = run.models.tokenizer
-    (shipped, *_) = categories(tokenizer, load_lexicon())
-    sums = categories(tokenizer, {"sums": ("first",)})
-    assert hesitation(run, sums) == shipped
-    own = categories(tokenizer, {"sums": ("first",), "self-reflection": ("is",)})
-    assert hesitation(run, own) == own[1]
 
 
 def test_controls_that_cannot_be_matched_are_left_out_with_the_reason(run, tmp_path):

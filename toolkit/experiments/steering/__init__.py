@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from toolkit.fields import ShortRepr
+from toolkit.latents.choices import HESITATION
 from toolkit.models.where import Where
 from toolkit.outputs import OutputFolder
 from toolkit.ranges import Count, PositiveOrNone, Seed, check_ranges
@@ -16,7 +17,6 @@ from toolkit.settings.findings import CrosscoderChoice, FindingsOutput, TextChoi
 from toolkit.settings.models import ModelChoice
 
 Toward = Literal["longer", "shorter"]
-HESITATION = "self-reflection"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

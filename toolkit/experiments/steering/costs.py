@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from toolkit.experiments.steering.study import Steered, SteeringStudy
-from toolkit.statistics.estimates import FEWEST_GROUPS, Estimate, given_one, mean
-from toolkit.statistics.shares import Z
+from toolkit.statistics.estimates import Estimate, given_one, mean
+from toolkit.statistics.shares import change_of_share
 
 UNIT = "question"
 
@@ -39,8 +36,8 @@ def costs(steered: Steered, study: SteeringStudy) -> list[Cost]:
     return [
         Cost(
             strength=strength,
-            accuracy=given_one(change_of_share(after.correct[arm] - before.correct[0])),
-            finished=given_one(change_of_share(after.finished[arm] - before.finished[0])),
+            accuracy=given_one(change_of_share(after.correct[arm] - before.correct[0], unit=UNIT)),
+            finished=given_one(change_of_share(after.finished[arm] - before.finished[0], unit=UNIT)),
             length_right=given_one(mean(changes[arm][right[arm]], unit=UNIT)),
             n_right=int(right[arm].sum()),
             length_other=given_one(mean(changes[arm][told & ~right[arm]], unit=UNIT)),
@@ -48,22 +45,6 @@ def costs(steered: Steered, study: SteeringStudy) -> list[Cost]:
         )
         for arm, strength in enumerate(study.strengths)
     ]
-
-
-def change_of_share(changes: Float[Tensor, " question"]) -> Estimate:
-    """Return the mean of paired changes of a share, each from -1 to 1, with its 95 % interval; NaN is left out.
-
-    Half a question is added to each of the four outcomes of a pair (Agresti & Min 2005), so that the interval has a
-    width where no answer changes. Fewer than 8 questions have none, and `note` says so.
-    """
-    changes = changes[~changes.isnan()].double()
-    n = len(changes)
-    plain = mean(changes, unit=UNIT)
-    if n < FEWEST_GROUPS:
-        return plain
-    middle = float(changes.sum()) / (n + 2)
-    reach = Z * sqrt((float(changes.square().sum()) + 1) / (n + 2) - middle**2) / sqrt(n + 2)
-    return Estimate(plain.value, max(-1.0, middle - reach), min(1.0, middle + reach))
 
 
 def kept_accuracy(found: Sequence[Cost], side: int) -> Cost | None:

@@ -8,7 +8,7 @@ import torch
 from toolkit.dictionaries.crosscoder import check_latents
 from toolkit.experiments.control import is_embedded
 from toolkit.experiments.run import Run
-from toolkit.experiments.steering import HESITATION, SteeringConfig
+from toolkit.experiments.steering import SteeringConfig
 from toolkit.experiments.steering.besides import Asked, Besides, besides
 from toolkit.experiments.steering.directions import Direction, Steering
 from toolkit.experiments.steering.study import (
@@ -20,8 +20,8 @@ from toolkit.experiments.steering.study import (
     steering_study,
 )
 from toolkit.interventions.answering import Writing
-from toolkit.interventions.answers import PROMPTS, Question, load_questions
-from toolkit.latents.categories import Category, categories, load_lexicon
+from toolkit.interventions.answers import Question, load_questions, shipped_questions
+from toolkit.latents.categories import Category, categories, hesitation, load_lexicon
 from toolkit.latents.firing import FiringCounts, check_alive
 from toolkit.leaving_out import TooFewError, check_any, measurable
 from toolkit.models.model_set import ModelSet
@@ -64,7 +64,7 @@ def measure(settings: SteeringConfig, run: Run) -> Measured:
     study = steering_study(steering, groups, alike, development=development, test=test, settings=settings.settings())
     by_name = {category.name: category for category in lexicon}
     asked = {
-        name: Asked(latents=steered.latents, category=by_name.get(name) or hesitation(run, lexicon))
+        name: Asked(latents=steered.latents, category=by_name.get(name) or hesitation(run.models.tokenizer, lexicon))
         for name, steered in study.groups.items()
     }
     return Measured(
@@ -98,7 +98,7 @@ def open_questions(settings: SteeringConfig, run: Run) -> tuple[list[Question], 
 
     Raises `ValueError` where fewer than two are left to test on.
     """
-    path = settings.questions or PROMPTS / ("embedded.jsonl" if is_embedded(run.models) else "everyday.jsonl")
+    path = settings.questions or shipped_questions(embedded=is_embedded(run.models))
     questions = load_questions(path)
     development, rest = questions[: settings.development], questions[settings.development :]
     if len(rest) < 2:
@@ -152,16 +152,10 @@ def _alike(
 
 def _writing(settings: SteeringConfig, run: Run, lexicon: Sequence[Category]) -> Writing:
     return Writing(
-        hesitation_ids=frozenset(hesitation(run, lexicon).token_ids),
+        hesitation_ids=frozenset(hesitation(run.models.tokenizer, lexicon).token_ids),
         new_tokens=settings.new_tokens,
         temperature=settings.temperature,
         samples=settings.samples,
         edit_prompt=settings.edit_prompt,
         seed=settings.seed,
     )
-
-
-def hesitation(run: Run, lexicon: Sequence[Category]) -> Category:
-    """The lexicon's self-reflection words; the shipped ones where it has none."""
-    own = [category for category in lexicon if category.name == HESITATION and category.token_ids]
-    return (own or categories(run.models.tokenizer, {HESITATION: load_lexicon()[HESITATION]}))[0]
