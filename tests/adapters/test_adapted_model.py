@@ -82,7 +82,7 @@ def test_latents_are_taken_out_added_and_transferred(adapted: AdaptedModel, adap
     torch.testing.assert_close(adapted.with_latents([], mlp="distilled").logits(IDS, MASK), logits["distilled"])
     transferred = adapted.with_latents([(1, 3)], mlp="distilled", scale=-0.5).logits(IDS, MASK)
     assert (transferred - logits["distilled"]).abs().max() > 0
-    with pytest.raises(ValueError, match="latent 24 of layer 1 does not exist"):
+    with pytest.raises(ValueError, match="latent 1/24 does not exist"):
         adapted.without([(1, 24)])
 
 

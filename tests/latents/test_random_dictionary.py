@@ -35,3 +35,8 @@ def test_draws_differ_by_seed_alone():
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_units_that_never_fire_leave_an_empty_dictionary():
+    codes = random_codes(torch.randn(6, 3), torch.zeros(4, dtype=torch.long), torch.ones(6, dtype=torch.bool), 0)
+    assert codes.shape == (6, 0)

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from toolkit.adapters import modes
 from toolkit.adapters.adapted_mlp import AdaptedMLP
 from toolkit.adapters.base_mlps import base_mlps, check_gated
+from toolkit.adapters.latent_names import check_latent
 from toolkit.adapters.model_parts import check_parts
 from toolkit.adapters.modes import Latent, Mode
 from toolkit.dictionaries.transcoders import Adapter
@@ -190,14 +191,7 @@ class AdaptedModel:
         return found
 
     def _checked(self, latents: Iterable[Latent]) -> list[Latent]:
-        n_latents, found = self.transcoders.config.n_latents, list(latents)
-        for layer, latent in found:
-            if not (0 <= layer < self.n_layers and 0 <= latent < n_latents):
-                raise ValueError(
-                    f"latent {latent} of layer {layer} does not exist: the adapter has layers 0 to {self.n_layers - 1},"
-                    f" each with latents 0 to {n_latents - 1}"
-                )
-        return found
+        return [check_latent(latent, self.transcoders.config) for latent in latents]
 
 
 def inputs_of_mlps(model: Any, decoder: Any, inputs: Mapping[str, Any]) -> list[Tensor]:

@@ -3,7 +3,7 @@
 The labels are those of the organism's answers, or of annotated files.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -21,7 +21,7 @@ from toolkit.latents.span_labels import LabelledDocument, LabelledDocuments, Lab
 from toolkit.organism.corpus import documents
 from toolkit.organism.documents import BEHAVIOURS
 from toolkit.statistics.auroc import Spread, auroc_over_seeds
-from toolkit.statistics.estimates import Estimate, given_one
+from toolkit.statistics.estimates import GIVEN_ONE, Estimate, given_one
 from toolkit.statistics.verdicts import Claim, Margin
 from toolkit.tracking import track
 
@@ -86,30 +86,56 @@ def find_behaviours(
     Raises `ValueError` where no behaviour has tokens in both halves.
     """
     tokens = data.tokens
-    names = tokens.measurable
+    _ = tokens.measurable  # before anything takes time
     counted = track(crosscoders.items(), "finding labels", "crosscoders", total=len(crosscoders))
     coded = {number: _codes(crosscoder, data.activations) for number, crosscoder in counted}
-    units = {number: units_for_labels(codes, tokens) for number, codes in coded.items()}
-    own, codes = next(iter(units.values())), next(iter(coded.values()))
     n_streams = len(next(iter(crosscoders.values())).config.layers)
-    floor = _random_units(data.activations[:, -n_streams:].flatten(1), list(coded.values()), tokens, seed)
+    x, rates = data.activations[:, -n_streams:].flatten(1), [firings(c, tokens.choosing) for c in coded.values()]
+    return above_floor(
+        coded,
+        tokens,
+        by_chance=lambda draw: random_codes(x, rates[draw % len(rates)], tokens.choosing, seed * FLOOR_DRAWS + draw),
+        probed=lambda _: data.activations.flatten(1),
+    )
+
+
+def above_floor(
+    coded: Mapping[int, Float[Tensor, "token unit"]],
+    tokens: LabelledTokens,
+    *,
+    by_chance: Callable[[int], Float[Tensor, "token unit"]],
+    probed: Callable[[int], Float[Tensor, "token width"]],
+    given: str = GIVEN_ONE,
+) -> list[FoundBehaviour]:
+    """Return how well units find each label that has tokens in both halves of the documents.
+
+    `coded` are the sparse codes of dictionaries by seed, `by_chance` gives those of the random dictionary of a draw.
+    The ceiling is read from `probed` of the first dictionary's best unit; `given` is the note of intervals that know
+    one dictionary alone. Raises `ValueError` where no label has tokens in both halves.
+    """
+    units = {number: units_for_labels(codes, tokens) for number, codes in coded.items()}
+    draws = track(range(FLOOR_DRAWS), "finding labels by chance", "dictionaries", total=FLOOR_DRAWS)
+    floor = list(zip(*(units_for_labels(by_chance(draw), tokens) for draw in draws), strict=True))
+    own, codes = next(iter(units.values())), next(iter(coded.values()))
     spreads = spreads_over(list(zip(*units.values(), strict=True)))
     return [
         FoundBehaviour(
             behaviour=name,
             latents={number: each[place].units for number, each in units.items()},
             **{
-                field: _above_floor(kind, {n: each[place] for n, each in units.items()}, floor[place], tokens, spread)
+                field: _above_floor(
+                    kind, {n: each[place] for n, each in units.items()}, floor[place], tokens, spread, given
+                )
                 for field, (kind, spread) in zip(("one", "together"), spreads.items(), strict=True)
             },
-            ceiling=_ceiling(name, data),
+            ceiling=_ceiling(name, probed(own[place].units[0]), tokens),
             firing_rate=float(
                 (codes.index_select(1, torch.tensor(own[place].units[:1])).to_dense() > 0).float().mean()
             ),
             n_tokens=own[place].n_tokens,
             n_documents=own[place].n_documents,
         )
-        for place, name in enumerate(names)
+        for place, name in enumerate(tokens.measurable)
     ]
 
 
@@ -118,25 +144,13 @@ def _codes(crosscoder: Crosscoder, activations: Float[Tensor, "token stream d_mo
     return torch.cat([crosscoder.encode(batch).cpu().to_sparse() for batch in batches_of(activations)])
 
 
-def _random_units(
-    x: Float[Tensor, "token width"], coded: Sequence[Tensor], tokens: LabelledTokens, seed: int
-) -> list[list[UnitsForLabel]]:
-    """The units of each random dictionary, by label and draw; each draw fires as one of the crosscoders does."""
-    rates = [firings(codes, tokens.choosing) for codes in coded]
-    draws = track(range(FLOOR_DRAWS), "finding labels by chance", "dictionaries", total=FLOOR_DRAWS)
-    found = [
-        units_for_labels(random_codes(x, rates[draw % len(rates)], tokens.choosing, seed * FLOOR_DRAWS + draw), tokens)
-        for draw in draws
-    ]
-    return [list(each) for each in zip(*found, strict=True)]
-
-
 def _above_floor(
     kind: Kind,
     units: Mapping[int, UnitsForLabel],
     by_chance: Sequence[UnitsForLabel],
     tokens: LabelledTokens,
     spread: Spread | None,
+    given: str,
 ) -> AboveFloor:
     readouts: dict[int, Readout] = {number: getattr(each, kind) for number, each in units.items()}
     floor: Readout = max((getattr(each, kind) for each in by_chance), key=lambda each: each.auroc.value)
@@ -145,7 +159,7 @@ def _above_floor(
     auroc = auroc_over_seeds(scores, labelled, tokens.tested, spread=spread)
     margin = auroc_over_seeds(scores, labelled, tokens.tested, less=floor.scores[None], spread=spread)
     if len(readouts) == 1:
-        auroc, margin = (given_one(each) for each in (auroc, margin))
+        auroc, margin = (given_one(each, given) for each in (auroc, margin))
     return AboveFloor(
         auroc=auroc,
         recall=sum(each.recall for each in readouts.values()) / len(readouts),
@@ -155,9 +169,9 @@ def _above_floor(
     )
 
 
-def _ceiling(name: str, data: LabelledActivations) -> Estimate:
-    x, choosing, wanted = data.activations.flatten(1), data.tokens.choosing, data.tokens.wanted(name)
-    return Readout.of(x @ linear_probe(x[choosing], wanted[choosing]), wanted, data.tokens).auroc
+def _ceiling(name: str, x: Float[Tensor, "token width"], tokens: LabelledTokens) -> Estimate:
+    wanted = tokens.wanted(name)
+    return Readout.of(x @ linear_probe(x[tokens.choosing], wanted[tokens.choosing]), wanted, tokens).auroc
 
 
 def behaviour_claims(found: Sequence[FoundBehaviour]) -> list[Claim]:

@@ -1,14 +1,15 @@
 """Reads labelled documents once: activations and each token's label, from which any dictionary or probe is judged."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
-from toolkit.harvest.activations import read_batches
+from toolkit.harvest.activations import ReadBatch, read_batches
 from toolkit.harvest.tokens import TokenBatch, TokenMask
 from toolkit.latents.span_labels import LabelledDocuments, token_labels
 from toolkit.models.model_set import ModelSet
@@ -16,6 +17,8 @@ from toolkit.models.text.rows import padded
 from toolkit.tracking import track
 
 BATCH_TOKENS = 8192
+Reader = Callable[[Iterable[TokenBatch]], Iterator[ReadBatch]]
+"""Reads batches one after the other: the streams of models, or whatever labels are looked for in."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,7 +59,7 @@ class LabelledTokens:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabelledActivations:
-    """The models' streams at labelled tokens, in raw units, on the CPU."""
+    """What was read at labelled tokens, such as the models' streams in raw units, on the CPU."""
 
     tokens: LabelledTokens
     activations: Float[Tensor, "token stream d_model"]
@@ -71,12 +74,19 @@ def labelled_activations(
     models: ModelSet, mask: TokenMask, labelled: LabelledDocuments, row_length: int
 ) -> LabelledActivations:
     """Read labelled documents, cut to `row_length` tokens."""
-    ids, labels = _tokens(models, labelled, row_length)
+    return read_labelled(models.tokenizer, labelled, row_length, lambda batches: read_batches(models, batches, mask))
+
+
+def read_labelled(
+    tokenizer: PreTrainedTokenizerBase, labelled: LabelledDocuments, row_length: int, read_each: Reader
+) -> LabelledActivations:
+    """Read labelled documents, cut to `row_length` tokens, by a function that reads batches."""
+    ids, labels = _tokens(tokenizer, labelled, row_length)
     n_rows = max(1, BATCH_TOKENS // row_length)
     chunks = [range(first, min(first + n_rows, len(ids))) for first in range(0, len(ids), n_rows)]
     batches = (TokenBatch(*padded([ids[row] for row in rows])) for rows in chunks)
     parts: list[tuple[Tensor, ...]] = []
-    counted = track(read_batches(models, batches, mask), "reading labelled text", "batches", total=len(chunks))
+    counted = track(read_each(batches), "reading labelled text", "batches", total=len(chunks))
     for read, rows in zip(counted, chunks, strict=True):
         here, ids_here = read.selected, read.batch.input_ids
         label, _ = padded([labels[row] for row in rows], -1)
@@ -89,10 +99,10 @@ def labelled_activations(
 
 
 def _tokens(
-    models: ModelSet, labelled: LabelledDocuments, row_length: int
+    tokenizer: PreTrainedTokenizerBase, labelled: LabelledDocuments, row_length: int
 ) -> tuple[Sequence[list[int]], list[list[int]]]:
     """Return each document's ids, and the number of each id's label, -1 for none."""
-    encoding = models.tokenizer(
+    encoding = tokenizer(
         [document.text for document in labelled.documents],
         return_offsets_mapping=True,
         truncation=True,

@@ -17,6 +17,8 @@ def random_codes(
     """
     n_choosing = int(choosing.sum())
     firings = firings[firings > 0].clamp_max(n_choosing - 1)
+    if not len(firings):
+        return x.new_zeros(len(x), 0).to_sparse()
     directions = torch.randn(len(firings), x.shape[1], generator=torch.Generator().manual_seed(seed)).to(x)
     parts = []
     for some, n_silent in zip(

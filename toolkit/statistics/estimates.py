@@ -17,7 +17,7 @@ FEWEST_SAMPLES = 20
 """Below this many positions of documents no interval is given."""
 ROUNDING = 1e-12  # share of a value below which differences are what rounding makes
 LEAST_SKEW = 1e-6  # below this the division by it loses more digits than the correction is worth
-GIVEN_ONE = "given this crosscoder"
+GIVEN_ONE, GIVEN_ONE_ADAPTER = "given this crosscoder", "given this adapter"
 """The note of an interval that knows one crosscoder alone, and nothing of how another seed would differ."""
 
 
@@ -86,9 +86,9 @@ def _with_skew(t: float, skew: float) -> float:
     return t if abs(skew) < LEAST_SKEW else 3 / skew * (cbrt(1 + skew * (t - skew / 6)) - 1)
 
 
-def given_one(estimate: Estimate) -> Estimate:
+def given_one(estimate: Estimate, note: str = GIVEN_ONE) -> Estimate:
     """Return the estimate with the note that it knows one crosscoder alone, unless its note says something already."""
-    return replace(estimate, note=estimate.note or GIVEN_ONE)
+    return replace(estimate, note=estimate.note or note)
 
 
 def mean(
