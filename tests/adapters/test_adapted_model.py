@@ -138,6 +138,22 @@ def test_a_model_in_memory_is_left_as_it_is(folders: dict[str, Path], adapter: A
     torch.testing.assert_close(adapted.distilled.logits(IDS, MASK), expected)
 
 
+def test_another_adapter_stands_beside_the_first_over_the_same_weights(adapted: AdaptedModel) -> None:
+    before = adapted.adapter.logits(IDS, MASK)
+    nothing = Adapter(AdapterConfig(d_model=32, n_layers=4, n_latents=3))
+    other = adapted.with_adapter(nothing)
+    torch.testing.assert_close(other.adapter.logits(IDS, MASK), adapted.hybrid.logits(IDS, MASK))
+    stretches = Stretches(other.module)
+    with torch.no_grad():
+        last = stretches.run(stretches.embed(IDS), modes.adapter(4)).sites[-1]
+        torch.testing.assert_close(stretches.logits(last)[0], adapted.hybrid.logits(IDS, MASK)[0])
+    assert torch.equal(adapted.adapter.logits(IDS, MASK), before)
+    own = {id(each) for each in adapted.module.parameters()}
+    assert sum(id(each) not in own for each in other.module.parameters()) == 4 * 4
+    with pytest.raises(ValueError, match="5 layers"):
+        adapted.with_adapter(Adapter(AdapterConfig(d_model=32, n_layers=5, n_latents=3)))
+
+
 @pytest.mark.parametrize(
     ("shape", "message"),
     [

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import nnsight
@@ -149,6 +149,20 @@ class AdaptedModel:
         """The distilled model with the base model's MLPs and the adapter."""
         return self.in_mode(modes.adapter(self.n_layers))
 
+    def with_adapter(self, adapter: Adapter, *, other_models: bool = False) -> "AdaptedModel":
+        """The same models with another adapter; their weights are shared, and this adapted model stays as it is.
+
+        Raises `ValueError` for an adapter that does not fit them, as `from_pretrained` does.
+        """
+        _check_fits(adapter, self.n_layers, self.distilled.d_model)
+        if not other_models:
+            _check_trained_on(adapter, self.sources)
+        module = _sharing(self.module)
+        for layer, transcoder in zip(decoder_layers(module), adapter.transcoders, strict=True):
+            layer.mlp.transcoder = transcoder.to(next(layer.mlp.distilled.parameters()).device)
+        whole = AdaptedPlace(behind_nnsight(module, self.tokenizer), threading.Lock(), modes.distilled(self.n_layers))
+        return replace(self, distilled=TracedModel(whole), transcoders=adapter)
+
     def in_mode(self, mode: Mode) -> TracedModel:
         """The model in any mode; raises `ValueError` for another number of layers."""
         if len(mode) != self.n_layers:
@@ -225,8 +239,13 @@ def _own_copy(source: Source, tokenizer: PreTrainedTokenizerBase, where: Where) 
                 " --dtype bfloat16, or take a machine with more memory"
             )
         return loaded
-    shared = {id(tensor): tensor for tensor in (*source.module.parameters(), *source.module.buffers())}
-    return deepcopy(source.module, shared)
+    return _sharing(source.module)
+
+
+def _sharing(module: PreTrainedModel) -> PreTrainedModel:
+    """New modules with the tensors of these."""
+    shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
+    return deepcopy(module, shared)
 
 
 def _check_place(where: Where) -> None:

@@ -4,12 +4,11 @@ import math
 from dataclasses import replace
 
 import pytest
-import torch
 
 from toolkit.experiments.steering import SteeringConfig
 from toolkit.experiments.steering.besides import Besides
 from toolkit.experiments.steering.costs import costs
-from toolkit.experiments.steering.doses import by_strength, share_of_questions
+from toolkit.experiments.steering.doses import by_strength
 from toolkit.experiments.steering.measure import Measured
 from toolkit.experiments.steering.page import _harmless, _monotone, advantage, page, steering_results
 from toolkit.statistics.estimates import GIVEN_ONE, Estimate, mean
@@ -99,9 +98,6 @@ def test_no_share_of_questions_is_known_exactly(of_steering, of_study):
         for measure in ("finished", "correct"):  # all of twenty
             assert dose.latent[measure].value == 1
             assert dose.latent[measure].low < 0.9
-    assert share_of_questions(torch.ones(7)).note == "7 questions: an interval needs 8"
-    halves = share_of_questions(torch.tensor([0.5, 1.0] * 8))  # of two samples each
-    assert halves.low < halves.value == 0.75 < halves.high
 
 
 def test_results_have_bare_numbers_with_their_intervals_beside(of_steering, of_study):

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from toolkit.experiments.steering import Toward
-from toolkit.experiments.steering.costs import UNIT
 from toolkit.experiments.steering.study import Picked, Steered, SteeringStudy
+from toolkit.interventions.answer_means import UNIT
 from toolkit.statistics.estimates import Estimate, given_one, over_seeds
 from toolkit.statistics.verdicts import Claim, Margin
 

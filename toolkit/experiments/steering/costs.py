@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import torch
 
 from toolkit.experiments.steering.study import Steered, SteeringStudy
+from toolkit.interventions.answer_means import UNIT
 from toolkit.statistics.estimates import Estimate, given_one, mean
 from toolkit.statistics.shares import change_of_share
-
-UNIT = "question"
 
 
 @dataclass(frozen=True, kw_only=True)

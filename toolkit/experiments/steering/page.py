@@ -8,7 +8,7 @@ from toolkit.experiments.run import Run
 from toolkit.experiments.steering import SteeringConfig
 from toolkit.experiments.steering.claims import best_of, claims, findings, seeds_mean
 from toolkit.experiments.steering.costs import Cost, costs, kept_accuracy, known
-from toolkit.experiments.steering.doses import MEASURES, Dose, by_strength
+from toolkit.experiments.steering.doses import Dose, by_strength
 from toolkit.experiments.steering.measure import Measured
 from toolkit.experiments.steering.study import RANDOM, Steered, SteeringStudy
 from toolkit.experiments.steering.tables import (
@@ -21,6 +21,7 @@ from toolkit.experiments.steering.tables import (
     pick_table,
     seed_table,
 )
+from toolkit.interventions.answer_means import MEASURES
 from toolkit.reports.figures import DosePanel, dose_response
 from toolkit.reports.findings import Chart, Findings, Headline, SideBySide, left_out_tables
 from toolkit.reports.verdicts import verdict_results, verdict_table
