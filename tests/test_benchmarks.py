@@ -43,6 +43,15 @@ def test_the_gpu_benchmark_tries_its_code_on_tiny_shapes(run: Run, tmp_path: Pat
     assert all(0 < row["of measured fp32"] < 2 for row in found["harvest"] + found["steps"])
 
 
+def test_the_gpu_benchmark_of_adapters_tries_its_code_on_tiny_shapes(run: Run, tmp_path: Path):
+    run("gpu_adapter.py", "--shapes", "tiny", "--json", str(tmp_path / "gpu.json"))
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    assert [(row["tokens"], row["recompute"]) for row in found["steps"]] == [(32, False), (32, True)]
+    assert all(row["step / passes"] > 0 and row["first step / passes"] > 0 for row in found["steps"])
+    assert sum(row["share"] for row in found["where"]) > 0.5
+    assert [row["l0"] for row in found["transcode"]] == [1, 32]
+
+
 def test_the_gpu_benchmark_builds_every_shape_that_it_times(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
     shapes = importlib.import_module("gpu_shapes")
@@ -55,9 +64,10 @@ def test_the_gpu_benchmark_builds_every_shape_that_it_times(monkeypatch: pytest.
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one here")
-def test_the_gpu_benchmark_refuses_a_machine_without_one(run: Run):
+@pytest.mark.parametrize("benchmark", ["gpu.py", "gpu_adapter.py"])
+def test_the_gpu_benchmarks_refuse_a_machine_without_one(benchmark: str, run: Run):
     with pytest.raises(SystemExit, match=r"no CUDA device here.*--shapes tiny"):
-        run("gpu.py")
+        run(benchmark)
 
 
 def test_the_readme_tells_the_limits_of_all_ratios(monkeypatch: pytest.MonkeyPatch):

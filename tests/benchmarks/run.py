@@ -3,7 +3,7 @@
 Names of modules, as in `run.py steering ablation`, time those alone. Close other programs first. Each side has one
 thread, and its figure is CPU time; of `remote` and `ranks`, where a second process works, wall time. Peers are timed
 where PEERS_PYTHON names an interpreter that has them: see peers.py. It exits with 1 where a figure is beyond its limit.
-Memory on a small machine (small_machine.py) and speed on a GPU (gpu.py) are measured apart.
+Memory on a small machine (small_machine.py) and speed on a GPU (gpu.py, gpu_adapter.py) are measured apart.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import ablation
+import adapter_step
 import cache
 import harvest
 import latent_scaling
@@ -27,12 +28,26 @@ from peer_side import WORKS
 from rich.console import Console
 from rich.table import Table
 
-MODULES = (training_step, harvest, latent_scaling, top_examples, steering, ablation, cache, remote, ranks, peers)
+MODULES = (
+    training_step,
+    adapter_step,
+    harvest,
+    latent_scaling,
+    top_examples,
+    steering,
+    ablation,
+    cache,
+    remote,
+    ranks,
+    peers,
+)
 TIMED = {each.__name__: each for each in MODULES}
 LIMITS = {
     "l1_over_floor": ("at most", 1.15),
     "batchtopk_over_l1_floor": ("at most", 0.35),
     "batchtopk_bf16_over_l1_floor": ("at most", 0.2),
+    "adapter_step_over_passes": ("at most", 1.25),
+    "first_adapter_step_over_passes": ("at most", 1.25),
     "harvest_over_truncated": ("at least", 0.92),
     "harvest_over_no_stop": ("at least", 1.8),
     "latent_scaling_over_evaluation": ("at most", 2.0),

@@ -37,6 +37,12 @@ class Stretches:
         self._layers, self._recompute = decoder_layers(module), recompute
         self._norm, self._head = module.get_submodule(final_norm_path(module)), module.get_output_embeddings()
 
+    @property
+    def device(self) -> torch.device:
+        """Where ids belong."""
+        found: torch.device = self._decoder.get_input_embeddings().weight.device
+        return found
+
     def embed(self, input_ids: Int[Tensor, "row position"]) -> Float[Tensor, "row position d_model"]:
         """Return the input of the first layer."""
         embedded: Tensor = self._decoder.get_input_embeddings()(input_ids)
@@ -84,5 +90,5 @@ class Stretches:
             return (out, None, None) if token_weights is None else (out, mlp.penalty, mlp.fired)
 
         if self._recompute and torch.is_grad_enabled():
-            return checkpoint(run, stream, use_reentrant=False)
+            return checkpoint(run, stream, use_reentrant=False, preserve_rng_state=False)  # nothing in it is random
         return run(stream)

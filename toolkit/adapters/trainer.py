@@ -62,8 +62,9 @@ class AdapterTrainer:
         """Take one step on these documents, padded on the right, and return its figures."""
         training, n_layers, run = self.training, self.adapted.n_layers, self._stretches.run
         as_distilled, as_adapter = modes.distilled(n_layers), modes.adapter(n_layers)
-        mask = attention_mask.float()
-        embedded = self._stretches.embed(input_ids)
+        device = self._stretches.device
+        mask = attention_mask.to(device).float()
+        embedded = self._stretches.embed(input_ids.to(device))
         with torch.no_grad():
             reference = run(embedded, as_distilled).sites
         adapter, penalties, fired = run(embedded, as_adapter, token_weights=(mask / mask.sum()).flatten())
@@ -88,21 +89,22 @@ class AdapterTrainer:
         rate = self._take_rate()
         self._optimiser.step()
         self._optimiser.zero_grad()
-        self._count(mask, fired)
-        tokens = float(mask.sum())
+        figures = torch.stack([loss.detach(), kl, *bridging, penalty, norm, *nmse[1:]]).tolist()
+        counts = torch.stack(fired).cpu()  # with the line above all that a GPU is waited for
+        self._count(attention_mask, counts)
         return AdapterStep(
             step=self.steps_done,
             sequences=self.sequences_seen,
             tokens=self.tokens_seen,
-            loss=float(loss),
-            kl=float(kl),
-            bridging=(float(bridging[0]), float(bridging[1])),
-            nmse=tuple(nmse[1:].tolist()),
-            penalty=float(penalty),
-            l0=tuple(float(each.sum()) / tokens for each in fired),
+            loss=figures[0],
+            kl=figures[1],
+            bridging=(figures[2], figures[3]),
+            nmse=tuple(figures[6:]),
+            penalty=figures[4],
+            l0=tuple((counts.sum(dim=1) / attention_mask.sum().item()).tolist()),
             dead=tuple(self._dead().sum(dim=1).tolist()),
             lr=rate,
-            grad_norm=float(norm),
+            grad_norm=figures[5],
         )
 
     def _divergences(self, reference: Tensor, ends: list[Tensor], mask: Tensor) -> tuple[Tensor, ...]:
@@ -128,12 +130,11 @@ class AdapterTrainer:
             group["lr"] = rate
         return rate
 
-    def _count(self, mask: Tensor, fired: list[Tensor]) -> None:
+    def _count(self, mask: Tensor, fired: Tensor) -> None:
         self.steps_done += 1
         self.sequences_seen += len(mask)
         self.tokens_seen += int(mask.sum())
-        for of_layer, each in zip(self._last_fired, fired, strict=True):
-            of_layer[each.cpu() > 0] = self.sequences_seen
+        self._last_fired[fired > 0] = self.sequences_seen
 
     def _dead(self) -> Tensor:
         return self.sequences_seen - self._last_fired >= self.training.dead_after_sequences

@@ -1,5 +1,6 @@
 """A transcoder's output with its gradients: dense where many latents fire, sparse products where few do."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -55,38 +56,22 @@ class _Transcode(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor, d_penalty: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        return (_dense if ctx.is_dense else _sparse)(dy, d_penalty, *ctx.saved_tensors)
+        back = _dense if ctx.is_dense else _sparse
+        return back(ctx.saved_tensors, dy, d_penalty, ctx.needs_input_grad[0])
 
 
-def _dense(
-    dy: Tensor,
-    d_penalty: Tensor,
-    x: Tensor,
-    W_enc: Tensor,
-    W_dec: Tensor,
-    token_weights: Tensor,
-    norms: Tensor,
-    codes: Tensor,
-) -> tuple[Tensor | None, ...]:
+def _dense(saved: Sequence[Tensor], dy: Tensor, d_penalty: Tensor, wants_dx: bool) -> tuple[Tensor | None, ...]:
+    x, W_enc, W_dec, token_weights, norms, codes = saved
     pull = (d_penalty * token_weights).to(x.dtype)
     d_codes = torch.addmm(torch.outer(pull, norms.to(x.dtype)), dy, W_dec.to(x.dtype).t()).mul_(codes > 0)
     d_W_dec = (codes.t() @ dy).to(W_dec.dtype) + _of_norms((codes.t() @ pull).to(W_dec.dtype), norms, W_dec)
     d_W_enc, d_b_enc = (d_codes.t() @ x).to(W_enc.dtype), d_codes.sum(dim=0, dtype=W_enc.dtype)
-    return d_codes @ W_enc.to(x.dtype), d_W_enc, d_b_enc, d_W_dec, dy.sum(dim=0, dtype=W_dec.dtype), None
+    dx = d_codes @ W_enc.to(x.dtype) if wants_dx else None
+    return dx, d_W_enc, d_b_enc, d_W_dec, dy.sum(dim=0, dtype=W_dec.dtype), None
 
 
-def _sparse(
-    dy: Tensor,
-    d_penalty: Tensor,
-    x: Tensor,
-    W_enc: Tensor,
-    W_dec: Tensor,
-    token_weights: Tensor,
-    norms: Tensor,
-    values: Tensor,
-    rows: Tensor,
-    columns: Tensor,
-) -> tuple[Tensor | None, ...]:
+def _sparse(saved: Sequence[Tensor], dy: Tensor, d_penalty: Tensor, wants_dx: bool) -> tuple[Tensor | None, ...]:
+    x, W_enc, W_dec, token_weights, norms, values, rows, columns = saved
     dy, pattern = dy.float(), SparsePattern(rows, columns, (len(x), len(norms)))
     pull = d_penalty * token_weights[rows]
     d_values = pattern.sampled_product(dy, W_dec) + pull * norms[columns]
@@ -95,7 +80,7 @@ def _sparse(
     d_W_dec = by_latent.matrix(values[order]) @ dy
     d_W_dec += _of_norms(of_latents.index_add(0, columns, pull * values), norms, W_dec)
     d_W_enc = by_latent.matrix(d_values[order]) @ x.float()
-    dx = (pattern.matrix(d_values) @ W_enc).to(x.dtype)
+    dx = (pattern.matrix(d_values) @ W_enc).to(x.dtype) if wants_dx else None
     return dx, d_W_enc, of_latents.index_add(0, columns, d_values), d_W_dec, dy.sum(dim=0), None
 
 
