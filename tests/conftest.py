@@ -39,7 +39,7 @@ install_import_hook("toolkit", "beartype.beartype")
 sys.warnoptions.append("default")  # recipes hide no library's warning from the tests
 torch.set_num_threads(1)  # for tensors this small, more threads only wait for each other
 
-pytest_plugins = ["tiny_crosscoder", "tiny_runs"]  # loaded once the import hook is there
+pytest_plugins = ["tiny_adapters", "tiny_crosscoder", "tiny_runs"]  # loaded once the import hook is there
 WORDS = [f"w{i}" for i in range(40)]
 SHAPE = {
     "hidden_size": 32,

@@ -6,7 +6,7 @@ crosscoder, strongest and sampled examples of all 768 latents, counts by categor
 begins with no examples, the dearest stretch of a pass. Figures are medians of CPU time on one thread.
 """
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +15,7 @@ from timing import time_in_turn
 
 from toolkit.experiments.run import Run
 from toolkit.latents.categories import categories, load_lexicon
+from toolkit.latents.coded_batches import coded_batches
 from toolkit.latents.example_pass import ExamplePass
 from toolkit.latents.example_store import ExampleStore
 from toolkit.latents.examples import TopExamples
@@ -41,8 +42,7 @@ def top_examples(run: Run) -> int:
     n_latents = run.crosscoder.config.n_latents
     with TemporaryDirectory() as folder, ExampleStore(Path(folder) / "examples.sqlite", {}) as store:
         reading = ExamplePass(
-            run.models,
-            run.crosscoder,
+            partial(coded_batches, run.models, run.crosscoder),
             run.tokens(),
             run.open_mask(),
             examples=TopExamples(n_latents, generator=torch.Generator().manual_seed(0)),

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.harvest.tokens import TokenMask, TokenStream
 from toolkit.latents import example_pass
 from toolkit.latents.categories import Category
+from toolkit.latents.coded_batches import coded_batches
 from toolkit.latents.example_pass import ExamplePass
 from toolkit.latents.example_store import ExampleStore
 from toolkit.latents.examples import TopExamples
@@ -33,7 +35,12 @@ def open_pass(pair: ModelPair, crosscoder: Crosscoder, store: ExampleStore) -> E
     examples = TopExamples(128, top=4, sampled=4, window=window, generator=torch.Generator().manual_seed(2))
     mask = TokenMask(special_ids=frozenset(), keep_position_0=False, outlier_factor=10.0)
     return ExamplePass(
-        pair, crosscoder, tokens, mask, examples=examples, firing=FiringCounts([CATEGORY], 128), store=store
+        partial(coded_batches, pair, crosscoder),
+        tokens,
+        mask,
+        examples=examples,
+        firing=FiringCounts([CATEGORY], 128),
+        store=store,
     )
 
 

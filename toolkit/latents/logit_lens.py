@@ -1,16 +1,21 @@
 """The logit lens: the tokens that a latent promotes and suppresses, from its decoder row and each unembedding."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import SupportsIndex
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
+from toolkit.adapters.adapted_model import AdaptedModel
+from toolkit.adapters.latent_names import latent_number
+from toolkit.adapters.modes import Latent
 from toolkit.arguments import Indices, as_index
 from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
 from toolkit.models.model.scoring import LARGEST_LOGITS
+from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.model.unembedding import direction_tokens
 from toolkit.models.model_set import ModelSet
 
@@ -74,21 +79,46 @@ def logit_lens(models: ModelSet, crosscoder: Crosscoder, latents: Indices, *, to
     last = rows.unflatten(1, (len(models.names), -1))[:, :, -1]  # [latent, model, d_model]
     norms = last.norm(dim=2)
     share = norms / norms.sum(dim=1, keepdim=True).clamp(min=torch.finfo(norms.dtype).tiny)
-    chunk = max(1, LARGEST_LOGITS // models.vocab_size)
     lenses = LogitLens()
     for index, (name, model) in enumerate(models.models.items()):
-        up, promoted, down, suppressed = direction_tokens(
-            model, last[:, index], vocabulary=len(models.tokenizer), tokens=tokens, together=chunk
-        )
-        weight = share[:, index, None].cpu()
-        up, down = up * weight, down * weight
-        ids = torch.cat([promoted, suppressed]).unique().tolist()
-        lenses[name] = TokenLens(
-            latents=tuple(numbers),
-            promoted=promoted,
-            promoted_logits=up,
-            suppressed=suppressed,
-            suppressed_logits=down,
-            pieces=dict(zip(ids, models.tokenizer.batch_decode([[token] for token in ids]), strict=True)),
-        )
+        lenses[name] = _token_lens(model, models.tokenizer, numbers, last[:, index], tokens, share[:, index, None])
     return lenses
+
+
+def adapter_lens(models: AdaptedModel, latents: Sequence[Latent], *, tokens: int = 10) -> TokenLens:
+    """Return the `tokens` tokens whose logits each latent (layer, index) of an adapter raises most, and lowers most.
+
+    Unit: logits of a stream that is the latent's decoder row alone, scaled to length √d_model. Lines are named by
+    `latent_number`. At most 2²⁶ logits are held in memory at a time.
+    """
+    n_latents = models.transcoders.config.n_latents
+    rows = torch.stack([models.transcoders[layer].W_dec.detach()[index].float().cpu() for layer, index in latents])
+    numbers = [latent_number(latent, n_latents) for latent in latents]
+    return _token_lens(models.distilled, models.tokenizer, numbers, rows, tokens, torch.ones(len(rows), 1))
+
+
+def _token_lens(
+    model: TracedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    latents: Sequence[int],
+    rows: Float[Tensor, "latent d_model"],
+    tokens: int,
+    weight: Float[Tensor, "latent 1"],
+) -> TokenLens:
+    """The lens of these rows, with logits times `weight`."""
+    up, promoted, down, suppressed = direction_tokens(
+        model,
+        rows,
+        vocabulary=len(tokenizer),
+        tokens=tokens,
+        together=max(1, LARGEST_LOGITS // model.vocab_size),
+    )
+    ids = torch.cat([promoted, suppressed]).unique().tolist()
+    return TokenLens(
+        latents=tuple(latents),
+        promoted=promoted,
+        promoted_logits=up * weight.cpu(),
+        suppressed=suppressed,
+        suppressed_logits=down * weight.cpu(),
+        pieces=dict(zip(ids, tokenizer.batch_decode([[token] for token in ids]), strict=True)),
+    )

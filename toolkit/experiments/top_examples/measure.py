@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain, pairwise
 from typing import Any
 
@@ -18,6 +18,7 @@ from toolkit.experiments.top_examples import TopExamplesConfig
 from toolkit.latents.categories import categories, load_lexicon
 from toolkit.latents.choices import Place
 from toolkit.latents.classification import LatentClasses, classify_fired
+from toolkit.latents.coded_batches import coded_batches
 from toolkit.latents.example_pass import ExamplePass
 from toolkit.latents.example_store import ExampleStore
 from toolkit.latents.examples import TopExamples
@@ -140,8 +141,7 @@ def open_reading(settings: TopExamplesConfig, opened: Run, store: ExampleStore) 
     )
     words = categories(opened.models.tokenizer, load_lexicon(settings.lexicon))
     return ExamplePass(
-        opened.models,
-        opened.crosscoder,
+        partial(coded_batches, opened.models, opened.crosscoder),
         opened.tokens(batch_tokens=_batch_tokens(opened)),
         opened.open_mask(),
         examples=examples,
