@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tiny_graphs import WORDS, tiny_graph
 
-from toolkit.attribution.circuit_tracer_graph import cantor_number, circuit_tracer_graph, write_circuit_tracer_graphs
+from toolkit.attribution.circuit_tracer_graph import circuit_tracer_graph, write_circuit_tracer_graphs
 
 METADATA = {
     "slug": str, "scan": str, "transcoder_list": list, "prompt_tokens": list, "prompt": str, "node_threshold": float,
@@ -85,12 +85,6 @@ def test_links_join_ids_with_signed_weights(content: dict[str, Any]) -> None:
 
 def test_supernodes_are_lists_of_a_name_and_ids(content: dict[str, Any]) -> None:
     assert content["qParams"]["supernodes"] == [["ends", "1_3_4", "1_9_4"]]
-
-
-def test_one_number_names_a_layer_and_an_index() -> None:
-    assert [cantor_number(*pair) for pair in ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2), (27, 8191))] == [
-        0, 1, 2, 3, 4, 5, 33_780_062,
-    ]  # fmt: skip
 
 
 def test_the_list_of_graphs_holds_their_metadata(tmp_path: Path) -> None:

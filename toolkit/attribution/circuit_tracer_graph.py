@@ -5,17 +5,13 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from toolkit.adapters.feature_files import cantor_number
 from toolkit.artifacts import write_json
 from toolkit.attribution.graph import AttributionGraph
 
 METADATA = "graph-metadata.json"
 BIAS_ID = "bias"
 BIAS_LABEL = "Biases of all layers"
-
-
-def cantor_number(layer: int, latent: int) -> int:
-    """One number for a layer and an index in it, by Cantor's pairing: the name of a latent in circuit-tracer."""
-    return (layer + latent) * (layer + latent + 1) // 2 + latent
 
 
 def circuit_tracer_graph(
