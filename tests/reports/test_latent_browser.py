@@ -3,16 +3,32 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from toolkit.reports import latent_browser
-from toolkit.reports.latent_browser import BrowserFacts, Example, LatentEntry, LatentStatistics, write_browser
+from toolkit.reports.latent_browser import BrowserFacts, Column, Example, LatentEntry, lift_columns, write_browser
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 EVIL = "</script><script>document.title='evil'</script><b>"
-ABOUT = BrowserFacts(title="Latents <of> a run", subtitle="What fires?", facts={"models": "base & distilled"})
+COLUMNS = (
+    Column(key="tag", title="tag", kind="text"),
+    Column(key="nrn", title="NRN", kind="thousandths"),
+    Column(key="cosine", title="cosine", kind="thousandths"),
+    Column(key="nu", title="ν", kind="thousandths"),
+    Column(key="frequency", title="frequency", kind="percent"),
+    *lift_columns(["wait", "so"]),
+)
+ABOUT = BrowserFacts(
+    title="Latents <of> a run",
+    subtitle="What fires?",
+    facts={"models": "base & distilled"},
+    columns=COLUMNS,
+    sort="nrn",
+    hint="a token",
+)
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium to open the page with")
 Open = Callable[..., str]
@@ -26,8 +42,11 @@ def latent(index: int, nrn: float, promoted: dict[str, object] | None = None, **
     numbers: dict[str, object] = {
         "tag": "shared", "nu": float("nan"), "cosine": 0.25, "frequency": 0.01, "lifts": {"wait": 2.0, "so": 0.5},
     }  # fmt: skip
+    statistics = {"nrn": nrn} | numbers | changes
+    lifts = {f"lift:{category}": lift for category, lift in statistics.pop("lifts").items()}
     return LatentEntry(
-        statistics=LatentStatistics(latent=index, nrn=nrn, **(numbers | changes)),
+        latent=index,
+        statistics=statistics | lifts,
         examples=[example],
         quantile_samples=[("lowest quarter", [weak])],
         promoted=promoted or {"base": [(f"up{index}", 3.0)], "distilled": [("Wait", 12.25)]},
@@ -104,6 +123,10 @@ def test_the_page_opens_with_all_latents_by_nrn(entries: list[LatentEntry], tmp_
         ("#q=3", [3]),
         ("#q=wait+shared", [3]),
         ("#q=nowhere", []),
+        ("#q=frequency<=0.2%", [3]),
+        ("#q=lift:wait>1+nrn<0.8", [3]),
+        ("#q=nrn=0.9", [12]),
+        ("#q=x>1", []),
     ],
 )
 def test_the_hash_sorts_and_searches(
@@ -207,3 +230,36 @@ def test_the_data_are_strict_json_with_the_same_content(entries: list[LatentEntr
 @needs_chromium
 def test_a_browser_without_latents_says_so(tmp_path: Path, open_page: Open) -> None:
     assert "0 of 0 latents" in open_page(write_browser(tmp_path, [], ABOUT))
+
+
+@needs_chromium
+def test_latents_of_layers_have_names_and_statistics_of_their_own(tmp_path: Path, open_page: Open) -> None:
+    columns = (
+        Column(key="layer", title="layer", kind="count"),
+        Column(key="in answer", title="in answer", kind="percent"),
+        Column(key="thinking 10", title="thinking 10", kind="percent", listed=False),
+    )
+    about = replace(ABOUT, columns=columns, sort="layer")
+    entries = [
+        replace(
+            latent(index, 0.5),
+            latent=f"{layer}/{index}",
+            statistics={"layer": layer, "in answer": share, "thinking 10": 0.125},
+        )
+        for layer, index, share in ((2, 5, 0.5), (10, 3, float("nan")), (2, 40, 0.25))
+    ]
+    page = write_browser(tmp_path, entries, about)
+
+    def names(state: str = "") -> list[str]:
+        return re.findall(r'<tr><td><a href="[^"]*">(\d+/\d+)</a>', open_page(page, state))
+
+    assert names() == ["10/3", "2/5", "2/40"]
+    assert names("#sort=latent&desc=0") == ["2/5", "2/40", "10/3"]
+    assert names("#q=layer=2+in-answer>=30%") == ["2/5"]
+    assert names("#q=10/3") == ["10/3"]
+    opened = viewed(open_page(page, "#latent=2%2F40"))
+    assert "Latent 2/40 layer 2 in answer 25 % thinking 10 12.5 %" in opened
+    assert "thinking 10" not in viewed(open_page(page))
+    assert "Latent 2/6 is not on this page, which has 3 latents from 2/5 to 10/3." in viewed(
+        open_page(page, "#latent=2/6")
+    )

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from toolkit.outputs import BROWSER, OutputFolder
 from toolkit.reports.page import render
@@ -32,29 +32,31 @@ class Example:
     """Where it is from."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class LatentStatistics:
-    """The numbers of one latent; NaN where one was not measured."""
+Kind = Literal["text", "count", "thousandths", "percent", "number"]
+"""How a statistic is written: as it is, as a whole number, with three places, in percent, or with three digits."""
 
-    latent: int
-    tag: str
-    """`base only`, `shared`, `distilled only`, or another group."""
-    nrn: float
-    cosine: float
-    """Between its two decoder rows."""
-    nu: float
-    """Latent-scaling ratio."""
-    frequency: float
-    """Share of tokens on which it fires."""
-    lifts: dict[str, float]
-    """Category to P(fire | category) / P(fire); the same categories for every latent."""
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A statistic that every latent has."""
+
+    key: str
+    """Its name in the data, in the addresses of views, and in conditions of a search."""
+    title: str
+    """Its name for a reader."""
+    kind: Kind = "number"
+    listed: bool = True
+    """Whether the list has it; a statistic that is not in the list is shown where its latent is opened."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LatentEntry:
     """All that the browser shows of one latent."""
 
-    statistics: LatentStatistics
+    latent: int | str
+    """What it is called."""
+    statistics: Mapping[str, str | int | float]
+    """By the keys of the browser's columns; NaN where one was not measured."""
     examples: Sequence[Example]
     """The strongest first."""
     quantile_samples: Sequence[tuple[str, Sequence[Example]]]
@@ -66,12 +68,22 @@ class LatentEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class BrowserFacts:
-    """What stands over the list and under it."""
+    """What stands over the list and under it, and which statistics the list has."""
 
     title: str
     subtitle: str
     facts: Mapping[str, str]
     """What was measured on what."""
+    columns: Sequence[Column]
+    sort: str
+    """Key of the column that the list is sorted by when the page opens, largest first."""
+    hint: str
+    """What may be searched for."""
+
+
+def lift_columns(categories: Iterable[str]) -> list[Column]:
+    """The columns of latents' lifts for categories: P(fires | category) / P(fires)."""
+    return [Column(key=f"lift:{category}", title=f"lift: {category}") for category in categories]
 
 
 def write_browser(folder: Path, latents: Iterable[LatentEntry], about: BrowserFacts) -> Path:
@@ -89,23 +101,21 @@ def write_browser(folder: Path, latents: Iterable[LatentEntry], about: BrowserFa
 def _page(folder: Path, latents: Iterable[LatentEntry], about: BrowserFacts) -> str:
     """Write what is known of single latents into `folder` where it is much; return the page's HTML."""
     shards = _Shards(folder)
-    columns: dict[str, list[Any]] = {name: [] for name in ("latent", "tag", "nrn", "cosine", "nu", "frequency", "text")}
-    categories: tuple[str, ...] | None = None
+    columns: dict[str, list[Any]] = {name: [] for name in ("latent", *(each.key for each in about.columns), "text")}
     for latent in latents:
-        own = tuple(latent.statistics.lifts)
-        categories = own if categories is None else categories
-        assert own == categories, f"latent {latent.statistics.latent} has other categories than the first"
         for name, value in _row(latent).items():
-            columns.setdefault(name, []).append(value)
+            columns[name].append(value)
         shards.add(script_safe(_detail(latent)))
     inline = shards.finish()
-    data = {"categories": categories or (), "shard": SHARD, "inline": inline is not None, "columns": columns}
+    assert len({len(values) for values in columns.values()}) == 1, "every latent has all statistics"
+    data = {"described": [asdict(each) for each in about.columns], "sort": about.sort, "columns": columns}
     return render(
         "latent_browser.html",
         title=about.title,
         question=about.subtitle,
         facts=about.facts,
-        data=script_safe(data),
+        hint=about.hint,
+        data=script_safe(data | {"shard": SHARD, "inline": inline is not None}),
         shards=inline or [],
     )
 
@@ -153,10 +163,10 @@ class _Shards:
 def _row(latent: LatentEntry) -> dict[str, Any]:
     peaks = (example.tokens[example.peak] for example in latent.examples)
     promoted = (token for tokens in latent.promoted.values() for token, _ in tokens)
-    statistics = asdict(latent.statistics)
-    lifts = {f"lift:{category}": lift for category, lift in statistics.pop("lifts").items()}
+    statistics = latent.statistics.items()
     return {
-        **{name: short(value) if isinstance(value, float) else value for name, value in (statistics | lifts).items()},
+        "latent": latent.latent,
+        **{name: short(value) if isinstance(value, float) else value for name, value in statistics},
         "text": " ".join(dict.fromkeys(token.strip(" ") for token in (*peaks, *promoted))),
     }
 

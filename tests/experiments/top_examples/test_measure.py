@@ -83,17 +83,17 @@ def test_records_are_those_of_the_text(run: Run, measure: Measure) -> None:
 def test_entries_show_the_text_and_its_lens(run: Run, measure: Measure) -> None:
     _, records = measure(latents=(7, 2))
     shown = list(entries(records))
-    assert [entry.statistics.latent for entry in shown] == [7, 2]
+    assert [entry.latent for entry in shown] == [7, 2]
     tokenizer = run.models.tokenizer
     for line, entry in enumerate(shown):
         numbers = entry.statistics
-        found = records.examples.strongest(numbers.latent)
+        found = records.examples.strongest(entry.latent)
         assert [e.activations[e.peak] for e in entry.examples] == [e.score for e in found]
         assert ["".join(e.tokens) for e in entry.examples] == [tokenizer.decode(list(e.token_ids)) for e in found]
         assert sum(len(examples) for _, examples in entry.quantile_samples) == 4
-        assert numbers.frequency == float(records.frequency[numbers.latent])
-        assert numbers.lifts["on self-reflection"] == float(records.firing.lift("token")[0, numbers.latent])
-        assert numbers.lifts["before contrastive"] == float(records.firing.lift("predicting")[3, numbers.latent])
+        assert numbers["frequency"] == float(records.frequency[entry.latent])
+        assert numbers["lift:on self-reflection"] == float(records.firing.lift("token")[0, entry.latent])
+        assert numbers["lift:before contrastive"] == float(records.firing.lift("predicting")[3, entry.latent])
         token = int(records.lens["distilled"].promoted[line, 0])
         assert entry.promoted["distilled"][0][0] == tokenizer.decode([token])
         assert set(entry.suppressed) == {"base", "distilled"}

@@ -1,7 +1,7 @@
 """What makes latents fire and what they promote: a browser to look through, and tables of the best."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, dataclass
 
 from toolkit.experiments.crosscoder.page import mean_nrn_headlines
 from toolkit.experiments.run import Run
@@ -11,13 +11,45 @@ from toolkit.formatting import percent
 from toolkit.latents.examples import LatentExample
 from toolkit.leaving_out import TooFewError, measurable
 from toolkit.reports.findings import Cell, Findings, Headline, Table, left_out_tables
-from toolkit.reports.latent_browser import BrowserFacts, Example, LatentEntry, LatentStatistics, write_browser
+from toolkit.reports.latent_browser import BrowserFacts, Column, Example, LatentEntry, lift_columns, write_browser
 from toolkit.statistics.estimates import GIVEN_ONE, Estimate
 from toolkit.statistics.shares import wilson
 from toolkit.tracking import track
 
 LEAST_FIRINGS = 5
 LISTED, DETAILED, EXAMPLES = 3, 8, 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentStatistics:
+    """The numbers of one latent; NaN where one was not measured."""
+
+    latent: int
+    tag: str
+    """`base only`, `shared`, `distilled only`, or another group."""
+    nrn: float
+    cosine: float
+    """Between its two decoder rows."""
+    nu: float
+    """Latent-scaling ratio."""
+    frequency: float
+    """Share of tokens on which it fires."""
+    lifts: dict[str, float]
+    """Category to P(fires | category) / P(fires); the same categories for every latent."""
+
+    def columns(self) -> dict[str, str | float]:
+        """The same by the browser's columns, which have the latent's name beside them."""
+        own = {name: value for name, value in asdict(self).items() if name not in ("latent", "lifts")}
+        return own | {f"lift:{category}": lift for category, lift in self.lifts.items()}
+
+
+COLUMNS = (
+    Column(key="tag", title="tag", kind="text"),
+    Column(key="nrn", title="NRN", kind="thousandths"),
+    Column(key="cosine", title="cosine", kind="thousandths"),
+    Column(key="nu", title="ν", kind="thousandths"),
+    Column(key="frequency", title="frequency", kind="percent"),
+)
 
 
 def page(settings: TopExamplesConfig, opened: Run, found: LatentRecords) -> Findings:
@@ -83,6 +115,9 @@ def browser_facts(opened: Run, found: LatentRecords) -> BrowserFacts:
             "quarters": "a random sample of all firings, in order of strength",
             "logit lens": "logits of a stream that is the decoder row alone, split by the rows' norms",
         },
+        columns=(*COLUMNS, *lift_columns(found.lifts)),
+        sort="nrn",
+        hint="index, tag, or a token it fires on or promotes",
     )
 
 
@@ -93,7 +128,8 @@ def entries(found: LatentRecords) -> Iterator[LatentEntry]:
 
 def _entry(found: LatentRecords, line: int, latent: int) -> LatentEntry:
     return LatentEntry(
-        statistics=_statistics(found, latent),
+        latent=latent,
+        statistics=_statistics(found, latent).columns(),
         examples=[_shown(found, each) for each in found.examples.strongest(latent)],
         quantile_samples=[
             (name, [_shown(found, each) for each in part]) for name, part in found.examples.quarters(latent)

@@ -1,6 +1,6 @@
 "use strict";
 // A list of latents to sort and search, and one latent opened. The address's hash holds all state, so that every
-// view is a link: #sort=nrn&desc=1&q=wait&latent=12.
+// view is a link: #sort=nrn&desc=1&q=wait&latent=12. A term of the search may be a condition, such as frequency>1%.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const view = document.getElementById("view");
@@ -8,20 +8,18 @@ const search = document.getElementById("search");
 const count = document.getElementById("count");
 const loaded = new Map(); // shard number: a promise of its latents
 const arrivals = new Map(); // shard number: what to call with its latents
-const placeOf = new Map(data.columns.latent.map((latent, place) => [latent, place]));
-const haystacks = data.columns.text.map((text, place) => `${data.columns.tag[place]} ${text}`.toLowerCase());
+const placeOf = new Map(data.columns.latent.map((latent, place) => [String(latent), place]));
+const WRITTEN = { text: String, count: String, thousandths, percent, number };
+const COLUMNS = [{ key: "latent", title: "latent", kind: "count", listed: true }, ...data.described];
+const LISTED = COLUMNS.filter(({ listed }) => listed);
+const TEXTS = data.described.filter(({ kind }) => kind === "text");
+const haystacks = data.columns.text.map((text, place) => [...tags(place), text].join(" ").toLowerCase());
+const CONDITION = /^(.+?)(>=|<=|>|<|=)(-?[\d.]+)(%?)$/;
+const HOLDS = {
+  ">": (a, b) => a > b, "<": (a, b) => a < b, "=": (a, b) => a === b, ">=": (a, b) => a >= b, "<=": (a, b) => a <= b,
+};
 const ROWS = 200;
 let shown = ROWS;
-
-const COLUMNS = [
-  ["latent", "latent", String],
-  ["tag", "tag", String],
-  ["nrn", "NRN", thousandths],
-  ["cosine", "cosine", thousandths],
-  ["nu", "ν", thousandths],
-  ["frequency", "frequency", percent],
-  ...data.categories.map((name) => [`lift:${name}`, `lift: ${name}`, number]),
-];
 
 function thousandths(value) {
   return value === null ? "–" : value.toFixed(3);
@@ -31,10 +29,10 @@ function state() {
   const given = new URLSearchParams(location.hash.slice(1));
   const sort = given.get("sort");
   return {
-    sort: sort in data.columns ? sort : "nrn",
+    sort: sort in data.columns ? sort : data.sort,
     desc: given.get("desc") !== "0",
     q: given.get("q") ?? "",
-    latent: given.has("latent") ? Number(given.get("latent")) : null,
+    latent: given.get("latent"),
   };
 }
 
@@ -44,19 +42,38 @@ function address(change) {
   return `#${new URLSearchParams(parts)}`;
 }
 
+// The text statistics of a latent, which name what it is.
+function tags(place) {
+  return TEXTS.map(({ key }) => data.columns[key][place]);
+}
+
+// What a term of the search asks of a latent's place: a condition on a statistic, its own name, or a text.
+function asked(term) {
+  const [, name, sign, value, unit] = CONDITION.exec(term) ?? [];
+  const column = data.described.find(({ key }) => key.toLowerCase().replaceAll(" ", "-") === name);
+  if (column) {
+    const limit = Number(value) / (unit ? 100 : 1);
+    return (place) => data.columns[column.key][place] !== null && HOLDS[sign](data.columns[column.key][place], limit);
+  }
+  return (place) => String(data.columns.latent[place]) === term || haystacks[place].includes(term);
+}
+
 function matching(query) {
-  const terms = query.toLowerCase().split(/\s+/).filter(Boolean);
-  const found = (place, term) => String(data.columns.latent[place]) === term || haystacks[place].includes(term);
-  return [...placeOf.values()].filter((place) => terms.every((term) => found(place, term)));
+  const terms = query.toLowerCase().split(/\s+/).filter(Boolean).map(asked);
+  return [...placeOf.values()].filter((place) => terms.every((holds) => holds(place)));
 }
 
 function sorted(places, column, descending) {
   const values = data.columns[column];
   const texts = values.some((value) => typeof value === "string");
-  const ascending = texts ? (a, b) => a.localeCompare(b) : (a, b) => a - b;
+  const ascending = texts ? inOrder : (a, b) => a - b;
   const compare = descending ? (a, b) => ascending(b, a) : ascending;
   const known = places.filter((place) => values[place] !== null).sort((a, b) => compare(values[a], values[b]));
   return [...known, ...places.filter((place) => values[place] === null)];
+}
+
+function inOrder(a, b) {
+  return String(a).localeCompare(String(b), "en", { numeric: true });
 }
 
 function listed() {
@@ -74,16 +91,18 @@ function showList() {
 
 function head() {
   const { sort, desc } = state();
-  const titles = COLUMNS.map(([column, title]) => {
-    const active = column === sort;
-    const link = make("a", { href: address({ sort: column, desc: active ? !desc : true }) }, title);
-    return make("th", { "aria-sort": active ? (desc ? "descending" : "ascending") : "none" }, link);
+  const titles = LISTED.map(({ key, title, kind }) => {
+    const active = key === sort;
+    const link = make("a", { href: address({ sort: key, desc: active ? !desc : true }) }, title);
+    const order = active ? (desc ? "descending" : "ascending") : "none";
+    return make("th", { "aria-sort": order, ...(kind === "text" && { class: "text" }) }, link);
   });
   return make("thead", {}, make("tr", {}, ...titles, make("th", { class: "name" }, "fires on, and promotes")));
 }
 
 function row(place) {
-  const cells = COLUMNS.map(([column, , write]) => make("td", {}, write(data.columns[column][place])));
+  const cells = LISTED.map(({ key, kind }) =>
+    make("td", kind === "text" ? { class: kind } : {}, WRITTEN[kind](data.columns[key][place])));
   const latent = data.columns.latent[place];
   cells[0].replaceChildren(make("a", { href: address({ latent }) }, String(latent)));
   return make("tr", {}, ...cells, make("td", { class: "preview" }, visible(data.columns.text[place])));
@@ -129,15 +148,15 @@ async function showLatent(latent) {
   if (location.hash !== here) return; // another view was asked for meanwhile
   if (detail instanceof Error) return view.replaceChildren(make("p", { class: "missing" }, detail.message));
   view.replaceChildren(
-    steps(place), make("h2", {}, `Latent ${latent}, ${data.columns.tag[place]}`), statistics(place),
+    steps(place), make("h2", {}, [`Latent ${latent}`, ...tags(place)].join(", ")), statistics(place),
     lens(detail), ...galleries(detail),
   );
 }
 
 function absence(latent) {
-  const known = data.columns.latent;
-  const range = known.reduce(([low, high], i) => [Math.min(low, i), Math.max(high, i)], [Infinity, -Infinity]);
-  return `Latent ${latent} is not on this page, which has ${known.length} latents from ${range[0]} to ${range[1]}.`;
+  const known = [...placeOf.keys()].sort(inOrder);
+  const range = `${known[0]} to ${known.at(-1)}`;
+  return `Latent ${latent} is not on this page, which has ${known.length} latents from ${range}.`;
 }
 
 function steps(place) {
@@ -153,8 +172,9 @@ function steps(place) {
 }
 
 function statistics(place) {
-  const entries = COLUMNS.slice(2).map(([column, title, write]) =>
-    make("div", {}, make("dt", {}, title), make("dd", {}, write(data.columns[column][place]))));
+  const numbers = data.described.filter(({ kind }) => kind !== "text");
+  const entries = numbers.map(({ key, title, kind }) =>
+    make("div", {}, make("dt", {}, title), make("dd", {}, WRITTEN[kind](data.columns[key][place]))));
   return make("dl", { class: "statistics" }, ...entries);
 }
 
