@@ -46,9 +46,10 @@ class AttributionGraph:
     """Share of the influence on the logits, by node, that the node and all of more influence have together: nodes of
     low numbers come first where a graph is cut down. 0 for tokens and logits, which are always kept."""
     node_threshold: float
-    """Share of the influence that the kept latents have together."""
+    """Share of all latents' influence that the kept ones have together, those included that then lost their edges."""
     edge_threshold: float
-    """Share of the influence that the kept edges have together."""
+    """Share of their kind's influence that the kept edges have together; kinds are edges from latents or tokens, into
+    latents or logits. Edges from the bias node are always kept."""
     fired: int
     """Latents that fired anywhere in the prompt, kept or not: one that fires at two positions counts twice."""
     followed: int
