@@ -86,7 +86,7 @@ def test_edges_into_given_latents_come_from_all_that_fire_below(adapted: Adapted
     torch.testing.assert_close(found.weights[[0, 2]], third.latents)
     torch.testing.assert_close(found.values[[0, 2]], third.values)
     assert found.weights[1][found.sources[:, 0] >= 1].abs().max() == 0
-    with pytest.raises(ValueError, match="latent 9 of layer 3 does not exist"):
+    with pytest.raises(ValueError, match="latent 3/9 does not exist"):
         edges_between_latents(adapted, IDS, [(3, 4, 9)])
     with pytest.raises(ValueError, match="at positions from 0 to 5"):
         edges_between_latents(adapted, IDS, [(3, 6, 1)])
