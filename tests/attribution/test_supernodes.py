@@ -67,7 +67,7 @@ def test_only_the_latents_of_most_influence_are_compared(
 
 def test_a_group_is_named_by_the_token_where_most_of_it_stands(planted: AttributionGraph) -> None:
     found = replace(grouped(planted), groups=((FIRST, FIRST + 5, FIRST + 1),))
-    assert found.names(planted) == ['1: 2 of 3 at " So"']
+    assert found.names(planted) == ["1: 2 of 3 at “ So”"]
 
 
 def test_a_graph_of_one_latent_has_no_groups() -> None:

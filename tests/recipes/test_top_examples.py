@@ -1,17 +1,11 @@
 import json
-import shutil
 import sqlite3
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from headless_chromium import CHROMIUM, opened
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    " --disable-component-update --disable-sync --virtual-time-budget=3000 --dump-dom"
-).split()
 Call = Callable[..., str]
 
 
@@ -41,9 +35,7 @@ def test_a_crosscoder_becomes_examples_to_look_through(examine: Call, tmp_path: 
     if CHROMIUM is None:
         pytest.skip("no chromium to open the page with")
     latent = saved["latents"][0]["latent"]
-    page = f"{(out / 'latents.html').as_uri()}#latent={latent}"
-    command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", page]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    shown = opened(f"{(out / 'latents.html').as_uri()}#latent={latent}", tmp_path / "profile")
     assert f"Latent {latent}, " in shown
     assert "Logit lens, distilled" in shown
     assert "lowest quarter" in shown

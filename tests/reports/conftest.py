@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from headless_chromium import opened
 
 from toolkit.formatting import number
 from toolkit.reports.figures import effect_matrix
@@ -90,3 +91,9 @@ def findings() -> Findings:
             "estimates": [Estimate(0.5), {"open": Estimate(math.nan, -1.0, math.inf)}],
         },
     )
+
+
+@pytest.fixture
+def open_page(tmp_path: Path) -> Callable[..., str]:
+    """Open a page in headless Chromium, at a state of its address, and return the text of its document."""
+    return lambda page, state="": opened(f"{page.as_uri()}{state}", tmp_path / "profile")

@@ -1,17 +1,15 @@
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from headless_chromium import clicked, needs_chromium
 
 from toolkit.reports import latent_browser
 from toolkit.reports.latent_browser import BrowserFacts, Column, Example, LatentEntry, lift_columns, write_browser
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 EVIL = "</script><script>document.title='evil'</script><b>"
 COLUMNS = (
     Column(key="tag", title="tag", kind="text"),
@@ -30,7 +28,6 @@ ABOUT = BrowserFacts(
     hint="a token",
 )
 
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium to open the page with")
 Open = Callable[..., str]
 
 
@@ -64,24 +61,6 @@ def entries() -> list[LatentEntry]:
     ]
 
 
-@pytest.fixture
-def open_page(tmp_path: Path) -> Open:
-    """Open a page in headless Chromium and return the text of its document, tags as they stand."""
-
-    def open_at(page: Path, state: str = "") -> str:
-        flags = (
-            "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-            f" --disable-component-update --disable-sync --user-data-dir={tmp_path / 'profile'}"
-            " --virtual-time-budget=3000 --dump-dom"
-        ).split()
-        done = subprocess.run(
-            [str(CHROMIUM), *flags, f"{page.as_uri()}{state}"], capture_output=True, text=True, timeout=60, check=True
-        )
-        return done.stdout
-
-    return open_at
-
-
 def listed(dom: str) -> list[int]:
     """The latents of the list, in its order."""
     return [int(index) for index in re.findall(r'<tr><td><a href="[^"]*">(\d+)</a>', dom)]
@@ -91,14 +70,6 @@ def viewed(dom: str) -> str:
     """The words of the part that scripts write."""
     view = dom[dom.index('<div id="view">') : dom.index('<script type="application/json"')]
     return " ".join(re.sub("<[^>]*>", " ", view).split())
-
-
-def clicked(page: Path, *actions: str) -> Path:
-    """A copy of a page on which a reader does something."""
-    copy = page.with_name("clicked.html")
-    script = "".join(f"setTimeout(() => {{ {action} }}, {200 * number});" for number, action in enumerate(actions, 1))
-    copy.write_text(page.read_text(encoding="utf-8") + f"<script>{script}</script>", encoding="utf-8")
-    return copy
 
 
 @needs_chromium

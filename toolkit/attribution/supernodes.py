@@ -136,4 +136,4 @@ def _groups(tree: Float[np.ndarray, "join 4"], cut: float, nodes: Sequence[int])
 def _name(graph: AttributionGraph, number: int, group: Sequence[int]) -> str:
     words = Counter(graph.tokens[position] for position in graph.latents[list(group), 1].tolist())
     word, n = words.most_common(1)[0]
-    return f'{number}: {n} of {len(group)} at "{word}"'
+    return f"{number}: {n} of {len(group)} at “{word}”"
