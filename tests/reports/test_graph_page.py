@@ -82,11 +82,12 @@ def test_it_opens_with_the_first_next_token_and_what_made_it_in_words(two: Path,
     dom = open_page(two)
     adapter, hybrid = panels(dom)
     for said in (
-        "next token “ let” position 4 probability 75 % sum of its kept edges 2.50 of 2.75 (90.9 %)",
+        "next token “ let” position 4 probability 75 % sum of its kept edges 2.50 of 2.75 (90.9 %)"
+        " from latents +2.00 from biases +0.500",
         "What made it +3.00 66.7 % latent 1/3 at “ Wait” position 4, promotes “ let” −1.00 22.2 % latent 1/9",
         "+0.500 11.1 % the biases",
-        "Back along the strongest edges the word “ Wait” position 4 +1.50 → latent 1/3 at “ Wait” position 4 +3.00 →"
-        " next token “ let”",
+        "Back along the strongest edges, by way of latents the word “ Wait” position 4 +1.50 →"
+        " latent 1/3 at “ Wait” position 4 +3.00 → next token “ let”",
     ):
         assert said in adapter, said
     assert "−3.00 85.7 % latent 1/3" in hybrid

@@ -105,9 +105,10 @@ function neighbours(node) {
   return [node, ...back.map(({ source }) => source), ...node.out.slice(0, LISTED).map(({ target }) => target)];
 }
 
-// From each of a node's strongest edges back along the strongest edge into each source, to a token or the biases.
+// From each of a node's strongest edges from latents back along the strongest edge into each source, to a token or the
+// biases.
 function trails(node) {
-  return node.into.slice(0, TRAILS).map((edge) => {
+  return node.into.filter(({ source }) => source.into.length).slice(0, TRAILS).map((edge) => {
     const edges = [edge];
     while (edges.at(-1).source.into.length && edges.length < TRAIL_STEPS) edges.push(edges.at(-1).source.into[0]);
     return edges;

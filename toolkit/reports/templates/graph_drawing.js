@@ -6,7 +6,7 @@ const ALL_COLUMNS = 120; // longer prompts show only positions with nodes or edg
 const MOST_EDGES = 4000;
 const ROWS_HEIGHT = 300; // of all rows, where few layers leave each room enough
 const ROW = { least: 18, most: 36 };
-const LABELS = { above: 84, below: 64, right: 70 };
+const LABELS = { above: 110, below: 76, right: 76 };
 const NAMED = 6; // strongest sources and targets whose names are drawn
 const GROUP_ROLES = ["first", "second", "third", "fourth"];
 

@@ -11,6 +11,7 @@ const threshold = Math.max(...graphs.map((graph) => graph.threshold));
 const READABLE = 150; // latents that the page opens with
 const GROUPINGS = [["no", "each for itself"], ["coloured", "in one colour"], ["merged", "as one node"]];
 const ARRANGEMENTS = [[0, "side by side"], [1, "one above the other"]];
+const SOURCES = [[["latent", "group"], "from latents"], [["token"], "from tokens"], [["bias"], "from biases"]];
 const MARGIN = 24;
 const LEAST_LISTED = 0.001; // share of an edge
 const openingCut = readableCut();
@@ -135,12 +136,18 @@ function statistics(node) {
     ["latents", node.members?.length],
     ["among the nodes with, together", isLatent(node) ? `${percent(node.influence)} of the influence` : undefined],
     ["sum of its kept edges", node.into.length ? completeness(node) : undefined],
+    ...SOURCES.map(([kinds, name]) => [name, sumFrom(node, kinds)]),
   ];
   return given.filter(([, value]) => value !== undefined).map(([name, value]) => [name, String(value)]);
 }
 
 function completeness({ sum, value }) {
   return `${number(sum)} of ${number(value)} (${percent(value ? sum / value : null)})`;
+}
+
+function sumFrom({ into }, kinds) {
+  const edges = into.filter(({ source }) => kinds.includes(source.kind));
+  return edges.length ? signed(edges.reduce((sum, { weight }) => sum + weight, 0)) : undefined;
 }
 
 function details(graph, now) {
@@ -188,13 +195,13 @@ function where(node) {
 }
 
 function trailList(node) {
-  const found = trails(node).filter((edges) => edges.length > 1);
+  const found = trails(node);
   if (!found.length) return [];
   const rows = found.map((edges) => make("li", {}, ...edges.toReversed().flatMap(({ source, weight }) => [
     make("a", { href: changed({ node: source.key }) }, source.name), make("small", {}, where(source)),
     make("span", { class: weight > 0 ? "raises" : "lowers" }, ` ${signed(weight)} → `),
   ]), node.name));
-  return [make("h4", {}, "Back along the strongest edges"), make("ol", { class: "trails" }, ...rows)];
+  return [make("h4", {}, "Back along the strongest edges, by way of latents"), make("ol", { class: "trails" }, ...rows)];
 }
 
 function notesOf(now, chosen) {
