@@ -14,6 +14,10 @@ import pretended_device
 import pytest
 import torch
 
+from toolkit.adapters.adapted_model import AdaptedModel
+from toolkit.adapters.configs import AdapterTrainingConfig
+from toolkit.adapters.fidelity import fidelity
+from toolkit.adapters.trainer import AdapterTrainer
 from toolkit.devices import accelerators, as_device, default_device
 from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
@@ -21,6 +25,7 @@ from toolkit.dictionaries.initialisation import initialise
 from toolkit.dictionaries.latent_scaling import LatentScaling
 from toolkit.dictionaries.metrics import evaluate
 from toolkit.dictionaries.training import CrosscoderTrainer
+from toolkit.dictionaries.transcoders import Adapter, AdapterConfig
 from toolkit.harvest.tokens import TokenBatch, TokenMask
 from toolkit.interventions.clamping import SetLatent
 from toolkit.interventions.edits import shift, steer
@@ -195,3 +200,24 @@ def test_training_there_gives_what_training_here_gives(accelerator, sparsity):
     assert there.b_dec.device == AWAY
     for name, tensor in here.state_dict().items():
         assert_alike(there.state_dict()[name].cpu(), tensor)
+
+
+def test_an_adapter_trains_there_as_here_and_its_modes_read_alike(accelerator, folders, batch):
+    base, distilled = map(str, folders)
+
+    def trained(where: str) -> tuple[AdaptedModel, list[float]]:
+        shape = AdapterConfig(d_model=32, n_layers=4, n_latents=24)
+        adapter = Adapter.initialised(shape, torch.Generator().manual_seed(0))
+        adapted = AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter, where=where)
+        training = AdapterTrainingConfig(n_latents=24, sequences=8, batch_sequences=2, lr=1e-2, recompute=False)
+        trainer = AdapterTrainer(training, adapted, seed=0)
+        return adapted, [trainer.step(*batch).loss for _ in range(4)]
+
+    (there, losses), (here, expected) = trained("auto"), trained("cpu")
+    assert losses == pytest.approx(expected, rel=1e-3)
+    assert there.transcoders[0].W_dec.device == AWAY
+    for one, other in zip(there.mlp_inputs(*batch), here.mlp_inputs(*batch), strict=True):
+        assert_alike(one.cpu(), other)
+    for read in (lambda m: m.adapter, lambda m: m.hybrid, lambda m: m.without([(1, 3)], -0.5)):
+        assert_alike(read(there).logits(*batch).cpu(), read(here).logits(*batch))
+    assert_alike(fidelity(there, [TokenBatch(*batch)]).kl, fidelity(here, [TokenBatch(*batch)]).kl)

@@ -42,19 +42,23 @@ def adapted(folders: dict[str, Path], adapter: Adapter) -> AdaptedModel:
 def test_the_hybrid_is_the_distilled_model_with_the_base_models_mlps(
     folders: dict[str, Path], adapted: AdaptedModel
 ) -> None:
-    base, expected = (AutoModelForCausalLM.from_pretrained(folders[name]).eval() for name in ("base", "distilled"))
-    torch.testing.assert_close(adapted.distilled.logits(IDS, MASK), expected(IDS, attention_mask=MASK).logits)
+    device = adapted.module.device
+    base, expected = (
+        AutoModelForCausalLM.from_pretrained(folders[name]).eval().to(device) for name in ("base", "distilled")
+    )
+    ids, mask = IDS.to(device), MASK.to(device)
+    torch.testing.assert_close(adapted.distilled.logits(IDS, MASK), expected(ids, attention_mask=mask).logits)
     for ours, theirs in zip(expected.model.layers, base.model.layers, strict=True):
         ours.mlp = theirs.mlp
     with torch.no_grad():
-        torch.testing.assert_close(adapted.hybrid.logits(IDS, MASK), expected(IDS, attention_mask=MASK).logits)
+        torch.testing.assert_close(adapted.hybrid.logits(IDS, MASK), expected(ids, attention_mask=mask).logits)
 
 
 def test_the_adapter_adds_each_layers_transcoder_to_the_base_models_mlp(
     folders: dict[str, Path], adapted: AdaptedModel, adapter: Adapter
 ) -> None:
     inputs = adapted.mlp_inputs(IDS, MASK)
-    base = AutoModelForCausalLM.from_pretrained(folders["base"]).eval()
+    base = AutoModelForCausalLM.from_pretrained(folders["base"]).eval().to(adapted.module.device)
     sites = adapted.adapter.residual(IDS, MASK, layers=range(4))
     for layer in range(3):
         part = adapter[layer]

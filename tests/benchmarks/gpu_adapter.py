@@ -103,7 +103,7 @@ class Adapters:
             for l0 in self.sizes["l0"]:
                 row: Row = {"tokens": tokens, "l0": l0}
                 for way, dense_from in (("dense", 0.0), ("sparse", 1.1)):
-                    transcoder_pass.DENSE_FROM = dense_from
+                    transcoder_pass.DENSE_FROM = {self.device.type: dense_from}
                     run = transcoding(width, latents, tokens, l0, self.device)
                     row[f"{way}, ms"] = 1e3 * seconds_of(run, self.device, REPEATS)
                 yield row

@@ -40,7 +40,7 @@ def tensors() -> list[Tensor]:
 def test_output_penalty_and_gradients_are_those_of_the_definition(
     tensors: list[Tensor], dense_from: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transcoder_pass, "DENSE_FROM", dense_from)
+    monkeypatch.setattr(transcoder_pass, "DENSE_FROM", {"cpu": dense_from})
     leaves = [each.clone().requires_grad_() for each in tensors[:5]]
     expected, penalty = definition(*leaves, tensors[5])
     wanted = torch.autograd.grad((expected.sin().sum() + 3 * penalty), leaves)
@@ -52,6 +52,22 @@ def test_output_penalty_and_gradients_are_those_of_the_definition(
         torch.testing.assert_close(gradient, each, atol=1e-4, rtol=1e-4)
     codes = torch.relu(tensors[0] @ tensors[1].t() + tensors[2])
     assert fired.tolist() == (codes[:-5] > 0).sum(dim=0).tolist()
+
+
+@pytest.mark.parametrize("dense_from", [0.0, 1.0], ids=["dense", "sparse"])
+def test_in_bf16_gradients_of_the_weights_are_fp32_and_near_the_definition(
+    tensors: list[Tensor], dense_from: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transcoder_pass, "DENSE_FROM", {"cpu": dense_from})
+    x = tensors[0].bfloat16()
+    leaves = [x.float().requires_grad_(), *(each.bfloat16().float().requires_grad_() for each in tensors[1:5])]
+    expected, penalty = definition(*leaves, tensors[5])
+    wanted = torch.autograd.grad(expected.sum() + 3 * penalty, leaves)
+    found, found_penalty, _ = transcode(x.requires_grad_(), *leaves[1:], tensors[5])
+    gradients = torch.autograd.grad(found.sum() + 3 * found_penalty, [x, *leaves[1:]])
+    assert [each.dtype for each in (found, *gradients)] == [torch.bfloat16] * 2 + [torch.float32] * 4
+    for one, other in zip((found, found_penalty, *gradients), (expected, penalty, *wanted), strict=True):
+        assert (one.float() - other).norm() < 0.02 * other.norm()
 
 
 def test_a_decoder_of_zeros_gets_finite_gradients(tensors: list[Tensor]) -> None:

@@ -45,7 +45,7 @@ class Stretches:
 
     def embed(self, input_ids: Int[Tensor, "row position"]) -> Float[Tensor, "row position d_model"]:
         """Return the input of the first layer."""
-        embedded: Tensor = self._decoder.get_input_embeddings()(input_ids)
+        embedded: Tensor = self._decoder.get_input_embeddings()(input_ids.to(self.device))
         return embedded
 
     def run(
@@ -59,6 +59,7 @@ class Stretches:
 
         With `token_weights`, of tokens row after row, transcoders tell their penalty and which latents fire.
         """
+        token_weights = None if token_weights is None else token_weights.to(stream.device)
         positions = torch.arange(stream.shape[1], device=stream.device)[None]
         rotary = self._decoder.rotary_emb(stream, positions)
         ran = Ran([stream], [], [])

@@ -62,9 +62,8 @@ class AdapterTrainer:
         """Take one step on these documents, padded on the right, and return its figures."""
         training, n_layers, run = self.training, self.adapted.n_layers, self._stretches.run
         as_distilled, as_adapter = modes.distilled(n_layers), modes.adapter(n_layers)
-        device = self._stretches.device
-        mask = attention_mask.to(device).float()
-        embedded = self._stretches.embed(input_ids.to(device))
+        mask = attention_mask.to(self._stretches.device).float()
+        embedded = self._stretches.embed(input_ids)
         with torch.no_grad():
             reference = run(embedded, as_distilled).sites
         adapter, penalties, fired = run(embedded, as_adapter, token_weights=(mask / mask.sum()).flatten())

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from toolkit.dictionaries.sparse_codes import SparsePattern, positions_above
 
-DENSE_FROM = 0.1
-"""Share of codes above 0 from which dense products are faster."""
+DENSE_FROM = {"cpu": 0.1}
+"""Share of codes above 0 from which dense products are faster. On other devices they are always taken: to count the
+codes, a GPU's host would have to wait in every layer."""
 
 
 def transcode(
@@ -36,23 +37,23 @@ class _Transcode(torch.autograd.Function):
         ctx: Any, x: Tensor, W_enc: Tensor, b_enc: Tensor, W_dec: Tensor, b_dec: Tensor, token_weights: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         codes = torch.addmm(b_enc.to(x.dtype), x, W_enc.to(x.dtype).t()).relu_()
-        norms = W_dec.norm(dim=1)
-        flat = positions_above(codes, 0.0)
-        ctx.is_dense = len(flat) > DENSE_FROM * codes.numel()
-        if ctx.is_dense:
+        norms, flat = W_dec.norm(dim=1), _firing(codes)
+        ctx.is_dense = flat is None
+        if flat is None:
             y = torch.addmm(b_dec.to(x.dtype), codes, W_dec.to(x.dtype))
-            penalty = token_weights @ (codes.to(norms.dtype) @ norms)
-            fired = (codes[token_weights > 0] > 0).sum(dim=0)
-            ctx.save_for_backward(x, W_enc, W_dec, token_weights, norms, codes)
+            largest = token_weights.max().clamp_min(torch.finfo(norms.dtype).tiny)  # equal weights stay exact in bf16
+            sums = ((token_weights / largest).to(x.dtype) @ codes).to(norms.dtype) * largest
+            fired = ((codes > 0) & (token_weights > 0)[:, None]).sum(dim=0)
+            ctx.save_for_backward(x, W_enc, W_dec, token_weights, norms, sums, codes)
         else:
             pattern, values = SparsePattern.from_flat(flat, (len(codes), codes.shape[1])), codes.view(-1)[flat].float()
             y = torch.addmm(b_dec, pattern.matrix(values), W_dec).to(x.dtype)
             weights = token_weights[pattern.rows]
-            penalty = (values * norms[pattern.columns] * weights).sum()
+            sums = torch.zeros_like(norms).index_add(0, pattern.columns, values * weights)
             fired = torch.bincount(pattern.columns[weights > 0], minlength=len(norms))
-            ctx.save_for_backward(x, W_enc, W_dec, token_weights, norms, values, pattern.rows, pattern.columns)
+            ctx.save_for_backward(x, W_enc, W_dec, token_weights, norms, sums, values, pattern.rows, pattern.columns)
         ctx.mark_non_differentiable(fired)
-        return y, penalty, fired
+        return y, sums @ norms, fired
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor, d_penalty: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
@@ -60,28 +61,34 @@ class _Transcode(torch.autograd.Function):
         return back(ctx.saved_tensors, dy, d_penalty, ctx.needs_input_grad[0])
 
 
+def _firing(codes: Float[Tensor, "token latent"]) -> Int[Tensor, " nonzero"] | None:
+    """Flat positions of codes above 0, where there are so few that sparse products are faster."""
+    if (dense_from := DENSE_FROM.get(codes.device.type)) is None:
+        return None
+    flat = positions_above(codes, 0.0)
+    return flat if len(flat) <= dense_from * codes.numel() else None
+
+
 def _dense(saved: Sequence[Tensor], dy: Tensor, d_penalty: Tensor, wants_dx: bool) -> tuple[Tensor | None, ...]:
-    x, W_enc, W_dec, token_weights, norms, codes = saved
+    x, W_enc, W_dec, token_weights, norms, sums, codes = saved
     pull = (d_penalty * token_weights).to(x.dtype)
     d_codes = torch.addmm(torch.outer(pull, norms.to(x.dtype)), dy, W_dec.to(x.dtype).t()).mul_(codes > 0)
-    d_W_dec = (codes.t() @ dy).to(W_dec.dtype) + _of_norms((codes.t() @ pull).to(W_dec.dtype), norms, W_dec)
+    d_W_dec = (codes.t() @ dy).to(W_dec.dtype).add_(_of_norms(d_penalty * sums, norms, W_dec))
     d_W_enc, d_b_enc = (d_codes.t() @ x).to(W_enc.dtype), d_codes.sum(dim=0, dtype=W_enc.dtype)
     dx = d_codes @ W_enc.to(x.dtype) if wants_dx else None
     return dx, d_W_enc, d_b_enc, d_W_dec, dy.sum(dim=0, dtype=W_dec.dtype), None
 
 
 def _sparse(saved: Sequence[Tensor], dy: Tensor, d_penalty: Tensor, wants_dx: bool) -> tuple[Tensor | None, ...]:
-    x, W_enc, W_dec, token_weights, norms, values, rows, columns = saved
+    x, W_enc, W_dec, token_weights, norms, sums, values, rows, columns = saved
     dy, pattern = dy.float(), SparsePattern(rows, columns, (len(x), len(norms)))
-    pull = d_penalty * token_weights[rows]
-    d_values = pattern.sampled_product(dy, W_dec) + pull * norms[columns]
-    of_latents = torch.zeros_like(norms)
+    d_values = pattern.sampled_product(dy, W_dec) + d_penalty * token_weights[rows] * norms[columns]
     by_latent, order = pattern.transposed()
-    d_W_dec = by_latent.matrix(values[order]) @ dy
-    d_W_dec += _of_norms(of_latents.index_add(0, columns, pull * values), norms, W_dec)
+    d_W_dec = (by_latent.matrix(values[order]) @ dy).add_(_of_norms(d_penalty * sums, norms, W_dec))
     d_W_enc = by_latent.matrix(d_values[order]) @ x.float()
     dx = (pattern.matrix(d_values) @ W_enc).to(x.dtype) if wants_dx else None
-    return dx, d_W_enc, of_latents.index_add(0, columns, d_values), d_W_dec, dy.sum(dim=0), None
+    d_b_enc = torch.zeros_like(norms).index_add(0, columns, d_values)
+    return dx, d_W_enc, d_b_enc, d_W_dec, dy.sum(dim=0), None
 
 
 def _of_norms(d_norms: Tensor, norms: Tensor, W_dec: Tensor) -> Tensor:
