@@ -6,7 +6,8 @@ import torch
 from toolkit.adapters import modes
 from toolkit.adapters.adapted_model import AdaptedModel
 from toolkit.attribution import exploration
-from toolkit.attribution.attributing import Limits, attribute, edges_between_latents, likely
+from toolkit.attribution.attributing import attribute, edges_between_latents, likely
+from toolkit.attribution.limits import Limits
 from toolkit.attribution.replacement import LocalReplacement
 
 IDS = [3, 7, 1, 9, 2, 7]

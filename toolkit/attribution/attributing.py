@@ -1,7 +1,6 @@
 """Makes the attribution graph of a prompt: which words, which edges, and what of them is kept."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -14,26 +13,10 @@ from toolkit.adapters.modes import Mode
 from toolkit.attribution.exploration import Exploration, Explored
 from toolkit.attribution.graph import AttributionGraph
 from toolkit.attribution.influence import fewest, without_dangling
+from toolkit.attribution.limits import Limits
 from toolkit.attribution.replacement import LocalReplacement
-from toolkit.ranges import Count, Share, check_ranges
 
 MOST_LOGITS, LOGITS_SHARE = 10, 0.95
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """How much of all edges a graph keeps."""
-
-    node_threshold: Share = 0.8
-    """Keep the fewest latents that have this share of all latents' influence together."""
-    edge_threshold: Share = 0.98
-    """Keep the fewest edges that have this share of their kind's influence together; kinds are edges from latents or
-    tokens, into latents or logits."""
-    max_latents: Count = 2000
-    """Follow the edges into this many latents at most, those of the most influence."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
 
 class LatentEdges(NamedTuple):

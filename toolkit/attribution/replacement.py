@@ -106,8 +106,9 @@ class LocalReplacement:
         """Of a model as it is, without latents: all its edges go from tokens and biases to logits. Raises as `of`."""
         return cls(module, plain_layers(module), token_ids, dtype)
 
+    @torch.no_grad()
     def logits(self) -> Float[Tensor, " vocab"]:
-        """The logits behind the prompt, in float32 at least."""
+        """The logits behind the prompt."""
         return torch.nn.functional.linear(self.last, self.unembedding.to(self.last))
 
     @torch.no_grad()
