@@ -1,18 +1,21 @@
 """The adapted model: each mode is the model that it says, and what the models share is in memory once."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import CONFIGS
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from conftest import CONFIGS, GROUPED
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen3MoeConfig
 
 from toolkit.adapters import modes
-from toolkit.adapters.adapted_model import AdaptedModel
+from toolkit.adapters.adapted_model import AdaptedModel, decoder_layers
 from toolkit.adapters.stretches import Stretches
 from toolkit.dictionaries.transcoders import Adapter, AdapterConfig
 from toolkit.interventions.edits import shift
+from toolkit.models.where import Where
 
 IDS = torch.tensor([[40, 3, 7, 1, 9, 2], [40, 5, 5, 6, 41, 41]])
 MASK = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]])
@@ -179,3 +182,102 @@ def test_an_adapter_of_other_models_is_refused(folders: dict[str, Path], shape: 
 def test_one_model_twice_is_refused(folders: dict[str, Path], adapter: Adapter) -> None:
     with pytest.raises(ValueError, match="the same weights"):
         AdaptedModel.from_pretrained(base=str(folders["base"]), distilled=str(folders["base"]), adapter=adapter)
+
+
+def test_config_and_head_are_the_distilled_models(save_model: Callable[..., Path], adapter: Adapter) -> None:
+    """Whichever of the two ties its head to the embedding."""
+    tied, untied = (
+        save_model(type(CONFIGS["qwen2"])(**CONFIGS["qwen2"].to_dict() | {"tie_word_embeddings": ties}), seed=seed)
+        for seed, ties in enumerate((True, False))
+    )
+    for base, distilled in ((tied, untied), (untied, tied)):
+        adapted = AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter, where="cpu")
+        expected, other = (AutoModelForCausalLM.from_pretrained(each).eval() for each in (distilled, base))
+        assert adapted.module.config.tie_word_embeddings == (distilled == tied)
+        for ours, theirs in zip(expected.model.layers, other.model.layers, strict=True):
+            ours.mlp = theirs.mlp
+        with torch.no_grad():
+            logits = expected(IDS, attention_mask=MASK).logits
+        torch.testing.assert_close(adapted.hybrid.logits(IDS, MASK), logits)
+
+
+def test_weights_are_bfloat16_where_that_is_asked_and_the_adapter_stays_float32(
+    folders: dict[str, Path], adapter: Adapter
+) -> None:
+    where = Where(dtype="bfloat16", device_map="cpu")
+    adapted = AdaptedModel.from_pretrained(**folders, adapter=adapter, where=where)
+    for layer, part in zip(decoder_layers(adapted.module), adapter.transcoders, strict=True):
+        mlps = {each.dtype for mlp in (layer.mlp.base, layer.mlp.distilled) for each in mlp.parameters()}
+        assert mlps == {torch.bfloat16}
+        assert layer.mlp.transcoder is part
+        assert part.W_enc.dtype == torch.float32
+    whole = AdaptedModel.from_pretrained(**folders, adapter=adapter, where="cpu")
+    for mode in ("distilled", "hybrid", "adapter"):
+        rounded, exact = (getattr(each, mode).logits(IDS, MASK)[MASK.bool()].float() for each in (adapted, whole))
+        assert (rounded - exact).norm() < 0.03 * exact.norm()
+
+
+def test_weights_in_bin_files_are_read_too(folders: dict[str, Path], adapter: Adapter, tmp_path: Path) -> None:
+    for name, folder in folders.items():
+        shutil.copytree(folder, tmp_path / name)
+        file = tmp_path / name / "model.safetensors"
+        torch.save(load_file(file), tmp_path / name / "pytorch_model.bin")
+        file.unlink()
+    bins = {name: tmp_path / name for name in folders}
+    one, other = (
+        AdaptedModel.from_pretrained(**each, adapter=adapter, where="cpu").hybrid.logits(IDS, MASK)
+        for each in (folders, bins)
+    )
+    torch.testing.assert_close(one, other)
+
+
+def test_a_base_model_in_memory_lends_its_mlps_in_the_distilled_models_type(
+    folders: dict[str, Path], adapter: Adapter
+) -> None:
+    base = AutoModelForCausalLM.from_pretrained(folders["base"], dtype=torch.float64).eval()
+    mixed = AdaptedModel.from_pretrained(base=base, distilled=folders["distilled"], adapter=adapter, where="cpu")
+    whole = AdaptedModel.from_pretrained(**folders, adapter=adapter, where="cpu")
+    torch.testing.assert_close(mixed.hybrid.logits(IDS, MASK), whole.hybrid.logits(IDS, MASK))
+    assert {each.dtype for each in base.parameters()} == {torch.float64}
+
+
+def test_weights_that_would_stay_on_the_disk_are_refused(folders: dict[str, Path], adapter: Adapter) -> None:
+    where = Where(max_memory={"cpu": "40KB"}, device_map="auto")
+    with pytest.raises(ValueError, match="does not fit into memory, and an adapted model is not read from the disk"):
+        AdaptedModel.from_pretrained(**folders, adapter=adapter, where=where)
+
+
+@pytest.mark.parametrize("name", ["remote", "tensor_parallel", "sequential"])
+def test_places_where_a_model_is_not_whole_in_this_process_are_refused(
+    folders: dict[str, Path], adapter: Adapter, name: str
+) -> None:
+    with pytest.raises(ValueError, match=f"{name}: .* leave out {name}"):
+        AdaptedModel.from_pretrained(**folders, adapter=adapter, where=Where(**{name: True}))
+
+
+@pytest.mark.parametrize(
+    ("change", "noun"),
+    [({"hidden_size": 16}, r"width \(d_model\)"), ({"num_hidden_layers": 3}, r"depth \(decoder layers\)")],
+)
+def test_models_of_another_shape_are_refused(
+    save_model: Callable[..., Path], adapter: Adapter, change: dict[str, int], noun: str
+) -> None:
+    config = CONFIGS["qwen2"].to_dict() | {"layer_types": None}
+    base, distilled = (save_model(type(CONFIGS["qwen2"])(**config | each)) for each in (change, {}))
+    with pytest.raises(ValueError, match=f"the models differ in {noun}"):
+        AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter, where="cpu")
+
+
+def test_base_models_of_another_mlp_are_refused(save_model: Callable[..., Path], adapter: Adapter) -> None:
+    config = CONFIGS["qwen2"].to_dict()
+    base, distilled = (save_model(type(CONFIGS["qwen2"])(**config | {"intermediate_size": size})) for size in (40, 48))
+    with pytest.raises(ValueError, match=r"layer 0 of base .* has no MLP like the distilled model's: .*\[32, 40\]"):
+        AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter, where="cpu")
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "gpt_neox", "moe"])
+def test_models_without_gated_mlps_are_refused(save_model: Callable[..., Path], adapter: Adapter, kind: str) -> None:
+    moe = Qwen3MoeConfig(**GROUPED, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16)
+    base, distilled = (save_model({**CONFIGS, "moe": moe}[kind], seed=seed) for seed in (1, 2))
+    with pytest.raises(ValueError, match="layer 0 of distilled has no gated MLP"):
+        AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter, where="cpu")

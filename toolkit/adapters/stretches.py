@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from toolkit.adapters.adapted_model import decoder_layers
 from toolkit.adapters.modes import LayerMode, Mode
-from toolkit.models.model.layers import final_norm_path, layers_path
+from toolkit.models.model.layers import attention_window, final_norm_path, layers_path
 
 
 class Ran(NamedTuple):
@@ -28,13 +28,15 @@ class Ran(NamedTuple):
 class Stretches:
     """The layers of an adapted model, run from any of them to the last, on rows that are padded on the right.
 
-    Attention is causal, so that no token sees the padding behind its row. With `recompute` a layer keeps nothing but
+    Attention is causal, so that no token sees the padding behind its row. `check_layerwise` tells of models for which
+    this is not what they compute. With `recompute` a layer keeps nothing but
     its input for the backward pass, and runs again there.
     """
 
     def __init__(self, module: PreTrainedModel, *, recompute: bool = False) -> None:
         self._decoder: Any = module.get_submodule(layers_path(module).rpartition(".")[0])
         self._layers, self._recompute = decoder_layers(module), recompute
+        self._window = attention_window(module.config.get_text_config())
         self._norm, self._head = module.get_submodule(final_norm_path(module)), module.get_output_embeddings()
 
     @property
@@ -58,8 +60,14 @@ class Stretches:
         """Run layer `start` and all later ones on its input, in this mode.
 
         With `token_weights`, of tokens row after row, transcoders tell their penalty and which latents fire.
+        Raises `ValueError` for rows longer than the window that some layers attend to.
         """
         token_weights = None if token_weights is None else token_weights.to(stream.device)
+        if self._window is not None and stream.shape[1] > self._window:
+            raise ValueError(
+                f"a row of {stream.shape[1]} tokens is longer than the {self._window} that some layers see at once: cut"
+                f" rows to that, with row_length {self._window}"
+            )
         positions = torch.arange(stream.shape[1], device=stream.device)[None]
         rotary = self._decoder.rotary_emb(stream, positions)
         ran = Ran([stream], [], [])

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.adapters.adapted_model import AdaptedModel
+from toolkit.adapters.layerwise import check_layerwise
 from toolkit.adapters.opening import adapter_files, open_adapter
 from toolkit.dictionaries.transcoders import Adapter
 from toolkit.fields import changed
 from toolkit.harvest.choices import EMBEDDED_THINKING
 from toolkit.harvest.documents import Corpus
 from toolkit.harvest.tokens import TokenStream
+from toolkit.models.model.layers import attention_window
 from toolkit.models.presets import CHECKOUT, find_pair, in_checkout
 from toolkit.models.sources import find_sources
 from toolkit.models.where import Where, as_where
@@ -64,7 +66,9 @@ class AdapterRun:
         """The adapted model, loaded when first asked for; raises `ValueError` where the models do not fit it."""
         base, distilled = self._sources()
         sources = find_sources({"base": base, "distilled": distilled})
-        return AdaptedModel.open(sources, self.adapter, self.where, other_models=self.choice.other_models)
+        opened = AdaptedModel.open(sources, self.adapter, self.where, other_models=self.choice.other_models)
+        check_layerwise(opened)
+        return opened
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -81,8 +85,13 @@ class AdapterRun:
         return self
 
     def tokens(self, *, batch_tokens: int | None = None) -> TokenStream:
-        """The ids of the held-out text, a document a row, from its beginning."""
-        text = replace(self.text, row_length=min(self.text.row_length, self.models.distilled.context))
+        """The ids of the held-out text, a document a row, from its beginning.
+
+        Rows are no longer than the models' context, nor than what all layers see at once.
+        """
+        window = attention_window(self.models.module.config.get_text_config())
+        longest = min(self.text.row_length, self.models.distilled.context, window or self.text.row_length)
+        text = replace(self.text, row_length=longest)
         return TokenStream(
             self.corpus.held_out,
             self.models.tokenizer,

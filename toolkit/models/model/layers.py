@@ -74,6 +74,13 @@ def site_modules(model: Any) -> Any:
     return [*(layers[layer] for layer in range(len(layers._module))), model.get(final_norm_path(module))]
 
 
+def attention_window(config: PreTrainedConfig) -> int | None:
+    """Return how many tokens some layers attend to at most, each with itself; None where all see the whole text."""
+    window: int | None = getattr(config, "sliding_window", None)
+    types = getattr(config, "layer_types", None)
+    return window if types is None or "sliding_attention" in types else None
+
+
 def cache_name(model: nn.Module) -> str:
     """Return the keyword that takes the model's cache of keys and values: transformers 5.24 renamed it."""
     return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
