@@ -8,7 +8,7 @@ import torch
 from toolkit.adapters import fidelity as module
 from toolkit.adapters import modes
 from toolkit.adapters.adapted_model import AdaptedModel
-from toolkit.adapters.fidelity import fidelity, firings
+from toolkit.adapters.fidelity import divergences_by_mode, fidelity, firings
 from toolkit.dictionaries.transcoders import Adapter, AdapterConfig
 from toolkit.harvest.tokens import TokenBatch
 
@@ -50,6 +50,16 @@ def test_the_distilled_model_is_like_itself(adapted: AdaptedModel) -> None:
     found = fidelity(adapted, [TokenBatch(IDS, MASK)], modes.distilled(4))
     assert found.kl.abs().max() < 1e-5
     assert not found.nmse.any()
+
+
+def test_divergences_of_several_modes_are_those_of_each(adapted: AdaptedModel) -> None:
+    batches = [TokenBatch(IDS[:1], MASK[:1]), TokenBatch(IDS[1:], MASK[1:])]
+    chosen = [modes.distilled(4), modes.adapter(4), modes.replaced(4, [2, 3]), modes.replaced(4, [1]), modes.hybrid(4)]
+    found = divergences_by_mode(adapted, batches, chosen)
+    assert not found[0].any()
+    for kl, mode in zip(found[1:], chosen[1:], strict=True):
+        torch.testing.assert_close(kl, fidelity(adapted, batches, mode).kl)
+        assert kl.min() > 0
 
 
 def test_firings_are_counted_at_real_tokens_by_document_and_by_latent(adapted: AdaptedModel) -> None:

@@ -40,14 +40,12 @@ def fidelity(adapted: AdaptedModel, batches: Iterable[TokenBatch], mode: Mode | 
 
 
 def _of_batch(adapted: AdaptedModel, stretches: Stretches, batch: TokenBatch, mode: Mode) -> Fidelity:
-    device, vocabulary = adapted.distilled.device, adapted.distilled.vocab_size
-    kept = batch.attention_mask.sum(dim=1) > 1
-    mask = batch.attention_mask[kept].float()
-    embedded = stretches.embed(batch.input_ids[kept].to(device))
+    ids, mask = _kept(adapted, batch)
+    embedded = stretches.embed(ids)
     reference = stretches.run(embedded, modes.distilled(len(mode))).sites
     found = stretches.run(embedded, mode).sites
     ratios = [_ratios(h, h_ref, mask) for h, h_ref in zip(found[1:], reference[1:], strict=True)]
-    kl = _divergences(stretches, reference[-1][:, :-1], found[-1][:, :-1], vocabulary)
+    kl = _divergences(stretches, reference[-1][:, :-1], found[-1][:, :-1], adapted.distilled.vocab_size)
     return Fidelity(
         predictions=mask[:, 1:].sum(dim=1),
         kl=(kl * mask[:, 1:]).sum(dim=1),
@@ -72,6 +70,35 @@ def _divergences(stretches: Stretches, reference: Tensor, stream: Tensor, vocabu
         p, q = (stretches.logits(each).float().log_softmax(dim=-1) for each in (expected, found))
         parts.append((p.exp() * (p - q)).sum(dim=-1).cpu())
     return torch.cat(parts).view(reference.shape[:2])
+
+
+@torch.no_grad()
+def divergences_by_mode(
+    adapted: AdaptedModel, batches: Iterable[TokenBatch], chosen: Sequence[Mode]
+) -> Float[Tensor, "mode document"]:
+    """Return Σ KL(distilled‖mode) over each document's predictions, in nats, as `Fidelity.kl` of each mode has it.
+
+    The distilled model runs once for all of them, and a mode only from its first layer that is not as in that one.
+    """
+    stretches, own = Stretches(adapted.module), modes.distilled(adapted.n_layers)
+    found = []
+    for batch in batches:
+        ids, mask = _kept(adapted, batch)
+        sites = stretches.run(stretches.embed(ids), own).sites
+        sums = []
+        for mode in chosen:
+            start = next((layer for layer, each in enumerate(mode) if each != own[layer]), adapted.n_layers)
+            last = stretches.run(sites[start], mode, start).sites[-1]
+            kl = _divergences(stretches, sites[-1][:, :-1], last[:, :-1], adapted.distilled.vocab_size)
+            sums.append((kl * mask[:, 1:]).sum(dim=1))
+        found.append(torch.stack(sums))
+    return torch.cat(found, dim=1)
+
+
+def _kept(adapted: AdaptedModel, batch: TokenBatch) -> tuple[Tensor, Tensor]:
+    """Ids and mask of the documents of more than one token."""
+    kept = batch.attention_mask.sum(dim=1) > 1
+    return batch.input_ids[kept].to(adapted.distilled.device), batch.attention_mask[kept].float()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -111,11 +111,11 @@ class Chart:
 
 @dataclass(frozen=True, kw_only=True)
 class SideBySide:
-    """Two texts to be read beside each other."""
+    """Texts to be read beside each other."""
 
     title: str
-    labels: tuple[str, str]
-    texts: tuple[str, str]
+    labels: tuple[str, ...]
+    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
