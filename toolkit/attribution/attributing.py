@@ -54,12 +54,17 @@ def graph_of(
     name: str,
     logit_ids: Sequence[int],
     limits: Limits,
+    importance: Sequence[float] | None = None,
 ) -> AttributionGraph:
-    """Return the graph of a local replacement model; see `attribute`."""
+    """Return the graph of a local replacement model; see `attribute`.
+
+    importance: how much each logit counts where edges are chosen; default: its probability.
+    """
     probabilities = replacement.logits().double().softmax(dim=0)
     logit_ids = tuple(logit_ids) or likely(probabilities)
     explained = probabilities[list(logit_ids)]
-    explored = Exploration(replacement, logit_ids, explained).follow(limits.max_latents)
+    counts = explained if importance is None else torch.as_tensor(importance).to(explained)
+    explored = Exploration(replacement, logit_ids, counts).follow(limits.max_latents)
     latents, edges = _chosen(explored, limits)
     of_all = explored.influence[: len(replacement.latents)]
     order = of_all[latents].argsort(descending=True)

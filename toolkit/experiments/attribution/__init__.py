@@ -30,6 +30,8 @@ class AttributionConfig(ShortRepr):
     """Strongest edges from latents that are tested by taking out what their latents add."""
     compare: tuple[Compared, ...] = ("hybrid",)
     """Whose graphs of the same words stand beside it: hybrid, distilled, base. They have no latents."""
+    example_tokens: Count = 16_384
+    """Held-out tokens that are read for examples of the graph's latents."""
     seed: Seed = 0
     """Seed of the control's draws: shuffled predictions, and pairs without an edge."""
     text: TextChoice = TextChoice()

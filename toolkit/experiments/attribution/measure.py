@@ -63,7 +63,8 @@ def measure(settings: AttributionConfig, run: AdapterRun) -> AttributionFound:
     compared = {}
     for name in settings.compare:
         other = other_replacement(name, run, token_ids, dtype)
-        compared[name] = graph_of(other, models.tokenizer, name, graph.logit_ids, settings.limits)
+        # Its own probabilities would leave out all edges into what the adapter says and it does not.
+        compared[name] = graph_of(other, models.tokenizer, name, graph.logit_ids, settings.limits, graph.probabilities)
     tests = tested(replacement, graph, settings.tested_edges, settings.seed)
     precision = str(dtype).removeprefix("torch.")
     return AttributionFound(graph=graph, compared=compared, tests=tests, seconds=seconds, precision=precision)

@@ -1,7 +1,7 @@
 // Draws graphs of one prompt over the same columns: positions from left to right, layers from bottom to top.
 
-const STEP = 12; // pixels between nodes of a cell, of which four stand in a line
-const IN_A_LINE = 4;
+const STEP = 12; // pixels between nodes of a cell
+const IN_A_LINE = 6;
 const ALL_COLUMNS = 120; // longer prompts show only positions with nodes or edges
 const MOST_EDGES = 4000;
 const ROWS_HEIGHT = 300; // of all rows, where few layers leave each room enough
@@ -171,8 +171,12 @@ function words(graph, { columns, rows, bottom }, chosen) {
   });
   const above = graph.nodes.filter(({ kind }) => kind === "logit").map((node) => draw("text", {
     class: node === chosen ? "word next selected" : "word next", transform: slanted(node.x + 2, node.y - 10),
-  }, `${clipped(node.token)} ${percent(node.probability)}`));
+  }, `${clipped(node.token)} ${roughly(node.probability)}`));
   return [...below, ...above];
+}
+
+function roughly(share) {
+  return share < 0.001 ? "< 0.1 %" : percent(Number(share.toPrecision(2)));
 }
 
 function slanted(x, y) {
