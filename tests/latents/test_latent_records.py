@@ -60,15 +60,24 @@ def test_records_are_those_of_the_models_own_inputs(adapter_run: AdapterRun, ope
         if (tokens := tokens + int(here.sum())) >= 1000:
             break
     latents = [(2, 3), (0, 7), DEAD]
+    frequency = torch.full((3, N_LATENTS), -1.0)
+    frequency[list(LAYERS)] = (read.firing.fired / read.firing.tokens).view(len(LAYERS), N_LATENTS)
     records = adapter_records(
-        adapter_run.models, LAYERS, latents, examples=read.examples, firing=read.firing, pieces=read.regions._pieces
+        adapter_run.models,
+        LAYERS,
+        latents,
+        examples=read.examples,
+        frequency=frequency.flatten(),
+        pieces=read.regions._pieces,
     )
     for record, (layer, index) in zip(records, latents, strict=True):
         own = torch.cat(codes[layer])[:, index]
         assert isinstance(record, LatentRecord)
         assert record.latent == (layer, index)
         assert record.frequency == pytest.approx(float((own > 0).float().mean()))
-        assert read.regions.fired[:, record.line].sum() == int((own > 0).sum())
+        assert record.number == layer * N_LATENTS + index
+        line = LAYERS.index(layer) * N_LATENTS + index
+        assert read.regions.fired[:, line].sum() == int((own > 0).sum())
         if (layer, index) == DEAD:
             assert record.strongest == []
             continue

@@ -25,6 +25,16 @@ class FiringCounts:
         self.counts: dict[Place, Tensor] = {p: torch.zeros(len(categories), n_latents) for p in PLACES}
         self.n: dict[Place, Tensor] = {p: torch.zeros(len(categories), dtype=torch.int64) for p in PLACES}
 
+    @classmethod
+    def joined(cls, parts: Sequence["FiringCounts"]) -> "FiringCounts":
+        """Return the counts of several dictionaries' latents on the same tokens, one dictionary after the other."""
+        whole = cls(parts[0].categories, sum(len(part.fired) for part in parts))
+        assert len({part.tokens for part in parts}) == 1, "all were counted on the same tokens"
+        whole.tokens, whole.n = parts[0].tokens, parts[0].n
+        whole.fired, whole.mass = (torch.cat([getattr(part, name) for part in parts]) for name in ("fired", "mass"))
+        whole.counts = {place: torch.cat([part.counts[place] for part in parts], dim=1) for place in PLACES}
+        return whole
+
     def __repr__(self) -> str:
         """How much was counted of what."""
         names = ", ".join(category.name for category in self.categories)

@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from jaxtyping import Float
+from torch import Tensor
+
 from toolkit.adapters.adapted_model import AdaptedModel
 from toolkit.adapters.latent_names import numbered_latent
 from toolkit.adapters.modes import Latent
 from toolkit.latents.examples import LatentExample, TopExamples
-from toolkit.latents.firing import FiringCounts
 from toolkit.latents.logit_lens import adapter_lens
 
 TOGETHER = 512
@@ -23,8 +25,8 @@ class LatentRecord:
 
     latent: Latent
     """Layer and index."""
-    line: int
-    """Its place in what was counted of the layers that were read with its own."""
+    number: int
+    """Its place in a line of all layers' latents."""
     frequency: float
     """Share of tokens on which it fires."""
     strongest: Sequence[LatentExample]
@@ -49,11 +51,15 @@ def adapter_records(
     latents: Sequence[Latent],
     *,
     examples: TopExamples,
-    firing: FiringCounts,
+    frequency: Float[Tensor, " latent"],
     pieces: Sequence[str],
     lens_tokens: int = 10,
 ) -> Iterator[LatentRecord]:
-    """Yield the record of each of `latents`, given what was collected of all latents of `layers`, layer after layer."""
+    """Yield the record of each of `latents`, all of them of `layers`.
+
+    `examples` are those of all latents of these layers, layer after layer; `frequency` has all layers' latents, and
+    `pieces` the text of every token of the vocabulary.
+    """
     n_latents = models.transcoders.config.n_latents
     for first in range(0, len(latents), TOGETHER):
         lens = adapter_lens(models, latents[first : first + TOGETHER], tokens=min(lens_tokens, len(pieces)))
@@ -62,8 +68,8 @@ def adapter_records(
             line = layers.index(layer) * n_latents + index
             yield LatentRecord(
                 latent=(layer, index),
-                line=line,
-                frequency=int(firing.fired[line]) / max(firing.tokens, 1),
+                number=number,
+                frequency=float(frequency[number]),
                 strongest=examples.strongest(line),
                 quarters=examples.quarters(line),
                 promoted=lens.tokens(number, promoted=True),

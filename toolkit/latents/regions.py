@@ -54,6 +54,16 @@ class RegionCounts:
         self.active = torch.zeros(0, UNMARKED + 1, n_layers, dtype=torch.int64)
         """Firings of all latents of a layer, [document, region, layer]."""
 
+    @classmethod
+    def joined(cls, parts: Sequence["RegionCounts"]) -> "RegionCounts":
+        """Return the counts of several blocks of layers on the same documents, one block after the other."""
+        layers = sum(part.n_layers for part in parts)
+        whole = cls(parts[0]._pieces, layers, parts[0].fired.shape[1] // parts[0].n_layers)
+        assert all(torch.equal(part.tokens, parts[0].tokens) for part in parts), "all were counted on the same tokens"
+        whole.tokens, whole.active = parts[0].tokens, torch.cat([part.active for part in parts], dim=2)
+        whole.fired, whole.mass = (torch.cat([getattr(part, name) for part in parts], 1) for name in ("fired", "mass"))
+        return whole
+
     def add(
         self,
         input_ids: Int[Tensor, "row position"],

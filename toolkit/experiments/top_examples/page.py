@@ -1,23 +1,21 @@
 """What makes latents fire and what they promote: a browser to look through, and tables of the best."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass
 
+from toolkit.experiments.category_latents import category_tables
 from toolkit.experiments.crosscoder.page import mean_nrn_headlines
 from toolkit.experiments.run import Run
 from toolkit.experiments.top_examples import TopExamplesConfig
 from toolkit.experiments.top_examples.measure import SCALING_TOKENS, LatentRecords
 from toolkit.formatting import percent
 from toolkit.latents.examples import LatentExample
-from toolkit.leaving_out import TooFewError, measurable
-from toolkit.reports.findings import Cell, Findings, Headline, Table, left_out_tables
+from toolkit.reports.findings import Findings, Headline, Table, left_out_tables
 from toolkit.reports.latent_browser import BrowserFacts, Column, Example, LatentEntry, lift_columns, write_browser
-from toolkit.statistics.estimates import GIVEN_ONE, Estimate
-from toolkit.statistics.shares import wilson
+from toolkit.statistics.estimates import GIVEN_ONE
 from toolkit.tracking import track
 
-LEAST_FIRINGS = 5
-LISTED, DETAILED, EXAMPLES = 3, 8, 5
+DETAILED, EXAMPLES = 8, 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +78,9 @@ def page(settings: TopExamplesConfig, opened: Run, found: LatentRecords) -> Find
             *mean_nrn_headlines(classes),
         ],
         tables=[
-            *_category_tables(found),
+            *category_tables(
+                firing, found.latents, given=GIVEN_ONE, more={"NRN": lambda latent: float(classes.nrn[latent])}
+            ),
             *(_detail_tables(found) if settings.latents else []),
             *left_out_tables("latent", found.left_out),
         ],
@@ -159,42 +159,6 @@ def _shown(found: LatentRecords, example: LatentExample) -> Example:
         peak=example.peak,
         document=str(example.document),
     )
-
-
-def _category_tables(found: LatentRecords) -> list[Table]:
-    """For each category the latents whose lift is surely large, and which categories have none."""
-    seen, left_out = found.firing.seen()
-    rows, without_latents = measurable(seen, lambda name: _category_rows(found, name, seen[name]))
-    table = Table(
-        title="Latents that fire most on each category's tokens",
-        columns=("category, tokens", "latent", "lift", "P(fire | it)", "P(fire)", "NRN"),
-        rows=[row for of_category in rows.values() for row in of_category],
-        note="Lift is P(fire | category) / P(fire), 1 by chance, with the 95 % Wilson interval of its numerator. That"
-        " takes tokens as independent, and is somewhat narrow where those of one document are alike. Of"
-        f" {len(found.latents):,} shown latents at most {LISTED} a category, by low ends, chosen on these"
-        f" tokens. All is {GIVEN_ONE}.",
-    )
-    return [table, *left_out_tables("category", left_out | without_latents)]
-
-
-def _category_rows(found: LatentRecords, name: str, index: int) -> list[list[Cell]]:
-    """The best latents of a category, by the low end of the lift's interval; raises `TooFewError` where none fires."""
-    firing = found.firing
-    n = int(firing.n["token"][index])
-    hits = {latent: int(firing.counts["token"][index, latent]) for latent in found.latents}
-    shares = {latent: wilson(count, n) for latent, count in hits.items() if count >= LEAST_FIRINGS}
-    if not shares:
-        raise TooFewError(
-            f"{name}: none of the {len(found.latents):,} shown latents fired on {LEAST_FIRINGS} of its {n:,} tokens:"
-            " read more --tokens"
-        )
-    frequency, nrn = found.frequency, found.classes.nrn
-    lifts = {
-        latent: Estimate(*(bound / float(frequency[latent]) for bound in astuple(share)[:3]))
-        for latent, share in shares.items()
-    }
-    best = sorted(lifts, key=lambda latent: lifts[latent].low or 0.0, reverse=True)[:LISTED]
-    return [[f"{name}, n {n:,}", str(k), lifts[k], shares[k].value, float(frequency[k]), float(nrn[k])] for k in best]
 
 
 def _detail_tables(found: LatentRecords) -> list[Table]:
