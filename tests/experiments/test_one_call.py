@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import toolkit
+from toolkit.experiments.adapter_run import AdapterRun
 from toolkit.experiments.run import Run
 
 
@@ -31,6 +32,7 @@ def settings(run: Run, text_file: Path, organism_folders: tuple[str, str], tmp_p
     return {
         "ablation": toolkit.AblationConfig(lexicon=lexicon, tokens=3072, undecided=(0.0, 1.0), **small),
         "steering": toolkit.SteeringConfig(lexicon=lexicon, tokens=500, strengths=(-0.1, 0.1), **brief),
+        "adapter_latents": toolkit.AdapterLatentsConfig(tokens=500, output=output),
         "costs": toolkit.RunCostsConfig(tokens=4096, tflops=1.0),
         "latent_classes": toolkit.LatentClassesConfig(tokens=500),
         "layer_divergence": toolkit.LayerDivergenceConfig(tokens=300, text=text),
@@ -42,6 +44,7 @@ def settings(run: Run, text_file: Path, organism_folders: tuple[str, str], tmp_p
 
 
 OPENED = {
+    "adapter_latents": "adapter",
     "ablation": "run",
     "steering": "run",
     "latent_classes": "run",
@@ -52,8 +55,10 @@ OPENED = {
 
 
 @pytest.mark.parametrize("name", ["costs", "prepared_data", "tokenizer_evaluation", *OPENED])
-def test_settings_become_findings(name: str, settings: dict[str, Any], run: Run, tmp_path: Path):
-    opened = {"run": run, "models": run.models}.get(OPENED.get(name, ""))
+def test_settings_become_findings(
+    name: str, settings: dict[str, Any], run: Run, adapter_run: AdapterRun, tmp_path: Path
+):
+    opened = {"run": run, "models": run.models, "adapter": adapter_run}.get(OPENED.get(name, ""))
     found = toolkit.examine(settings[name], opened)
     assert found.name == name
     assert found.title in unescape(found._repr_html_())

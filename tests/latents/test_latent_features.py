@@ -15,7 +15,7 @@ from toolkit.latents.latent_records import LatentRecord
 EXAMPLE = LatentExample(document=3, position=7, score=6.0, token_ids=(0, 2, 1), activations=(0.0, 6.0, 3.0), peak=1)
 RECORD = LatentRecord(
     latent=(1, 2),
-    line=6,
+    number=6,
     frequency=0.25,
     strongest=[EXAMPLE],
     quarters=[("lowest quarter", []), ("highest quarter", [EXAMPLE])],
