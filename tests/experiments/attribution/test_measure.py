@@ -109,5 +109,5 @@ def test_bad_input_is_refused(adapter_run: AdapterRun, monkeypatch: pytest.Monke
         AttributionConfig(compare=("hybrid", "hybrid"))
     for transcoder in adapter_run.models.transcoders.transcoders:  # as training begins: latents fire, and add nothing
         monkeypatch.setattr(transcoder.W_dec, "data", torch.zeros_like(transcoder.W_dec))
-    with pytest.raises(ValueError, match="no edge of a latent is above the thresholds: [1-9][0-9]* latents fire"):
+    with pytest.raises(ValueError, match=r"no edge of a latent is above the thresholds: [1-9][0-9]* latents fire"):
         measure(CONFIG, adapter_run)

@@ -16,7 +16,8 @@ from toolkit.experiments.attribution.claims import claims
 from toolkit.experiments.attribution.measure import AttributionFound, measure
 from toolkit.experiments.attribution.page import page
 from toolkit.experiments.attribution.tables import in_words, strongest_edges
-from toolkit.reports.findings import Findings, Table
+from toolkit.reports.findings import Findings, Table, written
+from toolkit.reports.graph_page import LatentNotes
 from toolkit.settings.findings import FindingsOutput
 from toolkit.statistics.verdicts import judge
 
@@ -90,12 +91,12 @@ def test_the_page_of_graphs_shows_what_latents_promote_and_fire_on(findings: Fin
 
 
 def test_strongest_edges_are_told_in_words() -> None:
-    shown = strongest_edges(tiny_graph(), 0)
+    shown = strongest_edges(tiny_graph(), 0, {(1, 3): LatentNotes(promoted=[(" let", 3.0)])})
     assert shown.title == "What made “ let”"
-    assert shown.rows == [
-        ["latent 1/3 at “ Wait”, position 4", 3.0, "66.7 %"],
-        ["latent 1/9 at “ Wait”, position 4", -1.0, "22.2 %"],
-        ["the biases", 0.5, "11.1 %"],
+    assert [(row[0], *written(row[1])) for row in shown.rows] == [
+        ("latent 1/3 at “ Wait”, position 4, promotes “ let”", "3.00", "66.7 %"),
+        ("latent 1/9 at “ Wait”, position 4", "-1.00", "22.2 %"),
+        ("the biases", "0.500", "11.1 %"),
     ]
     assert in_words(tiny_graph(), 4) == "the word “ 24”, position 1"
     assert in_words(tiny_graph(), 10) == "next token “\n”"

@@ -6,6 +6,7 @@ import torch
 
 from toolkit.adapters.latent_names import latent_number
 from toolkit.adapters.modes import Latent
+from toolkit.attribution.graph import AttributionGraph
 from toolkit.experiments.adapter_run import AdapterRun
 from toolkit.harvest.harvesting import open_mask
 from toolkit.latents.coded_batches import adapter_batches, first_tokens
@@ -16,6 +17,11 @@ from toolkit.reports.latent_browser import Example
 from toolkit.tracking import track
 
 EXAMPLES = 5
+
+
+def graph_latents(graph: AttributionGraph) -> list[Latent]:
+    """The latents of a graph, each once, wherever they stand."""
+    return sorted({(layer, index) for layer, _, index in graph.latents.tolist()})
 
 
 def latent_notes(run: AdapterRun, latents: Sequence[Latent], tokens: int) -> dict[Latent, LatentNotes]:

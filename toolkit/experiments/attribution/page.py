@@ -1,18 +1,16 @@
 """An attribution graph as findings: its strongest edges in words, its tests, and a page to read the graph in."""
 
-from pathlib import Path
-
 import torch
 
-from toolkit.attribution.circuit_tracer_graph import circuit_tracer_graph, write_circuit_tracer_graphs
+from toolkit.attribution.circuit_tracer_graph import METADATA, circuit_tracer_graph, write_circuit_tracer_graphs
 from toolkit.attribution.supernodes import Supernodes, supernodes
 from toolkit.experiments.adapter_run import AdapterRun
 from toolkit.experiments.attribution import AttributionConfig
 from toolkit.experiments.attribution.claims import claims
 from toolkit.experiments.attribution.figures import predicted_and_measured
 from toolkit.experiments.attribution.measure import AttributionFound
-from toolkit.experiments.attribution.notes import latent_notes
-from toolkit.experiments.attribution.results import results
+from toolkit.experiments.attribution.notes import graph_latents, latent_notes
+from toolkit.experiments.attribution.results import of_supernodes, results
 from toolkit.experiments.attribution.tables import (
     agreement_table,
     alike_table,
@@ -41,7 +39,16 @@ def page(settings: AttributionConfig, opened: AdapterRun, found: AttributionFoun
     alike = supernodes(graph, torch.Generator().manual_seed(settings.seed))
     facts = _facts(opened, found)
     question = f"What made the model say {', '.join(f'“{token}”' for token in graph.logit_tokens)}?"
-    graph_page = _write_graphs(settings, opened, found, alike, facts, question)
+    notes = latent_notes(opened, graph_latents(graph), settings.example_tokens)
+    _write_graph_files(settings, found, alike)
+    graph_page = write_graph_page(
+        settings.output.out,
+        [ShownGraph(graph=graph, supernodes=alike), *(ShownGraph(graph=each) for each in found.compared.values())],
+        title="Attribution graphs",
+        question=question,
+        facts=facts,
+        notes=notes,
+    )
     stated = claims(tests)
     into_logits = (tests.edges[:, 1] >= graph.first_logit).numpy()
     return Findings(
@@ -51,12 +58,12 @@ def page(settings: AttributionConfig, opened: AdapterRun, found: AttributionFoun
         facts={**facts, "graph": str(graph_page)},
         headline=_headline(found),
         tables=[
-            strongest_edges(graph, 0),
+            strongest_edges(graph, 0, notes),
             agreement_table(tests),
             verdict_table(stated),
             completeness_table(found),
-            *(strongest_edges(graph, logit, detail=True) for logit in range(1, len(graph.logit_ids))),
-            tested_edges(graph, tests),
+            *(strongest_edges(graph, logit, notes, detail=True) for logit in range(1, len(graph.logit_ids))),
+            tested_edges(graph, tests, notes),
             alike_table(graph, alike),
         ],
         charts=[
@@ -68,16 +75,7 @@ def page(settings: AttributionConfig, opened: AdapterRun, found: AttributionFoun
             )
         ],
         claims=stated,
-        results=results(found)
-        | {
-            "alike": {
-                "groups": len(alike.groups),
-                "share": alike.share,
-                "shuffled_share": alike.shuffled_share,
-                "least_cosine": alike.least_cosine,
-            },
-            "verdicts": verdict_results(stated),
-        },
+        results=results(found) | {"alike": of_supernodes(alike), "verdicts": verdict_results(stated)},
     )
 
 
@@ -132,28 +130,13 @@ def _headline(found: AttributionFound) -> list[Headline]:
     ]
 
 
-def _write_graphs(
-    settings: AttributionConfig,
-    opened: AdapterRun,
-    found: AttributionFound,
-    alike: Supernodes,
-    facts: dict[str, str],
-    question: str,
-) -> Path:
+def _write_graph_files(settings: AttributionConfig, found: AttributionFound, alike: Supernodes) -> None:
+    """Write each graph in circuit-tracer's format."""
     folder, graph = settings.output.out, found.graph
-    latents = sorted({(layer, index) for layer, _, index in graph.latents.tolist()})
     named = dict(zip(alike.names(graph), alike.groups, strict=True))
     files = {GRAPH: circuit_tracer_graph(graph, slug=GRAPH, supernodes=named)} | {
         f"{GRAPH}_{name}": circuit_tracer_graph(other, slug=f"{GRAPH}_{name}") for name, other in found.compared.items()
     }
     folder.mkdir(parents=True, exist_ok=True)
-    with OutputFolder(folder, (GRAPHS,)).writing(*(f"{name}.json" for name in files), "graph-metadata.json"):
+    with OutputFolder(folder, (GRAPHS,)).writing(*(f"{name}.json" for name in files), METADATA):
         write_circuit_tracer_graphs(folder, files)
-    return write_graph_page(
-        folder,
-        [ShownGraph(graph=graph, supernodes=alike), *(ShownGraph(graph=each) for each in found.compared.values())],
-        title="Attribution graphs",
-        question=question,
-        facts=facts,
-        notes=latent_notes(opened, latents, settings.example_tokens),
-    )

@@ -3,6 +3,7 @@
 from typing import Any
 
 from toolkit.attribution.graph import AttributionGraph
+from toolkit.attribution.supernodes import Supernodes
 from toolkit.experiments.attribution.measure import AttributionFound
 from toolkit.experiments.attribution.study import Agreement, EdgeTests
 from toolkit.statistics.estimates import Estimate
@@ -75,3 +76,13 @@ def of_agreement(found: Agreement) -> dict[str, Any]:
 def of_estimate(found: Estimate) -> dict[str, Any]:
     """A value with its interval."""
     return {"value": found.value, "interval": [found.low, found.high]}
+
+
+def of_supernodes(alike: Supernodes) -> dict[str, Any]:
+    """How many latents have edges alike, and how many in graphs with shuffled edges."""
+    return {
+        "groups": len(alike.groups),
+        "share": alike.share,
+        "shuffled_share": alike.shuffled_share,
+        "least_cosine": alike.least_cosine,
+    }

@@ -1,14 +1,20 @@
 """Tables of an attribution graph: its strongest edges in words, how complete it is, and what tests of edges found."""
 
+from collections.abc import Mapping
+
 import torch
 
 from toolkit.adapters.latent_names import latent_name
+from toolkit.adapters.modes import Latent
 from toolkit.attribution.graph import AttributionGraph
 from toolkit.attribution.supernodes import BY_CHANCE, Supernodes
 from toolkit.experiments.attribution.measure import AttributionFound
 from toolkit.experiments.attribution.study import Agreement, EdgeTests
 from toolkit.formatting import number, percent
-from toolkit.reports.findings import Cell, Table
+from toolkit.reports.findings import Cell, Share, Table
+from toolkit.reports.graph_page import LatentNotes
+
+Notes = Mapping[Latent, LatentNotes]
 
 LISTED = 10
 MOST_LISTED = 50
@@ -19,12 +25,14 @@ WAYS = {
 }
 
 
-def in_words(graph: AttributionGraph, node: int) -> str:
-    """What a reader calls a node: the layer and index of a latent, and the word that it stands on."""
+def in_words(graph: AttributionGraph, node: int, notes: Notes | None = None) -> str:
+    """What a reader calls a node: layer and index of a latent, the word that it stands on, and what it promotes."""
     match graph.kind(node):
         case "latent":
             layer, position, index = graph.latents[node].tolist()
-            return f"latent {latent_name((layer, index))} at “{graph.tokens[position]}”, position {position}"
+            words = f"latent {latent_name((layer, index))} at “{graph.tokens[position]}”, position {position}"
+            note = (notes or {}).get((layer, index))
+            return f"{words}, promotes “{note.promoted[0][0]}”" if note and note.promoted else words
         case "token":
             position = node - graph.first_token
             return f"the word “{graph.tokens[position]}”, position {position}"
@@ -34,7 +42,7 @@ def in_words(graph: AttributionGraph, node: int) -> str:
             return f"next token “{graph.logit_tokens[node - graph.first_logit]}”"
 
 
-def strongest_edges(graph: AttributionGraph, logit: int, *, detail: bool = False) -> Table:
+def strongest_edges(graph: AttributionGraph, logit: int, notes: Notes, *, detail: bool = False) -> Table:
     """The strongest edges into a logit, given by its place among the graph's logits."""
     node = graph.first_logit + logit
     edges = (graph.edges[:, 1] == node).nonzero()[:, 0]
@@ -42,15 +50,14 @@ def strongest_edges(graph: AttributionGraph, logit: int, *, detail: bool = False
     order = sizes.argsort(descending=True, stable=True)[:LISTED]
     rows: list[list[Cell]] = [
         [
-            in_words(graph, int(graph.edges[edge, 0])),
-            float(graph.weights[edge]),
-            percent(float(size / sizes.sum())),
+            in_words(graph, int(graph.edges[edge, 0]), notes),
+            Share(number(float(graph.weights[edge])), float(size / sizes.sum())),
         ]
         for edge, size in zip(edges[order], sizes[order], strict=True)
     ]
     return Table(
         title=f"What made “{graph.logit_tokens[logit]}”",
-        columns=("from", "weight", "share"),
+        columns=("from", "weight, share"),
         rows=rows,
         note=f"The {len(rows)} strongest of {len(edges)} kept edges. weight: what the source adds to the token's logit"
         " less the mean of all logits. share: of the sum of the kept edges' sizes.",
@@ -113,12 +120,12 @@ def _agreement_row(name: str, found: Agreement) -> list[Cell]:
     return [name, found.slope, found.r, found.n, found.sources]
 
 
-def tested_edges(graph: AttributionGraph, tests: EdgeTests) -> Table:
+def tested_edges(graph: AttributionGraph, tests: EdgeTests, notes: Notes) -> Table:
     """Each tested edge with its predicted and its measured change."""
     order = tests.predicted.abs().argsort(descending=True, stable=True)[:MOST_LISTED]
     rows: list[list[Cell]] = [
         [
-            in_words(graph, int(tests.edges[place, 0])),
+            in_words(graph, int(tests.edges[place, 0]), notes),
             in_words(graph, int(tests.edges[place, 1])),
             float(tests.predicted[place]),
             float(tests.measured["free"][place]),
