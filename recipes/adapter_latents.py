@@ -10,9 +10,12 @@ latents.html: sort by layer, frequency, lift or part of the answer, search for a
 layer=3, open a latent.
 
 Examples are kept in files beside the page; a stopped run continues from its last save. Latents of 28 layers of 8,192
-take 1.3 GB of memory, as much again as files, and 2 GB of pages; --layers-together 7 takes a quarter of that memory and
-reads the text four times. On the embedded pair the best latent and the best five together are tested on the behaviours
-that were written into answers; the control is as many random directions of each layer's MLP input, firing as often.
+take 1.3 GB of memory, 1.8 GB of files of examples and 1.8 GB of pages; --layers-together 7 takes a quarter of that
+memory and reads the text four times. Long answers need a larger --row-length: one whose thinking is cut off counts in
+no part of answers.
+
+On the embedded pair the best latent and the best five together are tested on the behaviours that were written into
+answers; the control is as many random directions of each layer's MLP input, firing as often. It takes 40 s on a core.
 Hu et al. 2026 show the strongest examples and promoted tokens; the test on planted behaviours is ours.
 """
 

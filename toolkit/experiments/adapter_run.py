@@ -84,13 +84,14 @@ class AdapterRun:
         _ = self.models, self.corpus
         return self
 
-    def tokens(self, *, batch_tokens: int | None = None) -> TokenStream:
-        """The ids of the held-out text, a document a row, from its beginning.
+    def tokens(self, *, batch_tokens: int | None = None, row_length: int | None = None) -> TokenStream:
+        """The ids of the held-out text, a document a row, cut to `row_length` tokens, from its beginning.
 
         Rows are no longer than the models' context, nor than what all layers see at once.
         """
         window = attention_window(self.models.module.config.get_text_config())
-        longest = min(self.text.row_length, self.models.distilled.context, window or self.text.row_length)
+        asked = row_length or self.text.row_length
+        longest = min(asked, self.models.distilled.context, window or asked)
         text = replace(self.text, row_length=longest)
         return TokenStream(
             self.corpus.held_out,

@@ -9,6 +9,7 @@ import pytest
 import torch
 from tiny_adapters import DEAD, N_LATENTS
 
+from toolkit.adapters.feature_files import FeatureFiles, cantor_number
 from toolkit.experiments.adapter_latents import AdapterLatentsConfig
 from toolkit.experiments.adapter_latents import measure as experiment
 from toolkit.experiments.adapter_latents.measure import AdapterLatents, records
@@ -158,3 +159,23 @@ def test_an_adapter_whose_latents_are_all_dead_is_an_error(adapter_run: AdapterR
     config = AdapterLatentsConfig(output=FindingsOutput(out=tmp_path / "dead"), tokens=100)
     with pytest.raises(TooFewError, match="none of 72 latents fired on"):
         experiment.measure(config, dead)
+
+
+def test_feature_files_hold_the_same_latents(adapter_run: AdapterRun, measure: Measure) -> None:
+    for kind in ("packed", "pages"):
+        config, found = measure(features=kind)
+        page(config, adapter_run, found)
+    folder = config.output.out
+    packed = FeatureFiles.open(folder)
+    assert packed.read(*DEAD) is None
+    feature = packed.read(1, 3)
+    assert feature.activation_frequency == pytest.approx(float(found.frequency[N_LATENTS + 3]))
+    alone = json.loads((folder / "features" / f"{cantor_number(1, 3)}.json").read_text())
+    assert alone["top_logits"] == list(feature.top_logits)
+
+
+def test_thinking_that_is_cut_off_has_no_regions(measure: Measure, tmp_path: Path) -> None:
+    _, whole = measure()
+    _, cut = measure(row_length=24, output=FindingsOutput(out=tmp_path / "cut"))
+    assert whole.regions.marked_documents > cut.regions.marked_documents
+    assert max(cut.regions.tokens.sum(dim=1)) == 23

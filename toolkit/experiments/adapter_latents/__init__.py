@@ -28,6 +28,8 @@ class AdapterLatentsConfig(ShortRepr):
     """Latents to show in tables too, as layer/index: 3/17. The browser has all latents that fire."""
     tokens: Count = 65_536
     """Held-out tokens to read in all. A later call with a larger number reads only those that are missing."""
+    row_length: Count = 320
+    """Tokens after which a document is cut. A document whose thinking is cut off counts in no part of answers."""
     mode: Literal["adapter", "hybrid", "distilled"] = "adapter"
     """Which model the latents read: the adapter's, or the one without it, or the distilled model itself."""
     layers_together: Count | None = None
@@ -41,6 +43,9 @@ class AdapterLatentsConfig(ShortRepr):
     """Tokens of context shown before the firing."""
     after: CountOrNone = 8
     """Tokens of context shown after it."""
+    features: Literal["packed", "pages"] | None = None
+    """Write feature files too, into --out/features: packed, as published adapters have them, or pages, a JSON file for
+    each latent, as circuit-tracer's page reads them."""
     labels: Path | None = None
     """Labelled documents (.jsonl with text and spans, or annotated reasoning traces) that latents are tested on;
     default, for the embedded pair alone: answers with the behaviours that were written into them."""
@@ -63,4 +68,5 @@ class AdapterLatentsConfig(ShortRepr):
         """The folder that is written."""
         files = EXAMPLES.format("*")
         examples = Claim(changing=(files, f"{files}-wal", f"{files}-shm"))
-        return self.output.folders("adapter_latents", others=(BROWSER, examples))
+        features = Claim(changing=("features/layer_*.bin", "features/index.json.gz", "features/[0-9]*.json"))
+        return self.output.folders("adapter_latents", others=(BROWSER, examples, features))

@@ -1,7 +1,7 @@
 """What makes each latent of an adapter fire, where in an answer, and which tokens does it promote?"""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -109,7 +109,7 @@ def measure(settings: AdapterLatentsConfig, opened: AdapterRun) -> AdapterLatent
         firing=firing,
         regions=RegionCounts.joined(regions),
         blocks=blocks,
-        spans=span_aurocs(opened.models, labelled, row_length=opened.text.row_length, seed=settings.seed)
+        spans=span_aurocs(opened.models, labelled, row_length=settings.row_length, seed=settings.seed)
         if labelled
         else [],
         pieces=pieces,
@@ -136,7 +136,7 @@ def open_store(settings: AdapterLatentsConfig, opened: AdapterRun, layers: range
     """The file of examples of a block of layers; raises `ValueError` if it was begun with other settings."""
     out = settings.output.out
     out.mkdir(parents=True, exist_ok=True)
-    names = ("top", "sampled", "before", "after", "mode", "seed")
+    names = ("top", "sampled", "before", "after", "mode", "row_length", "seed")
     decides: dict[str, Any] = {
         "adapter": weights_hash(opened.adapter.state_dict()),
         "models": opened.models.fingerprints(),
@@ -145,7 +145,7 @@ def open_store(settings: AdapterLatentsConfig, opened: AdapterRun, layers: range
         "layers": [*layers],
         "batch_tokens": _batch_tokens(settings, opened),
         **{name: getattr(settings, name) for name in names},
-        **{name: value for name, value in leaves(opened.text) if name in ("data", "text_field", "row_length")},
+        **{name: value for name, value in leaves(opened.text) if name in ("data", "text_field")},
     }
     return ExampleStore(out / EXAMPLES.format(layers[0]), decides)
 
@@ -159,7 +159,7 @@ def _open_reading(
     words = categories(opened.models.tokenizer, load_lexicon(settings.lexicon))
     return ExamplePass(
         partial(adapter_batches, opened.models, layers, mode(about.n_layers)),
-        opened.tokens(batch_tokens=_batch_tokens(settings, opened)),
+        opened.tokens(batch_tokens=_batch_tokens(settings, opened), row_length=settings.row_length),
         open_mask(),
         examples=_new_examples(settings, opened, layers),
         firing=FiringCounts(words, len(layers) * about.n_latents),
@@ -193,14 +193,15 @@ def _blocks(settings: AdapterLatentsConfig, opened: AdapterRun) -> list[range]:
 def _together(settings: AdapterLatentsConfig, opened: AdapterRun) -> int:
     about = opened.adapter.config
     bytes_a_layer = 8 * _window(settings).length * (settings.top + settings.sampled) * about.n_latents
-    fitting = min(LARGEST_EXAMPLES // bytes_a_layer, LARGEST_CODES // (opened.text.row_length * about.n_latents))
+    fitting = min(LARGEST_EXAMPLES // bytes_a_layer, LARGEST_CODES // (settings.row_length * about.n_latents))
     return min(about.n_layers, settings.layers_together or max(1, fitting))
 
 
 def _batch_tokens(settings: AdapterLatentsConfig, opened: AdapterRun) -> int:
     """Of batches so small that the codes of one fit into memory; the same for all blocks, which read the same text."""
     numbers_a_token = _together(settings, opened) * opened.adapter.config.n_latents
-    return fitting_tokens(opened.text, LARGEST_CODES, numbers_a_token)
+    text = replace(opened.text, row_length=settings.row_length)
+    return fitting_tokens(text, LARGEST_CODES, numbers_a_token)
 
 
 def _labelled(settings: AdapterLatentsConfig, opened: AdapterRun) -> LabelledDocuments | None:

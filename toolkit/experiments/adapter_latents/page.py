@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from toolkit.adapters.feature_files import FOLDER, write_packed, write_pages
 from toolkit.adapters.latent_names import latent_name
 from toolkit.experiments.adapter_latents import AdapterLatentsConfig
 from toolkit.experiments.adapter_latents.browser import browser_facts, entry, marked
@@ -13,6 +14,7 @@ from toolkit.experiments.category_latents import category_tables
 from toolkit.experiments.found_behaviours import Compared, behaviour_results, behaviour_table
 from toolkit.formatting import percent
 from toolkit.latents.behaviours import behaviour_claims
+from toolkit.latents.latent_features import features_of
 from toolkit.latents.latent_records import LatentRecord
 from toolkit.latents.regions import PARTS, REGIONS
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table
@@ -31,6 +33,8 @@ def page(settings: AdapterLatentsConfig, opened: AdapterRun, found: AdapterLaten
     kept: dict[str, LatentRecord] = {}
     shown = track(_entries(settings, opened, found, kept), "writing pages", "latents", total=len(found.alive))
     browser = write_browser(settings.output.out, shown, browser_facts(opened, found))
+    if settings.features:
+        _write_features(settings, opened, found)
     firing, regions, claims = found.firing, found.regions, behaviour_claims(found.spans)
     compared = Compared(
         best="the best latent",
@@ -88,6 +92,17 @@ def _entries(
         if record.latent in found.named:
             kept[latent_name(record.latent)] = record
         yield entry(found, record)
+
+
+def _write_features(settings: AdapterLatentsConfig, opened: AdapterRun, found: AdapterLatents) -> None:
+    """Write feature files of all latents that fire."""
+    alive = [divmod(number, found.n_latents) for number in found.alive]
+    features = features_of(records(settings, opened, found, alive), opened.adapter)
+    counted, about = track(features, "writing features", "latents", total=len(alive)), opened.adapter.config
+    if settings.features == "packed":
+        write_packed(counted, settings.output.out, n_layers=about.n_layers, n_latents=about.n_latents)
+    else:
+        write_pages(counted, settings.output.out / FOLDER)
 
 
 def _layer_table(found: AdapterLatents) -> Table:
