@@ -84,7 +84,8 @@ def test_it_opens_with_the_first_next_token_and_what_made_it_in_words(two: Path,
     for said in (
         "next token “ let” position 4 probability 75 % sum of its kept edges 2.50 of 2.75 (90.9 %)"
         " from latents +2.00 from biases +0.500",
-        "What made it +3.00 66.7 % latent 1/3 at “ Wait” position 4, promotes “ let” −1.00 22.2 % latent 1/9",
+        "What made it +3.00 66.7 % latent 1/3 at “ Wait” position 4, promotes “ let”; hybrid −3.00"
+        " −1.00 22.2 % latent 1/9 at “ Wait” position 4; hybrid –",
         "+0.500 11.1 % the biases",
         "Back along the strongest edges, by way of latents the word “ Wait” position 4 +1.50 →"
         " latent 1/3 at “ Wait” position 4 +3.00 → next token “ let”",
@@ -102,7 +103,7 @@ def test_a_latent_shows_its_edges_both_ways_and_its_examples(two: Path, open_pag
     adapter = panels(dom)[0]
     assert "activation 2.00" in adapter
     assert "40 % of the influence" in adapter
-    assert "What it acts on +3.00 66.7 % next token “ let” +0.250 100 % next token “↵”" in adapter
+    assert "What it acts on +3.00 66.7 % next token “ let” ; hybrid −3.00 +0.250 100 % next token “↵”" in adapter
     text = words_of(dom)
     assert "Latent 1/3, on any text promotes let 3.00 suppresses done -2.00 It fires most on (1) 8.00 so" in text
     assert "<title>Graphs &lt;of&gt; a prompt</title>" in dom
@@ -134,8 +135,10 @@ def test_a_reader_follows_edges_by_clicks(two: Path, open_page: Open) -> None:
     assert "the word “ Wait” position 4 What it acts on" in panels(open_page(clicked(two, follow, follow)))[0]
     node = "document.querySelector('.node.token').dispatchEvent(new MouseEvent('click', {bubbles: true}))"
     assert "the word “ So” position 0" in panels(open_page(clicked(two, node)))[0]
-    hover = "document.querySelector('.edges path').dispatchEvent(new PointerEvent('pointermove', {bubbles: true}))"
-    assert "of what enters it" in words_of(open_page(clicked(two, hover)), '<div id="tip"', "<section><h2>What was")
+    hover = "document.querySelector('{} path').dispatchEvent(new PointerEvent('pointermove', {{bubbles: true}}))"
+    for over, said in ((".edges", "of what enters it"), (".node.latent", "activation: 1.5")):
+        dom = open_page(clicked(two, hover.format(over)))
+        assert said in words_of(dom, '<div id="tip"', "<section><h2>What was")
 
 
 @needs_chromium

@@ -15,7 +15,7 @@ const SOURCES = [[["latent", "group"], "from latents"], [["token"], "from tokens
 const MARGIN = 24;
 const LEAST_LISTED = 0.001; // share of an edge
 const openingCut = readableCut();
-let scrolled = 0; // pixels, of all graphs alike
+let scrolled = null; // pixels, of all graphs alike; at first to the prompt's end
 
 function state() {
   const given = new URLSearchParams(location.hash.slice(1));
@@ -55,9 +55,9 @@ function render() {
   const chosen = numbers.map((place) => (now.groups === "merged" ? mergedGraphs : graphs)[place]);
   const parts = chosen.map((graph) => shownPart(graph, now.cut, now.edges, graph.byKey.get(now.node)));
   const place = layout(chosen, parts);
-  const panels = chosen.map((graph, part) => {
-    placeNodes(place, part);
-    return panel(graph, parts[part], place, now, part);
+  const panels = chosen.map((_, side) => {
+    placeNodes(place, side);
+    return panel(side, chosen, parts[side], place, now);
   });
   showControls(now, chosen, parts);
   const hadFocus = document.activeElement?.classList.contains("node");
@@ -71,7 +71,8 @@ function render() {
 }
 
 // How far to scroll for a place to be in view: no farther than is needed.
-function inView(x, { clientWidth }) {
+function inView(x, { clientWidth, scrollWidth }) {
+  scrolled ??= scrollWidth - clientWidth;
   const isSeen = x === undefined || (x > scrolled + MARGIN && x < scrolled + clientWidth - MARGIN);
   return isSeen ? scrolled : Math.max(0, x - clientWidth / 2);
 }
@@ -81,10 +82,11 @@ function scrollAll(by) {
   for (const other of view.querySelectorAll(".scroll")) if (other !== by) other.scrollLeft = scrolled;
 }
 
-function panel(graph, part, place, now, side) {
+function panel(side, chosen, part, place, now) {
+  const graph = chosen[side];
   const scroll = make("div", { class: "scroll" }, drawGraph(graph, part, place, now));
   return make("section", { class: "panel" }, heading(graph, now, side),
-    make("div", { class: "drawing" }, drawRowNames(place), scroll), details(graph, now));
+    make("div", { class: "drawing" }, drawRowNames(place), scroll), details(graph, chosen[1 - side], now));
 }
 
 function heading(graph, now, side) {
@@ -150,15 +152,22 @@ function sumFrom({ into }, kinds) {
   return edges.length ? signed(edges.reduce((sum, { weight }) => sum + weight, 0)) : undefined;
 }
 
-function details(graph, now) {
+function details(graph, other, now) {
   const node = graph.byKey.get(now.node);
   const missing = now.node ? "The chosen node is not among those kept of this graph." : "No node is chosen.";
   if (!node) return make("p", { class: "missing" }, missing);
+  const same = other?.byKey.get(now.node);
+  const besides = (side, end) => (neighbour) => (same ? `; ${other.model} ${weightOf(same[side], end, neighbour)}` : "");
   const entries = statistics(node).map(([name, value]) =>
     make("div", {}, make("dt", {}, name), make("dd", {}, value)));
   return make("div", { class: "details" }, make("h3", {}, node.name), make("dl", { class: "statistics" }, ...entries),
-    ...edgeList("What made it", node.into, "source"), ...trailList(node),
-    ...edgeList("What it acts on", node.out, "target"), ...memberList(node));
+    ...edgeList("What made it", node.into, "source", besides("into", "source")), ...trailList(node),
+    ...edgeList("What it acts on", node.out, "target", besides("out", "target")), ...memberList(node));
+}
+
+// The weight of an edge in the other graph, where it was kept.
+function weightOf(edges, end, neighbour) {
+  return signed(edges.find((edge) => edge[end].key === neighbour.key)?.weight ?? null);
 }
 
 function memberList({ members }) {
@@ -170,24 +179,24 @@ function memberLink(member) {
   return make("a", { href: changed({ node: member.key, groups: "coloured" }) }, `${member.name} `);
 }
 
-function edgeList(title, edges, end) {
+function edgeList(title, edges, end, besides) {
   if (!edges.length) return [];
   const listed = edges.slice(0, LISTED).filter(({ share }) => share >= LEAST_LISTED);
   const rest = edges.slice(listed.length);
   const sum = signed(rest.reduce((total, { weight }) => total + weight, 0));
   const what = listed.length ? "more" : "weak edges";
   const others = rest.length ? [make("p", { class: "rest" }, `${rest.length} ${what}, together ${sum}`)] : [];
-  return [make("h4", {}, title), ...listed.map((edge) => edgeRow(edge, edge[end])), ...others];
+  return [make("h4", {}, title), ...listed.map((edge) => edgeRow(edge, edge[end], besides(edge[end]))), ...others];
 }
 
-function edgeRow(edge, node) {
+function edgeRow(edge, node, besides) {
   const kind = edge.weight > 0 ? "raises" : "lowers";
   const says = node.promoted ? `, promotes ${quoted(node.promoted)}` : "";
   return make("a", { href: changed({ node: node.key }), class: "edge" },
     make("span", { class: `weight ${kind}` }, signed(edge.weight)),
     make("span", { class: "bar", style: `--share: ${100 * edge.share}%` }),
     make("span", { class: "share" }, percent(edge.share)),
-    make("span", { class: "name" }, node.name, make("small", {}, `${where(node)}${says}`)));
+    make("span", { class: "name" }, node.name, make("small", {}, `${where(node)}${says}${besides}`)));
 }
 
 function where(node) {
@@ -217,10 +226,11 @@ function notesOf(now, chosen) {
 }
 
 function showTip(event) {
-  const about = event.target.closest?.("a, path, text")?.about;
-  tip.hidden = !about;
-  if (!about) return;
-  tip.textContent = about();
+  let element = event.target;
+  while (element && !element.about) element = element.parentElement;
+  tip.hidden = !element;
+  if (!element) return;
+  tip.textContent = element.about();
   const { width, height } = tip.getBoundingClientRect();
   tip.style.left = `${Math.min(event.clientX + 14, innerWidth - width - 8)}px`;
   tip.style.top = `${event.clientY + height + 24 > innerHeight ? event.clientY - height - 10 : event.clientY + 14}px`;
