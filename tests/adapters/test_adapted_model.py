@@ -247,7 +247,7 @@ def test_weights_that_would_stay_on_the_disk_are_refused(folders: dict[str, Path
         AdaptedModel.from_pretrained(**folders, adapter=adapter, where=where)
 
 
-@pytest.mark.parametrize("name", ["remote", "tensor_parallel", "sequential"])
+@pytest.mark.parametrize("name", ["remote", "tensor_parallel", "sequential", "base_device"])
 def test_places_where_a_model_is_not_whole_in_this_process_are_refused(
     folders: dict[str, Path], adapter: Adapter, name: str
 ) -> None:

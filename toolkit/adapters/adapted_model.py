@@ -91,7 +91,7 @@ class AdaptedModel:
     ) -> "AdaptedModel":
         """Load what `find_sources` found, base first, as `from_pretrained` does."""
         base, distilled = sources
-        _check_place(where)
+        where.check_whole_here()
         n_layers = check_same_shape({source.role: source.config() for source in sources})
         _check_fits(adapter, n_layers, distilled.config().hidden_size)
         if base.module is None and distilled.module is None:
@@ -99,7 +99,7 @@ class AdaptedModel:
         if not other_models:
             _check_trained_on(adapter, sources)
         tokenizer = tokenizers_of([distilled], None)[distilled.role]
-        module = _own_copy(distilled, tokenizer, where)
+        module = _own_copy(distilled, tokenizer, where.of("distilled"))
         check_gated(distilled.role, decoder_layers(module))
         for layer, mlp, transcoder in zip(
             decoder_layers(module), base_mlps(base, module), adapter.transcoders, strict=True
@@ -246,15 +246,6 @@ def _sharing(module: PreTrainedModel) -> PreTrainedModel:
     """New modules with the tensors of these."""
     shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
     return deepcopy(module, shared)
-
-
-def _check_place(where: Where) -> None:
-    for name in ("remote", "tensor_parallel", "sequential"):
-        if getattr(where, name):
-            raise ValueError(
-                f"{name}: an adapted model has parts of two models, which must be whole in the memory of one process:"
-                f" leave out {name}"
-            )
 
 
 def _check_fits(adapter: Adapter, n_layers: int, d_model: int) -> None:

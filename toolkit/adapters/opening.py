@@ -57,6 +57,6 @@ def _check_holds_one(folder: Path) -> None:
             raise FileNotFoundError(f"{name} does not exist: {EXPECTED}")
         return
     if (folder / WEIGHTS_FILE).is_file():
-        raise ValueError(f"{name} holds a crosscoder, no adapter: give it to a recipe that examines crosscoders")
+        raise ValueError(f"{name} holds a crosscoder, no adapter: give it to a recipe about crosscoders")
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{name} holds no adapter: {EXPECTED}")

@@ -54,6 +54,15 @@ class Placed(Protocol):
 
 
 @runtime_checkable
+class Adapting(Protocol):
+    """Settings about an adapter, whose models are read in this process alone."""
+
+    @property
+    def adapter(self) -> object:
+        """Which adapter."""
+
+
+@runtime_checkable
 class Writing(Protocol):
     """Settings that name the folders which a recipe writes."""
 
@@ -69,6 +78,8 @@ def _led(main: Callable[[Config], None], config: Config) -> None:
     """
     with ExitStack() as around:
         if isinstance(config, Placed):
+            if isinstance(config, Adapting):
+                config.where.check_whole_here()
             around.enter_context(_place(config.where))
         if isinstance(config, Writing) and is_first():
             for folder in config.outputs():

@@ -24,6 +24,7 @@ from toolkit.artifacts import (
     sha256,
     write_json,
 )
+from toolkit.dictionaries.adapter_storage import ADAPTER_FILE
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.rules.rule import rule_of
 from toolkit.tensor_files import read_tensors as read_safetensors
@@ -87,6 +88,8 @@ def read_config(path: Path) -> CrosscoderConfig:
     """Read the settings of a crosscoder from `config.json`; ValueError for unknown or missing fields."""
     values = read_section(_existing(path), CONFIG_KEY)
     if not values:
+        if (path.parent / ADAPTER_FILE).is_file():
+            raise ValueError(f"{path.parent} holds an adapter, no crosscoder: give it to a recipe about adapters")
         raise ValueError(f'{path} has no "{CONFIG_KEY}" section; it is not the config.json of a crosscoder')
     known = {field.name for field in fields(CrosscoderConfig)}
     if unknown := sorted(values.keys() - known):

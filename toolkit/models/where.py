@@ -106,6 +106,15 @@ class Where(ShortRepr):
             kind, others, instead = about
             raise ValueError(f"{', '.join(given)}: about {kind}, unused by {others}. Leave it out, or {instead}")
 
+    def check_whole_here(self) -> None:
+        """Raise `ValueError` unless one model is loaded as a whole into the memory of this process."""
+        for name in ("remote", "tensor_parallel", "sequential", "base_device"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"{name}: an adapted model has parts of two models, which must be whole in the memory of one"
+                    f" process: leave out {name}"
+                )
+
 
 def as_where(where: Any) -> Where:
     """Return the `Where` for a device by name or number, "ndif", a device for each model name, or a `Where` itself."""
