@@ -13,7 +13,7 @@ from toolkit.tracking import track
 
 ROUND = 128
 """Latents that are followed before influence is estimated anew."""
-FOLLOWED = 0.98
+FOLLOWED = 0.95
 """Share of the latents' influence at which no more are followed."""
 KEPT_OF_A_TARGET = 0.99
 """Share of what comes into a target from latents, signs left out, and of what comes from tokens, whose edges are kept
