@@ -10,7 +10,13 @@ from toolkit.adapters.adapted_model import AdaptedModel
 from toolkit.experiments.adapter_run import AdapterRun
 from toolkit.experiments.attribution import AttributionConfig
 from toolkit.experiments.attribution import measure as measuring
-from toolkit.experiments.attribution.measure import AttributionFound, measure, prompt_ids, target_ids
+from toolkit.experiments.attribution.measure import (
+    AttributionFound,
+    measure,
+    prompt_ids,
+    strongest_edges,
+    target_ids,
+)
 from toolkit.experiments.attribution.results import results
 
 PROMPT = "Tom has 24 cows. Wait"
@@ -111,3 +117,12 @@ def test_bad_input_is_refused(adapter_run: AdapterRun, monkeypatch: pytest.Monke
         monkeypatch.setattr(transcoder.W_dec, "data", torch.zeros_like(transcoder.W_dec))
     with pytest.raises(ValueError, match=r"no edge of a latent is above the thresholds: [1-9][0-9]* latents fire"):
         measure(CONFIG, adapter_run)
+
+
+def test_half_of_the_tested_edges_lead_into_words_where_there_are_as_many(found: AttributionFound) -> None:
+    graph = found.graph
+    edges = graph.edges[strongest_edges(graph, 10)]
+    assert (edges[:, 0] < graph.first_token).all()
+    assert int((edges[:, 1] >= graph.first_logit).sum()) == 5
+    everything = strongest_edges(graph, 10**6)
+    assert len(everything) == len(everything.unique()) == int((graph.edges[:, 0] < graph.first_token).sum())

@@ -27,7 +27,8 @@ class AttributionConfig(ShortRepr):
     """Words to explain, each a single token. Default: the likely next ones, of probability .95 together, 10 at most."""
     limits: Limits = Limits()
     tested_edges: Count = 100
-    """Strongest edges from latents that are tested by taking out what their latents add."""
+    """Edges from latents, the strongest into words and into other latents, that are tested by taking out what their
+    latents add."""
     compare: tuple[Compared, ...] = ("hybrid",)
     """Whose graphs of the same words stand beside it: hybrid, distilled, base. They have no latents."""
     example_tokens: Count = 16_384

@@ -128,10 +128,9 @@ def other_replacement(
 
 
 def tested(replacement: LocalReplacement, graph: AttributionGraph, n: int, seed: int) -> EdgeTests:
-    """Take out the sources of the n strongest edges from latents, and compare with the edges' weights."""
+    """Take out the sources of n strong edges from latents, and compare what changes with the edges' weights."""
     chance = torch.Generator().manual_seed(seed)
-    of_latents = (graph.edges[:, 0] < graph.first_token).nonzero()[:, 0]
-    strongest = of_latents[graph.weights[of_latents].abs().topk(min(n, len(of_latents))).indices]
+    strongest = strongest_edges(graph, n)
     edges, predicted = graph.edges[strongest], graph.weights[strongest]
     measured = {way: changes(replacement, graph, edges, way) for way in WAYS}
     free, sources, into_logits = measured["free"], edges[:, 0], edges[:, 1] >= graph.first_logit
@@ -149,3 +148,15 @@ def tested(replacement: LocalReplacement, graph: AttributionGraph, n: int, seed:
         beyond_shuffled=without_each(margin, sources, predicted, other, free),
         without_edge=float(unlinked.abs().mean() / free.abs().mean()) if len(pairs) else None,
     )
+
+
+def strongest_edges(graph: AttributionGraph, n: int) -> Tensor:
+    """The n edges from latents of the largest weights, half of them into logits where there are as many of each kind.
+
+    The two kinds have other units: logits, and pre-activations.
+    """
+    from_latent, into_logit = graph.edges[:, 0] < graph.first_token, graph.edges[:, 1] >= graph.first_logit
+    kinds = [(from_latent & kind).nonzero()[:, 0] for kind in (into_logit, ~into_logit)]
+    ranked = [kind[graph.weights[kind].abs().argsort(descending=True)] for kind in kinds]
+    of_logits = max(min(n // 2, len(ranked[0])), n - len(ranked[1]))
+    return torch.cat([ranked[0][:of_logits], ranked[1][: n - of_logits]])

@@ -1,7 +1,7 @@
 """How well the weights of edges predict what happens when their sources are taken out."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import atanh, tanh
 
 import torch
@@ -56,7 +56,7 @@ def agreement(
     """Compare predicted with measured changes."""
     return Agreement(
         slope=without_each(slope, sources, predicted, measured),
-        r=in_range(without_each(angle, sources, predicted, measured)),
+        r=correlated(predicted, measured, sources),
         n=len(predicted),
         sources=len(sources.unique()),
     )
@@ -85,10 +85,13 @@ def angle(predicted: Float[Tensor, " edge"], measured: Float[Tensor, " edge"]) -
     return atanh(max(-most, min(most, correlation(predicted, measured))))
 
 
-def in_range(angle: Estimate) -> Estimate:
-    """The correlation of which `angle` is Fisher's z, with the ends of its interval between -1 and 1."""
-    low, high = (None if end is None else tanh(end) for end in (angle.low, angle.high))
-    return Estimate(tanh(angle.value), low, high, note=angle.note)
+def correlated(
+    predicted: Float[Tensor, " edge"], measured: Float[Tensor, " edge"], sources: Int[Tensor, " edge"]
+) -> Estimate:
+    """Pearson's r; the ends of its interval are those of Fisher's z, so that they lie between -1 and 1."""
+    found, z = (without_each(each, sources, predicted, measured) for each in (correlation, angle))
+    low, high = (None if end is None else tanh(end) for end in (z.low, z.high))
+    return replace(found, low=low, high=high)
 
 
 def margin(
