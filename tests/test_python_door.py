@@ -18,9 +18,9 @@ from toolkit.models.model_set import ModelSet
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = [
-    "AblationConfig", "AdapterLatentsConfig", "CompareMethodsConfig", "LatentClassesConfig", "LayerDivergenceConfig",
-    "PrepareConfig", "RunCostsConfig", "SteeringConfig", "TokenizerEvaluationConfig", "TopExamplesConfig",
-    "TrainingConfig", "WordGeometryConfig",
+    "AblationConfig", "AdapterEvaluationConfig", "AdapterLatentsConfig", "CompareMethodsConfig", "LatentClassesConfig",
+    "LayerDivergenceConfig", "PrepareConfig", "RunCostsConfig", "SteeringConfig", "TokenizerEvaluationConfig",
+    "TopExamplesConfig", "TrainingConfig", "WordGeometryConfig",
 ]  # fmt: skip
 PARTS = [
     "AblationSettings", "AdapterChoice", "Checkpoint", "ControlledModels", "CrosscoderChoice", "FindingsOutput",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from toolkit.dictionaries.transcoders import Adapter
     from toolkit.experiments.ablation import AblationConfig, AblationSettings
     from toolkit.experiments.ablation.ablate import ablate
+    from toolkit.experiments.adapter_evaluation import AdapterEvaluationConfig
     from toolkit.experiments.adapter_latents import AdapterLatentsConfig
     from toolkit.experiments.adapter_run import AdapterRun
     from toolkit.experiments.compare_methods import CompareMethodsConfig
@@ -50,6 +51,7 @@ __all__ = [
     "AdaptedModel",
     "Adapter",
     "AdapterChoice",
+    "AdapterEvaluationConfig",
     "AdapterLatentsConfig",
     "AdapterRun",
     "Checkpoint",
@@ -95,6 +97,7 @@ _HOMES = {
     "AdaptedModel": "adapters.adapted_model",
     "Adapter": "dictionaries.transcoders",
     "AdapterChoice": "settings.adapters",
+    "AdapterEvaluationConfig": "experiments.adapter_evaluation",
     "AdapterLatentsConfig": "experiments.adapter_latents",
     "AdapterRun": "experiments.adapter_run",
     "Checkpoint": "models.files.model_files",

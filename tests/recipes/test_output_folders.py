@@ -28,6 +28,7 @@ Call = Callable[..., str]
         ("ablate.py", "ablation.html"),
         ("ablate.py", "figures/ablation_effects.png"),
         ("classify_latents.py", "latent_classes.json"),
+        ("evaluate_adapter.py", "adapter_evaluation.html"),
         ("evaluate_tokenizers.py", "tokenizer_evaluation.html"),
         ("geometry.py", "word_geometry.json"),
         ("layer_divergence.py", "layer_divergence.html"),

@@ -88,7 +88,7 @@ def test_questions_without_answers_leave_accuracy_out(ask, tmp_path):
     path = tmp_path / "questions.jsonl"
     path.write_text("".join(f'{{"question": "What is {i}?"}}\n' for i in range(9)))
     findings = examine(ask(questions=path, tokens=200, test=3, new_tokens=2))
-    assert len(findings.claims) == 2
+    assert len(findings.claims) == 3
     assert "accuracy" not in {chart.name for chart in findings.charts}
     assert isnan(findings.results["accuracy"]["adapter"].value)
     assert "adapter.safetensors" in str(findings.provenance["sha256"])

@@ -1,7 +1,7 @@
 """What the page claims of an adapter; the limits were set before anything was measured."""
 
 from toolkit.experiments.adapter_evaluation.answers import ModeAnswers
-from toolkit.experiments.adapter_evaluation.closeness import Closeness, Yardsticks
+from toolkit.experiments.adapter_evaluation.closeness import FIRST, LAST, SINGLE, Closeness, Yardsticks
 from toolkit.experiments.adapter_evaluation.measure import Measured
 from toolkit.experiments.adapter_evaluation.study import beyond_share
 from toolkit.interventions.answer_means import UNIT
@@ -17,7 +17,13 @@ LENGTH = 0.1
 def claims(found: Measured) -> list[Claim]:
     """Return what is claimed: accuracy where right answers are known, length, and predictions."""
     accuracy = [accuracy_claim(found.answers)] if found.answers.known else []
-    return [*accuracy, length_claim(found.answers), predictions_claim(found.closeness, found.yardsticks)]
+    near, yardsticks = found.closeness, found.yardsticks
+    return [
+        *accuracy,
+        length_claim(found.answers),
+        predictions_claim(near, yardsticks),
+        partial_claim(near, yardsticks),
+    ]
 
 
 def accuracy_claim(answers: ModeAnswers) -> Claim:
@@ -61,4 +67,19 @@ def predictions_claim(closeness: Closeness, yardsticks: Yardsticks) -> Claim:
             for name, kl in yardsticks.kl.items()
         ),
         n=len(own),
+    )
+
+
+def partial_claim(closeness: Closeness, yardsticks: Yardsticks) -> Claim:
+    """Errors of layers add up, as published: with some layers replaced KL is below that with all of them replaced."""
+    whole, parts = closeness.fidelity.kl, yardsticks.partial
+    some = {f"{name}, k = {k}": parts[name][k] for name in (FIRST, LAST) for k in range(1, len(parts[name]) - 1)}
+    some |= {f"{SINGLE} layer {layer}": kl for layer, kl in enumerate(parts[SINGLE])}
+    return Claim(
+        name="replacing some layers moves predictions less than replacing all",
+        effect=closeness.kl,
+        margins=tuple(
+            Margin(over=f"KL of {name}", difference=yardsticks.per_token(whole - kl)) for name, kl in some.items()
+        ),
+        n=len(whole),
     )

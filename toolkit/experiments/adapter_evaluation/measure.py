@@ -17,6 +17,10 @@ from toolkit.harvest.tokens import TokenBatch
 from toolkit.interventions.answering import Answerer, Writing, answer_each
 from toolkit.interventions.answers import Question, load_questions, shipped_questions
 from toolkit.latents.categories import hesitation
+from toolkit.models.model.generation import check_prompts
+from toolkit.models.model.sampling import Sampling
+from toolkit.models.text.chat import thinking_prompt
+from toolkit.models.text.tokenizers import encode
 from toolkit.training.streams import fitting_tokens
 
 STREAMS_HELD = 2**28
@@ -78,12 +82,19 @@ def _others(settings: AdapterEvaluationConfig, opened: AdapterRun) -> dict[Path,
 
 
 def open_questions(settings: AdapterEvaluationConfig, opened: AdapterRun) -> list[Question]:
-    """The last questions of the file, perhaps fewer than asked for; raises `ValueError` for fewer than two."""
+    """The last questions of the file, perhaps fewer than asked for.
+
+    Raises `ValueError` for fewer than two, and for answers that would be longer than the models' context.
+    """
     path = settings.questions or shipped_questions(embedded=is_embedded(opened.models))
     questions = load_questions(path)
     if len(questions) < FEWEST_QUESTIONS:
         raise ValueError(f"{path} holds {len(questions)} question: give at least {FEWEST_QUESTIONS}")
-    return questions[-settings.test :]
+    chosen = questions[-settings.test :]
+    tokenizer = opened.models.tokenizer
+    prompts = encode(tokenizer, [thinking_prompt(tokenizer, each.question) for each in chosen])
+    check_prompts(prompts, Sampling(new_tokens=settings.new_tokens), opened.models.distilled.context)
+    return chosen
 
 
 def _batches(settings: AdapterEvaluationConfig, opened: AdapterRun) -> list[TokenBatch]:

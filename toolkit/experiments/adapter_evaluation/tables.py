@@ -37,11 +37,12 @@ def answers_table(answers: ModeAnswers, asked: str) -> Table:
         columns=("model", *(NAMES[measure] for measure in MEASURED)),
         rows=rows,
         note=(
-            f"Means and shares of questions with 95 % intervals over questions; {asked}. length: tokens until </think>;"
-            " hesitation: self-reflection words per 1,000 tokens; finished: answers that end by themselves. Differences"
-            " are paired by question. Where no two answers differ, a mean has no interval. share recovered: (adapter −"
-            " hybrid) / (distilled − hybrid). hybrid: the distilled model with the base model's MLPs; adapter: the"
-            " hybrid with the transcoders."
+            f"Means and shares of questions with 95 % intervals over questions; {asked}. length: tokens until </think>,"
+            " or all where it is not written; accuracy: an answer counts where it comes after </think> and ends by"
+            " itself; hesitation: self-reflection words per 1,000 tokens; finished: answers that end by themselves."
+            " Differences are paired by question. Where no two answers differ, a mean has no interval. share recovered:"
+            " (adapter − hybrid) / (distilled − hybrid). hybrid: the distilled model with the base model's MLPs;"
+            " adapter: the hybrid with the transcoders."
         ),
     )
 
