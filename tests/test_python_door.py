@@ -18,18 +18,28 @@ from toolkit.models.model_set import ModelSet
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = [
-    "AblationConfig", "AdapterEvaluationConfig", "AdapterLatentsConfig", "CompareMethodsConfig", "LatentClassesConfig",
-    "LayerDivergenceConfig", "PrepareConfig", "RunCostsConfig", "SteeringConfig", "TokenizerEvaluationConfig",
-    "TopExamplesConfig", "TrainingConfig", "WordGeometryConfig",
+    "AblationConfig", "AdapterEvaluationConfig", "AdapterLatentsConfig", "AttributionConfig", "CompareMethodsConfig",
+    "LatentClassesConfig", "LayerDivergenceConfig", "PrepareConfig", "RunCostsConfig", "SteeringConfig",
+    "TokenizerEvaluationConfig", "TopExamplesConfig", "TrainingConfig", "WordGeometryConfig",
 ]  # fmt: skip
 PARTS = [
     "AblationSettings", "AdapterChoice", "Checkpoint", "ControlledModels", "CrosscoderChoice", "FindingsOutput",
     "ModelChoice", "Sampling", "TextChoice", "Where",
 ]  # fmt: skip
-THINGS = ["AdaptedModel", "Adapter", "AdapterRun", "Crosscoder", "ModelPair", "ModelSet", "Run", "SetLatent"]
+THINGS = [
+    "AdaptedModel",
+    "Adapter",
+    "AdapterRun",
+    "AttributionGraph",
+    "Crosscoder",
+    "ModelPair",
+    "ModelSet",
+    "Run",
+    "SetLatent",
+]
 CALLS = [
-    "ablate", "classify", "evaluate", "examine", "harvest_chunks", "harvest_texts", "latent_scaling", "logit_lens",
-    "open_adapter", "read_latents", "stability", "steer", "train_crosscoder",
+    "ablate", "attribute", "classify", "evaluate", "examine", "harvest_chunks", "harvest_texts", "latent_scaling",
+    "logit_lens", "open_adapter", "read_latents", "stability", "steer", "train_crosscoder",
 ]  # fmt: skip
 
 TEXTS = [" ".join(f"w{(7 * text + 3 * place) % 40}" for place in range(4 + text % 9)) for text in range(40)]
@@ -144,6 +154,10 @@ assert adapted.adapter.logits(texts[:2], edit=edit).shape[0] == 2
     "the codes of an adapter's latents": """
 codes = adapted.transcoders[1].encode(adapted.mlp_inputs(texts[:2])[1])
 assert codes.shape[-1] == 24 and (codes > 0).any()
+""",
+    "which words and latents made a logit, and how completely the graph says so": """
+graph = toolkit.attribute(adapted, "w1 w2 w3", logit_ids=[5])
+assert graph.logit_ids == (5,) and 0 < graph.completeness()[-1] < 2 and len(repr(graph).splitlines()) == 2
 """,
     "an adapter's folder opened, with its models": """
 run = toolkit.AdapterRun.open(adapter_folder, models=toolkit.ModelChoice(base=base, distilled=distilled), where="cpu")
@@ -307,7 +321,7 @@ def test_what_a_notebook_shows_is_two_lines_without_noise(at_hand: dict[str, Any
         reading, reading.firing, reading.top, reading.classes, models, models.base, crosscoder, run, run.corpus,
         toolkit.SetLatent(models, crosscoder, latent=3, value=1),
         effects, effects["base"], at_hand["adapted"], at_hand["adapter"], at_hand["adapted"].without([(1, 3)]),
-        toolkit.AdapterRun.open(at_hand["adapter_folder"]),
+        toolkit.AdapterRun.open(at_hand["adapter_folder"]), toolkit.attribute(at_hand["adapted"], "w1 w2 w3"),
     ]  # fmt: skip
     for each in shown:
         said = repr(each)

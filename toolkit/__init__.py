@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from toolkit.adapters.adapted_model import AdaptedModel
     from toolkit.adapters.opening import open_adapter
+    from toolkit.attribution.attributing import attribute
+    from toolkit.attribution.graph import AttributionGraph
     from toolkit.dictionaries.configs import TrainingConfig
     from toolkit.dictionaries.crosscoder import Crosscoder
     from toolkit.dictionaries.latent_scaling import latent_scaling
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from toolkit.experiments.adapter_evaluation import AdapterEvaluationConfig
     from toolkit.experiments.adapter_latents import AdapterLatentsConfig
     from toolkit.experiments.adapter_run import AdapterRun
+    from toolkit.experiments.attribution import AttributionConfig
     from toolkit.experiments.compare_methods import CompareMethodsConfig
     from toolkit.experiments.costs import RunCostsConfig
     from toolkit.experiments.examine import examine
@@ -54,6 +57,8 @@ __all__ = [
     "AdapterEvaluationConfig",
     "AdapterLatentsConfig",
     "AdapterRun",
+    "AttributionConfig",
+    "AttributionGraph",
     "Checkpoint",
     "CompareMethodsConfig",
     "ControlledModels",
@@ -78,6 +83,7 @@ __all__ = [
     "Where",
     "WordGeometryConfig",
     "ablate",
+    "attribute",
     "classify",
     "evaluate",
     "examine",
@@ -100,6 +106,8 @@ _HOMES = {
     "AdapterEvaluationConfig": "experiments.adapter_evaluation",
     "AdapterLatentsConfig": "experiments.adapter_latents",
     "AdapterRun": "experiments.adapter_run",
+    "AttributionConfig": "experiments.attribution",
+    "AttributionGraph": "attribution.graph",
     "Checkpoint": "models.files.model_files",
     "CompareMethodsConfig": "experiments.compare_methods",
     "ControlledModels": "settings.models",
@@ -124,6 +132,7 @@ _HOMES = {
     "Where": "models.where",
     "WordGeometryConfig": "experiments.word_geometry",
     "ablate": "experiments.ablation.ablate",
+    "attribute": "attribution.attributing",
     "classify": "latents.classification",
     "evaluate": "dictionaries.metrics",
     "examine": "experiments.examine",

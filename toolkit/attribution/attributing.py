@@ -15,6 +15,7 @@ from toolkit.attribution.graph import AttributionGraph
 from toolkit.attribution.influence import fewest, without_dangling
 from toolkit.attribution.limits import Limits
 from toolkit.attribution.replacement import LocalReplacement
+from toolkit.models.text.inputs import Text, as_rows
 
 MOST_LOGITS, LOGITS_SHARE = 10, 0.95
 
@@ -32,7 +33,7 @@ class LatentEdges(NamedTuple):
 
 def attribute(
     adapted: AdaptedModel,
-    token_ids: Sequence[int],
+    prompt: Text,
     *,
     mode: Mode | None = None,
     name: str = "adapter",
@@ -41,9 +42,12 @@ def attribute(
 ) -> AttributionGraph:
     """Return the attribution graph of an adapted model on a prompt, in a mode that is called `name`.
 
-    It explains the logits of `logit_ids`, or else of the likely next tokens. Raises `ValueError` as
-    `LocalReplacement.of` does.
+    The prompt is a text, chat messages up to where the assistant writes, or ids. It explains the logits of `logit_ids`,
+    or else of the likely next tokens. Raises `ValueError` for several prompts, and as `LocalReplacement.of` does.
     """
+    token_ids, *others = as_rows(adapted.tokenizer, prompt, answering=True)
+    if others:
+        raise ValueError(f"{1 + len(others)} prompts are given: a graph is of one")
     replacement = LocalReplacement.of(adapted, token_ids, mode)
     return graph_of(replacement, adapted.tokenizer, name, logit_ids, limits or Limits())
 

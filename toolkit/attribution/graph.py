@@ -8,10 +8,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from toolkit.formatting import counted
+
 Kind = Literal["latent", "token", "bias", "logit"]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class AttributionGraph:
     """Nodes and edges of one prompt, whose last token's logits are explained.
 
@@ -59,6 +61,12 @@ class AttributionGraph:
     identity_error: float
     """Largest difference between what all edges into a target sum to and its value, over that value: what arithmetic
     loses, over the logits and all latents that were followed."""
+
+    def __repr__(self) -> str:
+        logits = zip(self.logit_tokens, self.probabilities, strict=True)
+        explained = ", ".join(f"{token!r} (p = {share:.2f})" for token, share in logits)
+        counts = f"{counted(len(self.latents), 'latent')}, {counted(len(self.edges), 'edge')}"
+        return f"AttributionGraph of {self.model}: {counts}, {counted(len(self.token_ids), 'token')};\n  {explained}"
 
     @cached_property
     def first_token(self) -> int:
