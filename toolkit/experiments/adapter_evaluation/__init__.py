@@ -25,8 +25,9 @@ class AdapterEvaluationConfig(ShortRepr):
     """Held-out tokens on which predictions and streams are compared; whole documents, until there are as many."""
     questions: Path | None = None
     """JSONL file of {"question", "answer"}; default: the shipped ones for this pair."""
-    test: int = 96
-    """Number of questions: the last ones of the file. Choose settings of training on earlier ones, or on none."""
+    test: int = 160
+    """Number of questions: the last ones of the file. Choose settings of training on earlier ones: of the shipped
+    questions for the embedded pair the first 96."""
     temperature: PositiveOrNone = 0.0
     """Temperature of sampling: 0 is greedy, .6 is usual for R1 models. All models use the same random seeds."""
     samples: Count = 1

@@ -47,7 +47,7 @@ def page(settings: AdapterEvaluationConfig, opened: AdapterRun, found: Measured)
         },
         headline=_headline(found),
         tables=[
-            verdict_table(claimed),
+            verdict_table(claimed, note="Of this adapter: how one of another seed would differ is not known."),
             answers_table(found.answers, asked),
             predictions_table(found.closeness, found.yardsticks),
             layers_table(found.closeness, found.yardsticks),
