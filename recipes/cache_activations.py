@@ -57,7 +57,7 @@ def main(config: CacheConfig) -> None:
             console.note(forecast(pair, len(shards) * config.tokens_read, 0.0))
         token_bytes = bytes_a_token(config.feed.stored_dtype, len(pair.names) * len(pair.layers), pair.d_model)
         for cache in caches[ranks.rank :: ranks.size]:
-            with console.progress("harvesting", config.tokens_read, start_tokens=cache.folder.tokens) as tick:
+            with console.progress("harvesting", config.tokens_read, start=cache.folder.tokens) as tick:
                 for tokens in fill(cache, config.tokens_read):
                     done = min(tokens, config.tokens_read)
                     tick(done, received=traffic(pair).received, stored=tokens * token_bytes)

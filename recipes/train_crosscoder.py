@@ -25,7 +25,8 @@ def main(config: RunConfig) -> None:
     # These take seconds to import.
     from toolkit.artifacts import provenance
     from toolkit.experiments.crosscoder.measure import FinishedRun, evaluate_crosscoders
-    from toolkit.experiments.crosscoder.page import describe_pair, page, run_header, write_report
+    from toolkit.experiments.crosscoder.page import describe_pair, page, run_header
+    from toolkit.experiments.run_report import write_report
     from toolkit.reports.console import RunConsole
     from toolkit.training.folder import RunFolder
     from toolkit.training.memory import require_memory

@@ -16,8 +16,8 @@ TEXTS = [f"document {i},\nof two lines" for i in range(45)]
 REPLY = "<think>\n  2 + 2… Wait </think>\n\n4\n"
 
 
-def corpus(data: object, field: str = "text", mix: tuple[float, float] = (0.5, 0.5)) -> Corpus:
-    return open_corpus(str(data), text_field=field, mix=mix, seed=0)
+def corpus(data: object, field: str = "text", mix: tuple[float, float] = (0.5, 0.5), **options) -> Corpus:
+    return open_corpus(str(data), text_field=field, mix=mix, seed=0, **options)
 
 
 def read(stream: IterableDataset, count: int | None = None) -> list[str]:
@@ -272,3 +272,22 @@ def test_an_experiment_reads_all_of_a_text_that_ends(tmp_path):
     endless = corpus("organism")
     assert endless.read_whole() is endless
     assert endless.part == "held out"
+
+
+def test_a_hub_datasets_own_validation_split_is_held_out_where_that_is_asked_for(tmp_path, monkeypatch):
+    write(tmp_path / "train.jsonl", numbered("a"))
+    write(tmp_path / "val.jsonl", [{"text": "held out"}])
+    monkeypatch.setattr(documents, "load_dataset", lambda name, **options: load_dataset(str(tmp_path), **options))
+    assert "held out" not in read(corpus("someone/texts").held_out)
+    found = corpus("someone/texts", own_held_out=True)
+    assert read(found.held_out) == ["held out"]
+    assert len(read(found.train)) == len(numbered("a"))
+    (tmp_path / "val.jsonl").unlink()
+    assert read(corpus("someone/texts", own_held_out=True).held_out) == ["a0", "a20", "a40"]
+
+
+def test_a_conversation_is_laid_out_and_other_text_is_not(tmp_path):
+    turns = [{"from": "human", "value": "How?"}, {"from": "gpt", "value": "So."}]
+    write(tmp_path / "text.jsonl", [{"conversations": turns}, {"text": "plain"}] * 20)
+    found = corpus(tmp_path / "text.jsonl", lay_out=lambda record: f"laid out {len(record['conversations'])}")
+    assert set(read(found.train)) == {"laid out 2", "plain"}

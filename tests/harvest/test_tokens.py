@@ -1,3 +1,4 @@
+import itertools
 import json
 import math
 from collections import Counter
@@ -47,6 +48,14 @@ def same(one: list[TokenBatch], other: list[TokenBatch]) -> bool:
 def test_every_document_is_one_row_as_the_tokenizer_reads_it(make_stream, make_documents, tokenizer):
     expected = [tuple(tokenizer(record["text"])["input_ids"]) for record in make_documents(60)]
     assert Counter(rows(list(make_stream()))) == Counter(expected)
+
+
+def test_a_batch_has_as_many_documents_as_are_asked_for_of_like_length(make_stream):
+    batches = list(make_stream(62, batch_rows=4))
+    assert [len(batch.input_ids) for batch in batches] == [4] * 15
+    lengths = sorted((batch.attention_mask.sum(dim=1).tolist() for batch in batches), reverse=True)
+    assert all(min(longer) >= max(shorter) for longer, shorter in itertools.pairwise(lengths))
+    assert not list(make_stream(3, batch_rows=4))
 
 
 def test_rows_are_cut_to_their_length(make_stream, make_documents, tokenizer):

@@ -1,6 +1,7 @@
 """The settings of an adapter's training, which are checked when they are made."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from toolkit.fields import ShortRepr, beside_result
 from toolkit.ranges import Count, Positive, PositiveOrNone, ShareBelowOne, check_ranges
@@ -25,8 +26,11 @@ class AdapterTrainingConfig(ShortRepr):
     bridging_weight: PositiveOrNone = 1.0
     """Weight of the KL of each of two models that change over at a random layer: from adapter to distilled, and back.
     1 is as published; the released runs took 2."""
+    optimiser: Literal["adamw", "muon"] = "adamw"
+    """adamw, as published, or muon, which needs fewer steps: it moves all directions of a matrix alike (Jordan et al.
+    2024), as far as AdamW would (Liu et al. 2025), which still moves the biases."""
     lr: Positive = 8e-4
-    """Highest learning rate of AdamW, after the warm-up."""
+    """Highest learning rate, after the warm-up."""
     lr_warmup_share: ShareBelowOne = 0.05
     """Share of the steps over which the learning rate rises; then it falls to 0 along a cosine."""
     max_grad_norm: Positive = 1.0

@@ -93,16 +93,14 @@ def rebatched(
 class NonFiniteError(RuntimeError):
     """Raised instead of an update that would put NaN or infinity into the weights.
 
-    `step` is the step that failed; `statistics` has one line per stream of the batch.
+    `step` is the step that failed; `statistics` has one line per stream of the batch, or what else `of` says.
     """
 
-    def __init__(self, step: int, statistics: tuple[str, ...]) -> None:
+    def __init__(self, step: int, statistics: tuple[str, ...], of: str = "The batch, raw, per stream") -> None:
         self.step = step
         self.statistics = statistics
         lines = "\n  ".join(statistics)
-        super().__init__(
-            f"step {step} met NaN or infinity; the weights are as before it. The batch, raw, per stream:\n  {lines}"
-        )
+        super().__init__(f"step {step} met NaN or infinity; the weights are as before it. {of}:\n  {lines}")
 
 
 def describe_streams(x: Float[Tensor, "token stream d_model"]) -> tuple[str, ...]:

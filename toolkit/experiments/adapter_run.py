@@ -8,6 +8,7 @@ from typing import Any
 from toolkit.adapters.adapted_model import AdaptedModel
 from toolkit.adapters.layerwise import check_layerwise
 from toolkit.adapters.opening import adapter_files, open_adapter
+from toolkit.artifacts import read_section
 from toolkit.dictionaries.transcoders import Adapter
 from toolkit.fields import changed
 from toolkit.harvest.choices import EMBEDDED_THINKING
@@ -17,11 +18,12 @@ from toolkit.models.model.layers import attention_window
 from toolkit.models.presets import CHECKOUT, find_pair, in_checkout
 from toolkit.models.sources import find_sources
 from toolkit.models.where import Where, as_where
+from toolkit.settings.adapter_run import AdapterRunConfig
 from toolkit.settings.adapters import SHIPPED_ADAPTER, AdapterChoice
 from toolkit.settings.crosscoder_run import TextSettings
 from toolkit.settings.findings import TextChoice
 from toolkit.settings.models import ModelChoice
-from toolkit.training.streams import open_text
+from toolkit.training.adapter_training import open_documents
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,7 +56,7 @@ class AdapterRun:
     @classmethod
     def of(cls, choice: AdapterChoice, text: TextChoice, models: ModelChoice, where: Where) -> "AdapterRun":
         """Open what an experiment's settings name, as `open` does."""
-        own = TextSettings(data=EMBEDDED_THINKING)
+        own = _trained_on(choice.run)
         read = changed(own, data=text.data, text_field=text.text_field) if text.data is not None else own
         return cls(adapter=open_adapter(choice.run), choice=choice, models_choice=models, where=where, text=read)
 
@@ -73,7 +75,7 @@ class AdapterRun:
     @cached_property
     def corpus(self) -> Corpus:
         """The text; opened when first asked for."""
-        return open_text(self.text, self.seed)
+        return open_documents(self.text.data, self.text.text_field, self.models.tokenizer, self.seed)
 
     def adapter_files(self) -> dict[str, str]:
         """Sha256 of each file that the adapter's weights were read from."""
@@ -125,3 +127,14 @@ class AdapterRun:
             )
         base, distilled = (str(CHECKOUT / s) if (CHECKOUT / s).is_dir() else s for s in self.adapter.config.sources)
         return base, distilled
+
+
+def _trained_on(folder: Path) -> TextSettings:
+    """The text that the adapter in a run's folder was trained on; the embedded text where the folder does not say."""
+    path = folder / "config.json"
+    saved = read_section(path, "run") if path.is_file() else {}
+    if not saved:
+        return TextSettings(data=EMBEDDED_THINKING)
+    text = AdapterRunConfig.from_settings(saved).text
+    least = TextSettings(row_length=text.row_length, forward_tokens=max(TextSettings().forward_tokens, text.row_length))
+    return replace(least, data=text.data, text_field=text.text_field)

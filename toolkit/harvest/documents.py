@@ -6,7 +6,7 @@ depend on other records. `left_out` says why a record has no text, or that parts
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ from toolkit.organism.problems import Split
 
 PAPER_SOURCES = ("open-thoughts/OpenThoughts-114k", "togethercomputer/RedPajama-Data-1T-Sample")
 HELD_OUT_EVERY = 20
+VALIDATION = "validation"
+LayOut = Callable[[Fields], str]
+"""Makes one text of a record's conversation; raises `UnusableError` for a record that gives none."""
 ORGANISM_DOCUMENTS = 10_000_000
 ORGANISM_MIXES: dict[str, Mix] = {EMBEDDED: "distilled", EMBEDDED_THINKING: "thinking"}
 TEXTS = Features({"text": Value("string"), "left_out": Value("string")})
@@ -54,10 +57,20 @@ class Corpus:
         return self if self.whole is None else replace(self, held_out=self.whole, part="read whole")
 
 
-def open_corpus(data: str, *, text_field: str, mix: tuple[float, float], seed: int) -> Corpus:
+def open_corpus(
+    data: str,
+    *,
+    text_field: str,
+    mix: tuple[float, float],
+    seed: int,
+    lay_out: LayOut | None = None,
+    own_held_out: bool = False,
+) -> Corpus:
     """Open `organism`, `organism-thinking`, `reasoning+general`, a hub dataset, or local files (a path or a pattern).
 
-    The organism holds out operand pairs; of any other source every twentieth document is held out.
+    The organism holds out operand pairs; of any other source every twentieth document is held out, or with
+    `own_held_out` a hub dataset's validation split, where it has one. `lay_out` makes one text of a record's
+    conversation, whose turns otherwise follow each other verbatim.
 
     Raises:
         ValueError: nothing is at the path, a file cannot be read, no record has text, or the hub cannot be reached.
@@ -69,17 +82,21 @@ def open_corpus(data: str, *, text_field: str, mix: tuple[float, float], seed: i
             origin={"source": "toolkit.organism.corpus", "mix": mix_of_organism, "seed": seed},
         )
     if data == PAPER_MIX:
-        parts = [_texts(_from_hub(name), name, text_field) for name in PAPER_SOURCES]
+        parts = [_texts(_from_hub(name), name, text_field, lay_out) for name in PAPER_SOURCES]
         whole = interleave_datasets(parts, probabilities=list(mix), seed=seed)
         return _split(whole, {"source": list(PAPER_SOURCES), "probabilities": list(mix), "seed": seed})
     if files := local_files(data):
-        _require_text((record for path in files for record in _of_file(path, text_field)), text_field, data)
-        settings = {"paths": files, "text_field": text_field}
+        _require_text((record for path in files for record in _of_file(path, text_field)), text_field, data, lay_out)
+        settings = {"paths": files, "text_field": text_field, "lay_out": lay_out}
         whole = IterableDataset.from_generator(_texts_of_files, features=TEXTS, gen_kwargs=settings)
         return _split(whole, _files_origin(data, files))
     records = _from_hub(data)
     revision = str(records.info.version) if records.info and records.info.version else None
-    return _split(_texts(records, data, text_field), {"source": data, "revision": revision})
+    origin, texts = {"source": data, "revision": revision}, _texts(records, data, text_field, lay_out)
+    if own_held_out and (validation := _validation_split(data)) is not None:
+        held_out = _texts(validation, data, text_field, lay_out)
+        return Corpus(train=texts, held_out=held_out, origin=origin | {"held_out": VALIDATION}, whole=texts)
+    return _split(texts, origin)
 
 
 def open_records(data: str) -> Iterator[Record]:
@@ -93,10 +110,11 @@ def open_records(data: str) -> Iterator[Record]:
     return _numbered(_from_hub(data), data)
 
 
-def text_of(record: Fields, field: str) -> tuple[str, str]:
+def text_of(record: Fields, field: str, lay_out: LayOut | None = None) -> tuple[str, str]:
     """Return a record's text and its `left_out`; the text is the text field, or a conversation's turns, verbatim.
 
-    A field that holds a list is read as messages. Half a surrogate pair becomes U+FFFD.
+    A field that holds a list is read as messages. `lay_out` makes one text of a record with messages in another way.
+    Half a surrogate pair becomes U+FFFD.
     Raises `UnusableError` for a record without text.
     """
     value = record.get(field)
@@ -105,7 +123,8 @@ def text_of(record: Fields, field: str) -> tuple[str, str]:
     name = field if isinstance(value, list | dict) else next((n for n in MESSAGES if record.get(n) is not None), None)
     if name is not None:
         found = read_messages(record[name])
-        return well_formed("\n\n".join(text for _, text in found.turns)), PARTS if found.parts_left_out else ""
+        text = lay_out(record) if lay_out else "\n\n".join(text for _, text in found.turns)
+        return well_formed(text), PARTS if found.parts_left_out else ""
     if value is None or isinstance(value, str):
         raise UnusableError(
             "no text",
@@ -142,12 +161,20 @@ def _files_origin(data: str, files: list[str]) -> dict[str, Any]:
     return origin
 
 
-def _from_hub(name: str) -> IterableDataset:
+def _validation_split(name: str) -> IterableDataset | None:
+    """The validation split of a hub dataset whose training split the hub gave, or None where it has none."""
+    try:
+        return _from_hub(name, VALIDATION)
+    except ValueError:
+        return None
+
+
+def _from_hub(name: str, split: str = "train") -> IterableDataset:
     try:
         try:
-            return load_dataset(name, split="train", streaming=True)
+            return load_dataset(name, split=split, streaming=True)
         except RuntimeError:  # a repository with a loading script, which `datasets` no longer runs: the hub's own copy
-            return load_dataset(name, split="train", streaming=True, revision="refs/convert/parquet")
+            return load_dataset(name, split=split, streaming=True, revision="refs/convert/parquet")
     except (ConnectionError, DatasetNotFoundError, OSError) as error:
         raise ValueError(
             f"dataset {name!r} is no local path and the hub did not give it ({type(error).__name__}): check the name"
@@ -155,9 +182,9 @@ def _from_hub(name: str) -> IterableDataset:
         ) from error
 
 
-def _texts(records: IterableDataset, name: str, field: str) -> IterableDataset:
-    _require_text(_numbered(records, name), field, name)
-    return records.map(lambda record: _row(record, field), features=TEXTS).select_columns(list(TEXTS))
+def _texts(records: IterableDataset, name: str, field: str, lay_out: LayOut | None) -> IterableDataset:
+    _require_text(_numbered(records, name), field, name, lay_out)
+    return records.map(lambda record: _row(record, field, lay_out), features=TEXTS).select_columns(list(TEXTS))
 
 
 def _numbered(records: IterableDataset, name: str) -> Iterator[Record]:
@@ -168,22 +195,22 @@ def _of_file(path: str, field: str) -> Iterator[Record]:
     return read_records(path, frozenset((field, *MESSAGES)), text_field=field)
 
 
-def _texts_of_files(paths: list[str], text_field: str) -> Iterator[dict[str, str]]:
+def _texts_of_files(paths: list[str], text_field: str, lay_out: LayOut | None) -> Iterator[dict[str, str]]:
     for path in paths:
         for record in _of_file(path, text_field):
-            yield _row(record.fields, text_field)
+            yield _row(record.fields, text_field, lay_out)
 
 
-def _row(fields: Fields | UnusableError, field: str) -> dict[str, str]:
+def _row(fields: Fields | UnusableError, field: str, lay_out: LayOut | None) -> dict[str, str]:
     try:
         if isinstance(fields, UnusableError):
             raise fields
-        text, left_out = text_of(fields, field)
+        text, left_out = text_of(fields, field, lay_out)
     except UnusableError as error:
         return {"text": "", "left_out": error.why}
     return {"text": text, "left_out": left_out}
 
 
-def _require_text(records: Iterable[Record], field: str, data: str) -> None:
+def _require_text(records: Iterable[Record], field: str, data: str, lay_out: LayOut | None) -> None:
     """Raise `ValueError` where no record, or none of the first thousand, has text."""
-    next(usable(records, lambda fields: text_of(fields, field), Counter(), data=data))
+    next(usable(records, lambda fields: text_of(fields, field, lay_out), Counter(), data=data))

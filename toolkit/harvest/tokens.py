@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from toolkit.harvest.choices import check_row_length
-from toolkit.models.text.rows import by_length, padded
+from toolkit.models.text.rows import by_length, by_rows, padded
 from toolkit.models.text.tokenizers import encode
 
 WINDOW_DOCUMENTS = 1024
@@ -63,6 +63,9 @@ class TokenStream:
     Documents are read in windows of 1,024, cut to `row_length` tokens, and sorted by length into batches; then the
     window's batches are shuffled. With several `shards`, this one has every `shards`-th document. `state_dict` names
     the next batch; a stream that loads it starts with that very batch.
+
+    With `batch_rows` a batch has just so many documents, whatever their length; those that are left of a window, fewer
+    than a batch, are not read.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class TokenStream:
         seed: int,
         shard: int = 0,
         shards: int = 1,
+        batch_rows: int | None = None,
     ) -> None:
         check_row_length(row_length, batch_tokens)
         if shards > 1:
@@ -85,6 +89,7 @@ class TokenStream:
         # A view with a place of its own: `documents` itself stands where its last reader stopped.
         self._documents, self._tokenizer = documents.select_columns(columns), tokenizer
         self._row_length, self._batch_tokens, self._seed = row_length, batch_tokens, seed
+        self._batch_rows = batch_rows
         self._window, self._batch = 0, 0
         self.uncounted: Counter[str] = Counter()
         """Counts of windows without a batch, which come with the next one."""
@@ -130,7 +135,10 @@ class TokenStream:
         return rows, counts
 
     def _batches(self, rows: list[list[int]]) -> list[list[list[int]]]:
-        places = by_length([len(row) for row in rows], self._batch_tokens)
+        lengths = [len(row) for row in rows]
+        places = (
+            by_length(lengths, self._batch_tokens) if self._batch_rows is None else by_rows(lengths, self._batch_rows)
+        )
         batches = [[rows[place] for place in batch] for batch in places]
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._window)
         return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]

@@ -95,15 +95,16 @@ class RunConsole:
     def progress(
         self,
         label: str,
-        total_tokens: int,
+        total: int,
         streams: Sequence[str] = ("base", "distilled"),
-        start_tokens: int = 0,
+        start: int = 0,
+        unit: str = "tokens",
     ) -> Iterator[Progress]:
-        """Show the progress of a stage over `total_tokens` tokens; call the yielded object after every step.
+        """Show the progress of a stage over so many tokens, or other units; call the yielded object after every step.
 
-        streams: the names of the FVE values. start_tokens: where a resumed run continues.
+        streams: the names of the FVE values. start: where a resumed run continues.
         """
-        progress = Progress(label, total_tokens, streams, start_tokens)
+        progress = Progress(label, total, streams, start, unit)
         with self._showing(progress, progress.lines, after=0.0):
             yield progress
         progress.over = True

@@ -32,6 +32,7 @@ PAPER, INK, MUTED, RULE, BAND, FIRST, SECOND, *_ = (light for light, _ in PALETT
 STREAM_COLOURS = [PALETTE[role][0] for role in ("first", "second", "third", "fourth")]
 WIDTH = 4.2  # inches; with 8.5 pt text, half a page or the width of a phone
 POINTS_PER_INCH = 72
+CURVE_POINTS = 400
 
 
 def blank(height: float, title: str) -> tuple[Figure, Axes]:
@@ -51,6 +52,12 @@ def stacked(n: int, height: float) -> tuple[Figure, list[Axes]]:
 def bars(axes: Axes, edges: Float[np.ndarray, " edge"], counts: Int[np.ndarray, " bin"]) -> BarContainer:
     """Draw counts between edges, a little apart."""
     return axes.bar(edges[:-1], counts, width=0.92 * np.diff(edges), align="edge", color=FIRST)
+
+
+def thinned(values: Sequence[Any], points: int = CURVE_POINTS) -> Float[np.ndarray, "point ..."]:
+    """Return the values of a long run as means over neighbours, so many at most."""
+    parts = np.array_split(np.array(values, dtype=float), min(points, len(values)))
+    return np.stack([part.mean(axis=0) for part in parts])
 
 
 def line(axes: Axes, x: Sequence[float | int], estimates: Sequence[Estimate], **style: Any) -> None:

@@ -52,17 +52,18 @@ def write_page(path: Path, findings: Findings, numbers: str) -> Path:
 
 def write_results(path: Path, content: Mapping[str, Any]) -> None:
     """Write strict JSON in one move: an `Estimate` as {"value", "low", "high"} with its note; not finite is null."""
-    write_json(path, _finite(content))
+    write_json(path, as_results(content))
 
 
-def _finite(content: Any) -> Any:
+def as_results(content: Any) -> Any:
+    """Return content as strict JSON holds it; see `write_results`."""
     if isinstance(content, Estimate):
         ends = {"value": content.value, "low": content.low, "high": content.high}
-        return _finite(ends | ({"note": content.note} if content.note else {}))
+        return as_results(ends | ({"note": content.note} if content.note else {}))
     if isinstance(content, Mapping):
-        return {key: _finite(value) for key, value in content.items()}
+        return {key: as_results(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
+        return [as_results(value) for value in content]
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 

@@ -35,6 +35,7 @@ class Progress:
         done: int,
         *,
         fve: Sequence[float] = (),
+        kl: float | None = None,
         l0: float | None = None,
         dead_share: float | None = None,
         received: int = 0,
@@ -45,6 +46,7 @@ class Progress:
         named = ", ".join(f"{name} {number(value)}" for name, value in zip(self.streams, fve, strict=False))
         measured = (
             f"FVE {named}" if named else "",
+            f"KL {number(kl)}" if kl is not None else "",
             f"L0 {number(l0)}" if l0 is not None else "",
             f"dead {percent(dead_share)}" if dead_share is not None else "",
             f"{size(received)} received" if received else "",

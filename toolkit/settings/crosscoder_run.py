@@ -16,6 +16,7 @@ from toolkit.settings.models import ModelChoice
 from toolkit.settings.parsing import parse
 from toolkit.settings.remote_start import hosted_pair
 from toolkit.settings.run_files import RUN
+from toolkit.settings.training_output import TrainingOutput
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -91,27 +92,19 @@ class FeedSettings(ShortRepr):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class RunOutput(ShortRepr):
+class RunOutput(TrainingOutput):
     """Where the run is written, and how often."""
 
     out: Path = field(default=Path("runs/crosscoder"), metadata=BESIDE_RESULT)
     """Run folder: the crosscoder, its settings, metrics, figures and report."""
-    resume: bool = field(default=False, metadata=BESIDE_RESULT)
-    """Continue the run in --out from its last checkpoint; it ends in the same weights as a run that never stopped."""
-    overwrite: bool = field(default=False, metadata=BESIDE_RESULT)
-    """Replace the run in --out."""
     export: Literal["dictionary_learning"] | None = field(default=None, metadata=BESIDE_RESULT)
     """Write the crosscoder in another library's format too, into a folder of that library's name in --out."""
     log: Literal["tensorboard", "wandb", "trackio"] | None = field(default=None, metadata=BESIDE_RESULT)
     """Show the training steps in this tool too, where its package is installed; TensorBoard reads --out/tensorboard.
     A resumed run continues the same log."""
-    checkpoint_steps: Count = 200
-    """Steps between two checkpoints."""
-    keep_checkpoints: Count = 2
-    """How many of the newest checkpoints are kept."""
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        super().__post_init__()
         if self.log and find_spec(self.log) is None:
             raise ValueError(
                 f"--log {self.log}: the package {self.log} is not installed: pip install {self.log}, or leave out --log"

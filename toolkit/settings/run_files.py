@@ -1,4 +1,4 @@
-"""The files that a training run writes into its folder."""
+"""The files that training runs write into their folders: of a crosscoder, and of an adapter."""
 
 from toolkit.outputs import Claim
 
@@ -37,4 +37,9 @@ RUN = Claim(
         *(f"checkpoints/step-*/{name}" for name in CHECKPOINT),
     ),
     signs={"config.json": ("run",), "provenance.json": ("command", "sha256", "data")},
+)
+ADAPTER_REPORT = ("report.html", "figures/training_curves.png")
+ADAPTER_RUN = Claim(
+    files=("config.json", "provenance.json", "metrics.json", "adapter.safetensors", *ADAPTER_REPORT),
+    changing=("metrics.jsonl", *(f"checkpoints/step-*/{name}" for name in CHECKPOINT)),
 )

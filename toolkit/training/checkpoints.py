@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors.torch import save_file
 from torch import Tensor
@@ -29,6 +29,7 @@ from toolkit.settings.run_files import CHECKPOINT, STATE, TENSORS
 from toolkit.tensor_files import check_finite, read_tensors
 from toolkit.training.shared_tensors import write_shared
 
+Failure = TypeVar("Failure", bound=Exception)
 NONE_YET, NONE_WHOLE = -1, -2
 
 
@@ -160,6 +161,11 @@ class Checkpoints:
         check_finite(path / TENSORS, tensors)
         held = {shard: _read_shard(path / _shard_name(shard)) for shard in shards}
         return Checkpoint(step=content["step"], tensors=tensors, state=content["state"], shards=held)
+
+    def noted(self, error: Failure) -> Failure:
+        """Return the error with a note that names the last good checkpoint."""
+        error.add_note(f"last good checkpoint: {self.newest_whole() or 'none yet'}")
+        return error
 
     def explaining_a_full_disk(self) -> AbstractContextManager[None]:
         """Raise `DiskFullError` where the block fails because the disk is full; the message says what is safe."""

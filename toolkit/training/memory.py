@@ -17,8 +17,9 @@ from toolkit.models.files.loading import load_config
 from toolkit.models.model.shapes import KNOWN
 from toolkit.models.presets import find_pair
 from toolkit.models.where import Where
+from toolkit.settings.adapter_run import AdapterRunConfig
 from toolkit.settings.crosscoder_run import FeedSettings, RunConfig, TextSettings
-from toolkit.training.costs import gradient_bytes, trainer_bytes
+from toolkit.training.costs import MOMENTS, gradient_bytes, trainer_bytes
 
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 FP32 = 4
@@ -57,6 +58,25 @@ def require_memory(config: RunConfig, plans: Collection[TrainingConfig] = (), ra
             f"{largest} {given[largest]} takes {parts[largest] / 1e9:,.1f} GB of memory, and all"
             f" settings take {total / 1e9:,.1f} GB, but {place} has {there / 1e9:,.1f} GB: lower {largest}"
             + (f", or --seeds {config.seeds}" if grows else "")
+        )
+
+
+def require_adapter_memory(config: AdapterRunConfig) -> None:
+    """Refuse an adapter that does not fit where it is trained: weights, gradients and the optimiser's memory.
+
+    Raises:
+        ValueError: names what it takes and what there is; or as `load_config` does.
+    """
+    sources = find_pair(config.models.pair, config.models.base, config.models.distilled)
+    shape = KNOWN.get(sources.distilled) or load_config(sources.distilled)
+    weights = (2 * shape.hidden_size + 1) * config.training.n_latents + shape.hidden_size
+    copies = 2 + MOMENTS if config.training.optimiser == "adamw" else 3
+    total = FP32 * copies * shape.num_hidden_layers * weights
+    there, place = memory_there(config.where)
+    if total > there:
+        raise ValueError(
+            f"--n-latents {config.training.n_latents} takes {total / 1e9:,.1f} GB of memory, but {place} has"
+            f" {there / 1e9:,.1f} GB: lower --n-latents"
         )
 
 

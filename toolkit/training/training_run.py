@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from toolkit.command_line.interrupts import Interrupted, InterruptGuard
 from toolkit.dictionaries.activation_batches import NonFiniteError, describe_streams
 from toolkit.dictionaries.collectives import ALONE, WHOLE, Ranks, Split
 from toolkit.dictionaries.configs import TrainingConfig
@@ -29,6 +28,7 @@ from toolkit.training.folder import RunFolder
 from toolkit.training.plans import key_of, planned, shown_figures, states_by_key
 from toolkit.training.remote_use import forecast, traffic
 from toolkit.training.step_log import StepLog
+from toolkit.training.stepping import stepping
 
 
 class TrainingRun:
@@ -104,7 +104,7 @@ class TrainingRun:
     def _first_states(self) -> dict[str, dict[str, Tensor]]:
         first = self._feed.peek(INITIAL_TOKENS)
         if self.ranks.highest(int(not first.isfinite().all())):
-            raise self._with_checkpoint(NonFiniteError(1, describe_streams(self.ranks.gathered(first))))
+            raise self._checkpoints.noted(NonFiniteError(1, describe_streams(self.ranks.gathered(first))))
         states = {
             key: initialise(
                 plan.training, len(self.pair.names), first, torch.Generator().manual_seed(plan.seed), self._split
@@ -126,7 +126,7 @@ class TrainingRun:
             console.warn(short)
         label = "training" if len(self.trainers) == 1 else f"training {len(self.trainers)} crosscoders"
         streams = self.trainer.config.streams
-        with console.progress(label, training.tokens, streams=streams, start_tokens=start) as tick:
+        with console.progress(label, training.tokens, streams=streams, start=start) as tick:
             for steps in self.steps():
                 tick(steps[0].tokens, received=traffic(self.pair).received, **shown_figures(steps))
         if short := self.data_ended():
@@ -138,19 +138,18 @@ class TrainingRun:
         With several a record says whose it is: its `plan`, its `seed`, or both.
         """
         steps = self.stopwatch.waiting("training steps", train([*self.trainers.values()], self._batches()))
-        with InterruptGuard() as interrupt, self._open_log() as log:
+        with self._open_log() as log:
             try:
-                for metrics in steps:
-                    self._record(metrics, log)
-                    yield metrics
-                    stop = self.ranks.highest(interrupt.received or 0)
-                    if stop or self.trainer.steps_done % self.config.output.checkpoint_steps == 0:
-                        self.save()
-                    if stop:
-                        raise Interrupted(stop, self.trainer.steps_done)
+                yield from stepping(
+                    steps,
+                    record=lambda metrics: self._record(metrics, log),
+                    save=self.save,
+                    done=lambda: self.trainer.steps_done,
+                    every=self.config.output.checkpoint_steps,
+                    ranks=self.ranks,
+                )
             except NonFiniteError as error:
-                raise self._with_checkpoint(error) from None
-            self.save()
+                raise self._checkpoints.noted(error) from None
         counts = {name: self.ranks.total(count) for name, count in self._feed.masks.items()}
         self.documents = {name: counts.pop(name) for name in DOCUMENTS if name in counts}
         self.masks = counts
@@ -200,10 +199,6 @@ class TrainingRun:
         if not (tool and self.ranks.is_first):
             return nullcontext()
         return closing(StepLog(tool, self.folder, self.config.settings(), self.trainer.steps_done))
-
-    def _with_checkpoint(self, error: NonFiniteError) -> NonFiniteError:
-        error.add_note(f"last good checkpoint: {self._checkpoints.newest_whole() or 'none yet'}")
-        return error
 
     def data_ended(self) -> str | None:
         """What to say where the data hold less than the planned tokens; None as long as that is not known."""

@@ -14,8 +14,8 @@ from toolkit.experiments.crosscoder.page import (
     page,
     planted_tables,
     run_header,
-    write_report,
 )
+from toolkit.experiments.run_report import write_report
 from toolkit.fields import changed
 from toolkit.harvest.documents import Corpus
 from toolkit.models.pair import ModelPair

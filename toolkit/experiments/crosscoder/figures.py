@@ -29,13 +29,13 @@ from toolkit.reports.drawing import (
     percent_tick,
     quiet,
     quiet_ticks,
+    thinned,
 )
 from toolkit.statistics.estimates import Estimate
 
 # Blue to orange at middling lightness: seen on white, on black, and by the colour-blind.
 RATE_COLOURS = LinearSegmentedColormap.from_list("rate", ["#3f7fc4", "#8f8d96", "#dd7a1f"])
 
-CURVE_POINTS = 400
 NRN_BINS, MATCH_BINS = 20, 40
 
 
@@ -104,13 +104,11 @@ def training_curves(records: Sequence[Mapping[str, Any]], streams: Sequence[str]
     """Draw loss, fraction of variance explained, L0 and dead share against the tokens trained on.
 
     records: rows with `tokens`, `loss`, `fve` (one value a stream), `l0`, `dead_share`; long runs are
-    averaged over neighbouring steps down to 400 points.
+    averaged over neighbouring steps, as `thinned` does.
     """
-    n_points = min(CURVE_POINTS, len(records))
 
     def curve(name: str) -> np.ndarray:
-        values = np.array([record[name] for record in records], dtype=float)
-        return np.stack([part.mean(axis=0) for part in np.array_split(values, n_points)])
+        return thinned([record[name] for record in records])
 
     figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
     loss, explained, l0, dead = figure.subplots(4, sharex=True, height_ratios=[1, 1.25, 1, 1])
@@ -134,7 +132,7 @@ def training_curves(records: Sequence[Mapping[str, Any]], streams: Sequence[str]
         frameon=False, labelcolor="linecolor", handlelength=1, columnspacing=1,
     )  # fmt: skip
     # On a scale that holds the first steps' climb, the rest would be flat.
-    explained.set_ylim(fve[n_points // 8 :].min() - 0.02, 1)
+    explained.set_ylim(fve[len(fve) // 8 :].min() - 0.02, 1)
     loss.set_yscale("log")
     loss.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
     loss.yaxis.set_minor_locator(NullLocator())

@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import torch
-from matplotlib.figure import Figure
 
 from toolkit.dictionaries import schedules
 from toolkit.dictionaries.rules.rule import rule_of
@@ -29,15 +27,11 @@ from toolkit.models.places.here import weights_dtype
 from toolkit.models.places.processes import n_processes
 from toolkit.models.streams import stream_names
 from toolkit.reports.console import times_table
-from toolkit.reports.drawing import save_pngs
-from toolkit.reports.files import write_page
 from toolkit.reports.findings import Chart, Findings, Headline, Table, shares_table
 from toolkit.settings.crosscoder_run import RunConfig
 from toolkit.settings.models import ModelChoice
-from toolkit.settings.run_files import REPORT
 from toolkit.statistics.estimates import GIVEN_ONE, Estimate
 from toolkit.statistics.seeds import mean_of_seeds
-from toolkit.training.folder import RunFolder
 
 CAPTIONS = {
     "nrn_histogram": "Each alive latent has one decoder row in each model; NRN is the distilled row's share "
@@ -175,15 +169,6 @@ def _tokens_table(found: FinishedRun) -> Table:
     named = {name.replace("_", " "): count for name, count in found.masks.items()}
     table = shares_table("Tokens kept and dropped", ("", "tokens"), named, number)
     return replace(table, note=f"Documents: {describe_documents(found.documents)}.")
-
-
-def write_report(folder: RunFolder, report: Findings) -> Path:
-    """Write `report.html` and its figures into the run's folder, whose `metrics.json` holds every number."""
-    report = replace(report, provenance={**folder.read_json("provenance.json"), **report.provenance})
-    figures = {chart.slug: chart.figure for chart in report.charts if isinstance(chart.figure, Figure)}
-    with folder.outputs.writing(*REPORT):
-        save_pngs(folder.path / "figures", figures)
-        return write_page(folder.path / "report.html", report, "metrics.json")
 
 
 def _charts(found: FinishedRun, streams: Sequence[str]) -> list[Chart]:

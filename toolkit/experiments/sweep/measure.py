@@ -8,7 +8,8 @@ from toolkit.dictionaries import schedules
 from toolkit.dictionaries.collectives import Ranks
 from toolkit.dictionaries.rules.rule import rule_of
 from toolkit.experiments.crosscoder.measure import FinishedRun, evaluate_crosscoders
-from toolkit.experiments.crosscoder.page import page, run_header, write_report
+from toolkit.experiments.crosscoder.page import page, run_header
+from toolkit.experiments.run_report import write_report
 from toolkit.experiments.sweep import SweepConfig
 from toolkit.harvest.documents import Corpus
 from toolkit.models.pair import ModelPair

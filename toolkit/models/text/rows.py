@@ -22,6 +22,15 @@ def by_length(lengths: Sequence[int], batch_tokens: int, *, shortest_first: bool
     return batches
 
 
+def by_rows(lengths: Sequence[int], batch_rows: int) -> list[list[int]]:
+    """Return the indices of rows in batches of just `batch_rows` rows of similar length, the longest first.
+
+    The shortest rows, fewer than a batch, are left out.
+    """
+    order = sorted(range(len(lengths)), key=lambda place: lengths[place], reverse=True)
+    return [order[start : start + batch_rows] for start in range(0, len(order) - batch_rows + 1, batch_rows)]
+
+
 def padded(
     rows: Sequence[Sequence[int] | Tensor], filler: int = 0, *, left: bool = False
 ) -> tuple[Int[Tensor, "row position"], Int[Tensor, "row position"]]:
