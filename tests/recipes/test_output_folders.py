@@ -23,6 +23,7 @@ Call = Callable[..., str]
         ("train_crosscoder.py", "config.json"),
         ("train_crosscoder.py", "figures/training_curves.png"),
         ("train_crosscoder.py", "dictionary_learning/model.safetensors"),
+        ("train_adapter.py", "adapter.safetensors"),
         ("sweep.py", "sweep.html"),
         ("sweep.py", "n-latents-48_k-8/metrics.jsonl"),
         ("ablate.py", "ablation.html"),
