@@ -19,8 +19,8 @@ from toolkit.models.model_set import ModelSet
 ROOT = Path(__file__).parents[1]
 SETTINGS = [
     "AblationConfig", "AdapterEvaluationConfig", "AdapterLatentsConfig", "AttributionConfig", "CompareMethodsConfig",
-    "LatentClassesConfig", "LayerDivergenceConfig", "PrepareConfig", "RunCostsConfig", "SteeringConfig",
-    "TokenizerEvaluationConfig", "TopExamplesConfig", "TrainingConfig", "WordGeometryConfig",
+    "CrosscoderAttributionConfig", "LatentClassesConfig", "LayerDivergenceConfig", "PrepareConfig", "RunCostsConfig",
+    "SteeringConfig", "TokenizerEvaluationConfig", "TopExamplesConfig", "TrainingConfig", "WordGeometryConfig",
 ]  # fmt: skip
 PARTS = [
     "AblationSettings", "AdapterChoice", "Checkpoint", "ControlledModels", "CrosscoderChoice", "FindingsOutput",

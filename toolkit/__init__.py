@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from toolkit.experiments.attribution import AttributionConfig
     from toolkit.experiments.compare_methods import CompareMethodsConfig
     from toolkit.experiments.costs import RunCostsConfig
+    from toolkit.experiments.crosscoder_attribution import CrosscoderAttributionConfig
     from toolkit.experiments.examine import examine
     from toolkit.experiments.latent_classes import LatentClassesConfig
     from toolkit.experiments.layer_divergence import LayerDivergenceConfig
@@ -63,6 +64,7 @@ __all__ = [
     "CompareMethodsConfig",
     "ControlledModels",
     "Crosscoder",
+    "CrosscoderAttributionConfig",
     "CrosscoderChoice",
     "FindingsOutput",
     "LatentClassesConfig",
@@ -114,6 +116,7 @@ _HOMES = {
     "Crosscoder": "dictionaries.crosscoder",
     "CrosscoderChoice": "settings.findings",
     "FindingsOutput": "settings.findings",
+    "CrosscoderAttributionConfig": "experiments.crosscoder_attribution",
     "LatentClassesConfig": "experiments.latent_classes",
     "LayerDivergenceConfig": "experiments.layer_divergence",
     "ModelChoice": "settings.models",

@@ -112,7 +112,9 @@ class Arm:
         return part.norm(dim=1, keepdim=True) * torch.nn.functional.normalize(random, dim=0).to(part)
 
 
-class _ReadRows(NamedTuple):
+class ReadRows(NamedTuple):
+    """One batch of targets, with what was read."""
+
     where: Int[Tensor, " row"]
     """Indices of the targets."""
     batch: TokenBatch
@@ -131,14 +133,14 @@ class ReadTargets:
 
     targets: Targets
     positions: Positions
-    rows: list[_ReadRows]
+    rows: list[ReadRows]
 
     @classmethod
     def read(cls, models: ModelSet, targets: Targets, positions: Positions) -> "ReadTargets":
         """Read the streams once, for every crosscoder and every arm."""
         batches = [(*each, _positions(each[1], positions)) for each in targets.batches(BATCH_TOKENS)]
         asked = ((each, (each[1].input_ids, each[1].attention_mask, each[2])) for each in batches)
-        rows = [_ReadRows(*each, streams) for each, streams in models.selected_each(asked)]
+        rows = [ReadRows(*each, streams) for each, streams in models.selected_each(asked)]
         return cls(targets=targets, positions=positions, rows=rows)
 
     @torch.no_grad()
@@ -174,7 +176,7 @@ def ablation_effects(
 
 
 def _of_rows(
-    models: ModelSet, name: str, read: ReadTargets, rows: _ReadRows, arms: Sequence[Arm], method: Method
+    models: ModelSet, name: str, read: ReadTargets, rows: ReadRows, arms: Sequence[Arm], method: Method
 ) -> Float[Tensor, "measure arm row"]:
     """One model's changes in one batch."""
     crosscoders = {id(arm.crosscoder): arm.crosscoder for arm in arms}
@@ -218,7 +220,7 @@ def _positions(batch: TokenBatch, which: Positions) -> Bool[Tensor, "row positio
 
 
 def _edit(
-    crosscoder: Crosscoder, codes: Tensor, part: Tensor | float, stream: int, rows: _ReadRows, method: Method
+    crosscoder: Crosscoder, codes: Tensor, part: Tensor | float, stream: int, rows: ReadRows, method: Method
 ) -> Edit:
     """Take `part` out of the stream, or out of its reconstruction."""
     layers = crosscoder.config.layers

@@ -11,6 +11,8 @@ from torch import Tensor
 from toolkit.attribution.edge_tests import Way
 from toolkit.statistics.estimates import Estimate, jackknife
 
+SOURCE = "source latent"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
@@ -51,21 +53,27 @@ class EdgeTests:
 
 
 def agreement(
-    predicted: Float[Tensor, " edge"], measured: Float[Tensor, " edge"], sources: Int[Tensor, " edge"]
+    predicted: Float[Tensor, " edge"],
+    measured: Float[Tensor, " edge"],
+    sources: Int[Tensor, " edge"],
+    *,
+    unit: str = SOURCE,
 ) -> Agreement:
-    """Compare predicted with measured changes."""
+    """Compare predicted with measured changes; `unit` is what one of the `sources` is called."""
     return Agreement(
-        slope=without_each(slope, sources, predicted, measured),
-        r=correlated(predicted, measured, sources),
+        slope=without_each(slope, sources, predicted, measured, unit=unit),
+        r=correlated(predicted, measured, sources, unit=unit),
         n=len(predicted),
         sources=len(sources.unique()),
     )
 
 
-def without_each(statistic: Callable[..., float], sources: Int[Tensor, " edge"], *columns: Tensor) -> Estimate:
+def without_each(
+    statistic: Callable[..., float], sources: Int[Tensor, " edge"], *columns: Tensor, unit: str = SOURCE
+) -> Estimate:
     """A statistic of numbers by edge, with its jackknife interval, each source left out in turn."""
     left = [statistic(*(column[sources != each] for column in columns)) for each in sources.unique()]
-    return jackknife(statistic(*columns), torch.tensor(left, dtype=torch.float64), unit="source latent")
+    return jackknife(statistic(*columns), torch.tensor(left, dtype=torch.float64), unit=unit)
 
 
 def slope(predicted: Float[Tensor, " edge"], measured: Float[Tensor, " edge"]) -> float:
@@ -86,10 +94,14 @@ def angle(predicted: Float[Tensor, " edge"], measured: Float[Tensor, " edge"]) -
 
 
 def correlated(
-    predicted: Float[Tensor, " edge"], measured: Float[Tensor, " edge"], sources: Int[Tensor, " edge"]
+    predicted: Float[Tensor, " edge"],
+    measured: Float[Tensor, " edge"],
+    sources: Int[Tensor, " edge"],
+    *,
+    unit: str = SOURCE,
 ) -> Estimate:
     """Pearson's r; the ends of its interval are those of Fisher's z, so that they lie between -1 and 1."""
-    found, z = (without_each(each, sources, predicted, measured) for each in (correlation, angle))
+    found, z = (without_each(each, sources, predicted, measured, unit=unit) for each in (correlation, angle))
     low, high = (None if end is None else tanh(end) for end in (z.low, z.high))
     return replace(found, low=low, high=high)
 
