@@ -1,6 +1,6 @@
 """Train transcoder adapters: what did distillation change in a model's MLPs?
 
-Without arguments: the embedded pair. On models of 1.5B parameters and more:
+Without arguments: the embedded pair, in about five minutes on two cores. On models of 1.5B parameters and more:
 
     python recipes/train_adapter.py --pair qwen-1.5b --out runs/adapter-1.5b
     python recipes/train_adapter.py --pair qwen-1.5b --sparsity-coefficient 0.001 --out runs/adapter-sparse
@@ -9,8 +9,13 @@ Without arguments: the embedded pair. On models of 1.5B parameters and more:
 
 The adapter stands in the distilled model beside the base model's MLPs, one sparse transcoder a layer. The report says
 how far its predictions and streams are from the distilled model's on held-out documents, beside the hybrid, which is
-the same model without it; evaluate_adapter.py answers questions with it. Source: Hu, Ward, Icard & Potts 2026. Differs
-from their code in its weights: these are fp32 on any device, where the products take the type of the model.
+the same model without it; evaluate_adapter.py answers questions with it. On the embedded pair expect 98 % of the
+hybrid's KL to be recovered, at 6 to 7 latents a token and layer.
+
+Source: Hu, Ward, Icard & Potts 2026, whose losses and weights are the defaults; their code gives each bridging
+direction a weight of 2 (--bridging-weight 2). Differs from it in its weights: these are fp32 on any device, where the
+products take the type of the model. Differs on the embedded pair in its optimiser, Muon: AdamW needs more
+text for the same KL (--optimiser adamw --lr 0.02).
 """
 
 from toolkit.command_line.recipe import run_recipe
