@@ -26,10 +26,11 @@ def training_curves(records: Sequence[Mapping[str, Any]], n_latents: int) -> Fig
     legend(kl)
     for axes, name, title in ((nmse, "nmse", "NMSE of the streams"), (l0, "l0", "L0: latents firing on a token")):
         values = curve(name)
-        quiet(axes, f"{title}: mean {number(values[-1].mean())} at the end; first and last layer in colour")
-        axes.plot(tokens, values.mean(axis=1), color=INK, linewidth=1)
-        for layer, colour in ((0, FIRST), (-1, SECOND)):
-            axes.plot(tokens, values[:, layer], color=colour, linewidth=0.8)
+        quiet(axes, f"{title}, mean {number(values[-1].mean())} at the end")
+        axes.plot(tokens, values.mean(axis=1), color=INK, linewidth=1, label="mean")
+        for layer, colour in ((0, FIRST), (values.shape[1] - 1, SECOND)):
+            axes.plot(tokens, values[:, layer], color=colour, linewidth=0.8, label=f"layer {layer}")
+        legend(axes)
     l0.set_yscale("log")
     shares = curve("dead").mean(axis=1) / n_latents
     quiet(dead, f"share of latents dead, {number(shares[-1])} at the end")
