@@ -19,8 +19,9 @@ from toolkit.models.model_set import ModelSet
 ROOT = Path(__file__).parents[1]
 SETTINGS = [
     "AblationConfig", "AdapterEvaluationConfig", "AdapterLatentsConfig", "AttributionConfig", "CompareMethodsConfig",
-    "CrosscoderAttributionConfig", "LatentClassesConfig", "LayerDivergenceConfig", "PrepareConfig", "RunCostsConfig",
-    "SteeringConfig", "TokenizerEvaluationConfig", "TopExamplesConfig", "TrainingConfig", "WordGeometryConfig",
+    "CrosscoderAttributionConfig", "HesitationConfig", "LatentClassesConfig", "LayerDivergenceConfig", "PrepareConfig",
+    "RunCostsConfig", "SteeringConfig", "TokenizerEvaluationConfig", "TopExamplesConfig", "TrainingConfig",
+    "WordGeometryConfig",
 ]  # fmt: skip
 PARTS = [
     "AblationSettings", "AdapterChoice", "Checkpoint", "ControlledModels", "CrosscoderChoice", "FindingsOutput",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from toolkit.experiments.costs import RunCostsConfig
     from toolkit.experiments.crosscoder_attribution import CrosscoderAttributionConfig
     from toolkit.experiments.examine import examine
+    from toolkit.experiments.hesitation import HesitationConfig
     from toolkit.experiments.latent_classes import LatentClassesConfig
     from toolkit.experiments.layer_divergence import LayerDivergenceConfig
     from toolkit.experiments.prepared_data import PrepareConfig
@@ -67,6 +68,7 @@ __all__ = [
     "CrosscoderAttributionConfig",
     "CrosscoderChoice",
     "FindingsOutput",
+    "HesitationConfig",
     "LatentClassesConfig",
     "LayerDivergenceConfig",
     "ModelChoice",
@@ -117,6 +119,7 @@ _HOMES = {
     "CrosscoderChoice": "settings.findings",
     "FindingsOutput": "settings.findings",
     "CrosscoderAttributionConfig": "experiments.crosscoder_attribution",
+    "HesitationConfig": "experiments.hesitation",
     "LatentClassesConfig": "experiments.latent_classes",
     "LayerDivergenceConfig": "experiments.layer_divergence",
     "ModelChoice": "settings.models",

@@ -55,7 +55,8 @@ def change_of_share(changes: Float[Tensor, " sample"], *, unit: str = "document"
     """Return the mean of paired changes of a share, each from -1 to 1, with its 95 % interval; NaN is left out.
 
     Half a sample is added to each of the four outcomes of a pair (Agresti & Min 2005), so that the interval has a
-    width where nothing changes. Fewer than 8 samples have none; `note` says so, and `unit` is what it calls a sample.
+    width where nothing changes; `error` is that towards the low end. Fewer than 8 samples have none; `note` says so,
+    and `unit` is what it calls a sample.
     """
     changes = changes[~changes.isnan()].double()
     n = len(changes)
@@ -64,7 +65,8 @@ def change_of_share(changes: Float[Tensor, " sample"], *, unit: str = "document"
         return plain
     middle = float(changes.sum()) / (n + 2)
     reach = Z * sqrt((float(changes.square().sum()) + 1) / (n + 2) - middle**2) / sqrt(n + 2)
-    return Estimate(plain.value, max(-1.0, middle - reach), min(1.0, middle + reach))
+    low, high = max(-1.0, middle - reach), min(1.0, middle + reach)
+    return Estimate(plain.value, low, high, (plain.value - low) / Z, inf)
 
 
 def _score_interval(share: float, n: float, reach: float, freedom: float) -> Estimate:
