@@ -70,6 +70,15 @@ def test_a_group_is_named_by_the_token_where_most_of_it_stands(planted: Attribut
     assert found.names(planted) == ["1: 2 of 3 at “ So”"]
 
 
+def test_latents_of_a_group_may_stand_on_one_word_more_often_than_by_chance(planted: AttributionGraph) -> None:
+    by_group = planted.latents.clone()
+    by_group[FIRST : FIRST + MEMBERS, 1], by_group[FIRST + MEMBERS :, 1] = 1, 3
+    found, scattered = grouped(replace(planted, latents=by_group)), grouped(planted)
+    assert found.one_word == 1
+    assert found.one_word_by_chance < 0.85
+    assert scattered.one_word < 0.6
+
+
 def test_a_graph_of_one_latent_has_no_groups() -> None:
     graph = tiny_graph()
     one = replace(

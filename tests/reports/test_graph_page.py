@@ -24,7 +24,15 @@ Open = Callable[..., str]
 @pytest.fixture
 def two(tmp_path: Path) -> Path:
     """A page of a graph with a group and its latents' notes, and of another without the latent 1/9."""
-    alike = Supernodes(groups=((1, 2),), least_cosine=0.5, compared=3, share=0.67, shuffled_share=0.0)
+    alike = Supernodes(
+        groups=((1, 2),),
+        least_cosine=0.5,
+        compared=3,
+        share=0.67,
+        shuffled_share=0.0,
+        one_word=1.0,
+        one_word_by_chance=0.5,
+    )
     kept = torch.tensor([True] * 4 + [False, True, False, True, True])
     other = tiny_graph("hybrid")
     other = replace(other, edges=other.edges[kept], weights=-other.weights[kept])

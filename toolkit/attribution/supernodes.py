@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from toolkit.attribution.graph import AttributionGraph
 MOST_LATENTS = 2000
 LEAST_COSINE = 0.5
 BY_CHANCE = 0.05
-SHUFFLES = 20
+SHUFFLES, DEALS = 20, 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,11 @@ class Supernodes:
     shuffled_share: float
     """The same in graphs whose edges were shuffled, other than those by which `least_cosine` was chosen."""
 
+    one_word: float
+    """Share of the grouped latents that stand on their group's most common token; NaN without groups."""
+    one_word_by_chance: float
+    """The same, on average, where the same latents are dealt to groups of the same sizes at random."""
+
     def names(self, graph: AttributionGraph) -> list[str]:
         """What each group is called: by the token at which most of its members stand."""
         return [_name(graph, number, group) for number, group in enumerate(self.groups, 1)]
@@ -51,19 +57,31 @@ def supernodes(graph: AttributionGraph, generator: torch.Generator) -> Supernode
     compared = graph.influence[: graph.first_token].argsort(stable=True)[:MOST_LATENTS].sort().values
     n = len(compared)
     if n < 2:
-        return Supernodes(groups=(), least_cosine=LEAST_COSINE, compared=n, share=0.0, shuffled_share=0.0)
+        return Supernodes(
+            groups=(),
+            least_cosine=LEAST_COSINE,
+            compared=n,
+            share=0.0,
+            shuffled_share=0.0,
+            one_word=nan,
+            one_word_by_chance=nan,
+        )
     shuffled = [_tree(graph, _shuffled(graph, generator), compared) for _ in range(SHUFFLES)]
     chosen_by, control = shuffled[::2], shuffled[1::2]
     first_joins = np.concatenate([_first_joins(tree) for tree in chosen_by])
     # Strictly below the quantile: where chance joins latents at a distance of 0, nothing is a group.
     cut = min(float(np.nextafter(np.quantile(first_joins, BY_CHANCE), -np.inf)), 1 - LEAST_COSINE)
     tree = _tree(graph, graph.edges, compared)
+    groups = _groups(tree, cut, compared.tolist())
+    dealt = [_one_word(graph, _dealt(groups, generator)) for _ in range(DEALS)]
     return Supernodes(
-        groups=_groups(tree, cut, compared.tolist()),
+        groups=groups,
         least_cosine=1 - cut,
         compared=n,
         share=float((_first_joins(tree) <= cut).mean()),
         shuffled_share=float(np.mean([(_first_joins(each) <= cut).mean() for each in control])),
+        one_word=_one_word(graph, groups),
+        one_word_by_chance=sum(dealt) / DEALS,
     )
 
 
@@ -133,7 +151,22 @@ def _groups(tree: Float[np.ndarray, "join 4"], cut: float, nodes: Sequence[int])
     return tuple(sorted(groups, key=lambda group: (-len(group), group)))
 
 
-def _name(graph: AttributionGraph, number: int, group: Sequence[int]) -> str:
+def _one_word(graph: AttributionGraph, groups: Sequence[Sequence[int]]) -> float:
+    total = sum(map(len, groups))
+    return sum(_common_word(graph, group)[1] for group in groups) / total if total else nan
+
+
+def _dealt(groups: Sequence[Sequence[int]], generator: torch.Generator) -> list[list[int]]:
+    members = torch.tensor([node for group in groups for node in group], dtype=torch.long)
+    order = members[torch.randperm(len(members), generator=generator)]
+    return [part.tolist() for part in order.split([len(group) for group in groups])] if groups else []
+
+
+def _common_word(graph: AttributionGraph, group: Sequence[int]) -> tuple[str, int]:
     words = Counter(graph.tokens[position] for position in graph.latents[list(group), 1].tolist())
-    word, n = words.most_common(1)[0]
+    return words.most_common(1)[0]
+
+
+def _name(graph: AttributionGraph, number: int, group: Sequence[int]) -> str:
+    word, n = _common_word(graph, group)
     return f"{number}: {n} of {len(group)} at “{word}”"

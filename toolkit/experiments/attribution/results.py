@@ -85,4 +85,6 @@ def of_supernodes(alike: Supernodes) -> dict[str, Any]:
         "share": alike.share,
         "shuffled_share": alike.shuffled_share,
         "least_cosine": alike.least_cosine,
+        "one_word": alike.one_word,
+        "one_word_by_chance": alike.one_word_by_chance,
     }

@@ -153,8 +153,17 @@ def alike_table(graph: AttributionGraph, alike: Supernodes) -> Table:
         rows=rows,
         note=f"{percent(alike.share)} of {alike.compared} latents are in a group; in graphs with shuffled edges"
         f" {percent(alike.shuffled_share)}, where {percent(BY_CHANCE)} were aimed at. Least mean cosine:"
-        f" {number(alike.least_cosine)}.",
+        f" {number(alike.least_cosine)}.{_one_word(alike)}",
         detail=True,
+    )
+
+
+def _one_word(alike: Supernodes) -> str:
+    if not alike.groups:
+        return ""
+    return (
+        f" {percent(alike.one_word)} of the grouped latents stand on their group's most common word; where they are"
+        f" dealt to groups at random, {percent(alike.one_word_by_chance)} do."
     )
 
 
