@@ -11,7 +11,7 @@ from toolkit.dictionaries.adapter_storage import load_adapter, save_adapter
 from toolkit.dictionaries.transcoders import Adapter, AdapterConfig
 
 Call = Callable[..., str]
-RECIPES = ["evaluate_adapter.py", "adapter_latents.py", "attribute.py"]
+RECIPES = ["evaluate_adapter.py", "adapter_latents.py", "attribute.py", "hesitation.py"]
 
 
 @pytest.fixture
