@@ -14,6 +14,7 @@ from pathlib import Path
 
 import ablation
 import adapter_step
+import attribution
 import cache
 import harvest
 import latent_scaling
@@ -36,6 +37,7 @@ MODULES = (
     top_examples,
     steering,
     ablation,
+    attribution,
     cache,
     remote,
     ranks,
@@ -54,6 +56,9 @@ LIMITS = {
     "top_examples_over_harvest": ("at least", 0.7),
     "steering_arms_over_one_generation": ("at most", 1.5),
     "ablation_seconds": ("at most", 60),
+    "attribution_seconds": ("at most", 5),
+    "attribution_1024_over_64": ("at most", 40),
+    "attribution_same_latents_1024_over_64": ("at most", 30),
     "cached_over_streaming": ("at least", 1.5),
     "sweep_over_four_runs": ("at most", 0.5),
     "remote_over_local": ("at least", 0.5),

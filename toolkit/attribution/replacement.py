@@ -19,6 +19,8 @@ from toolkit.models.text.inputs import check_context, check_range
 
 BYTES = 2**28
 """Memory for one gradient of a layer's hidden units; several are held at a time."""
+EXACT_UP_TO = 512
+"""Tokens of a prompt up to which all is computed in float64 by default; beyond, memory and time count."""
 GATHERED = 2**22
 """Numbers of a gradient that are copied at a time, for the latents that fired."""
 
@@ -53,7 +55,7 @@ class LocalReplacement:
         module: PreTrainedModel,
         layers: Sequence[DecoderLayer],
         token_ids: Sequence[int],
-        dtype: torch.dtype = torch.float64,
+        dtype: torch.dtype | None = None,
     ) -> None:
         check_context(len(token_ids), module.config.max_position_embeddings, remedy="attribute a shorter prompt")
         decoder: Any = module.get_submodule(layers_path(module).rpartition(".")[0])
@@ -61,7 +63,8 @@ class LocalReplacement:
         self.unembedding: Tensor = module.get_output_embeddings().weight
         ids = torch.tensor(token_ids, device=self.unembedding.device)
         check_range(ids[None], module.config.vocab_size)
-        self.token_ids, self.embedded = tuple(token_ids), decoder.get_input_embeddings()(ids).to(dtype)
+        self.dtype = dtype or (torch.float64 if len(ids) <= EXACT_UP_TO else torch.float32)
+        self.token_ids, self.embedded = tuple(token_ids), decoder.get_input_embeddings()(ids).to(self.dtype)
         self.rotary = decoder.rotary_emb(self.embedded[None], torch.arange(len(ids), device=ids.device)[None])
         self.layers: list[FrozenLayer] = []
         stream = self.embedded
@@ -69,13 +72,15 @@ class LocalReplacement:
             self.layers.append(FrozenLayer(each, stream, self.rotary))
             stream = self.layers[-1].out
         self.last, self.last_factor = normed(self.norm, stream[-1])
-        self.mean_row = self.unembedding.mean(dim=0, dtype=torch.float64).to(dtype)
+        self.mean_row = self.unembedding.mean(dim=0, dtype=torch.float64).to(self.dtype)
         self.latents = torch.cat([self._named(number, layer) for number, layer in enumerate(self.layers)])
         self.activations = torch.cat([layer.activations for layer in self.layers])
         self.firsts = [0]
         for layer in self.layers:
             self.firsts.append(self.firsts[-1] + len(layer.activations))
 
+    dtype: torch.dtype
+    """The type that it is computed in."""
     latents: Int[Tensor, "latent 3"]
     """Layer, position and index of each latent that fired, in this order."""
     activations: Float[Tensor, " latent"]
@@ -89,7 +94,7 @@ class LocalReplacement:
         adapted: AdaptedModel,
         token_ids: Sequence[int],
         mode: Mode | None = None,
-        dtype: torch.dtype = torch.float64,
+        dtype: torch.dtype | None = None,
     ) -> "LocalReplacement":
         """Of an adapted model in a mode, by default the adapter's.
 
@@ -101,7 +106,7 @@ class LocalReplacement:
 
     @classmethod
     def of_plain(
-        cls, module: PreTrainedModel, token_ids: Sequence[int], dtype: torch.dtype = torch.float64
+        cls, module: PreTrainedModel, token_ids: Sequence[int], dtype: torch.dtype | None = None
     ) -> "LocalReplacement":
         """Of a model as it is, without latents: all its edges go from tokens and biases to logits. Raises as `of`."""
         return cls(module, plain_layers(module), token_ids, dtype)

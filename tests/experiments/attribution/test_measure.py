@@ -12,6 +12,7 @@ from toolkit.experiments.attribution import AttributionConfig
 from toolkit.experiments.attribution import measure as measuring
 from toolkit.experiments.attribution.measure import (
     AttributionFound,
+    continued_ids,
     measure,
     prompt_ids,
     strongest_edges,
@@ -94,6 +95,15 @@ def test_words_are_single_tokens_with_or_without_a_space(adapter_run: AdapterRun
     assert target_ids(tokenizer, ["Wait", "Wait"], logits) == [plain]
     with pytest.raises(ValueError, match=r"target 'Wait 24' is 4 tokens \('Wait', ' ', '2', '4'\): give a word of one"):
         target_ids(tokenizer, ["Wait 24"], logits)
+
+
+def test_line_ends_are_the_tokens_that_they_are_before_a_word(adapter_run: AdapterRun) -> None:
+    tokenizer = adapter_run.models.tokenizer
+    for prompt in ("24 cows.\n\n", "24 cows.\n", "24 cows"):
+        found = continued_ids(tokenizer, prompt)
+        before_a_word = tokenizer(f"{prompt}{'' if prompt[-1].isspace() else ' '}Wait")["input_ids"]
+        assert found == before_a_word[: len(found)]
+        assert tokenizer.decode(found).endswith(prompt)
 
 
 def test_the_default_prompt_ends_where_the_adapter_hesitates(

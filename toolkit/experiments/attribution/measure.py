@@ -25,8 +25,6 @@ from toolkit.models.text.chat import thinking_prompt
 from toolkit.models.text.tokenizers import encode
 
 QUESTIONS, AT_ONCE, NEW_TOKENS = 64, 8, 200
-EXACT_UP_TO = 512
-"""Tokens of a prompt up to which all is computed in float64; beyond, memory and time count."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,9 +46,8 @@ def measure(settings: AttributionConfig, run: AdapterRun) -> AttributionFound:
     """Raises `ValueError` for a word of several tokens, a prompt that cannot be used, and a graph without latents."""
     models = run.models
     token_ids = prompt_ids(settings, run)
-    dtype = torch.float64 if len(token_ids) <= EXACT_UP_TO else torch.float32
     started = time.perf_counter()
-    replacement = LocalReplacement.of(models, token_ids, dtype=dtype)
+    replacement = LocalReplacement.of(models, token_ids)
     wanted = target_ids(models.tokenizer, settings.target, replacement.logits())
     graph = graph_of(replacement, models.tokenizer, "adapter", wanted, settings.limits)
     seconds = time.perf_counter() - started
@@ -62,11 +59,11 @@ def measure(settings: AttributionConfig, run: AdapterRun) -> AttributionFound:
         )
     compared = {}
     for name in settings.compare:
-        other = other_replacement(name, run, token_ids, dtype)
+        other = other_replacement(name, run, token_ids)
         # Its own probabilities would leave out all edges into what the adapter says and it does not.
         compared[name] = graph_of(other, models.tokenizer, name, graph.logit_ids, settings.limits, graph.probabilities)
     tests = tested(replacement, graph, settings.tested_edges, settings.seed)
-    precision = str(dtype).removeprefix("torch.")
+    precision = str(replacement.dtype).removeprefix("torch.")
     return AttributionFound(graph=graph, compared=compared, tests=tests, seconds=seconds, precision=precision)
 
 
@@ -74,7 +71,7 @@ def prompt_ids(settings: AttributionConfig, run: AdapterRun) -> list[int]:
     """Ids of the prompt that is given, or of a question with the adapter's own answer up to where it hesitates."""
     models = run.models
     if settings.prompt:
-        return encode(models.tokenizer, [settings.prompt])[0]
+        return continued_ids(models.tokenizer, settings.prompt)
     hesitating = set(hesitation(models.tokenizer).token_ids)
     for prompt, answer in _answers(models):
         place = next((at for at, token in enumerate(answer) if token in hesitating), None)
@@ -84,6 +81,13 @@ def prompt_ids(settings: AttributionConfig, run: AdapterRun) -> list[int]:
         f"in none of its answers to {QUESTIONS} questions does the adapter hesitate within {NEW_TOKENS} tokens: give a"
         " prompt of your own with --prompt"
     )
+
+
+def continued_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
+    """Ids of a text as they are where a word follows: line ends before a word are often other tokens than at an end."""
+    alone, continued = encode(tokenizer, [prompt, f"{prompt}x"])
+    same = tokenizer.decode(continued[:-1]) == tokenizer.decode(alone)
+    return continued[:-1] if same and prompt[-1].isspace() else alone
 
 
 def _answers(models: AdaptedModel) -> Iterator[tuple[list[int], list[int]]]:
@@ -114,17 +118,15 @@ def target_ids(tokenizer: PreTrainedTokenizerBase, words: Sequence[str], logits:
     return list(dict.fromkeys(found))
 
 
-def other_replacement(
-    name: Compared, run: AdapterRun, token_ids: Sequence[int], dtype: torch.dtype
-) -> LocalReplacement:
+def other_replacement(name: Compared, run: AdapterRun, token_ids: Sequence[int]) -> LocalReplacement:
     """The local replacement model of another mode, or of the base model, which is loaded for it."""
     models = run.models
     if name == "base":
         source = models.sources[0]
         base = open_model(source.module or source.name, models.tokenizer, run.where, hub=source.hub)
-        return LocalReplacement.of_plain(base.model._module, token_ids, dtype)
+        return LocalReplacement.of_plain(base.model._module, token_ids)
     mode = modes.hybrid(models.n_layers) if name == "hybrid" else modes.distilled(models.n_layers)
-    return LocalReplacement.of(models, token_ids, mode, dtype)
+    return LocalReplacement.of(models, token_ids, mode)
 
 
 def tested(replacement: LocalReplacement, graph: AttributionGraph, n: int, seed: int) -> EdgeTests:
