@@ -10,6 +10,7 @@ from toolkit.experiments.adapter_run import AdapterRun
 from toolkit.experiments.hesitation import HesitationConfig
 from toolkit.experiments.hesitation.interventions import intervene
 from toolkit.experiments.hesitation.measure import Measured, measure, open_questions
+from toolkit.experiments.hesitation.on_text import predict_without
 from toolkit.experiments.hesitation.page import page
 from toolkit.interventions.answering import Writing
 from toolkit.interventions.answers import Question
@@ -61,7 +62,8 @@ def test_controls_are_as_many_as_all_hesitation_latents_in_every_draw(found: Mea
 def test_results_hold_every_arm_of_every_intervention(
     settings: HesitationConfig, planted: AdapterRun, found: Measured, tmp_path: Path
 ) -> None:
-    findings = page(settings, planted, found)
+    on_text = predict_without(planted, found.arms, found.hesitation.token_ids, read=0, tokens=300)
+    findings = page(settings, planted, replace(found, on_text=on_text))
     findings.save(tmp_path)
     results = json.loads((tmp_path / "hesitation.json").read_text())["results"]
     for name, mode in UNCHANGED.items():
@@ -78,6 +80,8 @@ def test_results_hold_every_arm_of_every_intervention(
     assert first["score"] > results["output"]["threshold"] == max(results["output"]["thresholds"].values())
     assert results["output"]["expected_by_chance"] == pytest.approx(0.01 * results["output"]["n_eligible"])
     assert len(first["promotes"]) == 5
+    assert results["on_text"]["arms"].keys() == ARMS
+    assert results["on_text"]["arms"]["both"]["cut"]["value"] > 0.1
     assert results["planted"] is None  # no spans are planted for these models
     assert len(results["verdicts"]) == 4
 

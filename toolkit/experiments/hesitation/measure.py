@@ -11,6 +11,7 @@ from toolkit.experiments.control import is_embedded
 from toolkit.experiments.hesitation import HesitationConfig
 from toolkit.experiments.hesitation.choosing import HesitationLatents, choose_latents
 from toolkit.experiments.hesitation.interventions import Intervened, Intervention, Latents, draw_arms, intervene
+from toolkit.experiments.hesitation.on_text import OnText, predict_without
 from toolkit.interventions.answering import Writing
 from toolkit.interventions.answers import Question, load_questions, shipped_questions
 from toolkit.latents.adapter_behaviours import span_aurocs
@@ -38,6 +39,8 @@ class Measured:
     """Why an arm has no latents, by name."""
     questions: tuple[Question, ...]
     interventions: Mapping[Intervention, Intervened]
+    on_text: OnText | None
+    """What taking latents out does to predictions; None where the text ends with what latents were chosen on."""
     promoted: Mapping[Latent, tuple[str, ...]]
     """Tokens that a hesitation latent's decoder row promotes most."""
     planted: FoundBehaviour | None
@@ -70,6 +73,7 @@ def measure(settings: HesitationConfig, run: AdapterRun) -> Measured:
         left_out=left_out,
         questions=tuple(questions),
         interventions=intervene(models, arms, questions, writing, transfer=settings.transfer),
+        on_text=predict_without(run, arms, word.token_ids, read=latents.tokens, tokens=settings.tokens // 2),
         promoted=_promoted(run, latents.both),
         planted=_planted(run, latents.both, settings.seed),
     )

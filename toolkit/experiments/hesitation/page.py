@@ -15,6 +15,7 @@ from toolkit.experiments.hesitation.tables import (
     latent_table,
     layer_table,
     planted_table,
+    text_table,
     threshold_table,
 )
 from toolkit.formatting import percent
@@ -41,6 +42,7 @@ def page(settings: HesitationConfig, run: AdapterRun, found: Measured) -> Findin
         tables=[
             *([verdict_table(claimed, note=f"All {GIVEN_ONE_ADAPTER}.")] if claimed else []),
             *(intervention_table(name, settings, found) for name in found.interventions),
+            *text_table(found),
             threshold_table(settings, found),
             layer_table(found),
             *planted_table(found),
@@ -122,6 +124,7 @@ def _results(settings: HesitationConfig, found: Measured) -> dict[str, Any]:
         "tokens": latents.tokens,
         "words": latents.words,
         "formatting_positions": latents.formatting,
+        "on_text": _on_text(found),
         "planted": _planted(found),
         "left_out": dict(found.left_out),
     }
@@ -146,6 +149,26 @@ def _chosen(chosen: Chosen, found: Measured, settings: HesitationConfig) -> dict
             }
             for latent in chosen.latents
         ],
+    }
+
+
+def _on_text(found: Measured) -> dict[str, Any] | None:
+    on_text = found.on_text
+    if on_text is None:
+        return None
+    arms = {
+        arm: {
+            "probability": on_text.mean_probability(arm),
+            "cut": on_text.cut(arm),
+            "loss_elsewhere": on_text.cost(arm),
+        }
+        for arm in on_text.arms
+    }
+    return {
+        "arms": arms,
+        "probability_unchanged": float(on_text.probability[0].mean()),
+        "n_words": on_text.probability.shape[1],
+        "n_documents": on_text.loss.shape[1],
     }
 
 

@@ -108,6 +108,32 @@ def intervention_table(name: Intervention, settings: HesitationConfig, found: Me
     )
 
 
+def text_table(found: Measured) -> list[Table]:
+    """What predictions of held-out text become without the latents; no table where no such text is left."""
+    on_text = found.on_text
+    if on_text is None:
+        return []
+    rows: list[list[Cell]] = [
+        [arm, len(found.arms[arm][0]), on_text.mean_probability(arm), on_text.cut(arm), on_text.cost(arm)]
+        for arm in on_text.arms
+    ]
+    documents, words = on_text.loss.shape[1], on_text.probability.shape[1]
+    return [
+        Table(
+            title="On text: the adapter without the latents",
+            columns=("arm", "latents", "P(hesitation)", "cut", "loss elsewhere"),
+            rows=rows,
+            note=(
+                f"P(hesitation): mean probability of hesitation words at the {words:,} tokens of {documents:,} held-out"
+                " documents that one follows; of the unchanged adapter"
+                f" {float(on_text.probability[0].mean()):.3f}. cut: share of that. loss elsewhere: rise of −log p of"
+                " all other next tokens, in nats. No latent was chosen on these documents. Answers can differ: a"
+                " wrong step that follows gives other occasions to hesitate."
+            ),
+        )
+    ]
+
+
 def latent_table(found: Measured) -> Table:
     """Each chosen latent, with what its row promotes."""
     latents = found.latents
