@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -80,6 +81,12 @@ def trained(
     folder = tmp_path_factory.mktemp("trained") / "run"
     train([*run_settings, "--out", str(folder)])
     return folder
+
+
+@pytest.fixture
+def finished_run(trained: Path, tmp_path: Path) -> Path:
+    """A copy of that run, in the folder that `run_arguments` name."""
+    return shutil.copytree(trained, tmp_path / "run")
 
 
 @pytest.fixture

@@ -118,16 +118,17 @@ def test_a_missing_field_is_named(refuse: Refuse, tmp_path: Path) -> None:
     assert "--text-field" in said
 
 
-def test_a_folder_with_a_run_is_kept(refuse: Refuse, train: Train, run_arguments: list[str], tmp_path: Path) -> None:
-    train(run_arguments)
-    config = json.loads((tmp_path / "run" / "config.json").read_text())
+def test_a_folder_with_a_run_is_kept(
+    refuse: Refuse, train: Train, run_arguments: list[str], finished_run: Path
+) -> None:
+    config = json.loads((finished_run / "config.json").read_text())
     assert "already holds a run: add --resume to go on with it, --overwrite to replace it" in refuse()
     said = refuse("--resume", "--seed", "7")
     assert "seed: 0 then, 7 now" in said
     train([*run_arguments, "--overwrite", "--seed", "7"])
-    replaced = json.loads((tmp_path / "run" / "config.json").read_text())
+    replaced = json.loads((finished_run / "config.json").read_text())
     assert replaced["run"] == config["run"] | {"seed": 7}
-    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 40
+    assert len((finished_run / "metrics.jsonl").read_text().splitlines()) == 40
 
 
 def test_one_model_given_as_both_is_refused_before_anything_is_loaded(

@@ -17,11 +17,9 @@ Train = Callable[[list[str]], None]
 
 
 @pytest.fixture
-def finished(train: Train, run_arguments: list[str], tmp_path: Path) -> tuple[bytes, str]:
+def finished(trained: Path) -> tuple[bytes, str]:
     """Weights and metrics of the run that was never stopped."""
-    folder = tmp_path / "never stopped"
-    train([*run_arguments, "--out", str(folder)])
-    return results(folder)
+    return results(trained)
 
 
 def results(folder: Path) -> tuple[bytes, str]:
@@ -74,29 +72,25 @@ def test_killed_again_and_again_is_the_same_run(
     assert results(folder) == finished
 
 
-def test_a_finished_run_is_only_evaluated_again(train: Train, run_arguments: list[str], tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    train(run_arguments)
-    before = results(folder)
-    metrics = json.loads((folder / "metrics.json").read_text())
-    (folder / "metrics.json").unlink()
+def test_a_finished_run_is_only_evaluated_again(train: Train, run_arguments: list[str], finished_run: Path) -> None:
+    before = results(finished_run)
+    metrics = json.loads((finished_run / "metrics.json").read_text())
+    (finished_run / "metrics.json").unlink()
     train([*run_arguments, "--resume"])
-    assert results(folder) == before
-    again = json.loads((folder / "metrics.json").read_text())
+    assert results(finished_run) == before
+    again = json.loads((finished_run / "metrics.json").read_text())
     timed = {name for name in metrics if "seconds" in name}
     assert {k: v for k, v in again.items() if k not in timed} == {k: v for k, v in metrics.items() if k not in timed}
 
 
 def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
-    train: Train, run_arguments: list[str], tmp_path: Path
+    train: Train, run_arguments: list[str], finished_run: Path
 ) -> None:
-    folder = tmp_path / "run"
-    train(run_arguments)
-    before = results(folder)
-    tensors = folder / "checkpoints" / "step-000000040" / "tensors.safetensors"
+    before = results(finished_run)
+    tensors = finished_run / "checkpoints" / "step-000000040" / "tensors.safetensors"
     content = tensors.read_bytes()
     tensors.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
     with pytest.warns(ToolkitWarning, match="a newer checkpoint is damaged .* going on from .*step-000000035"):
         train([*run_arguments, "--resume"])
-    assert results(folder) == before
+    assert results(finished_run) == before
     assert tensors.read_bytes() == content

@@ -47,18 +47,17 @@ def test_provenance_says_where_a_run_came_from(
 
 
 def test_the_crosscoder_loads_and_takes_raw_activations(
-    train: Train, run_arguments: list[str], organism_folders: tuple[str, str], text_file: Path, tmp_path: Path
+    trained: Path, organism_folders: tuple[str, str], text_file: Path
 ) -> None:
-    train(run_arguments)
-    crosscoder = Crosscoder.from_pretrained(tmp_path / "run")
+    crosscoder = Crosscoder.from_pretrained(trained)
     pair = ModelPair.from_pretrained(base=organism_folders[0], distilled=organism_folders[1])
     text = [json.loads(line)["text"] for line in text_file.read_text().splitlines()[:20]]
     x = pair.read(text)
     error = (x - crosscoder(x)).square().sum(dim=(0, 2)) / (x - x.mean(dim=0)).square().sum(dim=(0, 2))
-    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    metrics = json.loads((trained / "metrics.json").read_text())
     fve = torch.tensor([metrics["fve_base"], metrics["fve_distilled"]])
     torch.testing.assert_close(1 - error, fve, rtol=0, atol=0.1)
-    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config = json.loads((trained / "config.json").read_text())
     assert config["run"]["training"]["n_latents"] == config["crosscoder"]["n_latents"] == 64
     mean_norm = x.norm(dim=2).mean(dim=0)
     torch.testing.assert_close(torch.tensor(config["crosscoder"]["scale"]), 16**0.5 / mean_norm, rtol=0.1, atol=0)
@@ -73,14 +72,13 @@ def test_every_rule_runs(train: Train, run_arguments: list[str], tmp_path: Path,
 
 
 def test_a_finished_run_is_exported_and_the_next_one_leaves_no_old_export(
-    train: Train, run_arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    train: Train, run_arguments: list[str], finished_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train(run_arguments)
     train([*run_arguments, "--resume", "--export", "dictionary_learning"])
-    exported = tmp_path / "run" / "dictionary_learning"
+    exported = finished_run / "dictionary_learning"
     assert f"export: {exported}" in capsys.readouterr().out.replace("\n", "")
     x = torch.randn(8, 2, 16, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(Crosscoder.from_pretrained(exported)(x), Crosscoder.from_pretrained(tmp_path / "run")(x))
+    assert torch.equal(Crosscoder.from_pretrained(exported)(x), Crosscoder.from_pretrained(finished_run)(x))
     train([*run_arguments, "--overwrite"])
     assert not exported.exists()
 
@@ -95,12 +93,10 @@ def test_several_layers_run(train: Train, run_arguments: list[str], tmp_path: Pa
     assert load_file(tmp_path / "run" / "crosscoder.safetensors")["W_dec"].shape == (64, 4, 16)
 
 
-def test_the_seed_decides_the_weights(train: Train, run_arguments: list[str], tmp_path: Path) -> None:
-    weights = set()
-    for seed in ("1", "2"):
-        train([*run_arguments, "--seed", seed, "--out", str(tmp_path / seed)])
-        weights.add((tmp_path / seed / "crosscoder.safetensors").read_bytes())
-    assert len(weights) == 2
+def test_the_seed_decides_the_weights(train: Train, run_arguments: list[str], trained: Path, tmp_path: Path) -> None:
+    train([*run_arguments, "--seed", "1"])
+    seeds_0_and_1 = {(folder / "crosscoder.safetensors").read_bytes() for folder in (trained, tmp_path / "run")}
+    assert len(seeds_0_and_1) == 2
 
 
 def test_other_seeds_lie_beside_the_first_and_go_with_the_run_that_is_replaced(
