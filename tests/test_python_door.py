@@ -40,7 +40,8 @@ THINGS = [
 ]
 CALLS = [
     "ablate", "attribute", "classify", "evaluate", "examine", "harvest_chunks", "harvest_texts", "latent_scaling",
-    "logit_lens", "open_adapter", "read_latents", "stability", "steer", "train_crosscoder",
+    "logit_lens", "open_adapter", "read_latents", "save_adapter", "stability", "steer", "train_adapter",
+    "train_crosscoder",
 ]  # fmt: skip
 
 TEXTS = [" ".join(f"w{(7 * text + 3 * place) % 40}" for place in range(4 + text % 9)) for text in range(40)]
@@ -160,6 +161,16 @@ assert codes.shape[-1] == 24 and (codes > 0).any()
 graph = toolkit.attribute(adapted, "w1 w2 w3", logit_ids=[5])
 assert graph.logit_ids == (5,) and 0 < graph.completeness()[-1] < 2 and len(repr(graph).splitlines()) == 2
 """,
+    "an adapter trained on texts, with figures as they come, and saved": """
+trained = toolkit.train_adapter(texts, base=base, distilled=distilled, row_length=40, n_latents=8, on_step=steps.append)
+toolkit.save_adapter(trained.transcoders, folder / "mine")
+assert len(steps) == len(texts) and toolkit.open_adapter(folder / "mine").config == trained.transcoders.config
+""",
+    "an adapter trained on an iterator of conversations": """
+how = {"base": base, "distilled": models.distilled, "row_length": 40, "n_latents": 8, "batch_sequences": 2}
+trained = toolkit.train_adapter(iter([chat] * 9), sequences=4, **how)
+assert trained.adapter.generate("w1 w2", new_tokens=3)
+""",
     "an adapter's folder opened, with its models": """
 run = toolkit.AdapterRun.open(adapter_folder, models=toolkit.ModelChoice(base=base, distilled=distilled), where="cpu")
 assert run.adapter.config == toolkit.open_adapter(adapter_folder).config and run.models.n_layers == 4
@@ -225,6 +236,7 @@ def at_hand(
         "words": str(tmp_path / "words.csv"),
         "base": base,
         "distilled": distilled,
+        "steps": [],
         "adapter": adapter,
         "adapted": toolkit.AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter, where="cpu"),
         "adapter_folder": str(tmp_path / "adapter"),

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from toolkit.adapters.adapted_model import AdaptedModel
     from toolkit.adapters.opening import open_adapter
+    from toolkit.adapters.train_adapter import train_adapter
     from toolkit.attribution.attributing import attribute
     from toolkit.attribution.graph import AttributionGraph
+    from toolkit.dictionaries.adapter_storage import save_adapter
     from toolkit.dictionaries.configs import TrainingConfig
     from toolkit.dictionaries.crosscoder import Crosscoder
     from toolkit.dictionaries.latent_scaling import latent_scaling
@@ -97,8 +99,10 @@ __all__ = [
     "logit_lens",
     "open_adapter",
     "read_latents",
+    "save_adapter",
     "stability",
     "steer",
+    "train_adapter",
     "train_crosscoder",
 ]
 _HOMES = {
@@ -148,8 +152,10 @@ _HOMES = {
     "logit_lens": "latents.logit_lens",
     "open_adapter": "adapters.opening",
     "read_latents": "latents.reading",
+    "save_adapter": "dictionaries.adapter_storage",
     "stability": "dictionaries.stability",
     "steer": "interventions.edits",
+    "train_adapter": "adapters.train_adapter",
     "train_crosscoder": "dictionaries.train_crosscoder",
 }
 

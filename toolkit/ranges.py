@@ -24,6 +24,7 @@ Seed = Annotated[int, Range("at least 0, and below 2^32", lambda number: 0 <= nu
 Positive = Annotated[float, Range("above 0, and finite", lambda number: 0 < number < math.inf)]
 PositiveOrNone = Annotated[float, Range("0, which switches it off, or above, and finite", lambda n: 0 <= n < math.inf)]
 Share = Annotated[float, Range("from 0 to 1", lambda number: 0 <= number <= 1)]
+ShareAboveZero = Annotated[float, Range("above 0, and at most 1", lambda number: 0 < number <= 1)]
 ShareBelowOne = Annotated[float, Range("at least 0, and below 1", lambda number: 0 <= number < 1)]
 Factor = Annotated[float, Range("above 1; inf switches it off", lambda number: number > 1)]
 

@@ -20,7 +20,7 @@ from toolkit.adapters.latent_names import check_latent
 from toolkit.adapters.model_parts import check_parts
 from toolkit.adapters.modes import Latent, Mode
 from toolkit.dictionaries.transcoders import Adapter
-from toolkit.models.compatibility import check_not_the_same, check_same_shape
+from toolkit.models.compatibility import check_not_the_same, check_same_shape, find_clashes
 from toolkit.models.files.loading import behind_nnsight, load_model
 from toolkit.models.model.layers import layers_path
 from toolkit.models.model.traced_model import TracedModel
@@ -98,6 +98,9 @@ class AdaptedModel:
             check_not_the_same(distilled, [base], NOT_DISTILLED)
         if not other_models:
             _check_trained_on(adapter, sources)
+        if base.name and distilled.name:
+            tokenizers = tokenizers_of(sources, None)
+            find_clashes({source.role: source.config() for source in sources}, tokenizers)
         tokenizer = tokenizers_of([distilled], None)[distilled.role]
         module = _own_copy(distilled, tokenizer, where.of("distilled"))
         check_gated(distilled.role, decoder_layers(module))

@@ -15,7 +15,7 @@ from toolkit.attribution.graph import AttributionGraph
 from toolkit.attribution.influence import fewest, without_dangling
 from toolkit.attribution.limits import Limits
 from toolkit.attribution.replacement import LocalReplacement
-from toolkit.models.text.inputs import Text, as_rows
+from toolkit.models.text.inputs import Text, as_rows, check_range
 
 MOST_LOGITS, LOGITS_SHARE = 10, 0.95
 
@@ -43,11 +43,14 @@ def attribute(
     """Return the attribution graph of an adapted model on a prompt, in a mode that is called `name`.
 
     The prompt is a text, chat messages up to where the assistant writes, or ids. It explains the logits of `logit_ids`,
-    or else of the likely next tokens. Raises `ValueError` for several prompts, and as `LocalReplacement.of` does.
+    or else of the likely next tokens. Raises `ValueError` for several prompts, an id that the model does not have, and
+    as `LocalReplacement.of` does.
     """
     token_ids, *others = as_rows(adapted.tokenizer, prompt, answering=True)
     if others:
         raise ValueError(f"{1 + len(others)} prompts are given: a graph is of one")
+    if len(logit_ids):
+        check_range(torch.tensor([[*logit_ids]]), adapted.distilled.vocab_size)
     replacement = LocalReplacement.of(adapted, token_ids, mode)
     return graph_of(replacement, adapted.tokenizer, name, logit_ids, limits or Limits())
 

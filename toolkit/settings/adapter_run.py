@@ -68,6 +68,7 @@ class AdapterRunConfig(ShortRepr):
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        self.where.check_whole_here()
 
     def outputs(self) -> list[OutputFolder]:
         """The folder that the run writes."""

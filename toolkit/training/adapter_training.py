@@ -7,21 +7,19 @@ from dataclasses import asdict, replace
 from statistics import fmean
 from typing import Any
 
-import torch
 from transformers import PreTrainedTokenizerBase
 
 from toolkit.adapters.adapted_model import AdaptedModel
-from toolkit.adapters.layerwise import check_layerwise
+from toolkit.adapters.train_adapter import check_row_length, open_untrained, sign
 from toolkit.adapters.trainer import AdapterStep, AdapterTrainer
 from toolkit.dictionaries.activation_batches import NonFiniteError
 from toolkit.dictionaries.collectives import ALONE, Ranks
-from toolkit.dictionaries.transcoders import Adapter, AdapterConfig
+from toolkit.dictionaries.transcoders import Adapter
 from toolkit.harvest.conversations import ConversationLayout
 from toolkit.harvest.documents import Corpus, open_corpus
 from toolkit.harvest.tokens import TokenBatch, TokenStream
-from toolkit.models.presets import find_pair, in_checkout
+from toolkit.models.presets import find_pair
 from toolkit.models.sources import find_sources
-from toolkit.models.text.inputs import check_context
 from toolkit.reports.console import RunConsole
 from toolkit.settings.adapter_run import AdapterRunConfig
 from toolkit.tracking import Stopwatch
@@ -32,16 +30,10 @@ from toolkit.training.stepping import stepping
 
 
 def open_models(config: AdapterRunConfig, ranks: Ranks = ALONE) -> AdaptedModel:
-    """Load what is trained, with an adapter as training begins; raises as `AdaptedModel.from_pretrained` and
-    `check_layerwise`."""
+    """Load what is trained, with an adapter as training begins; raises as `open_untrained`."""
     chosen = find_pair(config.models.pair, config.models.base, config.models.distilled)
     sources = find_sources({"base": chosen.base, "distilled": chosen.distilled})
-    shape, n_latents = sources[-1].config(), config.training.n_latents
-    about = AdapterConfig(d_model=shape.hidden_size, n_layers=shape.num_hidden_layers, n_latents=n_latents)
-    adapter = Adapter.initialised(about, torch.Generator().manual_seed(config.seed))
-    opened = AdaptedModel.open(sources, adapter, on_own_device(config.where, ranks))
-    check_layerwise(opened)
-    return opened
+    return open_untrained(sources, config.training.n_latents, config.seed, on_own_device(config.where, ranks))
 
 
 def open_documents(data: str, text_field: str, tokenizer: PreTrainedTokenizerBase, seed: int) -> Corpus:
@@ -57,8 +49,8 @@ class AdapterTrainingRun:
     It reads the run's settings as a whole; `ranks` are the processes of the run, which share out each step's documents.
 
     Raises:
-        ValueError: rows are longer than the model's context; there are more ranks than documents in a step; or the text
-        holds fewer documents than one step takes.
+        ValueError: rows are longer than the model's context, or than the window of some of its layers; there are more
+        ranks than documents in a step; or the text holds fewer documents than one step takes.
         DiskFullError: the disk has no room for the checkpoints, now or later.
         NonFiniteError: see `AdapterTrainer.step`; the message names the last checkpoint.
         Interrupted: a signal came, to any of the processes; a checkpoint was saved.
@@ -157,13 +149,7 @@ class AdapterTrainingRun:
 
     def finished(self, fingerprints: Mapping[str, str]) -> Adapter:
         """The adapter as it stands, which says whose it is."""
-        adapter, sources = self.adapted.transcoders, self.adapted.sources
-        adapter.config = replace(
-            adapter.config,
-            sources=tuple(in_checkout(source.name) for source in sources),
-            fingerprints=tuple(fingerprints[source.role] for source in sources),
-        )
-        return adapter
+        return sign(self.adapted, fingerprints)
 
     def data_ended(self) -> str | None:
         """What to say where the text held fewer documents than were planned; None otherwise."""
@@ -206,9 +192,9 @@ def check_shared_out(config: AdapterRunConfig, ranks: Ranks) -> None:
 
 
 def document_batches(config: AdapterRunConfig, adapted: AdaptedModel, corpus: Corpus, rows: int) -> TokenStream:
-    """The training documents, so many in a batch; raises `ValueError` for rows beyond the model's context."""
+    """The training documents, so many in a batch; raises `ValueError` as `check_row_length`."""
     text = config.text
-    check_context(text.row_length, adapted.distilled.context, f"--row-length {text.row_length}", "lower it to that")
+    check_row_length(adapted, text.row_length, f"--row-length {text.row_length}")
     return TokenStream(
         corpus.train,
         adapted.tokenizer,

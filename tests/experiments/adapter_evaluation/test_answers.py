@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from toolkit.adapters.adapted_model import AdaptedModel
 from toolkit.dictionaries.adapter_storage import load_adapter
 from toolkit.experiments.adapter_evaluation.answers import answer_base
@@ -35,8 +37,9 @@ def test_a_base_model_to_which_ids_mean_other_things_is_asked_by_its_own_tokeniz
     own.save_pretrained(tmp_path)
     tokenizer = tmp_path / "tokenizer.json"
     tokenizer.write_text(tokenizer.read_text().replace("<think>", "<ponder>"))
-    adapted = AdaptedModel.from_pretrained(
-        base=str(tmp_path), distilled=models[1], adapter=load_adapter(save()), other_models=True
-    )
+    with pytest.warns(UserWarning, match="ids mean different things to the models: 1607"):
+        adapted = AdaptedModel.from_pretrained(
+            base=str(tmp_path), distilled=models[1], adapter=load_adapter(save()), other_models=True
+        )
     _, alike = answer_base(adapted, QUESTIONS, WRITING, CPU)
     assert not alike

@@ -25,6 +25,10 @@ from toolkit.reports.verdicts import verdict_results, verdict_table
 
 OTHER_PROMPT = "; the base model by its own tokenizer, as ids of the others mean something else to it"
 
+ALL_DEAD = (
+    "all latents are dead: none fires on this text, and the adapter adds its biases alone; train it with a lower λ"
+)
+
 
 def page(settings: AdapterEvaluationConfig, opened: AdapterRun, found: Measured) -> Findings:
     """The page's content."""
@@ -105,7 +109,13 @@ def _headline(found: Measured) -> list[Headline]:
             note=f"of the hybrid's {found.yardsticks.per_token(found.yardsticks.kl[HYBRID]).value:.3g} nats a token;"
             f" {near.kl.value:.3g} are left",
         ),
-        Headline(name="L0", value=near.l0, n=documents, unit="documents", note="latents that fire, a token and layer"),
+        Headline(
+            name="L0",
+            value=near.l0,
+            n=documents,
+            unit="documents",
+            note="latents that fire, a token and layer" if near.firings.by_latent.any() else ALL_DEAD,
+        ),
     ]
 
 

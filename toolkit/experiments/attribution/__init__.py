@@ -20,7 +20,7 @@ Compared = Literal["hybrid", "distilled", "base"]
 class AttributionConfig(ShortRepr):
     """Draw the attribution graph of one prompt, and test its strongest edges."""
 
-    prompt: str = ""
+    prompt: str | None = None
     """Text whose next word is explained, special tokens included. Default: the first shipped question in whose answer
     the adapter hesitates, with the answer up to the first word of hesitation."""
     target: tuple[str, ...] = ()
@@ -45,6 +45,10 @@ class AttributionConfig(ShortRepr):
         check_ranges(self)
         if len(set(self.compare)) < len(self.compare):
             raise ValueError(f"compare {' '.join(self.compare)}: name each once")
+        if self.prompt is not None and not self.prompt.strip():
+            raise ValueError(f"prompt {self.prompt!r} holds no word: give a text, or leave it out for the default")
+        if "" in self.target:
+            raise ValueError("target '' is no token: give a word of one token, or leave it out for the likely ones")
 
     def outputs(self) -> list[OutputFolder]:
         """The folder that is written."""

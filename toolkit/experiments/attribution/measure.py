@@ -70,7 +70,7 @@ def measure(settings: AttributionConfig, run: AdapterRun) -> AttributionFound:
 def prompt_ids(settings: AttributionConfig, run: AdapterRun) -> list[int]:
     """Ids of the prompt that is given, or of a question with the adapter's own answer up to where it hesitates."""
     models = run.models
-    if settings.prompt:
+    if settings.prompt is not None:
         return continued_ids(models.tokenizer, settings.prompt)
     hesitating = set(hesitation(models.tokenizer).token_ids)
     for prompt, answer in _answers(models):
