@@ -166,9 +166,9 @@ trained = toolkit.train_adapter(texts, base=base, distilled=distilled, row_lengt
 toolkit.save_adapter(trained.transcoders, folder / "mine")
 assert len(steps) == len(texts) and toolkit.open_adapter(folder / "mine").config == trained.transcoders.config
 """,
-    "an adapter trained on an iterator of conversations": """
+    "an adapter trained on an iterator of texts": """
 how = {"base": base, "distilled": models.distilled, "row_length": 40, "n_latents": 8, "batch_sequences": 2}
-trained = toolkit.train_adapter(iter([chat] * 9), sequences=4, **how)
+trained = toolkit.train_adapter(iter(texts), sequences=4, **how)
 assert trained.adapter.generate("w1 w2", new_tokens=3)
 """,
     "an adapter's folder opened, with its models": """
