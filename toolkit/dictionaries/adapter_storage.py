@@ -5,24 +5,14 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import Tensor
 
-from toolkit.artifacts import (
-    HASHES_KEY,
-    check_hash,
-    digest,
-    explaining_a_full_disk,
-    read_json_object,
-    read_section,
-    sha256,
-    write_json,
-)
+from toolkit.artifacts import check_hash, read_json_object, read_section, sha256
 from toolkit.dictionaries.transcoders import Adapter, AdapterConfig
+from toolkit.dictionaries.weights_with_settings import CONFIG_FILE, write_weights
 from toolkit.tensor_files import check_finite, read_tensors
 
 ADAPTER_FILE = "adapter.safetensors"
-CONFIG_FILE = "config.json"
 CONFIG_KEY = "adapter"
 
 
@@ -32,20 +22,7 @@ def save_adapter(adapter: Adapter, folder: str | Path) -> None:
     Tensors are named `layers.3.W_enc` and so on, and keep their type. Raises `DiskFullError` where there is too little
     room; files that were there are then as they were.
     """
-    place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    path, weights = place / CONFIG_FILE, place / ADAPTER_FILE
-    others = read_json_object(path) if path.exists() else {}
-    other_hashes = read_section(path, HASHES_KEY) if path.exists() else {}
-    temporary = weights.with_suffix(".tmp")
-    try:
-        with explaining_a_full_disk(place, lambda: ": free some space, or write elsewhere"):
-            save_file({name: tensor.contiguous() for name, tensor in adapter.state_dict().items()}, temporary)
-        hashes = {ADAPTER_FILE: sha256(temporary), CONFIG_KEY: digest(asdict(adapter.config))}
-        temporary.replace(weights)
-    finally:
-        temporary.unlink(missing_ok=True)
-    write_json(path, others | {CONFIG_KEY: asdict(adapter.config), HASHES_KEY: other_hashes | hashes})
+    write_weights(Path(folder), ADAPTER_FILE, adapter.state_dict(), CONFIG_KEY, asdict(adapter.config))
 
 
 def load_adapter(folder: str | Path) -> Adapter:

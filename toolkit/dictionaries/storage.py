@@ -11,26 +11,21 @@ from typing import Any, cast
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from toolkit.artifacts import (
-    HASHES_KEY,
     check_hash,
-    digest,
-    explaining_a_full_disk,
     read_json_object,
     read_section,
     sha256,
-    write_json,
 )
 from toolkit.dictionaries.adapter_storage import ADAPTER_FILE
 from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.rules.rule import rule_of
+from toolkit.dictionaries.weights_with_settings import CONFIG_FILE, write_weights
 from toolkit.tensor_files import read_tensors as read_safetensors
 
 WEIGHTS_FILE = "crosscoder.safetensors"
-CONFIG_FILE = "config.json"
 CONFIG_KEY = "crosscoder"
 
 
@@ -50,19 +45,7 @@ def save(config: CrosscoderConfig, tensors: dict[str, Tensor], folder: Path) -> 
     Raises:
         DiskFullError: there is too little room; files that were there are as they were.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path, weights = folder / CONFIG_FILE, folder / WEIGHTS_FILE
-    others = read_json_object(path) if path.exists() else {}
-    other_hashes = read_section(path, HASHES_KEY) if path.exists() else {}
-    temporary = weights.with_suffix(".tmp")
-    try:
-        with explaining_a_full_disk(folder, lambda: ": free some space, or write elsewhere"):
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
-        hashes = {WEIGHTS_FILE: sha256(temporary), CONFIG_KEY: digest(asdict(config))}
-        temporary.replace(weights)
-    finally:
-        temporary.unlink(missing_ok=True)
-    write_json(path, others | {CONFIG_KEY: asdict(config), HASHES_KEY: other_hashes | hashes})
+    write_weights(folder, WEIGHTS_FILE, tensors, CONFIG_KEY, asdict(config))
 
 
 def load(place: Path) -> tuple[CrosscoderConfig, dict[str, Tensor]]:

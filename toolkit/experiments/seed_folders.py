@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.dictionaries.storage import CONFIG_FILE, WEIGHTS_FILE, read_config
+from toolkit.dictionaries.storage import WEIGHTS_FILE, read_config
+from toolkit.dictionaries.weights_with_settings import CONFIG_FILE
 from toolkit.settings.run_files import OF_SEEDS, SEED_FOLDER
 
 ALIKE = ("layers", "d_model", "n_latents", "sparsity", "k", "n_shared", "n_exclusive")

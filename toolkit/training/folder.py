@@ -5,8 +5,9 @@ from dataclasses import dataclass, fields
 
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.export import export_dictionary_learning
-from toolkit.dictionaries.storage import CONFIG_FILE, WEIGHTS_FILE
+from toolkit.dictionaries.storage import WEIGHTS_FILE
 from toolkit.dictionaries.training import StepMetrics
+from toolkit.dictionaries.weights_with_settings import CONFIG_FILE
 from toolkit.settings.run_files import EXPORT, REPORT, RUN, SEED_FOLDER
 from toolkit.training.training_folder import TrainingFolder
 
