@@ -98,7 +98,8 @@ class Adapters:
     def transcode(self) -> Iterator[Row]:
         """Dense and sparse passes of one transcoder."""
         width, latents = self.config.hidden_size, self.sizes["latents"]
-        threshold = transcoder_pass.DENSE_FROM
+        threshold, fewest = transcoder_pass.DENSE_FROM, transcoder_pass.FEWEST_SPARSE
+        transcoder_pass.FEWEST_SPARSE = {}
         for tokens in self.sizes["tokens"]:
             for l0 in self.sizes["l0"]:
                 row: Row = {"tokens": tokens, "l0": l0}
@@ -107,7 +108,7 @@ class Adapters:
                     run = transcoding(width, latents, tokens, l0, self.device)
                     row[f"{way}, ms"] = 1e3 * seconds_of(run, self.device, REPEATS)
                 yield row
-        transcoder_pass.DENSE_FROM = threshold
+        transcoder_pass.DENSE_FROM, transcoder_pass.FEWEST_SPARSE = threshold, fewest
 
     def _rows(self, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
         ids = torch.randint(self.config.vocab_size, (1, tokens), generator=torch.Generator().manual_seed(0))

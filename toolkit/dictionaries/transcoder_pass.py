@@ -9,9 +9,12 @@ from torch import Tensor
 
 from toolkit.dictionaries.sparse_codes import SparsePattern, positions_above
 
-DENSE_FROM = {"cpu": 0.1}
-"""Share of codes above 0 from which dense products are faster. On other devices they are always taken: to count the
-codes, a GPU's host would have to wait in every layer."""
+DENSE_FROM = {"cpu": 0.1, "cuda": 0.004}
+"""Share of codes above 0 from which dense products are faster. On other devices they are always taken."""
+FEWEST_SPARSE = {"cuda": 8192}
+"""Tokens below which they are faster whatever fires: to count codes, a GPU's host waits in every layer. On an H100,
+with 8192 latents of d_model 1536 of which 16 fire, dense took 1.6 ms and sparse 2.2 ms for 2,048 tokens, 4.7 and 3.3 ms
+for 10,000."""
 
 
 def transcode(
@@ -63,7 +66,9 @@ class _Transcode(torch.autograd.Function):
 
 def _firing(codes: Float[Tensor, "token latent"]) -> Int[Tensor, " nonzero"] | None:
     """Flat positions of codes above 0, where there are so few that sparse products are faster."""
-    if (dense_from := DENSE_FROM.get(codes.device.type)) is None:
+    device = codes.device.type
+    dense_from = DENSE_FROM.get(device)
+    if dense_from is None or len(codes) < FEWEST_SPARSE.get(device, 0):
         return None
     flat = positions_above(codes, 0.0)
     return flat if len(flat) <= dense_from * codes.numel() else None
