@@ -26,10 +26,10 @@ def main(settings: ReproductionConfig) -> None:
     """A crosscoder in; every experiment, and how it compares, out."""
     # These take seconds to import.
     from toolkit.experiments.control import control_files
+    from toolkit.experiments.opening import open_named
     from toolkit.experiments.origin import origin_of
     from toolkit.experiments.reproduction.measure import experiments, find_parts, reproduction_results
     from toolkit.experiments.reproduction.page import comparison_findings
-    from toolkit.experiments.run import open_named
     from toolkit.reports.console import RunConsole
     from toolkit.reports.files import write_page, write_results
 

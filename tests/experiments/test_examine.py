@@ -36,7 +36,7 @@ def test_settings_become_findings_that_say_where_they_came_from(settings: Ablati
 
 
 def test_what_is_published_is_what_was_found(settings: AblationConfig, run: Run, capsys, monkeypatch):
-    monkeypatch.setattr("toolkit.experiments.run.open_named", lambda *_: run)
+    monkeypatch.setattr("toolkit.experiments.opening.open_named", lambda *_: run)
     publish(settings)
     written = json.loads((settings.output.out / "ablation.json").read_text())
     found = examine(settings, run)

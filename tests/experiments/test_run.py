@@ -14,8 +14,9 @@ from toolkit.dictionaries.configs import CrosscoderConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.experiments.latent_classes import LatentClassesConfig
 from toolkit.experiments.layer_divergence import LayerDivergenceConfig
+from toolkit.experiments.opening import open_models, open_named
 from toolkit.experiments.origin import origin_of
-from toolkit.experiments.run import Run, open_models, open_named
+from toolkit.experiments.run import Run
 from toolkit.experiments.word_geometry import WordGeometryConfig
 from toolkit.fields import changed
 from toolkit.models.places.one_at_a_time import OneAtATime

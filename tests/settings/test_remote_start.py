@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from ndif_server import NdifServer
 
-from toolkit.experiments.run import open_models
+from toolkit.experiments.opening import open_models
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import PRESETS, Preset
 from toolkit.models.where import Where

@@ -17,13 +17,13 @@ def examine(
     """Measure what an experiment's settings ask for, and describe it.
 
     The package that declares the settings has `measure(settings, opened)` in `measure.py` and
-    `page(settings, opened, found)` in `page.py`. `opened` is what the settings name (see `run.open_named`), for a
+    `page(settings, opened, found)` in `page.py`. `opened` is what the settings name (see `opening.open_named`), for a
     caller that has opened it already. What `page` says of where its findings came from is completed here. With a
     `console` each stage is shown there; without one nothing is printed.
     Raises `ValueError` for models, a crosscoder or text that cannot be used, and as the experiment does.
     """
+    from toolkit.experiments.opening import open_named
     from toolkit.experiments.origin import origin_of  # these take seconds to import
-    from toolkit.experiments.run import open_named
 
     package = type(settings).__module__
     if not package.startswith("toolkit.experiments."):

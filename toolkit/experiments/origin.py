@@ -8,7 +8,8 @@ from toolkit.artifacts import provenance, sha256
 from toolkit.dictionaries.formats import find_checkpoint
 from toolkit.dictionaries.storage import WEIGHTS_FILE
 from toolkit.experiments.adapter_run import AdapterRun
-from toolkit.experiments.run import Run, models_of
+from toolkit.experiments.opening import models_of
+from toolkit.experiments.run import Run
 from toolkit.fields import leaves
 from toolkit.models.presets import in_checkout
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from toolkit.artifacts import read_json_object
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.experiments.adapter_run import AdapterRun
 from toolkit.experiments.run_settings import default_settings, read_run, trained_on, with_models
 from toolkit.experiments.seed_folders import check_null, seed_folders
 from toolkit.fields import changed
@@ -23,7 +22,7 @@ from toolkit.models.where import Where, as_where
 from toolkit.settings.crosscoder_run import RunConfig
 from toolkit.settings.findings import SHIPPED, CrosscoderChoice, TextChoice
 from toolkit.settings.models import ModelChoice
-from toolkit.settings.remote_start import check_hosted, hosted_pair
+from toolkit.settings.remote_start import check_hosted
 from toolkit.statistics.estimates import GIVEN_ONE
 from toolkit.tracking import track
 from toolkit.training import streams
@@ -226,53 +225,6 @@ class Run:
         batches = coded_batches(self.models, self.crosscoder, stream, self.open_mask())
         wanted = first_tokens(batches, tokens)
         return track(wanted, "reading text", "tokens", total=tokens, size=lambda batch: len(batch.codes))
-
-
-def open_named(settings: Any, given: Any = None) -> Any:
-    """Open what an experiment's settings name: a `Run`, an `AdapterRun`, the models alone, or nothing (None); or take
-    what is given.
-
-    Where no crosscoder is asked for, a run that is given stands for its models, or where an experiment reads text and
-    names none, for its models and its text. Raises `ValueError` where a crosscoder is asked for and something else is
-    given.
-    """
-    if hasattr(settings, "adapter"):
-        return _named_adapter(settings, given)
-    if hasattr(settings, "crosscoder"):
-        if given is None:
-            return Run.of(settings.crosscoder, settings.text, settings.models, settings.where).load()
-        if not isinstance(given, Run):
-            asked = type(settings).__name__
-            raise ValueError(f"{asked} asks about a crosscoder, {type(given).__name__} has none: give Run.open(folder)")
-        return given
-    if given is not None:
-        reads_its_text = hasattr(settings, "text") and settings.text.data is None
-        return given if reads_its_text else models_of(given)
-    opens_all = hasattr(settings, "where") and isinstance(settings.models, ModelChoice)
-    return open_models(settings.models, settings.where) if opens_all else None
-
-
-def _named_adapter(settings: Any, given: Any) -> AdapterRun:
-    if given is None:
-        return AdapterRun.of(settings.adapter, settings.text, settings.models, settings.where).load()
-    if not isinstance(given, AdapterRun):
-        asked = type(settings).__name__
-        raise ValueError(
-            f"{asked} asks about an adapter, {type(given).__name__} has none: give AdapterRun.open(folder)"
-        )
-    return given
-
-
-def models_of(opened: Any) -> Any:
-    """The models that were opened, a run's or alone; None where nothing was."""
-    return opened.models if isinstance(opened, Run | AdapterRun) else opened
-
-
-def open_models(models: ModelChoice, where: Where) -> ModelPair:
-    """The pair alone, for questions that need no crosscoder; default: the embedded one, on NDIF one that it hosts."""
-    if not models.are_named():
-        models = ModelChoice(pair=hosted_pair(where.insecure_host) if where.remote else EMBEDDED)
-    return models.open(where)
 
 
 def _check_layers(crosscoder: Crosscoder, asked: int | None) -> None:

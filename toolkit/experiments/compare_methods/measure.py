@@ -26,7 +26,8 @@ from toolkit.experiments.compare_methods.study import (
 )
 from toolkit.experiments.control import control_source, is_embedded
 from toolkit.experiments.layer_divergence.measure import open_text
-from toolkit.experiments.run import Run, models_of
+from toolkit.experiments.opening import models_of
+from toolkit.experiments.run import Run
 from toolkit.harvest.documents import Corpus
 from toolkit.latents.behaviours import planted_behaviours
 from toolkit.latents.labelled_activations import LabelledTokens

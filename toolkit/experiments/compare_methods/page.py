@@ -21,7 +21,8 @@ from toolkit.experiments.compare_methods.verdicts import (
     shown,
 )
 from toolkit.experiments.control import control_files
-from toolkit.experiments.run import Run, models_of
+from toolkit.experiments.opening import models_of
+from toolkit.experiments.run import Run
 from toolkit.formatting import size
 from toolkit.models.model_set import ModelSet
 from toolkit.reports.findings import Cell, Chart, Findings, Headline, Table

@@ -6,7 +6,8 @@ from toolkit.experiments.control import CONTROL, control_files
 from toolkit.experiments.layer_divergence import LayerDivergenceConfig
 from toolkit.experiments.layer_divergence.measure import OTHER_TOKEN, LayerDivergence, less
 from toolkit.experiments.layer_divergence.study import LEVEL, MEASURES, Curves
-from toolkit.experiments.run import Run, models_of
+from toolkit.experiments.opening import models_of
+from toolkit.experiments.run import Run
 from toolkit.formatting import percent
 from toolkit.models.model_set import ModelSet
 from toolkit.reports.figures import layer_curves

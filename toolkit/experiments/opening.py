@@ -1,0 +1,58 @@
+"""Opens what an experiment's settings name: a run, an adapter, or models alone."""
+
+from typing import Any
+
+from toolkit.experiments.adapter_run import AdapterRun
+from toolkit.experiments.run import Run
+from toolkit.harvest.choices import EMBEDDED
+from toolkit.models.pair import ModelPair
+from toolkit.models.where import Where
+from toolkit.settings.models import ModelChoice
+from toolkit.settings.remote_start import hosted_pair
+
+
+def open_named(settings: Any, given: Any = None) -> Any:
+    """Open what an experiment's settings name: a `Run`, an `AdapterRun`, the models alone, or nothing (None); or take
+    what is given.
+
+    Where no crosscoder is asked for, a run that is given stands for its models, or where an experiment reads text and
+    names none, for its models and its text. Raises `ValueError` where a crosscoder is asked for and something else is
+    given.
+    """
+    if hasattr(settings, "adapter"):
+        return _named_adapter(settings, given)
+    if hasattr(settings, "crosscoder"):
+        if given is None:
+            return Run.of(settings.crosscoder, settings.text, settings.models, settings.where).load()
+        if not isinstance(given, Run):
+            asked = type(settings).__name__
+            raise ValueError(f"{asked} asks about a crosscoder, {type(given).__name__} has none: give Run.open(folder)")
+        return given
+    if given is not None:
+        reads_its_text = hasattr(settings, "text") and settings.text.data is None
+        return given if reads_its_text else models_of(given)
+    opens_all = hasattr(settings, "where") and isinstance(settings.models, ModelChoice)
+    return open_models(settings.models, settings.where) if opens_all else None
+
+
+def _named_adapter(settings: Any, given: Any) -> AdapterRun:
+    if given is None:
+        return AdapterRun.of(settings.adapter, settings.text, settings.models, settings.where).load()
+    if not isinstance(given, AdapterRun):
+        asked = type(settings).__name__
+        raise ValueError(
+            f"{asked} asks about an adapter, {type(given).__name__} has none: give AdapterRun.open(folder)"
+        )
+    return given
+
+
+def models_of(opened: Any) -> Any:
+    """The models that were opened, a run's or alone; None where nothing was."""
+    return opened.models if isinstance(opened, Run | AdapterRun) else opened
+
+
+def open_models(models: ModelChoice, where: Where) -> ModelPair:
+    """The pair alone, for questions that need no crosscoder; default: the embedded one, on NDIF one that it hosts."""
+    if not models.are_named():
+        models = ModelChoice(pair=hosted_pair(where.insecure_host) if where.remote else EMBEDDED)
+    return models.open(where)
