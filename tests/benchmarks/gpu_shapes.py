@@ -46,7 +46,7 @@ def real_shapes() -> Shapes:
 def tiny_shapes() -> Shapes:
     """A trial of the code."""
     tiny = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4, "num_key_value_heads": 2}
-    config = Qwen2Config(**tiny, num_hidden_layers=3, vocab_size=400)
+    config = Qwen2Config(**tiny, num_hidden_layers=3, vocab_size=1640)
     return Shapes(pairs={"tiny": (config, 2)}, rows=(2, 16), d_model=32, latents=(64,), batch=32, k=4, repeats=2)
 
 

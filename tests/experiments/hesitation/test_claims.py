@@ -81,6 +81,7 @@ def shown(share: float = 0.02, **changed: Intervened) -> list[bool]:
         questions=(Question(question="?", answer=None),) * N,
         interventions={**GOOD, **changed},
         promoted={},
+        on_text=None,
         planted=None,
     )
     return [verdict.shows for verdict in judge(claims(found))]
