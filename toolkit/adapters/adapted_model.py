@@ -92,16 +92,18 @@ class AdaptedModel:
         """Load what `find_sources` found, base first, as `from_pretrained` does."""
         base, distilled = sources
         where.check_whole_here()
-        n_layers = check_same_shape({source.role: source.config() for source in sources})
-        _check_fits(adapter, n_layers, distilled.config().hidden_size)
+        configs = {source.role: source.config() for source in sources}
+        n_layers = check_same_shape(configs)
+        _check_fits(adapter, n_layers, configs[distilled.role].hidden_size)
         if base.module is None and distilled.module is None:
             check_not_the_same(distilled, [base], NOT_DISTILLED)
         if not other_models:
             _check_trained_on(adapter, sources)
-        if base.name and distilled.name:
-            tokenizers = tokenizers_of(sources, None)
-            find_clashes({source.role: source.config() for source in sources}, tokenizers)
-        tokenizer = tokenizers_of([distilled], None)[distilled.role]
+        both = bool(base.name and distilled.name)
+        tokenizers = tokenizers_of(sources if both else [distilled], None)
+        if both:
+            find_clashes(configs, tokenizers)
+        tokenizer = tokenizers[distilled.role]
         module = _own_copy(distilled, tokenizer, where.of("distilled"))
         check_gated(distilled.role, decoder_layers(module))
         for layer, mlp, transcoder in zip(
