@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,12 +22,12 @@ RECIPE = RECIPES / "train_crosscoder.py"
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[[list[str]], subprocess.Popen[str]]]:
-    """Start training in a process of its own, which does not outlive the test."""
+def start_recipe() -> Iterator[Callable[[Path, list[str]], subprocess.Popen[str]]]:
+    """Start a recipe in a process of its own, which does not outlive the test."""
     processes: list[subprocess.Popen[str]] = []
 
-    def run(arguments: list[str]) -> subprocess.Popen[str]:
-        command = [sys.executable, str(RECIPE), *arguments]
+    def run(recipe: Path, arguments: list[str]) -> subprocess.Popen[str]:
+        command = [sys.executable, str(recipe), *arguments]
         # As many threads as here: with another number, sums come out in other last bits.
         environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
         process = subprocess.Popen(
@@ -39,6 +40,14 @@ def start() -> Iterator[Callable[[list[str]], subprocess.Popen[str]]]:
     for process in processes:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def start(
+    start_recipe: Callable[[Path, list[str]], subprocess.Popen[str]],
+) -> Callable[[list[str]], subprocess.Popen[str]]:
+    """Start training in a process of its own."""
+    return partial(start_recipe, RECIPE)
 
 
 @pytest.fixture(scope="session")

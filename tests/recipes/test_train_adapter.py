@@ -2,12 +2,11 @@
 
 import importlib.util
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -54,23 +53,11 @@ def finished(train: Train, settings: list[str], tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[[list[str]], "subprocess.Popen[str]"]]:
-    """Start training in a process of its own, which does not outlive the test."""
-    processes = []
-
-    def run(arguments: list[str]) -> "subprocess.Popen[str]":
-        environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-        command = [sys.executable, str(RECIPE), *arguments]
-        process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
-        )
-        processes.append(process)
-        return process
-
-    yield run
-    for process in processes:
-        process.kill()
-        process.communicate()
+def start(
+    start_recipe: Callable[[Path, list[str]], "subprocess.Popen[str]"],
+) -> Callable[[list[str]], "subprocess.Popen[str]"]:
+    """Start training in a process of its own."""
+    return partial(start_recipe, RECIPE)
 
 
 def test_a_run_folder_holds_the_adapter_its_figures_and_a_report(
