@@ -17,7 +17,7 @@ import math
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -207,18 +207,23 @@ def draw(title: str, rows: list[Row]) -> Table:
     return table
 
 
-def main() -> None:
-    """Time the parts; print tables and write them as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; default: all")
+def asked(description: str | None, parts: Collection[str]) -> tuple[argparse.Namespace, torch.device]:
+    """What the command line asks for, and the device to run it on; ends where parts are unknown or no GPU is there."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(parts)}; default: all")
     parser.add_argument("--shapes", choices=("real", "tiny"), default="real")
     parser.add_argument("--json", type=Path, help="file to write everything to")
     arguments = parser.parse_args()
-    if unknown := [part for part in arguments.parts if part not in PARTS]:
-        parser.error(f"{unknown[0]!r} is none of {', '.join(PARTS)}")
+    if unknown := [part for part in arguments.parts if part not in parts]:
+        parser.error(f"{unknown[0]!r} is none of {', '.join(parts)}")
     if arguments.shapes == "real" and not torch.cuda.is_available():
         sys.exit("no CUDA device here: run this where there is one, or try its code with --shapes tiny")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return arguments, torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def main() -> None:
+    """Time the parts; print tables and write them as JSON."""
+    arguments, device = asked(__doc__, PARTS)
     shapes = real_shapes() if arguments.shapes == "real" else tiny_shapes()
     console = Console()
     about, peak = hardware(device)

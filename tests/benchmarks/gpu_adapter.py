@@ -10,17 +10,14 @@ transcode  one transcoder's forward and backward pass, dense and sparse, by the 
 Models are in bf16 with random weights, the transcoders' weights in fp32. `--shapes tiny` tries the code on the CPU.
 """
 
-import argparse
 import gc
 import json
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 import torch
 from adapter_step import passes, step
-from gpu import Row, draw, hardware, seconds_of
+from gpu import Row, asked, draw, hardware, seconds_of
 from gpu_shapes import real_shapes, tiny_shapes
 from rich.console import Console
 from torch.profiler import ProfilerActivity, profile
@@ -145,16 +142,7 @@ PARTS = {"steps": Adapters.steps, "where": Adapters.where, "transcode": Adapters
 
 def main() -> None:
     """Time the parts; print tables and write them as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; default: all")
-    parser.add_argument("--shapes", choices=("real", "tiny"), default="real")
-    parser.add_argument("--json", type=Path, help="file to write everything to")
-    arguments = parser.parse_args()
-    if unknown := [part for part in arguments.parts if part not in PARTS]:
-        parser.error(f"{unknown[0]!r} is none of {', '.join(PARTS)}")
-    if arguments.shapes == "real" and not torch.cuda.is_available():
-        sys.exit("no CUDA device here: run this where there is one, or try its code with --shapes tiny")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    arguments, device = asked(__doc__, PARTS)
     shapes, sizes = (real_shapes(), REAL) if arguments.shapes == "real" else (tiny_shapes(), TINY)
     config, _ = next(iter(shapes.pairs.values()))
     timed, console = Adapters(config, device, sizes), Console()
