@@ -10,13 +10,13 @@ from itertools import chain, islice
 import pytest
 import torch
 
+from toolkit.answers.answering import Answerer, Writing, answer_each
+from toolkit.answers.questions import Question
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.harvest.activations import read_batches
 from toolkit.harvest.harvesting import batch_texts
 from toolkit.harvest.tokens import TokenBatch, TokenMask
 from toolkit.interventions.ablation import Arm, ReadTargets, ablation_effects
-from toolkit.interventions.answering import Answerer, Writing, answer_each
-from toolkit.interventions.answers import Question
 from toolkit.interventions.edits import shift, steer
 from toolkit.interventions.splice import splice_effects
 from toolkit.interventions.targets import Targets

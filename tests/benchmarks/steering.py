@@ -11,8 +11,8 @@ from functools import cache
 import torch
 from timing import time_in_turn
 
-from toolkit.interventions.answering import Answerer, Writing, answer_each
-from toolkit.interventions.answers import PROMPTS, load_questions
+from toolkit.answers.answering import Answerer, Writing, answer_each
+from toolkit.answers.questions import PROMPTS, load_questions
 from toolkit.interventions.edits import shift
 from toolkit.models.model.generation import Sampling
 from toolkit.models.pair import ModelPair

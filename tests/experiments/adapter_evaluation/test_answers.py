@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from toolkit.adapters.adapted_model import AdaptedModel
+from toolkit.answers.answering import Answerer, Writing, answer_each
+from toolkit.answers.questions import Question
 from toolkit.dictionaries.adapter_storage import load_adapter
 from toolkit.experiments.adapter_evaluation.answers import answer_base
-from toolkit.interventions.answering import Answerer, Writing, answer_each
-from toolkit.interventions.answers import Question
 from toolkit.models.files.tokenizer_files import load_tokenizer
 from toolkit.models.pair import ModelPair
 from toolkit.models.where import Where

@@ -5,10 +5,10 @@ from math import isnan, nan
 import pytest
 import torch
 
+from toolkit.answers.answering import Answers
 from toolkit.experiments.adapter_evaluation.answers import MODES, ModeAnswers
 from toolkit.experiments.adapter_evaluation.claims import accuracy_claim, length_claim
 from toolkit.experiments.adapter_evaluation.study import beyond_share, recovered, shuffled_within
-from toolkit.interventions.answering import Answers
 from toolkit.statistics.verdicts import judge
 
 N = 60

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from toolkit.answers.answering import Answers
+from toolkit.answers.questions import Question
 from toolkit.experiments.hesitation.choosing import HesitationLatents
 from toolkit.experiments.hesitation.claims import claims, cut
 from toolkit.experiments.hesitation.interventions import Intervened
 from toolkit.experiments.hesitation.measure import Measured
 from toolkit.experiments.hesitation.study import Chosen
-from toolkit.interventions.answering import Answers
-from toolkit.interventions.answers import Question
 from toolkit.latents.categories import Category
 from toolkit.statistics.estimates import Estimate
 from toolkit.statistics.verdicts import judge

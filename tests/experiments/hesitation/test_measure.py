@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from toolkit.answers.answering import Writing
+from toolkit.answers.questions import Question
 from toolkit.experiments.adapter_run import AdapterRun
 from toolkit.experiments.hesitation import HesitationConfig
 from toolkit.experiments.hesitation.interventions import intervene
 from toolkit.experiments.hesitation.measure import Measured, measure, open_questions
 from toolkit.experiments.hesitation.on_text import predict_without
 from toolkit.experiments.hesitation.page import page
-from toolkit.interventions.answering import Writing
-from toolkit.interventions.answers import Question
 from toolkit.latents.categories import Category
 from toolkit.models.text.chat import thinking_prompt
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 
+from toolkit.answers.answering import Answers
+from toolkit.answers.questions import Question
 from toolkit.experiments.steering import Toward
 from toolkit.experiments.steering.directions import Direction
 from toolkit.experiments.steering.study import ALIKE, RANDOM, Picked, Steered, SteeringStudy
-from toolkit.interventions.answering import Answers
-from toolkit.interventions.answers import Question
 
 N = 20
 STRENGTHS = (-2.0, -1.0, 1.0, 2.0)

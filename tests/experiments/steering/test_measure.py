@@ -7,6 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from toolkit.answers.questions import Question
 from toolkit.experiments.steering.measure import (
     SteeringConfig,
     check_prompts,
@@ -15,7 +16,6 @@ from toolkit.experiments.steering.measure import (
 )
 from toolkit.experiments.steering.page import page
 from toolkit.experiments.steering.study import RANDOM
-from toolkit.interventions.answers import Question
 from toolkit.latents.categories import categories, load_lexicon
 
 

@@ -5,6 +5,8 @@ import math
 import pytest
 import torch
 
+from toolkit.answers.answering import Answerer, Writing, answer_each
+from toolkit.answers.questions import Question
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.experiments.steering import SteeringSettings
 from toolkit.experiments.steering.directions import UNSTEERED, Direction, Steering
@@ -16,8 +18,6 @@ from toolkit.experiments.steering.study import (
     latents_alike,
     steering_study,
 )
-from toolkit.interventions.answering import Answerer, Writing, answer_each
-from toolkit.interventions.answers import Question
 from toolkit.interventions.edits import shift
 from toolkit.latents.categories import Category
 from toolkit.latents.firing import FiringCounts

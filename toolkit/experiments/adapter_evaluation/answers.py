@@ -8,10 +8,10 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from toolkit.adapters.adapted_model import AdaptedModel
+from toolkit.answers.answering import Answerer, Answers, Writing, answer_each
+from toolkit.answers.means import MEASURES, SHARES, UNIT, means
+from toolkit.answers.questions import Question
 from toolkit.experiments.adapter_evaluation.study import recovered
-from toolkit.interventions.answer_means import MEASURES, SHARES, UNIT, means
-from toolkit.interventions.answering import Answerer, Answers, Writing, answer_each
-from toolkit.interventions.answers import Question
 from toolkit.latents.categories import hesitation
 from toolkit.models.places.open_model import open_model
 from toolkit.models.sources import Source, tokenizers_of

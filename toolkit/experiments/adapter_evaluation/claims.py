@@ -1,10 +1,10 @@
 """What the page claims of an adapter; the limits were set before anything was measured."""
 
+from toolkit.answers.means import UNIT
 from toolkit.experiments.adapter_evaluation.answers import ModeAnswers
 from toolkit.experiments.adapter_evaluation.closeness import FIRST, LAST, SINGLE, Closeness, Yardsticks
 from toolkit.experiments.adapter_evaluation.measure import Measured
 from toolkit.experiments.adapter_evaluation.study import beyond_share
-from toolkit.interventions.answer_means import UNIT
 from toolkit.statistics.estimates import mean
 from toolkit.statistics.verdicts import Claim, Margin
 

@@ -7,6 +7,8 @@ import torch
 
 from toolkit.adapters.adapted_model import AdaptedModel
 from toolkit.adapters.opening import open_adapter
+from toolkit.answers.answering import Answerer, Writing, answer_each
+from toolkit.answers.questions import Question, load_questions, shipped_questions
 from toolkit.experiments.adapter_evaluation import FEWEST_QUESTIONS, AdapterEvaluationConfig
 from toolkit.experiments.adapter_evaluation.answers import MODES, ModeAnswers, answer_adapted, answer_base
 from toolkit.experiments.adapter_evaluation.closeness import Closeness, Yardsticks
@@ -14,8 +16,6 @@ from toolkit.experiments.adapter_evaluation.sweep import Swept
 from toolkit.experiments.adapter_run import AdapterRun
 from toolkit.experiments.control import is_embedded
 from toolkit.harvest.tokens import TokenBatch
-from toolkit.interventions.answering import Answerer, Writing, answer_each
-from toolkit.interventions.answers import Question, load_questions, shipped_questions
 from toolkit.latents.categories import hesitation
 from toolkit.models.model.generation import check_prompts
 from toolkit.models.model.sampling import Sampling

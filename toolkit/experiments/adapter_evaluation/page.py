@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from toolkit.answers.means import MEASURES
 from toolkit.experiments.adapter_evaluation import AdapterEvaluationConfig
 from toolkit.experiments.adapter_evaluation.answers import MODES
 from toolkit.experiments.adapter_evaluation.charts import charts
@@ -19,7 +20,6 @@ from toolkit.experiments.adapter_evaluation.tables import (
 )
 from toolkit.experiments.adapter_run import AdapterRun
 from toolkit.experiments.control import is_embedded
-from toolkit.interventions.answer_means import MEASURES
 from toolkit.reports.findings import Findings, Headline, SideBySide
 from toolkit.reports.verdicts import verdict_results, verdict_table
 

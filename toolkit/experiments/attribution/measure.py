@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from toolkit.adapters import modes
 from toolkit.adapters.adapted_model import AdaptedModel
+from toolkit.answers.questions import load_questions, shipped_questions
 from toolkit.attribution.attributing import graph_of
 from toolkit.attribution.edge_tests import WAYS, changes, random_pairs
 from toolkit.attribution.graph import AttributionGraph
@@ -18,7 +19,6 @@ from toolkit.experiments.adapter_run import AdapterRun
 from toolkit.experiments.attribution import AttributionConfig, Compared
 from toolkit.experiments.attribution.study import EdgeTests, agreement, margin, without_each
 from toolkit.experiments.control import is_embedded
-from toolkit.interventions.answers import load_questions, shipped_questions
 from toolkit.latents.categories import hesitation
 from toolkit.models.places.open_model import open_model
 from toolkit.models.text.chat import thinking_prompt

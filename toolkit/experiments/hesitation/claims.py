@@ -5,9 +5,9 @@ import math
 from jaxtyping import Float
 from torch import Tensor
 
+from toolkit.answers.means import UNIT
 from toolkit.experiments.hesitation.interventions import MATCHED, RANDOM, Intervened
 from toolkit.experiments.hesitation.measure import Measured
-from toolkit.interventions.answer_means import UNIT
 from toolkit.latents.behaviours import LEAST_MARGIN
 from toolkit.statistics.estimates import Estimate, over_seeds
 from toolkit.statistics.verdicts import Claim, Margin

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from toolkit.adapters.adapted_model import AdaptedModel
 from toolkit.adapters.modes import Latent
+from toolkit.answers.answering import Answerer, Answers, Writing, answer_each
+from toolkit.answers.means import SHARES, UNIT, share_of_questions
+from toolkit.answers.questions import Question
 from toolkit.experiments.hesitation import HesitationConfig
 from toolkit.experiments.hesitation.choosing import HesitationLatents
 from toolkit.experiments.hesitation.study import matched_arm, random_arm
-from toolkit.interventions.answer_means import SHARES, UNIT, share_of_questions
-from toolkit.interventions.answering import Answerer, Answers, Writing, answer_each
-from toolkit.interventions.answers import Question
 from toolkit.leaving_out import TooFewError, measurable
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.statistics.estimates import Estimate, over_seeds

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import torch
 
 from toolkit.adapters.modes import Latent
+from toolkit.answers.answering import Writing
+from toolkit.answers.questions import Question, load_questions, shipped_questions
 from toolkit.experiments.adapter_run import AdapterRun
 from toolkit.experiments.control import is_embedded
 from toolkit.experiments.hesitation import HesitationConfig
 from toolkit.experiments.hesitation.choosing import HesitationLatents, choose_latents
 from toolkit.experiments.hesitation.interventions import Intervened, Intervention, Latents, draw_arms, intervene
 from toolkit.experiments.hesitation.on_text import OnText, predict_without
-from toolkit.interventions.answering import Writing
-from toolkit.interventions.answers import Question, load_questions, shipped_questions
 from toolkit.latents.adapter_behaviours import span_aurocs
 from toolkit.latents.behaviours import FoundBehaviour, planted_behaviours
 from toolkit.latents.categories import Category, expand, hesitation, load_lexicon

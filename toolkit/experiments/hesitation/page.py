@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from toolkit.answers.means import MEASURES, means
 from toolkit.experiments.adapter_run import AdapterRun
 from toolkit.experiments.hesitation import HesitationConfig
 from toolkit.experiments.hesitation.claims import claims, cut
@@ -19,7 +20,6 @@ from toolkit.experiments.hesitation.tables import (
     threshold_table,
 )
 from toolkit.formatting import percent
-from toolkit.interventions.answer_means import MEASURES, means
 from toolkit.reports.figures import estimates_by_name
 from toolkit.reports.findings import Chart, Findings, Headline, SideBySide, left_out_tables
 from toolkit.reports.verdicts import verdict_results, verdict_table

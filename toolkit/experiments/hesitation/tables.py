@@ -1,11 +1,11 @@
 """The tables of the hesitation page."""
 
 from toolkit.adapters.latent_names import latent_name
+from toolkit.answers.means import means
 from toolkit.experiments.hesitation import HesitationConfig
 from toolkit.experiments.hesitation.interventions import MATCHED, RANDOM, UNCHANGED, Intervention
 from toolkit.experiments.hesitation.measure import PLANTED_DOCUMENTS, Measured
 from toolkit.formatting import percent
-from toolkit.interventions.answer_means import means
 from toolkit.reports.findings import Cell, Share, Table
 from toolkit.statistics.estimates import GIVEN_ONE_ADAPTER
 

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from toolkit.answers.questions import load_questions
 from toolkit.artifacts import code_hash, sha256
 from toolkit.dictionaries.storage import weights_hash
 from toolkit.experiments.ablation import AblationConfig
@@ -24,7 +25,6 @@ from toolkit.experiments.steering import SteeringConfig, Toward
 from toolkit.experiments.word_geometry import WordGeometryConfig
 from toolkit.fields import leaves
 from toolkit.harvest.word_pairs import load_word_pairs
-from toolkit.interventions.answers import load_questions
 from toolkit.latents.behaviours import behaviour_claims
 from toolkit.latents.categories import load_lexicon
 from toolkit.leaving_out import check_any

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from toolkit.answers.means import UNIT
 from toolkit.experiments.steering import Toward
 from toolkit.experiments.steering.study import Picked, Steered, SteeringStudy
-from toolkit.interventions.answer_means import UNIT
 from toolkit.statistics.estimates import Estimate, given_one, over_seeds
 from toolkit.statistics.verdicts import Claim, Margin
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
+from toolkit.answers.means import UNIT
 from toolkit.experiments.steering.study import Steered, SteeringStudy
-from toolkit.interventions.answer_means import UNIT
 from toolkit.statistics.estimates import Estimate, given_one, mean
 from toolkit.statistics.shares import change_of_share
 

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from toolkit.answers.answering import Answerer, Answers, Writing, answer_each
+from toolkit.answers.questions import Question
 from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
-from toolkit.interventions.answering import Answerer, Answers, Writing, answer_each
-from toolkit.interventions.answers import Question
 from toolkit.interventions.edits import mean_norm, shift, stream_index, unit_row
 from toolkit.models.model.traced_model import TracedModel
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from toolkit.answers.means import means
 from toolkit.experiments.steering.study import Steered, SteeringStudy
-from toolkit.interventions.answer_means import means
 from toolkit.statistics.estimates import Estimate, given_one
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from toolkit.answers.answering import Writing
+from toolkit.answers.questions import Question, load_questions, shipped_questions
 from toolkit.dictionaries.crosscoder import check_latents
 from toolkit.experiments.control import is_embedded
 from toolkit.experiments.run import Run
@@ -19,8 +21,6 @@ from toolkit.experiments.steering.study import (
     latents_alike,
     steering_study,
 )
-from toolkit.interventions.answering import Writing
-from toolkit.interventions.answers import Question, load_questions, shipped_questions
 from toolkit.latents.categories import Category, categories, hesitation, load_lexicon
 from toolkit.latents.firing import FiringCounts, check_alive
 from toolkit.leaving_out import TooFewError, check_any, measurable

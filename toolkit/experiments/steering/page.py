@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from toolkit.answers.means import MEASURES
 from toolkit.experiments.run import Run
 from toolkit.experiments.steering import SteeringConfig
 from toolkit.experiments.steering.claims import best_of, claims, findings, seeds_mean
@@ -21,7 +22,6 @@ from toolkit.experiments.steering.tables import (
     pick_table,
     seed_table,
 )
-from toolkit.interventions.answer_means import MEASURES
 from toolkit.reports.figures import DosePanel, dose_response
 from toolkit.reports.findings import Chart, Findings, Headline, SideBySide, left_out_tables
 from toolkit.reports.verdicts import verdict_results, verdict_table

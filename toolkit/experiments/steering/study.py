@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from toolkit.answers.answering import Answers
+from toolkit.answers.questions import Question
 from toolkit.experiments.steering import SteeringSettings, Toward
 from toolkit.experiments.steering.directions import UNSTEERED, AnswersAlong, Arm, Direction, Steering
-from toolkit.interventions.answering import Answers
-from toolkit.interventions.answers import Question
 from toolkit.latents.firing import FiringCounts
 from toolkit.latents.selection import LEAST_FIRINGS, Likeness, ranked_latents
 from toolkit.leaving_out import TooFewError

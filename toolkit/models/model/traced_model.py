@@ -1,6 +1,7 @@
 """One model behind nnsight: reads its residual stream or its logits, and generates text, with or without an edit."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, SupportsIndex, Unpack, overload
 
 import torch
@@ -9,8 +10,8 @@ from nnsight.modeling.transformers import TransformersModel
 from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedTokenizerBase
 
-from toolkit.arguments import Indices, as_index
-from toolkit.models.model.edits import Change, PlainEdit, check_change
+from toolkit.arguments import Indices, as_index, as_indices
+from toolkit.models.model.edits import Change, Edit, Edits, PlainEdit, check_change
 from toolkit.models.model.generation import check_prompts, continue_rows, jobs_of, until_end
 from toolkit.models.model.layers import cache_name, check_layers
 from toolkit.models.model.sampling import GREEDY, Drawing, Sampling, with_keywords
@@ -201,6 +202,30 @@ class TracedModel:
         """
         rows = as_rows(self.tokenizer, prompts, attention_mask, answering=True)
         return self._continue(rows, edit, with_keywords(sampling, drawing))
+
+    def generate_each(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        begun: Sequence[Sequence[int]] = (),
+        edit: Change | None = None,
+        sampling: Sampling = GREEDY,
+        rows: int = 256,
+    ) -> Iterator[tuple[int, list[int]]]:
+        """Continue any number of prompts, `rows` at a time, and yield each one's number and new ids once it has ended.
+
+        `begun` are the ids of answers that were begun before, one for each prompt: they are read under the edit, as if
+        the model had written them, and are not among the new ids. Raises `ValueError` as `generate_ids` does.
+        """
+        assert not any(begun)
+        first = int(sampling.seed)
+        seeds = as_indices(sampling.seeds, "seed") or tuple(range(first, first + len(prompts)))
+        for start in range(0, len(prompts), rows):
+            some = slice(start, start + rows)
+            chosen = torch.arange(len(prompts))[some]
+            now = edit.rows(chosen) if isinstance(edit, Edit | Edits) else edit
+            written = self._continue([*map(list, prompts[some])], now, replace(sampling, seeds=seeds[some]))
+            yield from enumerate(written, start)
 
     def _continue(self, prompts: list[list[int]], edit: Change | None, sampling: Sampling) -> list[list[int]]:
         self.check_loaded(whole=True)

@@ -2,7 +2,7 @@
 
 import torch
 
-from toolkit.interventions.answer_means import share_of_questions
+from toolkit.answers.means import share_of_questions
 
 
 def test_a_share_of_questions_has_an_interval_from_eight_on() -> None:

@@ -3,7 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.interventions.answers import Question, load_questions, score_answer, spoken_answer
+from toolkit.answers.grading import spoken_answer
+from toolkit.answers.questions import Question, load_questions
+from toolkit.answers.scores import score_answer
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from toolkit.interventions.answers import AnswerScore, Question, score_answer
+from toolkit.answers.questions import Question
+from toolkit.answers.scores import AnswerScore, score_answer
 from toolkit.models.model.edits import Change, Edit
 from toolkit.models.model.sampling import Sampling
 from toolkit.models.model.traced_model import TracedModel

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from toolkit.interventions import answering
-from toolkit.interventions.answering import Answerer, Answers, Writing, answer_each
-from toolkit.interventions.answers import Question
+from toolkit.answers import answering
+from toolkit.answers.answering import Answerer, Answers, Writing, answer_each
+from toolkit.answers.questions import Question
 from toolkit.interventions.edits import shift
 from toolkit.models.files.loading import load_model
 from toolkit.models.files.tokenizer_files import load_tokenizer

@@ -1,0 +1,90 @@
+"""Finds the final answer in a text, and tells whether it is the wanted one."""
+
+import re
+from fractions import Fraction
+
+from toolkit.models.text.chat import CLOSING
+
+BOXED = "\\boxed{"
+SAID = (re.compile(r"####\s*(.+)"), re.compile(r"answer is:?\s*(.+?)(?:\.(?!\d)|\n|$)", re.IGNORECASE))
+DIGITS = r"(?:\d+(?:\.\d+)?|\.\d+)"
+NUMBER = re.compile(rf"(?:(?<![\w.)])-)?{DIGITS}(?:/{DIGITS})?")
+"""Matches a number or a fraction of two; a minus between two numbers is not a sign."""
+SPELLINGS = (
+    (re.compile("[\u2212\u2010-\u2013]"), "-"),  # what is printed for a minus
+    (re.compile(r"(?<=\d)(?:,|\{,\}|\\[,;:! ]|[\u00a0\u2009\u202f])(?=\d{3}(?!\d))"), ""),  # between thousands
+    (re.compile(r"\\[dt]?frac\s*\{([^{}]+)\}\s*\{([^{}]+)\}"), r"\1/\2"),
+    (re.compile(r"\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}"), r"\1"),
+    (re.compile(r"\\(?:left|right|[,;:! ])|\^?\{?\\circ\}?|\s+"), ""),
+    (re.compile(r"\\([$%])"), r"\1"),
+    (re.compile(r"\\[dt]frac"), r"\\frac"),
+)
+"""Patterns of text that can be written in several ways, and the one way in which answers are compared."""
+UNITS = "$€£%"
+
+
+def spoken_answer(text: str) -> str:
+    """Return the final answer of a text: boxed, after `####`, after "answer is", else its last number, else all text.
+
+    Where the mark is empty, so is the answer: an empty box is no answer, whatever number comes before it.
+    """
+    closing = text.rpartition(CLOSING)[2]
+    marked = marked_answer(closing)
+    return plain_answer(next(reversed(_numbers(closing)), closing)) if marked is None else marked
+
+
+def marked_answer(text: str) -> str | None:
+    """Return what a text marks as its answer; None where it marks nothing."""
+    boxes = [box for part in text.split(BOXED)[1:] if (box := _braced(part)) is not None]
+    marked = [boxes, *(pattern.findall(text) for pattern in SAID)]
+    return next((plain_answer(said[-1]) for said in marked if said), None)
+
+
+def _braced(text: str) -> str | None:
+    """Return the text up to the brace that closes one opened before the text; None where no brace does."""
+    depth = 1
+    for place, character in enumerate(text):
+        depth += (character == "{") - (character == "}")
+        if not depth:
+            return text[:place]
+    return None
+
+
+def is_right(said: str, wanted: str) -> bool:
+    """Whether an answer is the wanted one; where that is a number, the answer's last number is compared.
+
+    Numbers are compared by value, with or without separators of thousands, a currency or a percent sign: 1/2 is .5.
+    Other text is compared letter by letter, without regard to capitals, spaces and LaTeX's layout commands.
+    """
+    number = _value(_spelt(wanted).strip(UNITS))
+    numbers = _numbers(said)
+    if number is not None and numbers:
+        return _value(numbers[-1]) == number
+    return _spelt(said) == _spelt(wanted)
+
+
+def _numbers(text: str) -> list[str]:
+    """Return all numbers of a text in one spelling."""
+    for pattern, spelling in SPELLINGS[:3]:  # spaces stay, as they separate numbers
+        text = pattern.sub(spelling, text)
+    return NUMBER.findall(text)
+
+
+def _value(text: str) -> Fraction | None:
+    """Return the number that a text consists of; None for any other text and for a division by zero."""
+    if not NUMBER.fullmatch(text):
+        return None
+    above, _, below = text.partition("/")
+    return None if below and not Fraction(below) else Fraction(above) / Fraction(below or 1)
+
+
+def _spelt(text: str) -> str:
+    """Return the text in the spelling in which answers are compared."""
+    for pattern, spelling in SPELLINGS:
+        text = pattern.sub(spelling, text)
+    return plain_answer(text)
+
+
+def plain_answer(answer: str) -> str:
+    """Return an answer without separators of thousands, marks around it, and capitals."""
+    return SPELLINGS[1][0].sub("", answer).strip().rstrip("$.*,;:!?").lstrip("$*").strip().casefold()
