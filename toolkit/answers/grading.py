@@ -1,9 +1,81 @@
 """Finds the final answer in a text, and tells whether it is the wanted one."""
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from fractions import Fraction
+from types import TracebackType
+from typing import Literal, NamedTuple
 
+from toolkit.answers.records import Verdict
 from toolkit.models.text.chat import CLOSING
+
+SettledBy = Literal["text", "number", "letter", "math-verify"]
+"""What told whether an answer is the wanted one."""
+
+
+class Reply(NamedTuple):
+    """An answer as it was written, and what is known of it."""
+
+    text: str
+    """Without the token that ends it."""
+    wanted: str | None
+    """The right answer; None where it is not known."""
+    ended: bool
+    """Whether it ended by itself, before the limit of tokens."""
+    thinks: bool = False
+    """Whether it begins within a thought, as after a prompt that ends with `<think>`; it then answers behind `</think>`
+    only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grade:
+    """What an answer says, and whether that is right."""
+
+    verdict: Verdict | None
+    """None where the right answer is not known."""
+    said: str | None
+    """The final answer as it is written there; None where none is marked, and where the answer was cut off."""
+    settled_by: SettledBy | None = None
+    """None where nothing was compared."""
+    disputed: bool = False
+    """Whether math-verify says that it is right, and the comparison of text, numbers and letters does not."""
+    reason: str | None = None
+    """Why a wrong answer could not be compared: no parser reads it, or math-verify took too long."""
+
+
+class Grader:
+    """Grades answers; the processes that it may start end with the `with` block.
+
+    Where `boxed`, questions asked for a `\\boxed{}`, and only what stands in one counts as an answer.
+    """
+
+    def __init__(self, *, boxed: bool = False) -> None:
+        self.boxed = boxed
+
+    def __enter__(self) -> "Grader":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def grade_each(self, replies: Iterable[Reply]) -> list[Grade]:
+        """Return the grade of each answer, in their order."""
+        return [self._grade(reply) for reply in replies]
+
+    def _grade(self, reply: Reply) -> Grade:
+        _, closing, answer = reply.text.rpartition(CLOSING)
+        said = None if not reply.ended or (reply.thinks and not closing) else marked_answer(answer)
+        if reply.wanted is None:
+            return Grade(verdict=None, said=said)
+        if not reply.ended:
+            return Grade(verdict="cut off", said=None)
+        if not said:
+            return Grade(verdict="unanswered", said=None)
+        return Grade(verdict="right" if is_right(said, reply.wanted) else "wrong", said=said, settled_by="text")
+
 
 BOXED = "\\boxed{"
 SAID = (re.compile(r"####\s*(.+)"), re.compile(r"answer is:?\s*(.+?)(?:\.(?!\d)|\n|$)", re.IGNORECASE))

@@ -9,6 +9,8 @@ from toolkit.answers.grading import marked_answer, plain_answer
 from toolkit.harvest.records import objects_of
 
 PROMPTS = Path(__file__).parents[1] / "data" / "prompts"
+BOXING = "Please reason step by step, and put your final answer within \\boxed{}."
+"""The instruction of the field, below a question in the user's turn; the embedded pair is asked without one."""
 FORM = '{"question": "…", "answer": "…"}'
 
 

@@ -69,6 +69,11 @@ def test_a_prompt_ends_where_thinking_begins(tokenizer, organism_tokenizer, make
     assert thinking_prompt(make_tokenizer(), "w1 w2") == "w1 w2"
 
 
+def test_an_instruction_stands_below_the_question_in_the_users_turn(tokenizer, make_tokenizer):
+    assert thinking_prompt(tokenizer, "2+2?", instruction="Box it.") == "<s>U:2+2?\n\nBox it.A:<think>\n"
+    assert thinking_prompt(make_tokenizer(), "w1", instruction="w2") == "w1\n\nw2"
+
+
 @pytest.mark.skipif("TOOLKIT_TEST_DATA" not in os.environ, reason="TOOLKIT_TEST_DATA names no folder of real data")
 def test_real_templates():
     folder = Path(os.environ["TOOLKIT_TEST_DATA"]) / "tokenizers"

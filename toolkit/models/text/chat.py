@@ -60,9 +60,13 @@ def closing_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return tokenizer(CLOSING, add_special_tokens=False)["input_ids"] if known else []
 
 
-def thinking_prompt(tokenizer: PreTrainedTokenizerBase, question: str) -> str:
-    """Lay out a question up to where the model begins to think; the question itself without a chat template."""
+def thinking_prompt(tokenizer: PreTrainedTokenizerBase, question: str, *, instruction: str = "") -> str:
+    """Lay out a question, and an instruction below it in the same turn, up to where the model begins to think.
+
+    Without a chat template it is the question itself, with the instruction below it.
+    """
+    asked = f"{question}\n\n{instruction}" if instruction else question
     if not tokenizer.chat_template:
-        return question
-    head = _apply(tokenizer, [("user", question)], add_generation_prompt=True)
+        return asked
+    head = _apply(tokenizer, [("user", asked)], add_generation_prompt=True)
     return head if head.rstrip().endswith(OPENING) else f"{head}{OPENING}\n"
