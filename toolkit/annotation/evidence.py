@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+Name = int | str
+"""What a latent is called: its index, or for an adapter `layer/index`."""
 FEWEST_PASSAGES = 10
 """A latent with fewer passages to explain, or to test, is left unscored."""
 
@@ -36,12 +38,11 @@ class Evidence:
     the same regions of documents (question, thinking, answer) as `firing`.
     """
 
-    latent: int | str
-    """Index, or for an adapter `layer.index`."""
+    latent: Name
     explaining: tuple[Passage, ...]
     """Passages in which it fires, of all strengths, the strongest first."""
     firing: tuple[Passage, ...]
-    """Passages in which it fires, to test an explanation on."""
+    """Passages in which it fires, to test an explanation on, the strongest first."""
     near: tuple[Passage, ...]
     """Passages in which it does not fire, and its closest neighbours among the latents do."""
     far: tuple[Passage, ...]
