@@ -26,6 +26,8 @@ class Answerer(NamedTuple):
 
     model: TracedModel
     edit: Change | None = None
+    fingerprint: str = ""
+    """What changes with the model's weights alone, in a file that keeps answers; see `files.identity`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +40,14 @@ class Writing:
     """Tokens after which an answer is cut."""
     temperature: float = 0.6
     """Temperature of sampling; 0 is greedy."""
+    top_p: float = 1.0
+    """Tokens are drawn from the likeliest that together reach this probability; 1 takes all."""
     samples: int = 1
     """Answers to a question in an arm, with different seeds; one suffices when greedy."""
     edit_prompt: bool = False
     """Edit the prompt's positions too."""
+    instruction: str = ""
+    """Stands below each question; where it asks for a `\\boxed{}`, only what stands in one counts as an answer."""
     seed: int = 0
 
     def seed_of(self, question: int, sample: int) -> int:
@@ -106,7 +112,10 @@ def answer_each(arms: Sequence[Answerer], questions: Sequence[Question], writing
     scores: list[AnswerScore] = []
     for alike in _alike(arms):
         model = arms[alike[0]].model
-        prompts = encode(model.tokenizer, [thinking_prompt(model.tokenizer, q.question) for q in questions])
+        prompts = encode(
+            model.tokenizer,
+            [thinking_prompt(model.tokenizer, q.question, instruction=writing.instruction) for q in questions],
+        )
         # A batch's cost grows with its longest prompt and its number of seeds, which all arms of a question share.
         grid = [
             Cell(question, sample, arm)
@@ -133,7 +142,7 @@ class Cell(NamedTuple):
 def _alike(arms: Sequence[Answerer]) -> list[list[int]]:
     """The numbers of the arms, those together that can share batches."""
     found: dict[Hashable, list[int]] = {}
-    for number, (model, edit) in enumerate(arms):
+    for number, (model, edit, _) in enumerate(arms):
         kind = (edit.layer, edit.function, len(edit.operands)) if _is_of_rows(edit) else edit
         found.setdefault((id(model), kind), []).append(number)
     return list(found.values())
@@ -155,6 +164,7 @@ def _write(
         sampling = Sampling(
             new_tokens=writing.new_tokens,
             temperature=writing.temperature,
+            top_p=writing.top_p,
             seeds=tuple(writing.seed_of(cell.question, cell.sample) for cell in rows),
             edit_prompt=writing.edit_prompt,
         )

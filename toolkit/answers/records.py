@@ -9,28 +9,49 @@ Verdict = Literal["right", "wrong", "unanswered", "cut off"]
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerRecord:
-    """One arm's answer to one question: a line of the file that keeps all answers."""
+    """One arm's answer to one question, measured and graded."""
 
     arm: str
     question: int
     """Number of the question."""
     sample: int
     text: str
-    """As it was written, without the token that ends it."""
+    """As it was written, without the token that ends it; of a forced answer all of it, what was begun and the rest."""
     tokens: int
-    """Tokens written in all, with the one that ends it."""
+    """Tokens in all, with the one that ends it."""
     thought: int | None
     """Tokens before `</think>`; None where the thinking did not end, or the model writes none."""
     hesitations: int
     """Tokens of hesitation words."""
+    finished: bool
+    """Whether it ended by itself, before the limit of tokens."""
     said: str | None
     """The final answer; None where it says none."""
     verdict: Verdict | None
     """None where the right answer is not known."""
+    disputed: bool = False
+    """Whether math-verify says that it is right, and the comparison of text, numbers and letters does not."""
+    reason: str | None = None
+    """Why a wrong answer could not be compared; None where it could."""
     budget: int | None = None
     """Tokens of thinking after which this answer was forced; None for one that was written freely."""
 
     @property
-    def finished(self) -> bool:
-        """Whether it ended before the limit of tokens."""
-        return self.verdict != "cut off"
+    def length(self) -> int:
+        """Tokens before `</think>`; all tokens where the thinking did not end."""
+        return self.tokens if self.thought is None else self.thought
+
+    @property
+    def censored(self) -> bool:
+        """Whether the limit of tokens cut its thinking, so that the length is at least what it says."""
+        return self.thought is None and not self.finished
+
+    @property
+    def hesitation(self) -> float:
+        """Hesitation tokens per 1,000 tokens."""
+        return 1000 * self.hesitations / max(1, self.tokens)
+
+    @property
+    def correct(self) -> bool | None:
+        """Whether it is right and finished; None where the right answer is not known."""
+        return None if self.verdict is None else self.verdict == "right"
