@@ -25,7 +25,7 @@ def origin_of(settings: Any, opened: Any) -> dict[str, Any]:
     if isinstance(run, AdapterRun):
         files |= {in_checkout(path): word for path, word in run.adapter_files().items()}
     for folder in run.opened_folders if isinstance(run, Run) else ():
-        files |= _dictionary_file(folder)
+        files |= dictionary_file(folder)
     return provenance(
         seed=getattr(settings, "seed", None),
         data=run.corpus.origin if run else {},
@@ -40,7 +40,7 @@ def _given_files(settings: object) -> dict[str, str]:
     return _hashes(path for path in named if isinstance(path, Path) and path.is_file())
 
 
-def _dictionary_file(folder: Path) -> dict[str, str]:
+def dictionary_file(folder: Path) -> dict[str, str]:
     """Sha256 of a crosscoder's weights; of a hub repository its name."""
     if not folder.exists():
         return {str(folder): "hub repository"}

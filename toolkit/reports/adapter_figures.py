@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
+from toolkit.formatting import compact
 from toolkit.reports.drawing import MUTED, STREAM_COLOURS, WIDTH, legend, line, quiet
 from toolkit.statistics.estimates import Estimate
 
@@ -18,6 +19,8 @@ class Panel:
     x: Sequence[float] | Sequence[int]
     lines: Mapping[str, Sequence[Estimate]]
     controls: Sequence[str] = ()
+    doublings: bool = False
+    """Whether the x-axis is in steps of a factor of two."""
 
 
 def line_panels(panels: Sequence[Panel]) -> Figure:
@@ -30,7 +33,10 @@ def line_panels(panels: Sequence[Panel]) -> Figure:
             style = {"color": MUTED, "linestyle": "--"} if name in panel.controls else {"color": next(colours)}
             line(axes, panel.x, estimates, label=name, marker=".", **style)
         axes.set_xlabel(panel.xlabel)
-        if all(float(x).is_integer() for x in panel.x):
+        if panel.doublings:
+            axes.set_xscale("log", base=2)
+            axes.xaxis.set_major_formatter(lambda count, _: compact(count))
+        elif all(float(x).is_integer() for x in panel.x):
             axes.locator_params(axis="x", integer=True)
         if len(panel.lines) > 1:
             legend(axes)

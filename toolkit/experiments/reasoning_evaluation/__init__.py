@@ -35,23 +35,9 @@ class ArmDictionaries(ShortRepr):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class ReasoningEvaluationConfig(ShortRepr):
-    """Let models answer problems, as they are and under edits: accuracy, length, and accuracy by tokens of thinking.
+class ReasoningEvaluationSettings(ShortRepr):
+    """How answers are drawn, and where thinking is stopped."""
 
-    Every answer is kept in answers.jsonl in the output folder. A run that is stopped goes on from there.
-    """
-
-    arms: tuple[str, ...] = ()
-    """Who answers; all are compared with the first. An arm is base, distilled, control, hybrid, adapter, or 'adapter
-    without 3/17 2/5' (latents by layer/index), and any of these with edits: 'distilled + steer 623 0.1' adds a latent,
-    as long as a tenth of the stream's norm; '+ ablate 623' takes it out; '+ set 623 2.0' holds its code at 2;
-    '+ random 0 0.1' adds random direction 0. Several latents: '+ steer 623,693 0.1'. Default: distilled, base, control
-    where there is one; for the embedded pair also latent 623 added and ablated, and random directions."""
-    problems: str | None = None
-    """A set by name, gsm8k, math-500, aime24, aime25, amc23 or organism, or a file of questions and answers.
-    Default: for the embedded pair organism, held-out problems on which nothing was chosen; for others gsm8k."""
-    n_problems: Count = 160
-    """Number of problems: the first ones of the set."""
     temperature: PositiveOrNone = 0.6
     """Temperature of sampling: 0 is greedy, .6 is usual for R1 models. All arms use the same random seeds."""
     top_p: ShareAboveZero = 0.95
@@ -61,22 +47,47 @@ class ReasoningEvaluationConfig(ShortRepr):
     new_tokens: Count | None = None
     """Tokens after which an answer is cut. Default: 320 for the embedded pair, 32,768 for others."""
     budgets: tuple[Count, ...] = ()
-    """Tokens of thinking after which an answer is forced, for the curve of accuracy; default: powers of 2 from 8 up to
-    the longest answer."""
+    """Tokens of thinking after which an answer is forced, for the curve of accuracy.
+    Default: eight, each half of the next, up to the tokens after which an answer is cut."""
     seed: Seed = 0
     """Seed of every draw: answers, random directions."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError(f"samples {self.samples}: greedy answers are all alike: give a temperature above 0")
+        if len(set(self.budgets)) < len(self.budgets):
+            raise ValueError(f"budgets {self.budgets}: give each number of tokens once")
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ReasoningEvaluationConfig(ReasoningEvaluationSettings):
+    """Let models answer problems, as they are and under edits: accuracy, length, and accuracy by tokens of thinking.
+
+    Every answer is kept in answers.jsonl in the output folder. A run that is stopped goes on from there.
+    """
+
+    arms: tuple[str, ...] = ()
+    """Who answers; all are compared with the first. An arm is base, distilled, control, hybrid, adapter, or
+    'adapter without 3/17 2/5', which names latents by layer/index; and any of these with edits:
+    'distilled + steer 623 0.1' adds latent 623, as long as a tenth of the stream's norm;
+    'distilled + ablate 623' takes it out; 'distilled + set 623 2.0' holds its code at 2;
+    'distilled + random 0 0.1' adds random direction 0; 'distilled + steer 623,693 0.1 + ablate 3' does several things.
+    Default: distilled, base, and control where there is one; for the embedded pair also latent 623 added and ablated,
+    and random directions added."""
+    problems: str | None = None
+    """A set by name, gsm8k, math-500, aime24, aime25, amc23 or organism, or a file of questions and answers.
+    Default: for the embedded pair organism, held-out problems on which nothing was chosen; for others gsm8k."""
+    n_problems: Count = 160
+    """Number of problems: the first ones of the set."""
     dictionaries: ArmDictionaries = ArmDictionaries()
     output: FindingsOutput = FindingsOutput(out=Path("runs/evaluate-reasoning"))
     models: ControlledModels = ControlledModels()
     where: Where = Where()
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        super().__post_init__()
         parse_arms(self.arms)
-        if self.samples > 1 and self.temperature == 0:
-            raise ValueError(f"samples {self.samples}: greedy answers are all alike: give a temperature above 0")
-        if len(set(self.budgets)) < len(self.budgets):
-            raise ValueError(f"budgets {self.budgets}: give each number of tokens once")
 
     def outputs(self) -> list[OutputFolder]:
         """The folder that is written."""

@@ -1,11 +1,55 @@
 """Lets every arm answer every question, freely and at budgets of thinking, and compares the arms."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.answers.answering import Answerer, Writing
+from toolkit.answers.problem_sets import ORGANISM, open_problems
 from toolkit.answers.questions import Question
+from toolkit.artifacts import sha256
+from toolkit.experiments.control import is_embedded
+from toolkit.experiments.reasoning_evaluation import ANSWERS, ReasoningEvaluationConfig
+from toolkit.experiments.reasoning_evaluation.answerers import open_arms
+from toolkit.experiments.reasoning_evaluation.asking import asking
 from toolkit.experiments.reasoning_evaluation.results import Measured
+from toolkit.models.pair import ModelPair
+from toolkit.models.presets import in_checkout
+
+USUAL_PROBLEMS = "gsm8k"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """What was found, and of what."""
+
+    measured: Measured
+    facts: Mapping[str, str]
+    """What a report's head says of problems, prompts, crosscoder and adapter."""
+    files: Mapping[str, str]
+    """Sha256 of the files that were read beside the pair's."""
+
+
+def measure(settings: ReasoningEvaluationConfig, opened: ModelPair) -> Evaluated:
+    """Open arms and problems, then let every arm answer; answers that the settings' folder holds are kept.
+
+    Raises `ValueError`, before anything is generated, as `open_arms`, `open_problems`, `asking` and `measure_arms`.
+    """
+    source = settings.problems or (ORGANISM if is_embedded(opened) else USUAL_PROBLEMS)
+    problems = open_problems(source)
+    arms = open_arms(settings, opened)
+    asked = asking(settings, (each.model for each in arms.answerers.values()), problems[: settings.n_problems])
+    settings.output.out.mkdir(parents=True, exist_ok=True)
+    measured = measure_arms(
+        arms.answerers,
+        asked.questions,
+        asked.writing,
+        budgets=asked.budgets,
+        kept=settings.output.out / ANSWERS,
+    )
+    which = f"{source}, the first {len(asked.questions):,} of {len(problems):,}"
+    files = dict(arms.files) | ({in_checkout(source): sha256(Path(source))} if Path(source).is_file() else {})
+    return Evaluated(measured=measured, facts={"problems": which, **asked.facts(), **arms.facts}, files=files)
 
 
 def measure_arms(
