@@ -16,7 +16,7 @@ from toolkit.geometry.components import Components, refitted_coordinates
 from toolkit.geometry.parallelogram import PairDraws, ParallelogramLoss, parallelogram_loss
 from toolkit.statistics.auroc import Spread, auroc_difference, auroc_estimate, auroc_over_seeds
 from toolkit.statistics.estimates import Estimate, jackknife, mean, over_seeds, ratio_of_sums
-from toolkit.statistics.shares import share, wilson
+from toolkit.statistics.shares import difference_of_shares, share, wilson
 
 Sample = Callable[[torch.Generator], Estimate]
 """Draws one sample, and returns its estimate."""
@@ -68,6 +68,8 @@ def kinds() -> Iterator[Kind]:
     yield Kind("AUROC, spread of seeds pooled", "3 seeds, 5 labels, 60 documents", of_auroc_over_seeds, cost=12)
     for n, p in ((10, 0.5), (20, 0.9), (96, 0.99)):
         yield Kind(f"share of trials, {p}", f"{n} trials", partial(of_trials, n=n, p=p), p)
+    for n, p, q in ((20, 0.5, 0.1), (40, 0.1, 0.1), (100, 0.08, 0.02)):
+        yield Kind(f"difference of shares, {p} and {q}", f"{n} trials each", partial(of_two, n=n, p=p, q=q), p - q)
     for n in (8, 10, 24):
         for name in ("loss_estimate", "gap_estimate"):
             shown = name.removesuffix("_estimate")
@@ -128,6 +130,12 @@ def of_share(generator: torch.Generator, *, n: int) -> Estimate:
 def of_trials(generator: torch.Generator, *, n: int, p: float) -> Estimate:
     """Trials that are independent."""
     return wilson(int((torch.rand(n, generator=generator) < p).sum()), n)
+
+
+def of_two(generator: torch.Generator, *, n: int, p: float, q: float) -> Estimate:
+    """Two kinds of trials that are independent of each other."""
+    first, second = (int((torch.rand(n, generator=generator) < each).sum()) for each in (p, q))
+    return difference_of_shares((first, n), (second, n))
 
 
 def _tokens(generator: torch.Generator, n: int, shift: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -39,9 +39,9 @@ THINGS = [
     "SetLatent",
 ]
 CALLS = [
-    "ablate", "attribute", "classify", "evaluate", "examine", "harvest_chunks", "harvest_texts", "latent_scaling",
-    "logit_lens", "open_adapter", "read_latents", "save_adapter", "stability", "steer", "train_adapter",
-    "train_crosscoder",
+    "ablate", "attribute", "classify", "evaluate", "examine", "export_lm_eval", "harvest_chunks", "harvest_texts",
+    "latent_scaling", "load_steering_vector", "logit_lens", "open_adapter", "read_latents", "save_adapter",
+    "save_steering_vector", "shift", "stability", "steer", "train_adapter", "train_crosscoder",
 ]  # fmt: skip
 
 TEXTS = [" ".join(f"w{(7 * text + 3 * place) % 40}" for place in range(4 + text % 9)) for text in range(40)]
@@ -119,6 +119,11 @@ assert found["given", "chosen"]["base"].logit.shape == (1,)
     "an answer under a steered and a clamped latent": """
 both = toolkit.steer(scaled, latent=3, strength=0.5) + toolkit.SetLatent(models, scaled, latent=8, value=4.0)
 assert models.distilled.generate("w1 w2", edit=both, new_tokens=5) != models.distilled.generate("w1 w2", new_tokens=5)
+""",
+    "a steering vector for later, and for lm-evaluation-harness": """
+edit = toolkit.steer(scaled, latent=3, strength=0.5) + toolkit.shift(1, x[0, 0].repeat(2))
+toolkit.save_steering_vector(edit, folder / "vector.safetensors", models.distilled, latent=3, strength=0.5)
+toolkit.export_lm_eval(toolkit.load_steering_vector(folder / "vector.safetensors"), folder / "v.pt", models.distilled)
 """,
     "logits and activations under an edit": """
 edit = toolkit.SetLatent(models, crosscoder, latent=8, value=4.0)

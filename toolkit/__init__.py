@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from toolkit.experiments.word_geometry import WordGeometryConfig
     from toolkit.harvest.harvesting import harvest_chunks, harvest_texts
     from toolkit.interventions.clamping import SetLatent
-    from toolkit.interventions.edits import steer
+    from toolkit.interventions.edits import shift, steer
+    from toolkit.interventions.steering_files import export_lm_eval, load_steering_vector, save_steering_vector
     from toolkit.latents.classification import classify
     from toolkit.latents.logit_lens import logit_lens
     from toolkit.latents.reading import read_latents
@@ -93,13 +94,17 @@ __all__ = [
     "classify",
     "evaluate",
     "examine",
+    "export_lm_eval",
     "harvest_chunks",
     "harvest_texts",
     "latent_scaling",
+    "load_steering_vector",
     "logit_lens",
     "open_adapter",
     "read_latents",
     "save_adapter",
+    "save_steering_vector",
+    "shift",
     "stability",
     "steer",
     "train_adapter",
@@ -146,13 +151,17 @@ _HOMES = {
     "classify": "latents.classification",
     "evaluate": "dictionaries.metrics",
     "examine": "experiments.examine",
+    "export_lm_eval": "interventions.steering_files",
     "harvest_chunks": "harvest.harvesting",
     "harvest_texts": "harvest.harvesting",
     "latent_scaling": "dictionaries.latent_scaling",
+    "load_steering_vector": "interventions.steering_files",
     "logit_lens": "latents.logit_lens",
     "open_adapter": "adapters.opening",
     "read_latents": "latents.reading",
     "save_adapter": "dictionaries.adapter_storage",
+    "save_steering_vector": "interventions.steering_files",
+    "shift": "interventions.edits",
     "stability": "dictionaries.stability",
     "steer": "interventions.edits",
     "train_adapter": "adapters.train_adapter",

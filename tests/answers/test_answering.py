@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from toolkit.answers import answering
-from toolkit.answers.answering import Answerer, Answers, Writing, answer_each
+from toolkit.answers.answer_tables import Answers
+from toolkit.answers.answering import Answerer, Writing, answer_each
 from toolkit.answers.questions import Question
 from toolkit.interventions.edits import shift
 from toolkit.models.files.loading import load_model
@@ -103,9 +104,11 @@ def test_arms_are_models_with_edits_or_without_of_any_kind(model, shifts):
 
 def test_arms_of_one_model_share_batches(model, shifts, monkeypatch):
     batches = []
-    generate = TracedModel.generate_ids
+    generate = TracedModel.generate_each
     monkeypatch.setattr(
-        TracedModel, "generate_ids", lambda self, rows, **how: batches.append(len(rows)) or generate(self, rows, **how)
+        TracedModel,
+        "generate_each",
+        lambda self, asked, **how: batches.append(len(asked)) or generate(self, asked, **how),
     )
     under(model, shifts)
     assert batches == [len(shifts) * len(QUESTIONS) * WRITING.samples]
@@ -128,6 +131,7 @@ def test_seeds_differ_by_question_sample_and_study():
         for sample in range(3)
     }
     assert len(seeds) == 45
+    assert replace(WRITING, samples=9).seed_of(1, 2) == WRITING.seed_of(1, 2)  # more samples leave the others
 
 
 def test_the_slope_is_that_of_least_squares():

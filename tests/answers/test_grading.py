@@ -3,9 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.answers.grading import spoken_answer
+from toolkit.answers.grading import is_right, spoken_answer
 from toolkit.answers.questions import Question, load_questions
-from toolkit.answers.scores import score_answer
 
 
 @pytest.mark.parametrize(
@@ -36,38 +35,6 @@ from toolkit.answers.scores import score_answer
 )
 def test_what_a_text_says(text: str, answer: str):
     assert spoken_answer(text) == answer
-
-
-CLOSING, WAIT, END = [7, 8], frozenset({3}), frozenset({9})
-
-
-def score(token_ids: list[int], text: str, wanted: str | None = "4", closing: list[int] = CLOSING):
-    return score_answer(token_ids, text, wanted, hesitation_ids=WAIT, closing_ids=closing, end_ids=END)
-
-
-def test_thinking_is_measured_up_to_its_end():
-    scored = score([1, 3, 7, 1, 3, 7, 8, 2, 7, 8, 9], "hm</think>\n\nThe answer is 4.<｜end▁of▁sentence｜>")
-    assert scored.length == 5
-    assert scored.hesitation == pytest.approx(1000 * 2 / 11)
-    assert scored.finished
-    assert scored.correct is True
-
-
-def test_thinking_that_does_not_end_counts_whole_and_is_not_right():
-    cut = score([1, 2, 3, 7], "The answer is 4")
-    assert (cut.length, cut.finished, cut.correct) == (4, False, False)
-    never_closed = score([1, 2, 9], "The answer is 4.<|im_end|>")
-    assert (never_closed.length, never_closed.finished, never_closed.correct) == (3, True, False)
-    assert score([1, 9], "The answer is 4.<|im_end|>", closing=[]).correct is True
-    empty = score([], "")
-    assert (empty.length, empty.hesitation, empty.finished, empty.correct) == (0, 0.0, False, False)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "correct"), [("4", True), ("5", False), ("BLUE", False), ("4.0", True), (None, None)]
-)
-def test_right_is_what_is_said_last(wanted: str | None, correct: bool | None):
-    assert score([7, 8, 1, 9], "5</think> 4<|im_end|>", wanted).correct is correct
 
 
 def test_questions_of_a_file(tmp_path: Path):
@@ -125,8 +92,8 @@ def test_a_reference_is_taken_whole_and_a_number_is_met_by_the_number_said(
     path.write_text(json.dumps({"question": "?", "answer": reference}))
     (question,) = load_questions(path)
     assert question.answer == answer
-    assert score([1, 9], right, question.answer, closing=[]).correct is True
-    assert score([1, 9], wrong, question.answer, closing=[]).correct is False
+    assert is_right(spoken_answer(right), answer)
+    assert not is_right(spoken_answer(wrong), answer)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from toolkit.answers.answering import Answers
+from toolkit.answers.answer_tables import Answers
 from toolkit.statistics.estimates import FEWEST_GROUPS, Estimate, mean
 from toolkit.statistics.shares import share
 

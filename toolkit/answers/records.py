@@ -8,6 +8,22 @@ Verdict = Literal["right", "wrong", "unanswered", "cut off"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Written:
+    """What one arm wrote, and where it belongs."""
+
+    arm: str
+    question: int
+    """Number of the question."""
+    sample: int
+    token_ids: tuple[int, ...]
+    """Of a forced answer those that follow its start."""
+    text: str
+    """The same as text, with the token that ends it."""
+    budget: int | None = None
+    """Tokens of thinking after which this answer was forced; None for one that was written freely."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class AnswerRecord:
     """One arm's answer to one question, measured and graded."""
 
@@ -16,9 +32,9 @@ class AnswerRecord:
     """Number of the question."""
     sample: int
     text: str
-    """As it was written, without the token that ends it; of a forced answer all of it, what was begun and the rest."""
+    """As it was written, without the token that ends it; of a forced answer what follows the thinking."""
     tokens: int
-    """Tokens in all, with the one that ends it."""
+    """Tokens that were written, with the one that ends it."""
     thought: int | None
     """Tokens before `</think>`; None where the thinking did not end, or the model writes none."""
     hesitations: int

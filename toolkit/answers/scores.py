@@ -1,52 +1,95 @@
-"""Measures one answer of a reasoning model: length of the thinking, hesitation, and whether it is right."""
+"""Measures and grades answers: length of the thinking, hesitation, and whether they are right."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from toolkit.answers.grading import is_right, spoken_answer
-from toolkit.models.text.chat import CLOSING
+from toolkit.answers.grading import BOXED, Grader, Reply
+from toolkit.answers.records import AnswerRecord, Written
+from toolkit.models.model.traced_model import TracedModel
+from toolkit.models.text.chat import CLOSING, closing_ids
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnswerScore:
-    """The measures of one answer."""
+class Marks:
+    """The tokens of one model that tell the parts of an answer."""
 
-    length: int
-    """Tokens until `</think>`; all of them where thinking does not end."""
-    hesitation: float
-    """Hesitation tokens per 1,000 tokens."""
-    finished: bool
-    """Whether the answer ended by itself, before the limit of tokens."""
-    correct: bool | None
-    """Whether the answer is right and finished; None where the right one is not known."""
+    closing: tuple[int, ...]
+    """They end the thinking; empty for a model that does not write its thinking, whose text is all answer."""
+    ends: Mapping[int, str]
+    """Tokens that end an answer, as they are written in its text."""
+    hesitation: frozenset[int]
+    """Tokens that count as hesitation."""
+
+    @classmethod
+    def of(cls, model: TracedModel, hesitation: frozenset[int]) -> "Marks":
+        """The marks of a model's tokenizer."""
+        ends = {end: model.tokenizer.decode([end]) for end in model.end_ids.tolist()}
+        return cls(closing=tuple(closing_ids(model.tokenizer)), ends=ends, hesitation=hesitation)
 
 
-def score_answer(
-    token_ids: Sequence[int],
-    text: str,
-    wanted: str | None,
+def score_each(
+    written: Sequence[Written],
+    marks: Mapping[str, Marks],
+    wanted: Sequence[str | None],
     *,
-    hesitation_ids: frozenset[int],
-    closing_ids: Sequence[int],
-    end_ids: frozenset[int],
-) -> AnswerScore:
-    """Measure one answer, given as ids and as the text without the token that ends it.
+    instruction: str = "",
+    start: str = "",
+) -> list[AnswerRecord]:
+    """Measure and grade answers; `marks` are by arm, `wanted` is the right answer of each question.
 
-    `closing_ids` end the thinking; it is empty for a model that does not write its thinking, whose text is all answer.
+    Where the `instruction` below a question asks for a `\\boxed{}`, only what stands in one counts as an answer.
+    Forced answers begin with `start`, behind `</think>`; of them one line counts, which need not have ended.
     """
-    finished = bool(token_ids) and token_ids[-1] in end_ids
-    hesitations = sum(token in hesitation_ids for token in token_ids)
-    said = spoken_answer(text) if finished and (CLOSING in text or not closing_ids) else None
-    return AnswerScore(
-        length=_first(token_ids, closing_ids),
-        hesitation=1000 * hesitations / max(1, len(token_ids)),
-        finished=finished,
-        correct=None if wanted is None else said is not None and is_right(said, wanted),
-    )
+    replies = [_reply(each, marks[each.arm], wanted[each.question], start) for each in written]
+    with Grader(boxed=BOXED in instruction) as grader:
+        grades = grader.grade_each(replies)
+    return [
+        AnswerRecord(
+            arm=each.arm,
+            question=each.question,
+            sample=each.sample,
+            text=reply.text,
+            tokens=len(each.token_ids),
+            thought=each.budget or thinking_tokens(each.token_ids, marks[each.arm].closing),
+            hesitations=sum(token in marks[each.arm].hesitation for token in each.token_ids),
+            finished=_ended(each, marks[each.arm]),
+            said=grade.said,
+            verdict=grade.verdict,
+            disputed=grade.disputed,
+            reason=grade.reason,
+            budget=each.budget,
+        )
+        for each, reply, grade in zip(written, replies, grades, strict=True)
+    ]
 
 
-def _first(token_ids: Sequence[int], wanted: Sequence[int]) -> int:
-    """Return the index where `wanted` begins among the ids; the number of ids where it does not occur."""
-    width = len(wanted)
+def thinking_tokens(token_ids: Sequence[int], closing: Sequence[int]) -> int | None:
+    """Return the number of tokens before `closing` first occurs; None where it does not, or is empty."""
+    width = len(closing)
     starts = range(len(token_ids) - width + 1) if width else ()
-    return next((i for i in starts if list(token_ids[i : i + width]) == list(wanted)), len(token_ids))
+    return next((i for i in starts if tuple(token_ids[i : i + width]) == tuple(closing)), None)
+
+
+def _ended(written: Written, marks: Marks) -> bool:
+    return bool(written.token_ids) and written.token_ids[-1] in marks.ends
+
+
+def _reply(written: Written, marks: Marks, wanted: str | None, start: str) -> Reply:
+    ended = _ended(written, marks)
+    text = written.text.removesuffix(marks.ends[written.token_ids[-1]]) if ended else written.text
+    if written.budget is None:
+        return Reply(text, wanted, ended=ended, thinks=bool(marks.closing))
+    return Reply(f"{CLOSING}\n\n{first_line(start, text)}", wanted, ended=True, thinks=True)
+
+
+def first_line(start: str, text: str) -> str:
+    """Return a forced answer up to its first line end behind which no brace is open.
+
+    A model that was made to answer may go on and think again; what it says then is not its answer at this budget.
+    """
+    answer = start
+    for line in text.splitlines(keepends=True):
+        answer += line
+        if line.strip() and answer.count("{") <= answer.count("}"):
+            break
+    return answer

@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from toolkit.artifacts import write_json
+from toolkit.outputs import Claim as FilesClaim
 from toolkit.outputs import OutputFolder, findings_claim
 from toolkit.reports.console import RunConsole
 from toolkit.reports.drawing import Drawing, draw, save_pngs
@@ -36,8 +37,10 @@ def save_findings(findings: Findings, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     figures = {f"{findings.name}_{chart.slug}": chart.figure for chart in findings.charts}
     page, numbers = f"{findings.name}.html", f"{findings.name}.json"
-    outputs = OutputFolder(folder, (findings_claim(findings.name),))
-    with outputs.writing(page, numbers, *(f"figures/{name}.png" for name in figures)):
+    outputs = OutputFolder(folder, (findings_claim(findings.name), FilesClaim(files=tuple(findings.files))))
+    with outputs.writing(page, numbers, *(f"figures/{name}.png" for name in figures), *findings.files):
+        for name, data in findings.files.items():
+            (folder / name).write_bytes(data)
         content = {"question": findings.question, "results": findings.results, "provenance": findings.provenance}
         write_results(folder / numbers, content)
         save_pngs(folder / "figures", {name: each for name, each in figures.items() if isinstance(each, Figure)})

@@ -138,6 +138,8 @@ class Findings:
     texts: Sequence[SideBySide] = ()
     code: str = ""
     """Lines of Python that open what the experiment made."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """What else the experiment made, by file name: `save` writes it beside the page."""
     claims: Sequence[Claim] = ()
     """What is claimed, as its verdicts judge it: claims of several experiments can be judged together."""
     results: Mapping[str, Any]
@@ -166,7 +168,9 @@ class Findings:
         return render_notebook(self)
 
     def save(self, folder: Path | str) -> Path:
-        """Write `<name>.html`, `<name>.json` and `figures/<name>_<chart>.png` into `folder`; return the page's path.
+        """Write `<name>.html`, `<name>.json`, `figures/<name>_<chart>.png` and `files` into `folder`.
+
+        Returns the page's path.
 
         Raises `ValueError` where files of these names were not written by earlier findings, or were changed since.
         """

@@ -69,6 +69,20 @@ def change_of_share(changes: Float[Tensor, " sample"], *, unit: str = "document"
     return Estimate(plain.value, low, high, (plain.value - low) / Z, inf)
 
 
+def difference_of_shares(first: tuple[int, int], second: tuple[int, int]) -> Estimate:
+    """Return how much larger one share is than another of other trials, each as (successes, trials).
+
+    A success and a failure are added to either (Agresti & Caffo 2000), so that the 95 % interval holds for few trials,
+    and has a width where shares are 0 or 1; `error` is that towards the low end. Raises `ValueError` as `wilson` does.
+    """
+    value = wilson(*first).value - wilson(*second).value
+    moved = [((successes + 1) / (n + 2), n + 2) for successes, n in (first, second)]
+    middle = moved[0][0] - moved[1][0]
+    reach = Z * sqrt(sum(part * (1 - part) / n for part, n in moved))
+    low, high = max(-1.0, middle - reach), min(1.0, middle + reach)
+    return Estimate(value, low, high, max(value - low, 0.0) / Z, inf)
+
+
 def _score_interval(share: float, n: float, reach: float, freedom: float) -> Estimate:
     middle = (share + reach**2 / (2 * n)) / (1 + reach**2 / n)
     half = reach / (1 + reach**2 / n) * sqrt(share * (1 - share) / n + reach**2 / (4 * n**2))

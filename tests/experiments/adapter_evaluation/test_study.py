@@ -5,7 +5,7 @@ from math import isnan, nan
 import pytest
 import torch
 
-from toolkit.answers.answering import Answers
+from toolkit.answers.answer_tables import Answers
 from toolkit.experiments.adapter_evaluation.answers import MODES, ModeAnswers
 from toolkit.experiments.adapter_evaluation.claims import accuracy_claim, length_claim
 from toolkit.experiments.adapter_evaluation.study import beyond_share, recovered, shuffled_within

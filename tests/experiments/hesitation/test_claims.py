@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from toolkit.answers.answering import Answers
+from toolkit.answers.answer_tables import Answers
 from toolkit.answers.questions import Question
 from toolkit.experiments.hesitation.choosing import HesitationLatents
 from toolkit.experiments.hesitation.claims import claims, cut

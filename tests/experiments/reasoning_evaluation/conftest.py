@@ -32,7 +32,7 @@ def record(arm: str, question: int, *, right: bool, length: int, **more: object)
 
 
 def of_arm(arm: str, rights: int, length: float) -> ArmResults:
-    """An arm that answers the first `rights` questions rightly, after `length` tokens or so; fewer where it is stopped."""
+    """An arm that answers the first `rights` questions rightly, after `length` tokens or so; stopped, fewer."""
     lengths = [round(length * (0.9 + 0.2 * (7 * i % N) / N)) for i in range(N)]
     records = tuple(record(arm, i, right=i < rights, length=lengths[i]) for i in range(N))
     forced = tuple(

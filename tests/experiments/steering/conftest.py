@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 
-from toolkit.answers.answering import Answers
+from toolkit.answers.answer_tables import Answers
 from toolkit.answers.questions import Question
 from toolkit.experiments.steering import Toward
 from toolkit.experiments.steering.directions import Direction

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
+import torch
 
 from toolkit.experiments.steering import SteeringConfig
 from toolkit.experiments.steering.besides import Besides
@@ -11,6 +12,8 @@ from toolkit.experiments.steering.costs import costs
 from toolkit.experiments.steering.doses import by_strength
 from toolkit.experiments.steering.measure import Measured
 from toolkit.experiments.steering.page import _harmless, _monotone, advantage, page, steering_results
+from toolkit.interventions.edits import steer
+from toolkit.interventions.steering_files import load_steering_vector
 from toolkit.statistics.estimates import GIVEN_ONE, Estimate, mean
 
 N = 20
@@ -149,3 +152,24 @@ def test_the_page_says_how_many_directions_and_questions_there_were(of_steering,
     assert f"{N} others to test them ({N + 1} were asked for" in note
     assert "doubt: what latent 3 costs" not in tables  # no right answers
     assert "doubtful answers" not in tables["What the latent does besides"].columns
+
+
+@pytest.mark.parametrize(("changes", "strength"), [({}, 0.1), ({"suppress": True, "model": "base"}, -0.1)])
+def test_the_picked_latent_is_saved_as_a_steering_vector(of_steering, of_study, run, tmp_path, changes, strength):
+    settings = SteeringConfig(test=N, **changes)
+    found = page(settings, run, Measured(study=of_study(doubt=of_steering()), besides={"doubt": BESIDES}))
+    found.save(tmp_path)
+    edit = steer(run.crosscoder, latent=3, strength=strength, model=settings.model)
+    stream = torch.randn(1, 2, 16)
+    assert torch.equal(load_steering_vector(tmp_path / "steering_vector.safetensors")(stream), edit(stream))
+    (name, lm_eval), *others = torch.load(tmp_path / "steered.pt", weights_only=True).items()
+    assert (name, others) == (f"layers.{edit.layers[0] - 1}", [])
+    assert torch.equal(stream + lm_eval["steering_vector"], edit(stream))
+    assert f"# latent 3, strength {strength:+g}, for {settings.model}.generate" in found.code
+    assert run.models.models[settings.model].source in found.code
+
+
+def test_no_steering_vector_is_saved_of_several_categories(of_steering, of_study, run):
+    measured = Measured(study=of_study(doubt=of_steering()), besides={"doubt": BESIDES})
+    found = page(SteeringConfig(test=N, aims={"doubt": "longer"}), run, measured)
+    assert (found.files, found.code) == ({}, "")

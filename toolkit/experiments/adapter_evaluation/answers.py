@@ -8,7 +8,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from toolkit.adapters.adapted_model import AdaptedModel
-from toolkit.answers.answering import Answerer, Answers, Writing, answer_each
+from toolkit.answers.answer_tables import Answers
+from toolkit.answers.answering import Answerer, Writing, answer_each
 from toolkit.answers.means import MEASURES, SHARES, UNIT, means
 from toolkit.answers.questions import Question
 from toolkit.experiments.adapter_evaluation.study import recovered

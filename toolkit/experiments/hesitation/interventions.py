@@ -10,7 +10,8 @@ from torch import Tensor
 
 from toolkit.adapters.adapted_model import AdaptedModel
 from toolkit.adapters.modes import Latent
-from toolkit.answers.answering import Answerer, Answers, Writing, answer_each
+from toolkit.answers.answer_tables import Answers
+from toolkit.answers.answering import Answerer, Writing, answer_each
 from toolkit.answers.means import SHARES, UNIT, share_of_questions
 from toolkit.answers.questions import Question
 from toolkit.experiments.hesitation import HesitationConfig

@@ -11,7 +11,7 @@ import tyro
 from toolkit.fields import ShortRepr
 from toolkit.latents.choices import HESITATION
 from toolkit.models.where import Where
-from toolkit.outputs import OutputFolder
+from toolkit.outputs import STEERING_VECTORS, OutputFolder
 from toolkit.ranges import Count, PositiveOrNone, Seed, check_ranges
 from toolkit.settings.findings import CrosscoderChoice, FindingsOutput, TextChoice
 from toolkit.settings.models import ModelChoice
@@ -94,7 +94,7 @@ class SteeringConfig(ShortRepr):
 
     def outputs(self) -> list[OutputFolder]:
         """The folder that is written."""
-        return self.output.folders("steering")
+        return self.output.folders("steering", others=(STEERING_VECTORS,))
 
     def settings(self) -> SteeringSettings:
         """Strengths at which directions are picked and tested."""

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from toolkit.answers.answering import Answerer, Answers, Writing, answer_each
+from toolkit.answers.answer_tables import Answers
+from toolkit.answers.answering import Answerer, Writing, answer_each
 from toolkit.answers.questions import Question
 from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
 from toolkit.interventions.edits import mean_norm, shift, stream_index, unit_row

@@ -10,6 +10,7 @@ from toolkit.experiments.steering import SteeringConfig
 from toolkit.experiments.steering.claims import best_of, claims, findings, seeds_mean
 from toolkit.experiments.steering.costs import Cost, costs, kept_accuracy, known
 from toolkit.experiments.steering.doses import Dose, by_strength
+from toolkit.experiments.steering.exports import loading_code, vector_files
 from toolkit.experiments.steering.measure import Measured
 from toolkit.experiments.steering.study import RANDOM, Steered, SteeringStudy
 from toolkit.experiments.steering.tables import (
@@ -62,6 +63,8 @@ def page(settings: SteeringConfig, run: Run, found: Measured) -> Findings:
         ],
         charts=[_chart(name, steered, doses[name]) for name, steered in study.groups.items()],
         texts=[text for name, steered in study.groups.items() for text in _texts(name, steered, study)],
+        code=loading_code(settings, run, found),
+        files=vector_files(settings, run, found),
         claims=claimed,
         results=steering_results(study, doses)
         | {

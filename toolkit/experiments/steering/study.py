@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from toolkit.answers.answering import Answers
+from toolkit.answers.answer_tables import Answers
 from toolkit.answers.questions import Question
 from toolkit.experiments.steering import SteeringSettings, Toward
 from toolkit.experiments.steering.directions import UNSTEERED, AnswersAlong, Arm, Direction, Steering

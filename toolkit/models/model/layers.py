@@ -54,6 +54,11 @@ def layers_path(model: nn.Module) -> str:
     return f"{decoder}.{_LAYERS[model.config.model_type]}".removeprefix(".")
 
 
+def layer_in_base_model(model: PreTrainedModel, layer: int) -> str:
+    """Return the dotted path from a language model's `base_model`, which has no head, to one of its decoder layers."""
+    return f"{_LAYERS[model.config.model_type]}.{layer}"
+
+
 def final_norm_path(model: nn.Module) -> str:
     """Return the dotted path to the norm behind the last decoder layer; raises `ValueError` as `layers_path`."""
     parent = layers_path(model).rpartition(".")[0]
