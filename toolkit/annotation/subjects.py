@@ -13,6 +13,7 @@ from toolkit.adapters.modes import Latent
 from toolkit.annotation.evidence import Name
 from toolkit.arguments import Indices
 from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
+from toolkit.dictionaries.transcoders import Adapter
 from toolkit.latents.logit_lens import adapter_lens, logit_lens
 from toolkit.models.model_set import ModelSet
 
@@ -42,11 +43,10 @@ def crosscoder_subjects(models: ModelSet, crosscoder: Crosscoder, latents: Indic
     the model in which this row is longest. Raises `ValueError` for a latent that does not exist.
     """
     numbers = list(dict.fromkeys(check_latents(latents, crosscoder.config.n_latents)))
-    rows = crosscoder.W_dec.detach()
-    neighbours, likeness = _closest(rows.flatten(1).float(), numbers)
+    neighbours, likeness = _closest(crosscoder.W_dec.detach().flatten(1), numbers)
     lens = logit_lens(models, crosscoder, numbers)
-    last = rows[numbers].unflatten(1, (len(models.names), -1))[:, :, -1]  # [latent, model, d_model]
-    own = [models.names[index] for index in last.norm(dim=2).argmax(dim=1).tolist()]
+    norms = crosscoder.decoder_norms()[numbers].unflatten(1, (len(models.names), -1))  # [latent, model, layer]
+    own = [models.names[index] for index in norms[:, :, -1].argmax(dim=1).tolist()]
     promoted, suppressed = (
         tuple(tuple(lens[model].tokens(latent, promoted=up)) for model, latent in zip(own, numbers, strict=True))
         for up in (True, False)
@@ -64,32 +64,47 @@ def crosscoder_subjects(models: ModelSet, crosscoder: Crosscoder, latents: Indic
 def adapter_subjects(models: AdaptedModel, layers: Sequence[int], latents: Sequence[Latent]) -> Subjects:
     """Return latents (layer, index) of an adapter; columns are those of the codes of `layers`, layer after layer.
 
-    Neighbours are latents of the same layer. Raises `ValueError` for a latent that does not exist, and for one of
-    another layer.
+    Neighbours are latents of the same layer. Raises `ValueError` for a latent that does not exist or is of
+    a layer that is not read, and where none is named.
     """
+    if not latents:
+        raise ValueError("no latent is named: give at least one, as (layer, index)")
     latents = [check_latent(latent, models.transcoders.config) for latent in dict.fromkeys(latents)]
     if outside := [latent_name(latent) for latent in latents if latent[0] not in layers]:
-        raise ValueError(f"latent {outside[0]} is of a layer that is not read: give layers with {outside[0]}'s")
+        raise ValueError(f"latent {outside[0]} is of a layer that is not read: add its layer to {list(layers)}")
     n_latents = models.transcoders.config.n_latents
     starts = [list(layers).index(layer) * n_latents for layer, _ in latents]
-    close = [_closest(models.transcoders[layer].W_dec.detach().float(), [index]) for layer, index in latents]
+    neighbours, likeness = _closest_in_layers(models.transcoders, latents)
     lens = adapter_lens(models, latents)
     numbers = [latent_number(latent, n_latents) for latent in latents]
     return Subjects(
         names=tuple(map(latent_name, latents)),
         columns=torch.tensor([start + index for start, (_, index) in zip(starts, latents, strict=True)]),
-        neighbours=torch.cat([start + found for start, (found, _) in zip(starts, close, strict=True)]),
-        likeness=torch.cat([cosines for _, cosines in close]),
+        neighbours=torch.tensor(starts)[:, None] + neighbours,
+        likeness=likeness,
         promoted=tuple(tuple(lens.tokens(number)) for number in numbers),
         suppressed=tuple(tuple(lens.tokens(number, promoted=False)) for number in numbers),
     )
+
+
+def _closest_in_layers(
+    adapter: Adapter, latents: Sequence[Latent]
+) -> tuple[Int[Tensor, "chosen neighbour"], Float[Tensor, "chosen neighbour"]]:
+    """As `_closest`, each latent among those of its own layer."""
+    found: dict[Latent, tuple[Tensor, Tensor]] = {}
+    for layer in dict.fromkeys(layer for layer, _ in latents):
+        indices = [index for of_layer, index in latents if of_layer == layer]
+        closest = zip(*_closest(adapter[layer].W_dec.detach(), indices), strict=True)
+        found |= zip([(layer, index) for index in indices], closest, strict=True)
+    neighbours, likeness = zip(*(found[latent] for latent in latents), strict=True)
+    return torch.stack(neighbours), torch.stack(likeness)
 
 
 def _closest(
     rows: Float[Tensor, "latent width"], chosen: Sequence[int]
 ) -> tuple[Int[Tensor, "chosen neighbour"], Float[Tensor, "chosen neighbour"]]:
     """The latents whose rows are most like those of the chosen ones, and their cosines; on the CPU."""
-    unit = torch.nn.functional.normalize(rows, dim=1)
+    unit = torch.nn.functional.normalize(rows.float(), dim=1)
     cosines = unit[list(chosen)] @ unit.t()
     cosines[range(len(chosen)), list(chosen)] = -torch.inf
     best = cosines.topk(min(NEIGHBOURS, len(rows) - 1), dim=1)
