@@ -15,9 +15,9 @@ from packaging.version import Version
 from torch import Tensor
 
 from toolkit.models.model.edits import Edit
-from toolkit.models.model.generation import Sampling
 from toolkit.models.model.logit_measurements import measure
 from toolkit.models.model.logit_statistics import next_log_probability
+from toolkit.models.model.sampling import Sampling
 from toolkit.models.model.unembedding import direction_logits
 from toolkit.models.pair import ModelPair
 from toolkit.models.places.here import Here

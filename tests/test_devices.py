@@ -32,7 +32,7 @@ from toolkit.interventions.edits import shift, steer
 from toolkit.interventions.splice import splice_effects
 from toolkit.latents.examples import TopExamples
 from toolkit.latents.logit_lens import logit_lens
-from toolkit.models.model.generation import Sampling
+from toolkit.models.model.sampling import Sampling
 from toolkit.models.pair import ModelPair
 from toolkit.models.where import Where
 

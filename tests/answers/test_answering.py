@@ -12,7 +12,7 @@ from toolkit.answers.questions import Question
 from toolkit.interventions.edits import shift
 from toolkit.models.files.loading import load_model
 from toolkit.models.files.tokenizer_files import load_tokenizer
-from toolkit.models.model.generation import Sampling
+from toolkit.models.model.sampling import Sampling
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.places.here import Here
 from toolkit.models.places.open_model import open_model

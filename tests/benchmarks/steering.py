@@ -14,7 +14,7 @@ from timing import time_in_turn
 from toolkit.answers.answering import Answerer, Writing, answer_each
 from toolkit.answers.questions import PROMPTS, load_questions
 from toolkit.interventions.edits import shift
-from toolkit.models.model.generation import Sampling
+from toolkit.models.model.sampling import Sampling
 from toolkit.models.pair import ModelPair
 from toolkit.models.text.chat import thinking_prompt
 from toolkit.models.text.tokenizers import encode

@@ -10,7 +10,7 @@ import torch
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.interventions.clamping import SetLatent
 from toolkit.models.model.edits import Edit
-from toolkit.models.model.generation import Sampling
+from toolkit.models.model.sampling import Sampling
 
 
 @pytest.fixture
@@ -96,3 +96,20 @@ def test_models_on_ndif_are_refused(ndif_tiny_pair, crosscoder):
     clamp = SetLatent(ndif_tiny_pair, crosscoder, latent=2, value=0.0)
     with pytest.raises(ValueError, match="such as SetLatent"):
         ndif_tiny_pair.distilled.generate_ids([[5, 6]], edit=clamp, sampling=Sampling(new_tokens=8))
+
+
+def test_rows_that_join_and_answers_that_were_begun_are_clamped_as_they_are_alone(tiny_pair, crosscoder):
+    prompts = [[token] * (1 + token % 5) for token in range(1, 39)]
+    clamp = SetLatent(tiny_pair, crosscoder, latent=4, value=5.0) + SetLatent(
+        tiny_pair, crosscoder, latent=2, value=1.0
+    )
+    model, sampling = tiny_pair.distilled, Sampling(new_tokens=12)
+    together = model.generate_ids(prompts, edit=clamp, sampling=sampling)
+    assert len({len(answer) for answer in together}) > 1
+    for rows in (1, 3, 16):
+        each = dict(model.generate_each(prompts, edit=clamp, sampling=sampling, rows=rows))
+        assert [each[number] for number in range(len(prompts))] == together
+    begun = [answer[: min(number % 5, len(answer) - 1)] for number, answer in enumerate(together)]
+    rest = dict(model.generate_each(prompts, begun=begun, edit=clamp, sampling=sampling, rows=7))
+    for number, (ids, answer) in enumerate(zip(begun, together, strict=True)):
+        assert (ids + rest[number])[: len(answer)] == answer

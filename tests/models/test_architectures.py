@@ -11,8 +11,8 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedConfig,
 
 from toolkit.models.files.tokenizer_files import load_tokenizer
 from toolkit.models.model.edits import Edit
-from toolkit.models.model.generation import Sampling
 from toolkit.models.model.layers import _LAYERS, layers_path
+from toolkit.models.model.sampling import Sampling
 from toolkit.models.model.shapes import ModelShape
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.places.open_model import open_model

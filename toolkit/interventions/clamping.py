@@ -5,12 +5,12 @@ from typing import SupportsFloat
 
 import torch
 from torch import Tensor
-from transformers import Cache
 
 from toolkit.arguments import Indices, as_number
 from toolkit.dictionaries.crosscoder import Crosscoder, check_latents
 from toolkit.interventions.edits import stream_index, subtract
-from toolkit.models.model.edits import Change, Edit, Step
+from toolkit.models.model.edits import Change, Edit
+from toolkit.models.model.step import Step
 from toolkit.models.model_set import ModelSet
 
 
@@ -39,7 +39,6 @@ class SetLatent(Change):
         self.models, self.crosscoder, self.value = models, crosscoder, value
         self.stream = stream_index(crosscoder, model)
         self.layer = crosscoder.config.layers[0]
-        self._past: list[Cache] = []
 
     def __repr__(self) -> str:
         latents = ", ".join(map(str, self.latents))
@@ -58,15 +57,11 @@ class SetLatent(Change):
     def at(self, step: Step) -> Edit:
         """Return the edit for a step's new tokens; raises `ValueError` for ids that the models do not share."""
         self.models.check_ids(step.input_ids, step.attention_mask)
-        models, new = self.models.models.values(), step.input_ids.shape[1]
-        if step.attention_mask.shape[1] == new:  # nothing was read before: a generation begins
-            self._past = [model.empty_cache() for model in models]
         streams = []
-        for model, past in zip(models, self._past, strict=True):
-            if past.get_seq_length() and len(step.kept) < len(past.layers[0].keys):
-                past.batch_select_indices(step.kept.to(model.device))
+        for model in self.models.models.values():
+            past = step.caches.of(self, model)
             streams += model.residual(step.input_ids, step.attention_mask, self.layer, past=past)
-        return self._edit(streams, step.attention_mask[:, -new:].bool())
+        return self._edit(streams, step.attention_mask[:, -step.input_ids.shape[1] :].bool())
 
     def _edit(self, streams: list[Tensor], positions: Tensor) -> Edit:
         activations = torch.stack([stream.to(self.crosscoder.b_dec) for stream in streams], dim=2)

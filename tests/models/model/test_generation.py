@@ -1,20 +1,23 @@
 """Generation against transformers' own, and against full passes without a cache and with a plain hook."""
 
 from collections.abc import Callable, Iterator
-from itertools import chain, pairwise
+from itertools import chain
 from pathlib import Path
 
 import pytest
 import torch
 from ndif_server import KEY, NdifServer
 from torch import Tensor
-from transformers import AutoModelForCausalLM, DynamicCache, Gemma2Config, PreTrainedModel
+from transformers import AutoModelForCausalLM, Cache, DynamicCache, Gemma2Config, PreTrainedModel
 
 from toolkit.models.files.loading import load_model
 from toolkit.models.files.tokenizer_files import load_tokenizer
-from toolkit.models.model.edits import Change, Edit, Step
-from toolkit.models.model.generation import Sampling, continue_rows
+from toolkit.models.model.edits import Change, Edit
+from toolkit.models.model.generation import write_each
+from toolkit.models.model.generation_request import Request
 from toolkit.models.model.layers import layers_path
+from toolkit.models.model.sampling import Sampling
+from toolkit.models.model.step import Step
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.places.here import Here
 from toolkit.models.places.ndif.ndif import Ndif
@@ -152,8 +155,7 @@ def test_what_was_read_decides_an_edit_that_is_made_at_each_step(
     assert answers[2] == expected[: len(answers[2])]
     assert answers[0] == whole[0][: whole[0].index(whole[0][3]) + 1]
     assert steps[0].rows.tolist() == [0, 1, 2, 3]
-    for number, (before, step) in enumerate(pairwise(steps), start=1):
-        assert torch.equal(step.rows, before.rows[step.kept])
+    for number, step in enumerate(steps[1:], start=1):
         assert step.attention_mask.sum(dim=1).tolist() == [len(PROMPTS[row]) + number for row in step.rows]
         assert step.input_ids.tolist() == [[answers[row][number - 1]] for row in step.rows]
 
@@ -206,14 +208,18 @@ def test_draws_follow_the_softmax(by: str, temperature: float) -> None:
     logits = torch.tensor([0.0, 1.0, -1.0, 0.5, -3.0])
     expected = draws * (logits / temperature).softmax(dim=0)
 
-    def constant(input_ids: Tensor, attention_mask: Tensor, **_: object) -> Tensor:
-        return logits.expand(len(input_ids), 1, -1)
+    class Constant:
+        def empty_cache(self) -> Cache:
+            return DynamicCache()
 
-    prompts, new_tokens = ([[1]] * draws, 1) if by == "seed" else ([[1]], draws)
+        def logits(self, input_ids: Tensor, attention_mask: Tensor, **_: object) -> Tensor:
+            return logits.expand(len(input_ids), 1, -1)
+
+    prompts, new_tokens = ([[1]] * draws, 1) if by == "seed" else ([[1]] * 10, draws // 10)
     sampling = Sampling(new_tokens=new_tokens, temperature=temperature)
     nowhere = torch.tensor([], dtype=torch.long)
-    answers = continue_rows(constant, prompts, DynamicCache(), end_ids=nowhere, edit=None, sampling=sampling)
-    counts = torch.bincount(torch.tensor(answers).flatten(), minlength=5)
+    answers = write_each(Constant(), Request(prompts=prompts, sampling=sampling, end_ids=nowhere), rows=draws)
+    counts = torch.bincount(torch.tensor([ids for _, ids in answers]).flatten(), minlength=5)
     assert ((counts - expected).square() / expected).sum() < 18.5  # chi-square of 4 degrees: 1 in 1,000 is above
 
 
@@ -293,7 +299,11 @@ def test_on_ndif_answers_are_the_same_token_for_token_in_one_job(
     sampling = Sampling(new_tokens=NEW, temperature=temperature, edit_prompt=edit_prompt, seeds=(7, 8, 7, 9))
     edit = _add(20 * torch.randn(4, 1, any_model.d_model, generator=torch.Generator().manual_seed(3)))
     whole = any_model.generate_ids(PROMPTS, edit=edit, sampling=sampling)
-    for ends in ([END], [END, whole[0][3]], sorted({row[4] for row in whole})):  # the last: all end before the limit
+    for ends in (
+        [END],
+        [END, whole[0][3]],
+        sorted({row[:5][-1] for row in whole}),
+    ):  # the last: all end before the limit
         for each in (any_model, any_hosted):
             monkeypatch.setattr(each.model._module.generation_config, "eos_token_id", ends)
         before = len(any_server.jobs_done)
@@ -334,3 +344,19 @@ def test_an_edit_made_at_each_step_is_refused_on_ndif(any_hosted: TracedModel) -
         any_hosted.generate_ids(PROMPTS, edit=Nothing(), sampling=Sampling(new_tokens=NEW))
     with pytest.raises(ValueError, match="2 seeds for 4 prompts"):
         any_hosted.generate_ids(PROMPTS, sampling=Sampling(new_tokens=NEW, seeds=(1, 2)))
+
+
+def test_an_answer_that_was_begun_goes_on_as_if_it_had_not_stopped(
+    any_model: TracedModel, any_hosted: TracedModel
+) -> None:
+    changes = 20 * torch.randn(4, 1, any_model.d_model, generator=torch.Generator().manual_seed(5))
+    for edit_prompt, temperature in ((True, 1.5), (False, 0.0)):
+        sampling = Sampling(new_tokens=NEW, temperature=temperature, edit_prompt=edit_prompt)
+        whole = any_model.generate_ids(PROMPTS, edit=_add(changes), sampling=sampling)
+        begun = [answer[: min(stop, len(answer) - 1)] for answer, stop in zip(whole, (3, 0, 1, 5), strict=True)]
+        for each in (any_model, any_hosted):
+            rest = dict(each.generate_each(PROMPTS, begun=begun, edit=_add(changes), sampling=sampling, rows=3))
+            for number, (answer, ids) in enumerate(zip(whole, begun, strict=True)):
+                assert rest[number][: NEW - len(ids)] == answer[len(ids) :]
+    texts = [prompt + ids for prompt, ids in zip(PROMPTS, begun, strict=True)]
+    assert rest != dict(any_model.generate_each(texts, edit=_add(changes), sampling=sampling))

@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM, BatchEncoding, DynamicCache
 from toolkit.models.files.loading import load_model
 from toolkit.models.files.tokenizer_files import load_tokenizer
 from toolkit.models.model.edits import Edit
-from toolkit.models.model.generation import Sampling
 from toolkit.models.model.layers import layers_path
+from toolkit.models.model.sampling import Sampling
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.places.here import Here
 from toolkit.models.where import Where

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from toolkit.models.model.generation import Sampling
+from toolkit.models.model.sampling import Sampling
 from toolkit.models.pair import ModelPair
 from toolkit.models.places import one_at_a_time
 from toolkit.models.sources import find_sources

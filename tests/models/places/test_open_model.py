@@ -16,10 +16,10 @@ from toolkit.artifacts import DiskFullError
 from toolkit.models.files.model_files import Hub
 from toolkit.models.files.tokenizer_files import load_tokenizer
 from toolkit.models.model.edits import Edit
-from toolkit.models.model.generation import Sampling
 from toolkit.models.model.layers import site_modules
 from toolkit.models.model.logit_measurements import measure
 from toolkit.models.model.logit_statistics import target_at_end
+from toolkit.models.model.sampling import Sampling
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.model.unembedding import direction_logits
 from toolkit.models.places.open_model import open_model

@@ -17,7 +17,7 @@ from toolkit.experiments.adapter_run import AdapterRun
 from toolkit.experiments.control import is_embedded
 from toolkit.harvest.tokens import TokenBatch
 from toolkit.latents.categories import hesitation
-from toolkit.models.model.generation import check_prompts
+from toolkit.models.model.generation_request import check_prompts
 from toolkit.models.model.sampling import Sampling
 from toolkit.models.text.chat import thinking_prompt
 from toolkit.models.text.tokenizers import encode

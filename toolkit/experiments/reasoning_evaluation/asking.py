@@ -10,7 +10,7 @@ from toolkit.answers.budgets import budget_grid
 from toolkit.answers.questions import BOXING, Question
 from toolkit.experiments.reasoning_evaluation import ReasoningEvaluationSettings
 from toolkit.latents.categories import hesitation
-from toolkit.models.model.generation import check_prompts
+from toolkit.models.model.generation_request import check_prompts
 from toolkit.models.model.sampling import Sampling
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.presets import CHECKOUT

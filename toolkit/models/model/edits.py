@@ -10,28 +10,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from toolkit.arguments import as_index
+from toolkit.models.model.step import Step
 from toolkit.models.places.ndif.server_side import edited
 
 PlainEdit = tuple[int, Callable[..., Tensor], tuple[Tensor, ...], Tensor | None]
 """Layer, function, operands and positions, for a server that knows no `Edit`."""
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """One pass of a generation: the tokens that are read now, for the rows that are not finished."""
-
-    input_ids: Int[Tensor, "live position"]
-    attention_mask: Int[Tensor, "live past_and_position"]
-    rows: Int[Tensor, " live"]
-    """Indices of these rows in the whole batch."""
-    kept: Int[Tensor, " live"]
-    """Indices of these rows among the rows of the step before."""
-
-    def after(self, tokens: Int[Tensor, " live"], going_on: Int[Tensor, " kept"]) -> "Step":
-        """Return the next step, which reads `tokens` for the rows that are not finished."""
-        mask = self.attention_mask[going_on]
-        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-        return Step(tokens[going_on, None], mask, self.rows[going_on], going_on)
 
 
 class Change(ABC):
@@ -126,6 +109,14 @@ class Edit(Change):
             positions=None if self.positions is None else self.positions[chosen.to(self.positions.device)],
         )
 
+    def only(self, chosen: Bool[Tensor, "row position"]) -> "Edit":
+        """The same edit at those of its positions that are chosen."""
+        if self.positions is None:
+            return replace(self, positions=chosen)
+        kept = chosen.to(self.positions.device)[self.positions]
+        operands = tuple(o[kept.to(o.device)] if o.ndim == 2 and len(o) > 1 else o for o in self.operands)
+        return replace(self, operands=operands, positions=self.positions & chosen.to(self.positions.device))
+
     def after(self, position: int) -> "Edit":
         """Return the same edit for a text without its tokens before `position`; the edit must not change those."""
         assert self.positions is not None, "it changes what is left out"
@@ -185,6 +176,10 @@ class Edits(Change):
     def rows(self, chosen: Int[Tensor, " chosen"]) -> "Edits":
         """The same edits for some of the rows, in the order given."""
         return Edits(tuple(each.rows(chosen) for each in self._edits))
+
+    def only(self, chosen: Bool[Tensor, "row position"]) -> "Edits":
+        """The same edits at those of their positions that are chosen."""
+        return Edits(tuple(each.only(chosen) for each in self._edits))
 
     def after(self, position: int) -> "Edits":
         """Return the same edits for a text without its tokens before `position`."""

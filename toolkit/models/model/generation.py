@@ -1,135 +1,137 @@
-"""Generates text in batches, under an edit if one is given, with one traced pass for each token."""
+"""Generates text, under an edit if one is given, with one traced pass for each token of a batch of rows.
 
-from collections.abc import Callable, Sequence
+Rows are replaced as they end, so that a long answer keeps no place empty. Transformers' own continuous batching
+(`generate_batch`) cannot serve here: it lays the tokens of all rows out as one row, in a thread of its own, where a
+trace finds no rows to edit.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import Cache, GenerationConfig
+from transformers import Cache
 
-from toolkit.arguments import as_indices
-from toolkit.models.model.edits import Change, Edit, Step
-from toolkit.models.model.sampling import Sampling
-from toolkit.models.places.ndif.expected_answers import Asked, Job
+from toolkit.models.model.edits import Change
+from toolkit.models.model.generation_request import Request
+from toolkit.models.model.step import Caches, Step
 from toolkit.models.places.ndif.server_side import scores
-from toolkit.models.places.place import stretches
-from toolkit.models.text.inputs import check_context
-from toolkit.models.text.rows import padded
 from toolkit.tracking import track
 
-
-def continue_rows(
-    logits: Callable[..., Float[Tensor, "live 1 vocab"]],
-    prompts: Sequence[Sequence[int]],
-    cache: Cache,
-    *,
-    end_ids: Int[Tensor, " end"],
-    edit: Change | None,
-    sampling: Sampling,
-) -> list[list[int]]:
-    """Continue each prompt up to and including one of `end_ids`; `logits` and the empty `cache` are one model's.
-
-    Rows leave the batch once they are finished, so that long answers cost only themselves.
-    Raises `ValueError` for an edit with `positions`, since generated text has none yet, and for another number of seeds
-    than of prompts.
-    """
-    step, seeds = _first_step(prompts), _seeds(prompts, edit, sampling)
-    generators = {seed: torch.Generator().manual_seed(seed) for seed in seeds.tolist()}
-    answers: list[list[int]] = [[] for _ in prompts]
-    for number in track(range(int(sampling.new_tokens)), "tokens", "tokens"):
-        now = edit and edit.at(step)
-        if number == 0 and not sampling.edit_prompt:
-            now = None
-        here = logits(step.input_ids, step.attention_mask, edit=now, last=1, past=cache)[:, -1]
-        tokens = scores(here, sampling.drawing, generators, seeds[step.rows]).argmax(dim=-1).cpu()
-        for row, token in zip(step.rows.tolist(), tokens.tolist(), strict=True):
-            answers[row].append(token)
-        going_on = (~torch.isin(tokens, end_ids)).nonzero()[:, 0]
-        if len(going_on) == 0:
-            break
-        if len(going_on) < len(tokens):
-            cache.batch_select_indices(going_on.to(here.device))
-        step = step.after(tokens, going_on)
-    return answers
+FREE_SHARE = 8
 
 
-def check_prompts(prompts: Sequence[Sequence[int]], sampling: Sampling, context: int) -> None:
-    """Raise `ValueError` for a prompt that with the new tokens exceeds the model's context."""
-    longest = max(map(len, prompts))
-    check_context(
-        longest + int(sampling.new_tokens),
-        context,
-        f"a prompt of {longest:,} tokens with {sampling.new_tokens:,} new ones",
-        "shorten the prompt or ask for fewer new tokens",
-    )
+@runtime_checkable
+class Writer(Protocol):
+    """A model that keeps caches of keys and values."""
+
+    def empty_cache(self) -> Cache:
+        """Return an empty cache."""
+
+    def logits(
+        self, input_ids: Tensor, attention_mask: Tensor, *, edit: Change | None, last: int, past: Cache
+    ) -> Float[Tensor, "row asked vocab"]:
+        """Return the logits of the last positions, of tokens that follow `past`."""
 
 
-def jobs_of(
-    prompts: Sequence[Sequence[int]],
-    *,
-    end_ids: Int[Tensor, " end"],
-    edit: Change | None,
-    sampling: Sampling,
-    vocab_size: int,
-    job_bytes: int | None = None,
-) -> list[Job]:
-    """Return the arguments of `server_side.generated`, job by job, for the answers that `continue_rows` gives.
-
-    A job is given at most `job_bytes` of edits, or one row.
-    Raises `ValueError` as `continue_rows` does, and for an edit that is made anew at each step.
-    """
-    if edit is not None and not all(isinstance(part, Edit) for part in edit.parts):
-        raise ValueError(
-            "an edit that is made anew at each step, such as SetLatent, reads both models while one generates, which is"
-            " a job of its own on NDIF and with split layers: load the pair without remote and tensor_parallel, or"
-            " steer with an edit that stays the same"
-        )
-    seeds = _seeds(prompts, edit, sampling)
-    # The checkpoint's own settings may draw tokens or penalise repetition: what is named here overrides them.
-    config = GenerationConfig(
-        max_new_tokens=sampling.new_tokens,
-        do_sample=False,
-        num_beams=1,
-        repetition_penalty=1.0,
-        no_repeat_ngram_size=0,
-        eos_token_id=end_ids.tolist(),
-        pad_token_id=0,
-    )
-    how = sampling.edit_prompt, int(sampling.new_tokens), sampling.drawing
-    step = _first_step(prompts)
-    whole = edit.of_text(step.input_ids, step.attention_mask) if edit else None
-    sizes = whole.row_bytes(len(prompts)).tolist() if whole else [0] * len(prompts)
-    jobs = []
-    for some in stretches(sizes, job_bytes):
-        step = _first_step(prompts[some])
-        inputs = {"input_ids": step.input_ids, "attention_mask": step.attention_mask, "generation_config": config}
-        plain = whole.rows(torch.arange(len(prompts))[some]).plain() if whole else []
-        steps = range(1, int(sampling.new_tokens) + 1)
-        asked = Asked((len(step.input_ids), steps), (torch.int64,), below=vocab_size)
-        jobs.append(Job((inputs, plain, *how, seeds[some], end_ids), asked))
-    return jobs
+def write_each(model: Writer, request: Request, rows: int) -> Iterator[tuple[int, list[int]]]:
+    """Continue the prompts, `rows` at a time, and yield each one's number and new ids once it has ended."""
+    generation = Generation(model, request)
+    for ended in track(generation.passes(rows), "tokens", "tokens"):
+        for number in ended:
+            yield number, generation.written.pop(number)
 
 
-def until_end(written: Int[Tensor, "row step"], end_ids: Int[Tensor, " end"]) -> list[list[int]]:
-    """Return each row up to and including the first of `end_ids`."""
-    ends = torch.isin(written, end_ids).long()
-    lengths = torch.where(ends.any(dim=1), ends.argmax(dim=1) + 1, written.shape[1])
-    return [row[:length] for row, length in zip(written.tolist(), lengths.tolist(), strict=True)]
+@dataclass(frozen=True, eq=False)
+class Live:
+    """Rows that are not finished."""
+
+    numbers: Int[Tensor, " live"]
+    """Their numbers among all prompts."""
+    tokens: Int[Tensor, " live"]
+    """The token that was written last, and not read yet."""
+    mask: Int[Tensor, "live read"]
+    """Where they have tokens in `caches`; a row is padded on the left."""
+    caches: Caches
+
+    def kept(self, rows: Int[Tensor, " kept"]) -> "Live":
+        """These of the rows, in this order. It changes the caches."""
+        self.caches.keep(rows)
+        mask = self.mask[rows]
+        if len(rows) and self.caches.can_join:
+            padding = int(mask.any(dim=0).long().argmax())
+            self.caches.drop_first(padding)
+            mask = mask[:, padding:]
+        return Live(self.numbers[rows], self.tokens[rows], mask, self.caches)
+
+    def joined_by(self, others: "Live") -> "Live":
+        """These rows, then the others. It changes the caches."""
+        self.caches.join(others.caches)
+        width = max(self.mask.shape[1], others.mask.shape[1])
+        masks = [torch.nn.functional.pad(each.mask, (width - each.mask.shape[1], 0)) for each in (self, others)]
+        numbers, tokens = torch.cat([self.numbers, others.numbers]), torch.cat([self.tokens, others.tokens])
+        return Live(numbers, tokens, torch.cat(masks), self.caches)
 
 
-def _seeds(prompts: Sequence[Sequence[int]], edit: Change | None, sampling: Sampling) -> Int[Tensor, " prompt"]:
-    """Return the seed of each prompt; raises `ValueError` as `continue_rows` does."""
-    seeds = as_indices(sampling.seeds, "seed")
-    if len(seeds) not in (0, len(prompts)):
-        raise ValueError(f"{len(seeds)} seeds for {len(prompts)} prompts: give one for each prompt, or none")
-    if any(isinstance(part, Edit) and part.positions is not None for part in (edit.parts if edit else ())):
-        raise ValueError("an edit of chosen positions cannot steer a generation: give one that applies everywhere")
-    first = int(sampling.seed)
-    return torch.tensor(seeds or range(first, first + len(prompts)))
+class Generation:
+    """Writes what was asked for, a pass at a time."""
 
+    def __init__(self, model: Writer, request: Request) -> None:
+        self.model, self.request = model, request
+        self.written: dict[int, list[int]] = {}
+        """New ids of the rows that have begun, by number."""
 
-def _first_step(prompts: Sequence[Sequence[int]]) -> Step:
-    """Return the step that reads the prompts, padded on the left."""
-    ids, mask = padded(prompts, left=True)
-    rows = torch.arange(len(prompts))
-    return Step(ids, mask, rows, rows)
+    def passes(self, rows: int) -> Iterator[list[int]]:
+        """Make pass after pass with up to `rows` rows; yield the numbers of the rows that ended with each."""
+        n_prompts, begun = len(self.request.prompts), 0
+        enough = max(1, rows // FREE_SHARE)
+        live: Live | None = None
+        while live is not None or begun < n_prompts:
+            n_live = 0 if live is None else len(live.numbers)
+            joining = min(rows - n_live, n_prompts - begun)
+            if live is None or (joining and live.caches.can_join and rows - n_live >= enough):
+                made = self._begin(torch.arange(begun, begun + joining))
+                begun += joining
+            else:
+                made, live = self._go_on(live), None
+            ended, going_on = self._ended(made)
+            if len(going_on):
+                made = made if len(going_on) == len(made.numbers) else made.kept(going_on)
+                live = made if live is None else live.joined_by(made)
+            yield ended
+
+    def _begin(self, numbers: Int[Tensor, " row"]) -> Live:
+        """Read prompts, with what was begun of their answers, and write a token each."""
+        self.written.update((number, []) for number in numbers.tolist())
+        step = Step(*self.request.first_inputs(numbers), numbers, Caches())
+        now = self.request.edit.at(step) if self.request.edit else None
+        return self._write(step, self.request.first_edit(now, numbers, step.input_ids.shape[1]))
+
+    def _go_on(self, live: Live) -> Live:
+        """Read the tokens that were written last, and write one more each."""
+        mask = torch.cat([live.mask, live.mask.new_ones(len(live.mask), 1)], dim=1)
+        step = Step(live.tokens[:, None], mask, live.numbers, live.caches)
+        return self._write(step, self.request.edit.at(step) if self.request.edit else None)
+
+    def _write(self, step: Step, edit: Change | None) -> Live:
+        past = step.caches.of(self, self.model)
+        logits = self.model.logits(step.input_ids, step.attention_mask, edit=edit, last=1, past=past)[:, -1]
+        numbers = step.rows.tolist()
+        drawn = torch.tensor([len(self.written[number]) for number in numbers]) + self.request.n_begun[step.rows]
+        drawing = self.request.sampling.drawing
+        tokens = scores(logits, drawing, self.request.seeds[step.rows], drawn).argmax(dim=-1).cpu()
+        for number, token in zip(numbers, tokens.tolist(), strict=True):
+            self.written[number].append(token)
+        return Live(step.rows, tokens, step.attention_mask, step.caches)
+
+    def _ended(self, live: Live) -> tuple[list[int], Int[Tensor, " kept"]]:
+        """Return the numbers of the rows that have ended, and the others' places in a new order."""
+        full = [len(self.written[number]) == self.request.sampling.new_tokens for number in live.numbers.tolist()]
+        over = torch.isin(live.tokens, self.request.end_ids) | torch.tensor(full)
+        n_kept = int((~over).sum())
+        order = torch.arange(n_kept)
+        # The last rows take the places of those that ended, so that few are copied.
+        order[over[:n_kept]] = (~over[n_kept:]).nonzero()[:, 0] + n_kept
+        return live.numbers[over].tolist(), order

@@ -1,19 +1,21 @@
 """One model behind nnsight: reads its residual stream or its logits, and generates text, with or without an edit."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, SupportsIndex, Unpack, overload
 
 import torch
 from jaxtyping import Bool, Float, Int
 from nnsight.modeling.transformers import TransformersModel
 from torch import Tensor
-from transformers import Cache, DynamicCache, PreTrainedTokenizerBase
+from transformers import Cache, PreTrainedTokenizerBase
 
-from toolkit.arguments import Indices, as_index, as_indices
-from toolkit.models.model.edits import Change, Edit, Edits, PlainEdit, check_change
-from toolkit.models.model.generation import check_prompts, continue_rows, jobs_of, until_end
+from toolkit.arguments import Indices, as_index
+from toolkit.models.model.edits import Change, PlainEdit, check_change
+from toolkit.models.model.generation import write_each
+from toolkit.models.model.generation_jobs import jobs_of, until_end
+from toolkit.models.model.generation_request import Request, check_prompts
 from toolkit.models.model.layers import cache_name, check_layers
+from toolkit.models.model.row_cache import row_cache
 from toolkit.models.model.sampling import GREEDY, Drawing, Sampling, with_keywords
 from toolkit.models.places.ndif.expected_answers import Asked, Form, Job
 from toolkit.models.places.ndif.server_side import at_sites, generated, logits_under, selected
@@ -159,7 +161,7 @@ class TracedModel:
 
     def empty_cache(self) -> Cache:
         """Return an empty cache of keys and values, as `past` takes it."""
-        return DynamicCache(config=self.model._module.config)
+        return row_cache(self.model._module.config)
 
     @overload
     def generate(self, prompt: str, **how: Any) -> str: ...
@@ -217,34 +219,22 @@ class TracedModel:
         `begun` are the ids of answers that were begun before, one for each prompt: they are read under the edit, as if
         the model had written them, and are not among the new ids. Raises `ValueError` as `generate_ids` does.
         """
-        assert not any(begun)
-        first = int(sampling.seed)
-        seeds = as_indices(sampling.seeds, "seed") or tuple(range(first, first + len(prompts)))
-        for start in range(0, len(prompts), rows):
-            some = slice(start, start + rows)
-            chosen = torch.arange(len(prompts))[some]
-            now = edit.rows(chosen) if isinstance(edit, Edit | Edits) else edit
-            written = self._continue([*map(list, prompts[some])], now, replace(sampling, seeds=seeds[some]))
-            yield from enumerate(written, start)
+        self.check_loaded(whole=True)
+        if as_index(rows, "rows") < 1:
+            raise ValueError(f"rows {rows}: write at least one answer at a time")
+        request = Request(prompts=prompts, begun=begun, edit=edit, sampling=sampling, end_ids=self.end_ids)
+        check_prompts(request.texts, sampling, self.context)
+        if self.place.keeps_caches:
+            return write_each(self, request, rows)
+        return self._answers_of(jobs_of(request, rows=rows, vocab_size=self.vocab_size, job_bytes=self.place.job_bytes))
 
     def _continue(self, prompts: list[list[int]], edit: Change | None, sampling: Sampling) -> list[list[int]]:
-        self.check_loaded(whole=True)
-        check_change(edit)
-        check_prompts(prompts, sampling, self.context)
-        end_ids = self.end_ids
-        if self.place.keeps_caches:
-            cache = self.empty_cache()
-            return continue_rows(self.logits, prompts, cache, end_ids=end_ids, edit=edit, sampling=sampling)
-        jobs = jobs_of(
-            prompts,
-            end_ids=end_ids,
-            edit=edit,
-            sampling=sampling,
-            vocab_size=self.vocab_size,
-            job_bytes=self.place.job_bytes,
-        )
-        answered = track(self.run_each(generated, jobs), "jobs", "jobs", total=len(jobs))
-        return [row for written in answered for row in until_end(written, end_ids)]
+        written = dict(self.generate_each(prompts, edit=edit, sampling=sampling, rows=len(prompts)))
+        return [written[number] for number in range(len(prompts))]
+
+    def _answers_of(self, jobs: list[Job]) -> Iterator[tuple[int, list[int]]]:
+        written = track(self.run_each(generated, jobs), "jobs", "jobs", total=len(jobs))
+        yield from enumerate(answer for rows in written for answer in until_end(rows, self.end_ids))
 
     @property
     def end_ids(self) -> Int[Tensor, " end"]:

@@ -128,34 +128,50 @@ def likeliest(logits, top_k, top_p):
 
 
 @no_type_check
-def scores(logits, drawing, generators, seeds):
+def log_waits(seed, drawn, size):
+    """The logarithms of `size` exponential waiting times, which the seed and the number of draws before it decide.
+
+    They are made on the CPU whatever the model runs on: a seed means the same on every machine.
+    """
+    mixed = (seed * 0x9E3779B97F4A7C15 + (drawn + 1) * 0xD1B54A32D192ED03) % 2**64  # splitmix64
+    mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB % 2**64
+    uniform = torch.rand(size, generator=torch.Generator().manual_seed(mixed >> 32))
+    # By half a step above 0: a waiting time of 0 would always win.
+    return uniform.add_(2**-25).neg_().log1p_().neg_().log_()
+
+
+@no_type_check
+def scores(logits, drawing, seeds, drawn):
     """[row, vocab] whose argmax is the next token: drawn by the Gumbel-max rule, or the likeliest at temperature 0.
 
-    `drawing` is temperature, top_k, top_p. The noise depends on a row's seed and the number of draws before, not on the
-    batch. It is made on the CPU whatever the model runs on: a seed means the same on every machine.
+    `drawing` is temperature, top_k, top_p. The noise depends on a row's seed and on how many tokens of its answer were
+    `drawn` before, not on the batch.
     """
     temperature, top_k, top_p = drawing
     if temperature == 0:
         return logits
-    different, which = seeds.unique(return_inverse=True)
-    waits = [torch.empty(logits.shape[1]).exponential_(generator=generators[seed]) for seed in different.tolist()]
-    return likeliest(logits.float() / temperature, top_k, top_p) - torch.stack(waits).log()[which].to(logits.device)
+    different, which = torch.stack([seeds, drawn], dim=1).unique(dim=0, return_inverse=True)
+    waits = torch.stack([log_waits(*each, logits.shape[1]) for each in different.tolist()])
+    return likeliest(logits.float() / temperature, top_k, top_p) - waits[which].to(logits.device)
 
 
 @no_type_check
-def generated(model, decoder, inputs, edits, edit_prompt, new_tokens, drawing, seeds, end_ids):
-    """[row, step] tokens that continue each row; those after an end id mean nothing."""
-    generators = {seed: torch.Generator().manual_seed(seed) for seed in seeds.tolist()}
+def generated(model, decoder, inputs, first, edits, new_tokens, drawing, seeds, drawn, end_ids):
+    """[row, step] tokens that continue each row; those after an end id mean nothing.
+
+    The `first` edits are those of the pass that reads the inputs.
+    """
     written, ended = [], torch.zeros(len(seeds), dtype=torch.bool)
     with torch.no_grad(), model.generate(**inputs) as tracer:
         for step in tracer.iter[:new_tokens]:
-            for layer, changes in by_site(edits if step > 0 or edit_prompt else []).items():
+            for layer, changes in by_site(edits if step > 0 else first).items():
                 stream = decoder[layer].input
                 for edit in changes:
                     stream = edited(stream, edit)
                 decoder[layer].input = stream
             output = model.output
-            next_scores = scores(output.logits[:, -1], drawing, generators, seeds)
+            next_scores = scores(output.logits[:, -1], drawing, seeds, drawn + step)
             if drawing[0] > 0:
                 output.logits = next_scores[:, None]
                 model.output = output
