@@ -1,17 +1,21 @@
-"""Finds the final answer in a text, and tells whether it is the wanted one."""
+"""Grades answers: what they say, whether that is right, and what told."""
 
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Literal, NamedTuple
 
+from toolkit.answers.comparing import algebra_of, compare, is_algebra
+from toolkit.answers.final_answers import marked_answer
 from toolkit.answers.records import Verdict
+from toolkit.answers.symbolic import LIMIT, Judgement, SymbolicComparison
 from toolkit.models.text.chat import CLOSING
 
 SettledBy = Literal["text", "number", "letter", "math-verify"]
 """What told whether an answer is the wanted one."""
+BOXED = r"\boxed{"
+"""What an instruction holds that asks for a box."""
+LONGEST = 1_000
 
 
 class Reply(NamedTuple):
@@ -39,19 +43,23 @@ class Grade:
     settled_by: SettledBy | None = None
     """None where nothing was compared."""
     disputed: bool = False
-    """Whether math-verify says that it is right, and the comparison of text, numbers and letters does not."""
+    """Whether it counts as right by math-verify alone: as text, letter and number it is not the right answer."""
     reason: str | None = None
-    """Why a wrong answer could not be compared: no parser reads it, or math-verify took too long."""
+    """Why a wrong answer could not be compared."""
 
 
 class Grader:
     """Grades answers; the processes that it may start end with the `with` block.
 
-    Where `boxed`, questions asked for a `\\boxed{}`, and only what stands in one counts as an answer.
+    What text, letters and numbers do not settle, math-verify does, in processes that start with the first such answer.
+    Where `boxed`, questions asked for a `\\boxed{}`, and only what stands in one counts as an answer. `limit` is the
+    time in seconds that math-verify may take for an answer; a longer one is wrong, with that reason.
     """
 
-    def __init__(self, *, boxed: bool = False) -> None:
+    def __init__(self, *, boxed: bool = False, limit: float = LIMIT) -> None:
         self.boxed = boxed
+        self.symbolic = SymbolicComparison(limit=limit)
+        self._judged: dict[tuple[str, str], Judgement] = {}
 
     def __enter__(self) -> "Grader":
         return self
@@ -59,104 +67,41 @@ class Grader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        return None
+        self.symbolic.close()
 
     def grade_each(self, replies: Iterable[Reply]) -> list[Grade]:
         """Return the grade of each answer, in their order."""
-        return [self._grade(reply) for reply in replies]
+        drafts = [(reply, self._draft(reply)) for reply in replies]
+        pairs = [(draft.said or "", reply.wanted or "") for reply, draft in drafts if draft.settled_by == "math-verify"]
+        if new := [pair for pair in dict.fromkeys(pairs) if pair not in self._judged]:
+            judgements = self.symbolic.judge_each((algebra_of(said), algebra_of(wanted)) for said, wanted in new)
+            self._judged.update(zip(new, judgements, strict=True))
+        judged = iter([self._judged[pair] for pair in pairs])
+        return [_judged(draft, next(judged)) if draft.settled_by == "math-verify" else draft for _, draft in drafts]
 
-    def _grade(self, reply: Reply) -> Grade:
-        _, closing, answer = reply.text.rpartition(CLOSING)
-        said = None if not reply.ended or (reply.thinks and not closing) else marked_answer(answer)
+    def _draft(self, reply: Reply) -> Grade:
+        """The grade of an answer; one that only math-verify can settle is wrong so far."""
+        said = self._said(reply)
         if reply.wanted is None:
             return Grade(verdict=None, said=said)
-        if not reply.ended:
-            return Grade(verdict="cut off", said=None)
-        if not said:
-            return Grade(verdict="unanswered", said=None)
-        return Grade(verdict="right" if is_right(said, reply.wanted) else "wrong", said=said, settled_by="text")
+        if said is None:
+            return Grade(verdict="unanswered" if reply.ended else "cut off", said=None)
+        if len(said) > LONGEST:
+            return Grade(verdict="wrong", said=said, reason=f"it is longer than {LONGEST:,} characters")
+        if found := compare(said, reply.wanted):
+            return Grade(verdict="right" if found.same else "wrong", said=said, settled_by=found.means)
+        if not is_algebra(said):
+            return Grade(verdict="wrong", said=said, reason="it holds words, which no comparison reads")
+        return Grade(verdict="wrong", said=said, settled_by="math-verify")
+
+    def _said(self, reply: Reply) -> str | None:
+        """What an answer says behind its thinking; None for one that was cut off, or whose thinking did not end."""
+        _, closing, answer = reply.text.rpartition(CLOSING)
+        if not reply.ended or (reply.thinks and not closing):
+            return None
+        return marked_answer(answer, boxed=self.boxed) or None
 
 
-BOXED = "\\boxed{"
-SAID = (re.compile(r"####\s*(.+)"), re.compile(r"answer is:?\s*(.+?)(?:\.(?!\d)|\n|$)", re.IGNORECASE))
-DIGITS = r"(?:\d+(?:\.\d+)?|\.\d+)"
-NUMBER = re.compile(rf"(?:(?<![\w.)])-)?{DIGITS}(?:/{DIGITS})?")
-"""Matches a number or a fraction of two; a minus between two numbers is not a sign."""
-SPELLINGS = (
-    (re.compile("[\u2212\u2010-\u2013]"), "-"),  # what is printed for a minus
-    (re.compile(r"(?<=\d)(?:,|\{,\}|\\[,;:! ]|[\u00a0\u2009\u202f])(?=\d{3}(?!\d))"), ""),  # between thousands
-    (re.compile(r"\\[dt]?frac\s*\{([^{}]+)\}\s*\{([^{}]+)\}"), r"\1/\2"),
-    (re.compile(r"\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}"), r"\1"),
-    (re.compile(r"\\(?:left|right|[,;:! ])|\^?\{?\\circ\}?|\s+"), ""),
-    (re.compile(r"\\([$%])"), r"\1"),
-    (re.compile(r"\\[dt]frac"), r"\\frac"),
-)
-"""Patterns of text that can be written in several ways, and the one way in which answers are compared."""
-UNITS = "$€£%"
-
-
-def spoken_answer(text: str) -> str:
-    """Return the final answer of a text: boxed, after `####`, after "answer is", else its last number, else all text.
-
-    Where the mark is empty, so is the answer: an empty box is no answer, whatever number comes before it.
-    """
-    closing = text.rpartition(CLOSING)[2]
-    marked = marked_answer(closing)
-    return plain_answer(next(reversed(_numbers(closing)), closing)) if marked is None else marked
-
-
-def marked_answer(text: str) -> str | None:
-    """Return what a text marks as its answer; None where it marks nothing."""
-    boxes = [box for part in text.split(BOXED)[1:] if (box := _braced(part)) is not None]
-    marked = [boxes, *(pattern.findall(text) for pattern in SAID)]
-    return next((plain_answer(said[-1]) for said in marked if said), None)
-
-
-def _braced(text: str) -> str | None:
-    """Return the text up to the brace that closes one opened before the text; None where no brace does."""
-    depth = 1
-    for place, character in enumerate(text):
-        depth += (character == "{") - (character == "}")
-        if not depth:
-            return text[:place]
-    return None
-
-
-def is_right(said: str, wanted: str) -> bool:
-    """Whether an answer is the wanted one; where that is a number, the answer's last number is compared.
-
-    Numbers are compared by value, with or without separators of thousands, a currency or a percent sign: 1/2 is .5.
-    Other text is compared letter by letter, without regard to capitals, spaces and LaTeX's layout commands.
-    """
-    number = _value(_spelt(wanted).strip(UNITS))
-    numbers = _numbers(said)
-    if number is not None and numbers:
-        return _value(numbers[-1]) == number
-    return _spelt(said) == _spelt(wanted)
-
-
-def _numbers(text: str) -> list[str]:
-    """Return all numbers of a text in one spelling."""
-    for pattern, spelling in SPELLINGS[:3]:  # spaces stay, as they separate numbers
-        text = pattern.sub(spelling, text)
-    return NUMBER.findall(text)
-
-
-def _value(text: str) -> Fraction | None:
-    """Return the number that a text consists of; None for any other text and for a division by zero."""
-    if not NUMBER.fullmatch(text):
-        return None
-    above, _, below = text.partition("/")
-    return None if below and not Fraction(below) else Fraction(above) / Fraction(below or 1)
-
-
-def _spelt(text: str) -> str:
-    """Return the text in the spelling in which answers are compared."""
-    for pattern, spelling in SPELLINGS:
-        text = pattern.sub(spelling, text)
-    return plain_answer(text)
-
-
-def plain_answer(answer: str) -> str:
-    """Return an answer without separators of thousands, marks around it, and capitals."""
-    return SPELLINGS[1][0].sub("", answer).strip().rstrip("$.*,;:!?").lstrip("$*").strip().casefold()
+def _judged(draft: Grade, judgement: Judgement) -> Grade:
+    verdict: Verdict = "right" if judgement.same else "wrong"
+    return replace(draft, verdict=verdict, disputed=judgement.same, reason=judgement.reason)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit.answers.grading import marked_answer, plain_answer
+from toolkit.answers.final_answers import bare, marked_answer
 from toolkit.harvest.records import objects_of
 
 PROMPTS = Path(__file__).parents[1] / "data" / "prompts"
@@ -53,7 +53,7 @@ def _question(place: str, fields: Mapping[str, Any]) -> Question:
     if isinstance(answer, bool) or not isinstance(answer, str | int | float) or answer != answer:
         raise ValueError(f"{place} has {answer!r} as its answer: give a string or a number, or leave it out")
     marked = marked_answer(str(answer))
-    wanted = plain_answer(str(answer)) if marked is None else marked
+    wanted = bare(str(answer)) if marked is None else marked
     if not wanted:
         raise ValueError(f"{place} has an empty answer: give one, or leave it out")
     return Question(question=question, answer=wanted)
