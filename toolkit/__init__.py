@@ -32,6 +32,12 @@ if TYPE_CHECKING:
     from toolkit.experiments.latent_classes import LatentClassesConfig
     from toolkit.experiments.layer_divergence import LayerDivergenceConfig
     from toolkit.experiments.prepared_data import PrepareConfig
+    from toolkit.experiments.reasoning_evaluation import (
+        ArmDictionaries,
+        ReasoningEvaluationConfig,
+        ReasoningEvaluationSettings,
+    )
+    from toolkit.experiments.reasoning_evaluation.evaluate_reasoning import evaluate_reasoning
     from toolkit.experiments.run import Run
     from toolkit.experiments.steering import SteeringConfig
     from toolkit.experiments.tokenizers import TokenizerEvaluationConfig
@@ -62,6 +68,7 @@ __all__ = [
     "AdapterEvaluationConfig",
     "AdapterLatentsConfig",
     "AdapterRun",
+    "ArmDictionaries",
     "AttributionConfig",
     "AttributionGraph",
     "Checkpoint",
@@ -78,6 +85,8 @@ __all__ = [
     "ModelPair",
     "ModelSet",
     "PrepareConfig",
+    "ReasoningEvaluationConfig",
+    "ReasoningEvaluationSettings",
     "Run",
     "RunCostsConfig",
     "Sampling",
@@ -93,6 +102,7 @@ __all__ = [
     "attribute",
     "classify",
     "evaluate",
+    "evaluate_reasoning",
     "examine",
     "export_lm_eval",
     "harvest_chunks",
@@ -119,6 +129,7 @@ _HOMES = {
     "AdapterEvaluationConfig": "experiments.adapter_evaluation",
     "AdapterLatentsConfig": "experiments.adapter_latents",
     "AdapterRun": "experiments.adapter_run",
+    "ArmDictionaries": "experiments.reasoning_evaluation",
     "AttributionConfig": "experiments.attribution",
     "AttributionGraph": "attribution.graph",
     "Checkpoint": "models.files.model_files",
@@ -135,6 +146,8 @@ _HOMES = {
     "ModelPair": "models.pair",
     "ModelSet": "models.model_set",
     "PrepareConfig": "experiments.prepared_data",
+    "ReasoningEvaluationConfig": "experiments.reasoning_evaluation",
+    "ReasoningEvaluationSettings": "experiments.reasoning_evaluation",
     "Run": "experiments.run",
     "RunCostsConfig": "experiments.costs",
     "Sampling": "models.model.sampling",
@@ -150,6 +163,7 @@ _HOMES = {
     "attribute": "attribution.attributing",
     "classify": "latents.classification",
     "evaluate": "dictionaries.metrics",
+    "evaluate_reasoning": "experiments.reasoning_evaluation.evaluate_reasoning",
     "examine": "experiments.examine",
     "export_lm_eval": "interventions.steering_files",
     "harvest_chunks": "harvest.harvesting",

@@ -16,7 +16,7 @@ from toolkit.adapters.opening import adapter_files, open_adapter
 from toolkit.answers.answering import Answerer
 from toolkit.artifacts import digest
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.experiments.control import CONTROL, control_files, is_embedded, with_control
+from toolkit.experiments.control import CONTROL, control_files, control_source, is_embedded, with_control
 from toolkit.experiments.origin import dictionary_file
 from toolkit.experiments.reasoning_evaluation import ReasoningEvaluationConfig
 from toolkit.experiments.reasoning_evaluation.arms import ADAPTED, Arm, ArmEdit, parse_arms
@@ -25,6 +25,7 @@ from toolkit.interventions.edits import check_match, mean_norm, shift, steer, st
 from toolkit.models.model.edits import Change
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.pair import ModelPair
+from toolkit.models.sources import find_sources
 from toolkit.settings.adapters import SHIPPED_ADAPTER
 from toolkit.settings.findings import SHIPPED
 
@@ -153,9 +154,19 @@ class _Sources:
         return found
 
     def fingerprint(self, arm: Arm) -> str:
-        """What changes with all that makes the arm answer as it does."""
-        parts = [self.models.fingerprints()[name] for name in ("base", "distilled")]
-        return digest({"arm": arm.name, "seed": self.settings.seed, "models": parts, "files": self.files()})
+        """A word that changes with the weights of the model that answers; its edit is told apart by what it holds."""
+        if arm.model in ADAPTED:
+            files = adapter_files(self.adapter_folder)
+            return digest({"of": self.fingerprints, "adapter": files, "mode": arm.model, "without": arm.without})
+        if arm.model == CONTROL:
+            source = control_source(self.settings.models.control, self.models)
+            (found,) = find_sources({CONTROL: source})
+            return found.fingerprint(remote=self.settings.where.remote)
+        return self.fingerprints[arm.model]
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        return self.models.fingerprints()
 
 
 def _answerer(sources: _Sources, arm: Arm) -> Answerer:
