@@ -21,7 +21,7 @@ class ServerChoice(ShortRepr):
     """Tokens after which a reply is cut, its thinking among them."""
     requests: Count = field(default=8, metadata=BESIDE_RESULT)
     """Requests that the server is sent at the same time."""
-    tries: Count = field(default=6, metadata=BESIDE_RESULT)
+    tries: Count = field(default=8, metadata=BESIDE_RESULT)
     """How often a request is sent while the server is busy, fails or does not answer; the pauses between grow."""
     reply_seconds: Positive = field(default=600.0, metadata=BESIDE_RESULT)
     """Seconds after which a request without a reply is sent again."""
