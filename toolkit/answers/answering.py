@@ -56,6 +56,13 @@ class Writing:
         return self.seed * 1_000_003 + question + sample * SEEDS
 
     @property
+    def facts(self) -> dict[str, bool | float | str]:
+        """What decides how an answer goes on, by name; chance has no part in greedy ones."""
+        drawn = {"top_p": self.top_p, "seed": self.seed} if self.temperature else {}
+        names = ("new_tokens", "temperature", "edit_prompt", "instruction")
+        return {name: getattr(self, name) for name in names} | drawn
+
+    @property
     def sampling(self) -> Sampling:
         """How tokens are drawn, but for the seeds."""
         return Sampling(
@@ -99,19 +106,14 @@ def answer_each(arms: Sequence[Answerer], questions: Sequence[Question], writing
     with edits that differ in their vectors alone. Each model's tokenizer lays out its prompts.
     """
     named = {str(number): arm for number, arm in enumerate(arms)}
-    written = list(write_each(named, free_rows(named, questions, writing), writing.sampling))
+    written = [each for _, each in write_each(named, free_rows(named, questions, writing), writing.sampling)]
     marks = {name: Marks.of(arm.model, writing.hesitation_ids) for name, arm in named.items()}
     wanted = [each.answer for each in questions]
     return Answers.of(written, score_each(written, marks, wanted, instruction=writing.instruction), list(named))
 
 
-def free_rows(
-    arms: Mapping[str, Answerer], questions: Sequence[Question], writing: Writing, numbers: Sequence[int] = ()
-) -> list[Row]:
-    """Return every answer that is to be written, `samples` to each question in each arm.
-
-    `numbers` give each question its chance; by default it is its place.
-    """
+def free_rows(arms: Mapping[str, Answerer], questions: Sequence[Question], writing: Writing) -> list[Row]:
+    """Return every answer that is to be written, `samples` to each question in each arm."""
     layouts = {id(arm.model.tokenizer): arm.model.tokenizer for arm in arms.values()}
     prompts = {
         key: encode(
@@ -119,14 +121,13 @@ def free_rows(
         )
         for key, tokenizer in layouts.items()
     }
-    numbers = numbers or range(len(questions))
     return [
         Row(
             arm=name,
             question=question,
             sample=sample,
             prompt=prompts[id(arm.model.tokenizer)][question],
-            seed=writing.seed_of(numbers[question], sample),
+            seed=writing.seed_of(question, sample),
         )
         for name, arm in arms.items()
         for question in range(len(questions))
@@ -134,7 +135,7 @@ def free_rows(
     ]
 
 
-def write_each(arms: Mapping[str, Answerer], rows: Sequence[Row], sampling: Sampling) -> Iterator[Written]:
+def write_each(arms: Mapping[str, Answerer], rows: Sequence[Row], sampling: Sampling) -> Iterator[tuple[Row, Written]]:
     """Write answers, and yield each as soon as it has ended; arms that are alike share batches."""
     for alike in _alike(arms):
         # Rows of like length waste little padding, and rows of one seed share its noise.
@@ -150,7 +151,7 @@ def write_each(arms: Mapping[str, Answerer], rows: Sequence[Row], sampling: Samp
             rows=ROWS,
         )
         for number, token_ids in track(ended, "answering", "answers", total=len(some)):
-            yield some[number].written(token_ids, model.tokenizer.decode(token_ids))
+            yield some[number], some[number].written(token_ids, model.tokenizer.decode(token_ids))
 
 
 def _length(row: Row) -> int:

@@ -11,8 +11,10 @@ from toolkit.artifacts import sha256
 from toolkit.experiments.control import is_embedded
 from toolkit.experiments.reasoning_evaluation import ANSWERS, ReasoningEvaluationConfig
 from toolkit.experiments.reasoning_evaluation.answerers import open_arms
+from toolkit.experiments.reasoning_evaluation.answering_arms import answer_arms
 from toolkit.experiments.reasoning_evaluation.asking import asking
 from toolkit.experiments.reasoning_evaluation.results import Measured
+from toolkit.experiments.reasoning_evaluation.study import arm_results, chosen_questions, paired_results
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import in_checkout
 
@@ -65,4 +67,15 @@ def measure_arms(
     `kept` is the file of all answers: those that it holds are not written again. `Answerer.fingerprint` must then say
     which model each arm is. Raises `ValueError` for a budget that is out of range, and for a file of other settings.
     """
-    raise NotImplementedError
+    answered = answer_arms(arms, questions, writing, sorted(budgets), kept)
+    results = {name: arm_results(*answered.of(name), sorted(budgets)) for name in arms}
+    first, *others = results.values()
+    return Measured(
+        questions=tuple(questions),
+        samples=writing.samples,
+        new_tokens=writing.new_tokens,
+        arms=results,
+        paired={name: paired_results(other, first) for name, other in zip([*arms][1:], others, strict=True)},
+        side_by_side=chosen_questions(results),
+        generated=answered.generated,
+    )
