@@ -8,7 +8,7 @@ from random import Random
 import torch
 
 from toolkit.statistics.balanced_accuracy import balanced_accuracy
-from toolkit.statistics.estimates import Estimate, mean
+from toolkit.statistics.estimates import FEWEST_GROUPS, Estimate, mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,4 +98,9 @@ class Comparison:
     def matched(self) -> tuple[str, ...]:
         """The controls that are not shown to score lower: with these, a score says nothing of its explanation."""
         over = {"another latent's explanation": self.over_random, "shuffled labels": self.over_shuffled}
-        return tuple(name for name, difference in over.items() if difference.low is None or difference.low <= 0)
+        return tuple(name for name, difference in over.items() if not self._is_above(difference))
+
+    def _is_above(self, difference: Estimate) -> bool:
+        if difference.low is None:  # of too few latents, or the same for all of them
+            return self.n >= FEWEST_GROUPS and difference.value > 0
+        return difference.low > 0

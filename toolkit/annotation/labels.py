@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 from toolkit.annotation.evidence import Evidence, Passage
 
@@ -35,6 +35,7 @@ class Unscored:
     reason: str
 
 
+@runtime_checkable
 class Annotator(Protocol):
     """Labels latents, and applies explanations to passages. Any thread may call."""
 
