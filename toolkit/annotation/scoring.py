@@ -6,7 +6,6 @@ fire (Paulo et al. 2024, delphi). Passages are shuffled, and the share of positi
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -16,6 +15,7 @@ from toolkit.annotation.evidence import Evidence, Name
 from toolkit.annotation.judgements import Comparison, Judgement, LatentScore
 from toolkit.annotation.labels import Annotator, Label, Unscored
 from toolkit.annotation.trials import TESTS, Test, Trial, trials
+from toolkit.models.places.ndif.in_flight import in_flight
 from toolkit.tracking import track
 
 TOGETHER = 5
@@ -126,12 +126,9 @@ def _ask(annotator: Annotator, questions: Sequence[_Question], threads: int) -> 
             return Unscored(reason=f"{len(reply)} answers to {len(passages)} passages")
         return reply
 
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            return list(track(pool.map(ask, questions), "scoring explanations", "questions", total=len(questions)))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    # Unlike those of a pool, threads that wait for a server do not keep an interrupted program from ending.
+    replies = in_flight(ask, questions, at_once=threads)
+    return list(track(replies, "scoring explanations", "questions", total=len(questions)))
 
 
 def _judge(answered: Iterable[_Answered]) -> Judgement:
