@@ -8,9 +8,9 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from toolkit.answers.answering import Answerer, Row, write_each
 from toolkit.answers.arm_identity import edit_digest
@@ -18,6 +18,7 @@ from toolkit.answers.questions import Question
 from toolkit.answers.records import Written
 from toolkit.artifacts import digest, explaining_a_full_disk
 from toolkit.models.model.sampling import Sampling
+from toolkit.outputs import WHOLE
 
 SYNCED = 5.0
 """Seconds after which lines are forced to the disk: a kill loses no line, a power failure at most those since then."""
@@ -30,53 +31,68 @@ Key = tuple[str, str, int, int | None, int | None]
 class AnswerLog:
     """The answers of one file, and those that are added to it; made by `open_log`."""
 
-    def __init__(self, file: BinaryIO, *, greedy: bool) -> None:
-        self.answers: dict[Key, list[int]] = {}
-        self._file, self._greedy = file, greedy
+    def __init__(self, path: Path, *, greedy: bool) -> None:
+        self.path = path
+        self.belongs: list[Facts] = []
+        """What the lines of the file say that its answers belong to."""
+        self._answers: dict[Key, list[int]] = {}
+        self._greedy = greedy
+        if path.exists():
+            os.truncate(path, self._read())
+        self._file = path.open("ab", buffering=0)
         self._synced = time.monotonic()
 
-    def read(self) -> Iterator[Facts]:
-        """Take the answers of the file, and yield what it says that they belong to; an unfinished last line goes.
-
-        Raises `ValueError` for a line that is neither.
-        """
+    def _read(self) -> int:
+        """Take what the file holds, and return its length without an unfinished last line."""
         end = 0
-        for number, line in enumerate(self._file, start=1):
-            if not line.endswith(b"\n"):
-                break
-            end += len(line)
-            try:
-                found = json.loads(line)
-                if BELONGS in found:
-                    yield found[BELONGS]
-                    continue
-                key = (found["arm"], found["prompt"], found["sample"], found["seed"], found["budget"])
-                self.answers[key] = found["token_ids"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(
-                    f"{self._file.name}, line {number:,} is no answer: delete the line, or give --out another folder"
-                ) from error
-        self._file.truncate(end)
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n"):
+                    break
+                end += len(line)
+                try:
+                    self._take(json.loads(line))
+                except (ValueError, KeyError, TypeError) as error:
+                    raise ValueError(
+                        f"{self.path}, line {number:,} is no answer: delete the line, or give --out another folder"
+                    ) from error
+        return end
+
+    def _take(self, line: Any) -> None:
+        if BELONGS in line:
+            self.belongs.append({"settings": dict(line[BELONGS]["settings"]), "arms": dict(line[BELONGS]["arms"])})
+        else:
+            key = (line["arm"], line["prompt"], line["sample"], line["seed"], line["budget"])
+            self._answers[key] = line["token_ids"]
 
     def kept(self, row: Row) -> list[int] | None:
         """Return the ids that were written for a row; None where none were."""
-        return self.answers.get(self._key(row))
+        return self._answers.get(self._key(row))
 
     def keep(self, row: Row, question: Question, written: Written) -> None:
         """Add an answer; raises `DiskFullError` where the disk has too little room."""
         arm, prompt, sample, seed, budget = key = self._key(row)
-        self.answers[key] = list(written.token_ids)
         place = {"arm": arm, "question": question.question, "prompt": prompt, "sample": sample, "seed": seed}
         self.append({**place, "budget": budget, "text": written.text, "token_ids": written.token_ids})
+        self._answers[key] = list(written.token_ids)
 
     def append(self, line: Facts) -> None:
-        """Write a line in one piece."""
-        with explaining_a_full_disk(Path(self._file.name).parent, lambda: ": free some space, and go on from there"):
-            self._file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
-            self._file.flush()
-            if time.monotonic() - self._synced > SYNCED:
-                os.fsync(self._file.fileno())
-                self._synced = time.monotonic()
+        """Write a line; raises as `keep`."""
+        rest = json.dumps(line, ensure_ascii=False).encode() + b"\n"
+        with explaining_a_full_disk(self.path.parent, lambda: f"; {WHOLE}"):
+            while rest:  # of a line that is larger than what is left of the disk a part is written
+                rest = rest[self._file.write(rest) :]
+        if time.monotonic() - self._synced > SYNCED:
+            self.sync()
+
+    def sync(self) -> None:
+        """Wait until all lines are on the disk."""
+        os.fsync(self._file.fileno())
+        self._synced = time.monotonic()
+
+    def close(self) -> None:
+        """Write no more."""
+        self._file.close()
 
     def _key(self, row: Row) -> Key:
         seed = None if self._greedy else row.seed  # chance has no part in a greedy answer
@@ -93,11 +109,9 @@ def open_log(path: Path, arms: Mapping[str, Answerer], settings: Facts, *, greed
     ours = {name: {"model": arm.fingerprint, "edit": edit_digest(arm.edit)} for name, arm in arms.items()}
     settings = json.loads(json.dumps(settings))  # as the file gives them back
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
-        file.seek(0)
-        log = AnswerLog(file, greedy=greedy)
+    with closing(AnswerLog(path, greedy=greedy)) as log:
         known: dict[str, Facts] = {}
-        for found in log.read():
+        for found in log.belongs:
             if differing := _differences(found, settings, ours):
                 raise ValueError(
                     f"{path} keeps other answers ({'; '.join(differing)}): give the settings that they were written"
@@ -107,7 +121,7 @@ def open_log(path: Path, arms: Mapping[str, Answerer], settings: Facts, *, greed
         if new := {name: arm for name, arm in ours.items() if name not in known}:
             log.append({BELONGS: {"settings": settings, "arms": new}})
         yield log
-        os.fsync(file.fileno())
+        log.sync()
 
 
 def _differences(found: Facts, settings: Facts, ours: Mapping[str, Facts]) -> list[str]:

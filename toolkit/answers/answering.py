@@ -56,7 +56,7 @@ class Writing:
         return self.seed * 1_000_003 + question + sample * SEEDS
 
     @property
-    def facts(self) -> dict[str, bool | float | str]:
+    def facts(self) -> dict[str, bool | int | float | str]:
         """What decides how an answer goes on, by name; chance has no part in greedy ones."""
         drawn = {"top_p": self.top_p, "seed": self.seed} if self.temperature else {}
         names = ("new_tokens", "temperature", "edit_prompt", "instruction")
