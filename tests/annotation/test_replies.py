@@ -142,6 +142,11 @@ def test_a_server_may_leave_out_the_tokens_and_the_end() -> None:
     assert read_completion({"choices": [{"message": {"content": "a"}}]}) == Reply(content="a", ended="None")
 
 
-@pytest.mark.parametrize("sent", ["<html>", None, [], {}, {"error": {"code": 502}}, {"choices": []}, {"choices": [{}]}])
+FAILED_MEANWHILE = {"choices": [{"message": {"content": "[1, "}, "finish_reason": "error", "error": {"code": 502}}]}
+
+
+@pytest.mark.parametrize(
+    "sent", ["<html>", None, [], {}, {"error": {"code": 502}}, {"choices": []}, {"choices": [{}]}, FAILED_MEANWHILE]
+)
 def test_what_is_no_completion_is_no_reply(sent: object) -> None:
     assert read_completion(sent) is None

@@ -42,9 +42,12 @@ class Reply:
 
 
 def read_completion(completion: Any) -> Reply | None:
-    """Read a chat completion, of which servers leave out this and that; None where there is no message in it."""
+    """Read a chat completion, of which servers leave out this and that; None where it holds no message, or
+    one that a provider did not end."""
     try:
         choice = completion["choices"][0]
+        if choice.get("finish_reason") == "error":  # OpenRouter's word for a provider that failed meanwhile
+            return None
         message = choice["message"]
         content, thinking = message.get("content"), message.get("reasoning_content") or message.get("reasoning")
         usage = completion.get("usage") or {}

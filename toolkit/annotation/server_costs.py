@@ -4,7 +4,8 @@ from dataclasses import dataclass, fields
 
 from toolkit.annotation.replies import Reply
 
-CHARACTERS_A_TOKEN = 4
+CHARACTERS_A_TOKEN = 3
+"""Prompts with passages of mathematics have 2.6 to 3.3 characters a token with a tokenizer of 49,000 tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class Usage:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate(Usage):
-    """What work would ask, before it is done; four characters are counted as a token."""
+    """What work would ask, before it is done; three characters are counted as a token."""
 
     most_tokens_out: int
     """Tokens of replies where each is as long as allowed: a model that thinks writes many more than `tokens_out`."""
