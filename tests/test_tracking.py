@@ -4,7 +4,7 @@ from contextlib import suppress
 import pytest
 from watching import Diary
 
-from toolkit.tracking import Stopwatch, is_watched, track, watched_by
+from toolkit.tracking import Stopwatch, is_watched, say, track, watched_by
 
 
 def test_without_a_watcher_items_pass_and_nothing_is_said(capfd: pytest.CaptureFixture[str]) -> None:
@@ -49,6 +49,15 @@ def test_the_watcher_of_a_block_inside_gives_way_to_the_one_outside() -> None:
         list(track([1], "outside", "numbers"))
     assert [work.what for work in inner.begun] == ["inside"]
     assert [work.what for work in outer.begun] == ["outside"]
+
+
+def test_a_line_is_told_to_whoever_watches_and_else_to_nobody(capfd: pytest.CaptureFixture[str]) -> None:
+    diary = Diary()
+    with watched_by(diary):
+        say("it costs 3")
+    say("nobody hears it")
+    assert diary.said == ["it costs 3"]
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_stage_is_timed_even_when_it_fails_and_times_add_up():

@@ -28,13 +28,16 @@ class Pass:
 
 @runtime_checkable
 class Watcher(Protocol):
-    """Is called when passes begin and end, in the thread that does the work; meanwhile it may read their counts."""
+    """Is called in the thread that does the work, when passes begin and end; meanwhile it may read their counts."""
 
     def begin(self, work: Pass) -> None:
         """Called when a pass begins; passes that have begun and not ended enclose it."""
 
     def end(self, work: Pass) -> None:
         """Called when a pass has ended, or was left early."""
+
+    def say(self, text: str) -> None:
+        """Called with a line that is to be read before the work is done."""
 
 
 _watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)  # other threads have none
@@ -53,6 +56,12 @@ def watched_by(watcher: Watcher) -> Iterator[None]:
 def is_watched() -> bool:
     """Whether progress is shown."""
     return _watcher.get() is not None
+
+
+def say(text: str) -> None:
+    """Tell whoever watches the work a line that is to be read before it is done, such as what it will cost."""
+    if watcher := _watcher.get():
+        watcher.say(text)
 
 
 def one(_: Any) -> int:

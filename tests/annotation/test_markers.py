@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from toolkit.annotation.markers import marker_shares, markers_over
+from toolkit.annotation.markers import MarkerCounts, markers_over
 
 
 def words(text: str) -> list[str]:
@@ -43,6 +43,9 @@ def test_a_word_that_is_cut_into_tokens_is_found_and_a_part_of_a_longer_word_is_
 
 
 def test_shares_are_of_all_tokens():
-    shares = marker_shares([words("Thus 1."), words("a b c d e f")])
+    counts = MarkerCounts()
+    counts.add(words("Thus 1."))
+    counts.add(words("a b c d e f"))
+    shares = counts.shares()
     assert shares["deductive"] == pytest.approx(2 / 8)
     assert shares["contrastive"] == 0

@@ -39,7 +39,7 @@ def test_all_conditions_must_hold():
         ("numbers", [" 12", "7"], [" x", "", " ", "3rd"]),
         ("operators", [" +", "="], ["+1", "."]),
         ("punctuation", [".", ' ("', "?!"], ["+", " a", " "]),
-        ("line breaks", ["\n", ".\n"], [" "]),
+        ("white space", ["\n", " "], [".\n", "a"]),
         ("words of another language", [" el", " Tür", "猫"], [" dog", "7", "."]),
     ],
 )

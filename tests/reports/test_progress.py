@@ -98,7 +98,7 @@ def finished() -> list[str]:
 
 @pytest.fixture
 def stage(clock: list[float], finished: list[str]) -> Iterator[StageProgress]:
-    stage = StageProgress("ablation", finished=lambda progress: finished.append(progress.lines()))
+    stage = StageProgress("ablation", finished=lambda progress: finished.append(progress.lines()), say=finished.append)
     with watched_by(stage):
         yield stage
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from toolkit.annotation.evidence import Name
 from toolkit.annotation.labels import CATEGORIES, Category
 from toolkit.statistics.estimates import Estimate, given_one
 from toolkit.statistics.shares import difference_of_shares, wilson
@@ -33,7 +34,7 @@ class Enrichment:
     counts: Mapping[str, Counter[Category]]
 
     @classmethod
-    def of(cls, labels: Mapping[int, Category], thirds: Mapping[int, str]) -> "Enrichment":
+    def of(cls, labels: Mapping[Name, Category], thirds: Mapping[Name, str]) -> "Enrichment":
         """Count labels of latents by their thirds."""
         counts: dict[str, Counter[Category]] = {}
         for third in THIRDS:

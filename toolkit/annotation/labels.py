@@ -39,8 +39,10 @@ class Unscored:
 class Annotator(Protocol):
     """Labels latents, and applies explanations to passages. Any thread may call."""
 
-    name: str
-    """Who it is, as pages and label files say it."""
+    @property
+    def name(self) -> str:
+        """Who it is, as pages and label files say it."""
+        ...
 
     def explain(self, evidence: Evidence) -> Label | Unscored:
         """Label a latent from the passages in `evidence.explaining` and from what it promotes, no others."""

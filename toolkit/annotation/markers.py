@@ -1,8 +1,9 @@
 """The words by which a reader tells what a sentence of reasoning does, and the tokens that are under such a word."""
 
 import re
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 
 from toolkit.annotation.labels import Category
@@ -31,14 +32,10 @@ def markers_over(tokens: Sequence[str]) -> list[Category | None]:
     found: list[Category | None] = [None] * len(tokens)
     for match in _WORDS.finditer(text):
         category = list(MARKERS)[match.lastindex - 1] if match.lastindex else None
-        last = _reach(text, match.end())
-        start = 0
-        for place, end in enumerate(ends):
-            if end > match.start() and start < last:
-                if place and found[place - 1] is None:
-                    found[place - 1] = category
-                found[place] = category
-            start = end
+        first, last = bisect_right(ends, match.start()), bisect_left(ends, _reach(text, match.end()))
+        if first and found[first - 1] is None:
+            found[first - 1] = category
+        found[first : last + 1] = [category] * (last + 1 - first)
     return found
 
 
@@ -51,9 +48,16 @@ def _reach(text: str, start: int) -> int:
     return answer.end() if answer else len(text)
 
 
-def marker_shares(documents: Iterable[Sequence[str]]) -> dict[Category, float]:
-    """Return the share of all tokens that are under a word of each category; `documents` are tokens as text."""
-    counts: Counter[Category | None] = Counter()
-    for tokens in documents:
-        counts.update(markers_over(tokens))
-    return {category: counts[category] / max(1, counts.total()) for category in MARKERS}
+class MarkerCounts:
+    """Counts tokens by the category of the word that they are under, document by document."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[Category | None] = Counter()
+
+    def add(self, tokens: Sequence[str]) -> None:
+        """Count a document, given as its tokens."""
+        self._counts.update(markers_over(tokens))
+
+    def shares(self) -> dict[Category, float]:
+        """Return the share of all tokens that are under a word of each category."""
+        return {category: self._counts[category] / max(1, self._counts.total()) for category in MARKERS}

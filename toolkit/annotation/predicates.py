@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from toolkit.annotation.labels import Category
 from toolkit.annotation.markers import MARKERS, markers_over
 
-Kind = Literal["any token", "numbers", "operators", "punctuation", "line breaks", "words of another language"]
+Kind = Literal["any token", "numbers", "operators", "punctuation", "white space", "words of another language"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _OPERATORS = frozenset("+-*/=<>^%×÷±≤≥≠√∑")
 _FOREIGN = frozenset(
@@ -90,7 +90,7 @@ _IS: dict[str, Callable[[str], bool]] = {
     "numbers": _is_of(str.isdigit),
     "operators": _is_of(_OPERATORS.__contains__),
     "punctuation": _is_of(lambda each: not each.isalnum() and each not in _OPERATORS),
-    "line breaks": lambda token: "\n" in token,
+    "white space": lambda token: not token.strip(),
     "words of another language": _is_foreign,
 }
 

@@ -34,7 +34,7 @@ _KIND_CATEGORIES: dict[Kind, Category] = {
     "numbers": "domain",
     "operators": "domain",
     "punctuation": "formatting",
-    "line breaks": "formatting",
+    "white space": "formatting",
     "words of another language": "language",
 }
 
@@ -44,7 +44,7 @@ class RulesAnnotator:
     """Labels latents by rules; the same evidence always gets the same label."""
 
     background: Mapping[Category, float]
-    """Share of all tokens that are under a word of each category of reasoning, from `marker_shares`."""
+    """Share of all tokens that are under a word of each category of reasoning, from `MarkerCounts`."""
     spans: Mapping[int | str, Category] = field(default_factory=dict)
     """Of latents whose firings are known to lie in labelled spans, the category of these; it goes before all rules."""
     name: str = "rules"

@@ -59,7 +59,7 @@ class Adapting(Protocol):
 
     @property
     def adapter(self) -> object:
-        """Which adapter."""
+        """Which adapter; None for none."""
 
 
 @runtime_checkable
@@ -78,7 +78,7 @@ def _led(main: Callable[[Config], None], config: Config) -> None:
     """
     with ExitStack() as around:
         if isinstance(config, Placed):
-            if isinstance(config, Adapting):
+            if isinstance(config, Adapting) and config.adapter is not None:
                 config.where.check_whole_here()
             around.enter_context(_place(config.where))
         if isinstance(config, Writing) and is_first():

@@ -1,5 +1,6 @@
 """Opens what an experiment's settings name: a run, an adapter, or models alone."""
 
+from pathlib import Path
 from typing import Any
 
 from toolkit.experiments.adapter_run import AdapterRun
@@ -7,6 +8,7 @@ from toolkit.experiments.run import Run
 from toolkit.harvest.choices import EMBEDDED
 from toolkit.models.pair import ModelPair
 from toolkit.models.where import Where
+from toolkit.settings.adapters import AdapterChoice
 from toolkit.settings.models import ModelChoice
 from toolkit.settings.remote_start import hosted_pair
 
@@ -19,8 +21,8 @@ def open_named(settings: Any, given: Any = None) -> Any:
     names none, for its models and its text. Raises `ValueError` where a crosscoder is asked for and something else is
     given.
     """
-    if hasattr(settings, "adapter"):
-        return _named_adapter(settings, given)
+    if (adapter := getattr(settings, "adapter", None)) is not None:
+        return _named_adapter(settings, adapter, given)
     if hasattr(settings, "crosscoder"):
         if given is None:
             return Run.of(settings.crosscoder, settings.text, settings.models, settings.where).load()
@@ -35,9 +37,10 @@ def open_named(settings: Any, given: Any = None) -> Any:
     return open_models(settings.models, settings.where) if opens_all else None
 
 
-def _named_adapter(settings: Any, given: Any) -> AdapterRun:
+def _named_adapter(settings: Any, adapter: AdapterChoice | Path, given: Any) -> AdapterRun:
     if given is None:
-        return AdapterRun.of(settings.adapter, settings.text, settings.models, settings.where).load()
+        choice = AdapterChoice(run=adapter) if isinstance(adapter, Path) else adapter
+        return AdapterRun.of(choice, settings.text, settings.models, settings.where).load()
     if not isinstance(given, AdapterRun):
         asked = type(settings).__name__
         raise ValueError(

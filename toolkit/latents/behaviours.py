@@ -88,7 +88,7 @@ def find_behaviours(
     tokens = data.tokens
     _ = tokens.measurable  # before anything takes time
     counted = track(crosscoders.items(), "finding labels", "crosscoders", total=len(crosscoders))
-    coded = {number: _codes(crosscoder, data.activations) for number, crosscoder in counted}
+    coded = {number: sparse_codes(crosscoder, data.activations) for number, crosscoder in counted}
     n_streams = len(next(iter(crosscoders.values())).config.layers)
     x, rates = data.activations[:, -n_streams:].flatten(1), [firings(c, tokens.choosing) for c in coded.values()]
     return above_floor(
@@ -139,8 +139,10 @@ def above_floor(
     ]
 
 
-def _codes(crosscoder: Crosscoder, activations: Float[Tensor, "token stream d_model"]) -> Float[Tensor, "token latent"]:
-    """Sparse codes, on the CPU."""
+def sparse_codes(
+    crosscoder: Crosscoder, activations: Float[Tensor, "token stream d_model"]
+) -> Float[Tensor, "token latent"]:
+    """Return the codes of activations in sparse form, on the CPU."""
     return torch.cat([crosscoder.encode(batch).cpu().to_sparse() for batch in batches_of(activations)])
 
 

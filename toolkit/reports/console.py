@@ -85,7 +85,7 @@ class RunConsole:
                 told.append(progress)
                 self._tell(progress)
 
-        stage = StageProgress(name, finished=tell)
+        stage = StageProgress(name, finished=tell, say=self.note)
         with watched_by(stage), self._showing(stage, stage.lines, after=SOON):
             yield
         if stage.seconds >= SOON and not told:

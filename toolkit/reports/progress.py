@@ -99,10 +99,11 @@ class StageProgress:
 
     It watches the passes of the thread that works; `lines` and `__rich__` may be asked for in any thread.
     finished: is called with each outermost pass that has ended.
+    say: is called with each line that is to be read before the work is done.
     """
 
-    def __init__(self, name: str, finished: Callable[[Progress], None]) -> None:
-        self.name, self._finished = name, finished
+    def __init__(self, name: str, finished: Callable[[Progress], None], say: Callable[[str], None]) -> None:
+        self.name, self._finished, self.say = name, finished, say
         self._started = time.perf_counter()
         self._passes: list[Pass] = []
         self._outermost: Progress | None = None

@@ -1,0 +1,128 @@
+"""Labels of latents, how well their explanations predict where the latents fire, and what else is known of them."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+
+from toolkit.annotation.evidence import Evidence, Name
+from toolkit.annotation.gathering import gather
+from toolkit.annotation.label_files import read_labels
+from toolkit.annotation.labels import Annotator, Category, Label, Unscored
+from toolkit.annotation.markers import MarkerCounts
+from toolkit.annotation.reply_cache import REPLIES
+from toolkit.annotation.rules import RulesAnnotator
+from toolkit.annotation.scoring import Scores, score
+from toolkit.annotation.server import ServerAnnotator
+from toolkit.annotation.server_costs import Estimate
+from toolkit.experiments.adapter_run import AdapterRun
+from toolkit.experiments.latent_annotation import LatentAnnotationConfig
+from toolkit.experiments.latent_annotation.choosing import choose
+from toolkit.experiments.latent_annotation.dictionaries import Dictionary, open_dictionary
+from toolkit.experiments.latent_annotation.planted import SpanTruth, open_labelled, span_truth
+from toolkit.experiments.latent_annotation.results import Annotated
+from toolkit.experiments.run import Run
+from toolkit.latents.categories import categories, load_lexicon
+from toolkit.latents.firing import FiringCounts
+from toolkit.leaving_out import check_any
+from toolkit.tracking import say, track
+
+
+def measure(settings: LatentAnnotationConfig, opened: Run | AdapterRun) -> Annotated:
+    """Choose latents, gather passages of each, label them, and test the labels.
+
+    Raises `ValueError` for a latent or a category that does not exist, files that cannot be read or are of other
+    latents, and a server that does not answer, `TooFewError` where no latent has enough passages.
+    """
+    dictionary = open_dictionary(opened)
+    compared = [read_labels(path, dictionary.hash) for path in settings.compare]
+    for name in settings.latents:
+        dictionary.number(name)  # before anything takes time
+    labelled, server = open_labelled(settings, opened), _open_server(settings)
+    counts, background = _count(settings, dictionary)
+    chosen = choose(settings, dictionary, counts)
+    truth = span_truth(opened, labelled) if labelled and isinstance(opened, Run) else SpanTruth()
+    behaviours = truth.behaviours if not settings.latents and settings.category is None else ()
+    gathered = gather(
+        dictionary.coded(settings.tokens),
+        dictionary.subjects([*dict.fromkeys([*chosen.numbers, *(each.latent for each in behaviours)])]),
+        opened.models.tokenizer,
+        categories=counts.categories,
+        seed=settings.seed,
+    )
+    check_any(gathered.evidence, gathered.unscored)
+    rules = RulesAnnotator(background=background)
+    work = partial(_annotate, evidence=gathered.evidence, settings=settings)
+    if server:
+        say(_costs(server.estimate(work), settings))
+    given, scores = work(server or replace(rules, spans=truth.categories))
+    labels = {name: label for name, label in given.items() if isinstance(label, Label)}
+    blind = labels if server else {name: rules.explain(evidence) for name, evidence in gathered.evidence.items()}
+    return Annotated(
+        annotator=server.name if server else rules.name,
+        dictionary=dictionary,
+        chosen=chosen,
+        gathered=gathered,
+        labels=labels,
+        scores=scores,
+        behaviours=behaviours,
+        blind={name: label.category for name, label in blind.items()},
+        compared=compared,
+        usage=server.usage if server else None,
+    )
+
+
+def _open_server(settings: LatentAnnotationConfig) -> ServerAnnotator | None:
+    """The server's annotator, where one is asked for, once the server has answered."""
+    if settings.server.base_url is None:
+        return None
+    server = ServerAnnotator(settings.server, settings.output.out / REPLIES.changing[0])
+    server.check()
+    return server
+
+
+def _count(settings: LatentAnnotationConfig, dictionary: Dictionary) -> tuple[FiringCounts, dict[Category, float]]:
+    """How often latents fire, and the share of all tokens that words of each category of reasoning govern."""
+    tokenizer = dictionary.run.models.tokenizer
+    words = categories(tokenizer, load_lexicon(settings.lexicon))
+    counts = FiringCounts(words, dictionary.n_latents)
+    pieces = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
+    governed = MarkerCounts()
+    for coded in dictionary.coded(settings.tokens):
+        batch = coded.batch
+        counts.add(batch.input_ids, coded.selected, coded.codes)
+        for ids, mask in zip(batch.input_ids, batch.attention_mask, strict=True):
+            governed.add([pieces[token] for token in ids[mask.bool()].tolist()])
+    return counts, governed.shares()
+
+
+def _annotate(
+    annotator: Annotator, evidence: Mapping[Name, Evidence], settings: LatentAnnotationConfig
+) -> tuple[dict[Name, Label | Unscored], Scores]:
+    threads = settings.server.requests if settings.server.base_url else 1
+    labels = _explain(annotator, evidence, threads)
+    return labels, score(annotator, evidence, labels, seed=settings.seed, threads=threads)
+
+
+def _explain(annotator: Annotator, evidence: Mapping[Name, Evidence], threads: int) -> dict[Name, Label | Unscored]:
+    """A label of each latent, so many at the same time."""
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            labels = pool.map(annotator.explain, evidence.values())
+            return dict(zip(evidence, track(labels, "labelling", "latents", total=len(evidence)), strict=True))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _costs(expected: Estimate, settings: LatentAnnotationConfig) -> str:
+    """What will be asked, in a line."""
+    server = settings.server
+    said = (
+        f"{server.model} will be asked about {expected.requests:,} times, and {expected.kept:,} replies are there from"
+        f" before: about {expected.tokens_in:,} tokens of prompts and {expected.tokens_out:,} of replies, at most"
+        f" {expected.most_tokens_out:,}"
+    )
+    if server.price_in is None or server.price_out is None:
+        return f"{said}; with --price-in and --price-out also what it costs"
+    return f"{said}; about {expected.cost(server.price_in, server.price_out):.2f} at these prices"
