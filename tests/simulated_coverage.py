@@ -7,7 +7,7 @@ The truth is known, or is the mean over as many further samples.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from math import exp
+from math import exp, log
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from toolkit.geometry.components import Components, refitted_coordinates
 from toolkit.geometry.parallelogram import PairDraws, ParallelogramLoss, parallelogram_loss
 from toolkit.statistics.auroc import Spread, auroc_difference, auroc_estimate, auroc_over_seeds
+from toolkit.statistics.balanced_accuracy import balanced_accuracy
 from toolkit.statistics.estimates import Estimate, jackknife, mean, over_seeds, ratio_of_sums
 from toolkit.statistics.shares import difference_of_shares, share, wilson
 
@@ -70,6 +71,8 @@ def kinds() -> Iterator[Kind]:
         yield Kind(f"share of trials, {p}", f"{n} trials", partial(of_trials, n=n, p=p), p)
     for n, p, q in ((20, 0.5, 0.1), (40, 0.1, 0.1), (100, 0.08, 0.02)):
         yield Kind(f"difference of shares, {p} and {q}", f"{n} trials each", partial(of_two, n=n, p=p, q=q), p - q)
+    for p in (0.6, 0.95):
+        yield Kind(f"balanced accuracy, {p}", "60 documents", partial(of_balanced_accuracy, p=p))
     for n in (8, 10, 24):
         for name in ("loss_estimate", "gap_estimate"):
             shown = name.removesuffix("_estimate")
@@ -136,6 +139,14 @@ def of_two(generator: torch.Generator, *, n: int, p: float, q: float) -> Estimat
     """Two kinds of trials that are independent of each other."""
     first, second = (int((torch.rand(n, generator=generator) < each).sum()) for each in (p, q))
     return difference_of_shares((first, n), (second, n))
+
+
+def of_balanced_accuracy(generator: torch.Generator, *, p: float) -> Estimate:
+    """50 positives and 50 negatives of 60 documents, some of which are harder than others."""
+    truth, groups = torch.arange(100) < 50, torch.randint(0, 60, (100,), generator=generator)
+    level = log(p / (1 - p)) + torch.randn(60, generator=generator)
+    right = torch.rand(100, generator=generator) < level.sigmoid()[groups]
+    return balanced_accuracy(truth == right, truth, groups)
 
 
 def _tokens(generator: torch.Generator, n: int, shift: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -82,6 +82,8 @@ class _Reader:
         n = len(subjects.names)
         others = subjects.neighbours[~torch.isin(subjects.neighbours, subjects.columns)].unique()
         self._columns = torch.cat([subjects.columns, others])
+        places = {column: place for place, column in enumerate(self._columns.tolist())}
+        self._neighbours = subjects.neighbours.clone().apply_(places.__getitem__)
         self._counts = FiringCounts(categories, n)
         self._mass = torch.zeros(N_PARTS, n)
         self._explaining, self._firing, self._any = FiringSample(n), FiringSample(n), AnySample(len(self._columns))
@@ -119,18 +121,19 @@ class _Reader:
     def evidence(self, line: int) -> Evidence:
         """All that is known of a latent; raises `TooFewError` for one with too few passages."""
         name = self._subjects.names[line]
-        explaining, tests = self._explaining.of(line), self._firing.of(line)
+        explaining, tests = self._explaining.places(line), self._firing.places(line)
         if min(len(explaining), len(tests)) < FEWEST_PASSAGES:
             raise TooFewError(
                 f"latent {name} fires in {len(explaining)} passages of the documents to explain and in {len(tests)} of"
                 f" those to test, {self.tokens:,} tokens in all: {FEWEST_PASSAGES} of each are needed; read more text"
             )
         chance = Random(f"{self._seed} {name}")
-        explaining = _of_tenths(explaining, EXPLAINING_OF_TENTH, chance)
-        firing = _of_tenths(tests, FIRING_OF_TENTH, chance)
+        explained = self._explaining.of(line, _of_tenths(explaining, EXPLAINING_OF_TENTH, chance))
+        firing = self._firing.of(line, _of_tenths(tests, FIRING_OF_TENTH, chance))
         near, far = self._any.silent(
             line,
-            self._closeness(line),
+            self._neighbours[line],
+            self._subjects.likeness[line],
             Counter(each.parts for each in firing),
             torch.Generator().manual_seed(chance.getrandbits(63)),
         )
@@ -142,7 +145,7 @@ class _Reader:
             )
         return Evidence(
             latent=name,
-            explaining=self._passages(explaining),
+            explaining=self._passages(explained),
             firing=self._passages(firing),
             near=self._passages(near),
             far=self._passages(far),
@@ -153,13 +156,6 @@ class _Reader:
             lifts=self._lifts(line),
             regions=self._regions(line),
         )
-
-    def _closeness(self, line: int) -> Float[Tensor, " column"]:
-        """Likeness of each column that is read to a latent; 0 for those that are no neighbours of it."""
-        closeness = torch.zeros(len(self._columns))
-        for column, likeness in zip(self._subjects.neighbours[line], self._subjects.likeness[line], strict=True):
-            closeness[self._columns == column] = likeness.clamp(min=0)
-        return closeness
 
     def _lifts(self, line: int) -> dict[str, float]:
         seen, _ = self._counts.seen()
@@ -183,12 +179,12 @@ class _Reader:
         )
 
 
-def _of_tenths(sample: Sequence[Stretch], each: int, chance: Random) -> list[Stretch]:
-    """Draw as many of each tenth of a sample that is ordered by strength; the strongest first."""
-    cuts = [len(sample) * tenth // TENTHS for tenth in range(TENTHS + 1)]
+def _of_tenths(ordered: Sequence[int], each: int, chance: Random) -> list[int]:
+    """Draw as many of each tenth, and return the last ones first."""
+    cuts = [len(ordered) * tenth // TENTHS for tenth in range(TENTHS + 1)]
     drawn = [
         index
         for low, high in pairwise(cuts)
         for index in sorted(chance.sample(range(low, high), min(each, high - low)))
     ]
-    return [sample[index] for index in reversed(drawn)]
+    return [ordered[index] for index in reversed(drawn)]

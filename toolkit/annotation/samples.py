@@ -1,6 +1,6 @@
 """Random samples of stretches: of each latent those in which it fires, and of all, to find those where it is silent."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,17 +45,17 @@ class FiringSample:
         self._token_ids[line, place] = stretches.token_ids[item]
         self._codes[line, place] = stretches.codes[item, :, line]
 
-    def of(self, latent: int) -> list[Stretch]:
-        """Return the stretches of a latent, the weakest first."""
+    def places(self, latent: int) -> list[int]:
+        """Return where the stretches of a latent stand, the weakest first."""
         filled = self._kept.keys[latent].isfinite().nonzero()[:, 0]
-        codes = self._codes[latent]
-        order = filled[codes[filled].amax(dim=1).argsort(stable=True)]
-        return [
-            _stretch(
-                self._document[latent, place], self._parts[latent, place], self._token_ids[latent, place], codes[place]
-            )
-            for place in order
-        ]
+        places: list[int] = filled[self._codes[latent, filled].amax(dim=1).argsort(stable=True)].tolist()
+        return places
+
+    def of(self, latent: int, places: Sequence[int]) -> list[Stretch]:
+        """Return the stretches of a latent that stand at these places."""
+        tensors = (self._document, self._parts, self._token_ids, self._codes)
+        document, parts, token_ids, codes = (each[latent, list(places)] for each in tensors)
+        return _stretches(document, parts, token_ids, codes)
 
 
 class AnySample:
@@ -82,16 +82,21 @@ class AnySample:
         return int(self._kept.keys.isfinite().sum())
 
     def silent(
-        self, latent: int, closeness: Float[Tensor, " column"], wanted: Mapping[int, int], chance: torch.Generator
+        self,
+        latent: int,
+        neighbours: Int[Tensor, " neighbour"],
+        likeness: Float[Tensor, " neighbour"],
+        wanted: Mapping[int, int],
+        chance: torch.Generator,
     ) -> tuple[list[Stretch], list[Stretch]]:
         """Draw stretches in which a latent is silent: near misses, and others.
 
         `wanted` says how many are to have which parts; they are fewer where the sample has fewer. About half of them
         are near misses, in which neighbours of the latent fire, each drawn with a chance in proportion to the largest
-        code of a neighbour times its `closeness`, which is 0 for a latent that is no neighbour. In the others no
-        neighbour fires. Where one kind is short, the other fills in.
+        code of a neighbour times its `likeness` to the latent. In the others no neighbour of any likeness fires. Where
+        one kind is short, the other fills in. Latents are named by their columns.
         """
-        strength = (self._largest * closeness).amax(dim=1)
+        strength = (self._largest[:, neighbours] * likeness.clamp(min=0)).amax(dim=1)
         # Largest keys log(u) / w are a sample without replacement by weights w (Efraimidis & Spirakis 2006).
         key = torch.rand(ANY, generator=chance).log() / torch.where(strength > 0, strength, 1.0)
         silent = self._largest[:, latent] == 0
@@ -104,11 +109,11 @@ class AnySample:
             n_near = max(min(half, n, len(misses)), min(n - len(others), len(misses)), 0)
             near += misses[:n_near]
             far += others[: n - n_near]
-        return self._stretches(near), self._stretches(far)
+        return self._of(near), self._of(far)
 
-    def _stretches(self, places: Iterable[int]) -> list[Stretch]:
-        nothing = torch.zeros(LONGEST)
-        return [_stretch(self._document[i], self._parts[i], self._token_ids[i], nothing) for i in places]
+    def _of(self, places: list[int]) -> list[Stretch]:
+        document, parts, token_ids = (each[places] for each in (self._document, self._parts, self._token_ids))
+        return _stretches(document, parts, token_ids, torch.zeros(len(places), LONGEST))
 
 
 def _by_key(key: Float[Tensor, " stretch"], eligible: Bool[Tensor, " stretch"]) -> list[int]:
@@ -118,13 +123,16 @@ def _by_key(key: Float[Tensor, " stretch"], eligible: Bool[Tensor, " stretch"]) 
     return found
 
 
-def _stretch(
-    document: Tensor, parts: Tensor, token_ids: Int[Tensor, " place"], codes: Float[Tensor, " place"]
-) -> Stretch:
-    inside = token_ids != NO_TOKEN
-    return Stretch(
-        document=int(document),
-        parts=int(parts),
-        token_ids=tuple(token_ids[inside].tolist()),
-        codes=tuple(codes[inside].tolist()),
-    )
+def _stretches(
+    document: Int[Tensor, " stretch"],
+    parts: Int[Tensor, " stretch"],
+    token_ids: Int[Tensor, "stretch place"],
+    codes: Float[Tensor, "stretch place"],
+) -> list[Stretch]:
+    lengths = (token_ids != NO_TOKEN).sum(dim=1)
+    return [
+        Stretch(document=number, parts=bits, token_ids=tuple(ids[:n]), codes=tuple(values[:n]))
+        for n, number, bits, ids, values in zip(
+            *(each.tolist() for each in (lengths, document, parts, token_ids, codes)), strict=True
+        )
+    ]

@@ -68,7 +68,7 @@ def read_questions(records: Iterable[Record], *, data: str) -> list[Question]:
 
 
 def _question(place: str, fields: Mapping[str, Any]) -> Question:
-    named = {name.casefold(): value for name, value in fields.items() if value is not None}
+    named = _named(fields)
     asked = next((name for name in ASKED if name in named), None)
     text = None if asked is None else _asked(place, asked, named[asked])
     if not text:
@@ -76,11 +76,25 @@ def _question(place: str, fields: Mapping[str, Any]) -> Question:
             f"{place} has no question: its fields are {', '.join(sorted(fields)) or 'none'}; give {FORM}, or a question"
             f" in one of {', '.join(ASKED[1:])}"
         )
+    return Question(question=text, answer=reference_answer(place, fields))
+
+
+def reference_answer(place: str, fields: Mapping[str, Any]) -> str | None:
+    """Return the right answer that a record gives; None where it gives none.
+
+    Raises `ValueError`, which begins with `place`, for an answer that is empty, and neither text nor a number.
+    """
+    named = _named(fields)
     answered = next((name for name in ANSWERED if name in named), None)
     if answered is None:
         worked = named.get(WORKED)
-        return Question(question=text, answer=marked_answer(worked) or None if isinstance(worked, str) else None)
-    return Question(question=text, answer=_answer(place, named[answered]))
+        return marked_answer(worked) or None if isinstance(worked, str) else None
+    return _answer(place, named[answered])
+
+
+def _named(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that hold something, by their names without capitals."""
+    return {name.casefold(): value for name, value in fields.items() if value is not None}
 
 
 def _asked(place: str, name: str, value: Any) -> str:

@@ -67,6 +67,25 @@ def test_cut_off_replies_on_request(config):
     assert written(settings) == [CUT_OFF if i % 3 == 0 else REPLIES[i] for i in range(60)]
 
 
+def test_only_right_replies_on_request(config, tmp_path):
+    data = tmp_path / "graded.jsonl"
+    right, wrong = "<think>\nhm\n</think>\n\n\\boxed{.5}", "<think>\n\\boxed{.5}\n</think>\n\n\\boxed{2}"
+    records = [
+        {"problem": "a", "answer": r"\frac{1}{2}", "generations": [CUT_OFF, wrong, right, right + "!"]},
+        {"problem": "b", "answer": r"\frac{1}{2}", "generations": [wrong]},
+        {"problem": "c", "generations": [right]},
+        {"problem": "d", "answer": [], "generations": [right]},
+        {"problem": "e", "solution": r"So $\boxed{\sqrt{1/4}}$.", "generations": [right]},
+        {"problem": "f", "answer": ".5", "generations": [CUT_OFF]},
+    ]
+    data.write_text("".join(json.dumps(record) + "\n" for record in records))
+    settings = config(data=str(data), only_right=True, held_out=0.0)
+    prepared = measure(settings)
+    assert written(settings) == [f"a\n\n{right}", f"e\n\n{right}"]
+    assert prepared.left_out == {"no right reply": 1, "no known answer": 1, "malformed": 1, "no complete reply": 1}
+    assert "The first right reply" in str(page(settings, None, prepared).tables[1].note)
+
+
 @pytest.mark.parametrize("part", ["reasoning", "answer"])
 def test_a_part_of_the_reply(config, part):
     settings = config(held_out=0.0, part=part, template="reply", documents=5)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from toolkit.answers.questions import Question
+from toolkit.answers.questions import BOXING, Question, instruction_to
+from toolkit.experiments.steering import measure as steering
 from toolkit.experiments.steering.measure import (
     SteeringConfig,
     check_prompts,
@@ -41,6 +42,11 @@ def test_questions_are_the_first_to_pick_on_and_the_next_to_test_on(run, tmp_pat
     assert [each.answer for each in test] == ["4", "6", "8", "10"]
     _, test = open_questions(ask(tmp_path / "q", 4), run)
     assert len(test) == 2  # of the five asked for
+
+
+def test_other_models_than_the_embedded_pair_are_asked_for_a_box(run, tmp_path):
+    assert steering._writing(ask(tmp_path / "q", 4), run, []).instruction == BOXING
+    assert instruction_to(embedded=True) == ""
 
 
 def test_too_few_questions_are_refused(run, tmp_path):

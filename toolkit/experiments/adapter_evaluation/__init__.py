@@ -24,7 +24,8 @@ class AdapterEvaluationConfig(ShortRepr):
     tokens: Count = 16_384
     """Held-out tokens on which predictions and streams are compared; whole documents, until there are as many."""
     questions: Path | None = None
-    """JSONL file of {"question", "answer"}; default: the shipped ones for this pair."""
+    """File of questions and answers, such as a line of {"question", "answer"} each; default: the shipped ones for this
+    pair. Models other than the embedded pair are asked to put their answer within \\boxed{}."""
     test: int = 160
     """Number of questions: the last ones of the file. Choose settings of training on earlier ones: of the shipped
     questions for the embedded pair the first 96."""

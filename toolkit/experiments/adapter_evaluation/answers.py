@@ -88,7 +88,7 @@ def answer_base(
     the questions out.
     """
     base, tokenizer = adapted.sources[0], adapted.tokenizer
-    alike = base.module is not None or _reads_alike(base, tokenizer, questions)
+    alike = base.module is not None or _reads_alike(base, tokenizer, questions, writing.instruction)
     if not alike:
         tokenizer = tokenizers_of([base], None)[base.role]
     model = open_model(base.module or base.name, tokenizer, where, hub=base.hub)
@@ -100,9 +100,13 @@ def answer_base(
             model.place.free()
 
 
-def _reads_alike(base: Source, tokenizer: PreTrainedTokenizerBase, questions: Sequence[Question]) -> bool:
+def _reads_alike(
+    base: Source, tokenizer: PreTrainedTokenizerBase, questions: Sequence[Question], instruction: str
+) -> bool:
     """Whether every id of the questions, laid out by the distilled model's tokenizer, means the same to the base."""
-    prompts = encode(tokenizer, [thinking_prompt(tokenizer, each.question) for each in questions])
+    prompts = encode(
+        tokenizer, [thinking_prompt(tokenizer, each.question, instruction=instruction) for each in questions]
+    )
     ids = sorted({token_id for prompt in prompts for token_id in prompt})
     own = tokenizers_of([base], None)[base.role]
     embedded: bool = ids[-1] < base.config().vocab_size

@@ -8,7 +8,7 @@ import torch
 from toolkit.adapters.adapted_model import AdaptedModel
 from toolkit.adapters.opening import open_adapter
 from toolkit.answers.answering import Answerer, Writing, answer_each
-from toolkit.answers.questions import Question, load_questions, shipped_questions
+from toolkit.answers.questions import Question, instruction_to, load_questions, shipped_questions
 from toolkit.experiments.adapter_evaluation import FEWEST_QUESTIONS, AdapterEvaluationConfig
 from toolkit.experiments.adapter_evaluation.answers import MODES, ModeAnswers, answer_adapted, answer_base
 from toolkit.experiments.adapter_evaluation.closeness import Closeness, Yardsticks
@@ -57,6 +57,7 @@ def measure(settings: AdapterEvaluationConfig, opened: AdapterRun) -> Measured:
         new_tokens=settings.new_tokens,
         temperature=settings.temperature,
         samples=settings.samples,
+        instruction=instruction_to(embedded=is_embedded(adapted)),
         seed=settings.seed,
     )
     answered = answer_adapted(adapted, questions, writing)
@@ -91,8 +92,8 @@ def open_questions(settings: AdapterEvaluationConfig, opened: AdapterRun) -> lis
     if len(questions) < FEWEST_QUESTIONS:
         raise ValueError(f"{path} holds {len(questions)} question: give at least {FEWEST_QUESTIONS}")
     chosen = questions[-settings.test :]
-    tokenizer = opened.models.tokenizer
-    prompts = encode(tokenizer, [thinking_prompt(tokenizer, each.question) for each in chosen])
+    tokenizer, instruction = opened.models.tokenizer, instruction_to(embedded=is_embedded(opened.models))
+    prompts = encode(tokenizer, [thinking_prompt(tokenizer, each.question, instruction=instruction) for each in chosen])
     check_prompts(prompts, Sampling(new_tokens=settings.new_tokens), opened.models.distilled.context)
     return chosen
 

@@ -36,7 +36,8 @@ class HesitationConfig(ShortRepr):
     tokens: Count = 65_536
     """Held-out tokens on which latents are chosen."""
     questions: Path | None = None
-    """JSONL file of {"question", "answer"}; default: the shipped ones for this pair."""
+    """File of questions and answers, such as a line of {"question", "answer"} each; default: the shipped ones for this
+    pair. Models other than the embedded pair are asked to put their answer within \\boxed{}."""
     test: int = 96
     """Number of questions that are answered: those behind the first 32, on which other experiments pick what they test.
     """

@@ -7,7 +7,7 @@ import torch
 
 from toolkit.adapters.modes import Latent
 from toolkit.answers.answering import Writing
-from toolkit.answers.questions import Question, load_questions, shipped_questions
+from toolkit.answers.questions import Question, instruction_to, load_questions, shipped_questions
 from toolkit.experiments.adapter_run import AdapterRun
 from toolkit.experiments.control import is_embedded
 from toolkit.experiments.hesitation import HesitationConfig
@@ -64,6 +64,7 @@ def measure(settings: HesitationConfig, run: AdapterRun) -> Measured:
         new_tokens=settings.new_tokens,
         temperature=settings.temperature,
         samples=settings.samples,
+        instruction=instruction_to(embedded=is_embedded(models)),
         seed=settings.seed,
     )
     return Measured(

@@ -37,6 +37,9 @@ class PrepareConfig(ShortRepr):
     """Put before each text."""
     keep_incomplete: bool = False
     """Keep replies that were cut off; otherwise the first complete reply of each record is taken."""
+    only_right: bool = False
+    """Take the first reply whose final answer is the record's, in answer, target or solution; leave out records without
+    an answer, and those that no reply answers rightly."""
 
     documents: Count | None = None
     """Stop after so many texts."""

@@ -13,10 +13,13 @@ from typing import Any, NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
+from toolkit.answers import grading
+from toolkit.answers.grading import Grader
+from toolkit.answers.questions import reference_answer
 from toolkit.experiments.prepared_data import SPLITS, TEXTS, PrepareConfig
 from toolkit.harvest.choices import EMBEDDED
 from toolkit.harvest.documents import open_records
-from toolkit.harvest.reasoning_records import ReasoningRecord, part_of, read_record, without_markers
+from toolkit.harvest.reasoning_records import ReasoningRecord, Reply, part_of, read_record, split_reply, without_markers
 from toolkit.harvest.records import usable
 from toolkit.models.files.tokenizer_files import load_tokenizer
 from toolkit.models.presets import find_pair
@@ -56,9 +59,9 @@ def measure(settings: PrepareConfig, opened: None = None) -> PreparedData:
     tokenizer = load_tokenizer(sources.distilled)
     clashes = check_same_tokens({"base": load_tokenizer(sources.base), "distilled": tokenizer})
     left_out: Counter[str] = Counter()
-    texts = islice(_texts(settings, tokenizer, left_out), settings.documents)
     settings.output.out.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=settings.output.out) as folder:
+    with TemporaryDirectory(dir=settings.output.out) as folder, Grader() as grader:
+        texts = islice(_texts(settings, tokenizer, grader, left_out), settings.documents)
         paths = {split: Path(folder) / f"{split}.jsonl" for split in SPLITS}
         lengths = _write(settings, paths, _checked(texts, tokenizer, clashes))
         with OutputFolder(settings.output.out, (TEXTS,)).writing(*(path.name for path in paths.values())):
@@ -90,21 +93,46 @@ def _checked(
             yield text, len(ids)
 
 
-def _texts(settings: PrepareConfig, tokenizer: PreTrainedTokenizerBase, left_out: Counter[str]) -> Iterator[_Text]:
+def _texts(
+    settings: PrepareConfig, tokenizer: PreTrainedTokenizerBase, grader: Grader, left_out: Counter[str]
+) -> Iterator[_Text]:
     def read(fields: Mapping[str, Any]) -> _Text:
-        return _text(settings, tokenizer, read_record(fields), left_out)
+        record = read_record(fields)
+        replies = [reply for reply in record.replies if reply.complete or settings.keep_incomplete]
+        if not replies:
+            raise UnusableError("no complete reply", "it has no complete reply: try --keep-incomplete")
+        if settings.only_right:
+            replies = _right(replies, fields, grader)
+        return _text(settings, tokenizer, record, replies[0].text, left_out)
 
     return usable(open_records(settings.data), read, left_out, data=settings.data)
 
 
+def _right(replies: Sequence[Reply], fields: Mapping[str, Any], grader: Grader) -> list[Reply]:
+    """The replies whose answer is the record's; raises `UnusableError` where there is none."""
+    try:
+        wanted = reference_answer("it", fields)
+    except ValueError as error:
+        raise UnusableError("malformed", str(error)) from error
+    if wanted is None:
+        raise UnusableError("no known answer", "it has no answer to grade replies by: leave --only-right out")
+    answers = [grading.Reply(split_reply(reply.text)[1], wanted, ended=reply.complete) for reply in replies]
+    grades = grader.grade_each(answers)
+    found = [reply for reply, grade in zip(replies, grades, strict=True) if grade.verdict == "right"]
+    if not found:
+        raise UnusableError("no right reply", "no reply has its answer: leave --only-right out")
+    return found
+
+
 def _text(
-    settings: PrepareConfig, tokenizer: PreTrainedTokenizerBase, record: ReasoningRecord, left_out: Counter[str]
+    settings: PrepareConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    record: ReasoningRecord,
+    reply: str,
+    left_out: Counter[str],
 ) -> _Text:
-    """The text that a record gives; raises `UnusableError` for a record that gives none."""
-    replies = [reply.text for reply in record.replies if reply.complete or settings.keep_incomplete]
-    if not replies:
-        raise UnusableError("no complete reply", "it has no complete reply: try --keep-incomplete")
-    reply = part_of(replies[0], settings.part)
+    """The text that a record's reply gives; raises `UnusableError` for one that gives none."""
+    reply = part_of(reply, settings.part)
     if not reply:
         raise UnusableError(f"no {settings.part} in the reply", f"its reply has no {settings.part}: try another --part")
     question = "\n\n".join(content for role, content in record.turns if role != "system")

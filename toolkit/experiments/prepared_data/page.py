@@ -54,7 +54,7 @@ def _tables(settings: PrepareConfig, found: PreparedData, statistics: dict[str, 
     rows: list[list[Cell]] = [[split.replace("_", "-"), *values.values()] for split, values in statistics.items()]
     kept: list[list[Cell]] = [["gave a text", statistics["all"]["texts"]]]
     kept.extend([why, n] for why, n in found.left_out.items())
-    which = "first" if settings.keep_incomplete else "first complete"
+    which = "first right" if settings.only_right else "first" if settings.keep_incomplete else "first complete"
     return [
         Table(
             title="tokens a text", columns=("", *statistics["all"]), rows=rows, note=f"Counted by {found.distilled}."

@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerBase
 
 from toolkit.answers.answering import Writing
 from toolkit.answers.budgets import budget_grid
-from toolkit.answers.questions import BOXING, Question
+from toolkit.answers.questions import Question, instruction_to
 from toolkit.experiments.reasoning_evaluation import ReasoningEvaluationSettings
 from toolkit.latents.categories import hesitation
 from toolkit.models.model.generation_request import check_prompts
@@ -60,7 +60,7 @@ def asking(
     models = list(models)
     embedded = all(model.source.startswith(f"{EMBEDDED_MODELS}/") for model in models)
     new_tokens = settings.new_tokens or (EMBEDDED_NEW_TOKENS if embedded else NEW_TOKENS)
-    instruction = "" if embedded else BOXING
+    instruction = instruction_to(embedded=embedded)
     for model in models:
         check_template(model.tokenizer)
         prompts = [thinking_prompt(model.tokenizer, each.question, instruction=instruction) for each in questions]

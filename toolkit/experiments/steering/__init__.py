@@ -57,7 +57,8 @@ class SteeringConfig(ShortRepr):
     suppress: bool = False
     """Subtract only: take every strength as negative. Slopes are measured between -.1 and .1 nevertheless."""
     questions: Path | None = None
-    """JSONL file of {"question", "answer"}; default: the shipped ones for this pair."""
+    """File of questions and answers, such as a line of {"question", "answer"} each; default: the shipped ones for this
+    pair. Models other than the embedded pair are asked to put their answer within \\boxed{}."""
     development: int = 32
     """Number of questions on which directions are picked: the first ones of the file."""
     test: int = 96

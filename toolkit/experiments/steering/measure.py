@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from toolkit.answers.answering import Writing
-from toolkit.answers.questions import Question, load_questions, shipped_questions
+from toolkit.answers.questions import Question, instruction_to, load_questions, shipped_questions
 from toolkit.dictionaries.crosscoder import check_latents
 from toolkit.experiments.control import is_embedded
 from toolkit.experiments.run import Run
@@ -78,7 +78,9 @@ def check_prompts(models: ModelSet, questions: Sequence[Question]) -> None:
 
     The tokenizer is the last model's.
     """
-    for row in encode(models.tokenizer, [thinking_prompt(models.tokenizer, each.question) for each in questions]):
+    tokenizer, instruction = models.tokenizer, instruction_to(embedded=is_embedded(models))
+    prompts = [thinking_prompt(tokenizer, each.question, instruction=instruction) for each in questions]
+    for row in encode(tokenizer, prompts):
         models.check_ids(torch.tensor([row]), torch.ones(1, len(row), dtype=torch.long))
 
 
@@ -157,5 +159,6 @@ def _writing(settings: SteeringConfig, run: Run, lexicon: Sequence[Category]) ->
         temperature=settings.temperature,
         samples=settings.samples,
         edit_prompt=settings.edit_prompt,
+        instruction=instruction_to(embedded=is_embedded(run.models)),
         seed=settings.seed,
     )
