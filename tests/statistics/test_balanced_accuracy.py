@@ -40,3 +40,9 @@ def test_few_documents_have_no_interval():
     assert found.value == pytest.approx(0.5)
     assert found.low is None
     assert found.note == "5 documents: an interval needs 8"
+
+
+def test_few_samples_of_one_kind_have_no_interval():
+    found = balanced_accuracy(torch.ones(60, dtype=torch.bool), torch.arange(60) < 15, torch.arange(60))
+    assert found.low is None
+    assert found.note == "15 samples: an interval needs 20"

@@ -34,8 +34,8 @@ class Passage:
 class Evidence:
     """All that is known of one latent.
 
-    Passages to explain and passages to test come from different documents. `near` and `far` are about as many, from
-    the same regions of documents (question, thinking, answer) as `firing`.
+    Passages to explain and passages to test come from different documents; all figures are of those to explain. `near`
+    and `far` are about as many, from the same regions of documents (question, thinking, answer) as `firing`.
     """
 
     latent: Name
