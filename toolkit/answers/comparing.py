@@ -3,18 +3,20 @@
 import re
 from typing import Literal, NamedTuple
 
-from toolkit.answers.quantities import SCALES, is_unit, quantity_of, same_quantity
+from toolkit.answers.quantities import FUNCTIONS, SCALES, is_unit, quantity_of, same_quantity
 from toolkit.answers.spelling import letters_of, spelt
 
 Means = Literal["text", "number", "letter"]
 CHOICE = re.compile(
     r"(?:(?:option|choice|answer)\s+)?(?:\(\s*([A-Ha-h])\s*\)|([A-Ha-h])(?=[.):,]|\s|$)[.):]?)\s*(.*)", re.IGNORECASE
 )
+OTHER_LETTER = re.compile(r"(?<![\w\\])[A-H](?!\w)")
 NAMED = re.compile(r"[a-zA-Z](?:_\w|\([a-zA-Z]\))?\s*(?:=|\\in(?![a-zA-Z]))\s*(?=\S)")
 """A variable with what it is, as in `x =` and `x \\in`."""
 WORDS = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}")
 ENVIRONMENT = re.compile(r"\\(?:begin|end)\s*\{[a-z]+\}")
-FUNCTIONS = frozenset("sin cos tan cot sec csc log exp sqrt gcd lcm min max mod arcsin arccos arctan sinh cosh".split())
+EQUATION = re.compile(r"(?<![<>!])=|\\in(?![a-zA-Z])")
+OPERATOR = re.compile(r"(?:[-+*/=^(,<>{]|\\(?:times|div|cup|cap|in|le|ge|ne|pm))$")
 PAIRS = {"(": ")", "[": "]", "\\{": "\\}"}
 
 
@@ -42,10 +44,19 @@ def is_algebra(answer: str) -> bool:
 
 def algebra_of(answer: str) -> str:
     """Return an answer in one spelling without the words at its end, which are units."""
-    *words, last = spelt(answer).split(" ")
-    while words and is_unit(last, apart=True) and last not in SCALES:
+    return _without_unit(spelt(answer))
+
+
+def _without_unit(answer: str) -> str:
+    *words, last = answer.split(" ")
+    while words and not OPERATOR.search(words[-1]) and _is_unit_alone(last.casefold()):
         *words, last = words
     return " ".join([*words, last])
+
+
+def _is_unit_alone(word: str) -> bool:
+    """Whether a word is a unit wherever it stands: no single letter, which may be a variable."""
+    return len(word) > 1 and is_unit(word, apart=True) and word not in SCALES
 
 
 def _compare(said: str, wanted: str) -> Comparison | None:
@@ -53,7 +64,7 @@ def _compare(said: str, wanted: str) -> Comparison | None:
         return Comparison(True, "text")
     if wanted_letter := _letter(wanted, alone=True):
         return Comparison(_letter(said) == wanted_letter, "letter")
-    if ("=" in said or "\\in" in said) != ("=" in wanted or "\\in" in wanted):
+    if bool(EQUATION.search(said)) != bool(EQUATION.search(wanted)):
         said, wanted = _valued(said), _valued(wanted)
         if letters_of(said) == letters_of(wanted):
             return Comparison(True, "text")
@@ -61,6 +72,8 @@ def _compare(said: str, wanted: str) -> Comparison | None:
     if first and second:
         same = same_quantity(first, second)
         return None if same is None else Comparison(same, "number")
+    if letters_of(wanted) == letters_of(_without_unit(said)) or letters_of(said) == letters_of(_without_unit(wanted)):
+        return Comparison(True, "text")
     if parts := _compare_parts(said, wanted):
         return parts
     words = _is_word(said), _is_word(wanted)
@@ -74,14 +87,16 @@ def _letter(answer: str, *, alone: bool = False) -> str | None:
         return None
     bracketed, plain, rest = found.groups()
     letter = bracketed or plain
-    if alone and (not letter.isupper() or (rest and not bracketed)):
+    if (alone or rest) and not letter.isupper():
+        return None
+    if (alone and rest and not bracketed) or {*OTHER_LETTER.findall(rest)} - {letter}:
         return None
     return letter.upper()
 
 
 def _valued(answer: str) -> str:
     """What an equation, or a variable with its value, says: what stands behind its last sign of equality."""
-    return NAMED.sub("", answer, count=1) if NAMED.match(answer) else answer.rpartition("=")[2].strip()
+    return NAMED.sub("", answer, count=1) if NAMED.match(answer) else EQUATION.split(answer)[-1].strip()
 
 
 def _is_word(answer: str) -> bool:
@@ -95,6 +110,8 @@ def _compare_parts(said: str, wanted: str) -> Comparison | None:
         return None
     if opened and opening and (opened, ended) != (opening, ending):
         return Comparison(False, "text")
+    if len(wanted_parts) == 1 and not opened and all(_same(each, wanted) for each in said_parts):
+        return Comparison(True, "number")  # one value in several ways
     if len(said_parts) != len(wanted_parts):
         return Comparison(False, "text") if _plain(said_parts) and _plain(wanted_parts) else None
     ordered = bool({opened, opening} - {"", "\\{"})
@@ -104,11 +121,21 @@ def _compare_parts(said: str, wanted: str) -> Comparison | None:
     same = [[bool(one and one.same) for one in row] for row in found]
     if ordered:
         return Comparison(all(row[place] for place, row in enumerate(same)), "number")
-    return Comparison(all(map(any, same)) and all(map(any, zip(*same, strict=True))), "number")
+    left = list(range(len(wanted_parts)))
+    for row in same:
+        if (place := next((place for place in left if row[place]), None)) is None:
+            return Comparison(False, "number")
+        left.remove(place)
+    return Comparison(True, "number")
+
+
+def _same(said: str, wanted: str) -> bool:
+    found = _compare(said, wanted)
+    return found is not None and found.same
 
 
 def _plain(parts: list[str]) -> bool:
-    return all(quantity_of(part) for part in parts)
+    return all(quantity_of(_valued(part)) for part in parts)
 
 
 def _parts(answer: str) -> tuple[str, str, list[str]]:

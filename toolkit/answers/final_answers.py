@@ -5,7 +5,8 @@ import re
 BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 SAID = (
-    re.compile(r"####[ \t]*(.*)"),
+    # A header in Markdown has as many signs: without a number it is an answer at the end alone.
+    re.compile(r"####[ \t]*([-+$€£]{0,2}\d[\d,./]*%?(?=[ \t]*(?:\n|\Z))|.*(?=\s*\Z))"),
     re.compile(
         r"\banswer(?:\s+is\b\s*:?|[ \t]*:)[*_\s]*"
         r"(.*?)(?=[.!?](?!\w)|,?\s+(?:because|since|as|so|which|where|when)\b|\n|$)",
@@ -43,7 +44,7 @@ def bare(answer: str) -> str:
     while before != answer:
         before, answer = answer, answer.strip(" \t\n`").rstrip(".,;:").removeprefix("**").removesuffix("**")
         for opening, closing in (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]")):
-            whole = len(answer) >= len(opening + closing) and answer.startswith(opening) and answer.endswith(closing)
-            if whole and not answer.endswith(r"\$"):
-                answer = answer[len(opening) : -len(closing)]
+            inner = answer[len(opening) : -len(closing)]
+            if answer == opening + inner + closing and not re.search(r"(?<!\\)\$|\\[(\[]|\\$", inner):
+                answer = inner
     return answer

@@ -92,6 +92,8 @@ class Grader:
             return Grade(verdict="right" if found.same else "wrong", said=said, settled_by=found.means)
         if not is_algebra(said):
             return Grade(verdict="wrong", said=said, reason="it holds words, which no comparison reads")
+        if not is_algebra(reply.wanted):
+            return Grade(verdict="wrong", said=said, reason="the right answer holds words, which no comparison reads")
         return Grade(verdict="wrong", said=said, settled_by="math-verify")
 
     def _said(self, reply: Reply) -> str | None:

@@ -22,9 +22,12 @@ GREATEST_POWER = 300
 SHORT = frozenset("m g s h l cm mm km kg mg ml ft in lb lbs oz hr hrs am pm mph km/h m/s".split())
 """Units that are not words; other letters right behind a number are factors of it."""
 SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-OTHER_SENSE = frozenset(
-    "and or to not no plus minus negative times over than then between least most less more under half if mod divided"
-    " pi sqrt log sin cos tan neither".split()
+FUNCTIONS = frozenset(
+    "sin cos tan cot sec csc ln log exp sqrt gcd lcm min max mod arcsin arccos arctan sinh cosh".split()
+)
+OTHER_SENSE = FUNCTIONS | frozenset(
+    "and or to not no plus minus negative times over than then between least most less more under half if divided pi"
+    " neither root squared cubed twice factorial".split()
 )
 """Words beside a number that make another one of it."""
 
@@ -93,9 +96,8 @@ def same_quantity(said: Quantity, wanted: Quantity) -> bool | None:
     """
     if said.unit and wanted.unit and not said.unit & wanted.unit:
         return False
-    values = {said.value, said.value / 100} if said.percent != wanted.percent else {said.value}
-    others = {wanted.value, wanted.value / 100} if said.percent != wanted.percent else {wanted.value}
-    if values & others:
+    hundred = 100 if wanted.percent else Fraction(1, 100)
+    if said.value == wanted.value or (said.percent != wanted.percent and said.value * hundred == wanted.value):
         return True
     near = abs(said.value - wanted.value) * 100_000 <= abs(wanted.value)
     return None if near and {said.value.denominator, wanted.value.denominator} != {1} else False

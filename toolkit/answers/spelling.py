@@ -20,7 +20,11 @@ REWRITES = tuple(
         (r"\\(?:left|right|[bB]igg?[lr]?|displaystyle)(?![a-zA-Z])\.?", ""),
         (r"\\(?:quad|qquad)(?![a-zA-Z])|(?<!\\)\\[,;: ]", " "),
         (r"(?<!\\)\\!", ""),
-        (r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z]))|\\degrees?(?![a-zA-Z])", ""),
+        (
+            r"(?:\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z]))|\\degrees?(?![a-zA-Z]))"
+            r"\s*(?:\\(?:text|mathrm)\s*\{\s*[CF]\s*\}|[CF](?![a-zA-Z]))?",
+            "",
+        ),
         (r"\\([$%#&])", r"\1"),
         (r"\\lbrace(?![a-zA-Z])", r"\\{"),
         (r"\\rbrace(?![a-zA-Z])", r"\\}"),
@@ -40,7 +44,8 @@ def spelt(answer: str) -> str:
     before = None
     while before != answer:
         before, answer = answer, TEXT.sub(r" \1 ", answer)
-    return bare(re.sub(r"\s+(?=\^)", "", " ".join(answer.split())))
+    answer = re.sub(r"\s+(?=\^)", "", " ".join(answer.split()))
+    return bare(re.sub(r"^(?i:negative|minus) (?=[\d\\])", "-", answer))
 
 
 def letters_of(answer: str) -> str:
