@@ -17,6 +17,7 @@ from toolkit.geometry.parallelogram import PairDraws, ParallelogramLoss, paralle
 from toolkit.statistics.auroc import Spread, auroc_difference, auroc_estimate, auroc_over_seeds
 from toolkit.statistics.balanced_accuracy import balanced_accuracy
 from toolkit.statistics.estimates import Estimate, jackknife, mean, over_seeds, ratio_of_sums
+from toolkit.statistics.medians import median
 from toolkit.statistics.shares import difference_of_shares, share, wilson
 
 Sample = Callable[[torch.Generator], Estimate]
@@ -59,6 +60,7 @@ def kinds() -> Iterator[Kind]:
         yield Kind("ratio of sums, skewed", f"{n} documents", partial(of_ratio, n=n), exp(0.32))
         yield Kind("ratio of sums, 99 %", f"{n} documents", partial(of_ratio, n=n, level=0.99), exp(0.32))
         yield Kind("ratio of two sums, left out in turn", f"{n} documents", partial(of_recovered, n=n))
+        yield Kind("median by document, skewed", f"{n} documents", partial(of_median, n=n), 1.0)
         yield Kind("share by document, .9", f"{n} documents", partial(of_share, n=n), 0.9)
     for n in (15, 60):
         for seeds in (3, 5):
@@ -111,6 +113,13 @@ def of_ratio(generator: torch.Generator, *, n: int, level: float = 0.95) -> Esti
     """Sums over documents, such as KL, of which a few are far larger a token: log-normal."""
     sizes = documents(n, generator).double()
     return ratio_of_sums(sizes * torch.randn(n, generator=generator).mul(0.8).exp(), sizes, level=level)
+
+
+def of_median(generator: torch.Generator, *, n: int) -> Estimate:
+    """Lengths, log-normal, that are alike within a document."""
+    groups = torch.arange(n).repeat_interleave(documents(n, generator).div(5).ceil().long())
+    levels = torch.randn(n, generator=generator).mul(0.5)
+    return median((levels[groups] + torch.randn(len(groups), generator=generator).mul(0.5)).exp(), groups)
 
 
 def of_recovered(generator: torch.Generator, *, n: int) -> Estimate:
