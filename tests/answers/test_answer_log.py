@@ -149,6 +149,16 @@ def test_a_line_that_is_no_answer_is_named(whole: Asking) -> None:
             whole.ask()
 
 
+def test_two_processes_do_not_write_to_one_file(whole: Asking) -> None:
+    greedy = WRITING.temperature == 0
+    with (
+        open_log(whole.path, whole.arms, WRITING.facts, greedy=greedy),
+        pytest.raises(ValueError, match="another process"),
+    ):
+        whole.ask()
+    assert whole.ask()[1] == 0
+
+
 def test_more_arms_questions_and_samples_use_what_is_kept(whole: Asking) -> None:
     other = Question(question="What is 9-4?", answer=None)
     assert whole.ask(questions=[*QUESTIONS, other])[1] == 4

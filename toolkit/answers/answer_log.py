@@ -4,6 +4,7 @@ Each line is a JSON object. One says what the answers belong to: settings, and o
 digest of its edit. The others are answers, in any order. A line that a kill left unfinished is dropped.
 """
 
+import fcntl
 import json
 import os
 import time
@@ -37,9 +38,16 @@ class AnswerLog:
         """What the lines of the file say that its answers belong to."""
         self._answers: dict[Key, list[int]] = {}
         self._greedy = greedy
-        if path.exists():
-            os.truncate(path, self._read())
         self._file = path.open("ab", buffering=0)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._file.truncate(self._read())
+        except BlockingIOError:
+            self.close()
+            raise ValueError(f"another process writes to {path}: wait for it, or give --out another folder") from None
+        except ValueError:
+            self.close()
+            raise
         self._synced = time.monotonic()
 
     def _read(self) -> int:

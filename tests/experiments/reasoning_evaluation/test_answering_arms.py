@@ -18,8 +18,10 @@ from toolkit.interventions.edits import shift
 from toolkit.models.model.sampling import Sampling
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.pair import ModelPair
+from toolkit.models.places.open_model import open_model
 from toolkit.models.text.chat import thinking_prompt
 from toolkit.models.text.tokenizers import encode
+from toolkit.models.where import Where
 
 END = "<｜end▁of▁sentence｜>"
 THOUGHT, ANSWERED = "Wait. ", "\n</think>\n\nThe answer is"
@@ -145,3 +147,21 @@ def test_forced_answers_are_greedy_and_under_the_edit_of_their_arm(pair: ModelPa
         how = {"edit": arms[line["arm"]].edit, "sampling": Sampling(new_tokens=FORCED_TOKENS)}
         ((_, expected),) = pair.distilled.generate_each(prompt, begun=[[*thought, *behind]], **how)
         assert line["token_ids"] == expected
+
+
+def test_on_ndif_the_same_answers_are_kept(
+    pair: ModelPair, organism_folders: tuple[str, str], ndif, tmp_path: Path
+) -> None:
+    hosted = open_model(organism_folders[1], pair.tokenizer, Where(remote=True))
+    questions = [Question(question=f"What is {number} plus 5?", answer="1") for number in (2, 30)]
+    edit = shift(1, torch.randn(16, generator=torch.Generator().manual_seed(0)))
+    writing = Writing(hesitation_ids=frozenset(), new_tokens=6, temperature=1.0)
+    kept = {}
+    for where, model in (("here", pair.distilled), ("there", hosted)):
+        arms = {"plain": Answerer(model, None, "two"), "edited": Answerer(model, edit, "two")}
+        found = measure_arms(arms, questions, writing, budgets=(2, 4), kept=tmp_path / where)
+        assert found.generated == 12
+        kept[where] = sorted((tmp_path / where).read_text().splitlines())
+        assert measure_arms(arms, questions, writing, budgets=(2, 4), kept=tmp_path / where).generated == 0
+    assert kept["there"] == kept["here"]
+    assert len(ndif.jobs_done) > 0
