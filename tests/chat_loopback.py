@@ -49,6 +49,11 @@ class ChatLoopback:
     answer: Callable[[str], str] = sensible
     key: str | None = None
     models: list[str] | None = field(default_factory=lambda: [MODEL])
+    """Models that are listed, and asked for; None where a server lists none, and takes any name."""
+    other_names: set[str] = field(default_factory=set)
+    """Names of models that can be asked for too."""
+    lists_nothing_for: int | None = None
+    """The status with which the list is refused."""
     known_parameters: set[str] = field(default_factory=lambda: {"model", "messages", "temperature", "max_tokens"})
     faults: "deque[Fault]" = field(default_factory=deque)
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -143,6 +148,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self._is_refused():
             return
+        if self.loopback.lists_nothing_for is not None:
+            self._send(self.loopback.lists_nothing_for, {"error": {"message": "no list"}})
+            return
         if self.path != "/v1/models" or self.loopback.models is None:
             self._send(404, {"error": {"message": f"no route {self.path}"}})
             return
@@ -152,7 +160,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if self._is_refused():
             return
-        if self.path != "/v1/chat/completions" or (self.loopback.models and body["model"] not in self.loopback.models):
+        served = self.loopback.models is None or body["model"] in {*self.loopback.models, *self.loopback.other_names}
+        if self.path != "/v1/chat/completions" or not served:
             self._send(404, {"error": {"message": f"no route {self.path}, or no model {body['model']}"}})
             return
         if unknown := sorted(body.keys() - self.loopback.known_parameters):

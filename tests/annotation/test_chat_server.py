@@ -182,11 +182,19 @@ def test_a_server_without_a_list_of_models_passes(loopback: ChatLoopback, connec
     connect(model="any").check()
 
 
-@pytest.mark.parametrize(
-    ("model", "listed"), [("qwen3", "qwen3:latest"), ("qwen/qwen3:free", "qwen/qwen3"), ("a:8b", "a:8b")]
-)
-def test_a_server_may_list_a_model_by_a_longer_or_shorter_name(model: str, listed: str, connect: Connect) -> None:
-    assert connect(model=model)._is_served(["other", listed])
+@pytest.mark.parametrize("status", [403, 405, 500])
+def test_a_server_that_refuses_the_list_alone_passes(status: int, loopback: ChatLoopback, connect: Connect) -> None:
+    loopback.lists_nothing_for = status
+    connect().check()
+
+
+@pytest.mark.parametrize(("model", "listed"), [("qwen3", "qwen3:latest"), ("qwen/qwen3:free", "qwen/qwen3")])
+def test_a_server_may_list_a_model_by_a_longer_or_shorter_name(
+    model: str, listed: str, loopback: ChatLoopback, connect: Connect
+) -> None:
+    loopback.models, loopback.other_names = ["other", listed], {model}
+    connect(model=model).check()
+    assert loopback.bodies[0]["model"] == model
 
 
 def test_another_model_name_lists_those_that_there_are(loopback: ChatLoopback, connect: Connect) -> None:
@@ -257,6 +265,21 @@ def test_a_wrong_key_is_said_to_be_wrong_and_never_shown(loopback: ChatLoopback,
     with pytest.raises(ValueError, match=r"refuses the key in OPENAI_API_KEY .*Bearer ….*: export the right") as caught:
         connect(key="sk-another-key").check()
     assert "another-key" not in str(caught.value)
+
+
+def test_the_environments_key_is_sent_over_plain_http_to_this_machine_alone(
+    loopback: ChatLoopback, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr("toolkit.annotation.server_connection.is_here", lambda _: False)
+    connect().ask("a")
+    connect(key=KEY).ask("a key that is given in Python is meant for this server")
+    assert loopback.keys == ["Bearer none", f"Bearer {KEY}"]
+    loopback.key = KEY
+    with pytest.raises(
+        ValueError, match=r"wants a key .*over plain http anyone on the way could read: give an address"
+    ):
+        connect().check()
 
 
 def test_a_key_that_is_refused_in_the_middle_ends_the_work(loopback: ChatLoopback, connect: Connect) -> None:

@@ -293,17 +293,6 @@ def test_a_key_that_no_header_takes_is_refused_and_not_shown(key: str, asking: A
     assert key not in str(caught.value)
 
 
-def test_the_environments_key_does_not_leave_this_machine_over_plain_http(
-    asking: Asking, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    withheld = {
-        address: asking(base_url=address)._server._connection.key_is_withheld
-        for address in ("http://gpu.example/v1", "https://gpu.example/v1", "http://localhost:1/v1")
-    }
-    assert list(withheld.values()) == [True, False, False]
-
-
 def test_a_proxy_is_not_asked_for_a_server_on_this_machine(
     asking: Asking, monkeypatch: pytest.MonkeyPatch, evidence_of_wait: Evidence
 ) -> None:

@@ -60,7 +60,8 @@ class ChatServer:
         """
         models = self._connection.models()
         if isinstance(models, Refusal):
-            self._check_reached(models)
+            if models.status != 403:  # OpenAI has keys for chats alone
+                self._check_reached(models)
         elif models and not self._is_served(models):
             near = list(dict.fromkeys((*get_close_matches(self._model, models, SHOWN, 0.4), *sorted(models))))
             more = f" and {len(near) - SHOWN} more" if len(near) > SHOWN else ""

@@ -155,7 +155,7 @@ def _checked_address(base_url: str) -> SplitResult:
 
 def _checked_key(key: str) -> str:
     key = key.strip()
-    if not (key.isascii() and (key.isprintable() or not key)) or " " in key:
+    if not (key.isascii() and key.isprintable()) or " " in key:
         raise ValueError("the key in OPENAI_API_KEY holds characters that no key has: copy it again")
     return key
 
