@@ -1,7 +1,6 @@
 """Labels of latents, how well their explanations predict where the latents fire, and what else is known of them."""
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
@@ -25,6 +24,7 @@ from toolkit.experiments.run import Run
 from toolkit.latents.categories import categories, load_lexicon
 from toolkit.latents.firing import FiringCounts
 from toolkit.leaving_out import check_any
+from toolkit.models.places.ndif.in_flight import in_flight
 from toolkit.tracking import say, track
 
 
@@ -99,20 +99,16 @@ def _count(settings: LatentAnnotationConfig, dictionary: Dictionary) -> tuple[Fi
 def _annotate(
     annotator: Annotator, evidence: Mapping[Name, Evidence], settings: LatentAnnotationConfig
 ) -> tuple[dict[Name, Label | Unscored], Scores]:
-    threads = settings.server.requests if settings.server.base_url else 1
+    # Replies are taken in order: while the oldest is waited for, twice as many threads keep the server busy.
+    threads = 2 * settings.server.requests if settings.server.base_url else 1
     labels = _explain(annotator, evidence, threads)
     return labels, score(annotator, evidence, labels, seed=settings.seed, threads=threads)
 
 
 def _explain(annotator: Annotator, evidence: Mapping[Name, Evidence], threads: int) -> dict[Name, Label | Unscored]:
     """A label of each latent, so many at the same time."""
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            labels = pool.map(annotator.explain, evidence.values())
-            return dict(zip(evidence, track(labels, "labelling", "latents", total=len(evidence)), strict=True))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    labels = in_flight(annotator.explain, evidence.values(), at_once=threads)
+    return dict(zip(evidence, track(labels, "labelling", "latents", total=len(evidence)), strict=True))
 
 
 def _costs(expected: Estimate, settings: LatentAnnotationConfig) -> str:
