@@ -110,6 +110,7 @@ SETTLED_AT_ONCE = [
     ("x=5", r"\boxed{7}", "wrong", "number"),
     (r"\text{Blue}", r"\boxed{ blue }", "right", "text"),
     ("blue", "The answer is 7.", "wrong", "text"),
+    ("shells", 'The answer is "Shells."', "right", "text"),
     ("vile", r"\boxed{\text{evil}}", "wrong", "text"),  # the same product of letters
     ("5", r"\boxed{\text{I do not know}}", "wrong", None),
     ("C", r"\boxed{" + "1+" * 1000 + "1}", "wrong", None),

@@ -1,5 +1,6 @@
 """Processes that compare answers by math-verify: hanging, crashing, from threads, and without a caller's modules."""
 
+import signal
 import subprocess
 import sys
 from threading import Thread
@@ -43,10 +44,13 @@ def test_processes_start_with_the_first_answer_and_end_with_the_block() -> None:
         assert comparison.judge_each([]) == []
         assert comparison.processes == 0
         assert comparison.judge_each([("x+x", "2x")]) == [Judgement(True, None)]
-        assert comparison.processes == 1
         worker = comparison._workers[-1]._process
+        assert worker is not None
+        worker.send_signal(signal.SIGINT)  # as Ctrl-C does, which the caller may handle
+        assert comparison.judge_each([("x+y", "y+x")]) == [Judgement(True, None)]
+        assert comparison.processes == 1
+        assert comparison._workers[-1]._process is worker
     assert comparison.processes == 0
-    assert worker is not None
     assert worker.poll() is not None
 
 

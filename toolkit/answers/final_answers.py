@@ -39,10 +39,13 @@ def _braced(text: str, start: int) -> str | None:
 
 
 def bare(answer: str) -> str:
-    """Return an answer without the marks of mathematics and of bold around it, and the full stop behind it."""
+    """Return an answer without quotes and the marks of mathematics and of bold around it, or a full stop behind it."""
     before = None
     while before != answer:
-        before, answer = answer, answer.strip(" \t\n`").rstrip(".,;:").removeprefix("**").removesuffix("**")
+        before, answer = (
+            answer,
+            answer.strip(' \t\n`"\u201c\u201d').rstrip(".,;:").removeprefix("**").removesuffix("**"),
+        )
         for opening, closing in (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]")):
             inner = answer[len(opening) : -len(closing)]
             if answer == opening + inner + closing and not re.search(r"(?<!\\)\$|\\[(\[]|\\$", inner):

@@ -5,6 +5,7 @@ It runs as a script, so that it imports nothing of a caller's, neither torch nor
 
 import json
 import logging
+import signal
 import sys
 
 READY = "ready"
@@ -27,19 +28,21 @@ def judge(said: str, wanted: str) -> tuple[bool, str | None]:
 
 def main() -> None:
     """Judge pairs until no more come."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the owner, who may still want the answer
     if sys.platform == "linux":
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     logging.disable()
+    answers, sys.stdout = sys.stdout, sys.stderr  # what a parser prints is no judgement
     judge("1", "1")  # imports what is needed, so that the first pair's time is its own
-    print(json.dumps(READY), flush=True)
+    print(json.dumps(READY), file=answers, flush=True)
     for line in sys.stdin:
         try:
             judgement = judge(*json.loads(line))
         except Exception as error:  # whatever a parser raises costs this answer alone
             judgement = False, f"math-verify raised {type(error).__name__}"
-        print(json.dumps(judgement), flush=True)
+        print(json.dumps(judgement), file=answers, flush=True)
 
 
 if __name__ == "__main__":
