@@ -15,6 +15,7 @@ from toolkit.adapters.adapted_model import AdaptedModel, decoder_layers
 from toolkit.adapters.stretches import Stretches
 from toolkit.dictionaries.transcoders import Adapter, AdapterConfig
 from toolkit.interventions.edits import shift
+from toolkit.models.model.sampling import Sampling
 from toolkit.models.where import Where
 
 IDS = torch.tensor([[40, 3, 7, 1, 9, 2], [40, 5, 5, 6, 41, 41]])
@@ -127,6 +128,17 @@ def test_modes_generate_under_edits_and_do_not_disturb_each_other(adapted: Adapt
     before = adapted.adapter.generate("w1 w2", new_tokens=6)
     adapted.hybrid.generate("w1 w2", new_tokens=6, edit=edit)
     assert adapted.adapter.generate("w1 w2", new_tokens=6) == before
+
+
+def test_modes_write_by_turns_with_rows_that_replace_each_other(adapted: AdaptedModel) -> None:
+    prompts = [[1 + row % 30] * (1 + row % 4) for row in range(9)]
+    models, sampling = (adapted.hybrid, adapted.adapter), Sampling(new_tokens=6, temperature=1.0)
+    apart = [model.generate_ids(prompts, sampling=sampling) for model in models]
+    assert apart[0] != apart[1]
+    by_turns = zip(*(model.generate_each(prompts, sampling=sampling, rows=2) for model in models), strict=True)
+    for pairs in by_turns:
+        for (number, ids), expected in zip(pairs, apart, strict=True):
+            assert ids == expected[number]
 
 
 def test_weights_that_models_share_are_held_once(folders: dict[str, Path], adapted: AdaptedModel) -> None:
