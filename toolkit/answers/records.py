@@ -1,7 +1,12 @@
 """One answer as it is kept: what was written, what it says, and whether that is right."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal
+
+from toolkit.artifacts import replace_text
 
 Verdict = Literal["right", "wrong", "unanswered", "cut off"]
 """An answer that ended and says nothing is unanswered; one that did not end before the limit of tokens is cut off."""
@@ -71,3 +76,14 @@ class AnswerRecord:
     def correct(self) -> bool | None:
         """Whether it is right and finished; None where the right answer is not known."""
         return None if self.verdict is None else self.verdict == "right"
+
+
+def write_records(path: Path, records: Iterable[AnswerRecord], questions: Sequence[str]) -> None:
+    """Write a line of JSON for each answer, with all that is known of it but for its text, in one move.
+
+    In place of its number stands the question; the file of answers has the text under the same arm, question, sample
+    and budget.
+    """
+    lines = ({**asdict(each), "question": questions[each.question], "length": each.length} for each in records)
+    kept = ({name: value for name, value in line.items() if name != "text"} for line in lines)
+    replace_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))

@@ -11,8 +11,8 @@ from toolkit.ranges import Count, PositiveOrNone, Seed, ShareAboveZero, check_ra
 from toolkit.settings.findings import FindingsOutput
 from toolkit.settings.models import ControlledModels
 
-ANSWERS = "answers.jsonl"
-KEPT = Claim(changing=(ANSWERS,), signs={"reasoning_evaluation.json": ("question", "results", "provenance")})
+ANSWERS, GRADED = "answers.jsonl", "graded.jsonl"
+KEPT = Claim(changing=(ANSWERS, GRADED), signs={"reasoning_evaluation.json": ("question", "results", "provenance")})
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -64,7 +64,8 @@ class ReasoningEvaluationSettings(ShortRepr):
 class ReasoningEvaluationConfig(ReasoningEvaluationSettings):
     """Let models answer problems, as they are and under edits: accuracy, length, and accuracy by tokens of thinking.
 
-    Every answer is kept in answers.jsonl in the output folder. A run that is stopped goes on from there.
+    Every answer is kept in answers.jsonl in the output folder, and a run that is stopped goes on from there;
+    graded.jsonl says how each was graded.
     """
 
     arms: tuple[str, ...] = ()

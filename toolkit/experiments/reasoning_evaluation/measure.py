@@ -7,9 +7,10 @@ from pathlib import Path
 from toolkit.answers.answering import Answerer, Writing
 from toolkit.answers.problem_sets import ORGANISM, open_problems
 from toolkit.answers.questions import Question
+from toolkit.answers.records import write_records
 from toolkit.artifacts import sha256
 from toolkit.experiments.control import is_embedded
-from toolkit.experiments.reasoning_evaluation import ANSWERS, ReasoningEvaluationConfig
+from toolkit.experiments.reasoning_evaluation import ANSWERS, GRADED, ReasoningEvaluationConfig
 from toolkit.experiments.reasoning_evaluation.answerers import open_arms
 from toolkit.experiments.reasoning_evaluation.answering_arms import answer_arms
 from toolkit.experiments.reasoning_evaluation.asking import asking
@@ -49,6 +50,8 @@ def measure(settings: ReasoningEvaluationConfig, opened: ModelPair) -> Evaluated
         budgets=asked.budgets,
         kept=settings.output.out / ANSWERS,
     )
+    every = (each for arm in measured.arms.values() for each in (*arm.records, *arm.forced))
+    write_records(settings.output.out / GRADED, every, [each.question for each in asked.questions])
     which = f"{source}, the first {len(asked.questions):,} of {len(problems):,}"
     files = dict(arms.files) | ({in_checkout(source): sha256(Path(source))} if Path(source).is_file() else {})
     return Evaluated(measured=measured, facts={"problems": which, **asked.facts(), **arms.facts}, files=files)
