@@ -13,12 +13,6 @@ from toolkit.answers.symbolic import Judgement, SymbolicComparison
 HANGS = "9^{9^{9^{9}}}"
 
 
-@pytest.fixture(scope="module")
-def comparison():
-    with SymbolicComparison() as comparison:
-        yield comparison
-
-
 def test_a_hanging_answer_is_cut_by_the_limit_and_the_next_one_is_judged(monkeypatch) -> None:
     monkeypatch.setattr(symbolic, "MOST_PROCESSES", 1)
     with SymbolicComparison(limit=2.0) as comparison:
@@ -28,14 +22,15 @@ def test_a_hanging_answer_is_cut_by_the_limit_and_the_next_one_is_judged(monkeyp
     assert comparison.processes == 0
 
 
-def test_a_process_that_ends_costs_its_answer_alone(comparison, monkeypatch) -> None:
-    monkeypatch.setattr(
-        symbolic._Worker, "_ask", lambda self, question, limit: "" if "7" in question else "[true, null]"
-    )
-    assert comparison.judge_each([("7", "7"), ("1", "1")]) == [
-        Judgement(False, "math-verify crashed"),
-        Judgement(True, None),
-    ]
+def test_a_process_that_ends_costs_its_answer_alone() -> None:
+    with SymbolicComparison() as comparison:
+        same = [Judgement(True, None)]
+        assert comparison.judge_each([("x+x", "2x")]) == same
+        worker = comparison._workers[-1]._process
+        assert worker is not None
+        worker.kill()
+        assert comparison.judge_each([("x+x", "2x")]) == [Judgement(False, "math-verify crashed")]
+        assert comparison.judge_each([("x+x", "2x")]) == same
 
 
 def test_processes_start_with_the_first_answer_and_end_with_the_block() -> None:
@@ -54,11 +49,12 @@ def test_processes_start_with_the_first_answer_and_end_with_the_block() -> None:
     assert worker.poll() is not None
 
 
-def test_answers_are_judged_in_a_thread(comparison) -> None:
+def test_answers_are_judged_in_a_thread() -> None:
     judged: list[Judgement] = []
-    thread = Thread(target=lambda: judged.extend(comparison.judge_each([("x+x", "2x")])))
-    thread.start()
-    thread.join()
+    with SymbolicComparison() as comparison:
+        thread = Thread(target=lambda: judged.extend(comparison.judge_each([("x+x", "2x")])))
+        thread.start()
+        thread.join()
     assert judged == [Judgement(True, None)]
 
 
