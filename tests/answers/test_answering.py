@@ -7,7 +7,7 @@ import torch
 
 from toolkit.answers import answering
 from toolkit.answers.answer_tables import Answers
-from toolkit.answers.answering import Answerer, Writing, answer_each
+from toolkit.answers.answering import Answerer, Writing, answer_each, free_rows, marks_of
 from toolkit.answers.questions import Question
 from toolkit.interventions.edits import shift
 from toolkit.models.files.loading import load_model
@@ -148,3 +148,13 @@ def test_the_slope_is_that_of_least_squares():
     some = answers.arms([2, 1])
     assert torch.equal(some.log_length, log_length[[2, 1]])
     assert len(some.texts) == 2
+
+
+def test_an_arm_that_is_asked_plainly_has_a_prompt_of_its_own_and_its_text_is_all_answer(model):
+    arms = {"thinks": Answerer(model), "plain": Answerer(model, plainly=True)}
+    question = Question(question="What is 5+4?", answer="9")
+    prompts = {row.arm: model.tokenizer.decode(row.prompt) for row in free_rows(arms, [question], WRITING)}
+    assert prompts["thinks"].endswith("<think>\n")
+    assert prompts["plain"].endswith("Question: What is 5+4?\nSolution:")
+    assert marks_of(arms["thinks"], frozenset()).closing
+    assert not marks_of(arms["plain"], frozenset()).closing

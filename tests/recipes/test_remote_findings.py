@@ -58,5 +58,20 @@ def test_a_pairs_findings(
     both(recipe, *models, *text, *TAKES_MODELS[recipe].split())
 
 
+def test_the_evaluation_of_reasoning(
+    both: Callable[..., None],
+    organism_folders: tuple[str, str],
+    organism_control: str,
+    trained: Path,
+    tmp_path: Path,
+) -> None:
+    base, distilled = organism_folders
+    problems = tmp_path / "problems.jsonl"
+    problems.write_text("".join(f'{{"question": "What is {i}+{i}?", "answer": {2 * i}}}\n' for i in range(3)))
+    models = ("--base", base, "--distilled", distilled, "--control", organism_control, "--crosscoder", trained)
+    arms = ("distilled", "base", "control", "distilled + steer 3 0.5", "distilled + random 0 0.5")
+    both("evaluate_reasoning.py", *models, "--problems", problems, "--new-tokens", 8, "--arms", *arms)
+
+
 def test_the_evaluation_of_tokenizers(both: Callable[..., None], organism_folders: tuple[str, str]) -> None:
     both("evaluate_tokenizers.py", "--models", *organism_folders, "--documents", 5)

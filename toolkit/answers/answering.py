@@ -15,6 +15,7 @@ from toolkit.models.model.sampling import Sampling
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.text.chat import thinking_prompt
 from toolkit.models.text.tokenizers import encode
+from toolkit.organism.base_text import solution_prompt
 from toolkit.tracking import track
 
 ROWS = 256
@@ -29,6 +30,14 @@ class Answerer(NamedTuple):
     edit: Change | None = None
     fingerprint: str = ""
     """What changes with the model's weights alone, in a file that keeps answers; see `files.identity`."""
+    plainly: bool = False
+    """Whether it is asked for a worked solution in plain text, as before distillation, without a chat and `<think>`."""
+
+    def prompt(self, question: str, instruction: str) -> str:
+        """Lay a question out for the model."""
+        if self.plainly:
+            return solution_prompt(f"{question}\n\n{instruction}" if instruction else question)
+        return thinking_prompt(self.model.tokenizer, question, instruction=instruction)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,32 +116,41 @@ def answer_each(arms: Sequence[Answerer], questions: Sequence[Question], writing
     """
     named = {str(number): arm for number, arm in enumerate(arms)}
     written = [each for _, each in write_each(named, free_rows(named, questions, writing), writing.sampling)]
-    marks = {name: Marks.of(arm.model, writing.hesitation_ids) for name, arm in named.items()}
+    marks = {name: marks_of(arm, writing.hesitation_ids) for name, arm in named.items()}
     wanted = [each.answer for each in questions]
     return Answers.of(written, score_each(written, marks, wanted, instruction=writing.instruction), list(named))
 
 
 def free_rows(arms: Mapping[str, Answerer], questions: Sequence[Question], writing: Writing) -> list[Row]:
     """Return every answer that is to be written, `samples` to each question in each arm."""
-    layouts = {id(arm.model.tokenizer): arm.model.tokenizer for arm in arms.values()}
+    layouts = {_layout(arm): arm for arm in arms.values()}
     prompts = {
-        key: encode(
-            tokenizer, [thinking_prompt(tokenizer, q.question, instruction=writing.instruction) for q in questions]
-        )
-        for key, tokenizer in layouts.items()
+        layout: encode(arm.model.tokenizer, [arm.prompt(each.question, writing.instruction) for each in questions])
+        for layout, arm in layouts.items()
     }
     return [
         Row(
             arm=name,
             question=question,
             sample=sample,
-            prompt=prompts[id(arm.model.tokenizer)][question],
+            prompt=prompts[_layout(arm)][question],
             seed=writing.seed_of(question, sample),
         )
         for name, arm in arms.items()
         for question in range(len(questions))
         for sample in range(writing.samples)
     ]
+
+
+def _layout(arm: Answerer) -> tuple[int, bool]:
+    """Arms of one layout have the same prompts."""
+    return id(arm.model.tokenizer), arm.plainly
+
+
+def marks_of(arm: Answerer, hesitation_ids: frozenset[int]) -> Marks:
+    """The marks of an arm's answers; one that is asked plainly writes no thinking, and its text is all answer."""
+    marks = Marks.of(arm.model, hesitation_ids)
+    return replace(marks, closing=()) if arm.plainly else marks
 
 
 def write_each(arms: Mapping[str, Answerer], rows: Sequence[Row], sampling: Sampling) -> Iterator[tuple[Row, Written]]:
@@ -161,7 +179,8 @@ def _length(row: Row) -> int:
 def _alike(arms: Mapping[str, Answerer]) -> list[list[str]]:
     """The names of the arms, those together that can share batches."""
     found: dict[Hashable, list[str]] = {}
-    for name, (model, edit, _) in arms.items():
+    for name, arm in arms.items():
+        model, edit = arm.model, arm.edit
         kind = (edit.layer, edit.function, len(edit.operands)) if _is_of_rows(edit) else edit
         found.setdefault((id(model), kind), []).append(name)
     return list(found.values())

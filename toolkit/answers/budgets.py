@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from toolkit.answers.answer_tables import table
-from toolkit.answers.answering import Row
+from toolkit.answers.answering import Answerer, Row
 from toolkit.answers.grading import BOXED
 from toolkit.answers.means import share_of_questions
 from toolkit.answers.records import AnswerRecord, Written
@@ -18,6 +18,8 @@ from toolkit.statistics.estimates import Estimate
 POINTS = 8
 BOXED_START, SPOKEN_START = f"**Final Answer**\n{BOXED}", "The answer is"
 """How a forced answer begins: for models that are asked for a `\\boxed{}`, and for the embedded pair."""
+SOLUTION_START = "Answer:"
+"""How it begins behind a worked solution of the embedded pair."""
 FORCED_TOKENS = 32
 """Tokens of a forced answer, behind its start."""
 
@@ -56,9 +58,11 @@ def start_of(instruction: str) -> str:
     return BOXED_START if BOXED in instruction else SPOKEN_START
 
 
-def closing_of(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return what stands between thinking that is stopped and the answer."""
-    return f"\n{CLOSING}\n\n" if closing_ids(tokenizer) else "\n\n"
+def behind_of(arm: Answerer, start: str) -> str:
+    """Return what follows where an arm's thinking, or its worked solution, is stopped; `start` begins the answer."""
+    if arm.plainly:
+        return f"\n{SOLUTION_START if start == SPOKEN_START else start}"
+    return f"\n{CLOSING}\n\n{start}" if closing_ids(arm.model.tokenizer) else f"\n\n{start}"
 
 
 def still_thinking(free: AnswerRecord, budget: int) -> bool:
@@ -66,11 +70,12 @@ def still_thinking(free: AnswerRecord, budget: int) -> bool:
     return free.length > budget or free.censored
 
 
-def forced_row(free: Row, written: Written, budget: int, start: str, tokenizer: PreTrainedTokenizerBase) -> Row:
-    """Return the answer that is to be written where a free one is stopped after so many tokens of thinking."""
+def forced_row(free: Row, written: Written, budget: int, behind: str, tokenizer: PreTrainedTokenizerBase) -> Row:
+    """Return the answer that is to be written where a free one is stopped after so many tokens of thinking; `behind`
+    follows there.
+    """
     thought = written.token_ids[:budget]
     ended = tokenizer.decode(thought[-1:]).endswith("\n")  # as before a `</think>` that the model writes itself
-    behind = closing_of(tokenizer) + start
     ids = tokenizer(behind.removeprefix("\n") if ended else behind, add_special_tokens=False)["input_ids"]
     return Row(
         arm=free.arm,

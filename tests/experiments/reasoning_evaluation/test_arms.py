@@ -26,6 +26,14 @@ def test_an_adapter_does_without_latents_and_is_steered_too():
     assert arm.edits == (ArmEdit("steer", (623,), 0.1),)
 
 
+def test_an_arm_can_be_asked_plainly_and_is_steered_too():
+    arm = parse_arm("base plainly + steer 623 0.1")
+    assert (arm.model, arm.plainly, arm.edits) == ("base", True, (ArmEdit("steer", (623,), 0.1),))
+    assert parse_arm("adapter plainly without 3/17") == Arm(
+        name="adapter plainly without 3/17", model="adapter", plainly=True, without=("3/17",)
+    )
+
+
 @pytest.mark.parametrize("form", FORMS.values())
 def test_every_form_that_an_error_shows_can_be_written(form: str):
     assert parse_arm(f"distilled + {form}").name == f"distilled + {form}"

@@ -4,6 +4,7 @@ from copy import deepcopy
 
 import pytest
 
+from toolkit.answers.answering import Answerer
 from toolkit.answers.questions import BOXING, Question
 from toolkit.experiments.reasoning_evaluation import ReasoningEvaluationSettings
 from toolkit.experiments.reasoning_evaluation.asking import asking, check_template
@@ -14,7 +15,7 @@ QUESTIONS = [Question(question=f"What is {i}+{i}?", answer=str(2 * i)) for i in 
 
 def test_models_of_ones_own_are_asked_for_a_box(pair: ModelPair):
     settings = ReasoningEvaluationSettings(new_tokens=64, top_p=0.9, samples=2, seed=3)
-    asked = asking(settings, [pair.distilled], QUESTIONS)
+    asked = asking(settings, [Answerer(pair.distilled)], QUESTIONS)
     assert (asked.writing.instruction, asked.writing.top_p, asked.writing.samples) == (BOXING, 0.9, 2)
     assert asked.budgets[-1] == 64
     assert BOXING in asked.facts()["prompt"]
@@ -22,7 +23,7 @@ def test_models_of_ones_own_are_asked_for_a_box(pair: ModelPair):
 
 def test_budgets_are_asked_in_their_order(pair: ModelPair):
     settings = ReasoningEvaluationSettings(new_tokens=64, budgets=(32, 8))
-    assert asking(settings, [pair.distilled], QUESTIONS).budgets == (8, 32)
+    assert asking(settings, [Answerer(pair.distilled)], QUESTIONS).budgets == (8, 32)
 
 
 @pytest.mark.parametrize(
@@ -37,12 +38,12 @@ def test_budgets_are_asked_in_their_order(pair: ModelPair):
 )
 def test_questions_that_cannot_be_graded_are_refused(pair: ModelPair, questions: list[Question], told: str):
     with pytest.raises(ValueError, match=told):
-        asking(ReasoningEvaluationSettings(new_tokens=64), [pair.distilled], questions)
+        asking(ReasoningEvaluationSettings(new_tokens=64), [Answerer(pair.distilled)], questions)
 
 
 def test_answers_beyond_the_context_are_refused(pair: ModelPair):
     with pytest.raises(ValueError, match=r"with 32,768 new ones.*ask for fewer new tokens"):
-        asking(ReasoningEvaluationSettings(), [pair.distilled], QUESTIONS)
+        asking(ReasoningEvaluationSettings(), [Answerer(pair.distilled)], QUESTIONS)
 
 
 def test_a_tokenizer_without_a_template_is_refused(pair: ModelPair):
@@ -51,3 +52,11 @@ def test_a_tokenizer_without_a_template_is_refused(pair: ModelPair):
     tokenizer.chat_template = None
     with pytest.raises(ValueError, match="has no chat template, so that no question can be laid out"):
         check_template(tokenizer)
+
+
+def test_what_is_asked_plainly_is_told_and_needs_no_template(pair: ModelPair):
+    arms = [Answerer(pair.distilled), Answerer(pair.base, plainly=True)]
+    asked = asking(ReasoningEvaluationSettings(new_tokens=64), arms, QUESTIONS)
+    assert '; plainly: the question, below it "Please' in asked.facts()["prompt"]
+    assert arms[1].prompt("What is 1+1?", "") == "Question: What is 1+1?\nSolution:"
+    assert "plainly" not in asking(ReasoningEvaluationSettings(new_tokens=64), arms[:1], QUESTIONS).facts()["prompt"]

@@ -36,7 +36,7 @@ def test_results_hold_each_arm_in_the_form_that_is_promised(findings):
 
 
 def test_every_table_says_of_how_many_problems(findings):
-    for title in ("Answers by arm", "Differences from distilled", "Right, wrong, unanswered and cut off"):
+    for title in ("Answers by arm", "Differences from distilled", "Right and wrong answers"):
         assert "n = 24 problems, one answer to each in each arm" in table(findings, title).note
     assert findings.headline[0].n == 24
 
@@ -61,7 +61,7 @@ def test_disagreements_of_the_graders_are_listed_and_counted(measured):
     disputed = replace(found, arms={**found.arms, "base": replace(arm, records=records)})
     listed = table(findings_of(disputed, {}, {}), "Where the graders disagree")
     assert listed.rows == [["0", "base", "0", "1/2", "right"]]
-    assert listed.note.startswith("1 answers")
+    assert listed.note.startswith("1 answer that")
     assert "Where the graders disagree" not in [each.title for each in findings_of(found, {}, {}).tables]
 
 

@@ -74,8 +74,9 @@ class ReasoningEvaluationConfig(ReasoningEvaluationSettings):
     'distilled + steer 623 0.1' adds latent 623, as long as a tenth of the stream's norm;
     'distilled + ablate 623' takes it out; 'distilled + set 623 2.0' holds its code at 2;
     'distilled + random 0 0.1' adds random direction 0; 'distilled + steer 623,693 0.1 + ablate 3' does several things.
-    Default: distilled, base, and control where there is one; for the embedded pair also latent 623 added and ablated,
-    and random directions added."""
+    'base plainly' is asked for a worked solution in plain text, without a chat's marks and <think>.
+    Default: distilled, base, and control where there is one; for the embedded pair also the latter two plainly, latent
+    623 added and ablated, and random directions added."""
     problems: str | None = None
     """A set by name, gsm8k, math-500, aime24, aime25, amc23 or organism, or a file of questions and answers.
     Default: for the embedded pair organism, held-out problems on which nothing was chosen; for others gsm8k."""

@@ -33,11 +33,13 @@ PAIR_ALONE = ("distilled", "base")
 EMBEDDED_ARMS = (
     *PAIR_ALONE,
     CONTROL,
+    *(f"{model} plainly" for model in ("base", CONTROL)),
     "distilled + steer 623 0.1",
     *(f"distilled + random {number} 0.1" for number in range(3)),
     "distilled + ablate 623",
 )
-"""Of the embedded pair: latent 623 makes answers longer where it is added, as random directions should not."""
+"""Of the embedded pair. Asked as the distilled model is, base and control say no answer, so that they are asked plainly
+too. Latent 623 makes answers longer where it is added, as random directions should not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +178,7 @@ def _answerer(sources: _Sources, arm: Arm) -> Answerer:
     except ValueError as error:
         raise ValueError(f"arm {arm.name!r}: {error}") from error
     edit = reduce(add, changes) if changes else None
-    return Answerer(model, edit, sources.fingerprint(arm))
+    return Answerer(model, edit, sources.fingerprint(arm), plainly=arm.plainly)
 
 
 def _edit(sources: _Sources, arm: Arm, edit: ArmEdit, model: TracedModel) -> Change:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.answers.answer_log import open_log, write_missing
-from toolkit.answers.answering import Answerer, Row, Writing, free_rows
-from toolkit.answers.budgets import FORCED_TOKENS, check_budgets, closing_of, forced_row, start_of, still_thinking
+from toolkit.answers.answering import Answerer, Row, Writing, free_rows, marks_of
+from toolkit.answers.budgets import FORCED_TOKENS, behind_of, check_budgets, forced_row, start_of, still_thinking
 from toolkit.answers.questions import Question
 from toolkit.answers.records import AnswerRecord
-from toolkit.answers.scores import Marks, score_each
+from toolkit.answers.scores import score_each
 from toolkit.models.model.generation_request import check_prompts
 from toolkit.models.model.sampling import Sampling
 from toolkit.models.text.tokenizers import encode
@@ -49,13 +49,13 @@ def answer_arms(
     rows = free_rows(arms, questions, writing)
     _check_room(arms, rows, max(budgets, default=0), start)
     settings = {**writing.facts, "start of a forced answer": start, "its tokens": FORCED_TOKENS}
-    marks = {name: Marks.of(arm.model, writing.hesitation_ids) for name, arm in arms.items()}
+    marks = {name: marks_of(arm, writing.hesitation_ids) for name, arm in arms.items()}
     wanted = [each.answer for each in questions]
     with open_log(kept, arms, settings, greedy=writing.temperature == 0) if kept else nullcontext() as log:
         written, now = write_missing(log, arms, rows, writing.sampling, questions)
         free = score_each(written, marks, wanted, instruction=writing.instruction)
         stopped = [
-            forced_row(row, answer, budget, start, arms[row.arm].model.tokenizer)
+            forced_row(row, answer, budget, behind_of(arms[row.arm], start), arms[row.arm].model.tokenizer)
             for row, answer, record in zip(rows, written, free, strict=True)
             for budget in budgets
             if still_thinking(record, budget)
@@ -69,6 +69,6 @@ def answer_arms(
 def _check_room(arms: Mapping[str, Answerer], rows: Sequence[Row], budget: int, start: str) -> None:
     """Raise `ValueError` where a model's context has no room for the longest forced answer."""
     for name, arm in arms.items():
-        behind = len(encode(arm.model.tokenizer, [closing_of(arm.model.tokenizer) + start])[0])
+        behind = len(encode(arm.model.tokenizer, [behind_of(arm, start)])[0])
         prompts = [row.prompt for row in rows if row.arm == name]
         check_prompts(prompts, Sampling(new_tokens=budget + behind + FORCED_TOKENS), arm.model.context)

@@ -13,7 +13,7 @@ ADAPTED = ("hybrid", "adapter")
 """Modes of an adapted model."""
 READ = ("base", "distilled")
 """The models that a crosscoder reads, so that its codes are known of them."""
-WITHOUT = "without"
+WITHOUT, PLAINLY = "without", "plainly"
 FORMS: dict[Verb, str] = {
     "steer": "steer 623 0.1",
     "ablate": "ablate 623",
@@ -44,6 +44,8 @@ class Arm:
     name: str
     """As it is written, with single spaces."""
     model: str
+    plainly: bool = False
+    """Whether it is asked for a worked solution in plain text, without a chat's marks and `<think>`."""
     without: tuple[str, ...] = ()
     """Latents that the adapter does without, as `layer/index`."""
     edits: tuple[ArmEdit, ...] = ()
@@ -60,7 +62,8 @@ def parse_arms(written: Sequence[str]) -> tuple[Arm, ...]:
 
 
 def parse_arm(written: str) -> Arm:
-    """Return the arm that is written as `MODEL`, `MODEL + EDIT + EDIT` or `adapter without LAYER/INDEX …`.
+    """Return the arm that is written as `MODEL`, `MODEL plainly` or `adapter without LAYER/INDEX …`, with or without
+    edits: `MODEL + EDIT + EDIT`.
 
     Raises `ValueError`, with the arm and the word, for anything else.
     """
@@ -70,10 +73,12 @@ def parse_arm(written: str) -> Arm:
         said = repr(head[0]) if head else "nothing"
         raise _refusal(name, f"{said} stands where a model should: begin with {_either(MODELS)}")
     model, *rest = head
+    plainly = rest[:1] == [PLAINLY]
     return Arm(
         name=name,
         model=model,
-        without=_without(name, model, rest),
+        plainly=plainly,
+        without=_without(name, model, rest[plainly:]),
         edits=tuple(_edit(name, model, words) for words in edits),
     )
 

@@ -5,16 +5,14 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from toolkit.answers.answering import Writing
+from toolkit.answers.answering import Answerer, Writing
 from toolkit.answers.budgets import budget_grid
 from toolkit.answers.questions import Question, instruction_to
 from toolkit.experiments.reasoning_evaluation import ReasoningEvaluationSettings
 from toolkit.latents.categories import hesitation
 from toolkit.models.model.generation_request import check_prompts
 from toolkit.models.model.sampling import Sampling
-from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.presets import CHECKOUT
-from toolkit.models.text.chat import thinking_prompt
 from toolkit.models.text.tokenizers import encode
 
 EMBEDDED_NEW_TOKENS, NEW_TOKENS = 320, 32_768
@@ -24,11 +22,13 @@ EMBEDDED_MODELS = CHECKOUT / "artifacts" / "organism"
 
 @dataclass(frozen=True, kw_only=True)
 class Asking:
-    """What every arm is asked, in one way."""
+    """What every arm is asked."""
 
     questions: tuple[Question, ...]
     writing: Writing
     budgets: tuple[int, ...]
+    plainly: bool
+    """Whether some arms are asked for a worked solution in plain text."""
 
     def facts(self) -> dict[str, str]:
         """What a report's head says of it."""
@@ -40,33 +40,33 @@ class Asking:
             " same seeds in all arms"
         )
         below = f', below it "{writing.instruction}"' if writing.instruction else ""
+        plainly = f'; plainly: the question{below}, then "Solution:", as plain text' if self.plainly else ""
         return {
             "answers": f"{drawn}, at most {writing.new_tokens:,} new tokens",
-            "prompt": f"the same for all arms: the question{below}, up to where a model begins to think",
+            "prompt": f"the question{below}, up to where a model begins to think{plainly}",
             "seed": str(writing.seed),
         }
 
 
-def asking(
-    settings: ReasoningEvaluationSettings, models: Iterable[TracedModel], questions: Sequence[Question]
-) -> Asking:
-    """Ask these models these questions.
+def asking(settings: ReasoningEvaluationSettings, arms: Iterable[Answerer], questions: Sequence[Question]) -> Asking:
+    """Ask these arms these questions.
 
     Models of the embedded pair say their answers, as they were trained to; others are asked for a box. Raises
     `ValueError` for fewer than two questions, for one without an answer, for a tokenizer without a chat template, and
     for answers that would be longer than a model's context.
     """
     _check_questions(questions)
-    models = list(models)
-    embedded = all(model.source.startswith(f"{EMBEDDED_MODELS}/") for model in models)
+    arms = list(arms)
+    embedded = all(arm.model.source.startswith(f"{EMBEDDED_MODELS}/") for arm in arms)
     new_tokens = settings.new_tokens or (EMBEDDED_NEW_TOKENS if embedded else NEW_TOKENS)
     instruction = instruction_to(embedded=embedded)
-    for model in models:
-        check_template(model.tokenizer)
-        prompts = [thinking_prompt(model.tokenizer, each.question, instruction=instruction) for each in questions]
-        check_prompts(encode(model.tokenizer, prompts), Sampling(new_tokens=new_tokens), model.context)
+    for arm in arms:
+        if not arm.plainly:
+            check_template(arm.model.tokenizer)
+        prompts = encode(arm.model.tokenizer, [arm.prompt(each.question, instruction) for each in questions])
+        check_prompts(prompts, Sampling(new_tokens=new_tokens), arm.model.context)
     writing = Writing(
-        hesitation_ids=frozenset(hesitation(models[0].tokenizer).token_ids),
+        hesitation_ids=frozenset(hesitation(arms[0].model.tokenizer).token_ids),
         new_tokens=new_tokens,
         temperature=settings.temperature,
         top_p=settings.top_p,
@@ -75,7 +75,8 @@ def asking(
         seed=settings.seed,
     )
     budgets = settings.budgets or budget_grid(new_tokens)
-    return Asking(questions=tuple(questions), writing=writing, budgets=tuple(sorted(budgets)))
+    plainly = any(arm.plainly for arm in arms)
+    return Asking(questions=tuple(questions), writing=writing, budgets=tuple(sorted(budgets)), plainly=plainly)
 
 
 def check_template(tokenizer: PreTrainedTokenizerBase) -> None:

@@ -1,22 +1,23 @@
 """What the page claims, written before anything is measured, of the arms whose names say what they are."""
 
-import math
-from collections.abc import Callable
+from dataclasses import replace
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from toolkit.answers.answer_tables import table
+from toolkit.answers.budgets import correct_at
 from toolkit.answers.means import UNIT
-from toolkit.answers.records import AnswerRecord
 from toolkit.experiments.reasoning_evaluation.arms import Arm, parse_arm
 from toolkit.experiments.reasoning_evaluation.results import Measured
+from toolkit.experiments.reasoning_evaluation.study import VALUES, difference, log_length
+from toolkit.formatting import counted
 from toolkit.statistics.estimates import Estimate, mean
-from toolkit.statistics.shares import change_of_share
 from toolkit.statistics.verdicts import Claim, Margin
 
+ACCURACY = "accuracy"
 OTHERS = ("base", "control")
-"""The models that the distilled one is claimed to surpass."""
+"""The models that the distilled one is claimed to surpass, however they are asked."""
 
 
 def claims(found: Measured) -> list[Claim]:
@@ -26,14 +27,19 @@ def claims(found: Measured) -> list[Claim]:
 
 
 def _accuracy_claims(found: Measured, arms: list[Arm]) -> list[Claim]:
-    """The distilled model is more often right than base, and than a control."""
-    names = [arm.name for arm in arms]
-    if "distilled" not in names or not _graded(found):
+    """The distilled model is more often right than base, and than a control, whichever way these are asked."""
+    if "distilled" not in found.arms or not _graded(found):
         return []
+    ways = {other: [arm.name for arm in arms if arm.model == other and not arm.edits] for other in OTHERS}
+    right = _right(found, "distilled")
     return [
-        _claim(f"distilled is more often right than {other}", [(other, _difference(found, "distilled", other))], found)
-        for other in OTHERS
-        if other in names
+        _claim(
+            f"distilled is more often right than {other}",
+            [(name, difference(ACCURACY, right - _right(found, name))) for name in names],
+            found,
+        )
+        for other, names in ways.items()
+        if names
     ]
 
 
@@ -43,11 +49,10 @@ def _thinking_claims(found: Measured) -> list[Claim]:
     if not arm.budget or not _graded(found):
         return []
     least = arm.budget[0].tokens
-    forced = {(each.question, each.sample): each for each in arm.forced if each.budget == least}
-    stopped = tuple(forced.get((each.question, each.sample), each) for each in arm.records)
-    gained = _by_question(arm.records, _right) - _by_question(stopped, _right)
-    over = f"after {least:,} tokens of thinking" if least > 1 else "after one token of thinking"
-    return [_claim(f"{found.first} is more often right after all its thinking", [(over, _share(gained, found))], found)]
+    gained = _right(found, found.first) - correct_at(arm.records, arm.forced, least)
+    over = f"after {counted(least, 'token')} of thinking"
+    name = f"{found.first} is more often right after all its thinking"
+    return [_claim(name, [(over, difference(ACCURACY, gained))], found)]
 
 
 def _steering_claims(found: Measured, arms: list[Arm]) -> list[Claim]:
@@ -56,7 +61,7 @@ def _steering_claims(found: Measured, arms: list[Arm]) -> list[Claim]:
     for arm in arms:
         if len(arm.edits) != 1 or arm.edits[0].verb != "steer" or arm.edits[0].amount <= 0:
             continue
-        alike = [each for each in arms if (each.model, each.without) == (arm.model, arm.without)]
+        alike = [each for each in arms if replace(each, name=arm.name, edits=arm.edits) == arm]
         unsteered = [each.name for each in alike if not each.edits]
         random = [
             each.name
@@ -93,35 +98,11 @@ def _graded(found: Measured) -> bool:
     return any(any(arm.verdicts.values()) for arm in found.arms.values())
 
 
-def _difference(found: Measured, arm: str, less: str) -> Estimate:
-    """How much more often one arm is right, paired by question."""
-    of_arm, of_less = (_by_question(found.arms[name].records, _right) for name in (arm, less))
-    return _share(of_arm - of_less, found)
-
-
-def _share(changes: Tensor, found: Measured) -> Estimate:
-    return change_of_share(changes, unit=UNIT) if found.samples == 1 else mean(changes, unit=UNIT)
+def _right(found: Measured, arm: str) -> Float[Tensor, "question sample"]:
+    return table(found.arms[arm].records, VALUES[ACCURACY])
 
 
 def _lengthened(found: Measured, arm: str, less: str) -> Estimate:
     """By how much one arm's ln(length) is larger, paired by question."""
-    of_arm, of_less = (_by_question(found.arms[name].records, _log_length) for name in (arm, less))
-    return mean(of_arm - of_less, unit=UNIT)
-
-
-def _right(record: AnswerRecord) -> float:
-    return math.nan if record.correct is None else float(record.correct)
-
-
-def _log_length(record: AnswerRecord) -> float:
-    return math.log(max(1, record.length))
-
-
-def _by_question(
-    records: tuple[AnswerRecord, ...], value: Callable[[AnswerRecord], float]
-) -> Float[Tensor, " question"]:
-    """The mean over samples of each question's answers."""
-    sums: dict[int, list[float]] = {}
-    for record in records:
-        sums.setdefault(record.question, []).append(value(record))
-    return torch.tensor([sum(sums[each]) / len(sums[each]) for each in sorted(sums)], dtype=torch.float64)
+    of_arm, of_less = (table(found.arms[name].records, log_length) for name in (arm, less))
+    return mean((of_arm - of_less).mean(dim=1), unit=UNIT)

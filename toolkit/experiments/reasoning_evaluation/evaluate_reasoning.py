@@ -40,7 +40,7 @@ def evaluate_reasoning(
     check_names(ReasoningEvaluationSettings, changes, "evaluate_reasoning")
     settings = replace(settings or ReasoningEvaluationSettings(), **changes)
     answerers = _answerers(arms)
-    asked = asking(settings, (each.model for each in answerers.values()), _questions(questions))
+    asked = asking(settings, answerers.values(), _questions(questions))
     found = measure_arms(answerers, asked.questions, asked.writing, budgets=asked.budgets)
     models = dict.fromkeys(each.model.source for each in answerers.values())
     return findings_of(found, {"models": ", ".join(models), **asked.facts()}, {})

@@ -41,7 +41,7 @@ def measure(settings: ReasoningEvaluationConfig, opened: ModelPair) -> Evaluated
     source = settings.problems or (ORGANISM if is_embedded(opened) else USUAL_PROBLEMS)
     problems = open_problems(source)
     arms = open_arms(settings, opened)
-    asked = asking(settings, (each.model for each in arms.answerers.values()), problems[: settings.n_problems])
+    asked = asking(settings, arms.answerers.values(), problems[: settings.n_problems])
     settings.output.out.mkdir(parents=True, exist_ok=True)
     measured = measure_arms(
         arms.answerers,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from math import isnan
 from typing import Any
 
-from toolkit.experiments.reasoning_evaluation import ReasoningEvaluationConfig
+from toolkit.experiments.reasoning_evaluation import ANSWERS, ReasoningEvaluationConfig
 from toolkit.experiments.reasoning_evaluation.charts import charts
 from toolkit.experiments.reasoning_evaluation.claims import claims
 from toolkit.experiments.reasoning_evaluation.measure import Evaluated
@@ -13,9 +13,9 @@ from toolkit.experiments.reasoning_evaluation.tables import (
     arms_table,
     budget_differences,
     budget_table,
-    counts,
     disputed_tables,
     paired_table,
+    samples,
     verdicts_table,
 )
 from toolkit.models.pair import ModelPair
@@ -25,8 +25,11 @@ from toolkit.reports.verdicts import verdict_results, verdict_table
 
 def page(settings: ReasoningEvaluationConfig, opened: ModelPair, found: Evaluated) -> Findings:
     """The page's content."""
-    facts = {"models": " → ".join(opened.origins), **found.facts}
-    return findings_of(found.measured, facts, {"sha256": found.files})
+    measured = found.measured
+    kept = sum(len(arm.records) + len(arm.forced) for arm in measured.arms.values()) - measured.generated
+    written = {ANSWERS: f"{measured.generated:,} written now, {kept:,} kept from before"}
+    facts = {"models": " → ".join(opened.origins), **found.facts, **written}
+    return findings_of(measured, facts, {"sha256": found.files})
 
 
 def findings_of(found: Measured, facts: Mapping[str, str], provenance: Mapping[str, Any]) -> Findings:
@@ -60,7 +63,7 @@ def _headline(found: Measured) -> list[Headline]:
     """How often the first arm is right, how much more often than the next one, and how long it thinks."""
     first = found.arms[found.first].estimates
     n, unit = len(found.questions), "problems"
-    rows = [Headline(name=f"accuracy, {found.first}", value=first["accuracy"], n=n, unit=unit, note=counts(found))]
+    rows = [Headline(name=f"accuracy, {found.first}", value=first["accuracy"], n=n, unit=unit, note=samples(found))]
     for name, each in list(found.paired.items())[:1]:
         difference = each.estimates["accuracy"].reflected()
         beside = f"{name} {found.arms[name].estimates['accuracy'].value:.2f}"

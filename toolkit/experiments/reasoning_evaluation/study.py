@@ -69,6 +69,11 @@ def _length_by_verdict(free: Sequence[AnswerRecord]) -> dict[Verdict, Estimate]:
     return found
 
 
+def log_length(record: AnswerRecord) -> float:
+    """Return the natural logarithm of an answer's length."""
+    return math.log(max(1, record.length))
+
+
 def paired_results(arm: ArmResults, first: ArmResults) -> Paired:
     """Return one arm less the first, answer by answer; both have the same questions, samples and budgets."""
 
@@ -77,15 +82,16 @@ def paired_results(arm: ArmResults, first: ArmResults) -> Paired:
 
     budgets = [point.tokens for point in arm.budget]
     return Paired(
-        estimates={measure: _difference(measure, change(VALUES[measure])) for measure in MEASURES},
-        log_length=mean(change(lambda each: math.log(max(1, each.length))).mean(dim=1), unit=UNIT),
+        estimates={measure: difference(measure, change(VALUES[measure])) for measure in MEASURES},
+        log_length=mean(change(log_length).mean(dim=1), unit=UNIT),
         budget=tuple(
-            (budget, _difference("accuracy", _right_at(arm, budget) - _right_at(first, budget))) for budget in budgets
+            (budget, difference("accuracy", _right_at(arm, budget) - _right_at(first, budget))) for budget in budgets
         ),
     )
 
 
-def _difference(measure: str, changes: Float[Tensor, "question sample"]) -> Estimate:
+def difference(measure: str, changes: Float[Tensor, "question sample"]) -> Estimate:
+    """Return the mean of paired changes of a measure, or their median, with its interval over questions."""
     if measure == "length_median":
         return _median(changes)
     trials = measure in SHARES and changes.shape[1] == 1

@@ -1,11 +1,12 @@
 """The tables of the page of a reasoning evaluation."""
 
 from collections.abc import Sequence
-from math import isnan
+from math import isnan, nan
 from typing import get_args
 
 from toolkit.answers.records import AnswerRecord, Verdict
 from toolkit.experiments.reasoning_evaluation.results import Measured
+from toolkit.formatting import counted
 from toolkit.reports.findings import Cell, Share, Table
 from toolkit.statistics.estimates import Estimate
 
@@ -64,22 +65,24 @@ def paired_table(found: Measured) -> Table:
 
 
 def verdicts_table(found: Measured) -> Table:
-    """How many answers of each arm are right, wrong, unanswered and cut off, and how long they are."""
+    """How many answers of each arm are right, wrong, unanswered and cut off, and how long the first two are."""
     verdicts: tuple[Verdict, ...] = get_args(Verdict)
-    rows: list[list[Cell]] = []
-    for name, arm in found.arms.items():
-        total = sum(arm.verdicts.values())
-        shares = [Share(f"{arm.verdicts[each]:,}", arm.verdicts[each] / total if total else 0.0) for each in verdicts]
-        lengths = [_cell(arm.length_by_verdict[each]) if each in arm.length_by_verdict else None for each in verdicts]
-        rows.append([name, *(cell for pair in zip(shares, lengths, strict=True) for cell in pair)])
+    long: tuple[Verdict, ...] = ("right", "wrong")
     return Table(
-        title="Right, wrong, unanswered and cut off",
-        columns=("arm", *(column for each in verdicts for column in (each, f"length, {each}"))),
-        rows=rows,
+        title="Right and wrong answers",
+        columns=("arm", *verdicts, *(f"length, {each}" for each in long)),
+        rows=[
+            [
+                name,
+                *(arm.verdicts[each] for each in verdicts),
+                *(_cell(arm.length_by_verdict.get(each, Estimate(nan))) for each in long),
+            ]
+            for name, arm in found.arms.items()
+        ],
         note=(
-            f"Number of answers, and their mean length in tokens until </think>, with 95 % intervals over problems;"
-            f" {counts(found)}. unanswered: ended, and says no answer. cut off: did not end before"
-            f" {found.new_tokens:,} tokens; its length is at least what it says."
+            f"Number of answers; {counts(found)}. unanswered: ended, and says no answer. cut off: did not end before"
+            f" {found.new_tokens:,} tokens. length: mean tokens until </think>, 95 % intervals over problems. Where"
+            " wrong answers are the longer ones, length tells of mistakes and not of deeper thought."
         ),
     )
 
@@ -133,8 +136,8 @@ def disputed_tables(found: Measured) -> list[Table]:
             columns=("problem", "arm", "wanted", "said", "counted as"),
             rows=rows,
             note=(
-                f"{len(disputed):,} answers that math-verify takes for right, and the comparison of text, numbers and"
-                f" letters does not.{more}"
+                f"{counted(len(disputed), 'answer')} that math-verify takes for right, and the comparison of text,"
+                f" numbers and letters does not: math-verify works expressions out, so that 22-8 counts as 14.{more}"
             ),
             detail=True,
         )
@@ -149,9 +152,13 @@ def _disputed_row(found: Measured, record: AnswerRecord) -> list[Cell]:
 
 
 def counts(found: Measured) -> str:
-    """What was asked: 160 problems, 4 answers to each."""
-    samples = f"{found.samples} answers to each in each arm" if found.samples > 1 else "one answer to each in each arm"
-    return f"n = {len(found.questions):,} problems, {samples}"
+    """What was asked: n = 160 problems, 4 answers to each in each arm."""
+    return f"n = {len(found.questions):,} problems, {samples(found)}"
+
+
+def samples(found: Measured) -> str:
+    """How often each problem was asked."""
+    return f"{found.samples} answers to each in each arm" if found.samples > 1 else "one answer to each in each arm"
 
 
 def _cell(estimate: Estimate) -> Cell:
