@@ -6,7 +6,15 @@ from jaxtyping import Float, Int
 from scipy.special import stdtrit
 from torch import Tensor
 
-from toolkit.statistics.estimates import LEVEL, Estimate, clustered_freedom, mean, sums_by_group, too_few
+from toolkit.statistics.estimates import (
+    FEWEST_SAMPLES,
+    LEVEL,
+    Estimate,
+    clustered_freedom,
+    mean,
+    sums_by_group,
+    too_few,
+)
 
 
 def median(
@@ -27,8 +35,8 @@ def median(
     groups = None if groups is None else groups[known].cpu()
     _, sizes = sums_by_group(values, groups)
     below = mean((values <= middle).double(), groups, unit=unit)
-    if too_few(len(sizes), len(values) if groups is not None else len(values) + 20):
-        return Estimate(middle, note=below.note)
+    if why := too_few(len(sizes), FEWEST_SAMPLES if groups is None else len(values), f"{unit}s"):
+        return Estimate(middle, note=why)
     freedom = clustered_freedom(sizes)
     reach = float(stdtrit(freedom, (1 + LEVEL) / 2))
     spread = reach * _error_of_a_half(below, sizes)
