@@ -1,5 +1,6 @@
 """Every test runs offline, with the shapes in public signatures checked; the models are tiny and random."""
 
+import gc
 import json
 import os
 import resource
@@ -20,6 +21,7 @@ import beartype  # noqa: F401
 import pytest
 import torch
 from jaxtyping import install_import_hook
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     AutoModelForCausalLM,
@@ -56,9 +58,22 @@ CONFIGS: dict[str, PreTrainedConfig] = {
     "llama": LlamaConfig(**GROUPED),
     "gemma2": Gemma2Config(**GROUPED, final_logit_softcapping=0.05),
     "gemma3": Gemma3TextConfig(**GROUPED),
-    "gpt2": GPT2Config(n_embd=32, n_layer=4, n_head=4, vocab_size=50, n_positions=64),
+    "gpt2": GPT2Config(n_embd=32, n_layer=4, n_head=4, vocab_size=50, n_positions=64, bos_token_id=40, eos_token_id=41),
     "gpt_neox": GPTNeoXConfig(**SHAPE),
 }
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of garbage collections, each of which takes half a second otherwise."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _figures_as_they_are(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make no room around labels where figures are not the point: it takes as long as drawing them."""
+    if "reports" not in request.path.parts:
+        monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda *_: None)
 
 
 @pytest.fixture(scope="session")

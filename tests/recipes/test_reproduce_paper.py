@@ -3,11 +3,14 @@
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from toolkit.experiments.reproduction.measure import ReproductionConfig, experiments
+from toolkit.experiments.reproduction import ReproductionConfig, measure
+from toolkit.experiments.reproduction.measure import experiments
+from toolkit.experiments.steering import SteeringConfig
 
 COLOURS = ["red,blue", "green,black", "white,brown", "yellow,pink", "gray,purple", "blue,gold", "brown,gray"]
 
@@ -36,8 +39,13 @@ def control(save_organism_model: Callable[..., str]) -> str:
 
 
 @pytest.fixture
-def reproduce(call: Callable[..., str], trained: Path, words: Path, control: str, out: Path) -> Callable[..., str]:
-    """Run the recipe with little of everything."""
+def reproduce(
+    call: Callable[..., str], trained: Path, words: Path, control: str, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., str]:
+    """Run the recipe with little of everything, also of what its command line does not set."""
+    monkeypatch.setattr(measure, "CANDIDATES", 2)
+    monkeypatch.setattr(measure, "PAPER_TARGETS", 12)
+    monkeypatch.setattr(measure, "SteeringConfig", partial(SteeringConfig, new_tokens=16))
     given = [
         *("--run", trained, "--data", "organism", "--out", out, "--control", control),
         *("--tokens", "4000", "--undecided", "0", "1", "--development", "2", "--test", "5"),
@@ -56,7 +64,7 @@ def test_every_experiment_is_in_the_results(reproduce: Callable[..., str], out: 
         for name in ("distilled", "base", "control_distilled"):
             assert found[name] == found["intervals"][name]["value"]
         assert 0 < found["n_documents"] <= found["n"] <= 100
-    assert all(found["n"] <= 50 for found in results["ablation_paper"].values())
+    assert all(found["n"] <= 12 for found in results["ablation_paper"].values())
     assert results["off_target"]["deductive on other words"]["base"].keys() >= {"value", "low", "high"}
     assert results["steering"].keys() == {"self-reflection", "deductive"}
     for arms in results["steering"].values():

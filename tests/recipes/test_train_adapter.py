@@ -7,12 +7,14 @@ import subprocess
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
 import torch
 from rank_processes import RECIPES, in_two
 
+from toolkit.adapters.trainer import AdapterStep, AdapterTrainer
 from toolkit.command_line.recipe import run_recipe
 from toolkit.dictionaries.adapter_storage import load_adapter
 from toolkit.experiments.adapter_run import AdapterRun
@@ -82,14 +84,26 @@ def test_a_run_folder_holds_the_adapter_its_figures_and_a_report(
     assert origin["models"].keys() == {"base", "distilled"}
 
 
-def stop(process: "subprocess.Popen[str]", number: signal.Signals, folder: Path, step: int) -> tuple[int, str]:
-    """Send a signal once `step` steps are on record; return exit code and what was said."""
+def kill(process: "subprocess.Popen[str]", folder: Path, step: int) -> None:
+    """Kill training once `step` steps are on record."""
     path = folder / "metrics.jsonl"
     while process.poll() is None and not (path.exists() and path.read_text().count("\n") >= step):
         time.sleep(0.002)
-    process.send_signal(number)
-    said = process.communicate(timeout=120)[1]
-    return process.returncode, " ".join(said.split())
+    process.kill()
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+
+
+def terminate_in_call(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Have SIGTERM come while `AdapterTrainer.step` is called the `number`-th time."""
+    step, calls = AdapterTrainer.step, count(1)
+
+    def stopped(*given: object) -> AdapterStep:
+        if next(calls) == number:
+            signal.raise_signal(signal.SIGTERM)
+        return step(*given)
+
+    monkeypatch.setattr(AdapterTrainer, "step", stopped)
 
 
 def test_killed_terminated_and_resumed_is_the_same_run(
@@ -98,14 +112,18 @@ def test_killed_terminated_and_resumed_is_the_same_run(
     settings: list[str],
     finished: Path,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = tmp_path / "run"
     arguments = [*settings, "--out", str(folder)]
-    code, _ = stop(start(arguments), signal.SIGKILL, folder, step=7)
-    assert code == -signal.SIGKILL
-    code, said = stop(start([*arguments, "--resume"]), signal.SIGTERM, folder, step=9)
-    assert code == 128 + signal.SIGTERM
-    assert "stopped by SIGTERM, saved at step" in said
+    kill(start(arguments), folder, step=7)
+    with monkeypatch.context() as patched:
+        terminate_in_call(patched, 3)
+        with pytest.raises(SystemExit) as stopped:
+            train([*arguments, "--resume"])
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM, saved at step" in " ".join(capsys.readouterr().err.split())
     assert not (folder / "adapter.safetensors").exists()
     train([*arguments, "--resume"])
     for name in ("adapter.safetensors", "metrics.jsonl"):
