@@ -89,8 +89,7 @@ class ChatLoopback:
     def start(self) -> None:
         handler = type("Handler", (_Handler,), {"loopback": self})
         self._closing.clear()
-        self._http = ThreadingHTTPServer(("127.0.0.1", self.port), handler)
-        self._http.daemon_threads, self._http.block_on_close = True, False
+        self._http = _Http(("127.0.0.1", self.port), handler)
         self.port = self._http.server_address[1]
         threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
 
@@ -132,6 +131,13 @@ def completion(content: str | None, *, ended: str = "stop", **message: Any) -> d
         "choices": [{"index": 0, "message": said, "finish_reason": ended}],
         "usage": usage,
     }
+
+
+class _Http(ThreadingHTTPServer):
+    daemon_threads, block_on_close = True, False
+
+    def handle_error(self, *_: Any) -> None:
+        """A client that has gone is none of the tests' errors."""
 
 
 class _Handler(BaseHTTPRequestHandler):

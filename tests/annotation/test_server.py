@@ -2,6 +2,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -194,6 +196,30 @@ def test_work_that_was_killed_asks_nothing_twice(loopback: ChatLoopback, tmp_pat
     asked = loopback.prompts
     assert len(asked) == 9
     assert [prompt for prompt in set(asked) if asked.count(prompt) > 1] == killed, "only its reply never came"
+
+
+INTERRUPTED = """
+from toolkit.models.places.ndif.in_flight import in_flight
+
+passages = [Passage(document=0, tokens=("Wait",), codes=(1.0,))]
+try:
+    list(in_flight(lambda number: annotator.detect(f"{number}", passages), range(99), at_once=8))
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_an_interrupted_program_ends_in_order_while_replies_are_waited_for(
+    loopback: ChatLoopback, tmp_path: Path
+) -> None:
+    loopback.gate = threading.Event()
+    script = WORK.partition("for number")[0] + INTERRUPTED
+    process = subprocess.Popen([sys.executable, "-c", script, loopback.url, MODEL, str(tmp_path / "replies.sqlite")])
+    while loopback.at_once < 8:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    loopback.gate.set()
 
 
 @pytest.mark.parametrize("fault", [None, 401, 500, "drop"])

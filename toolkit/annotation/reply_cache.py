@@ -29,7 +29,7 @@ class ReplyCache:
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._explained():
             self._file = sqlite3.connect(path, timeout=WAIT, check_same_thread=False, isolation_level=None)
-            weakref.finalize(self, self._file.close)
+            weakref.finalize(self, self._file.close).atexit = False  # threads may still be at it
             self._file.execute("CREATE TABLE IF NOT EXISTS replies (digest TEXT PRIMARY KEY, request TEXT, reply TEXT)")
 
     def get(self, request: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -67,7 +67,8 @@ class ServerConnection:
             # A proxy that the environment names would see a key that is sent to this machine.
             http_client=openai.DefaultHttpxClient(trust_env=not is_here(parts)),
         )
-        weakref.finalize(self, self._client.close)
+        # At the program's end nothing is closed: threads that still wait for a reply would wake in the midst of it.
+        weakref.finalize(self, self._client.close).atexit = False
         self._limit = "max_tokens"
 
     @property
