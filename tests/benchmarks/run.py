@@ -16,6 +16,7 @@ import ablation
 import adapter_step
 import attribution
 import cache
+import generation
 import harvest
 import latent_scaling
 import peers
@@ -36,6 +37,7 @@ MODULES = (
     latent_scaling,
     top_examples,
     steering,
+    generation,
     ablation,
     attribution,
     cache,
@@ -55,6 +57,8 @@ LIMITS = {
     "latent_scaling_over_evaluation": ("at most", 2.0),
     "top_examples_over_harvest": ("at least", 0.7),
     "steering_arms_over_one_generation": ("at most", 1.5),
+    "generation_over_transformers_mixed": ("at least", 2.0),
+    "generation_over_transformers_equal": ("at least", 0.9),
     "ablation_seconds": ("at most", 60),
     "attribution_seconds": ("at most", 5),
     "attribution_1024_over_64": ("at most", 40),
