@@ -58,6 +58,11 @@ assert len(toolkit.harvest_texts(models, chat)) == len(models.read(chat)) - 1
 codes = [crosscoder.encode(chunk) for chunk in toolkit.harvest_chunks(models, iter(texts), chunk_tokens=50)]
 assert len(codes) > 1
 """,
+    "how answers change under an edit, and by how much": """
+edited = (organism.distilled, toolkit.SetLatent(organism, its_crosscoder, latent=3, value=1.0))
+found = toolkit.evaluate_reasoning({"plain": organism.base, "set": edited}, [("1?", "1"), ("2?", "2")], new_tokens=8)
+assert found.results["arms"]["plain"]["accuracy"] <= 1 and "log_length" in found.results["paired"]["set"]
+""",
     "a crosscoder trained on texts": """
 harvest = toolkit.harvest_texts(models, texts)
 small = toolkit.train_crosscoder([harvest] * 3, n_latents=64, k=4, batch_tokens=64)
@@ -298,6 +303,12 @@ MISTAKES = {
     "toolkit.ablate(pair, crosscoder, texts, category={'but': 1})": "give the words of one, as a list of strings",
     "toolkit.ablate(pair, crosscoder, texts, latents=3)['5 %']": "give [share, arm], of 'given' and of 'chosen'",
     "toolkit.ablate(pair, crosscoder, texts, category='contrastive')": "are needed: read more text, or widen undecided",
+    "toolkit.evaluate_reasoning(pair.base, 'organism')": "give models by name, as {'distilled': pair.distilled}",
+    "toolkit.evaluate_reasoning({'it': 'base'}, 'organism')": "arm 'it' is a str: give a model, such as pair.distilled",
+    "toolkit.evaluate_reasoning({'it': pair.base}, [('1?', '1'), ('Why?', None)])": "question 1 ('Why?') has no answer",
+    "toolkit.evaluate_reasoning({'it': pair.base}, ['1+1?'])": "questions hold '1+1?': give (question, answer)",
+    "toolkit.evaluate_reasoning({'it': pair.base}, 'organism', tokens=3)": "has no setting 'tokens': give new_tokens",
+    "toolkit.evaluate_reasoning({'it': (pair.base, toolkit.shift(2, torch.ones(16)))}, 'organism')": "of width 16, the",
     "pair.base.generate(texts, seed=[1, 2])": "seed [1, 2]: give one, and with several prompts each has the next",
     "pair.base.logits(texts, edit=[1, 2])": "edit is a list: give one that steer(), shift() or SetLatent make",
     "pair.base.residual(texts)": "no layer is given: name at least one, as layers=3",
