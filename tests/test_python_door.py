@@ -19,13 +19,13 @@ from toolkit.models.model_set import ModelSet
 ROOT = Path(__file__).parents[1]
 SETTINGS = [
     "AblationConfig", "AdapterEvaluationConfig", "AdapterLatentsConfig", "AttributionConfig", "CompareMethodsConfig",
-    "CrosscoderAttributionConfig", "HesitationConfig", "LatentClassesConfig", "LayerDivergenceConfig", "PrepareConfig",
-    "ReasoningEvaluationConfig", "RunCostsConfig", "SteeringConfig", "TokenizerEvaluationConfig", "TopExamplesConfig",
-    "TrainingConfig", "WordGeometryConfig",
+    "CrosscoderAttributionConfig", "HesitationConfig", "LatentAnnotationConfig", "LatentClassesConfig",
+    "LayerDivergenceConfig", "PrepareConfig", "ReasoningEvaluationConfig", "RunCostsConfig", "SteeringConfig",
+    "TokenizerEvaluationConfig", "TopExamplesConfig", "TrainingConfig", "WordGeometryConfig",
 ]  # fmt: skip
 PARTS = [
     "AblationSettings", "AdapterChoice", "ArmDictionaries", "Checkpoint", "ControlledModels", "CrosscoderChoice",
-    "FindingsOutput", "ModelChoice", "ReasoningEvaluationSettings", "Sampling", "TextChoice", "Where",
+    "FindingsOutput", "ModelChoice", "ReasoningEvaluationSettings", "Sampling", "ServerChoice", "TextChoice", "Where",
 ]  # fmt: skip
 THINGS = [
     "AdaptedModel",
@@ -39,9 +39,10 @@ THINGS = [
     "SetLatent",
 ]
 CALLS = [
-    "ablate", "attribute", "classify", "evaluate", "evaluate_reasoning", "examine", "export_lm_eval", "harvest_chunks",
-    "harvest_texts", "latent_scaling", "load_steering_vector", "logit_lens", "open_adapter", "read_latents",
-    "save_adapter", "save_steering_vector", "shift", "stability", "steer", "train_adapter", "train_crosscoder",
+    "ablate", "annotate", "attribute", "classify", "evaluate", "evaluate_reasoning", "examine", "export_lm_eval",
+    "harvest_chunks", "harvest_texts", "latent_scaling", "load_steering_vector", "logit_lens", "open_adapter",
+    "read_latents", "save_adapter", "save_steering_vector", "shift", "stability", "steer", "train_adapter",
+    "train_crosscoder",
 ]  # fmt: skip
 
 TEXTS = [" ".join(f"w{(7 * text + 3 * place) % 40}" for place in range(4 + text % 9)) for text in range(40)]

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from toolkit.adapters.adapted_model import AdaptedModel
     from toolkit.adapters.opening import open_adapter
     from toolkit.adapters.train_adapter import train_adapter
+    from toolkit.annotation.server_choice import ServerChoice
     from toolkit.attribution.attributing import attribute
     from toolkit.attribution.graph import AttributionGraph
     from toolkit.dictionaries.adapter_storage import save_adapter
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from toolkit.experiments.crosscoder_attribution import CrosscoderAttributionConfig
     from toolkit.experiments.examine import examine
     from toolkit.experiments.hesitation import HesitationConfig
+    from toolkit.experiments.latent_annotation import LatentAnnotationConfig
+    from toolkit.experiments.latent_annotation.annotate import annotate
     from toolkit.experiments.latent_classes import LatentClassesConfig
     from toolkit.experiments.layer_divergence import LayerDivergenceConfig
     from toolkit.experiments.prepared_data import PrepareConfig
@@ -79,6 +82,7 @@ __all__ = [
     "CrosscoderChoice",
     "FindingsOutput",
     "HesitationConfig",
+    "LatentAnnotationConfig",
     "LatentClassesConfig",
     "LayerDivergenceConfig",
     "ModelChoice",
@@ -90,6 +94,7 @@ __all__ = [
     "Run",
     "RunCostsConfig",
     "Sampling",
+    "ServerChoice",
     "SetLatent",
     "SteeringConfig",
     "TextChoice",
@@ -99,6 +104,7 @@ __all__ = [
     "Where",
     "WordGeometryConfig",
     "ablate",
+    "annotate",
     "attribute",
     "classify",
     "evaluate",
@@ -140,6 +146,7 @@ _HOMES = {
     "FindingsOutput": "settings.findings",
     "CrosscoderAttributionConfig": "experiments.crosscoder_attribution",
     "HesitationConfig": "experiments.hesitation",
+    "LatentAnnotationConfig": "experiments.latent_annotation",
     "LatentClassesConfig": "experiments.latent_classes",
     "LayerDivergenceConfig": "experiments.layer_divergence",
     "ModelChoice": "settings.models",
@@ -151,6 +158,7 @@ _HOMES = {
     "Run": "experiments.run",
     "RunCostsConfig": "experiments.costs",
     "Sampling": "models.model.sampling",
+    "ServerChoice": "annotation.server_choice",
     "SetLatent": "interventions.clamping",
     "SteeringConfig": "experiments.steering",
     "TextChoice": "settings.findings",
@@ -160,6 +168,7 @@ _HOMES = {
     "Where": "models.where",
     "WordGeometryConfig": "experiments.word_geometry",
     "ablate": "experiments.ablation.ablate",
+    "annotate": "experiments.latent_annotation.annotate",
     "attribute": "attribution.attributing",
     "classify": "latents.classification",
     "evaluate": "dictionaries.metrics",

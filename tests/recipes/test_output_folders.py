@@ -28,6 +28,8 @@ Call = Callable[..., str]
         ("sweep.py", "n-latents-48_k-8/metrics.jsonl"),
         ("ablate.py", "ablation.html"),
         ("ablate.py", "figures/ablation_effects.png"),
+        ("annotate_latents.py", "labels.json"),
+        ("annotate_latents.py", "latent_annotation.html"),
         ("classify_latents.py", "latent_classes.json"),
         ("evaluate_adapter.py", "adapter_evaluation.html"),
         ("evaluate_tokenizers.py", "tokenizer_evaluation.html"),

@@ -35,7 +35,7 @@ def browser_facts(found: Annotated) -> BrowserFacts:
             Column(key="explanation", title="explanation", kind="text", listed=False),
         ),
         sort="detection",
-        hint="index, category, a word of the explanation, or detection>.8",
+        hint="index, category, or detection>.8",
     )
 
 

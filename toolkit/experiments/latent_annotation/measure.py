@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from toolkit.annotation.evidence import Evidence, Name
-from toolkit.annotation.gathering import gather
+from toolkit.annotation.gathering import Gathered, gather
 from toolkit.annotation.label_files import read_labels
 from toolkit.annotation.labels import Annotator, Category, Label, Unscored
 from toolkit.annotation.markers import MarkerCounts
@@ -23,7 +23,7 @@ from toolkit.experiments.latent_annotation.results import Annotated
 from toolkit.experiments.run import Run
 from toolkit.latents.categories import categories, load_lexicon
 from toolkit.latents.firing import FiringCounts
-from toolkit.leaving_out import check_any
+from toolkit.leaving_out import TooFewError
 from toolkit.models.places.ndif.in_flight import in_flight
 from toolkit.tracking import say, track
 
@@ -50,7 +50,7 @@ def measure(settings: LatentAnnotationConfig, opened: Run | AdapterRun) -> Annot
         categories=counts.categories,
         seed=settings.seed,
     )
-    check_any(gathered.evidence, gathered.unscored)
+    _check_enough(gathered)
     rules = RulesAnnotator(background=background)
     work = partial(_annotate, evidence=gathered.evidence, settings=settings)
     if server:
@@ -70,6 +70,13 @@ def measure(settings: LatentAnnotationConfig, opened: Run | AdapterRun) -> Annot
         compared=compared,
         usage=server.usage if server else None,
     )
+
+
+def _check_enough(gathered: Gathered) -> None:
+    """Raise `TooFewError` where no latent has enough passages; one reason says what to do."""
+    if not gathered.evidence:
+        others = len(gathered.unscored) - 1
+        raise TooFewError(next(iter(gathered.unscored.values())) + (f"; {others} more have too few" if others else ""))
 
 
 def _open_server(settings: LatentAnnotationConfig) -> ServerAnnotator | None:

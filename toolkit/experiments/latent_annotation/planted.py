@@ -74,7 +74,7 @@ def span_truth(run: Run, labelled: LabelledDocuments) -> SpanTruth:
             for each in units
             if (meant := category_of(each.label))
         ),
-        categories=_categories(codes, data.tokens),
+        categories=categories_of_spans(codes, data.tokens),
     )
 
 
@@ -83,8 +83,11 @@ def category_of(label: str) -> Category | None:
     return MEANT.get(label) or next((each for each in CATEGORIES if each == label), None)
 
 
-def _categories(codes: Float[Tensor, "token latent"], tokens: LabelledTokens) -> dict[Name, Category]:
-    """Of latents much of whose activation is in a label's spans, by the rules' own thresholds, the category."""
+def categories_of_spans(codes: Float[Tensor, "token latent"], tokens: LabelledTokens) -> dict[Name, Category]:
+    """Return the categories of latents much of whose activation is in a label's spans, by the rules' own thresholds.
+
+    Only odd documents are looked at.
+    """
     tested = ~tokens.choosing
     total = _masses(codes, tested)
     best: dict[int, tuple[float, Category]] = {}
