@@ -22,7 +22,7 @@ from toolkit.tracking import track
 
 FREE_SHARE = 16
 """Rows join when this part of the places is free: a pass for them costs about as much as one for all others. Of a
-quarter, an eighth, a sixteenth and a thirty-second, a sixteenth took the least time with 32 and with 64 rows."""
+quarter, an eighth and a sixteenth, a sixteenth took the least time with 32 and with 64 rows."""
 
 
 @runtime_checkable
