@@ -54,6 +54,14 @@ def test_answers_stand_side_by_side_with_their_verdicts(findings):
     assert last.texts[1].startswith("base thinks</think>")
 
 
+def test_a_median_is_not_known_where_half_of_the_answers_are_cut(measured):
+    found = measured(ARMS)
+    arm = found.arms["base"]
+    cut = replace(arm, estimates={**arm.estimates, "cut_share": Estimate(0.5)})
+    rows = table(findings_of(replace(found, arms={**found.arms, "base": cut}), {}, {}), "Answers by arm").rows
+    assert [row[2] for row in rows[:2]] == [160.0, "at least 320"]
+
+
 def test_disagreements_of_the_graders_are_listed_and_counted(measured):
     found = measured(ARMS)
     arm = found.arms["base"]

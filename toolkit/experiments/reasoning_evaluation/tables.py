@@ -5,7 +5,7 @@ from math import isnan, nan
 from typing import get_args
 
 from toolkit.answers.records import AnswerRecord, Verdict
-from toolkit.experiments.reasoning_evaluation.results import Measured
+from toolkit.experiments.reasoning_evaluation.results import ArmResults, Measured
 from toolkit.formatting import counted
 from toolkit.reports.findings import Cell, Share, Table
 from toolkit.statistics.estimates import Estimate
@@ -27,6 +27,7 @@ CHANGES = {
     "hesitation_per_1k": "hesitation",
 }
 """Measures whose differences the tables show."""
+HALF = 0.5
 MOST_DISPUTED = 30
 LONGEST_SAID = 60
 
@@ -36,7 +37,7 @@ def arms_table(found: Measured) -> Table:
     return Table(
         title="Answers by arm",
         columns=("arm", *COLUMNS.values()),
-        rows=[[name, *(_cell(arm.estimates[each]) for each in COLUMNS)] for name, arm in found.arms.items()],
+        rows=[[name, *(_of_arm(found, arm, each) for each in COLUMNS)] for name, arm in found.arms.items()],
         note=(
             f"{counts(found)}; 95 % intervals are over problems. accuracy: answers that are right and ended by"
             " themselves. median length: tokens until </think>, or all where it is not written. cut: answers whose"
@@ -45,6 +46,13 @@ def arms_table(found: Measured) -> Table:
             " that ended without saying one. hesitation: self-reflection words per 1,000 tokens."
         ),
     )
+
+
+def _of_arm(found: Measured, arm: ArmResults, measure: str) -> Cell:
+    """A measure of an arm; a median is at least the limit where that cut half of the answers."""
+    if measure == "length_median" and arm.estimates["cut_share"].value >= HALF:
+        return f"at least {found.new_tokens:,}"
+    return _cell(arm.estimates[measure])
 
 
 def paired_table(found: Measured) -> Table:
