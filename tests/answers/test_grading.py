@@ -55,6 +55,8 @@ SETTLED_AT_ONCE = [
     (r"3\frac{1}{2}", r"\boxed{3.5}", "right", "number"),
     ("1 3/4", r"\boxed{\frac{7}{4}}", "right", "number"),
     ("1/3", r"\boxed{0.33}", "wrong", "number"),
+    ("14", "The answer is 22 - 8.", "wrong", None),
+    ("22-8", "The answer is 22 - 8.", "right", "text"),
     ("1/0", "The answer is 1/0", "right", "text"),
     ("1,000", r"\boxed{1000}", "right", "number"),
     ("1200", r"\boxed{1{,}200\text{ m}}", "right", "number"),

@@ -18,6 +18,7 @@ ENVIRONMENT = re.compile(r"\\(?:begin|end)\s*\{[a-z]+\}")
 EQUATION = re.compile(r"(?<![<>!])=|\\in(?![a-zA-Z])")
 OPERATOR = re.compile(r"(?:[-+*/=^(,<>{]|\\(?:times|div|cup|cap|in|le|ge|ne|pm))$")
 PAIRS = {"(": ")", "[": "]", "\\{": "\\}"}
+SUM = re.compile(r"[-+]?\d+(?:\.\d+)?(?:\s*[-+]\s*\d+(?:\.\d+)?)+")
 
 
 class Comparison(NamedTuple):
@@ -40,6 +41,11 @@ def compare(said: str, wanted: str) -> Comparison | None:
 def is_algebra(answer: str) -> bool:
     """Whether an answer may be read as mathematics: it holds no words beside units at its end."""
     return not set(WORDS.findall(ENVIRONMENT.sub("", algebra_of(answer)).casefold())) - FUNCTIONS
+
+
+def is_left_undone(said: str, wanted: str) -> bool:
+    """Whether an answer is a sum of numbers that was not worked out, such as 22 - 8, and the wanted one a number."""
+    return bool(SUM.fullmatch(spelt(said))) and quantity_of(spelt(wanted)) is not None
 
 
 def algebra_of(answer: str) -> str:

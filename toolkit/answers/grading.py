@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Literal, NamedTuple
 
-from toolkit.answers.comparing import algebra_of, compare, is_algebra
+from toolkit.answers.comparing import algebra_of, compare, is_algebra, is_left_undone
 from toolkit.answers.final_answers import marked_answer
 from toolkit.answers.records import Verdict
 from toolkit.answers.symbolic import LIMIT, Judgement, SymbolicComparison
@@ -90,6 +90,8 @@ class Grader:
             return Grade(verdict="wrong", said=said, reason=f"it is longer than {LONGEST:,} characters")
         if found := compare(said, reply.wanted):
             return Grade(verdict="right" if found.same else "wrong", said=said, settled_by=found.means)
+        if is_left_undone(said, reply.wanted):
+            return Grade(verdict="wrong", said=said, reason="it is a sum that was not worked out")
         if not is_algebra(said):
             return Grade(verdict="wrong", said=said, reason="it holds words, which no comparison reads")
         if not is_algebra(reply.wanted):

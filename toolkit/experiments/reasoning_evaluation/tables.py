@@ -145,7 +145,7 @@ def disputed_tables(found: Measured) -> list[Table]:
             rows=rows,
             note=(
                 f"{counted(len(disputed), 'answer')} that math-verify takes for right, and the comparison of text,"
-                f" numbers and letters does not: math-verify works expressions out, so that 22-8 counts as 14.{more}"
+                f" numbers and letters does not: math-verify works expressions out, so that 2^10 counts as 1024.{more}"
             ),
             detail=True,
         )
