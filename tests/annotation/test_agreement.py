@@ -30,5 +30,19 @@ def test_one_category_alone_has_no_kappa():
     assert "one category alone" in found.note
 
 
+def test_why_kappa_has_no_value_or_interval_is_said():
+    alone, both = kappa([], []), kappa([*["domain"] * 9, "language"], [*["domain"] * 9, "language"])
+    assert alone.note == "no latent was labelled by both"
+    assert both.value == pytest.approx(1)
+    assert both.note == "but for one latent both give one category alone"
+
+
+@pytest.mark.parametrize("second", [["domain", "language"] * 10, ["domain"] * 20])
+def test_where_no_latent_changes_kappa_its_interval_is_not_a_point(second):
+    found = kappa(["domain", "language"] * 10, second)
+    assert found.low is None
+    assert "no latent changes it" in found.note
+
+
 def test_few_latents_have_no_interval():
     assert kappa(["domain", "language"], ["domain", "domain"]).low is None

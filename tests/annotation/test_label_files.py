@@ -57,3 +57,10 @@ def test_neuronpedia_gets_one_record_a_line():
         }
     ]
     assert all(line.endswith("\n") for line in lines)
+
+
+def test_a_record_of_neuronpedia_stays_one_line_whatever_names_and_explanations_hold():
+    label = Label(category="language", explanation='fires on "\u2028"\n')
+    (line,) = neuronpedia_lines({(0, 1): label}, model='m\u2029\x85"', dictionary="crosscoder", annotator="a\u2028")
+    assert len(line.splitlines()) == 1
+    assert json.loads(line)["modelId"] == 'm\u2029\x85"'

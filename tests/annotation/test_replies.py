@@ -38,6 +38,12 @@ def test_a_label_is_read_wherever_it_stands(answer: str) -> None:
     assert read_label(answer) == LABEL
 
 
+def test_an_explanation_holds_nothing_that_cannot_be_shown_or_written() -> None:
+    found = read_label('{"explanation": "It \\ud800 fires\\u001b[31m on\\u2028x.", "category": "domain"}')
+    assert found == Label(category="domain", explanation="It \ufffd fires on x.")
+    assert read_label('{"explanation": "\\u001b[31m", "category": "domain"}') == Unscored(reason=NO_LABEL)
+
+
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_every_category_is_read(category: str) -> None:
     found = read_label(json.dumps({"explanation": "x", "category": category.upper()}))

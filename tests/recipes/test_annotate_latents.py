@@ -93,6 +93,15 @@ def test_a_server_is_told_of_before_and_asked_nothing_twice(
     assert results(tmp_path / "out")["labels"] == found["labels"]
 
 
+def test_a_model_that_labels_nothing_is_refused(annotate: Call, server: ChatLoopback, tmp_path: Path) -> None:
+    server.answer = lambda prompt: "I cannot tell."
+    said = annotate("--base-url", server.url, "--model", MODEL, code=2)
+    assert f"{MODEL} gave no label that can be used" in said
+    assert "the reply holds no JSON object" in said
+    assert "give another --model" in said
+    assert not (tmp_path / "out" / "labels.json").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [

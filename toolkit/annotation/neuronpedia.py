@@ -22,4 +22,4 @@ def neuronpedia_lines(
             "typeName": TYPE_NAME,
             "explanationModelName": annotator,
         }
-        yield json.dumps(record, ensure_ascii=False) + "\n"
+        yield json.dumps(record) + "\n"  # escaped: readers may break lines at U+2028, which a name may hold

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit.annotation.labels import CATEGORIES, Label, Unscored
+from toolkit.terminal_text import harmless
 
 CUT_OFF = "the reply was cut off"
 THOUGHT_ONLY = "thinking took all the tokens that a reply may have"
@@ -79,13 +80,15 @@ def answer_of(reply: Reply) -> str | Unscored:
 def read_label(answer: str) -> Label | Unscored:
     """Read the last JSON object that has an explanation and a category, wherever it stands in the answer."""
     found = [each for each in _objects(answer) if {"explanation", "category"} <= each.keys()]
-    if not found or not isinstance(found[-1]["explanation"], str) or not found[-1]["explanation"].strip():
+    written = found[-1]["explanation"] if found else None
+    explanation = " ".join(harmless(written).split()) if isinstance(written, str) else ""
+    if not explanation:
         return Unscored(reason=NO_LABEL)
     named = "-".join(str(found[-1]["category"]).casefold().replace("_", " ").split())
     category = next((each for each in CATEGORIES if each == named), None)
     if category is None:
         return Unscored(reason=NO_CATEGORY)
-    return Label(category=category, explanation=" ".join(found[-1]["explanation"].split()))
+    return Label(category=category, explanation=explanation)
 
 
 def read_answers(answer: str, n: int) -> list[bool] | Unscored:

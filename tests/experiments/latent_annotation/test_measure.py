@@ -53,6 +53,14 @@ def test_by_default_both_ends_and_the_middle_of_the_nrn_scale_are_chosen(run: Ru
     assert len(chosen(LatentAnnotationConfig(n=100), run)) == 9
 
 
+def test_where_one_or_two_latents_fire_they_are_chosen(run: Run):
+    counts = counts_of(12)
+    counts.fired[2:] = 0
+    assert set(choose(LatentAnnotationConfig(n=5), CrosscoderLatents(run), counts).numbers) == {0, 1}
+    counts.fired[1:] = 0
+    assert choose(LatentAnnotationConfig(n=5), CrosscoderLatents(run), counts).numbers == (0,)
+
+
 def test_a_categorys_latents_are_those_with_the_largest_lift(run: Run):
     assert chosen(LatentAnnotationConfig(category="doubt", n=3), run) == (11, 10, 9)
     with pytest.raises(ValueError, match="no category is called 'joy': choose from doubt"):

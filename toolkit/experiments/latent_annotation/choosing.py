@@ -50,7 +50,7 @@ def _choose(
         order = torch.randperm(len(alive), generator=torch.Generator().manual_seed(settings.seed))
         return "at random of those that fire", alive[order[: 3 * settings.n]].tolist()
     line = [*thirds]  # by NRN
-    n = min(settings.n, len(line) // 3)
+    n = max(1, min(settings.n, len(line) // 3))  # of fewer than three latents all are chosen
     start = len(line) // 2 - n // 2
     parts = line[:n], line[start : start + n], line[len(line) - n :]
     return "lowest, middle and highest by NRN of those that fire", [*chain.from_iterable(parts)]

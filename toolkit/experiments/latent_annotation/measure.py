@@ -57,6 +57,11 @@ def measure(settings: LatentAnnotationConfig, opened: Run | AdapterRun) -> Annot
         say(_costs(server.estimate(work), settings))
     given, scores = work(server or replace(rules, spans=truth.categories))
     labels = {name: label for name, label in given.items() if isinstance(label, Label)}
+    if not labels:
+        raise TooFewError(
+            f"{settings.server.model} gave no label that can be used, of {len(given):,} asked for:"
+            f" {next(iter(scores.unscored.values()))}; give another --model, or more --reply-tokens"
+        )
     blind = labels if server else {name: rules.explain(evidence) for name, evidence in gathered.evidence.items()}
     return Annotated(
         annotator=server.name if server else rules.name,
