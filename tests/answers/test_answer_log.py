@@ -143,7 +143,8 @@ def test_a_line_that_was_not_written_to_its_end_is_written_again(whole: Asking) 
 
 
 def test_a_line_that_is_no_answer_is_named(whole: Asking) -> None:
-    for line in ("{", '{"arm": "base"}', "3"):
+    words = '{"arm": "base", "prompt": "", "sample": 0, "seed": 0, "budget": null, "token_ids": "some"}'
+    for line in ("{", '{"arm": "base"}', "3", words):
         whole.path.write_text(f"{whole.lines()[-1]}\n{line}\n")
         with pytest.raises(ValueError, match=r"whole.jsonl, line 2 is no answer: delete the line, or give --out"):
             whole.ask()

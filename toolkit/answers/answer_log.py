@@ -6,6 +6,7 @@ digest of its edit. The others are answers, in any order. A line that a kill lef
 
 import fcntl
 import json
+import operator
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -71,7 +72,7 @@ class AnswerLog:
             self.belongs.append({"settings": dict(line[BELONGS]["settings"]), "arms": dict(line[BELONGS]["arms"])})
         else:
             key = (line["arm"], line["prompt"], line["sample"], line["seed"], line["budget"])
-            self._answers[key] = line["token_ids"]
+            self._answers[key] = [*map(operator.index, line["token_ids"])]
 
     def kept(self, row: Row) -> list[int] | None:
         """Return the ids that were written for a row; None where none were."""

@@ -66,6 +66,12 @@ def test_a_random_direction_is_as_long_as_the_latent_beside_it(open_: Open):
     assert not torch.equal(random_direction(1, 16, seed=0), random_direction(1, 16, seed=1))
 
 
+def test_a_layer_that_the_crosscoder_does_not_read_is_refused_for_every_edit(open_: Open):
+    for edit in ("steer 3 0.5", "random 0 0.5", "ablate 3", "set 3 2"):
+        with pytest.raises(ValueError, match=r"no stream of 'distilled' at layer 0: it was trained on"):
+            open_(f"distilled + {edit}", layer=0)
+
+
 def test_edits_are_summed_in_their_order(open_: Open):
     edit = (
         open_("base + ablate 2 + set 4 1.5 + steer 3 0.5").answerers["base + ablate 2 + set 4 1.5 + steer 3 0.5"].edit

@@ -252,6 +252,14 @@ def test_prompts_come_as_ids_with_a_mask_and_as_messages(model: TracedModel, mon
     assert model.generate([question, question], sampling=sampling) == expected[:1] * 2
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.6])
+def test_no_token_is_drawn_from_logits_that_are_not_numbers(model: TracedModel, temperature: float) -> None:
+    change = torch.zeros(4, 1, model.d_model)
+    change[2] = float("nan")
+    with pytest.raises(ValueError, match=r"logits hold NaN.*make the edit smaller, or load the model with --dtype"):
+        model.generate_ids(PROMPTS, edit=_add(change), sampling=Sampling(new_tokens=NEW, temperature=temperature))
+
+
 def test_what_cannot_be_generated_is_said(model: TracedModel) -> None:
     with pytest.raises(ValueError, match=r"prompt of 60 tokens with 10 new ones exceeds the model's context of 64"):
         model.generate_ids([[1] * 60, [2]], sampling=Sampling(new_tokens=NEW))

@@ -198,6 +198,7 @@ def _edit(sources: _Sources, arm: Arm, edit: ArmEdit, model: TracedModel) -> Cha
             f"{edit.verb!r} reads both models at every token, which neither NDIF nor split layers allow: run it here,"
             " or steer"
         )
+    stream_index(crosscoder, name, layer)  # which refuses a layer that the crosscoder does not read
     return SetLatent(sources.models, crosscoder, latent=edit.numbers, value=edit.amount, model=name)
 
 

@@ -120,6 +120,11 @@ class Generation:
     def _write(self, step: Step, edit: Change | None) -> Live:
         past = step.caches.of(self, self.model)
         logits = self.model.logits(step.input_ids, step.attention_mask, edit=edit, last=1, past=past)[:, -1]
+        if bool(logits.isnan().any()):
+            raise ValueError(
+                "the model's logits hold NaN, from which no token can be drawn: make the edit smaller, or load the"
+                " model with --dtype float32"
+            )
         numbers = step.rows.tolist()
         drawn = torch.tensor([len(self.written[number]) for number in numbers]) + self.request.n_begun[step.rows]
         drawing = self.request.sampling.drawing
