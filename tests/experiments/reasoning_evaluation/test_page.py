@@ -46,6 +46,12 @@ def test_the_headline_sets_the_first_arm_against_the_second(findings):
     assert next(each.value for each in findings.headline if each.name == name) == Estimate(-0.25, -0.375, -0.125)
 
 
+def test_the_headline_takes_the_second_arm_as_it_is_asked_plainly_where_it_is(measured):
+    said = findings_of(measured({"distilled": (20, 160), "base": (0, 40), "base plainly": (16, 30)}), {}, {}).headline
+    assert [each.name for each in said[:2]] == ["accuracy, distilled", "accuracy, distilled − base plainly"]
+    assert said[1].note == "base plainly 0.67"
+
+
 def test_answers_stand_side_by_side_with_their_verdicts(findings):
     first, last = findings.texts
     assert first.title == "What is 0? (the answer is 0)"

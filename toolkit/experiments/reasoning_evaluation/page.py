@@ -5,6 +5,7 @@ from math import isnan
 from typing import Any
 
 from toolkit.experiments.reasoning_evaluation import ANSWERS, ReasoningEvaluationConfig
+from toolkit.experiments.reasoning_evaluation.arms import PLAINLY
 from toolkit.experiments.reasoning_evaluation.charts import charts
 from toolkit.experiments.reasoning_evaluation.claims import claims
 from toolkit.experiments.reasoning_evaluation.measure import Evaluated
@@ -60,11 +61,16 @@ def findings_of(found: Measured, facts: Mapping[str, str], provenance: Mapping[s
 
 
 def _headline(found: Measured) -> list[Headline]:
-    """How often the first arm is right, how much more often than the next one, and how long it thinks."""
+    """How often the first arm is right, how much more often than the next one, and how long it thinks.
+
+    Where the next one is asked plainly too, that is the arm: asked as the first is, it may not know how to answer.
+    """
     first = found.arms[found.first].estimates
     n, unit = len(found.questions), "problems"
     rows = [Headline(name=f"accuracy, {found.first}", value=first["accuracy"], n=n, unit=unit, note=samples(found))]
-    for name, each in list(found.paired.items())[:1]:
+    for second in [*found.paired][:1]:
+        name = plainly if (plainly := f"{second} {PLAINLY}") in found.paired else second
+        each = found.paired[name]
         difference = each.estimates["accuracy"].reflected()
         beside = f"{name} {found.arms[name].estimates['accuracy'].value:.2f}"
         rows.append(Headline(name=f"accuracy, {found.first} − {name}", value=difference, n=n, unit=unit, note=beside))
