@@ -1,6 +1,7 @@
 """Latents of a tiny run are chosen, labelled and scored, and what cannot be is said."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from toolkit.annotation.enrichment import THIRDS
 from toolkit.annotation.label_files import LabelFile, write_labels
 from toolkit.annotation.labels import CATEGORIES
 from toolkit.annotation.predicates import parse_predicate
+from toolkit.annotation.trials import TESTS
 from toolkit.experiments.adapter_run import AdapterRun
 from toolkit.experiments.latent_annotation import LatentAnnotationConfig
 from toolkit.experiments.latent_annotation.annotate import annotate
@@ -18,6 +20,7 @@ from toolkit.experiments.latent_annotation.choosing import choose
 from toolkit.experiments.latent_annotation.dictionaries import AdapterLatents, CrosscoderLatents
 from toolkit.experiments.latent_annotation.measure import measure
 from toolkit.experiments.latent_annotation.page import page
+from toolkit.experiments.latent_annotation.tables import category_table, score_table
 from toolkit.experiments.run import Run
 from toolkit.geometry.decoder_norms import nrn
 from toolkit.latents.categories import Category
@@ -147,13 +150,17 @@ def test_annotators_are_compared_on_the_latents_that_both_labelled(annotated, sp
     path = tmp_path / "labels.json"
     some = {str(name): first.labels[name] for name in (1, 2)}
     write_labels(path, first.dictionary.hash, LabelFile(annotator="someone", labels=some))
+    others = tmp_path / "others.json"
+    write_labels(others, first.dictionary.hash, LabelFile(annotator="someone", labels={}))
     config = LatentAnnotationConfig(
-        latents=("1", "2", "3"), tokens=12_000, compare=(path,), output=FindingsOutput(out=tmp_path / "out")
+        latents=("1", "2", "3"), tokens=12_000, compare=(path, others), output=FindingsOutput(out=tmp_path / "out")
     )
     found = measure(config, sparse_run)
-    agreed = page(config, sparse_run, found).results["agreement"]["someone"]
-    assert agreed["n"] == 2
-    assert agreed["same"].value == 1
+    agreed = page(config, sparse_run, found).results["agreement"]
+    assert agreed[f"someone ({path})"]["n"] == 2
+    assert agreed[f"someone ({path})"]["same"].value == 1
+    assert agreed[f"someone ({others})"]["n"] == 0
+    assert agreed[f"someone ({others})"]["kappa"].note == "no latent was labelled by both"
 
 
 def test_labels_of_another_crosscoder_are_refused_before_anything_is_read(annotated, tmp_path: Path):
@@ -174,3 +181,21 @@ def test_labelled_spans_give_latents_their_labels(annotated, tmp_path: Path):
     found = annotated([1, 2], spans=path)
     assert found.blind == plain.blind == {name: label.category for name, label in plain.labels.items()}
     assert not found.behaviours, "they are looked at where no latents are named"
+    by_spans = sum(label.category != found.blind[name] for name, label in found.labels.items())
+    table = category_table(found)
+    assert ("any of reasoning, by text alone" in [row[0] for row in table.rows]) == (by_spans > 0)
+    assert (f"{by_spans} of all 2 labels are what labelled spans say" in table.note) == (by_spans > 0)
+    told = replace(found, blind=dict.fromkeys(found.labels, "language"))
+    assert told.enrichment.reasoning == found.enrichment.reasoning
+    assert all(share.value == 0 for share in told.blind_enrichment.reasoning.values())
+
+
+def test_why_passages_have_no_reply_is_counted_by_reason(annotated):
+    found = annotated([1, 2])
+    of_one = found.scores.latents[1]["detection"]
+    failed = replace(of_one, own=replace(of_one.own, failures={"the reply was empty": 5}))
+    scores = replace(found.scores, latents={n: dict.fromkeys(TESTS, failed) for n in found.labels})
+    told = replace(found, scores=scores)
+    assert told.failures("detection") == {"the reply was empty": 10}
+    assert "counted: the reply was empty (20)." in score_table(told).note
+    assert score_table(found).note.endswith("counted.")

@@ -1,12 +1,13 @@
 """Labels of latents, how well their explanations predict where the latents fire, and what else is known of them."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
 from toolkit.annotation.evidence import Evidence, Name
 from toolkit.annotation.gathering import Gathered, gather
-from toolkit.annotation.label_files import read_labels
+from toolkit.annotation.label_files import LabelFile, read_labels
 from toolkit.annotation.labels import Annotator, Category, Label, Unscored
 from toolkit.annotation.markers import MarkerCounts
 from toolkit.annotation.reply_cache import REPLIES
@@ -35,7 +36,7 @@ def measure(settings: LatentAnnotationConfig, opened: Run | AdapterRun) -> Annot
     latents, and a server that does not answer, `TooFewError` where no latent has enough passages.
     """
     dictionary = open_dictionary(opened)
-    compared = [read_labels(path, dictionary.hash) for path in settings.compare]
+    compared = _read_compared(settings, dictionary)
     for name in settings.latents:
         dictionary.number(name)  # before anything takes time
     labelled, server = open_labelled(settings, opened), _open_server(settings)
@@ -82,6 +83,16 @@ def _check_enough(gathered: Gathered) -> None:
     if not gathered.evidence:
         others = len(gathered.unscored) - 1
         raise TooFewError(next(iter(gathered.unscored.values())) + (f"; {others} more have too few" if others else ""))
+
+
+def _read_compared(settings: LatentAnnotationConfig, dictionary: Dictionary) -> list[LabelFile]:
+    """What other annotators said; those of one name are told apart by their files."""
+    read = [(path, read_labels(path, dictionary.hash)) for path in settings.compare]
+    of_name = Counter(each.annotator for _, each in read)
+    return [
+        each if of_name[each.annotator] == 1 else replace(each, annotator=f"{each.annotator} ({path})")
+        for path, each in read
+    ]
 
 
 def _open_server(settings: LatentAnnotationConfig) -> ServerAnnotator | None:

@@ -123,11 +123,13 @@ def _results(found: Annotated) -> dict[str, Any]:
             "shuffled": {test: compared[test].shuffled for test in TESTS},
         },
         "failures": {test: compared[test].failed for test in TESTS},
+        "failures_by_reason": {test: dict(found.failures(test)) for test in TESTS},
         "unscored": {str(name): why for name, why in found.unscored.items()},
         "enrichment": {
             third: {
                 "n": counts.total(),
                 "reasoning": found.enrichment.reasoning[third],
+                "reasoning_by_text_alone": found.blind_enrichment.reasoning[third],
                 "categories": {category: found.enrichment.share(third, category) for category in counts},
             }
             for third, counts in found.enrichment.counts.items()

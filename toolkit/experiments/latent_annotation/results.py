@@ -1,5 +1,6 @@
 """What was found of latents that were to be annotated."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,7 @@ from toolkit.annotation.label_files import LabelFile
 from toolkit.annotation.labels import Category, Label
 from toolkit.annotation.scoring import Scores
 from toolkit.annotation.server_costs import Usage
+from toolkit.annotation.trials import Test
 from toolkit.experiments.latent_annotation.choosing import Chosen
 from toolkit.experiments.latent_annotation.dictionaries import Dictionary
 from toolkit.experiments.latent_annotation.planted import Behaviour
@@ -61,8 +63,20 @@ class Annotated:
     @cached_property
     def enrichment(self) -> Enrichment:
         """Labels of the latents that were asked for, by third of the NRN scale."""
+        return self._enrichment({name: label.category for name, label in self.labels.items()})
+
+    @cached_property
+    def blind_enrichment(self) -> Enrichment:
+        """The same, of categories that were given without a look at labelled spans."""
+        return self._enrichment(self.blind)
+
+    def _enrichment(self, categories: Mapping[Name, Category]) -> Enrichment:
         asked = set(map(self.dictionary.name, self.chosen.numbers))
-        return Enrichment.of({n: label.category for n, label in self.labels.items() if n in asked}, self.thirds)
+        return Enrichment.of({name: given for name, given in categories.items() if name in asked}, self.thirds)
+
+    def failures(self, test: Test) -> Counter[str]:
+        """How many passages of a test have no usable reply to the latents' own explanations, by reason."""
+        return sum((Counter(each[test].own.failures) for each in self.scores.latents.values()), Counter())
 
     def named_right(self, *, blind: bool) -> tuple[int, float]:
         """How many behaviours' best latents have their behaviour's category, and how many would by chance: if theirs

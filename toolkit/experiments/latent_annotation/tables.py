@@ -1,5 +1,6 @@
 """The tables of the annotation page."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ def category_table(found: Annotated) -> Table:
         )
     thirds = [*enrichment.counts]
     rows: list[list[Cell]] = [["any of reasoning", *(enrichment.reasoning[third] for third in thirds)]]
+    seen = sum(found.blind[name] != label.category for name, label in found.labels.items())
+    if seen:
+        rows.append(["any of reasoning, by text alone", *found.blind_enrichment.reasoning.values()])
     rows += [[category, *(enrichment.share(third, category) for third in thirds)] for category in CATEGORIES]
     sizes = ", ".join(f"{counts.total():,} in the {third}" for third, counts in enrichment.counts.items())
     return Table(
@@ -39,13 +43,16 @@ def category_table(found: Annotated) -> Table:
         rows=rows,
         note=f"Shares of the labelled latents, {sizes}, {found.chosen.why}; 95 % Wilson intervals over latents, given"
         f" this crosscoder. The {THIRDS[0]} leans most to the first model, the {THIRDS[-1]} to the last; thirds are of"
-        f" all latents that fire. Reasoning: {', '.join(REASONING)}.",
+        f" all latents that fire. Reasoning: {', '.join(REASONING)}."
+        + (f" {seen:,} of all {len(found.labels):,} labels are what labelled spans say, not the text." if seen else ""),
     )
 
 
 def score_table(found: Annotated) -> Table:
     """Either test over all latents, with its controls."""
     compared = found.scores.comparisons
+    failures = sum(map(found.failures, TESTS), Counter[str]())
+    why = ", ".join(f"{reason} ({n:,})" for reason, n in failures.most_common())
     return Table(
         title="How well explanations tell where latents fire",
         columns=("test", "own explanation", "another latent's", "shuffled labels", "latents", "passages", "no reply"),
@@ -56,8 +63,9 @@ def score_table(found: Annotated) -> Table:
         note="Balanced accuracy, .5 by chance: means over latents with 95 % intervals over latents. Detection: in which"
         " passages does a latent of this explanation fire? Half of the silent ones are those in which its closest"
         " neighbours fire. Fuzzing: are the marked tokens those that fire? Passages are of other documents than those"
-        " that were explained. Another latent's: the explanation of a random other latent on the same passages."
-        " Passages without a usable reply are left out and counted.",
+        " that were explained. Another latent's: the explanation of a random other latent on the same passages;"
+        " it may name tokens that this one fires on too, and is then a little better than chance."
+        f" Passages without a usable reply are left out and counted{f': {why}' if why else ''}.",
     )
 
 
