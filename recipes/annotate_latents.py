@@ -10,13 +10,13 @@ tested on documents that it was not made from, beside another latent's explanati
 asked only after a line has said what it will cost; a stopped run asks nothing twice.
 
 On the embedded pair, in one minute of one core: explanations by rules tell passages in which a latent fires from others
-with a balanced accuracy of .73, and its tokens from others with .83; another latent's explanation reaches .50 to .51, the
-more where both explanations name a same token.
-Reasoning is a label of 42 % of the latents that lean most to the distilled model, of 25 % of those that lean most to
-base, and of 42 % of those in the middle; by the text alone, without labelled spans, of 35 %, 14 % and 26 %: more than
-on base's side, and no more than in the middle beyond chance. Baek & Tegmark 2025 find
-8 % at either end by GPT-4o-mini, and test no label. Of the five latents that find the planted behaviours best, the
-rules call all five what they are where they look at labelled spans of other documents, and two by the text alone.
+with a balanced accuracy of .73, and its tokens from others with .83; another latent's explanation reaches .50 to .51,
+the more where both explanations name a same token. Reasoning is a label of 42 % of the latents that lean most to the
+distilled model, of 25 % of those that lean most to base, and of 42 % of those in the middle; by the text alone, without
+labelled spans, of 35 %, 14 % and 26 %: more than on base's side, and no more than in the middle beyond chance. Baek &
+Tegmark 2025 find 8 % at either end by GPT-4o-mini, and test no label. Of the five latents that find the planted
+behaviours best, the rules call all five what they are where they look at labelled spans of other documents, and two by
+the text alone.
 """
 
 from toolkit.command_line.recipe import run_recipe
