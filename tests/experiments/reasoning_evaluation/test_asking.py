@@ -21,6 +21,18 @@ def test_models_of_ones_own_are_asked_for_a_box(pair: ModelPair):
     assert BOXING in asked.facts()["prompt"]
 
 
+def test_what_stands_below_each_question_can_be_chosen(pair: ModelPair):
+    """By default a box is asked for, as these models are not of the embedded pair."""
+    arms = [Answerer(pair.distilled)]
+    found = {
+        chosen: asking(ReasoningEvaluationSettings(new_tokens=64, instruction=chosen), arms, QUESTIONS)
+        for chosen in (None, "", "Think. ")
+    }
+    assert "\\boxed{}" in found[None].writing.instruction
+    assert (found[""].writing.instruction, found["Think. "].writing.instruction) == ("", "Think.")
+    assert "below it" not in found[""].facts()["prompt"]
+
+
 def test_budgets_are_asked_in_their_order(pair: ModelPair):
     settings = ReasoningEvaluationSettings(new_tokens=64, budgets=(32, 8))
     assert asking(settings, [Answerer(pair.distilled)], QUESTIONS).budgets == (8, 32)

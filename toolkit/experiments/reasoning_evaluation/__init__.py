@@ -46,6 +46,9 @@ class ReasoningEvaluationSettings(ShortRepr):
     """Answers of each arm to each problem."""
     new_tokens: Count | None = None
     """Tokens after which an answer is cut. Default: 320 for the embedded pair, 32,768 for others."""
+    instruction: str | None = None
+    """What stands below each question. Default: for the embedded pair nothing, for others that the model should reason
+    step by step and box its answer. Where it asks for a \\boxed{}, nothing but a box counts as an answer."""
     budgets: tuple[Count, ...] = ()
     """Tokens of thinking after which an answer is forced, for the curve of accuracy.
     Default: eight, each half of the next, up to the tokens after which an answer is cut."""

@@ -9,6 +9,7 @@ from toolkit.answers.answering import Answerer, Writing
 from toolkit.answers.budgets import budget_grid
 from toolkit.answers.questions import Question, instruction_to
 from toolkit.experiments.reasoning_evaluation import ReasoningEvaluationSettings
+from toolkit.formatting import counted
 from toolkit.latents.categories import hesitation
 from toolkit.models.model.generation_request import check_prompts
 from toolkit.models.model.sampling import Sampling
@@ -59,7 +60,7 @@ def asking(settings: ReasoningEvaluationSettings, arms: Iterable[Answerer], ques
     arms = list(arms)
     embedded = all(arm.model.source.startswith(f"{EMBEDDED_MODELS}/") for arm in arms)
     new_tokens = settings.new_tokens or (EMBEDDED_NEW_TOKENS if embedded else NEW_TOKENS)
-    instruction = instruction_to(embedded=embedded)
+    instruction = instruction_to(embedded=embedded) if settings.instruction is None else settings.instruction.strip()
     for arm in arms:
         if not arm.plainly:
             check_template(arm.model.tokenizer)
@@ -90,7 +91,7 @@ def check_template(tokenizer: PreTrainedTokenizerBase) -> None:
 
 def _check_questions(questions: Sequence[Question]) -> None:
     if len(questions) < FEWEST_PROBLEMS:
-        raise ValueError(f"{len(questions)} problem: give at least {FEWEST_PROBLEMS}, to compare arms on")
+        raise ValueError(f"{counted(len(questions), 'problem')}: give at least {FEWEST_PROBLEMS}, to compare arms on")
     for number, each in enumerate(questions):
         if each.answer is None:
             raise ValueError(
