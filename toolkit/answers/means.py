@@ -18,7 +18,7 @@ def means(answers: Answers, arm: int) -> dict[str, Estimate]:
     return {
         measure: share_of_questions(getattr(answers, measure)[arm])
         if measure in SHARES
-        else mean(getattr(answers, measure)[arm], unit=UNIT)
+        else mean_of_questions(getattr(answers, measure)[arm])
         for measure in MEASURES
     }
 
@@ -30,4 +30,9 @@ def share_of_questions(values: Float[Tensor, " question"]) -> Estimate:
     """
     known = values[~values.isnan()]
     trials = bool(((known == 0) | (known == 1)).all())
-    return share(known) if trials and len(known) >= FEWEST_GROUPS else mean(known, unit=UNIT)
+    return share(known) if trials and len(known) >= FEWEST_GROUPS else mean_of_questions(known).within(0.0, 1.0)
+
+
+def mean_of_questions(values: Float[Tensor, " question"]) -> Estimate:
+    """Return the mean of a length or a rate over questions, with its interval, which does not go below 0."""
+    return mean(values, unit=UNIT).within(0.0)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import cbrt, isnan, nan, sqrt
+from math import cbrt, inf, isnan, nan, sqrt
 
 import torch
 from jaxtyping import Float, Int
@@ -53,6 +53,12 @@ class Estimate:
             return 0.0
         t = _without_skew((self.value - least) / self.error, self.skew)
         return min(1.0, float(2 * stdtr(self.freedom, -t)))
+
+    def within(self, least: float, most: float = inf) -> "Estimate":
+        """Return the estimate with the part of its interval that its quantity can have: a rate is not below 0."""
+        if self.low is None or self.high is None:
+            return self
+        return replace(self, low=max(self.low, least), high=min(self.high, most))
 
     def reflected(self, about: float = 0.0) -> "Estimate":
         """Return the estimate of `about` less the value: 1 − cosine, or how much smaller something is."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from toolkit.answers.answer_tables import table
 from toolkit.answers.budgets import correct_at, curve
-from toolkit.answers.means import UNIT, share_of_questions
+from toolkit.answers.means import UNIT, mean_of_questions, share_of_questions
 from toolkit.answers.records import AnswerRecord, Verdict
 from toolkit.experiments.reasoning_evaluation.results import MEASURES, ArmResults, Paired
 from toolkit.statistics.estimates import Estimate, mean
@@ -50,7 +50,7 @@ def _estimate(measure: str, values: Float[Tensor, "question sample"]) -> Estimat
     if measure in SHARES:
         known = values[~values.isnan()]
         return share_of_questions(values.mean(dim=1)) if len(known) else Estimate(math.nan)
-    return mean(values.mean(dim=1), unit=UNIT)
+    return mean_of_questions(values.mean(dim=1))
 
 
 def _median(values: Float[Tensor, "question sample"]) -> Estimate:
@@ -65,7 +65,7 @@ def _length_by_verdict(free: Sequence[AnswerRecord]) -> dict[Verdict, Estimate]:
     for verdict in get_args(Verdict):
         lengths = table(free, lambda each, verdict=verdict: each.length if each.verdict == verdict else None)
         if not lengths.isnan().all():
-            found[verdict] = mean(lengths.nanmean(dim=1), unit=UNIT)
+            found[verdict] = mean_of_questions(lengths.nanmean(dim=1))
     return found
 
 
