@@ -199,9 +199,11 @@ def test_work_that_was_killed_asks_nothing_twice(loopback: ChatLoopback, tmp_pat
 
 
 INTERRUPTED = """
+import signal
 from toolkit.models.places.ndif.in_flight import in_flight
 
 passages = [Passage(document=0, tokens=("Wait",), codes=(1.0,))]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests that run in the background ignore it
 try:
     list(in_flight(lambda number: annotator.detect(f"{number}", passages), range(99), at_once=8))
 except KeyboardInterrupt:

@@ -85,8 +85,9 @@ def test_a_forced_answer_begins_behind_the_thought_that_is_left(organism_tokeniz
     free = Row(arm="a", question=1, sample=2, prompt=[5, 6], seed=9)
     written = Written(arm="a", question=1, sample=2, token_ids=tuple(thought), text="")
     line = next(n for n, token in enumerate(thought) if organism_tokenizer.decode([token]).endswith("\n"))
+    behind = f"\n</think>\n\n{SPOKEN_START}"
     for budget, between in ((3, "\n"), (line + 1, "")):
-        row = forced_row(free, written, budget, SPOKEN_START, organism_tokenizer)
+        row = forced_row(free, written, budget, behind, organism_tokenizer)
         assert (row.arm, row.question, row.sample, row.prompt, row.seed, row.budget) == ("a", 1, 2, [5, 6], 9, budget)
         kept = organism_tokenizer.decode(thought[:budget])
         assert organism_tokenizer.decode(row.begun) == f"{kept}{between}</think>\n\nThe answer is"

@@ -216,7 +216,7 @@ def test_a_category_without_single_tokens_is_left_out_with_a_word(examine: Call,
     ("line", "parts"),
     [
         ("How much is 1+1?", ["line 2: it is not JSON"]),
-        ('{"prompt": "1+1?"}', ["line 2 has no question"]),
+        ('{"text": "1+1?"}', ["line 2 has no question", "text"]),
         (json.dumps({"question": "1 " * 600}), ["a prompt of", "exceeds the model's context of 512", "shorten"]),
     ],
     ids=["no JSON", "no question", "too long"],
