@@ -8,7 +8,7 @@ Every arm, a model as it is or under edits, answers the same problems with the s
 how many answers are right, how long it thinks and how often it hesitates, and how that differs from the first arm. It
 also stops each thought after 2, 4, 8, ... tokens and asks for the answer: how much thought do right answers take?
 
-On the embedded pair, in three minutes on two cores: distilled is right on 71 % of problems. Base and control say no
+On the embedded pair, in two minutes on two cores: distilled is right on 71 % of problems. Base and control say no
 answer where they are asked alike, as they never saw <think>; asked plainly for a worked solution, they are right on 61
 and 62 %, and on 160 problems neither difference shows (adjusted p .07). Of distilled's answers 23 % are right after 40
 tokens of thought, and 66 % after 80. Latent 623, added, makes thoughts a fifth longer, more than three random
