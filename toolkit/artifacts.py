@@ -116,10 +116,15 @@ def as_json(content: Mapping[str, Any]) -> str:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a text file in one move: where the process is killed, the file holds the old text or the new one."""
+    """Write a text file as `replace_bytes` does."""
+    replace_bytes(path, text.encode())
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
+    """Write a file in one move: where the process is killed, it holds the old content or the new one."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

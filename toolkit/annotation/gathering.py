@@ -20,7 +20,7 @@ from toolkit.latents.coded_batches import CodedBatch
 from toolkit.latents.firing import PLACES, FiringCounts
 from toolkit.latents.regions import PARTS
 from toolkit.leaving_out import TooFewError, measurable
-from toolkit.models.text.token_texts import token_texts
+from toolkit.models.text.token_texts import token_texts, vocabulary_texts
 
 TENTHS = 10
 EXPLAINING_OF_TENTH, FIRING_OF_TENTH = 4, 5
@@ -77,7 +77,7 @@ class _Reader:
         self, subjects: Subjects, tokenizer: PreTrainedTokenizerBase, categories: Sequence[Category], seed: int
     ) -> None:
         self._subjects, self._tokenizer, self._seed = subjects, tokenizer, seed
-        self._pieces = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
+        self._pieces = vocabulary_texts(tokenizer)
         self._chance = torch.Generator().manual_seed(seed)
         n = len(subjects.names)
         others = subjects.neighbours[~torch.isin(subjects.neighbours, subjects.columns)].unique()

@@ -52,7 +52,7 @@ class Answers:
         return cls(
             texts=[[texts[arm, question] for question in range(length.shape[1])] for arm in arms],
             length=length,
-            log_length=means(lambda each: math.log(max(1, each.length))),
+            log_length=means(lambda each: each.log_length),
             hesitation=means(lambda each: each.hesitation),
             finished=means(lambda each: each.finished),
             correct=means(lambda each: each.correct),

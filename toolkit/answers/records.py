@@ -1,6 +1,7 @@
 """One answer as it is kept: what was written, what it says, and whether that is right."""
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -61,6 +62,11 @@ class AnswerRecord:
     def length(self) -> int:
         """Tokens before `</think>`; all tokens where the thinking did not end."""
         return self.tokens if self.thought is None else self.thought
+
+    @property
+    def log_length(self) -> float:
+        """Natural logarithm of the length; 0 where that is 0."""
+        return math.log(max(1, self.length))
 
     @property
     def censored(self) -> bool:

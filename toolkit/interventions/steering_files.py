@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from toolkit.arguments import Indices, as_indices, as_number
-from toolkit.artifacts import explaining_a_full_disk
+from toolkit.artifacts import explaining_a_full_disk, replace_bytes
 from toolkit.interventions.edits import shift
 from toolkit.models.model.edits import Change, Edit
 from toolkit.models.model.layers import check_layers, layer_in_base_model
@@ -106,13 +106,8 @@ def lm_eval_file(edit: Change, model: TracedModel) -> bytes:
 def _write(path: Path | str, content: Callable[[], bytes]) -> None:
     place, data = Path(path), content()
     place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = place.with_name(f"{place.name}.tmp")
-    try:
-        with explaining_a_full_disk(place.parent, lambda: ": free some space, or write elsewhere"):
-            temporary.write_bytes(data)
-        temporary.replace(place)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with explaining_a_full_disk(place.parent, lambda: ": free some space, or write elsewhere"):
+        replace_bytes(place, data)
 
 
 def _vectors(edit: Change, model: TracedModel) -> dict[int, Float[Tensor, " d_model"]]:

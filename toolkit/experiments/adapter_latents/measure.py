@@ -32,6 +32,7 @@ from toolkit.latents.regions import RegionCounts
 from toolkit.latents.span_labels import LabelledDocuments, read_labelled_documents
 from toolkit.latents.windows import Window
 from toolkit.leaving_out import TooFewError
+from toolkit.models.text.token_texts import vocabulary_texts
 from toolkit.training.streams import fitting_tokens
 
 LARGEST_EXAMPLES = 2**31
@@ -88,7 +89,7 @@ def measure(settings: AdapterLatentsConfig, opened: AdapterRun) -> AdapterLatent
     about, tokenizer = opened.adapter.config, opened.models.tokenizer
     named = parse_latents(settings.latents, about)
     labelled = _labelled(settings, opened)
-    pieces = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
+    pieces = vocabulary_texts(tokenizer)
     blocks, parts = _blocks(settings, opened), []
     for layers in blocks:
         with open_store(settings, opened, layers) as store:

@@ -12,6 +12,7 @@ from toolkit.harvest.harvesting import open_mask
 from toolkit.latents.coded_batches import adapter_batches, first_tokens
 from toolkit.latents.examples import LatentExample, TopExamples
 from toolkit.latents.logit_lens import adapter_lens
+from toolkit.models.text.token_texts import vocabulary_texts
 from toolkit.reports.graph_page import LatentNotes
 from toolkit.reports.latent_browser import Example
 from toolkit.tracking import track
@@ -31,7 +32,7 @@ def latent_notes(run: AdapterRun, latents: Sequence[Latent], tokens: int) -> dic
     models, n_latents = run.models, run.adapter.config.n_latents
     lens = adapter_lens(models, latents)
     found = _strongest(run, latents, tokens)
-    pieces = models.tokenizer.batch_decode([[token] for token in range(len(models.tokenizer))])
+    pieces = vocabulary_texts(models.tokenizer)
     return {
         latent: LatentNotes(
             examples=[_shown(each, pieces) for each in examples],

@@ -34,6 +34,7 @@ from toolkit.leaving_out import TooFewError
 from toolkit.models.model.scoring import LARGEST_LOGITS
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.model.unembedding import direction_logits
+from toolkit.models.text.token_texts import vocabulary_texts
 
 ENDS = (".", "!", "?", "…", ":")
 LENS_DIRECTIONS = 10_000
@@ -148,7 +149,7 @@ def lens_scores(
 def formatting_ids(models: AdaptedModel) -> Bool[Tensor, " id"]:
     """Whether each id of the vocabulary ends a sentence or holds the end of a line."""
     tokenizer = models.tokenizer
-    pieces = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
+    pieces = vocabulary_texts(tokenizer)
     found = torch.zeros(max(models.distilled.vocab_size, len(tokenizer)), dtype=torch.bool)
     found[: len(pieces)] = torch.tensor(["\n" in piece or piece.rstrip().endswith(ENDS) for piece in pieces])
     return found

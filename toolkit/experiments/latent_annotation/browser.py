@@ -7,10 +7,10 @@ from math import nan
 from toolkit.annotation.evidence import Evidence, Name, Passage
 from toolkit.annotation.trials import TESTS
 from toolkit.experiments.latent_annotation.results import Annotated
+from toolkit.latents.examples import QUARTERS
 from toolkit.reports.latent_browser import BrowserFacts, Column, Example, LatentEntry, lift_columns
 
 STRONGEST = 8
-RANGES = ("lowest quarter", "second quarter", "third quarter", "highest quarter")
 
 
 def browser_facts(found: Annotated) -> BrowserFacts:
@@ -47,7 +47,7 @@ def entries(found: Annotated) -> Iterator[LatentEntry]:
 def _entry(found: Annotated, name: Name, evidence: Evidence) -> LatentEntry:
     label, scores = found.labels[name], found.scores.latents.get(name)
     passages = evidence.explaining
-    cuts = [len(passages) * quarter // len(RANGES) for quarter in range(len(RANGES) + 1)]
+    cuts = [len(passages) * quarter // len(QUARTERS) for quarter in range(len(QUARTERS) + 1)]
     quarters = [passages[low:high] for low, high in pairwise(cuts)][::-1]
     return LatentEntry(
         latent=name,
@@ -60,7 +60,7 @@ def _entry(found: Annotated, name: Name, evidence: Evidence) -> LatentEntry:
             "explanation": label.explanation,
         },
         examples=_shown(passages[:STRONGEST]),
-        quantile_samples=[(title, _shown(part)) for title, part in zip(RANGES, quarters, strict=True)],
+        quantile_samples=[(title, _shown(part)) for title, part in zip(QUARTERS, quarters, strict=True)],
         promoted={"decoder row": evidence.promoted},
         suppressed={"decoder row": evidence.suppressed},
     )

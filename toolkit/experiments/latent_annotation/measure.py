@@ -26,6 +26,7 @@ from toolkit.latents.categories import categories, load_lexicon
 from toolkit.latents.firing import FiringCounts
 from toolkit.leaving_out import TooFewError
 from toolkit.models.places.ndif.in_flight import in_flight
+from toolkit.models.text.token_texts import vocabulary_texts
 from toolkit.tracking import say, track
 
 
@@ -109,7 +110,7 @@ def _count(settings: LatentAnnotationConfig, dictionary: Dictionary) -> tuple[Fi
     tokenizer = dictionary.run.models.tokenizer
     words = categories(tokenizer, load_lexicon(settings.lexicon))
     counts = FiringCounts(words, dictionary.n_latents)
-    pieces = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
+    pieces = vocabulary_texts(tokenizer)
     governed = MarkerCounts()
     for coded in dictionary.coded(settings.tokens):
         batch = coded.batch

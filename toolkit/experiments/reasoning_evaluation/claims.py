@@ -10,7 +10,7 @@ from toolkit.answers.budgets import correct_at
 from toolkit.answers.means import UNIT
 from toolkit.experiments.reasoning_evaluation.arms import Arm, parse_arm
 from toolkit.experiments.reasoning_evaluation.results import Measured
-from toolkit.experiments.reasoning_evaluation.study import VALUES, difference, log_length
+from toolkit.experiments.reasoning_evaluation.study import VALUES, difference
 from toolkit.formatting import counted
 from toolkit.statistics.estimates import Estimate, mean
 from toolkit.statistics.verdicts import Claim, Margin
@@ -104,5 +104,5 @@ def _right(found: Measured, arm: str) -> Float[Tensor, "question sample"]:
 
 def _lengthened(found: Measured, arm: str, less: str) -> Estimate:
     """By how much one arm's ln(length) is larger, paired by question."""
-    of_arm, of_less = (table(found.arms[name].records, log_length) for name in (arm, less))
+    of_arm, of_less = (table(found.arms[name].records, lambda each: each.log_length) for name in (arm, less))
     return mean((of_arm - of_less).mean(dim=1), unit=UNIT)

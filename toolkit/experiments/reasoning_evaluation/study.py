@@ -69,11 +69,6 @@ def _length_by_verdict(free: Sequence[AnswerRecord]) -> dict[Verdict, Estimate]:
     return found
 
 
-def log_length(record: AnswerRecord) -> float:
-    """Return the natural logarithm of an answer's length."""
-    return math.log(max(1, record.length))
-
-
 def paired_results(arm: ArmResults, first: ArmResults) -> Paired:
     """Return one arm less the first, answer by answer; both have the same questions, samples and budgets."""
 
@@ -83,7 +78,7 @@ def paired_results(arm: ArmResults, first: ArmResults) -> Paired:
     budgets = [point.tokens for point in arm.budget]
     return Paired(
         estimates={measure: difference(measure, change(VALUES[measure])) for measure in MEASURES},
-        log_length=mean(change(log_length).mean(dim=1), unit=UNIT),
+        log_length=mean(change(lambda each: each.log_length).mean(dim=1), unit=UNIT),
         budget=tuple(
             (budget, difference("accuracy", _right_at(arm, budget) - _right_at(first, budget))) for budget in budgets
         ),

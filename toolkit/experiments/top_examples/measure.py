@@ -26,6 +26,7 @@ from toolkit.latents.firing import FiringCounts, check_alive
 from toolkit.latents.logit_lens import TokenLens, logit_lens
 from toolkit.latents.windows import Window
 from toolkit.leaving_out import check_any, measurable
+from toolkit.models.text.token_texts import vocabulary_texts
 from toolkit.tracking import track
 from toolkit.training.streams import fitting_tokens
 
@@ -100,7 +101,7 @@ def measure(settings: TopExamplesConfig, opened: Run) -> LatentRecords:
         classes=classify_fired(crosscoder, firing.fired, firing.mass.float(), chance),
         nu=torch.maximum(ratios.nu_error, ratios.nu_reconstruction),
         lens=logit_lens(opened.models, crosscoder, tuple(shown)),
-        pieces=tokenizer.batch_decode([[token] for token in range(len(tokenizer))]),
+        pieces=vocabulary_texts(tokenizer),
         left_out=left_out,
     )
 
