@@ -37,7 +37,7 @@ def kappa(first: Sequence[Category], second: Sequence[Category]) -> Estimate:
     found = jackknife(value, torch.tensor(without, dtype=torch.float64), unit="latent")
     if found.error is not None and found.error < ROUNDING:
         return Estimate(value, note="no latent changes it when left out: an interval needs some that do")
-    return given_one(found)
+    return given_one(found).within(-1.0, 1.0)
 
 
 def _kappa(table: Float[Tensor, "category category"]) -> float:

@@ -87,9 +87,9 @@ class Comparison:
             n=int((~own.isnan()).sum()),
             passages=sum(each.own.n for each in known),
             failed=sum(each.own.failed for each in scores),
-            own=mean(own, unit="latent"),
-            random=mean(random, unit="latent"),
-            shuffled=mean(shuffled, unit="latent"),
+            own=mean(own, unit="latent").within(0.0, 1.0),
+            random=mean(random, unit="latent").within(0.0, 1.0),
+            shuffled=mean(shuffled, unit="latent").within(0.0, 1.0),
             over_random=mean(own - random, unit="latent"),
             over_shuffled=mean(own - shuffled, unit="latent"),
         )
