@@ -11,10 +11,10 @@ from toolkit.adapters.latent_names import numbered_latent
 from toolkit.dictionaries.transcoders import Adapter, AdapterConfig
 from toolkit.latents import adapter_behaviours
 from toolkit.latents.adapter_behaviours import span_aurocs
-from toolkit.latents.probes import linear_probe
 from toolkit.latents.span_labels import LabelledDocument, LabelledDocuments, LabelledSpan
 from toolkit.leaving_out import TooFewError
 from toolkit.organism.corpus import documents
+from toolkit.probes.linear import linear_probe
 
 N_LATENTS, TRUTH = 20, (1, 7)
 ROW_LENGTH = 48

@@ -15,11 +15,11 @@ from toolkit.dictionaries.activation_batches import batches_of
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.latents.labelled_activations import LabelledActivations, LabelledTokens
 from toolkit.latents.labelled_units import TOGETHER, Kind, Readout, UnitsForLabel, spreads_over, units_for_labels
-from toolkit.latents.probes import linear_probe
 from toolkit.latents.random_dictionary import firings, random_codes
 from toolkit.latents.span_labels import LabelledDocument, LabelledDocuments, LabelledSpan
 from toolkit.organism.corpus import documents
 from toolkit.organism.documents import BEHAVIOURS
+from toolkit.probes.linear import linear_probe
 from toolkit.statistics.auroc import Spread, auroc_over_seeds
 from toolkit.statistics.estimates import GIVEN_ONE, Estimate, given_one
 from toolkit.statistics.verdicts import Claim, Margin

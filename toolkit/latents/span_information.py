@@ -12,7 +12,7 @@ from toolkit.dictionaries.activation_batches import batches_of
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.latents.labelled_activations import LabelledActivations
 from toolkit.latents.labelled_units import Readout, UnitChooser
-from toolkit.latents.probes import linear_probe
+from toolkit.probes.linear import linear_probe
 from toolkit.statistics.estimates import Estimate
 from toolkit.tracking import track
 

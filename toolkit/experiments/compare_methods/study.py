@@ -13,8 +13,8 @@ from toolkit.experiments.compare_methods.methods import COMPONENTS
 from toolkit.experiments.compare_methods.reading import PairText
 from toolkit.latents.labelled_activations import LabelledTokens
 from toolkit.latents.labelled_units import KINDS, Kind, Readout, Spreads, UnitsForLabel, units_for_labels
-from toolkit.latents.probes import linear_probe
 from toolkit.latents.random_dictionary import random_codes
+from toolkit.probes.linear import linear_probe
 from toolkit.statistics.auroc import auroc_over_seeds
 from toolkit.statistics.estimates import Estimate, given_one
 from toolkit.tracking import track

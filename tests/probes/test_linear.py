@@ -2,7 +2,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from toolkit.latents.probes import linear_probe, mean_difference
+from toolkit.probes.linear import linear_probe, mean_difference
 
 GENERATOR = torch.Generator().manual_seed(0)
 WANTED = torch.rand(3000, generator=GENERATOR) < 0.1
