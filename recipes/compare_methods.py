@@ -13,24 +13,8 @@ number.
 """
 
 from toolkit.command_line.recipe import run_recipe
-from toolkit.experiments.compare_methods import RESULTS, CompareMethodsConfig
-from toolkit.outputs import OutputFolder
-
-
-def main(settings: CompareMethodsConfig) -> None:
-    """A pair of models and labelled documents in; what every method finds out."""
-    # These take seconds to import.
-    from toolkit.experiments.examine import examine
-    from toolkit.reports.console import RunConsole
-    from toolkit.reports.files import publish, write_results
-
-    console, out = RunConsole(), settings.output.out
-    findings = examine(settings, console=console)
-    publish(out, console, findings)
-    with OutputFolder(out, (RESULTS,)).writing("results.json"):
-        write_results(out / "results.json", {**findings.results, "provenance": findings.provenance})
-    console.times(console.seconds)
-
+from toolkit.experiments.compare_methods import CompareMethodsConfig
+from toolkit.experiments.examine import publish
 
 if __name__ == "__main__":
-    run_recipe(main, CompareMethodsConfig)
+    run_recipe(publish, CompareMethodsConfig)

@@ -59,6 +59,9 @@ BROWSER = Claim(
 """The files of a page to look through latents."""
 GRAPHS = Claim(files=("graph.html", "graph.json", "graph_*.json", "graph-metadata.json"))
 """The files of a page of attribution graphs, and the same graphs in circuit-tracer's format."""
+RESULTS_FILE = "results.json"
+RESULTS = Claim(files=(RESULTS_FILE,))
+"""The file of every number of an experiment, at its top level, and of where they came from."""
 PLAIN_VECTOR, LM_EVAL_VECTOR = "steering_vector.safetensors", "steered.pt"
 STEERING_VECTORS = Claim(files=(PLAIN_VECTOR, LM_EVAL_VECTOR))
 """The files of a steering vector, a plain one and the one that lm-evaluation-harness reads."""

@@ -6,6 +6,8 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from toolkit.outputs import RESULTS_FILE
+
 if TYPE_CHECKING:
     import toolkit.reports.console
     import toolkit.reports.findings
@@ -44,11 +46,19 @@ def _joined(origin: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any
 
 
 def publish(settings: Any) -> None:
-    """Examine on the console; the page, its figures as PNG and every number as JSON go to the settings' folder."""
+    """Examine on the console; the page, its figures as PNG and every number as JSON go to the settings' folder.
+
+    `results.json` is written too where `settings.outputs()` names it.
+    """
     from toolkit.reports import files
     from toolkit.reports.console import RunConsole
 
     console = RunConsole()
     findings = examine(settings, console=console)
     files.publish(settings.output.out, console, findings)
+    for folder in settings.outputs():
+        if RESULTS_FILE in folder.patterns:
+            with folder.writing(RESULTS_FILE):
+                content = {**findings.results, "provenance": findings.provenance}
+                files.write_results(folder.path / RESULTS_FILE, content)
     console.times(console.seconds)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from toolkit.fields import ShortRepr
 from toolkit.models.where import Where
-from toolkit.outputs import Claim, OutputFolder
+from toolkit.outputs import RESULTS_FILE, Claim, OutputFolder
 from toolkit.ranges import Count, CountOrNone, Positive, Seed, check_ranges
 from toolkit.settings.findings import FindingsOutput, TextChoice
 from toolkit.settings.models import ControlledModels
 
-RESULTS = Claim(files=("results.json",), changing=(), signs={"results.json": ("methods", "floor", "ceiling")})
+RESULTS = Claim(files=(RESULTS_FILE,), signs={RESULTS_FILE: ("methods", "floor", "ceiling")})
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
