@@ -58,6 +58,8 @@ class Edit(Change):
     of `positions`, row after row."""
     positions: Bool[Tensor, "row position"] | None = None
     """Positions that the edit changes; all if None."""
+    covers_prompt: bool = False
+    """Whether a generation's prompts are changed too, whatever `Sampling.edit_prompt` says."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layer", as_index(self.layer, "layer"))
@@ -70,6 +72,11 @@ class Edit(Change):
         where = "everywhere" if self.positions is None else f"at {int(self.positions.sum()):,} positions"
         name = getattr(self.function, "__name__", "a function")
         return f"Edit of the stream at layer {self.layer}, {where}: {name} with {len(self.operands)} tensors"
+
+    @property
+    def edits(self) -> "tuple[Edit, ...]":
+        """The edit itself, as one of several."""
+        return (self,)
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -155,7 +162,7 @@ class Edits(Change):
     @property
     def layers(self) -> tuple[int, ...]:
         """The sites, in the order of the changes."""
-        return tuple(int(each.layer) for each in self._edits)
+        return tuple(int(each.layer) for each in self.edits)
 
     def of_text(self, input_ids: Tensor, attention_mask: Tensor) -> "Edits":
         """Each of them for whole texts."""
@@ -167,26 +174,27 @@ class Edits(Change):
 
     def plain(self) -> list[PlainEdit]:
         """The edits as tuples."""
-        return [plain for each in self._edits for plain in each.plain()]
+        return [plain for each in self.edits for plain in each.plain()]
 
     def row_bytes(self, rows: int) -> Int[Tensor, " row"]:
         """Return the bytes of the edits' tensors that belong to each of the rows alone."""
-        return torch.stack([each.row_bytes(rows) for each in self._edits]).sum(dim=0)
+        return torch.stack([each.row_bytes(rows) for each in self.edits]).sum(dim=0)
 
     def rows(self, chosen: Int[Tensor, " chosen"]) -> "Edits":
         """The same edits for some of the rows, in the order given."""
-        return Edits(tuple(each.rows(chosen) for each in self._edits))
+        return Edits(tuple(each.rows(chosen) for each in self.edits))
 
     def only(self, chosen: Bool[Tensor, "row position"]) -> "Edits":
         """The same edits at those of their positions that are chosen."""
-        return Edits(tuple(each.only(chosen) for each in self._edits))
+        return Edits(tuple(each.only(chosen) for each in self.edits))
 
     def after(self, position: int) -> "Edits":
         """Return the same edits for a text without its tokens before `position`."""
-        return Edits(tuple(each.after(position) for each in self._edits))
+        return Edits(tuple(each.after(position) for each in self.edits))
 
     @property
-    def _edits(self) -> Sequence[Edit]:
+    def edits(self) -> Sequence[Edit]:
+        """The changes, once `of_text` or `at` has made edits of them."""
         for each in self.changes:
             assert isinstance(each, Edit), "of_text or at makes edits of it"
         return self.changes  # type: ignore[return-value]

@@ -27,7 +27,7 @@ class Request:
     begun: Sequence[Sequence[int]] = ()
     """What was written before of each prompt's answer; nothing if empty."""
     edit: Change | None = None
-    """Applies at what was begun and what is written, and with `edit_prompt` at the prompts too."""
+    """Applies at what was begun and what is written, and with `edit_prompt` or `covers_prompt` at the prompts too."""
     sampling: Sampling
     end_ids: Int[Tensor, " end"]
     """An answer goes up to and including one of these."""
@@ -77,7 +77,9 @@ class Request:
         if edit is None or self.sampling.edit_prompt:
             return edit
         begun: Bool[Tensor, "row position"] = torch.arange(positions) >= positions - self.n_begun[rows, None]
-        return edit.only(begun) if begun.any() else None
+        parts = [each if each.covers_prompt else each.only(begun) for each in edit.edits]
+        kept = tuple(each for each in parts if each.covers_prompt or begun.any())
+        return Edits(kept) if kept else None
 
 
 def check_prompts(prompts: Sequence[Sequence[int]], sampling: Sampling, context: int) -> None:

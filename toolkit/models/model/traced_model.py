@@ -271,4 +271,9 @@ class TracedModel:
             return []
         made = edit.of_text(inputs["input_ids"], inputs["attention_mask"])
         check_layers(made.layers, self.n_layers)
+        if wrong := [each for each in made.edits if any(o.shape[-1] != self.d_model for o in each.operands)]:
+            raise ValueError(
+                f"an edit at layer {wrong[0].layer} has width {wrong[0].operands[0].shape[-1]}, and this model's stream"
+                f" has width {self.d_model}: give an edit that was made for this model"
+            )
         return made.plain()
