@@ -142,6 +142,19 @@ def ratio_of_sums(
     return _ratio(sums, sizes, None, n_samples=int(sizes.sum()), level=level, unit=unit)
 
 
+def ratio_over_seeds(
+    sums: Float[Tensor, "seed group"], sizes: Float[Tensor, " group"], *, unit: str = "document"
+) -> Estimate:
+    """Return the mean over seeds of Σ sums / Σ sizes, with a 95 % interval that contains how seeds and groups vary.
+
+    The groups are as in `ratio_of_sums`, the seeds as in `over_seeds`; all seeds were measured on the same groups.
+    """
+    counted = sizes > 0
+    sums, sizes = sums[:, counted].double().cpu(), sizes[counted].double().cpu()
+    seeds = _Part.of_seeds(sums.sum(dim=1) / sizes.sum()) if len(sums) > 1 and len(sizes) else None
+    return _ratio(sums.mean(dim=0), sizes, seeds, n_samples=int(sizes.sum()), unit=unit)
+
+
 def jackknife(value: float, without: Float[Tensor, " group"], *, unit: str = "document") -> Estimate:
     """Return a value with its 95 % t interval from the values that remain when each group is left out in turn.
 
@@ -151,6 +164,23 @@ def jackknife(value: float, without: Float[Tensor, " group"], *, unit: str = "do
     if why := too_few(len(without), FEWEST_SAMPLES, f"{unit}s"):
         return Estimate(value, note=why)
     return with_error(value, jackknife_error(without), len(without) - 1.0)
+
+
+def jackknife_over_seeds(
+    values: Float[Tensor, " seed"], without: Float[Tensor, "seed group"], *, unit: str = "document"
+) -> Estimate:
+    """Return the mean over seeds of what `jackknife` takes, with a 95 % interval that contains how seeds vary too.
+
+    Groups whose absence changes nothing say nothing of how groups vary: they are no samples.
+    """
+    values, without = values.double().cpu(), without.double().cpu()
+    changes = (without - values[:, None]).abs().amax(dim=0) > ROUNDING * values.abs().max()
+    over_groups = jackknife(float(values.mean()), without[:, changes].mean(dim=0), unit=unit)
+    if over_groups.error is None or over_groups.freedom is None or len(values) < 2:
+        return over_groups
+    seeds = _Part.of_seeds(values)
+    freedom = satterthwaite([(over_groups.error**2, over_groups.freedom), (seeds.variance, seeds.freedom)])
+    return with_error(over_groups.value, sqrt(over_groups.error**2 + seeds.variance), freedom)
 
 
 def jackknife_error(without: Float[Tensor, " group"]) -> float:
