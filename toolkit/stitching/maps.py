@@ -6,6 +6,23 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from toolkit.stitching.moments import Moments, StreamMoments
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class IdentityDistance:
+    """How far a map between streams of one width is from leaving a stream as it is."""
+
+    moved: float
+    """√(Σ‖xW + b − x‖² / Σ‖x − mean‖²) over tokens: the length of what the map changes, in units of the spread."""
+    turned: float
+    """The same about the means, so that a shift alone counts for nothing: 0 for the identity, 1 for a map that ignores
+    its input, √2 for a random rotation."""
+    weight: float
+    """‖W − I‖ / ‖I‖ in Frobenius norms: all directions count alike, those too that no token uses."""
+    singular_values: Float[Tensor, " d_model"]
+    """Of W, in falling order: how much it stretches and shrinks; all 1 for a rotation."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AffineMap:
@@ -25,3 +42,64 @@ class AffineMap:
     ) -> Float[Tensor, "row position d_rest"]:
         """Return the mapped stream; `first` says where the first token of a text stands."""
         return stream @ self.weight + torch.where(first[..., None], self.first_bias, self.bias)
+
+    def truncated(self, rank: int, inputs: StreamMoments) -> "AffineMap":
+        """Return the map of this rank that comes closest to this one on the tokens of `inputs`, the front's moments.
+
+        It keeps the directions of the output along which the mapped tokens vary most, which is the reduced-rank
+        regression of the map's own predictions. The largest singular values of W would be another choice, and a poor
+        one: they say how much W stretches a direction, not whether any token goes there. Means, and means of first
+        tokens, still go where this map brings them. Raises `ValueError` for a rank that no map of this shape has.
+        """
+        most = min(self.weight.shape)
+        if not 0 <= rank <= most:
+            raise ValueError(f"rank {rank}: a map of width {len(self.weight)} to {len(self.bias)} has 0 to {most}")
+        kept = output_directions(self, inputs)[:, :rank]
+        weight = self.weight.double() @ kept @ kept.T
+        lost = self.weight.double() - weight
+        return AffineMap(
+            weight=weight.to(self.weight),
+            bias=(self.bias + inputs.mean @ lost).to(self.bias),
+            first_bias=(self.first_bias + inputs.first_mean @ lost).to(self.first_bias),
+        )
+
+    def from_identity(self, inputs: StreamMoments) -> IdentityDistance:
+        """Return how far this map moves the tokens of `inputs`; raises `ValueError` for a map to another width."""
+        d_front, d_rest = self.weight.shape
+        if d_front != d_rest:
+            raise ValueError(f"a map of width {d_front} to {d_rest} is at no distance from the identity, which has one")
+        change = self.weight.double() - torch.eye(d_front).to(inputs.products)
+        turned = (change * (inputs.products @ change)).sum() / inputs.products.trace()
+        shift = inputs.n * (inputs.mean @ change + self.bias).square().sum() / inputs.products.trace()
+        return IdentityDistance(
+            moved=float((turned + shift).sqrt()),
+            turned=float(turned.sqrt()),
+            weight=float(change.norm()) / d_front**0.5,
+            singular_values=torch.linalg.svdvals(self.weight.double()),
+        )
+
+
+def output_directions(map_: AffineMap, inputs: StreamMoments) -> Float[Tensor, "d_rest d_rest"]:
+    """Return orthonormal directions of a map's output as columns, in order of the mapped tokens' falling variance."""
+    weight = map_.weight.double()
+    return torch.linalg.eigh(weight.T @ inputs.products @ weight).eigenvectors.flip(1)
+
+
+def through_means(weight: Float[Tensor, "d_front d_rest"], moments: Moments) -> AffineMap:
+    """Return the map with this weight that brings the mean to the mean, of first tokens and of the others; float32."""
+    x, y = moments.front, moments.rest
+    return AffineMap(
+        weight=weight.float(),
+        bias=(y.mean - x.mean @ weight).float(),
+        first_bias=(y.first_mean - x.first_mean @ weight).float(),
+    )
+
+
+def identity_map(d_model: int) -> AffineMap:
+    """Return the map that leaves every token as it is."""
+    return AffineMap(weight=torch.eye(d_model), bias=torch.zeros(d_model), first_bias=torch.zeros(d_model))
+
+
+def mean_shift(moments: Moments) -> AffineMap:
+    """Return y = x + (mean of y − mean of x), of first tokens by their own means; the streams have one width."""
+    return through_means(torch.eye(len(moments.cross)).to(moments.cross), moments)
