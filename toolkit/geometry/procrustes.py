@@ -17,8 +17,8 @@ class Procrustes:
     x_mean: Float[Tensor, " d_model"]
     y_mean: Float[Tensor, " d_model"]
     agreement: float
-    """The share of y's variance that the fit explains. With a scale it lies in [0, 1], and is the same for x and y
-    exchanged; without one it is below 0 where y's spread is less than half of what fits."""
+    """The share of y's variance that the fit explains. With a scale it lies in [0, 1], and is the same with x and y
+    exchanged; without one it may be below 0, where x spreads wider than y."""
 
     def __call__(self, points: Float[Tensor, "point d_model"]) -> Float[Tensor, "point d_model"]:
         """Return where points of x's space come to lie in y's."""
@@ -26,7 +26,7 @@ class Procrustes:
 
 
 def procrustes(
-    x: Float[Tensor, "point d_model"], y: Float[Tensor, "point d_model"], *, scaled: bool = True
+    x: Float[Tensor, "point d_model"], y: Float[Tensor, "y_point y_width"], *, scaled: bool = True
 ) -> Procrustes:
     """Fit a rotation, a shift and, if `scaled`, one common scale that bring each point of `x` to that of `y`.
 
