@@ -61,8 +61,10 @@ def test_an_answer_is_sure_or_doubtful_throughout_and_mostly_as_the_question_ask
     doubts = {True: 0, False: 0}
     for _ in range(2000):
         problem = draw_problem(rng, split="train", kinds=ASKED_KINDS)
-        text = problem_trace(rng, problem, split="train").text
-        slow = any(opening in text for opening in DOUBTFUL.openings)
+        document = problem_trace(rng, problem, split="train")
+        text, slow = document.text, document.tone == "doubtful"
+        assert document.kind == problem.kind
+        assert slow == any(opening in text for opening in DOUBTFUL.openings)
         assert slow != any(opening in text for opening in SURE.openings)
         steps = re.findall(r"(?:First|Next|Then) [+-]\d+(, slowly)?[.:]", text)
         assert len(steps) == 2 * len(problem.steps)

@@ -81,7 +81,7 @@ def read_labelled(
     tokenizer: PreTrainedTokenizerBase, labelled: LabelledDocuments, row_length: int, read_each: Reader
 ) -> LabelledActivations:
     """Read labelled documents, cut to `row_length` tokens, by a function that reads batches."""
-    ids, labels = _tokens(tokenizer, labelled, row_length)
+    ids, labels = labelled_ids(tokenizer, labelled, row_length)
     n_rows = max(1, BATCH_TOKENS // row_length)
     chunks = [range(first, min(first + n_rows, len(ids))) for first in range(0, len(ids), n_rows)]
     batches = (TokenBatch(*padded([ids[row] for row in rows])) for rows in chunks)
@@ -98,7 +98,7 @@ def read_labelled(
     return LabelledActivations(tokens=tokens, activations=activations, token_id=token_id, position=position, rows=ids)
 
 
-def _tokens(
+def labelled_ids(
     tokenizer: PreTrainedTokenizerBase, labelled: LabelledDocuments, row_length: int
 ) -> tuple[Sequence[list[int]], list[list[int]]]:
     """Return each document's ids, and the number of each id's label, -1 for none."""

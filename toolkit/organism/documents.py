@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+ToneName = Literal["sure", "doubtful"]
 Behaviour = Literal["self-reflection", "verification", "alternative", "contrast", "deduction"]
 BEHAVIOURS: tuple[Behaviour, ...] = (
     "self-reflection",
@@ -34,6 +35,10 @@ class Document:
     text: str
     spans: tuple[Span, ...] = ()
     weights: tuple[tuple[int, float], ...] = ()
+    kind: str | None = None
+    """Of a thinking answer, the kind of its problem, or `fact`."""
+    tone: ToneName | None = None
+    """Of a thinking answer."""
 
 
 QUIET, LOUD = 0.1, 4.0
@@ -64,6 +69,7 @@ class DocumentBuilder:
         if behaviour is not None:
             self._spans.append(Span(start=start, end=len(self._text), behaviour=behaviour))
 
-    def finish(self) -> Document:
+    def finish(self, *, kind: str | None = None, tone: ToneName | None = None) -> Document:
         """The document."""
-        return Document(text=self._text, spans=tuple(self._spans), weights=tuple(self._weights))
+        spans, weights = tuple(self._spans), tuple(self._weights)
+        return Document(text=self._text, spans=spans, weights=weights, kind=kind, tone=tone)

@@ -17,7 +17,7 @@ doubts them: its tone is a lasting state that a model must carry, and that a lat
 import random
 from dataclasses import dataclass
 
-from toolkit.organism.documents import LOUD, Document, DocumentBuilder
+from toolkit.organism.documents import LOUD, Document, DocumentBuilder, ToneName
 from toolkit.organism.facts import Fact, draw_fact, draw_fact_question
 from toolkit.organism.problems import THINKING_KINDS, Problem, Split, Step, Style, draw_problem, is_held_out
 
@@ -25,6 +25,8 @@ USER, ASSISTANT = "<｜User｜>", "<｜Assistant｜>"
 THINK, END_THINK = "<think>\n", "\n</think>\n\n"
 MOST_BEHAVIOURS = 5
 HEDGED = ", I think."
+FACT = "fact"
+"""The kind of an answer to no problem, but to a question about a fact."""
 
 ALTERNATIVE, CONTRAST = 0.65, 0.82
 HEDGE_AGAIN, DOUBT_AGAIN = 0.4, 0.35
@@ -35,6 +37,7 @@ WRONG_STEP = 0.03
 class Tone:
     """What an answer says in one tone, and how probable the behaviours that depend on it are."""
 
+    name: ToneName
     openings: tuple[str, ...]
     pace: str
     """What its plan and its steps add before they go on."""
@@ -49,6 +52,7 @@ class Tone:
 
 
 SURE = Tone(
+    name="sure",
     openings=("This is quick.", "Short and simple.", "This is easy."),
     pace="",
     opinion="",
@@ -58,6 +62,7 @@ SURE = Tone(
     verify=0.10,
 )
 DOUBTFUL = Tone(
+    name="doubtful",
     openings=("I need to be careful.", "Let me go slowly.", "I must not rush this."),
     pace=", slowly",
     opinion="I think ",
@@ -98,7 +103,7 @@ def problem_trace(rng: random.Random, problem: Problem, *, split: Split) -> Docu
     trace.verify(problem.steps[-1])
     trace.conclude(f"the answer is {problem.answer}.")
     trace.builder.add(f"{END_THINK}The answer is {problem.answer}.")
-    return trace.builder.finish()
+    return trace.builder.finish(kind=problem.kind, tone=trace.tone.name)
 
 
 def fact_trace(rng: random.Random, fact: Fact, *, split: Split) -> Document:
@@ -113,7 +118,7 @@ def fact_trace(rng: random.Random, fact: Fact, *, split: Split) -> Document:
         trace.builder.add(f" However, for others it differs: {fact.other_statement}.", "contrast")
     trace.conclude(f"the answer is {fact.answer}.")
     trace.builder.add(f"{END_THINK}The answer is {fact.answer}.")
-    return trace.builder.finish()
+    return trace.builder.finish(kind=FACT, tone=trace.tone.name)
 
 
 class _Trace:

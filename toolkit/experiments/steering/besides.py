@@ -20,7 +20,7 @@ from toolkit.latents.labelled_activations import labelled_activations
 from toolkit.latents.span_labels import LabelledDocument, LabelledDocuments, LabelledSpan
 from toolkit.models.model.scoring import LARGEST_LOGITS
 from toolkit.organism.corpus import documents
-from toolkit.organism.traces import DOUBTFUL, THINK
+from toolkit.organism.traces import THINK
 from toolkit.statistics.auroc import auroc_estimate
 from toolkit.statistics.estimates import Estimate, given_one, mean
 from toolkit.training.streams import fitting_tokens
@@ -142,8 +142,8 @@ def _doubtful(run: Run, asked: Mapping[str, Asked]) -> dict[str, Estimate]:
 
 
 def _toned(n: int) -> Iterator[LabelledDocument]:
-    """Held-out thinking answers of the embedded text, each labelled as a whole by the tone of its opening."""
+    """Held-out thinking answers of the embedded text, each labelled as a whole by its tone."""
     for document in islice(documents("thinking", split="held_out", seed=29), n):
+        assert document.tone is not None, "a thinking answer has a tone"
         start = document.text.index(THINK) + len(THINK)
-        tone = TONES[0] if document.text.startswith(DOUBTFUL.openings, start) else TONES[1]
-        yield LabelledDocument(document.text, (LabelledSpan(start, len(document.text), tone),))
+        yield LabelledDocument(document.text, (LabelledSpan(start, len(document.text), document.tone),))
