@@ -8,9 +8,12 @@ from toolkit.statistics.estimates import (
     Estimate,
     clustered_freedom,
     interval,
+    jackknife,
+    jackknife_over_seeds,
     mean,
     over_seeds,
     ratio_of_sums,
+    ratio_over_seeds,
     with_error,
 )
 from toolkit.statistics.resampling import random_cycle, resample_counts
@@ -54,6 +57,33 @@ def test_the_interval_over_seeds_contains_how_seeds_differ():
     assert spread.value == pytest.approx(one.value)
     assert spread.freedom == pytest.approx(2, rel=0.05)  # the three seeds are what is uncertain
     assert spread.high - spread.low == pytest.approx(2 * 4.303 * 3 / 3**0.5, rel=0.05)
+
+
+def test_a_ratio_over_seeds_is_that_of_one_seed_where_all_agree_and_wider_where_they_differ():
+    generator = torch.Generator().manual_seed(0)
+    sizes = torch.tensor([0, *range(5, 45)]).double()
+    sums = sizes * (1 + torch.randn(41, generator=generator))
+    one, same = ratio_of_sums(sums, sizes), ratio_over_seeds(sums.expand(3, -1), sizes)
+    assert astuple(same)[:3] == pytest.approx(astuple(one)[:3])
+    apart = ratio_over_seeds(sums + sizes * torch.tensor([[-3.0], [0.0], [3.0]]), sizes)
+    assert apart.value == pytest.approx(one.value)
+    assert apart.high - apart.low == pytest.approx(2 * 4.303 * 3 / 3**0.5, rel=0.05)
+    assert ratio_over_seeds(sums.expand(3, -1), torch.ones(41)).value == pytest.approx(
+        over_seeds(sums.expand(3, -1)).value
+    )
+
+
+def test_a_value_left_out_in_turn_over_seeds_counts_the_groups_that_move_it():
+    values = torch.randn(30, generator=torch.Generator().manual_seed(0)).double()
+    without = (values.sum() - values) / 29
+    one = jackknife(float(values.mean()), without)
+    silent = values.mean().expand(5)
+    same = jackknife_over_seeds(values.mean().expand(3), torch.cat([without, silent]).expand(3, -1))
+    assert astuple(same)[:4] == pytest.approx(astuple(one)[:4])
+    shifts = torch.tensor([-3.0, 0.0, 3.0]).double()
+    apart = jackknife_over_seeds(values.mean() + shifts, without + shifts[:, None])
+    assert apart.error == pytest.approx((one.error**2 + 3) ** 0.5)
+    assert jackknife_over_seeds(values[:1], values[:1, None] + torch.ones(7)).low is None
 
 
 def test_a_resample_draws_as_many_as_there_are_each_as_likely():

@@ -3,7 +3,7 @@
 from typing import SupportsIndex
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from toolkit.models.model.edits import Change, Edit
@@ -50,16 +50,19 @@ class Stitch(Change):
         if input_ids.shape != attention_mask.shape:
             raise ValueError("Stitch reads whole texts, and these tokens follow others: leave out past")
         (stream,) = self.front.residual(input_ids, attention_mask, self.front_layer)
-        return self._edit(stream, attention_mask)
+        return self.of_stream(stream, attention_mask)
 
     @torch.no_grad()
     def at(self, step: Step) -> Edit:
         """Return the edit for a step's new tokens."""
         past = step.caches.of(self, self.front)
         (stream,) = self.front.residual(step.input_ids, step.attention_mask, self.front_layer, past=past)
-        return self._edit(stream, step.attention_mask)
+        return self.of_stream(stream, step.attention_mask)
 
-    def _edit(self, stream: Tensor, attention_mask: Int[Tensor, "row past_and_position"]) -> Edit:
+    def of_stream(
+        self, stream: Float[Tensor, "row position d_front"], attention_mask: Int[Tensor, "row past_and_position"]
+    ) -> Edit:
+        """Return the edit for tokens of which the front's stream at `front_layer` was read before."""
         attended = attention_mask.to(stream.device).bool()
         first = attended & (attended.cumsum(dim=1) == 1)
         positions, first = (each[:, -stream.shape[1] :] for each in (attended, first))

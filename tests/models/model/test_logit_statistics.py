@@ -6,6 +6,7 @@ from torch import Tensor
 
 from toolkit.models.model.logit_statistics import (
     divergence_and_loss,
+    divergence_and_loss_by_kind,
     extremes,
     next_log_probability,
     target_at_end,
@@ -44,6 +45,19 @@ def test_divergence_and_loss_are_sums_over_what_predicts_in_a_row(logits: Tensor
     torch.testing.assert_close(divergence_and_loss(first, other, ids, predicts), expected, rtol=1e-5, atol=0)
     same = divergence_and_loss(first, first, ids, predicts)
     torch.testing.assert_close(same[:, 0], torch.zeros(2, dtype=torch.float64), rtol=0, atol=1e-6)
+
+
+def test_divergence_and_loss_are_split_by_kind_in_slices_of_any_size(
+    logits: Tensor, ids: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, other = logits
+    kinds = torch.tensor([[[True, False], [False, False]], [[False, True], [True, False]]])
+    expected = torch.stack([divergence_and_loss(first, other, ids, each) for each in kinds.unbind(dim=1)], dim=1)
+    for numbers in (1, 14, 2**24):
+        monkeypatch.setattr("toolkit.models.model.logit_statistics.LARGEST", numbers)
+        found = divergence_and_loss_by_kind(first, other, ids, kinds)
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
+    assert not found[0, 1].any()
 
 
 def test_the_probability_of_what_comes_next(logits: Tensor, ids: Tensor) -> None:

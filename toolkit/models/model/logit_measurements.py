@@ -39,7 +39,7 @@ def measure(
     model.check_loaded(whole=True)
     made = [edit.of_text(input_ids, attention_mask) if edit else None for edit in edits]
     check_layers([0, *(layer for edit in made if edit is not None for layer in edit.layers)], model.n_layers)
-    each_row, dtype = kept(function, min(last, input_ids.shape[1]) or input_ids.shape[1])
+    each_row, dtype = kept(function, min(last, input_ids.shape[1]) or input_ids.shape[1], operands)
     past = _shared_past(model, input_ids[:, :unchanged], attention_mask[:, :unchanged])
     before = 0 if past is None else unchanged
 

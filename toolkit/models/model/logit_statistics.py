@@ -5,7 +5,7 @@ one entry a row; what it keeps of a row depends on that row alone. As in `server
 type checker may wrap them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import no_type_check
 
 import nnsight
@@ -13,6 +13,8 @@ import torch
 
 nnsight.register(__name__)
 
+LARGEST = 2**24
+"""Numbers of a slice of logits of which log-probabilities are held at once."""
 Reduction = Callable[..., torch.Tensor]
 """(logits of the first edit, logits, *operands) to what is kept, [row, ...]."""
 
@@ -27,13 +29,35 @@ def target_at_end(first, logits, target_ids):
 
 
 @no_type_check
+def each_divergence_and_loss(first, logits, input_ids, predicts):
+    """KL(first ‖ this) and cross-entropy at each position that predicts, row after row; [prediction, 2] in float64."""
+    found, (row, position) = [], predicts.nonzero(as_tuple=True)
+    together = max(1, LARGEST // logits.shape[-1])
+    for rows, at in zip(row.split(together), position.split(together), strict=True):
+        log_p, log_q = (each[rows, at].float().log_softmax(dim=-1) for each in (first, logits))
+        kl = (log_p.exp() * (log_p - log_q)).sum(dim=1)
+        found.append(torch.stack([kl, -log_q.gather(1, input_ids[rows, at + 1][:, None])[:, 0]], dim=1).double())
+    return torch.cat(found)
+
+
+@no_type_check
 def divergence_and_loss(first, logits, input_ids, predicts):
     """KL(first ‖ this) and cross-entropy, summed over each row's positions that predict; [row, 2] in float64."""
-    target = input_ids[:, 1:][predicts][:, None]
-    log_p, log_q = (each[:, :-1][predicts].float().log_softmax(dim=-1) for each in (first, logits))
-    kl = (log_p.exp() * (log_p - log_q)).sum(dim=1)
-    found = torch.stack([kl, -log_q.gather(1, target)[:, 0]], dim=1).double()
+    found = each_divergence_and_loss(first, logits, input_ids, predicts)
     return found.new_zeros(len(predicts), 2).index_add_(0, predicts.nonzero()[:, 0], found)
+
+
+@no_type_check
+def divergence_and_loss_by_kind(first, logits, input_ids, kinds):
+    """The same of each kind of prediction, [row, kind, 2]; `kinds` [row, kind, position] are where each is made.
+
+    A position makes a prediction of one kind, or none that counts.
+    """
+    predicts = kinds.any(dim=1)
+    found = each_divergence_and_loss(first, logits, input_ids, predicts)
+    row, position = predicts.nonzero(as_tuple=True)
+    place = row * kinds.shape[1] + kinds.int().argmax(dim=1)[row, position]
+    return found.new_zeros(kinds.shape[0] * kinds.shape[1], 2).index_add_(0, place, found).view(*kinds.shape[:2], 2)
 
 
 @no_type_check
@@ -44,14 +68,16 @@ def next_log_probability(first, logits, input_ids):
     return of_next - logits.float().logsumexp(dim=-1)
 
 
-def kept(function: Reduction, positions: int) -> tuple[tuple[int, ...], torch.dtype]:
-    """Shape and type of what a reduction keeps of a row of that many positions.
+def kept(function: Reduction, positions: int, operands: Sequence[torch.Tensor]) -> tuple[tuple[int, ...], torch.dtype]:
+    """Shape and type of what a reduction keeps of a row of that many positions, with these operands.
 
     Raises `ValueError` for a function that is none of these: a server's answer to it could not be checked.
     """
+    kinds = operands[-1].shape[1:2] if operands else ()
     known = {
         target_at_end: ((3,), torch.float32),
         divergence_and_loss: ((2,), torch.float64),
+        divergence_and_loss_by_kind: ((*kinds, 2), torch.float64),
         next_log_probability: ((positions - 1,), torch.float32),
     }
     if function not in known:
