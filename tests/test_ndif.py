@@ -17,7 +17,7 @@ from toolkit.harvest.activations import read_batches
 from toolkit.harvest.harvesting import batch_texts
 from toolkit.harvest.tokens import TokenBatch, TokenMask
 from toolkit.interventions.ablation import Arm, ReadTargets, ablation_effects
-from toolkit.interventions.edits import shift, steer
+from toolkit.interventions.edits import move_toward, shift, steer
 from toolkit.interventions.splice import splice_effects
 from toolkit.interventions.targets import Targets
 from toolkit.latents.choices import Method
@@ -96,7 +96,7 @@ def test_steering(here, there, crosscoder, temperature: float):
     direction = steer(crosscoder, latent=623, strength=0.1).operands[0][0, 0]
     questions = [Question(question="What is 24+5?", answer="29"), Question(question="What is 3+8+1?", answer="12")]
     writing = Writing(hesitation_ids=frozenset({5, 6}), new_tokens=60, temperature=temperature)
-    edits = [shift(3, 0 * direction), shift(3, direction)]
+    edits = [shift(3, 0 * direction), shift(3, direction), move_toward(3, 10 * direction, 0.1)]
     for edit_prompt in (False, True):
         how = replace(writing, edit_prompt=edit_prompt)
         ours, theirs = (
@@ -104,7 +104,7 @@ def test_steering(here, there, crosscoder, temperature: float):
         )
         assert theirs.texts == ours.texts
         assert torch.equal(theirs.finished, ours.finished)
-    assert ours.texts[0] != ours.texts[1]
+    assert ours.texts[0] != ours.texts[1] != ours.texts[2]
 
 
 def test_logit_lens(here, there, crosscoder):

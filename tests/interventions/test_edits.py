@@ -8,7 +8,16 @@ import pytest
 import torch
 
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.interventions.edits import latents_part, mean_norm, shift, splice, steer, stream_index, subtract
+from toolkit.interventions.edits import (
+    latents_part,
+    mean_norm,
+    move_toward,
+    shift,
+    splice,
+    steer,
+    stream_index,
+    subtract,
+)
 
 
 @pytest.fixture
@@ -78,6 +87,17 @@ def test_splice_and_subtract_act_on_the_chosen_tokens():
     assert subtract(1, values, where)(residual)[..., 0].tolist() == [[1, 0, 1], [-1, 1, -2]]
     assert shift(np.int64(1), torch.ones(4))(residual)[..., 0].tolist() == [[2, 2, 2], [2, 2, 2]]
     assert shift(1, torch.ones(2, 4))(residual)[..., 0].tolist() == [[2, 2, 2], [2, 2, 2]]
+
+
+def test_the_stream_moves_a_share_of_its_way_to_a_point():
+    residual = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
+    point = torch.tensor([1.0, -2.0, 0.0, 3.0])
+    for share in (-0.5, 0.0, 0.25, 1.0):
+        torch.testing.assert_close(move_toward(1, point, share)(residual), residual + share * (point - residual))
+    where = torch.tensor([[False, True, False], [True, False, True]])
+    moved = move_toward(1, point, 1.0).only(where)(residual)
+    assert torch.equal(moved[~where], residual[~where])
+    torch.testing.assert_close(moved[where], point.expand(3, 4))
 
 
 def test_what_latents_write_is_a_sum_over_them(crosscoder):

@@ -1,4 +1,4 @@
-"""The edits that experiments use: add a direction, subtract latents, replace a stream by its reconstruction."""
+"""The edits that experiments use: add a direction, move to a point, subtract latents, put other values in place."""
 
 import math
 from collections.abc import Sequence
@@ -103,6 +103,16 @@ def steer(
 def shift(layer: SupportsIndex, vectors: Float[Tensor, "_ d_model"] | Float[Tensor, " d_model"]) -> Edit:
     """Return the edit that adds a vector at every position: the same for all rows, or one for each row."""
     return Edit(layer=layer, function=torch.add, operands=(torch.atleast_2d(vectors)[:, None],))
+
+
+def move_toward(layer: SupportsIndex, point: Float[Tensor, " d_model"], share: SupportsFloat) -> Edit:
+    """Return the edit that moves the stream a share of its way to a point: x' = x + share · (point − x).
+
+    A share of 1 puts the point in the place of every position; below zero the stream moves away from it.
+    """
+    point = point[None, None]
+    share = torch.full_like(point, as_number(share, "share"))
+    return Edit(layer=layer, function=torch.lerp, operands=(point, share))
 
 
 def splice(

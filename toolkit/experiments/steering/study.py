@@ -4,7 +4,6 @@ All are picked by the same measure on the same development questions, and compar
 repeated for the crosscoder of each seed, at the two strengths between which the slope is measured.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,15 +14,21 @@ from torch import Tensor
 from toolkit.answers.answer_tables import Answers
 from toolkit.answers.questions import Question
 from toolkit.experiments.steering import SteeringSettings, Toward
-from toolkit.experiments.steering.directions import UNSTEERED, AnswersAlong, Arm, Direction, Steering
+from toolkit.experiments.steering.directions import (
+    UNSTEERED,
+    AnswersAlong,
+    Arm,
+    Direction,
+    Slopes,
+    Steering,
+    steepest,
+)
 from toolkit.latents.firing import FiringCounts
 from toolkit.latents.selection import LEAST_FIRINGS, Likeness, ranked_latents
 from toolkit.leaving_out import TooFewError
 
 LEAST_RATE = 0.2
 RANDOM, ALIKE = "random directions", "latents that fire as often"
-Slopes = dict[Direction, Float[Tensor, " development"]]
-"""Slope of log length between the slope's strengths, on each development question, by direction."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +48,8 @@ class Picked:
     direction: Direction
     turn: float
     """-1 for a control that points the wanted way only when it is subtracted."""
-    development: Slopes
-    """Of all directions that it was picked from."""
+    development: Slopes[Direction]
+    """On the development questions, of all directions that it was picked from."""
     slope: Float[Tensor, " question"]
     """On the test questions, turned."""
 
@@ -151,7 +156,7 @@ def steering_study(
     arms = [(each, at) for each in (*candidates, *random, *alike) for at in between]
     # Chance of its own: with the test questions' seeds, a direction would be picked by the noise it is tested with.
     written = steering.answer(development, arms, replace(steering.writing, seed=steering.writing.seed + 1))
-    picks = {name: _picks(group, controls, _slopes(written, between)) for name, group in groups.items()}
+    picks = {name: _picks(group, controls, written.slopes(between)) for name, group in groups.items()}
     wanted = [UNSTEERED, *(arm for of_group in picks.values() for arm in of_group.arms(settings))]
     tested = steering.answer(test, wanted, steering.writing)
     return SteeringStudy(
@@ -164,20 +169,16 @@ def steering_study(
     )
 
 
-def _slopes(written: AnswersAlong, strengths: tuple[float, ...]) -> Slopes:
-    return {each: written.at(each, strengths).slope(strengths) for each in dict.fromkeys(d for d, _ in written.places)}
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Pick:
     direction: Direction
     turn: float
-    development: Slopes
+    development: Slopes[Direction]
 
     def turned(self, strengths: Sequence[float]) -> list[float]:
         return [self.turn * strength for strength in strengths]
 
-    def tested(self, written: AnswersAlong, strengths: tuple[float, ...]) -> Picked:
+    def tested(self, written: AnswersAlong[Direction], strengths: tuple[float, ...]) -> Picked:
         slope = written.at(self.direction, self.turned(strengths)).slope(strengths)
         return Picked(direction=self.direction, turn=self.turn, development=self.development, slope=slope)
 
@@ -196,7 +197,7 @@ class _Picks:
             whole = settings.strengths if pick in (own, random) else ()
             yield from ((pick.direction, at) for at in pick.turned((*whole, *settings.slope_strengths)))
 
-    def steered(self, toward: Toward, written: AnswersAlong, settings: SteeringSettings) -> Steered:
+    def steered(self, toward: Toward, written: AnswersAlong[Direction], settings: SteeringSettings) -> Steered:
         own, random = next(iter(self.seeds.values())), self.controls[RANDOM]
         between = settings.slope_strengths
         return Steered(
@@ -208,7 +209,7 @@ class _Picks:
         )
 
 
-def _picks(group: Candidates, controls: Mapping[str, Sequence[Direction]], slopes: Slopes) -> _Picks:
+def _picks(group: Candidates, controls: Mapping[str, Sequence[Direction]], slopes: Slopes[Direction]) -> _Picks:
     """The steepest candidate of each seed, and the steepest control of each kind, by their means.
 
     A control may be turned round, a candidate may not: its sign means something.
@@ -216,18 +217,18 @@ def _picks(group: Candidates, controls: Mapping[str, Sequence[Direction]], slope
     sign = 1.0 if group.toward == "longer" else -1.0
     means = {direction: float(slope.mean()) for direction, slope in slopes.items()}
 
-    def of(directions: Sequence[Direction]) -> Slopes:
+    def of(directions: Sequence[Direction]) -> Slopes[Direction]:
         return {each: slopes[each] for each in directions}
 
     seeds = {
         seed: _Pick(direction=max(those, key=lambda each: sign * means[each]), turn=1.0, development=of(those))
         for seed, those in group.directions.items()
     }
-    best = {kind: max(those, key=lambda each: abs(means[each])) for kind, those in controls.items()}
+    best = {kind: steepest(of(those), sign) for kind, those in controls.items()}
     return _Picks(
         seeds=seeds,
         controls={
-            kind: _Pick(direction=each, turn=sign * math.copysign(1.0, means[each]), development=of(controls[kind]))
-            for kind, each in best.items()
+            kind: _Pick(direction=each, turn=turn, development=of(controls[kind]))
+            for kind, (each, turn) in best.items()
         },
     )
