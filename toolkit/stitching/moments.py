@@ -12,6 +12,7 @@ from toolkit.harvest.tokens import TokenBatch, TokenMask
 from toolkit.models.model.memory_fit import RowLimit
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.places.place import Rows
+from toolkit.models.text.rows import first_tokens
 
 FOLDS, CHOOSING = 4, 3
 """Of every four documents, one chooses how strongly a fit is penalised; the other three fit."""
@@ -128,8 +129,7 @@ def _read(
 ) -> Iterator[_Read]:
     def asked() -> Iterator[tuple[tuple[Tensor, Tensor], Rows]]:
         for batch in batches:
-            real = batch.attention_mask.bool()
-            first = real & (real.cumsum(dim=1) == 1)
+            first = first_tokens(batch.attention_mask)
             place = mask.tokens(batch) | first
             yield (first, place), (batch.input_ids, batch.attention_mask, place)
 

@@ -11,6 +11,7 @@ from toolkit.models.model.layers import check_layers
 from toolkit.models.model.step import Step
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.places.ndif.server_side import replacement
+from toolkit.models.text.rows import first_tokens
 from toolkit.stitching.maps import AffineMap
 
 
@@ -63,9 +64,8 @@ class Stitch(Change):
         self, stream: Float[Tensor, "row position d_front"], attention_mask: Int[Tensor, "row past_and_position"]
     ) -> Edit:
         """Return the edit for tokens of which the front's stream at `front_layer` was read before."""
-        attended = attention_mask.to(stream.device).bool()
-        first = attended & (attended.cumsum(dim=1) == 1)
-        positions, first = (each[:, -stream.shape[1] :] for each in (attended, first))
+        mask = attention_mask.to(stream.device)
+        positions, first = (each[:, -stream.shape[1] :] for each in (mask.bool(), first_tokens(mask)))
         mapped = self.map(stream.to(self.map.weight), first)
         return Edit(
             layer=self.layer,

@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from toolkit.models.text.rows import by_length, padded
+from toolkit.models.text.rows import by_length, first_tokens, padded
 
 
 @pytest.mark.parametrize("shortest_first", [False, True])
@@ -31,3 +31,9 @@ def test_padding_stands_beside_each_row_and_the_mask_says_where(left):
     assert [ids[row][mask[row].bool()].tolist() for row in range(3)] == [[1, 2, 3], [4], []]
     assert (ids[mask == 0] == 9).all()
     assert mask[1].tolist() == ([0, 0, 1] if left else [1, 0, 0])
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_the_first_token_of_a_row_stands_behind_the_padding(left):
+    _, mask = padded([[1, 2, 3], [4], [5, 6], []], left=left)
+    assert first_tokens(mask).nonzero().tolist() == ([[0, 0], [1, 2], [2, 1]] if left else [[0, 0], [1, 0], [2, 0]])

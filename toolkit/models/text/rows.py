@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -40,3 +40,9 @@ def padded(
     ids = pad_sequence(tensors, batch_first=True, padding_value=filler, padding_side=side)
     mask = pad_sequence([torch.ones_like(row) for row in tensors], batch_first=True, padding_side=side)
     return ids, mask
+
+
+def first_tokens(attention_mask: Int[Tensor, "row position"]) -> Bool[Tensor, "row position"]:
+    """Return where the first token of each row stands, behind padding on the left where there is some."""
+    attended = attention_mask.bool()
+    return attended & (attended.cumsum(dim=1) == 1)
