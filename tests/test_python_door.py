@@ -21,7 +21,7 @@ SETTINGS = [
     "AblationConfig", "AdapterEvaluationConfig", "AdapterLatentsConfig", "AttributionConfig", "CompareMethodsConfig",
     "CrosscoderAttributionConfig", "HesitationConfig", "LatentAnnotationConfig", "LatentClassesConfig",
     "LayerDivergenceConfig", "PrepareConfig", "ReasoningEvaluationConfig", "RunCostsConfig", "SteeringConfig",
-    "TokenizerEvaluationConfig", "TopExamplesConfig", "TrainingConfig", "WordGeometryConfig",
+    "StitchingConfig", "TokenizerEvaluationConfig", "TopExamplesConfig", "TrainingConfig", "WordGeometryConfig",
 ]  # fmt: skip
 PARTS = [
     "AblationSettings", "AdapterChoice", "ArmDictionaries", "Checkpoint", "ControlledModels", "CrosscoderChoice",
@@ -37,12 +37,13 @@ THINGS = [
     "ModelSet",
     "Run",
     "SetLatent",
+    "Stitch",
 ]
 CALLS = [
     "ablate", "annotate", "attribute", "classify", "evaluate", "evaluate_reasoning", "examine", "export_lm_eval",
-    "harvest_chunks", "harvest_texts", "latent_scaling", "load_steering_vector", "logit_lens", "open_adapter",
-    "read_latents", "save_adapter", "save_steering_vector", "shift", "stability", "steer", "train_adapter",
-    "train_crosscoder",
+    "fit_stitch", "harvest_chunks", "harvest_texts", "latent_scaling", "load_steering_vector", "logit_lens",
+    "open_adapter", "read_latents", "save_adapter", "save_steering_vector", "shift", "stability", "steer",
+    "train_adapter", "train_crosscoder",
 ]  # fmt: skip
 
 TEXTS = [" ".join(f"w{(7 * text + 3 * place) % 40}" for place in range(4 + text % 9)) for text in range(40)]
@@ -140,6 +141,10 @@ assert models.read(texts[0], edit=edit).shape == models.read(texts[0]).shape
 how = {"new_tokens": 5, "temperature": 0.6, "top_p": 0.95, "seed": 1}
 assert models.generate(["w1", "w2 w3"], **how)["base"] == models.base.generate(["w1", "w2 w3"], **how)
 assert models.distilled.generate(chat[:1], sampling=toolkit.Sampling(**how)) != ""
+""",
+    "an answer of a model's later layers behind another model's first ones": """
+joined = toolkit.fit_stitch(models.base, models.distilled, texts, layer=2)
+assert models.distilled.generate("w1 w2", edit=joined, new_tokens=5) and joined.map.weight.shape == (32, 32)
 """,
     "geometry of word pairs": """
 found = toolkit.examine(toolkit.WordGeometryConfig(words=(words,)), organism)
@@ -320,6 +325,10 @@ MISTAKES = {
     "pair.base.generate(texts, seed=[1, 2])": "seed [1, 2]: give one, and with several prompts each has the next",
     "pair.base.logits(texts, edit=[1, 2])": "edit is a list: give one that steer(), shift() or SetLatent make",
     "pair.base.residual(texts)": "no layer is given: name at least one, as layers=3",
+    "toolkit.fit_stitch(pair.base, pair.distilled, texts, layer=3)": "tokens fit a ridge between streams, and a stream",
+    "toolkit.fit_stitch(pair.base, pair.distilled, texts, layer=9)": "9 is out of range",
+    "toolkit.fit_stitch(pair.base, pair.distilled, texts, layer=3, map='cubic')": "no map is called 'cubic': choose",
+    "toolkit.StitchingConfig(maps=('cubic',))": "no map is called 'cubic': choose from identity, mean_shift",
     "toolkit.classify(sae, x[:, :1])": "latents are classified in two models, and this crosscoder has one, model_0",
     "toolkit.CrosscoderChoice(run='runs/x').run / 5": "'PosixPath' and 'int'",  # a string for a path is taken
     "toolkit.FindingsOutput(out='runs/x').out / 5": "'PosixPath' and 'int'",

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from toolkit.experiments.reasoning_evaluation.evaluate_reasoning import evaluate_reasoning
     from toolkit.experiments.run import Run
     from toolkit.experiments.steering import SteeringConfig
+    from toolkit.experiments.stitching import StitchingConfig
     from toolkit.experiments.tokenizers import TokenizerEvaluationConfig
     from toolkit.experiments.top_examples import TopExamplesConfig
     from toolkit.experiments.word_geometry import WordGeometryConfig
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
     from toolkit.settings.adapters import AdapterChoice
     from toolkit.settings.findings import CrosscoderChoice, FindingsOutput, TextChoice
     from toolkit.settings.models import ControlledModels, ModelChoice
+    from toolkit.stitching.fitting import fit_stitch
+    from toolkit.stitching.stitch import Stitch
 
 __all__ = [
     "AblationConfig",
@@ -97,6 +100,8 @@ __all__ = [
     "ServerChoice",
     "SetLatent",
     "SteeringConfig",
+    "Stitch",
+    "StitchingConfig",
     "TextChoice",
     "TokenizerEvaluationConfig",
     "TopExamplesConfig",
@@ -111,6 +116,7 @@ __all__ = [
     "evaluate_reasoning",
     "examine",
     "export_lm_eval",
+    "fit_stitch",
     "harvest_chunks",
     "harvest_texts",
     "latent_scaling",
@@ -161,6 +167,8 @@ _HOMES = {
     "ServerChoice": "annotation.server_choice",
     "SetLatent": "interventions.clamping",
     "SteeringConfig": "experiments.steering",
+    "Stitch": "stitching.stitch",
+    "StitchingConfig": "experiments.stitching",
     "TextChoice": "settings.findings",
     "TokenizerEvaluationConfig": "experiments.tokenizers",
     "TopExamplesConfig": "experiments.top_examples",
@@ -175,6 +183,7 @@ _HOMES = {
     "evaluate_reasoning": "experiments.reasoning_evaluation.evaluate_reasoning",
     "examine": "experiments.examine",
     "export_lm_eval": "interventions.steering_files",
+    "fit_stitch": "stitching.fitting",
     "harvest_chunks": "harvest.harvesting",
     "harvest_texts": "harvest.harvesting",
     "latent_scaling": "dictionaries.latent_scaling",

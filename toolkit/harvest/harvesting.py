@@ -20,6 +20,7 @@ from toolkit.harvest.reasoning_records import MESSAGES
 from toolkit.harvest.records import usable
 from toolkit.harvest.tokens import CUT_OFF, TokenBatch, TokenMask
 from toolkit.models.model.layers import check_layers
+from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.model_set import ModelSet
 from toolkit.models.streams import stream_names
 from toolkit.models.text.inputs import as_rows, check_context, is_single
@@ -147,7 +148,7 @@ def open_mask(keep_position_0: bool = False, outlier_factor: SupportsFloat | Any
 
 
 def batch_texts(
-    models: ModelSet,
+    models: ModelSet | TracedModel,
     texts: Texts,
     *,
     row_length: SupportsIndex | Any = None,

@@ -134,11 +134,12 @@ def _read(
             yield (first, place), (batch.input_ids, batch.attention_mask, place)
 
     limit, documents = RowLimit(), 0
-    readers = {
-        model.place: partial(_streams, model, sites, limit, models[-1].device)
-        for model, sites in zip(models, layers, strict=True)
-    }
-    for (first, place), streams in models[0].place.read_each(readers, asked()):
+    sites: dict[TracedModel, list[int]] = {}
+    for model, of_model in zip(models, layers, strict=True):
+        sites.setdefault(model, []).extend(of_model)  # a model before itself is read once
+    readers = {model.place: partial(_streams, model, sites[model], limit, models[-1].device) for model in sites}
+    for (first, place), read in models[0].place.read_each(readers, asked()):
+        streams = read if len(read) > 1 else read[0].split([len(each) for each in layers], dim=1)
         others = ~first[place]
         norms = [torch.linalg.vector_norm(each, dim=2, dtype=torch.float32).cpu()[others] for each in streams]
         # The norm of a norm is itself: so streams of two widths are judged together.

@@ -6,7 +6,7 @@ from typing import Literal
 
 from toolkit.fields import ShortRepr
 from toolkit.models.where import Where
-from toolkit.outputs import Claim, OutputFolder
+from toolkit.outputs import RESULTS, OutputFolder
 from toolkit.ranges import Count, CountOrNone, Seed, check_ranges
 from toolkit.settings.findings import FindingsOutput, TextChoice
 from toolkit.settings.models import ControlledModels
@@ -15,7 +15,6 @@ MapName = Literal["identity", "mean_shift", "orthogonal", "ridge", "trained", "t
 CLOSED_FORM: tuple[MapName, ...] = ("identity", "mean_shift", "orthogonal", "ridge")
 TRAINED: tuple[MapName, ...] = ("trained", "trained_from_zero")
 FEWEST_DOCUMENTS = 8
-RESULTS = Claim(files=("results.json",))
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
