@@ -1,11 +1,15 @@
 """Opens what an experiment's settings name: a run, an adapter, or models alone."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.experiments.adapter_run import AdapterRun
 from toolkit.experiments.run import Run
 from toolkit.harvest.choices import EMBEDDED
+from toolkit.interventions.edits import check_match
+from toolkit.models.model_set import ModelSet
 from toolkit.models.pair import ModelPair
 from toolkit.models.where import Where
 from toolkit.settings.adapters import AdapterChoice
@@ -59,3 +63,10 @@ def open_models(models: ModelChoice, where: Where) -> ModelPair:
     if not models.are_named():
         models = ModelChoice(pair=hosted_pair(where.insecure_host) if where.remote else EMBEDDED)
     return models.open(where)
+
+
+def crosscoder_of(models: ModelSet, folder: Path, *, other_models: bool) -> Crosscoder:
+    """Open a crosscoder beside models that are open already; raises `ValueError` as `check_match` does."""
+    opened = Crosscoder.from_pretrained(folder)
+    check_match(replace(models, layers=opened.config.layers), opened, other_models=other_models)
+    return opened.to(models.device)

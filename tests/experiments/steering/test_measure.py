@@ -7,26 +7,12 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from toolkit.answers.questions import BOXING, Question, instruction_to
+from toolkit.answers.questions import BOXING, instruction_to
 from toolkit.experiments.steering import measure as steering
-from toolkit.experiments.steering.measure import (
-    SteeringConfig,
-    check_prompts,
-    measure,
-    open_questions,
-)
+from toolkit.experiments.steering.measure import SteeringConfig, measure
 from toolkit.experiments.steering.page import page
 from toolkit.experiments.steering.study import RANDOM
 from toolkit.latents.categories import categories, load_lexicon
-
-
-def test_prompts_that_the_base_model_reads_as_other_ids_are_refused(tiny_pair):
-    pair = replace(tiny_pair, clashing_ids={7: ("w7", "w8")})
-    asked = [Question(question=text, answer=None) for text in ("w1 w2", "w7 w1")]
-    check_prompts(pair, asked[:1])
-    check_prompts(tiny_pair, asked)
-    with pytest.raises(ValueError, match=r"mean different things to the models: 7 \(base 'w7', distilled 'w8'\)"):
-        check_prompts(pair, asked)
 
 
 def ask(path: Path, n: int, **changes: Any) -> SteeringConfig:
@@ -36,22 +22,9 @@ def ask(path: Path, n: int, **changes: Any) -> SteeringConfig:
     return SteeringConfig(**asked | changes)
 
 
-def test_questions_are_the_first_to_pick_on_and_the_next_to_test_on(run, tmp_path):
-    development, test = open_questions(ask(tmp_path / "q", 9, test=4), run)
-    assert [each.answer for each in development] == ["0", "2"]
-    assert [each.answer for each in test] == ["4", "6", "8", "10"]
-    _, test = open_questions(ask(tmp_path / "q", 4), run)
-    assert len(test) == 2  # of the five asked for
-
-
 def test_other_models_than_the_embedded_pair_are_asked_for_a_box(run, tmp_path):
     assert steering._writing(ask(tmp_path / "q", 4), run, []).instruction == BOXING
     assert instruction_to(embedded=True) == ""
-
-
-def test_too_few_questions_are_refused(run, tmp_path):
-    with pytest.raises(ValueError, match="holds 3 questions, and --development 2 leaves 1 to test on, where two"):
-        open_questions(ask(tmp_path / "q", 3), run)
 
 
 @pytest.mark.parametrize("name", ["development", "test"])

@@ -1,7 +1,7 @@
 """Makes arms of their words: which model answers, and under which edit; opens what an arm asks for and nothing else."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import add
 from pathlib import Path
@@ -17,11 +17,12 @@ from toolkit.answers.answering import Answerer
 from toolkit.artifacts import digest
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.experiments.control import CONTROL, control_files, control_source, is_embedded, with_control
+from toolkit.experiments.opening import crosscoder_of
 from toolkit.experiments.origin import dictionary_file
 from toolkit.experiments.reasoning_evaluation import ReasoningEvaluationConfig
 from toolkit.experiments.reasoning_evaluation.arms import ADAPTED, Arm, ArmEdit, parse_arms
 from toolkit.interventions.clamping import SetLatent
-from toolkit.interventions.edits import check_match, mean_norm, shift, steer, stream_index
+from toolkit.interventions.edits import mean_norm, shift, steer, stream_index
 from toolkit.models.model.edits import Change
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.pair import ModelPair
@@ -99,11 +100,8 @@ class _Sources:
 
     @cached_property
     def crosscoder(self) -> Crosscoder:
-        given = self.settings.dictionaries
-        opened = Crosscoder.from_pretrained(self.crosscoder_folder)
-        at_its_layers = replace(self.models, layers=opened.config.layers)
-        check_match(at_its_layers, opened, other_models=given.other_models)
-        return opened.to(self.models.device)
+        other_models = self.settings.dictionaries.other_models
+        return crosscoder_of(self.models, self.crosscoder_folder, other_models=other_models)
 
     @property
     def crosscoder_folder(self) -> Path:

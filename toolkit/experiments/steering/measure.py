@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 import torch
 
 from toolkit.answers.answering import Writing
-from toolkit.answers.questions import Question, instruction_to, load_questions, shipped_questions
+from toolkit.answers.questions import instruction_to
 from toolkit.dictionaries.crosscoder import check_latents
 from toolkit.experiments.control import is_embedded
 from toolkit.experiments.run import Run
 from toolkit.experiments.steering import SteeringConfig
 from toolkit.experiments.steering.besides import Asked, Besides, besides
 from toolkit.experiments.steering.directions import Direction, Steering
+from toolkit.experiments.steering.questions import open_questions
 from toolkit.experiments.steering.study import (
     ALIKE,
     Candidates,
@@ -24,9 +25,6 @@ from toolkit.experiments.steering.study import (
 from toolkit.latents.categories import Category, categories, hesitation, load_lexicon
 from toolkit.latents.firing import FiringCounts, check_alive
 from toolkit.leaving_out import TooFewError, check_any, measurable
-from toolkit.models.model_set import ModelSet
-from toolkit.models.text.chat import thinking_prompt
-from toolkit.models.text.tokenizers import encode
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,12 +38,7 @@ class Measured:
 
 def measure(settings: SteeringConfig, run: Run) -> Measured:
     """Pick directions on some questions, compare them on others; raises `ValueError` where nothing can be picked."""
-    development, test = open_questions(settings, run)
-    names = run.models.names
-    if settings.model not in names:
-        raise ValueError(f"--model {settings.model}: no model is called that: choose from {', '.join(names)}")
-    if settings.model != names[-1]:
-        check_prompts(run.models, [*development, *test])
+    development, test = open_questions(settings, run.models)
     lexicon = categories(run.models.tokenizer, load_lexicon(settings.lexicon))
     counts = count_firing(run, lexicon, settings.tokens)
     groups, left_out = _groups(settings, run, counts)
@@ -73,17 +66,6 @@ def measure(settings: SteeringConfig, run: Run) -> Measured:
     )
 
 
-def check_prompts(models: ModelSet, questions: Sequence[Question]) -> None:
-    """Raise `ValueError` for a question that, laid out, has ids which mean different things to the models.
-
-    The tokenizer is the last model's.
-    """
-    tokenizer, instruction = models.tokenizer, instruction_to(embedded=is_embedded(models))
-    prompts = [thinking_prompt(tokenizer, each.question, instruction=instruction) for each in questions]
-    for row in encode(tokenizer, prompts):
-        models.check_ids(torch.tensor([row]), torch.ones(1, len(row), dtype=torch.long))
-
-
 def count_firing(run: Run, lexicon: Sequence[Category], tokens: int) -> dict[int, FiringCounts]:
     """How often each crosscoder's latents fire on held-out text, in all and around the categories' words, by seed."""
     counts = {seed: FiringCounts(lexicon, each.config.n_latents) for seed, each in run.crosscoders.items()}
@@ -93,22 +75,6 @@ def count_firing(run: Run, lexicon: Sequence[Category], tokens: int) -> dict[int
             codes = coded.codes if own else crosscoder.encode(coded.activations)
             counts[seed].add(coded.batch.input_ids, coded.selected, codes)
     return counts
-
-
-def open_questions(settings: SteeringConfig, run: Run) -> tuple[list[Question], list[Question]]:
-    """Questions to pick directions on, and others to test them on, perhaps fewer than asked for.
-
-    Raises `ValueError` where fewer than two are left to test on.
-    """
-    path = settings.questions or shipped_questions(embedded=is_embedded(run.models))
-    questions = load_questions(path)
-    development, rest = questions[: settings.development], questions[settings.development :]
-    if len(rest) < 2:
-        raise ValueError(
-            f"{path} holds {len(questions)} questions, and --development {settings.development} leaves {len(rest)} to"
-            " test on, where two are needed: give more questions or a lower --development"
-        )
-    return development, rest[: settings.test]
 
 
 def _groups(
