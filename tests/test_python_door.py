@@ -19,7 +19,7 @@ from toolkit.models.model_set import ModelSet
 ROOT = Path(__file__).parents[1]
 SETTINGS = [
     "AblationConfig", "AdapterEvaluationConfig", "AdapterLatentsConfig", "AttributionConfig", "CompareMethodsConfig",
-    "CrosscoderAttributionConfig", "HesitationConfig", "LatentAnnotationConfig", "LatentClassesConfig",
+    "CrosscoderAttributionConfig", "GenEFTConfig", "HesitationConfig", "LatentAnnotationConfig", "LatentClassesConfig",
     "LayerDivergenceConfig", "PrepareConfig", "ReasoningEvaluationConfig", "RunCostsConfig", "SteeringConfig",
     "StitchingConfig", "TokenizerEvaluationConfig", "TopExamplesConfig", "TrainingConfig", "WordGeometryConfig",
 ]  # fmt: skip

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from toolkit.experiments.costs import RunCostsConfig
     from toolkit.experiments.crosscoder_attribution import CrosscoderAttributionConfig
     from toolkit.experiments.examine import examine
+    from toolkit.experiments.geneft import GenEFTConfig
     from toolkit.experiments.hesitation import HesitationConfig
     from toolkit.experiments.latent_annotation import LatentAnnotationConfig
     from toolkit.experiments.latent_annotation.annotate import annotate
@@ -84,6 +85,7 @@ __all__ = [
     "CrosscoderAttributionConfig",
     "CrosscoderChoice",
     "FindingsOutput",
+    "GenEFTConfig",
     "HesitationConfig",
     "LatentAnnotationConfig",
     "LatentClassesConfig",
@@ -151,6 +153,7 @@ _HOMES = {
     "CrosscoderChoice": "settings.findings",
     "FindingsOutput": "settings.findings",
     "CrosscoderAttributionConfig": "experiments.crosscoder_attribution",
+    "GenEFTConfig": "experiments.geneft",
     "HesitationConfig": "experiments.hesitation",
     "LatentAnnotationConfig": "experiments.latent_annotation",
     "LatentClassesConfig": "experiments.latent_classes",
