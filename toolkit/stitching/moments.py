@@ -115,7 +115,7 @@ def read_moments(
 class _Read:
     """The streams of both models at some tokens."""
 
-    streams: Sequence[Float[Tensor, "token layer d_model"]]
+    streams: Sequence[Float[Tensor, "token _layer _d_model"]]
     """Those of the front, and those of the rest."""
     first: Bool[Tensor, " token"]
     counts: Bool[Tensor, " token"]
@@ -159,7 +159,7 @@ class _FoldSums:
 
     def __init__(
         self,
-        estimates: Sequence[Float[Tensor, "layer d_model"]],
+        estimates: Sequence[Float[Tensor, "_layer _d_model"]],
         layers: Sequence[Sequence[int]],
         cuts: Sequence[Cut],
     ) -> None:
