@@ -9,7 +9,7 @@ rephrase words, so each section is searched in the response itself, white space 
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,10 @@ class LabelledDocuments:
     labels: tuple[str, ...]
     sections_left_out: int = 0
     """Number of annotated sections that their response does not hold word for word."""
+
+    def first(self, n: int) -> "LabelledDocuments":
+        """The first `n` documents, or all where there are fewer."""
+        return replace(self, documents=self.documents[:n])
 
 
 def token_labels(spans: Sequence[LabelledSpan], offsets: Sequence[Sequence[int]]) -> list[str | None]:

@@ -145,13 +145,13 @@ def read_labels(settings: CompareMethodsConfig, models: ModelSet) -> LabelledDoc
     found = (
         planted_behaviours(settings.documents) if settings.labels is None else read_labelled_documents(settings.labels)
     )
-    kept = found.documents[: settings.documents]
-    if len(kept) < 2 * FEWEST_GROUPS:
+    kept = found.first(settings.documents)
+    if len(kept.documents) < 2 * FEWEST_GROUPS:
         raise ValueError(
-            f"{len(kept)} labelled documents: half of them choose units and half test them, and an interval needs"
-            f" {FEWEST_GROUPS} that test: give {2 * FEWEST_GROUPS} or more"
+            f"{len(kept.documents)} labelled documents: half of them choose units and half test them, and an interval"
+            f" needs {FEWEST_GROUPS} that test: give {2 * FEWEST_GROUPS} or more"
         )
-    return replace(found, documents=kept)
+    return kept
 
 
 def fit_methods(

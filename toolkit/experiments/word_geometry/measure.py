@@ -68,7 +68,8 @@ def measure(settings: WordGeometryConfig, opened: ModelSet) -> WordGeometry:
     sources = settings.words or ("embedded" if is_embedded(opened) else "everyday",)
     given = tuple(single_tokens(opened.tokenizer, words, spaced=settings.spaced) for words in load_word_pairs(sources))
     by_name = {words.name: words for words in given}
-    measured_words, left_out = measurable(by_name, lambda name: _enough(by_name[name], settings.spaced))
+    remedy = "give other words" if settings.spaced else "give other words, or --spaced to read them after a space"
+    measured_words, left_out = measurable(by_name, lambda name: enough_pairs(by_name[name], remedy))
     check_any(measured_words, left_out)
     kept = list(measured_words.values())
     prefix = None if settings.paper else prefix_token(opened.tokenizer, settings.prefix)
@@ -89,10 +90,9 @@ def measure(settings: WordGeometryConfig, opened: ModelSet) -> WordGeometry:
     )
 
 
-def _enough(words: TokenPairs, spaced: bool) -> TokenPairs:
-    """The words; raises `TooFewError` where fewer than eight pairs are single tokens."""
+def enough_pairs(words: TokenPairs, remedy: str) -> TokenPairs:
+    """The words; raises `TooFewError`, with the remedy, where fewer than eight pairs are single tokens."""
     if len(words.pairs) < FEWEST_PAIRS:
-        remedy = "give other words" if spaced else "give other words, or --spaced to read them after a space"
         raise TooFewError(
             f"{words.name}: of {len(words.pairs)} of {words.n_given} pairs both words are one token of this tokenizer,"
             f" and {FEWEST_PAIRS} are needed: {remedy}"
@@ -123,7 +123,6 @@ def _measure_class(
     components = shared or Components.fit(at_site)
     refitted = _refitted(at_site, draws) if shared is None else None
     projected = {dims: components.project(at_site, dims) for dims in DIMS}
-    of_embeddings = Components.fit(embedded).project(embedded, max(DIMS))
     by_dims = {}
     for dims, x in track(projected.items(), "dimensions", "dimensions"):
         refits = None if refitted is None else refitted[..., : x.shape[1]]
@@ -131,14 +130,17 @@ def _measure_class(
     return ModelGeometry(
         by_dims=by_dims,
         variance_explained={dims: components.variance_explained(dims) for dims in DIMS},
-        embedded=parallelogram_loss(
-            of_embeddings[::2],
-            of_embeddings[1::2],
-            draws,
-            scaled_losses,
-            refitted=_refitted(embedded, draws)[..., : of_embeddings.shape[1]],
-        ),
+        embedded=embedded_loss(embedded, draws),
     )
+
+
+def embedded_loss(words: Float[Tensor, "word d_model"], draws: PairDraws) -> ParallelogramLoss:
+    """Return the harmonic-loss paper's variant of the loss, of the input embeddings of a class's words.
+
+    The words stand in the order first, second, first, second, …
+    """
+    x, refitted = Components.fit(words).project(words, max(DIMS)), _refitted(words, draws)
+    return parallelogram_loss(x[::2], x[1::2], draws, scaled_losses, refitted=refitted[..., : x.shape[1]])
 
 
 def _refitted(words: Float[Tensor, "word d_model"], draws: PairDraws) -> Float[Tensor, "group pair 2 dims"]:
