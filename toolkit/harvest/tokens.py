@@ -24,6 +24,8 @@ from toolkit.models.text.tokenizers import encode
 
 WINDOW_DOCUMENTS = 1024
 READ, LEFT_OUT = ("whole", "cut", "without images or the like"), ("malformed", "no text", "not text")
+CUT_OTHERWISE = "cut otherwise by another tokenizer"
+"""Why a document is left out where models of two vocabularies are compared."""
 DOCUMENTS = (*READ, *LEFT_OUT)
 """Counts of documents: how each was read, or why it was left out."""
 CUT_OFF = "beyond_row_length"
@@ -51,7 +53,7 @@ def describe_documents(counts: Mapping[str, int]) -> str:
     """Write counts of documents in words; an empty text where no document was read."""
     said = {
         verb: ", ".join(f"{counts[name]:,} {name}" for name in names if counts.get(name))
-        for verb, names in (("read", READ), ("left out", LEFT_OUT))
+        for verb, names in (("read", READ), ("left out", (*LEFT_OUT, CUT_OTHERWISE)))
     }
     cut_off = f" ({counts[CUT_OFF]:,} tokens cut off)" if counts.get(CUT_OFF) else ""
     return "; ".join(f"{verb} {what}{cut_off if verb == 'read' else ''}" for verb, what in said.items() if what)
