@@ -1,7 +1,17 @@
 import pytest
 import torch
 
-from toolkit.experiments.geneft.repons import DIE, MEET, UNDECIDED, Draws, agrees, by_equations, by_gradient_descent
+from toolkit.experiments.geneft.repons import (
+    DIE,
+    MEET,
+    TARGET,
+    UNDECIDED,
+    Draws,
+    agrees,
+    by_equations,
+    by_gradient_descent,
+    loss_gradients,
+)
 
 NONE = torch.zeros(1, dtype=torch.float64)
 
@@ -16,6 +26,17 @@ def test_the_sign_is_that_of_the_conserved_quantity() -> None:
     assert (draws.decoder_share.item(), draws.distance_share.item()) == (4.0, pytest.approx(10.0))
     assert draws.predicted.item() == DIE
     assert one(2.0, 1.0, 0.5, 0.5).predicted.item() == MEET
+
+
+def test_gradients_are_those_of_the_loss() -> None:
+    points, decoder, bias = (
+        torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((2, 5), (5,), (5,))
+    )
+    loss = (decoder * points + bias - TARGET).square().sum() / 2
+    for ours, theirs in zip(
+        loss_gradients(points, decoder, bias), torch.autograd.grad(loss, (points, decoder, bias)), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_a_step_of_gradient_descent_is_that_of_the_equations() -> None:

@@ -38,7 +38,7 @@ def page(settings: GenEFTConfig, opened: None, found: GenEFT) -> Findings:
         title="GenEFT: when does a network generalise instead of memorising?",
         question="Do two repons meet as their conserved quantity says, and when does a graph's autoencoder generalise?",
         facts={
-            "repons": f"{n:,} draws of A, c and two learning rates; gradients by autograd",
+            "repons": f"{n:,} draws of A, c and two learning rates",
             "graph": f"30 nodes, linked where equal modulo 3: {int(LINKED.sum())} of {len(LINKED)} pairs;"
             f" {settings.seeds} seeds, {settings.steps:,} steps of Adam each",
         },

@@ -21,6 +21,7 @@ MEET, DIE, UNDECIDED = 1, -1, 0
 STARTS, RATES = (0.3, 3.0), (0.005, 0.5)
 """Ranges from which starts and learning rates are drawn, uniformly in their logarithm."""
 STEPS = 8000
+TARGET = 1.0
 HORIZON = 1e4
 """Time to which the equations are integrated, in units of the slower of the two decays at the start."""
 
@@ -92,26 +93,29 @@ def by_equations(draws: Draws) -> Int[Tensor, " draw"]:
 def by_gradient_descent(draws: Draws, means: Float[Tensor, " draw"], *, steps: int = STEPS) -> Int[Tensor, " draw"]:
     """Train x₁, x₂, A and b by gradient descent until A or c is dead; returns `MEET`, `DIE` or `UNDECIDED`.
 
-    The repons begin at `means` ± c, and b so that the decoder's mean output is the target. Gradients are autograd's, of
-    ½ Σ (A xᵢ + b − target)². The equations hold where the repons' mean is 0; elsewhere the decoder's bias moves too.
+    The loss is ½ Σ (A xᵢ + b − target)². The repons begin at `means` ± c, and b so that the decoder's mean output is
+    the target. The equations hold where the repons' mean is 0; elsewhere the decoder's bias moves too.
     """
-    target = torch.ones_like(means)
-    points = torch.stack([means + draws.distance, means - draws.distance]).requires_grad_()
-    decoder, bias = draws.decoder.clone().requires_grad_(), (target - draws.decoder * means).requires_grad_()
-    rates = (draws.encoder_rate, draws.decoder_rate, draws.decoder_rate)
+    points = torch.stack([means + draws.distance, means - draws.distance])
+    decoder, bias = draws.decoder.clone(), TARGET - draws.decoder * means
     outcome = torch.zeros(len(means), dtype=torch.long)
     for _ in range(steps):
-        loss = (decoder * points + bias - target).square().sum() / 2
-        gradients = torch.autograd.grad(loss, (points, decoder, bias))
-        with torch.no_grad():
-            for each, rate, gradient in zip((points, decoder, bias), rates, gradients, strict=True):
-                each -= rate * gradient
-            met = (points[0] - points[1]).abs() / 2 < DEAD * draws.distance
-            died = decoder.abs() < DEAD * draws.decoder
-            outcome = torch.where(outcome != UNDECIDED, outcome, torch.where(met, MEET, torch.where(died, DIE, 0)))
-        if (outcome != UNDECIDED).all():
+        of_points, of_decoder, of_bias = loss_gradients(points, decoder, bias)
+        points = points - draws.encoder_rate * of_points
+        decoder = decoder - draws.decoder_rate * of_decoder
+        bias = bias - draws.decoder_rate * of_bias
+        met = (points[0] - points[1]).abs() / 2 < DEAD * draws.distance
+        died = decoder.abs() < DEAD * draws.decoder
+        outcome = torch.where(outcome != UNDECIDED, outcome, torch.where(met, MEET, torch.where(died, DIE, UNDECIDED)))
+        if outcome.all():
             break
     return outcome
+
+
+def loss_gradients(points: Tensor, decoder: Tensor, bias: Tensor) -> list[Tensor]:
+    """Return the gradients of ½ Σ (A xᵢ + b − target)² by the points [2, draw], by A [draw] and by b [draw]."""
+    error = decoder * points + bias - TARGET
+    return [decoder * error, (error * points).sum(dim=0), error.sum(dim=0)]
 
 
 def agrees(draws: Draws, outcome: Int[Tensor, " draw"]) -> Bool[Tensor, " draw"]:
