@@ -10,15 +10,16 @@ from toolkit.models.presets import CHECKOUT, PRESETS
 from toolkit.models.sources import find_sources
 from toolkit.models.where import Where
 from toolkit.settings.models import ControlledModels
+from toolkit.stitching.opening import StitchableModels
 
 CONTROL = "control"
 NO_CONTROL = "give --control a model trained further from base without distillation, or leave it out"
 EMBEDDED_CONTROL = CHECKOUT / "artifacts" / "organism" / "control"
 
 
-def is_embedded(opened: ModelSet | AdaptedModel) -> bool:
+def is_embedded(opened: ModelSet | StitchableModels | AdaptedModel) -> bool:
     """Whether these are the models that ship with the project."""
-    found = opened.found if isinstance(opened, ModelSet) else opened.sources
+    found = opened.sources if isinstance(opened, AdaptedModel) else opened.found
     return tuple(each.name for each in found) == PRESETS["organism"].models
 
 
