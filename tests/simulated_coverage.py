@@ -15,7 +15,7 @@ from torch import Tensor
 from toolkit.geometry.components import Components, refitted_coordinates
 from toolkit.geometry.parallelogram import PairDraws, ParallelogramLoss, parallelogram_loss
 from toolkit.statistics.auroc import Spread, auroc_difference, auroc_estimate, auroc_over_seeds
-from toolkit.statistics.balanced_accuracy import balanced_accuracy
+from toolkit.statistics.balanced_accuracy import balanced_accuracy, balanced_over_seeds
 from toolkit.statistics.estimates import Estimate, jackknife, mean, over_seeds, ratio_of_sums
 from toolkit.statistics.medians import median
 from toolkit.statistics.shares import difference_of_shares, share, wilson
@@ -75,6 +75,8 @@ def kinds() -> Iterator[Kind]:
         yield Kind(f"difference of shares, {p} and {q}", f"{n} trials each", partial(of_two, n=n, p=p, q=q), p - q)
     for p in (0.6, 0.95):
         yield Kind(f"balanced accuracy, {p}", "60 documents", partial(of_balanced_accuracy, p=p))
+    for n in (15, 60):
+        yield Kind("balanced accuracy of 4 classes", f"3 seeds, {n} documents", partial(of_classes, n=n))
     for n in (8, 10, 24):
         for name in ("loss_estimate", "gap_estimate"):
             shown = name.removesuffix("_estimate")
@@ -156,6 +158,17 @@ def of_balanced_accuracy(generator: torch.Generator, *, p: float) -> Estimate:
     level = log(p / (1 - p)) + torch.randn(60, generator=generator)
     right = torch.rand(100, generator=generator) < level.sigmoid()[groups]
     return balanced_accuracy(truth == right, truth, groups)
+
+
+def of_classes(generator: torch.Generator, *, n: int) -> Estimate:
+    """Four classes of unequal size and difficulty, told by three seeds that are not equally good."""
+    sizes = 4 * documents(n, generator)
+    groups = torch.arange(n).repeat_interleave(sizes)
+    truth = torch.tensor([0, 0, 0, 0, 1, 1, 2, 3])[torch.randint(0, 8, (len(groups),), generator=generator)]
+    level = 1.0 + 0.5 * truth + 0.7 * torch.randn(n, generator=generator)[groups]
+    by_seed = 0.2 * torch.randn(3, 1, generator=generator)
+    right = torch.rand(3, len(groups), generator=generator) < (level + by_seed).sigmoid()
+    return balanced_over_seeds(right.double(), truth, groups)
 
 
 def _tokens(generator: torch.Generator, n: int, shift: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -54,18 +54,20 @@ def probe(settings: HarmonicProbesConfig, opened: ModelSet | Run) -> Probed:
     mask = open_mask(EMBEDDED_DEFAULTS.mask, models)
     read = read_streams(models, text.rows, samples, split, layers=layers, mask=mask)
     words, words_left_out = embedded_words(models, settings.seed)
-    labels, points = {}, {}
-    for name, streams in track(read.items(), "fitting probes", "labels", total=len(read)):
-        labels[name], points[name] = _label(streams, samples[name], text.labels[name], settings, shown)
+    labels, not_fitted = measurable(
+        track(read, "fitting probes", "labels", total=len(read)),
+        lambda name: _label(read[name], samples[name], text.labels[name], settings, shown),
+    )
+    check_any(labels, not_fitted)
     found = ProbesFound(
-        labels=labels,
-        left_out=left_out | words_left_out,
+        labels={name: each for name, (each, _) in labels.items()},
+        left_out=left_out | not_fitted | words_left_out,
         words=words,
         layer=shown,
         models=models.names,
         draws=settings.draws,
     )
-    return Probed(found=found, points=points)
+    return Probed(found=found, points={name: points for name, (_, points) in labels.items()})
 
 
 def chosen_layers(settings: HarmonicProbesConfig, models: ModelSet) -> tuple[tuple[int, ...], int]:
