@@ -17,13 +17,14 @@ from toolkit.experiments.layer_divergence import LayerDivergenceConfig
 from toolkit.experiments.opening import open_models, open_named
 from toolkit.experiments.origin import origin_of
 from toolkit.experiments.run import Run
+from toolkit.experiments.stitching import StitchingConfig
 from toolkit.experiments.word_geometry import WordGeometryConfig
 from toolkit.fields import changed
 from toolkit.models.places.one_at_a_time import OneAtATime
 from toolkit.models.where import Where
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
 from toolkit.settings.findings import SHIPPED, CrosscoderChoice, TextChoice
-from toolkit.settings.models import ModelChoice
+from toolkit.settings.models import ModelChoice, StitchedModels
 from toolkit.statistics.estimates import GIVEN_ONE
 from toolkit.training.streams import open_activations
 
@@ -169,6 +170,16 @@ def test_models_alone(organism_folders):
     with pytest.raises(ValueError, match="give the name of a pair, or both"):
         open_models(ModelChoice(base=organism_folders[0]), CPU)
     assert open_models(ModelChoice(), CPU).origins[0] == "artifacts/organism/base"
+
+
+def test_models_that_are_stitched_may_differ_in_depth_and_width(organism_folders, folders):
+    models = StitchedModels(base=str(folders[0]), distilled=organism_folders[1])
+    found = open_named(StitchingConfig(models=models, where=CPU))
+    assert (found.names, found.models["base"].d_model, found.models["distilled"].d_model) == (
+        ("base", "distilled"),
+        32,
+        16,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

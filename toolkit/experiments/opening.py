@@ -11,10 +11,13 @@ from toolkit.harvest.choices import EMBEDDED
 from toolkit.interventions.edits import check_match
 from toolkit.models.model_set import ModelSet
 from toolkit.models.pair import ModelPair
+from toolkit.models.presets import find_pair
+from toolkit.models.sources import find_sources
 from toolkit.models.where import Where
 from toolkit.settings.adapters import AdapterChoice
-from toolkit.settings.models import ModelChoice
+from toolkit.settings.models import ModelChoice, StitchedModels
 from toolkit.settings.remote_start import hosted_pair
+from toolkit.stitching.opening import StitchableModels
 
 
 def open_named(settings: Any, given: Any = None) -> Any:
@@ -37,8 +40,10 @@ def open_named(settings: Any, given: Any = None) -> Any:
     if given is not None:
         reads_its_text = hasattr(settings, "text") and settings.text.data is None
         return given if reads_its_text else models_of(given)
-    opens_all = hasattr(settings, "where") and isinstance(settings.models, ModelChoice)
-    return open_models(settings.models, settings.where) if opens_all else None
+    if not hasattr(settings, "where") or not isinstance(settings.models, ModelChoice):
+        return None
+    opens = open_stitchable if isinstance(settings.models, StitchedModels) else open_models
+    return opens(settings.models, settings.where)
 
 
 def _named_adapter(settings: Any, adapter: AdapterChoice | Path, given: Any) -> AdapterRun:
@@ -60,9 +65,20 @@ def models_of(opened: Any) -> Any:
 
 def open_models(models: ModelChoice, where: Where) -> ModelPair:
     """The pair alone, for questions that need no crosscoder; default: the embedded one, on NDIF one that it hosts."""
-    if not models.are_named():
-        models = ModelChoice(pair=hosted_pair(where.insecure_host) if where.remote else EMBEDDED)
-    return models.open(where)
+    return _named(models, where).open(where)
+
+
+def open_stitchable(models: ModelChoice, where: Where) -> StitchableModels:
+    """The same two models, each with its own tokenizer: their depths, widths and vocabularies may differ."""
+    named = _named(models, where)
+    chosen = find_pair(named.pair, named.base, named.distilled)
+    return StitchableModels.open(find_sources({"base": chosen.base, "distilled": chosen.distilled}), where=where)
+
+
+def _named(models: ModelChoice, where: Where) -> ModelChoice:
+    if models.are_named():
+        return models
+    return ModelChoice(pair=hosted_pair(where.insecure_host) if where.remote else EMBEDDED)
 
 
 def crosscoder_of(models: ModelSet, folder: Path, *, other_models: bool) -> Crosscoder:

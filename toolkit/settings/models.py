@@ -77,3 +77,8 @@ class ControlledModels(ModelChoice):
     control: str | None = None
     """A model trained further from base without distillation: a folder or a hub name.
     Default: the control of the embedded pair; for other pairs, none."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class StitchedModels(ControlledModels):
+    """Which two models are read, beside a control. They may differ in depth, width and vocabulary."""

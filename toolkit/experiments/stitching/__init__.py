@@ -1,4 +1,4 @@
-"""Can the later layers of one model go on from the stream that the first layers of another made?"""
+"""Can a model's later layers use what another model's first layers made?"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from toolkit.models.where import Where
 from toolkit.outputs import RESULTS, OutputFolder
 from toolkit.ranges import Count, CountOrNone, Seed, check_ranges
 from toolkit.settings.findings import FindingsOutput, TextChoice
-from toolkit.settings.models import ControlledModels
+from toolkit.settings.models import StitchedModels
 
 MapName = Literal["identity", "mean_shift", "orthogonal", "ridge", "trained", "trained_from_zero"]
 CLOSED_FORM: tuple[MapName, ...] = ("identity", "mean_shift", "orthogonal", "ridge")
@@ -51,7 +51,7 @@ class StitchingConfig(ShortRepr):
     """Seed of every draw: text, batches of training."""
     text: TextChoice = TextChoice()
     output: FindingsOutput = FindingsOutput(out=Path("runs/stitch"))
-    models: ControlledModels = ControlledModels()
+    models: StitchedModels = StitchedModels()
     where: Where = Where()
 
     def __post_init__(self) -> None:
