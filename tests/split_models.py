@@ -24,6 +24,8 @@ from toolkit.models.places.here import Here
 from toolkit.models.places.split import Split, leading
 from toolkit.models.sources import find_sources
 from toolkit.models.where import Where
+from toolkit.stitching.maps import identity_map
+from toolkit.stitching.stitch import Stitch
 
 needs_traceable_parts = pytest.mark.skipif(
     Version(version("transformers")) >= Version("5.23"), reason="nnsight cannot trace what this transformers has split"
@@ -51,6 +53,7 @@ def answers(folders: tuple[Path, Path], batch: tuple[Tensor, Tensor], *, split: 
         "residual": pair.residual(ids, mask),
         "edited": pair.base.residual(ids, mask, [2], edit=edit)[0],
         "logits": pair.base.logits(ids, mask, edit=edit, last=3),
+        "stitched": pair.distilled.logits(ids, mask, edit=Stitch(pair.base, identity_map(pair.d_model), 2), last=1),
         "two edits": pair.base.logits(ids, mask, edit=edit + replace(edit, layer=2), last=3),
         "measured": measure(pair.distilled, ids, mask, [None, edit], next_log_probability, (ids,), unchanged=0),
         "words": direction_logits(pair.base, torch.eye(pair.d_model)[:3]),

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from toolkit.arguments import as_index
 from toolkit.models.model.edits import Change, Edit
 from toolkit.models.model.layers import check_layers
 from toolkit.models.model.step import Step
@@ -29,7 +30,7 @@ class Stitch(Change):
     def __init__(
         self, front: TracedModel, map: AffineMap, layer: SupportsIndex, front_layer: SupportsIndex | None = None
     ) -> None:
-        self.front, self.layer = front, int(layer)
+        self.front, self.layer = front, as_index(layer, "layer")
         (self.front_layer,) = check_layers(layer if front_layer is None else front_layer, front.n_layers)
         front.check_loaded([self.front_layer])
         if map.weight.shape[0] != front.d_model:
@@ -55,7 +56,12 @@ class Stitch(Change):
 
     @torch.no_grad()
     def at(self, step: Step) -> Edit:
-        """Return the edit for a step's new tokens."""
+        """Return the edit for a step's new tokens; raises `ValueError` for a front that keeps no cache of its own."""
+        if not self.front.place.keeps_caches:
+            raise ValueError(
+                f"the front ({self.front.source}) is on NDIF or has split layers, where no cache stays between two"
+                " steps of a generation: open it without remote and tensor_parallel to generate"
+            )
         past = step.caches.of(self, self.front)
         (stream,) = self.front.residual(step.input_ids, step.attention_mask, self.front_layer, past=past)
         return self.of_stream(stream, step.attention_mask)

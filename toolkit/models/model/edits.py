@@ -204,7 +204,8 @@ def check_change(edit: object) -> None:
     """Raise `ValueError` for anything but a `Change` or None."""
     if not isinstance(edit, Change | None):
         raise ValueError(
-            f"edit is a {type(edit).__name__}: give one that steer(), shift() or SetLatent make, or several as a + b"
+            f"edit is a {type(edit).__name__}: give one that steer(), shift(), SetLatent or Stitch make, or several as"
+            " a + b"
         )
 
 

@@ -19,9 +19,9 @@ def jobs_of(request: Request, *, rows: int, vocab_size: int, job_bytes: int | No
     """
     if request.edit is not None and not all(isinstance(part, Edit) for part in request.edit.parts):
         raise ValueError(
-            "an edit that is made anew at each step, such as SetLatent, reads both models while one generates, which is"
-            " a job of its own on NDIF and with split layers: load the pair without remote and tensor_parallel, or"
-            " steer with an edit that stays the same"
+            "an edit that is made anew at each step, such as SetLatent or Stitch, reads another model while one"
+            " generates, which is a job of its own on NDIF and with split layers: load the models without remote and"
+            " tensor_parallel, or steer with an edit that stays the same"
         )
     numbers = torch.arange(len(request.prompts))
     # Such an edit is the same for all texts.

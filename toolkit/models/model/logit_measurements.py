@@ -9,7 +9,6 @@ from torch import Tensor
 from transformers import Cache
 
 from toolkit.models.model.edits import Change, Edit, Edits, PlainEdit
-from toolkit.models.model.layers import check_layers
 from toolkit.models.model.logit_statistics import Reduction, kept
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.places.ndif.expected_answers import Asked, Job
@@ -34,11 +33,13 @@ def measure(
     `function` sees the logits [row, asked, vocab] of the first edit, those of one edit, and `operands`; it runs where
     the model does, so take it from `logit_statistics`. `last` is as in `TracedModel.logits`. No edit may
     change anything before position `unchanged`: on this machine that part is computed once for all edits.
-    Raises `ValueError` for an edit of a layer outside [0, n_layers).
+    Raises `ValueError` for an edit of a layer outside [0, n_layers), or of another width.
     """
     model.check_loaded(whole=True)
     made = [edit.of_text(input_ids, attention_mask) if edit else None for edit in edits]
-    check_layers([0, *(layer for edit in made if edit is not None for layer in edit.layers)], model.n_layers)
+    for edit in made:
+        if edit is not None:
+            model.check_edit(edit)
     each_row, dtype = kept(function, min(last, input_ids.shape[1]) or input_ids.shape[1], operands)
     past = _shared_past(model, input_ids[:, :unchanged], attention_mask[:, :unchanged])
     before = 0 if past is None else unchanged

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import Cache, PreTrainedTokenizerBase
 
 from toolkit.arguments import Indices, as_index
-from toolkit.models.model.edits import Change, PlainEdit, check_change
+from toolkit.models.model.edits import Change, Edit, Edits, PlainEdit, check_change
 from toolkit.models.model.generation import write_each
 from toolkit.models.model.generation_jobs import jobs_of, until_end
 from toolkit.models.model.generation_request import Request, check_prompts
@@ -70,6 +70,17 @@ class TracedModel:
                 f"only the first {self.depth} of {self.n_layers} layers were loaded, to read sites up to {self.depth}:"
                 " for later sites, logits and generation load the whole model, without depth="
             )
+
+    def check_edit(self, edit: Edit | Edits) -> None:
+        """Raise `ValueError` for an edit of a layer that the model does not have, or of a stream of another width."""
+        check_layers(edit.layers, self.n_layers)
+        for each in edit.edits:
+            for operand in each.operands:
+                if operand.shape[-1] != self.d_model:
+                    raise ValueError(
+                        f"an edit at layer {each.layer} has width {operand.shape[-1]}, and this model's stream has"
+                        f" width {self.d_model}: give an edit that was made for this model"
+                    )
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -270,10 +281,5 @@ class TracedModel:
         if edit is None:
             return []
         made = edit.of_text(inputs["input_ids"], inputs["attention_mask"])
-        check_layers(made.layers, self.n_layers)
-        if wrong := [each for each in made.edits if any(o.shape[-1] != self.d_model for o in each.operands)]:
-            raise ValueError(
-                f"an edit at layer {wrong[0].layer} has width {wrong[0].operands[0].shape[-1]}, and this model's stream"
-                f" has width {self.d_model}: give an edit that was made for this model"
-            )
+        self.check_edit(made)
         return made.plain()
