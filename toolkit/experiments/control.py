@@ -23,7 +23,7 @@ def is_embedded(opened: ModelSet | StitchableModels | AdaptedModel) -> bool:
     return tuple(each.name for each in found) == PRESETS["organism"].models
 
 
-def control_source(named: str | None, opened: ModelSet) -> str | None:
+def control_source(named: str | None, opened: ModelSet | StitchableModels) -> str | None:
     """The control that is asked for, or the embedded pair's own; none for other pairs."""
     return named or (str(EMBEDDED_CONTROL) if is_embedded(opened) else None)
 
@@ -48,7 +48,7 @@ def with_control(models: ControlledModels, where: Where, opened: ModelSet) -> di
     return opened.models | {CONTROL: control}
 
 
-def control_files(models: ControlledModels, where: Where, opened: ModelSet) -> dict[str, str]:
+def control_files(models: ControlledModels, where: Where, opened: ModelSet | StitchableModels) -> dict[str, str]:
     """Sha256 of each file of the control; none where there is no control."""
     source = control_source(models.control, opened)
     return {} if source is None else file_hashes(source, remote=where.remote)

@@ -1,0 +1,141 @@
+"""The figures of stitching: what each map costs by cut, by kind of position, and by rank."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from toolkit.reports.drawing import INK, MUTED, RULE, STREAM_COLOURS, WIDTH, line, quiet, stacked
+from toolkit.statistics.estimates import Estimate
+
+FIRST, SECOND, THIRD, FOURTH = STREAM_COLOURS
+STYLES: dict[str, dict[str, Any]] = {
+    "identity": {"color": MUTED, "linestyle": "--", "marker": "."},
+    "mean_shift": {"color": FOURTH, "linestyle": "-", "marker": "."},
+    "orthogonal": {"color": THIRD, "linestyle": "-", "marker": "."},
+    "ridge": {"color": SECOND, "linestyle": "-", "marker": "."},
+    "trained": {"color": FIRST, "linestyle": "", "marker": "D"},
+    "trained_from_zero": {"color": FIRST, "linestyle": "", "marker": "x"},
+}
+CONTROL_STYLES: tuple[dict[str, Any], ...] = (
+    {"color": MUTED, "linestyle": ":", "marker": ""},
+    {"color": MUTED, "linestyle": "-.", "marker": ""},
+)
+LINEAR_BELOW = 0.01
+"""Nats a token between which an axis of excess is linear, on both sides of 0; beyond them it is logarithmic."""
+KIND_HEIGHT = 0.34
+CLOSEST = 1.4
+"""Ranks whose ratio is less are too close for two labels."""
+
+Line = Mapping[int, Estimate]
+"""An excess by cut, or by rank."""
+
+
+def plain_name(name: str) -> str:
+    """A map as readers see it: trained_from_zero as "trained from zero"."""
+    return name.replace("_", " ")
+
+
+def excess_by_cut(panels: Mapping[str, tuple[Mapping[str, Line], Mapping[str, Line]]]) -> Figure:
+    """Draw excess cross-entropy by cut: a panel for each direction, with a line for each map and for each control.
+
+    panels: by a direction's title, its maps' lines by map, and its controls' by their names in the legend.
+    """
+    figure, rows = stacked(len(panels), 1.9)
+    for axes, (title, (maps, controls)) in zip(rows, panels.items(), strict=True):
+        quiet(axes, title)
+        for (name, costs), style in zip(controls.items(), CONTROL_STYLES, strict=False):
+            line(axes, list(costs), list(costs.values()), label=name, **style)
+        for name, costs in maps.items():
+            line(axes, list(costs), list(costs.values()), label=plain_name(name), **STYLES[name])
+        _signed_logarithmic(axes, "y")
+        axes.set_ylabel("excess CE (nats)")
+    rows[-1].set_xlabel("cut: the receiver's layer at whose input its stream is replaced")
+    rows[-1].locator_params(axis="x", integer=True)
+    _legend_below(figure, rows)
+    return figure
+
+
+def excess_by_kind(panels: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -> Figure:
+    """Draw excess cross-entropy by kind of position: a panel for each direction, a row for each kind, a dot for each
+    map.
+
+    panels: by a direction's title, a map's excess by kind.
+    """
+    kinds = {kind: None for maps in panels.values() for costs in maps.values() for kind in costs}
+    figure = Figure(figsize=(WIDTH, 0.9 + len(panels) * (0.3 + KIND_HEIGHT * len(kinds))), layout="constrained")
+    rows = list(figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0])
+    for axes, (title, maps) in zip(rows, panels.items(), strict=True):
+        quiet(axes, title)
+        for number, (name, costs) in enumerate(maps.items()):
+            style = STYLES[name]
+            shift = 0.7 * ((number + 0.5) / len(maps) - 0.5)
+            marker = {"marker": style["marker"].replace(".", "o"), "markersize": 3.5, "linestyle": ""}
+            places = [list(kinds).index(kind) + shift for kind in costs]
+            for place, each in zip(places, costs.values(), strict=True):
+                ends = [end for end in (each.low, each.high) if end is not None]
+                axes.plot(ends, [place] * len(ends), color=style["color"], linewidth=1.4, solid_capstyle="butt")
+            values = [each.value for each in costs.values()]
+            axes.plot(values, places, color=style["color"], label=plain_name(name), **marker)
+        axes.set_yticks(range(len(kinds)), list(kinds))
+        axes.set_ylim(len(kinds) - 0.5, -0.5)
+        _signed_logarithmic(axes, "x")
+    rows[-1].set_xlabel("excess CE (nats)")
+    _legend_below(figure, rows)
+    return figure
+
+
+def excess_by_rank(lines: Mapping[str, Line], margin: float) -> Figure:
+    """Draw what a ridge map of less rank costs more than the whole one, by rank: a line for each direction.
+
+    margin: below it a map counts as good as the whole one; marked.
+    """
+    figure, (axes,) = stacked(1, 1.9)
+    quiet(axes, "Ridge maps of less rank, against the whole one")
+    for (name, costs), colour in zip(lines.items(), STREAM_COLOURS, strict=False):
+        line(axes, list(costs), list(costs.values()), label=name, color=colour, marker=".")
+    axes.axhline(margin, color=MUTED, linestyle="--", linewidth=0.8, label=f"{margin:g} nats")
+    ranks = sorted({rank for costs in lines.values() for rank in costs})
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ranks, [str(rank) if rank in _apart(ranks) else "" for rank in ranks])
+    axes.xaxis.set_minor_locator(NullLocator())
+    _signed_logarithmic(axes, "y")
+    axes.set(xlabel="rank of the map", ylabel="more CE (nats)")
+    _legend_below(figure, [axes])
+    return figure
+
+
+def _apart(ranks: Sequence[int]) -> set[int]:
+    """The ranks whose labels do not touch on a logarithmic axis; of two that are close, the larger."""
+    return {rank for rank, after in zip(ranks, [*ranks[1:], np.inf], strict=True) if after >= CLOSEST * rank}
+
+
+def _signed_logarithmic(axes: Axes, axis: str) -> None:
+    """Make an axis logarithmic away from 0 on both sides, with 0 marked."""
+    set_scale, mark = (axes.set_yscale, axes.axhline) if axis == "y" else (axes.set_xscale, axes.axvline)
+    set_scale("symlog", linthresh=LINEAR_BELOW)
+    mark(0, color=RULE, linewidth=0.7, zorder=0)
+    of_axis = axes.yaxis if axis == "y" else axes.xaxis
+    of_axis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "−"))
+    of_axis.set_minor_locator(NullLocator())
+
+
+def _legend_below(figure: Figure, rows: Sequence[Axes]) -> None:
+    """Name what any panel draws, each once, below them all."""
+    named: dict[str, Any] = {}
+    for axes in rows:
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            named.setdefault(name, handle)
+    figure.legend(
+        named.values(),
+        named.keys(),
+        loc="outside lower left",
+        ncols=3,
+        fontsize=7,
+        frameon=False,
+        labelcolor=INK,
+        handlelength=1.6,
+    )
