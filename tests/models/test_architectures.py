@@ -15,6 +15,7 @@ from toolkit.models.model.layers import _LAYERS, layers_path
 from toolkit.models.model.sampling import Sampling
 from toolkit.models.model.shapes import ModelShape
 from toolkit.models.model.traced_model import TracedModel
+from toolkit.models.places.ndif.server_side import replacement
 from toolkit.models.places.open_model import open_model
 from toolkit.models.where import Where
 
@@ -96,6 +97,24 @@ def test_it_reads_edits_and_continues_as_transformers_does(folder: Path, own: Pr
     for row, found in zip(rows, written, strict=True):
         alone = own.generate(row[None], attention_mask=torch.ones_like(row)[None], **how)
         assert found == alone[0, len(row) :].tolist()
+
+
+def test_layers_before_a_stream_that_is_replaced_do_not_run(folder: Path, own: PreTrainedModel, batch: Batch) -> None:
+    model, kept = opened(folder), batch[1].bool()
+    values = torch.randn(*batch[0].shape, 32, generator=torch.Generator().manual_seed(0))
+    layers = own.get_submodule(layers_path(own))
+    hook = layers[2].register_forward_pre_hook(lambda _, args: (values, *args[1:]))
+    with torch.no_grad():
+        truth = own(input_ids=batch[0], attention_mask=batch[1], use_cache=False).logits
+    hook.remove()
+    ran: list[int] = []
+    module = model.model._module
+    for number, layer in enumerate(module.get_submodule(layers_path(module))):
+        next(layer.children()).register_forward_pre_hook(lambda *_, number=number: ran.append(number))
+    moot = Edit(layer=1, function=torch.add, operands=(torch.ones(1, 1, 32),))
+    edit = moot + Edit(layer=2, function=replacement, operands=(values,))
+    torch.testing.assert_close(model.logits(*batch, edit=edit)[kept], truth[kept], rtol=0, atol=0)
+    assert sorted(set(ran)) == [2, 3]
 
 
 def test_its_first_layers_read_the_same(folder: Path, batch: Batch) -> None:

@@ -28,24 +28,26 @@ def control_source(named: str | None, opened: ModelSet | StitchableModels) -> st
     return named or (str(EMBEDDED_CONTROL) if is_embedded(opened) else None)
 
 
-def with_control(models: ControlledModels, where: Where, opened: ModelSet) -> dict[str, TracedModel]:
+def with_control(models: ControlledModels, where: Where, opened: ModelSet | StitchableModels) -> dict[str, TracedModel]:
     """All models by name, the control last, where there is one.
 
-    Raises `ValueError` for a control of another shape, and for one that is one of the models.
+    Raises `ValueError` for a control of another shape than the first model, from which it was trained on, and for one
+    that is one of the models.
     """
     source = control_source(models.control, opened)
     if source is None:
-        return opened.models
+        return dict(opened.models)
+    first = next(iter(opened.models.values()))
     (given,) = find_sources({CONTROL: source})
     check_not_the_same(given, opened.found, NO_CONTROL, remote=where.remote)
-    control = open_model(source, opened.tokenizer, where)
-    ours, theirs = ((each.n_layers, each.d_model) for each in (opened, control))
+    control = open_model(source, first.tokenizer, where)
+    ours, theirs = ((each.n_layers, each.d_model) for each in (first, control))
     if ours != theirs:
         raise ValueError(
-            f"--control {source} has {theirs[0]} layers of width {theirs[1]}, the others {ours[0]} of {ours[1]}: give a"
-            " model of their shape"
+            f"--control {source} has {theirs[0]} layers of width {theirs[1]}, the base model {ours[0]} of {ours[1]}:"
+            " give a model of its shape"
         )
-    return opened.models | {CONTROL: control}
+    return {**opened.models, CONTROL: control}
 
 
 def control_files(models: ControlledModels, where: Where, opened: ModelSet | StitchableModels) -> dict[str, str]:

@@ -19,6 +19,7 @@ from toolkit.models.model_set import ModelSet
 from toolkit.models.places.here import weights_dtype
 from toolkit.models.text.inputs import check_context
 from toolkit.settings.crosscoder_run import MaskSettings, RunConfig, TextSettings
+from toolkit.stitching.opening import StitchableModels
 
 
 def open_text(text: TextSettings, seed: int) -> Corpus:
@@ -57,7 +58,7 @@ def fitting_tokens(text: TextSettings, budget: int, numbers_a_token: int, *, row
     return max(rows * text.row_length, min(text.forward_tokens, budget // numbers_a_token))
 
 
-def open_mask(mask: MaskSettings, models: ModelSet) -> TokenMask:
+def open_mask(mask: MaskSettings, models: ModelSet | StitchableModels) -> TokenMask:
     """A fresh mask: its counts and medians begin here.
 
     Raises ValueError for a token to drop that the vocabulary does not hold.
@@ -69,7 +70,7 @@ def open_mask(mask: MaskSettings, models: ModelSet) -> TokenMask:
     )
 
 
-def _dropped_ids(dropped: Sequence[str], models: ModelSet) -> frozenset[int]:
+def _dropped_ids(dropped: Sequence[str], models: ModelSet | StitchableModels) -> frozenset[int]:
     vocabulary = models.tokenizer.get_vocab()
     named = [name for name in dropped if name != "special"]
     if unknown := [name for name in named if name not in vocabulary]:

@@ -13,8 +13,8 @@ import torch
 
 nnsight.register(__name__)
 
-LARGEST = 2**24
-"""Numbers of a slice of logits of which log-probabilities are held at once."""
+LARGEST = 2**20
+"""Numbers of a slice of logits of which log-probabilities are held at once: a few megabytes, which caches hold."""
 Reduction = Callable[..., torch.Tensor]
 """(logits of the first edit, logits, *operands) to what is kept, [row, ...]."""
 

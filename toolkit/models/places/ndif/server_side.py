@@ -70,9 +70,20 @@ def by_site(edits):
 
 @no_type_check
 def logits_under(model, decoder, inputs, edits):
-    """The model's logits in one pass under plain edits."""
+    """The model's logits in one pass under plain edits.
+
+    Where an edit replaces the whole stream, the layers before it do not run, and other edits before it do nothing; with
+    a cache they run, so that all layers have kept as many tokens.
+    """
+    past = inputs.get("cache", inputs.get("past_key_values"))
+    whole = [edit[0] for edit in edits if edit[1] is replacement and edit[3] is None and past is None]
+    begins = max(whole, default=0)
     with torch.no_grad(), model.trace(**inputs):
-        for layer, changes in by_site(edits).items():
+        if begins:
+            stream = decoder[0].input
+        for before in range(begins):
+            decoder[before].skip(stream)
+        for layer, changes in by_site([edit for edit in edits if edit[0] >= begins]).items():
             stream = decoder[layer].input
             for edit in changes:
                 stream = edited(stream, edit)
