@@ -38,6 +38,7 @@ THINGS = [
     "Run",
     "SetLatent",
     "Stitch",
+    "StitchableModels",
 ]
 CALLS = [
     "ablate", "annotate", "attribute", "classify", "evaluate", "evaluate_reasoning", "examine", "export_lm_eval",
@@ -145,6 +146,11 @@ assert models.distilled.generate(chat[:1], sampling=toolkit.Sampling(**how)) != 
     "an answer of a model's later layers behind another model's first ones": """
 joined = toolkit.fit_stitch(models.base, models.distilled, texts, layer=2)
 assert models.distilled.generate("w1 w2", edit=joined, new_tokens=5) and joined.map.weight.shape == (32, 32)
+""",
+    "the same for models of other depths, widths or vocabularies": """
+reading = toolkit.StitchableModels.from_pretrained({"base": base, "distilled": distilled}, where="cpu").reading("base")
+joined = toolkit.fit_stitch(reading["distilled"], reading["base"], texts, layer=1, front_layer=2)
+assert reading["base"].logits("w1 w2", edit=joined).shape[1] == 2
 """,
     "geometry of word pairs": """
 found = toolkit.examine(toolkit.WordGeometryConfig(words=(words,)), organism)
@@ -323,7 +329,7 @@ MISTAKES = {
     "toolkit.evaluate_reasoning({'it': pair.base}, 'organism', tokens=3)": "has no setting 'tokens': give new_tokens",
     "toolkit.evaluate_reasoning({'it': (pair.base, toolkit.shift(2, torch.ones(16)))}, 'organism')": "of width 16, the",
     "pair.base.generate(texts, seed=[1, 2])": "seed [1, 2]: give one, and with several prompts each has the next",
-    "pair.base.logits(texts, edit=[1, 2])": "edit is a list: give one that steer(), shift(), SetLatent or Stitch make",
+    "pair.base.logits(texts, edit=[1, 2])": "edit is a list: give one that steer(), shift() or SetLatent make",
     "pair.base.residual(texts)": "no layer is given: name at least one, as layers=3",
     "toolkit.fit_stitch(pair.base, pair.distilled, texts, layer=3)": "tokens fit a ridge between streams, and a stream",
     "toolkit.fit_stitch(pair.base, pair.distilled, texts, layer=9)": "9 is out of range",

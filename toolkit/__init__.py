@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from toolkit.settings.findings import CrosscoderChoice, FindingsOutput, TextChoice
     from toolkit.settings.models import ControlledModels, ModelChoice
     from toolkit.stitching.fitting import fit_stitch
+    from toolkit.stitching.opening import StitchableModels
     from toolkit.stitching.stitch import Stitch
 
 __all__ = [
@@ -103,6 +104,7 @@ __all__ = [
     "SetLatent",
     "SteeringConfig",
     "Stitch",
+    "StitchableModels",
     "StitchingConfig",
     "TextChoice",
     "TokenizerEvaluationConfig",
@@ -171,6 +173,7 @@ _HOMES = {
     "SetLatent": "interventions.clamping",
     "SteeringConfig": "experiments.steering",
     "Stitch": "stitching.stitch",
+    "StitchableModels": "stitching.opening",
     "StitchingConfig": "experiments.stitching",
     "TextChoice": "settings.findings",
     "TokenizerEvaluationConfig": "experiments.tokenizers",

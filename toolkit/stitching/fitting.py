@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import SupportsIndex
 
+from toolkit.arguments import as_index
 from toolkit.harvest.harvesting import ROW_LENGTH, Texts, batch_texts, open_mask
 from toolkit.models.model.layers import check_layers
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.stitching.closed_form import orthogonal, ridge
+from toolkit.stitching.cuts import cuts_of
 from toolkit.stitching.maps import AffineMap, identity_map, mean_shift
 from toolkit.stitching.moments import CutMoments, read_moments
 from toolkit.stitching.stitch import Stitch
@@ -35,11 +37,11 @@ def fit_stitch(
     """Fit a map between two models' streams on texts, and return the edit with which `rest` runs on from `front`.
 
     The front is stitched in at the input of the rest's `layer`, from the input of its own `front_layer` (default: the
-    same number). `map` is ridge, an affine map; orthogonal, a rotation about the means; mean_shift; or identity. The
-    texts are as `harvest_texts` takes them, and are read with the tokenizer of `rest`; of every four the last chooses
-    the ridge's penalty.
-    Raises `ValueError` for a map or a layer that there is not, for streams of two widths where the map needs one, and
-    for texts with too few tokens for a ridge of that width.
+    one of like relative depth). `map` is ridge, an affine map; orthogonal, a rotation about the means; mean_shift; or
+    identity. The texts are as `harvest_texts` takes them, and are read with the tokenizer of `rest`; of every four the
+    last chooses the ridge's penalty.
+    Raises `ValueError` for a map or a layer that there is not, for streams of two widths where the map needs one, for
+    models that read other ids, and for texts with too few tokens for a ridge of that width.
     """
     if map not in CLOSED_FORMS:
         raise ValueError(f"no map is called {map!r}: choose from {', '.join(CLOSED_FORMS)}")
@@ -47,9 +49,14 @@ def fit_stitch(
         raise ValueError(
             f"{map} needs streams of one width, and the front has {front.d_model}, the rest {rest.d_model}: fit a ridge"
         )
-    (layer,) = check_layers(layer, rest.n_layers)
-    (front_layer,) = check_layers(layer if front_layer is None else front_layer, front.n_layers)
+    if front.tokenizer.get_vocab() != rest.tokenizer.get_vocab():
+        raise ValueError(
+            f"{front.source} and {rest.source} have other vocabularies: open both with"
+            " StitchableModels.from_pretrained, and give models of its reading()"
+        )
+    ((like, into),) = cuts_of(front, rest, [as_index(layer, "layer")])
+    (out_of,) = check_layers(like if front_layer is None else front_layer, front.n_layers)
     length = min(ROW_LENGTH, front.context, rest.context)
     batches = chain.from_iterable(batch_texts(rest, texts, row_length=length))
-    cut = (front_layer, layer)
-    return Stitch(front, CLOSED_FORMS[map](read_moments(front, rest, batches, open_mask(), [cut])[cut]), *reversed(cut))
+    found = read_moments(front, rest, batches, open_mask(), [(out_of, into)])[out_of, into]
+    return Stitch(front, CLOSED_FORMS[map](found), layer=into, front_layer=out_of)

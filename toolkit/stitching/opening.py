@@ -21,7 +21,7 @@ from toolkit.models.places.here import loading_options
 from toolkit.models.places.one_at_a_time import Room
 from toolkit.models.places.open_model import open_model
 from toolkit.models.presets import in_checkout
-from toolkit.models.sources import Source, tokenizers_of
+from toolkit.models.sources import Model, Source, find_sources, tokenizers_of
 from toolkit.models.text.tokenizers import Clashes, encode
 from toolkit.models.text.vocabularies import NO_ID, translation
 from toolkit.models.where import Where, as_where
@@ -44,6 +44,14 @@ class StitchableModels:
     """Where each model came from."""
     clashing_ids: Clashes = field(default_factory=dict)
     """Ids of a common vocabulary that mean different things to the models, and are refused."""
+
+    @classmethod
+    def from_pretrained(cls, models: Mapping[str, Model], *, where: Where | Any = "auto") -> "StitchableModels":
+        """Load models by name: each a local folder, a hub name, a `Checkpoint`, or a model that is loaded.
+
+        Raises `ValueError` as `open` does, and for a model that cannot be found.
+        """
+        return cls.open(find_sources(models), where=where)
 
     @classmethod
     def open(cls, sources: Sequence[Source], *, where: Where | Any = "auto") -> "StitchableModels":
