@@ -17,6 +17,7 @@ from toolkit.models.pair import ModelPair
 from toolkit.stitching.excess import Predictions, stitching_excess
 from toolkit.stitching.maps import AffineMap, identity_map
 from toolkit.stitching.position_kinds import KINDS
+from toolkit.stitching.stitch import Stitch
 
 PIECES = [f"w{i}" for i in range(38)] + ["<think>", "</think>", "<s>", "</s>"]
 OPENING, CLOSING, WAIT = 38, 39, 9
@@ -76,7 +77,7 @@ def test_sums_by_document_and_kind_against_hooks_and_a_loop(
 ) -> None:
     front, rest = tiny_pair.base, tiny_pair.distilled
     maps = [random_map(32, 32, seed) for seed in (0, 1)]
-    found = stitching_excess(front, rest, maps, documents, layer=cut)
+    found = stitching_excess(rest, [Stitch(front, each, cut) for each in maps], documents)
     kinds = [["prompt"] + ["thinking"] * 2 + ["hesitation"] + ["thinking"] * 2 + ["answer"] * 4]
     kinds += [["thinking"] * 4 + ["hesitation"] + ["thinking"] * 2, ["other text"] * 3]
     for row, of_row in enumerate(kinds):
@@ -95,16 +96,33 @@ def test_a_model_stitched_to_itself_by_the_identity_loses_exactly_nothing(
     tiny_pair: ModelPair, documents: list[Predictions], cut: int
 ) -> None:
     for model in tiny_pair.models.values():
-        found = stitching_excess(model, model, [identity_map(32)], documents, layer=cut)
+        found = stitching_excess(model, [Stitch(model, identity_map(32), cut)], documents)
         assert not found.ce.any()
         assert not found.kl.any()
         assert (found.loss > 0).any()
 
 
+def test_stitches_of_several_fronts_and_cuts_are_those_of_each_alone(
+    tiny_pair: ModelPair, documents: list[Predictions]
+) -> None:
+    base, distilled = tiny_pair.base, tiny_pair.distilled
+    stitches = [Stitch(base, random_map(32, 32, 0), 3, 1), Stitch(distilled, random_map(32, 32, 1), 0)]
+    together = stitching_excess(distilled, stitches, documents)
+    for index, stitch in enumerate(stitches):
+        alone = stitching_excess(distilled, [stitch], documents)
+        assert torch.equal(together.kl[index], alone.kl[0])
+
+
+def test_a_cut_that_the_receiver_lacks_is_refused(tiny_pair: ModelPair, documents: list[Predictions]) -> None:
+    stitch = Stitch(tiny_pair.base, identity_map(32), 4, 1)
+    with pytest.raises(ValueError, match="layer 4 is out of range"):
+        stitching_excess(tiny_pair.base, [stitch], documents)
+
+
 def test_a_first_token_predicts_where_the_mask_keeps_it(tiny_pair: ModelPair, tokens: TokenBatch) -> None:
     kept = predictions(tokens, keep_position_0=True)
     affine, model = random_map(32, 32, 0), tiny_pair.distilled
-    found = stitching_excess(tiny_pair.base, model, [affine], [kept], layer=2)
+    found = stitching_excess(model, [Stitch(tiny_pair.base, affine, 2)], [kept])
     assert found.tokens.sum() == tokens.attention_mask.sum() - 3
     expected = naive(tiny_pair.base, model, affine, tokens.input_ids[2, :5], (2, 2), 0).sum(dim=0)
     torch.testing.assert_close(found.ce[0, 2].sum(), expected[0], rtol=1e-4, atol=1e-6)
@@ -112,10 +130,9 @@ def test_a_first_token_predicts_where_the_mask_keeps_it(tiny_pair: ModelPair, to
 
 def test_batches_add_up_to_the_same_documents(tiny_pair: ModelPair, tokens: TokenBatch) -> None:
     rows = [TokenBatch(tokens.input_ids[i : i + 1], tokens.attention_mask[i : i + 1]) for i in range(3)]
-    maps = [random_map(32, 32, 0)]
-    models = tiny_pair.base, tiny_pair.distilled
-    apart = stitching_excess(*models, maps, map(predictions, rows), layer=1)
-    together = stitching_excess(*models, maps, [predictions(tokens)], layer=1)
+    stitches = [Stitch(tiny_pair.base, random_map(32, 32, 0), 1)]
+    apart = stitching_excess(tiny_pair.distilled, stitches, list(map(predictions, rows)))
+    together = stitching_excess(tiny_pair.distilled, stitches, [predictions(tokens)])
     torch.testing.assert_close(apart.ce, together.ce, rtol=1e-4, atol=1e-6)
     assert torch.equal(apart.tokens, together.tokens)
 
@@ -127,7 +144,7 @@ def test_models_of_other_width_and_depth_meet_at_layers_of_their_own(
     config = Qwen2Config(**shape, num_key_value_heads=1, vocab_size=50, max_position_embeddings=64)
     small = ModelSet.from_pretrained({"small": str(save_model(config))}, where="cpu").models["small"]
     affine = random_map(16, 32, 0)
-    found = stitching_excess(small, tiny_pair.base, [affine], documents, layer=3, front_layer=1)
+    found = stitching_excess(tiny_pair.base, [Stitch(small, affine, 3, 1)], documents)
     each = naive(small, tiny_pair.base, affine, tokens.input_ids[0], (1, 3), 1)
     torch.testing.assert_close(found.kl[0, 0].sum(), each[:, 1].sum(), rtol=1e-4, atol=1e-6)
 
@@ -136,7 +153,7 @@ def test_text_without_predictions_is_refused(tiny_pair: ModelPair, tokens: Token
     short = TokenBatch(tokens.input_ids[:, :2], tokens.attention_mask[:, :2])
     for documents in ([], [predictions(short)]):
         with pytest.raises(ValueError, match="no prediction was measured"):
-            stitching_excess(tiny_pair.base, tiny_pair.base, [identity_map(32)], documents, layer=1)
+            stitching_excess(tiny_pair.base, [Stitch(tiny_pair.base, identity_map(32), 1)], documents)
 
 
 @pytest.mark.usefixtures("ndif")
@@ -145,7 +162,8 @@ def test_on_ndif_the_sums_are_those_of_this_machine(
 ) -> None:
     maps = [identity_map(32), random_map(32, 32, 0)]
     remote, here = (
-        stitching_excess(pair.base, pair.distilled, maps, documents, layer=2) for pair in (ndif_tiny_pair, tiny_pair)
+        stitching_excess(pair.distilled, [Stitch(pair.base, each, 2) for each in maps], documents)
+        for pair in (ndif_tiny_pair, tiny_pair)
     )
     torch.testing.assert_close(remote.ce, here.ce, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(remote.kl, here.kl, rtol=1e-4, atol=1e-5)

@@ -137,3 +137,26 @@ def test_impossible_stitches_are_refused(tiny_pair: ModelPair, affine: AffineMap
     rest.logits(ids, past=past)
     with pytest.raises(ValueError, match="Stitch reads whole texts"):
         rest.logits(ids[:, :1], torch.ones(1, 5, dtype=torch.long), edit=Stitch(base, affine, 2), past=past)
+
+
+def test_models_on_a_server_are_stitched_in_two_jobs(
+    tiny_pair: ModelPair, ndif_tiny_pair: ModelPair, affine: AffineMap, batch: tuple[Tensor, Tensor]
+) -> None:
+    front, rest = ndif_tiny_pair.base, ndif_tiny_pair.distilled
+    expected = tiny_pair.distilled.logits(*batch, edit=Stitch(tiny_pair.base, affine, 2))
+    before = [model.place.traffic.jobs for model in (front, rest)]
+    there = rest.logits(*batch, edit=Stitch(front, affine, 2))
+    assert [model.place.traffic.jobs for model in (front, rest)] == [jobs + 1 for jobs in before]
+    attended = batch[1].bool()
+    torch.testing.assert_close(there[attended], expected[attended])
+    for one, other in ((front, tiny_pair.distilled), (tiny_pair.base, rest)):  # one of them here, the other there
+        torch.testing.assert_close(other.logits(*batch, edit=Stitch(one, affine, 2))[attended], expected[attended])
+
+
+def test_generation_is_refused_where_a_server_keeps_no_cache(
+    tiny_pair: ModelPair, ndif_tiny_pair: ModelPair, affine: AffineMap
+) -> None:
+    with pytest.raises(ValueError, match="such as SetLatent or Stitch, reads another model while one generates"):
+        ndif_tiny_pair.distilled.generate_ids(PROMPTS, edit=Stitch(tiny_pair.base, affine, 2), new_tokens=2)
+    with pytest.raises(ValueError, match=r"the front .* is on NDIF or has split layers.* to generate"):
+        tiny_pair.distilled.generate_ids(PROMPTS, edit=Stitch(ndif_tiny_pair.base, affine, 2), new_tokens=2)

@@ -183,6 +183,15 @@ def own_text(model: TracedModel, rows: int) -> Tensor:
     return torch.tensor([prompt + (new + [0] * 15)[:15] for prompt, new in zip(prompts, written, strict=True)])
 
 
+def test_a_front_of_another_width_and_depth_is_trained_too(tiny_pair: ModelPair, pair: ModelPair) -> None:
+    chance = torch.Generator().manual_seed(0)
+    weight, bias, first_bias = (0.3 * torch.randn(shape, generator=chance) for shape in ((16, WIDTH), WIDTH, WIDTH))
+    start = Stitch(pair.base, AffineMap(weight=weight, bias=bias, first_bias=first_bias), layer=3, front_layer=1)
+    found = train_map(tiny_pair.distilled, start, text(1), text(1), replace(QUICK, lr=1e-2))
+    assert found.map.weight.shape == (16, WIDTH)
+    assert found.best.loss < found.looks[0].loss
+
+
 def test_impossible_trainings_are_refused(tiny_pair: ModelPair, monkeypatch) -> None:
     start, rest = Stitch(tiny_pair.base, some_map(0), layer=LAYER), tiny_pair.distilled
     with pytest.raises(ValueError, match="layer 4 is out of range"):

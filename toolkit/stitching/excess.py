@@ -1,6 +1,6 @@
 """What it costs a model to go on from another model's stream: cross-entropy in excess of its own, and KL."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,12 +8,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from toolkit.harvest.tokens import TokenBatch, TokenMask
+from toolkit.models.model.edits import Edit
+from toolkit.models.model.layers import check_layers
 from toolkit.models.model.logit_measurements import measure
 from toolkit.models.model.logit_statistics import divergence_and_loss_by_kind
 from toolkit.models.model.traced_model import TracedModel
-from toolkit.stitching.maps import AffineMap
+from toolkit.models.places.ndif.server_side import replacement
 from toolkit.stitching.position_kinds import KINDS, kinds_of
 from toolkit.stitching.stitch import Stitch
+from toolkit.tracking import track
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,38 +48,48 @@ class Excess:
     """How many predictions."""
     loss: Float[Tensor, "document kind"]
     """Cross-entropy of the receiver as it is, in nats."""
-    ce: Float[Tensor, "map document kind"]
+    ce: Float[Tensor, "stitch document kind"]
     """Cross-entropy of the stitched receiver, less its own."""
-    kl: Float[Tensor, "map document kind"]
+    kl: Float[Tensor, "stitch document kind"]
     """KL(receiver ‖ stitched)."""
 
 
 @torch.no_grad()
-def stitching_excess(
-    front: TracedModel,
-    rest: TracedModel,
-    maps: Sequence[AffineMap],
-    documents: Iterable[Predictions],
-    *,
-    layer: int,
-    front_layer: int | None = None,
-) -> Excess:
-    """Return what each map costs `rest` that goes on at `layer` from the stream of `front` at `front_layer`.
+def stitching_excess(rest: TracedModel, stitches: Sequence[Stitch], documents: Sequence[Predictions]) -> Excess:
+    """Return what each stitch costs the receiver.
 
-    On each batch the front runs once, for all maps, and the receiver once as it is and once a map: its own logits are
-    held for one batch, and the mapped streams of all maps. The map's work is in float32. Raises `ValueError` as
-    `Stitch` does, and for documents without a prediction that counts.
+    On each batch every front runs once, up to the last of its layers that a stitch takes, the receiver once as it is,
+    and its layers from the cut on once a stitch. The receiver's own logits of a batch are held, and all mapped streams.
+    Raises `ValueError` for documents without a prediction that counts, and for a cut that the receiver does not have.
     """
-    stitches = [Stitch(front, each, layer, front_layer) for each in maps]
-    tokens, sums = [], []
-    for each in documents:
+    check_layers([each.layer for each in stitches], rest.n_layers)
+    sums = []
+    for each in track(documents, "stitching", "batches", total=len(documents)):
         ids, mask = each.batch.input_ids, each.batch.attention_mask
-        (stream,) = front.residual(ids, mask, layer if front_layer is None else front_layer)
-        edits = [None, *(stitch.of_stream(stream, mask) for stitch in stitches)]
-        tokens.append(each.kinds.sum(dim=2).double())
+        edits = [None, *_edits(stitches, ids, mask)]
         sums.append(measure(rest, ids, mask, edits, divergence_and_loss_by_kind, (ids, each.kinds)))
-    n = torch.cat(tokens) if tokens else torch.zeros(0, len(KINDS))
-    if not n.any():
+    tokens = torch.cat([torch.zeros(0, len(KINDS)), *(each.kinds.sum(dim=2) for each in documents)]).double()
+    if not tokens.any():
         raise ValueError("no prediction was measured: the text has no two ordinary tokens in a row")
-    kl, loss = torch.cat(sums, dim=1).cpu().unbind(dim=-1)
-    return Excess(tokens=n, loss=loss[0], ce=loss[1:] - loss[0], kl=kl[1:])
+    kl, loss = torch.cat(sums, dim=1).unbind(dim=-1)
+    return Excess(tokens=tokens, loss=loss[0], ce=loss[1:] - loss[0], kl=kl[1:])
+
+
+def _edits(stitches: Sequence[Stitch], input_ids: Tensor, attention_mask: Tensor) -> list[Edit]:
+    """Edits that replace the whole stream, padding too, so that the layers before it need not run."""
+    layers: dict[TracedModel, set[int]] = {}
+    for each in stitches:
+        layers.setdefault(each.front, set()).add(each.front_layer)
+    streams = {
+        (front, layer): stream
+        for front, wanted in layers.items()
+        for layer, stream in zip(sorted(wanted), front.residual(input_ids, attention_mask, sorted(wanted)), strict=True)
+    }
+    return [
+        Edit(
+            layer=each.layer,
+            function=replacement,
+            operands=(each.mapped(streams[each.front, each.front_layer], attention_mask),),
+        )
+        for each in stitches
+    ]

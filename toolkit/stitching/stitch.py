@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from toolkit.arguments import as_index
 from toolkit.models.model.edits import Change, Edit
 from toolkit.models.model.layers import check_layers
 from toolkit.models.model.step import Step
@@ -29,7 +30,7 @@ class Stitch(Change):
     def __init__(
         self, front: TracedModel, map: AffineMap, layer: SupportsIndex, front_layer: SupportsIndex | None = None
     ) -> None:
-        self.front, self.layer = front, int(layer)
+        self.front, self.layer = front, as_index(layer, "layer")
         (self.front_layer,) = check_layers(layer if front_layer is None else front_layer, front.n_layers)
         front.check_loaded([self.front_layer])
         if map.weight.shape[0] != front.d_model:
@@ -51,26 +52,33 @@ class Stitch(Change):
         if input_ids.shape != attention_mask.shape:
             raise ValueError("Stitch reads whole texts, and these tokens follow others: leave out past")
         (stream,) = self.front.residual(input_ids, attention_mask, self.front_layer)
-        return self.of_stream(stream, attention_mask)
+        return self._edit(stream, attention_mask)
 
     @torch.no_grad()
     def at(self, step: Step) -> Edit:
-        """Return the edit for a step's new tokens."""
+        """Return the edit for a step's new tokens; raises `ValueError` for a front that keeps no cache of its own."""
+        if not self.front.place.keeps_caches:
+            raise ValueError(
+                f"the front ({self.front.source}) is on NDIF or has split layers, where no cache stays between two"
+                " steps of a generation: open it without remote and tensor_parallel to generate"
+            )
         past = step.caches.of(self, self.front)
         (stream,) = self.front.residual(step.input_ids, step.attention_mask, self.front_layer, past=past)
-        return self.of_stream(stream, step.attention_mask)
+        return self._edit(stream, step.attention_mask)
 
-    def of_stream(
+    def mapped(
         self, stream: Float[Tensor, "row position d_front"], attention_mask: Int[Tensor, "row past_and_position"]
-    ) -> Edit:
-        """Return the edit for tokens of which the front's stream at `front_layer` was read before."""
-        mask = attention_mask.to(stream.device)
-        positions, first = (each[:, -stream.shape[1] :] for each in (mask.bool(), first_tokens(mask)))
-        mapped = self.map(stream.to(self.map.weight), first)
+    ) -> Float[Tensor, "row position d_rest"]:
+        """Return the receiver's stream for tokens of which the front's, at `front_layer`, was read before."""
+        first = first_tokens(attention_mask.to(stream.device))[:, -stream.shape[1] :]
+        return self.map(stream.to(self.map.weight), first)
+
+    def _edit(self, stream: Tensor, attention_mask: Tensor) -> Edit:
+        positions = attention_mask.to(stream.device).bool()[:, -stream.shape[1] :]
         return Edit(
             layer=self.layer,
             function=replacement,
-            operands=(mapped[positions],),
+            operands=(self.mapped(stream, attention_mask)[positions],),
             positions=positions,
             covers_prompt=True,
         )

@@ -37,7 +37,7 @@ class MapTraining:
     Source: Baek, Li & Tegmark 2024, as released: a rate of 1e-3, 100 steps of warm-up, at most 10,000 steps.
     """
 
-    steps: Count = 300
+    steps: Count = 200
     """Most steps; each takes one batch."""
     lr: Positive = 1e-3
     """Highest learning rate."""
