@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from toolkit.experiments.harmonic_probes.accuracy import Task, accuracy, by_token_alone, reached
+from toolkit.experiments.harmonic_probes.accuracy import Task, accuracy, by_token_alone, guessed, reached
 
 
 def task(streams) -> Task:
@@ -64,3 +64,12 @@ def test_the_interval_contains_how_draws_vary(planted, centres):
     other = accuracy(torch.stack([right[0], right[0] * 0, right[0] * 0 + 1]), streams)
     assert alike.high - alike.low < 0.2 < other.high - other.low
     assert not math.isnan(other.value)
+
+
+def test_activations_that_are_all_alike_tell_nothing(planted, centres):
+    alike = task(planted(torch.zeros_like(centres), noise=0.0))
+    assert alike.tells_nothing
+    assert not task(planted(centres)).tells_nothing
+    found = guessed(alike.streams).compared()
+    assert found.logistic.value == found.harmonic.value == 0.25
+    assert found.difference.value == 0

@@ -53,6 +53,13 @@ class Task:
         """The task of a label's streams."""
         return cls(streams=streams, x=streams.at(model, layer), exponent=exponent)
 
+    @property
+    def tells_nothing(self) -> bool:
+        """Whether all activations of a draw are alike but for fewer than 10, as the embeddings of one token id are: no
+        probe can be fitted."""
+        counts = [self.x[fits].unique(dim=0, return_counts=True)[1] for fits in self.streams.fits]
+        return any(int(each.sum() - each.max()) < FEWEST_EXAMPLES for each in counts)
+
     def fitted(self, draw: int, chosen: Tensor, label: Int[Tensor, " token"] | None = None) -> Fitted:
         """Fit both probes on chosen tokens, a mask or indices; `label` stands for the true one."""
         places = self.streams.places
@@ -126,6 +133,12 @@ class Tested:
             beyond_token=difference(logistic - by_token_alone(self.streams), self.streams),
             n=logistic.shape[1],
         )
+
+
+def guessed(streams: FrozenStreams) -> Tested:
+    """What any probe reaches where all activations are alike: it says one class of all tokens."""
+    right = (streams.places.label[streams.tests] == 0).double().expand(len(streams.fits), -1)
+    return Tested(streams=streams, right=dict.fromkeys(KINDS, right))
 
 
 def accuracy(right: Float[Tensor, "draw tested"], streams: FrozenStreams) -> Estimate:

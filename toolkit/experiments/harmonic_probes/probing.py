@@ -7,7 +7,15 @@ import torch
 
 from toolkit.experiments.control import is_embedded
 from toolkit.experiments.harmonic_probes import LABELS, HarmonicProbesConfig
-from toolkit.experiments.harmonic_probes.accuracy import Fitted, Task, Tested, accuracy, by_token_alone, difference
+from toolkit.experiments.harmonic_probes.accuracy import (
+    Fitted,
+    Task,
+    Tested,
+    accuracy,
+    by_token_alone,
+    difference,
+    guessed,
+)
 from toolkit.experiments.harmonic_probes.centres import ClassPoints, agreement
 from toolkit.experiments.harmonic_probes.labels import LabelledPlaces, LabelledText, planted_text, text_of_file
 from toolkit.experiments.harmonic_probes.reading import FrozenStreams, read_streams
@@ -18,7 +26,7 @@ from toolkit.experiments.opening import models_of
 from toolkit.experiments.run import Run
 from toolkit.latents.categories import categories, hesitation, load_lexicon
 from toolkit.latents.span_labels import read_labelled_documents
-from toolkit.leaving_out import check_any, measurable
+from toolkit.leaving_out import TooFewError, check_any, measurable
 from toolkit.models.model.layers import check_layers
 from toolkit.models.model_set import ModelSet
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS
@@ -56,7 +64,7 @@ def probe(settings: HarmonicProbesConfig, opened: ModelSet | Run) -> Probed:
     words, words_left_out = embedded_words(models, settings.seed)
     labels, not_fitted = measurable(
         track(read, "fitting probes", "labels", total=len(read)),
-        lambda name: _label(read[name], samples[name], text.labels[name], settings, shown),
+        lambda name: _label(name, read[name], samples[name], settings, shown),
     )
     check_any(labels, not_fitted)
     found = ProbesFound(
@@ -106,7 +114,7 @@ def open_labelled(settings: HarmonicProbesConfig, models: ModelSet) -> LabelledT
 
 
 def _label(
-    streams: FrozenStreams, sample: Sample, given: LabelledPlaces, settings: HarmonicProbesConfig, shown: int
+    name: str, streams: FrozenStreams, sample: Sample, settings: HarmonicProbesConfig, shown: int
 ) -> tuple[LabelFound, dict[str, ClassPoints]]:
     generator = torch.Generator().manual_seed(settings.seed)
     by_layer: dict[int, dict[str, Tested]] = {}
@@ -114,10 +122,12 @@ def _label(
     cells = [(layer, model) for layer in streams.layers for model in streams.streams]
     for layer, model in track(cells, "layers", "layers and models"):
         task = Task.of(streams, model, layer, settings.exponent)
-        probes = task.each_draw()
-        by_layer.setdefault(layer, {})[model] = task.tested(probes)
+        probes = () if task.tells_nothing else task.each_draw()
+        by_layer.setdefault(layer, {})[model] = task.tested(probes) if probes else guessed(streams)
         if layer == shown:
             kept[model] = task, probes
+    if not all(probes for _, probes in kept.values()):
+        raise TooFewError(f"{name}: all activations are alike at the input of layer {shown}: choose another --layer")
     layers = {layer: {model: each.compared() for model, each in of.items()} for layer, of in by_layer.items()}
     points = {model: ClassPoints.of(task, probes) for model, (task, probes) in kept.items()}
     first, second, *_ = points.values()
@@ -125,7 +135,7 @@ def _label(
         classes=dict(zip(streams.places.classes, streams.places.counts(), strict=True)),
         left_out=sample.left_out,
         documents=len(streams.places.document.unique()),
-        of_documents=_is_of_documents(given),
+        of_documents=_is_of_documents(streams.places),
         matched=sample.matched,
         token_alone=accuracy(by_token_alone(streams), streams),
         layers=layers,
