@@ -1,22 +1,29 @@
-"""Logistic and harmonic probes of frozen activations, fitted with one optimiser and one choice of penalty."""
+"""Logistic and harmonic probes of frozen activations, fitted with equal effort.
+
+Both have the same inputs, the same optimiser, and as many candidate settings, of which documents that were held out
+choose. Every class weighs the same in the loss, however many examples it has.
+"""
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.optimize import minimize
 from torch import Tensor
 
 from toolkit.leaving_out import TooFewError
-from toolkit.probes.harmonic import harmonic_log_probabilities
+from toolkit.probes.choosing import Examples, Fit, Form, chosen_fit
+from toolkit.probes.harmonic import check_exponent, harmonic_log_probabilities, of_squared_distances
+from toolkit.probes.held_out import held_out
+from toolkit.probes.metric import Metric
 
 FEWEST_EXAMPLES = 10
 """A class with fewer examples has no probe."""
-PENALTIES = (1.0, 0.1, 0.01, 1e-3)
-STEPS = 500
+LOGISTIC_PENALTIES = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3)
+HARMONIC_PENALTIES = (1.0, 0.1, 0.01, 1e-3)
+"""Half as many: each can be tried with two exponents."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,11 +33,11 @@ class Probe:
     classes: tuple[str, ...]
     penalty: float
     """Weight of the penalty, chosen on held-out documents."""
-    converged: bool
-    """Whether the optimiser reached its stopping rule."""
+    shrinkage: float
+    """Shrinkage of the metric, chosen likewise."""
 
     def log_probabilities(self, x: Float[Tensor, "token width"]) -> Float[Tensor, "token class"]:
-        """Return the log-probability of each class, all classes being equally frequent."""
+        """Return the log-probability of each class, as if all classes were equally frequent."""
         raise NotImplementedError
 
     def accuracy(self, x: Float[Tensor, "token width"], y: Int[Tensor, " token"]) -> float:
@@ -41,7 +48,7 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LogisticProbe(Probe):
-    """A logistic regression in raw units."""
+    """A multinomial logistic regression, for activations as the model gives them."""
 
     directions: Float[Tensor, "class width"]
     bias: Float[Tensor, " class"]
@@ -52,14 +59,16 @@ class LogisticProbe(Probe):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HarmonicProbe(Probe):
-    """Class centres in raw units."""
+    """Class centres, for activations as the model gives them; distances are taken in the probe's metric."""
 
     centres: Float[Tensor, "class width"]
+    """In raw units: points of the stream."""
     exponent: float
-    epsilon: float
+    metric: Metric
 
     def log_probabilities(self, x: Float[Tensor, "token width"]) -> Float[Tensor, "token class"]:  # noqa: D102
-        return harmonic_log_probabilities(x.to(self.centres), self.centres, self.exponent, self.epsilon)
+        points, centres = self.metric.to(x), self.metric.to(self.centres)
+        return harmonic_log_probabilities(points, centres, self.exponent)
 
 
 def fit_logistic(
@@ -70,22 +79,21 @@ def fit_logistic(
     classes: Sequence[str],
     seed: int = 0,
 ) -> LogisticProbe:
-    """Fit a logistic probe; `y` counts in `classes`, and each class weighs the same, however many examples it has.
+    """Fit a logistic probe: cross-entropy with a penalty on the squared weights.
 
-    Raises `ValueError` for a class with fewer than 10 examples, for lengths that differ, and for NaN.
+    y: index into `classes`. seed: draws the documents that are held out, a quarter, to choose penalty and metric.
+    Raises `TooFewError` for a class with fewer than 10 examples or too few documents, and `ValueError` for one class
+    alone, for lengths that differ and for activations that are not finite.
     """
-    check(x, y, documents, classes)
-    points, shift, scale = standard(x)
-    zeros = torch.zeros(len(classes), x.shape[1] + 1, dtype=torch.float64)
-
-    def loss(w: Tensor) -> Tensor:
-        return balanced(points @ w[:, :-1].T + w[:, -1], y, len(classes)) + PENALTIES[1] * w[:, :-1].square().sum()
-
-    found, converged = least(loss, zeros)
-    directions = found[:, :-1] / scale
-    bias = found[:, -1] - directions @ shift
+    form = Form(scores=_linear, start=lambda given: given.x.new_zeros(len(classes), given.x.shape[1] + 1))
+    fit = _fitted((x, y, documents), classes, [form], LOGISTIC_PENALTIES, seed)
+    directions = fit.metric.gradient_back(fit.found[:, :-1])
     return LogisticProbe(
-        classes=tuple(classes), penalty=PENALTIES[1], converged=converged, directions=directions, bias=bias
+        classes=tuple(classes),
+        penalty=fit.penalty,
+        shrinkage=fit.metric.shrinkage,
+        directions=directions,
+        bias=fit.found[:, -1] - directions @ fit.metric.spread.mean,
     )
 
 
@@ -98,66 +106,76 @@ def fit_harmonic(
     exponent: float | None = None,
     seed: int = 0,
 ) -> HarmonicProbe:
-    """Fit a harmonic probe from the class means; `y` counts in `classes`, and each class weighs the same.
+    """Fit a harmonic probe from the class means: the harmonic loss with a penalty on squared distances to them.
 
-    exponent: of the distance; √width where it is not given. Raises `ValueError` as `fit_logistic` does.
+    exponent: of the distance; where it is not given, √width or width, whichever is better on held-out documents.
+    Raises as `fit_logistic` does, and `ValueError` for an exponent that is not above 0.
     """
-    check(x, y, documents, classes)
-    exponent = math.sqrt(x.shape[1]) if exponent is None else exponent
-    points, shift, scale = standard(x)
-    means = torch.stack([points[y == each].mean(dim=0) for each in range(len(classes))])
-
-    def loss(w: Tensor) -> Tensor:
-        fit = balanced(harmonic_log_probabilities(points, w, exponent), y, len(classes))
-        return fit + PENALTIES[1] * (w - means).square().sum()
-
-    found, converged = least(loss, means)
+    exponents = (math.sqrt(x.shape[1]), float(x.shape[1])) if exponent is None else (check_exponent(exponent),)
+    start = partial(_class_means, n_classes=len(classes))
+    forms = [
+        Form(
+            scores=partial(_harmonic, exponent=each), start=start, sharpness=each / x.shape[1], exponent=each
+        )  # squared distances are about the width
+        for each in exponents
+    ]
+    fit = _fitted((x, y, documents), classes, forms, HARMONIC_PENALTIES, seed)
     return HarmonicProbe(
         classes=tuple(classes),
-        penalty=PENALTIES[1],
-        converged=converged,
-        centres=found * scale + shift,
-        exponent=exponent,
-        epsilon=1e-4 * scale**2,
+        penalty=fit.penalty,
+        shrinkage=fit.metric.shrinkage,
+        centres=fit.metric.back(fit.found),
+        exponent=fit.form.exponent,
+        metric=fit.metric,
     )
 
 
-def standard(x: Tensor) -> tuple[Tensor, Tensor, float]:
-    """Return the points, centred and divided by one factor that makes their mean square 1 a dimension."""
-    points = x.double()
-    shift = points.mean(dim=0)
-    scale = float((points - shift).square().mean().sqrt())
-    return (points - shift) / scale, shift, scale
-
-
-def balanced(logits: Tensor, y: Tensor, n_classes: int) -> Tensor:
-    """Return the cross-entropy, each class weighing the same."""
-    losses = torch.nn.functional.cross_entropy(logits, y, reduction="none")
-    weight = 1 / (n_classes * y.bincount(minlength=n_classes).double())
-    return (losses * weight[y]).sum()
-
-
-def check(x: Tensor, y: Tensor, documents: Tensor, classes: Sequence[str]) -> None:
-    """Refuse what cannot be fitted."""
+def check_examples(x: Tensor, y: Tensor, documents: Tensor, classes: Sequence[str]) -> None:
+    """Refuse what no probe can be fitted to; raises as `fit_logistic` does."""
     if not len(x) == len(y) == len(documents):
-        raise ValueError(f"{len(x)} activations, {len(y)} labels, {len(documents)} documents: give as many of each")
+        raise ValueError(f"{len(x)} activations, {len(y)} labels and {len(documents)} documents: give as many of each")
     if not x.isfinite().all():
-        raise ValueError("activations hold NaN or infinity: leave out such tokens")
+        bad = int((~x.isfinite().all(dim=1)).sum())
+        raise ValueError(f"{bad} of {len(x)} activations hold NaN or infinity: leave those tokens out")
+    if len(y) and not 0 <= int(y.min()) <= int(y.max()) < len(classes):
+        raise ValueError(f"labels {int(y.min())} to {int(y.max())}: must be from 0 to {len(classes) - 1}")
+    if len(y.unique()) == 1 and len(y) >= FEWEST_EXAMPLES:
+        raise ValueError(f"all {len(y)} labels are {classes[int(y[0])]!r}: a probe needs two classes at least")
     for name, count in zip(classes, y.bincount(minlength=len(classes)).tolist(), strict=True):
         if count < FEWEST_EXAMPLES:
             raise TooFewError(
-                f"class {name!r} has {count} examples, and a probe needs {FEWEST_EXAMPLES} of each: read more text"
+                f"class {name!r} has {count} examples, and a probe needs {FEWEST_EXAMPLES}: give more documents, or"
+                " leave the class out"
             )
 
 
-def least(loss: Callable[[Tensor], Tensor], start: Tensor) -> tuple[Tensor, bool]:
-    """Return where the loss is least, from `start`, by L-BFGS."""
+def _fitted(
+    given: tuple[Tensor, Tensor, Tensor],
+    classes: Sequence[str],
+    forms: Sequence[Form],
+    penalties: Sequence[float],
+    seed: int,
+) -> Fit:
+    check_examples(*given, classes)
+    x, y, documents = (each.cpu() for each in given)
+    examples = Examples(x=x.double(), y=y)
+    return chosen_fit(examples, held_out(y, documents, tuple(classes), seed), forms, penalties)
 
-    def value(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        w = torch.from_numpy(flat).view_as(start).requires_grad_()
-        at = loss(w)
-        (gradient,) = torch.autograd.grad(at, w)
-        return float(at.detach()), gradient.numpy().ravel()
 
-    found = minimize(value, start.numpy().ravel(), jac=True, method="L-BFGS-B", options={"maxiter": STEPS})
-    return torch.from_numpy(found.x).view_as(start), bool(found.success)
+def _linear(points: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda parameters: points @ parameters[:, :-1].T + parameters[:, -1]
+
+
+def _harmonic(points: Tensor, *, exponent: float) -> Callable[[Tensor], Tensor]:
+    """In a metric, distances are not far below the norms, and a matrix product is exact enough."""
+    sizes = points.square().sum(dim=1, keepdim=True)
+
+    def scores(centres: Tensor) -> Tensor:
+        squared = sizes - 2 * points @ centres.T + centres.square().sum(dim=1)
+        return of_squared_distances(squared.clamp_min(0), exponent)
+
+    return scores
+
+
+def _class_means(examples: Examples, *, n_classes: int) -> Tensor:
+    return torch.stack([examples.x[examples.y == each].mean(dim=0) for each in range(n_classes)])

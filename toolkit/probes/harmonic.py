@@ -14,17 +14,29 @@ EPSILON = 1e-4
 
 
 def harmonic_log_probabilities(
-    x: Float[Tensor, "*batch width"], centres: Float[Tensor, "class width"], exponent: float, epsilon: float = EPSILON
+    x: Float[Tensor, "*batch width"], centres: Float[Tensor, "class width"], exponent: float
 ) -> Float[Tensor, "*batch class"]:
     """Return log p of each class: p is proportional to d⁻ⁿ, with d the distance to the class's centre, n the exponent.
 
-    Computed as log_softmax(−n/2 · log(d² + ε)), which no norm makes overflow, in single precision or better.
+    In single precision or better. Distances are sums of squared differences: ‖x‖² − 2x·w + ‖w‖² would take a matrix
+    product and lose the digits of distances far smaller than the norms.
     """
     dtype = torch.promote_types(torch.promote_types(x.dtype, centres.dtype), torch.float32)
     points = x.reshape(-1, x.shape[-1]).to(dtype)
     distance = torch.cdist(points, centres.to(dtype), compute_mode="donot_use_mm_for_euclid_dist")
-    log_probabilities = (-exponent / 2 * (distance.square() + epsilon).log()).log_softmax(dim=-1)
-    return log_probabilities.reshape(*x.shape[:-1], len(centres))
+    return of_squared_distances(distance.square(), exponent).reshape(*x.shape[:-1], len(centres))
+
+
+def of_squared_distances(squared: Float[Tensor, "*batch class"], exponent: float) -> Float[Tensor, "*batch class"]:
+    """Return the log-probabilities, log_softmax(−n/2 · log(d² + ε)), which no finite d² makes overflow."""
+    return (-exponent / 2 * (squared + EPSILON).log()).log_softmax(dim=-1)
+
+
+def check_exponent(exponent: float) -> float:
+    """Return the exponent; raises `ValueError` unless it is above 0 and finite."""
+    if not 0 < exponent < math.inf:
+        raise ValueError(f"exponent {exponent}: must be above 0 and finite, such as the square root of the width")
+    return exponent
 
 
 class HarmonicLinear(nn.Module):
@@ -35,15 +47,17 @@ class HarmonicLinear(nn.Module):
     divides the squared distances by their least, which changes no probability, and which the logarithm makes needless.
     """
 
-    def __init__(self, in_features: int, out_features: int, *, exponent: float, epsilon: float = EPSILON) -> None:
-        """Draw centres as `nn.Linear` draws its weight. Raises `ValueError` unless the exponent is above 0."""
+    def __init__(self, in_features: int, out_features: int, *, exponent: float) -> None:
+        """Draw centres as `nn.Linear` draws its weight. Raises `ValueError` for an exponent that is not above 0."""
         super().__init__()
-        if not 0 < exponent < math.inf:
-            raise ValueError(f"exponent {exponent}: must be above 0 and finite, such as √{in_features}")
-        self.exponent, self.epsilon = exponent, epsilon
+        self.exponent = check_exponent(exponent)
         self.weight = nn.Parameter(torch.empty(out_features, in_features))
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
 
     def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch class"]:
         """Return the log-probability of each class, in single precision or better."""
-        return harmonic_log_probabilities(x, self.weight, self.exponent, self.epsilon)
+        return harmonic_log_probabilities(x, self.weight, self.exponent)
+
+    def extra_repr(self) -> str:
+        """What `print` shows of the layer."""
+        return f"in_features={self.weight.shape[1]}, out_features={len(self.weight)}, exponent={self.exponent:g}"

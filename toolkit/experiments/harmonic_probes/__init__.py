@@ -87,14 +87,14 @@ class HarmonicProbesConfig(ShortRepr):
     layer."""
     exponent: Positive | None = None
     """Exponent of the harmonic loss in the distance d, twice that in the authors' code, which has it on d².
-    Default: the square root of the models' width."""
+    Default: the square root of the models' width, or the width, whichever does better on held-out documents."""
     documents: Count = 600
     """Documents that are read; a quarter tests, the rest fits, shared out to the draws."""
     tokens: Count = 1500
     """Tokens of each class at most, to fit a draw's probes and again to test them."""
     draws: Count = 3
     """Draws of fitting documents, which share none: intervals hold what varies with them."""
-    lattice_steps: CountOrNone = 2000
+    lattice_steps: CountOrNone = 1000
     """Training steps of the lattice task, which checks the harmonic loss; 0 leaves it out."""
     lattice_seeds: Count = 3
     """Initialisations of each network of the lattice task."""
