@@ -22,11 +22,16 @@ from toolkit.interventions.splice import splice_effects
 from toolkit.interventions.targets import Targets
 from toolkit.latents.choices import Method
 from toolkit.latents.logit_lens import logit_lens
+from toolkit.models.model.logit_measurements import measure
+from toolkit.models.model.logit_statistics import next_log_probability
 from toolkit.models.model.scoring import row_losses
 from toolkit.models.pair import ModelPair
 from toolkit.models.presets import CHECKOUT
 from toolkit.models.where import Where
 from toolkit.organism.corpus import documents
+from toolkit.stitching.closed_form import ridge
+from toolkit.stitching.moments import read_moments
+from toolkit.stitching.stitch import Stitch
 
 pytestmark = [
     pytest.mark.ndif,
@@ -76,8 +81,8 @@ def test_ablation(here, there, crosscoder, batches, method: Method):
     arms = [Arm(crosscoder=crosscoder, latents=each) for each in latents]
     read = (ReadTargets.read(pair, targets, method.positions) for pair in (here, there))
     ours, theirs = (ablation_effects(p, r, arms, method) for p, r in zip((here, there), read, strict=True))
-    for measure in range(len(ours.values)):
-        close(theirs.values[measure], ours.values[measure])
+    for one, other in zip(ours.values, theirs.values, strict=True):
+        close(other, one)
     assert ours.values[0].abs().max() > 0.01
 
 
@@ -105,6 +110,24 @@ def test_steering(here, there, crosscoder, temperature: float):
         assert theirs.texts == ours.texts
         assert torch.equal(theirs.finished, ours.finished)
     assert ours.texts[0] != ours.texts[1] != ours.texts[2]
+
+
+def test_stitching(here, there, batches):
+    ids, attended = batches[0].input_ids, batches[0].attention_mask
+    fits = [read_moments(pair.base, pair.distilled, batches, mask(), [(3, 3)])[3, 3] for pair in (here, there)]
+    ours, theirs = (ridge(fit.fit, fit.chosen_by) for fit in fits)
+    close(theirs.bias, ours.bias)
+    edits = [None, *(Stitch(pair.base, ours, 3) for pair in (here, there))]
+    for rest in (here.distilled, there.distilled):
+        plain, with_here, with_there = measure(rest, ids, attended, edits, next_log_probability, (ids,))
+        close(with_there, with_here)
+        assert (with_here - plain).abs().max() > 0.1
+    close(
+        *(
+            pair.distilled.logits(ids, attended, edit=Stitch(pair.base, ours, 3))[attended.bool()]
+            for pair in (there, here)
+        )
+    )
 
 
 def test_logit_lens(here, there, crosscoder):

@@ -10,6 +10,7 @@ from datasets import IterableDataset
 from transformers import PreTrainedTokenizerFast, Qwen2Config
 
 from toolkit.harvest.tokens import TokenStream, describe_documents
+from toolkit.library_warnings import ToolkitWarning
 from toolkit.models.model.sampling import Sampling
 from toolkit.models.pair import ModelPair
 from toolkit.models.sources import find_sources
@@ -122,9 +123,8 @@ def test_what_cannot_be_compared_is_refused(
         unlike.reading("distilled")["base"].generate_ids([[5]], sampling=Sampling(new_tokens=1))
     strangers = [f"x{i}" for i in range(20)]
     tokenizer = make_tokenizer(("<x>", "</x>"), words=strangers)
-    tokenizer.bos_token = tokenizer.eos_token = None
     apart = replace(unlike, tokenizers={"base": tokenizer, "distilled": unlike.tokenizer})
-    with pytest.raises(ValueError, match="distilled and base have no token in common"):
+    with pytest.raises(ValueError, match="distilled and base have no ordinary token in common"):
         apart.reading("distilled")
 
 
@@ -139,3 +139,42 @@ def test_models_by_turns_and_weights_on_the_disk_are_stitched_as_those_in_memory
         assert torch.equal(models.models["distilled"].logits(ids, edit=stitch), expected)
         written = models.models["distilled"].generate_ids([SHARED_ONLY], edit=stitch, new_tokens=3)
         assert written == unlike.models["distilled"].generate_ids([SHARED_ONLY], edit=stitch, new_tokens=3)
+
+
+def test_two_that_have_the_same_weights_are_refused(sources: dict[str, str]) -> None:
+    with pytest.raises(
+        ValueError, match=r"are the same weights, .*: give two models; each of them is stitched to itse"
+    ):
+        StitchableModels.open(find_sources({"base": sources["base"], "distilled": sources["base"]}), where="cpu")
+
+
+def test_models_on_a_server_are_opened_with_their_own_tokenizers(
+    ndif: object, folders: tuple[Path, Path], tiny_pair: ModelPair
+) -> None:
+    base, distilled = map(str, folders)
+    where = Where(remote=True, wire="fp32")
+    models = StitchableModels.open(find_sources({"base": base, "distilled": distilled}), where=where)
+    identity = AffineMap(weight=torch.eye(32), bias=torch.zeros(32), first_bias=torch.zeros(32))
+    there, here = (
+        pair.models["distilled"].logits([[5, 6, 7]], edit=Stitch(pair.models["base"], identity, 2))
+        for pair in (models, tiny_pair)
+    )
+    torch.testing.assert_close(there, here)
+    assert set(models.fingerprints()) == {"base", "distilled"}
+
+
+def test_added_tokens_of_one_vocabulary_that_differ_are_told_of_and_refused(
+    save_model: Callable[..., Path], make_tokenizer: Make
+) -> None:
+    specials = {"base": ("<s>", "</s>", "<box>"), "distilled": ("<s>", "</s>", "<think>")}
+    folders = {
+        name: str(save_model(Qwen2Config(**SMALL), seed=len(name), tokenizer=make_tokenizer(each)))
+        for name, each in specials.items()
+    }
+    with pytest.warns(ToolkitWarning, match=r"42 \(base '<box>', distilled '<think>'\)"):
+        models = StitchableModels.open(find_sources(folders), where="cpu")
+    assert models.compared == ""
+    front = models.reading("distilled")["base"]
+    assert torch.equal(front.residual([[5, 6]], None, 2)[0], models.models["base"].residual([[5, 6]], None, 2)[0])
+    with pytest.raises(ValueError, match=r"does not have, or means otherwise: 42 \('<think>'\)"):
+        front.residual([[5, 42]], None, 2)

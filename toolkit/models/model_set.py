@@ -17,11 +17,8 @@ from toolkit.models.model.edits import Change
 from toolkit.models.model.layers import check_layers
 from toolkit.models.model.memory_fit import RowLimit
 from toolkit.models.model.traced_model import TracedModel
-from toolkit.models.places.here import loading_options
-from toolkit.models.places.one_at_a_time import Room
-from toolkit.models.places.open_model import open_model
+from toolkit.models.opened_models import OpenedModels, check_places, open_each
 from toolkit.models.places.place import Context, Rows
-from toolkit.models.presets import in_checkout
 from toolkit.models.sources import Model, Source, find_sources, refuse_unknown, tokenizers_of
 from toolkit.models.text.inputs import Ids, Text, as_batch, as_mask, as_rows, check_context, check_range
 from toolkit.models.text.rows import padded
@@ -32,22 +29,18 @@ Found = TypeVar("Found", bound="ModelSet")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class ModelSet:
+class ModelSet(OpenedModels):
     """Models of one shape that read the same ids.
 
     A *stream* is the residual stream of one model at one layer; they are ordered by model, then by layer.
     """
 
-    models: dict[str, TracedModel]
-    """The models by name, in the order of the streams."""
     tokenizer: PreTrainedTokenizerBase
     """The last model's tokenizer, used for all."""
     layers: tuple[int, ...]
     """Sites: the input of these decoder layers."""
     clashing_ids: Clashes
     """Ids that mean different things to the models."""
-    found: tuple[Source, ...]
-    """Where each model came from."""
     clashes: Literal["refuse", "allow"] = "refuse"
     """Whether a clashing id in the text is an error, or is read by each model in its own way."""
     row_limit: RowLimit = field(default_factory=RowLimit)
@@ -93,10 +86,7 @@ class ModelSet:
         it, and nothing else. On NDIF it means nothing. Raises `ValueError` as `from_pretrained` does.
         """
         where = as_where(where)
-        where.check_used(models=len(sources), in_memory=sum(source.module is not None for source in sources))
-        places = {source.role: where.of(source.role) for source in sources}
-        for place in places.values():
-            loading_options(place)  # says what is not there
+        check_places(sources, where)
         configs = {source.role: source.config() for source in sources}
         n_layers = check_same_shape(configs)
         sites = check_sites(n_layers // 2 if layers is None else layers, depth, n_layers)
@@ -104,17 +94,11 @@ class ModelSet:
         tokenizers = tokenizers_of(sources, tokenizer)
         clashing_ids = find_clashes(configs, tokenizers)
         *_, shared = tokenizers.values()
-        room = Room() if where.sequential else None
-        opened = {  # the first model last: where one stays in memory, it is the first to be read
-            source.role: open_model(
-                source.module or source.name, shared, places[source.role], hub=source.hub, depth=depth, room=room
-            )
-            for source in reversed(sources)
-        }
+        models = open_each(sources, dict.fromkeys(tokenizers, shared), where, depth=depth)
         if not where.remote:
             warn_of_same_weights([source for source in sources if source.module is None])
         return cls(
-            models={source.role: opened[source.role] for source in sources},
+            models=models,
             tokenizer=shared,
             layers=sites,
             clashing_ids=clashing_ids,
@@ -129,33 +113,6 @@ class ModelSet:
             f"{type(self).__name__} {models}, {place!r}:\n  layers {', '.join(map(str, self.layers))} of"
             f" {self.n_layers}, d_model {self.d_model}, {self.vocab_size:,} ids, context {self.context:,}"
         )
-
-    def fingerprints(self) -> dict[str, str]:
-        """A word for each model, by name, that changes with its weights and settings alone; see `files.identity`.
-
-        For models on NDIF, whose files are not here, it is the commit, or the sha256 of a local folder's config.
-        """
-        return {each.role: each.fingerprint(remote=not self.models[each.role].place.has_files) for each in self.found}
-
-    def files(self) -> dict[str, str]:
-        """Sha256 of every file that weights were read from, the commit of a model from the hub."""
-        each = [source.files(remote=not self.models[source.role].place.has_files) for source in self.found]
-        return {file: word for files in each for file, word in files.items()}
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Where each model came from: a local folder or a hub name."""
-        return tuple(source.name for source in self.found)
-
-    @property
-    def origins(self) -> tuple[str, ...]:
-        """The sources as artifacts record them."""
-        return tuple(map(in_checkout, self.sources))
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The models' names, in the order of the streams."""
-        return tuple(self.models)
 
     @property
     def d_model(self) -> int:
@@ -177,11 +134,6 @@ class ModelSet:
         """The device that reads come back on: the last model's."""
         *_, last = self.models.values()
         return last.device
-
-    @property
-    def context(self) -> int:
-        """Tokens that all models can tell apart by their position."""
-        return min(model.context for model in self.models.values())
 
     def residual(
         self,

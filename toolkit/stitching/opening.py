@@ -1,6 +1,7 @@
 """Models that are stitched to each other, whatever their depth, width and vocabulary."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice, permutations
@@ -14,13 +15,10 @@ from transformers import PreTrainedTokenizerBase
 
 from toolkit.harvest.documents import TEXTS
 from toolkit.harvest.tokens import CUT_OTHERWISE
-from toolkit.models.compatibility import warn_of_same_weights
+from toolkit.models.compatibility import check_not_the_same, find_clashes
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.model_set import ModelSet
-from toolkit.models.places.here import loading_options
-from toolkit.models.places.one_at_a_time import Room
-from toolkit.models.places.open_model import open_model
-from toolkit.models.presets import in_checkout
+from toolkit.models.opened_models import OpenedModels, check_places, open_each
 from toolkit.models.sources import Model, Source, find_sources, tokenizers_of
 from toolkit.models.text.tokenizers import Clashes, encode
 from toolkit.models.text.vocabularies import NO_ID, translation
@@ -28,20 +26,18 @@ from toolkit.models.where import Where, as_where
 from toolkit.stitching.translated import Translated
 
 TEXTS_TRIED = 256
+TWO_MODELS = "give two models; each of them is stitched to itself too, as a control"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class StitchableModels:
-    """Two models or more by name, each with the tokenizer of its own vocabulary.
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class StitchableModels(OpenedModels):
+    """Two models or more by name, each with the tokenizer of its own vocabulary, or all with the last one's.
 
     A model is read with the ids of another where both have the same tokens (`reading`). Texts that all tokenizers cut
     into the same tokens are compared, others are left out (`comparable`).
     """
 
-    models: Mapping[str, TracedModel]
     tokenizers: Mapping[str, PreTrainedTokenizerBase]
-    found: tuple[Source, ...]
-    """Where each model came from."""
     clashing_ids: Clashes = field(default_factory=dict)
     """Ids of a common vocabulary that mean different things to the models, and are refused."""
 
@@ -57,26 +53,22 @@ class StitchableModels:
     def open(cls, sources: Sequence[Source], *, where: Where | Any = "auto") -> "StitchableModels":
         """Load the models that `find_sources` found.
 
-        Raises `ValueError` as `ModelSet.open` does, but not for models of other shapes or vocabularies.
+        Raises `ValueError` as `ModelSet.open` does, but not for models of other shapes or vocabularies; and for two
+        that have the same weights.
         """
         where = as_where(where)
-        where.check_used(models=len(sources), in_memory=sum(source.module is not None for source in sources))
-        places = {source.role: where.of(source.role) for source in sources}
-        for place in places.values():
-            loading_options(place)  # says what is not there
-        for source in sources:
-            source.config()
-        tokenizers = tokenizers_of(sources, None)
-        room = Room() if where.sequential else None
-        models = {
-            each.role: open_model(
-                each.module or each.name, tokenizers[each.role], places[each.role], hub=each.hub, room=room
-            )
-            for each in sources
-        }
-        if not where.remote:
-            warn_of_same_weights([source for source in sources if source.module is None])
-        return cls(models=models, tokenizers=tokenizers, found=tuple(sources))
+        check_places(sources, where)
+        configs = {source.role: source.config() for source in sources}
+        for number, source in enumerate(sources):
+            if source.module is None:
+                others = [other for other in sources[:number] if other.module is None]
+                check_not_the_same(source, others, TWO_MODELS, remote=where.remote)
+        tokenizers, clashing_ids = tokenizers_of(sources, None), {}
+        with suppress(ValueError):  # as raised for other vocabularies, of which each keeps its own tokenizer
+            clashing_ids = find_clashes(configs, tokenizers)
+            tokenizers = dict.fromkeys(tokenizers, tokenizers[sources[-1].role])
+        models = open_each(sources, tokenizers, where)
+        return cls(models=models, tokenizers=tokenizers, found=tuple(sources), clashing_ids=clashing_ids)
 
     @classmethod
     def of(cls, models: ModelSet) -> "StitchableModels":
@@ -93,33 +85,9 @@ class StitchableModels:
         return f"StitchableModels {', '.join(shapes)}"
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The models' names."""
-        return tuple(self.models)
-
-    @property
-    def origins(self) -> tuple[str, ...]:
-        """Where each model came from, as artifacts record it."""
-        return tuple(in_checkout(source.name) for source in self.found)
-
-    @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The last model's tokenizer."""
         return self.tokenizers[self.names[-1]]
-
-    @property
-    def context(self) -> int:
-        """Tokens that all models can tell apart by their position."""
-        return min(model.context for model in self.models.values())
-
-    def fingerprints(self) -> dict[str, str]:
-        """A word for each model, by name, that changes with its weights and settings alone."""
-        return {each.role: each.fingerprint(remote=not self.models[each.role].place.has_files) for each in self.found}
-
-    def files(self) -> dict[str, str]:
-        """Sha256 of every file that weights were read from, the commit of a model from the hub."""
-        each = [source.files(remote=not self.models[source.role].place.has_files) for source in self.found]
-        return {file: word for files in each for file, word in files.items()}
 
     def reading(self, name: str) -> dict[str, TracedModel]:
         """Return all models as readers of the ids of the one that is named; those of its vocabulary are themselves.
@@ -182,10 +150,11 @@ class StitchableModels:
         table = torch.arange(len(tokenizer)) if tokenizer is own else translation(tokenizer, own)
         clashing = [token for token in self.clashing_ids if token < len(table) and token != tokenizer.bos_token_id]
         table[clashing] = NO_ID
-        if not (table != NO_ID).any():
+        special = torch.isin(torch.arange(len(table)), torch.tensor(tokenizer.all_special_ids))
+        if (table[~special] == NO_ID).all():
             raise ValueError(
-                f"the vocabularies of {of} and {name} have no token in common, and models are stitched on the same"
-                " tokens: choose models whose tokenizers cut some text alike"
+                f"the vocabularies of {of} and {name} have no ordinary token in common, and models are stitched on the"
+                " same tokens: choose models whose tokenizers cut some text alike"
             )
         return table
 

@@ -27,7 +27,7 @@ class Sampling:
     seeds: Indices = ()
     """One seed for each prompt, in place of `seed`; equal seeds draw the same noise, whatever else is in the batch."""
     edit_prompt: bool = False
-    """Apply the edit at the prompt's positions too."""
+    """Apply the edit at the prompt's positions too; a `Stitch` is applied there in any case."""
 
     def __post_init__(self) -> None:
         new_tokens, top_k = as_index(self.new_tokens, "new_tokens"), as_index(self.top_k, "top_k")

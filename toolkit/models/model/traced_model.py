@@ -192,7 +192,8 @@ class TracedModel:
         A prompt is a string, chat messages up to where the assistant writes, ids, or what a tokenizer returned. Fields
         of `Sampling` may be given as keywords: new_tokens, temperature, top_p, top_k, seed. Returns the new text with
         its special tokens, up to and including the end-of-text token: a string for one string or conversation, else a
-        list. The edit applies at every generated position, and with `edit_prompt` at the prompt's too.
+        list. The edit applies at every generated position, and with `edit_prompt`, or a `Stitch` in any case, at the
+        prompt's too.
         Raises `ValueError` as `generate_ids` does.
         """
         rows = as_rows(self.tokenizer, prompt, attention_mask, answering=True)
