@@ -44,7 +44,7 @@ def test_the_embedded_pair_brings_its_control():
 
 
 def test_a_control_of_another_shape_is_refused(pair: ModelPair, save_organism_model):
-    with pytest.raises(ValueError, match="has 2 layers of width 16, the others 3 of 16"):
+    with pytest.raises(ValueError, match="has 2 layers of width 16, the base model 3 of 16"):
         with_control(ControlledModels(control=save_organism_model(seed=5, num_hidden_layers=2)), CPU, pair)
 
 

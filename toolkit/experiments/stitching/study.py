@@ -12,6 +12,7 @@ from toolkit.statistics.estimates import (
     Estimate,
     given_one,
     jackknife_over_seeds,
+    ratio_of_sums,
     ratio_over_seeds,
     too_few,
 )
@@ -63,6 +64,11 @@ class StitchedCut:
         """How many predictions of these kinds there are; of all kinds by default."""
         return int(_of_kinds(self.tokens, kinds).sum())
 
+    @property
+    def loss_a_token(self) -> Estimate:
+        """Cross-entropy of the receiver as it is, in nats a token."""
+        return ratio_of_sums(_of_kinds(self.loss, ()), _of_kinds(self.tokens, ()))
+
     def excess(self, name: str, *kinds: str, measure: Measure = "ce") -> Estimate:
         """What the map costs a prediction of these kinds; of all kinds by default."""
         return self._per_token(getattr(self.maps[name], measure), kinds)
@@ -71,6 +77,12 @@ class StitchedCut:
         """How much more cross-entropy the first map costs than `share` of what the second does, paired by document."""
         one, other = _same_fits(self.maps[first].ce, self.maps[second].ce)
         return self._per_token(one - share * other, kinds)
+
+    def beyond(self, other: "StitchedCut", name: str) -> Estimate:
+        """How much more cross-entropy a map costs here than in another direction on the same predictions, paired."""
+        assert self.tokens.equal(other.tokens), "both were measured on the same predictions"
+        one, less = _same_fits(self.maps[name].ce, other.maps[name].ce)
+        return self._per_token(one - less, ())
 
     def beyond_ridge(self, rank: int) -> Estimate:
         """How much more cross-entropy the ridge costs when it is truncated to the rank, paired by document."""

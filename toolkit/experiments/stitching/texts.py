@@ -1,6 +1,6 @@
 """The documents that maps are fitted on, and other ones on which costs are measured."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from datasets import IterableDataset
@@ -11,7 +11,9 @@ from toolkit.experiments.stitching import StitchingConfig
 from toolkit.fields import changed, leaves
 from toolkit.harvest.documents import Corpus
 from toolkit.harvest.tokens import TokenBatch, TokenMask, TokenStream
-from toolkit.latents.categories import Category
+from toolkit.latents.categories import expand, hesitation
+from toolkit.latents.choices import HESITATION
+from toolkit.leaving_out import measurable
 from toolkit.models.model.scoring import LARGEST_LOGITS
 from toolkit.models.text.inputs import check_context
 from toolkit.models.text.token_texts import vocabulary_texts
@@ -20,8 +22,8 @@ from toolkit.stitching.excess import Predictions
 from toolkit.stitching.opening import StitchableModels
 from toolkit.training import streams
 
-MEASURED_TOKENS = 2048
-"""Tokens of a batch on which costs are measured: rows of like length need little padding."""
+SMALL_BATCH = 2048
+"""Tokens of a batch on which costs are measured, or a map is trained: rows of like length need little padding."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,26 +55,39 @@ class StitchingText:
             return _every_second(self.corpus.whole, 0), _every_second(self.corpus.whole, 1)
         return self.corpus.train, self.corpus.held_out
 
-    def fitting(self, tokens: int, part: int, parts: int) -> Iterator[TokenBatch]:
-        """Whole batches of one of `parts` parts of the documents to fit on, until there are so many tokens.
+    def mask(self, rest: str) -> TokenMask:
+        """A fresh mask of the tokens that count, in the ids of a receiver."""
+        return streams.open_mask(self.run.mask, _read_as(self.models, rest))
 
-        The ids are those of the last model, and no other part has the same documents.
+    def fitting(self, tokens: int, part: int, parts: int, rest: str, *, small: bool = False) -> Iterator[TokenBatch]:
+        """Whole documents of one of `parts` parts of those to fit on, in batches, until there are so many tokens.
+
+        The ids are those of a receiver, and no other part has the same documents. Batches are small for training.
         """
-        stream = self._stream(self.parts[0], self.models, self.run.text.forward_tokens, part, parts)
+        batch_tokens = max(SMALL_BATCH, self.run.text.row_length) if small else self.run.text.forward_tokens
+        stream = self._stream(self.parts[0], _read_as(self.models, rest), batch_tokens, part, parts)
         for batch in stream:
-            yield batch
-            tokens -= int(batch.attention_mask.sum())
+            left = tokens - batch.attention_mask.sum(dim=1).cumsum(dim=0)
+            rows = int((left > 0).sum()) + 1
+            yield TokenBatch(batch.input_ids[:rows], batch.attention_mask[:rows], batch.counts)
+            tokens = int(left[-1])
             if tokens <= 0:
                 return
 
-    def measured(self, documents: int, rest: str, hesitation: Category | None) -> tuple[list[Predictions], TokenMask]:
-        """The first documents to measure on, in the ids of a receiver, and the mask that chose their predictions."""
+    def measured(
+        self, documents: int, rest: str, lexicon: Mapping[str, tuple[str, ...]]
+    ) -> tuple[list[Predictions], TokenMask]:
+        """The first documents to measure on, in the ids of a receiver, and the mask that chose their predictions.
+
+        Words of hesitation are those of the lexicon that are single tokens of the receiver; there may be none.
+        """
         models = _read_as(self.models, rest)
-        budget = min(MEASURED_TOKENS, LARGEST_LOGITS // models.models[rest].vocab_size)
+        budget = min(SMALL_BATCH, LARGEST_LOGITS // models.models[rest].vocab_size)
         batches = self._stream(self.parts[1].take(documents), models, max(budget, self.run.text.row_length), 0, 1)
-        mask, pieces = streams.open_mask(self.run.mask, models), vocabulary_texts(models.tokenizer)
-        words = hesitation.token_ids if hesitation else ()
-        return [Predictions.of(batch, mask, pieces, words) for batch in batches], mask
+        mask, pieces = self.mask(rest), vocabulary_texts(models.tokenizer)
+        words, _ = measurable([HESITATION], lambda _: hesitation(models.tokenizer, expand(models.tokenizer, lexicon)))
+        ids = words[HESITATION].token_ids if words else ()
+        return [Predictions.of(batch, mask, pieces, ids) for batch in batches], mask
 
     def _stream(
         self, documents: IterableDataset, models: StitchableModels, batch_tokens: int, shard: int, shards: int
