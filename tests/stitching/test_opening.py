@@ -178,3 +178,6 @@ def test_added_tokens_of_one_vocabulary_that_differ_are_told_of_and_refused(
     assert torch.equal(front.residual([[5, 6]], None, 2)[0], models.models["base"].residual([[5, 6]], None, 2)[0])
     with pytest.raises(ValueError, match=r"does not have, or means otherwise: 42 \('<think>'\)"):
         front.residual([[5, 42]], None, 2)
+    with pytest.warns(ToolkitWarning, match="1 ids mean different things"):
+        allowed = StitchableModels.from_pretrained(folders, where="cpu", clashes="allow")
+    assert allowed.reading("distilled") == allowed.models

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice, permutations
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from datasets import IterableDataset
@@ -42,17 +42,31 @@ class StitchableModels(OpenedModels):
     """Ids of a common vocabulary that mean different things to the models, and are refused."""
 
     @classmethod
-    def from_pretrained(cls, models: Mapping[str, Model], *, where: Where | Any = "auto") -> "StitchableModels":
+    def from_pretrained(
+        cls,
+        models: Mapping[str, Model],
+        *,
+        where: Where | Any = "auto",
+        clashes: Literal["refuse", "allow"] = "refuse",
+    ) -> "StitchableModels":
         """Load models by name: each a local folder, a hub name, a `Checkpoint`, or a model that is loaded.
 
         Raises `ValueError` as `open` does, and for a model that cannot be found.
         """
-        return cls.open(find_sources(models), where=where)
+        return cls.open(find_sources(models), where=where, clashes=clashes)
 
     @classmethod
-    def open(cls, sources: Sequence[Source], *, where: Where | Any = "auto") -> "StitchableModels":
+    def open(
+        cls,
+        sources: Sequence[Source],
+        *,
+        where: Where | Any = "auto",
+        clashes: Literal["refuse", "allow"] = "refuse",
+    ) -> "StitchableModels":
         """Load the models that `find_sources` found.
 
+        Added tokens of one vocabulary that mean other things to the models are warned of, and refused where text has
+        them, or with `clashes` "allow" read by each model in its own way.
         Raises `ValueError` as `ModelSet.open` does, but not for models of other shapes or vocabularies; and for two
         that have the same weights.
         """
@@ -67,8 +81,8 @@ class StitchableModels(OpenedModels):
         with suppress(ValueError):  # as raised for other vocabularies, of which each keeps its own tokenizer
             clashing_ids = find_clashes(configs, tokenizers)
             tokenizers = dict.fromkeys(tokenizers, tokenizers[sources[-1].role])
-        models = open_each(sources, tokenizers, where)
-        return cls(models=models, tokenizers=tokenizers, found=tuple(sources), clashing_ids=clashing_ids)
+        models, refused = open_each(sources, tokenizers, where), clashing_ids if clashes == "refuse" else {}
+        return cls(models=models, tokenizers=tokenizers, found=tuple(sources), clashing_ids=refused)
 
     @classmethod
     def of(cls, models: ModelSet) -> "StitchableModels":

@@ -46,7 +46,8 @@ class Translated(TracedModel):
             more = f" and {len(lacking) - 8} more" if len(lacking) > 8 else ""
             raise ValueError(
                 f"the text uses tokens that {self.source} does not have, or means otherwise: {named}{more}. Give text"
-                " that both tokenizers cut alike; a stitched model that writes such a token cannot go on"
+                " without them, or where only added tokens of one vocabulary differ, open the models with"
+                " clashes='allow'; a stitched model that writes such a token cannot go on"
             )
         return super().inputs(own.clamp(min=0), mask, past)
 

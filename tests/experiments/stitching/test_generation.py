@@ -1,6 +1,8 @@
 """What stitched models write: the receiver before its own rest writes what it writes, and arms are asked alike."""
 
+import copy
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -59,6 +61,11 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_written(
 ) -> None:
     with pytest.raises(ValueError, match=r"distilled: 1 problem: give at least 2, .* with --n-problems 0"):
         ask(StitchingConfig(problems=settings.problems, n_problems=1, new_tokens=12), models, "distilled")
+    shifted = copy.deepcopy(models.tokenizer)
+    shifted.add_tokens(["only here"])
+    unlike = replace(models, tokenizers={"base": models.tokenizer, "distilled": shifted})
+    with pytest.raises(ValueError, match=r"tokens that only distilled has, .* one vocabulary, or .* --n-problems 0"):
+        ask(settings, unlike, "distilled")
     monkeypatch.setattr(models.models["base"].place, "keeps_caches", False)
     with pytest.raises(ValueError, match="base keeps no cache between two calls"):
         ask(settings, models, "distilled")

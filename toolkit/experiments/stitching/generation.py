@@ -43,7 +43,8 @@ def ask(settings: StitchingConfig, models: StitchableModels, rest: str) -> Askin
 
     The last model is asked up to where a model begins to think. Any other never saw `<think>`, behind which it says no
     answer: it is asked plainly, and what stands before its rest is asked the same. Nothing is generated yet.
-    Raises `ValueError` for models on NDIF or with split layers, and as `open_problems` and `asking` do.
+    Raises `ValueError` for models on NDIF, with split layers or of other vocabularies, and as `open_problems` and
+    `asking` do.
     """
     for name, model in models.models.items():
         if not model.place.keeps_caches:
@@ -51,6 +52,11 @@ def ask(settings: StitchingConfig, models: StitchableModels, rest: str) -> Askin
                 f"a stitched model reads two models at each new token, and {name} keeps no cache between two calls, as"
                 f" it runs on NDIF or with split layers: load the models here, {LEAVE_OUT}"
             )
+    if models.compared:
+        raise ValueError(
+            f"a stitched model may write tokens that only {rest} has, and its front cannot read them: give models of"
+            f" one vocabulary, {LEAVE_OUT}"
+        )
     model = models.models[rest]
     arm = Answerer(model, plainly=_plainly(models, rest))
     drawn = ReasoningEvaluationSettings(temperature=0.0, new_tokens=settings.new_tokens, seed=settings.seed)
