@@ -23,6 +23,7 @@ import peers
 import ranks
 import remote
 import steering
+import stitching
 import top_examples
 import torch
 import training_step
@@ -40,6 +41,7 @@ MODULES = (
     generation,
     ablation,
     attribution,
+    stitching,
     cache,
     remote,
     ranks,
@@ -63,6 +65,8 @@ LIMITS = {
     "attribution_seconds": ("at most", 5),
     "attribution_1024_over_64": ("at most", 40),
     "attribution_same_latents_1024_over_64": ("at most", 30),
+    "stitching_over_reading": ("at most", 1.5),
+    "stitching_over_reading_135m": ("at most", 1.5),
     "cached_over_streaming": ("at least", 1.5),
     "sweep_over_four_runs": ("at most", 0.5),
     "remote_over_local": ("at least", 0.5),

@@ -9,10 +9,8 @@ from torch import Tensor
 from toolkit.stitching.closed_form import (
     PENALTIES,
     orthogonal,
-    rank_needed,
     ridge,
     variance_explained,
-    variance_explained_by_rank,
 )
 from toolkit.stitching.maps import AffineMap, identity_map, mean_shift, through_means
 from toolkit.stitching.moments import Moments
@@ -101,6 +99,7 @@ def test_the_variance_explained_is_that_of_the_mapped_tokens(moments_of: Moments
     for map_ in (ridge(fit, held_out), orthogonal(fit), mean_shift(fit), identity_map(D_FRONT)):
         truth = explained(map_, others(x_other), others(y_other))
         assert variance_explained(map_, held_out) == pytest.approx(truth, abs=1e-5)
+    assert ridge(fit, held_out).explained == variance_explained(ridge(fit, held_out), held_out)
 
 
 def test_a_truncated_ridge_is_the_best_map_of_its_rank_on_the_tokens_that_it_was_fitted_on(
@@ -120,24 +119,6 @@ def test_a_truncated_ridge_is_the_best_map_of_its_rank_on_the_tokens_that_it_was
         plain = through_means((u[:, :rank] * s[:rank]) @ v[:rank], fit)
         if rank:
             assert explained(cut, others(x), others(y)) > explained(plain, others(x), others(y))
-
-
-def test_the_variance_explained_by_rank_is_that_of_each_truncated_map(moments_of: MomentsOf) -> None:
-    (x, y), held_out = planted(20.0), moments_of(*planted(20.0, seed=7), N_FIRST)
-    fit = moments_of(x, y, N_FIRST)
-    found = ridge(fit, held_out)
-    by_rank = variance_explained_by_rank(found, fit.front, held_out)
-    truth = [variance_explained(found.truncated(rank, fit.front), held_out) for rank in range(D_REST + 1)]
-    assert by_rank.tolist() == pytest.approx(truth, abs=1e-5)
-
-
-def test_the_rank_needed_of_a_planted_map_is_its_rank(moments_of: MomentsOf) -> None:
-    x = normal(N, D_FRONT, seed=0)
-    weight = normal(D_FRONT, 3, seed=1) @ normal(3, D_REST, seed=2)
-    moments = moments_of(x, x @ weight + 4)
-    found = ridge(moments, moments)
-    assert rank_needed(found, moments.front, moments, share=1 - 1e-6) == 3
-    assert rank_needed(identity_map(D_FRONT), moments.front, moments_of(x, x), share=1 - 1e-6) == D_FRONT
 
 
 def test_too_few_tokens_for_a_ridge_are_counted(moments_of: MomentsOf) -> None:

@@ -158,3 +158,14 @@ def test_text_without_a_token_that_counts_is_refused(tiny_pair: ModelPair) -> No
     for batches in ([], [alone]):
         with pytest.raises(ValueError, match="no token that counts"):
             read_moments(tiny_pair.base, tiny_pair.distilled, batches, keep_all(), [(1, 1)])
+
+
+def test_a_stream_that_is_not_finite_is_named(make_tokenizer: Callable[..., PreTrainedTokenizerFast]) -> None:
+    config = Qwen2Config(**SHAPE, hidden_size=32, intermediate_size=48, num_hidden_layers=2)
+    models = [AutoModelForCausalLM.from_config(config).eval() for _ in range(2)]
+    with torch.no_grad():
+        models[1].model.layers[0].mlp.down_proj.weight.fill_(1e38)  # finite, but not what it makes of a stream
+        models[1].model.layers[0].mlp.up_proj.weight *= 1e6
+    pair = ModelPair.from_pretrained(base=models[0], distilled=models[1], tokenizer=make_tokenizer())
+    with pytest.raises(ValueError, match="stream of the rest at layer 1 has values that are not finite"):
+        read_moments(pair.base, pair.distilled, [batch_of()], keep_all(outlier_factor=10.0), [(0, 0), (1, 1)])

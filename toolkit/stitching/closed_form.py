@@ -8,8 +8,8 @@ from torch import Tensor
 
 from toolkit.geometry.procrustes import closest_rotation
 from toolkit.leaving_out import TooFewError
-from toolkit.stitching.maps import AffineMap, output_directions, through_means
-from toolkit.stitching.moments import Moments, StreamMoments
+from toolkit.stitching.maps import AffineMap, through_means
+from toolkit.stitching.moments import Moments
 
 PENALTIES = torch.logspace(-8, 2, 21, dtype=torch.float64)
 """Penalties of a ridge that are tried, as multiples of the mean eigenvalue of the front's second moments."""
@@ -23,7 +23,10 @@ class RidgeMap(AffineMap):
     penalty: float
     """As a multiple of the mean eigenvalue of the front's second moments."""
     penalty_at_end: bool
-    """Whether it is the smallest or the largest that was tried, so that a better one may lie beyond."""
+    """Whether it is the smallest or the largest that was tried, and a better one may lie beyond; the smallest is right
+    for a model to itself."""
+    explained: float
+    """The share of the variance of y that the map explains in the documents that chose its penalty."""
 
 
 def orthogonal(moments: Moments) -> AffineMap:
@@ -60,6 +63,7 @@ def ridge(fit: Moments, chosen_by: Moments) -> RidgeMap:
         first_bias=found.first_bias,
         penalty=float(PENALTIES[best]),
         penalty_at_end=best in (0, len(PENALTIES) - 1),
+        explained=variance_explained(found, chosen_by),
     )
 
 
@@ -68,28 +72,11 @@ def variance_explained(map_: AffineMap, moments: Moments) -> float:
 
     Below 0, the mean of y is the better guess.
     """
-    return float(variance_explained_by_rank(map_, moments.front, moments)[-1])
-
-
-def variance_explained_by_rank(
-    map_: AffineMap, inputs: StreamMoments, moments: Moments
-) -> Float[Tensor, " rank_from_0"]:
-    """Return the same of `map_.truncated(rank, inputs)` for each rank from 0 to that of the whole map."""
-    directions = output_directions(map_, inputs)[:, : min(map_.weight.shape)]
-    mapped = map_.weight.double() @ directions  # [d_front, rank]
-    # What is left of the mean of y beside the map's centre, and how far from its centre the tokens' mean is mapped.
-    left = moments.rest.mean - inputs.mean @ map_.weight.double() - map_.bias
-    off = (moments.front.mean - inputs.mean) @ mapped
-    along_y = (mapped * (moments.cross @ directions)).sum(dim=0) + moments.n * off * (left @ directions)
-    along_itself = (mapped * (moments.front.products @ mapped)).sum(dim=0) + moments.n * off.square()
-    gains = torch.cat([-moments.n * left.square().sum()[None], 2 * along_y - along_itself])
-    return gains.cumsum(dim=0) / moments.rest.products.trace()
-
-
-def rank_needed(map_: AffineMap, inputs: StreamMoments, moments: Moments, share: float = 0.99) -> int:
-    """Return the least rank at which the truncated map explains `share` of the variance that the whole map explains."""
-    explained = variance_explained_by_rank(map_, inputs, moments)
-    return int((explained >= share * explained[-1]).nonzero()[0])
+    weight = map_.weight.double()
+    x, y = moments.front, moments.rest
+    left = y.mean - x.mean @ weight - map_.bias
+    explained = 2 * (weight * moments.cross).sum() - (weight * (x.products @ weight)).sum()
+    return float((explained - moments.n * left.square().sum()) / y.products.trace())
 
 
 def check_tokens(fit: Moments, chosen_by: Moments) -> None:

@@ -20,8 +20,6 @@ class IdentityDistance:
     its input, √2 for a random rotation."""
     weight: float
     """‖W − I‖ / ‖I‖ in Frobenius norms: all directions count alike, those too that no token uses."""
-    singular_values: Float[Tensor, " d_model"]
-    """Of W, in falling order: how much it stretches and shrinks; all 1 for a rotation."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,9 +52,11 @@ class AffineMap:
         most = min(self.weight.shape)
         if not 0 <= rank <= most:
             raise ValueError(f"rank {rank}: a map of width {len(self.weight)} to {len(self.bias)} has 0 to {most}")
-        kept = output_directions(self, inputs)[:, :rank]
-        weight = self.weight.double() @ kept @ kept.T
-        lost = self.weight.double() - weight
+        whole = self.weight.double()
+        varying = torch.linalg.eigh(whole.T @ inputs.products @ whole).eigenvectors.flip(1)  # most first
+        kept = varying[:, :rank]
+        weight = whole @ kept @ kept.T
+        lost = whole - weight
         return AffineMap(
             weight=weight.to(self.weight),
             bias=(self.bias + inputs.mean @ lost).to(self.bias),
@@ -67,7 +67,9 @@ class AffineMap:
         """Return how far this map moves the tokens of `inputs`; raises `ValueError` for a map to another width."""
         d_front, d_rest = self.weight.shape
         if d_front != d_rest:
-            raise ValueError(f"a map of width {d_front} to {d_rest} is at no distance from the identity, which has one")
+            raise ValueError(
+                f"a map of width {d_front} to {d_rest} has no distance from the identity, which keeps the width"
+            )
         change = self.weight.double() - torch.eye(d_front).to(inputs.products)
         turned = (change * (inputs.products @ change)).sum() / inputs.products.trace()
         shift = inputs.n * (inputs.mean @ change + self.bias).square().sum() / inputs.products.trace()
@@ -75,14 +77,7 @@ class AffineMap:
             moved=float((turned + shift).sqrt()),
             turned=float(turned.sqrt()),
             weight=float(change.norm()) / d_front**0.5,
-            singular_values=torch.linalg.svdvals(self.weight.double()),
         )
-
-
-def output_directions(map_: AffineMap, inputs: StreamMoments) -> Float[Tensor, "d_rest d_rest"]:
-    """Return orthonormal directions of a map's output as columns, in order of the mapped tokens' falling variance."""
-    weight = map_.weight.double()
-    return torch.linalg.eigh(weight.T @ inputs.products @ weight).eigenvectors.flip(1)
 
 
 def through_means(weight: Float[Tensor, "d_front d_rest"], moments: Moments) -> AffineMap:

@@ -101,7 +101,7 @@ def read_moments(
         if not folds and not read.counts.any():
             continue
         if not folds:
-            estimates = [each[read.counts.to(each.device)].double().mean(dim=0) for each in read.streams]
+            estimates = [each[read.counts.to(each.device)].float().mean(dim=0) for each in read.streams]
             folds = [_FoldSums(estimates, layers, cuts) for _ in range(2)]
         for fold, chooses in zip(folds, (False, True), strict=True):
             fold.add(read, read.chooses == chooses)
@@ -166,10 +166,10 @@ class _FoldSums:
         """`estimates` of the means of each model's streams are taken off before products are formed."""
         self._estimates, self._layers, self._cuts = estimates, layers, cuts
         self._n = self._n_first = 0
-        self._shifted, self._first = ([torch.zeros_like(each) for each in estimates] for _ in range(2))
-        self._products = [each.new_zeros(*each.shape, each.shape[1]) for each in estimates]
-        of_front, of_rest = estimates
-        self._cross = of_front.new_zeros(len(cuts), of_front.shape[1], of_rest.shape[1])
+        zeros = partial(torch.zeros, dtype=torch.float64, device=estimates[0].device)
+        self._shifted, self._first = ([zeros(each.shape) for each in estimates] for _ in range(2))
+        self._products = [zeros(*each.shape, each.shape[1]) for each in estimates]
+        self._cross = zeros(len(cuts), *(each.shape[1] for each in estimates))
 
     def add(self, read: _Read, documents: Bool[Tensor, " token"]) -> None:
         """Add the tokens of these documents."""
@@ -181,7 +181,7 @@ class _FoldSums:
             self._first[model] += streams[first.to(streams.device)].sum(dim=0, dtype=torch.float64)
             # A copy of one fold at a time, changed in place: the streams take most of the memory.
             x = streams[counts.to(streams.device)].float().sub_(self._estimates[model])
-            self._shifted[model] += x.sum(dim=0, dtype=torch.float64)
+            self._shifted[model] += x.sum(dim=0)
             for layer, products in enumerate(self._products[model]):
                 products += x[:, layer].T @ x[:, layer]
             shifted.append(x)
@@ -191,6 +191,12 @@ class _FoldSums:
 
     def moments(self) -> dict[Cut, Moments]:
         """The moments of each cut, for all tokens so far."""
+        for name, layers, sums in zip(("front", "rest"), self._layers, self._shifted, strict=True):
+            if bad := [layer for layer, of_layer in zip(layers, sums, strict=True) if not of_layer.isfinite().all()]:
+                raise ValueError(
+                    f"the stream of the {name} at layer {bad[0]} has values that are not finite: load the model in a"
+                    " wider type, such as --dtype float32"
+                )
         n = max(1, self._n)
         left = [each / n for each in self._shifted]
         streams = [
