@@ -29,13 +29,14 @@ class StitchingConfig(ShortRepr):
     Default: every layer of a model of up to 8 layers, 5 that are spread evenly over a deeper one."""
     maps: tuple[MapName, ...] = (*CLOSED_FORM, *TRAINED)
     """Maps that are tried. Those that need streams of one width are left out where the widths differ."""
-    tokens: Count = 65_536
-    """Tokens on which maps are fitted, for each seed others; trained maps are given texts of the same part."""
-    documents: Count = 256
+    tokens: Count = 16_384
+    """Tokens on which each map is fitted; trained maps read the same text."""
+    documents: Count = 96
     """Held-out documents on which predictions are compared; no map is fitted on them."""
     seeds: Count = 3
-    """Fits of each map, each on other text: intervals hold what varies with documents and with the text of the fit."""
-    steps: CountOrNone = 200
+    """Fits of each map in closed form at the middle cut, each on other text, so that its intervals hold how fits vary;
+    at the other cuts each is fitted once."""
+    steps: CountOrNone = 100
     """Steps for which a map is trained on cross-entropy, at the middle cut; 0 leaves trained maps out."""
     n_problems: CountOrNone = 32
     """Problems that the models answer, as they are and stitched at the middle cut, greedily; 0 leaves it out."""

@@ -22,8 +22,8 @@ from toolkit.stitching.excess import Predictions
 from toolkit.stitching.opening import StitchableModels
 from toolkit.training import streams
 
-SMALL_BATCH = 2048
-"""Tokens of a batch on which costs are measured, or a map is trained: rows of like length need little padding."""
+MEASURED_BATCH, TRAINING_BATCH = 2048, 1024
+"""Tokens of a batch on which costs are measured, and of one step of training: such rows need little padding."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,7 +64,7 @@ class StitchingText:
 
         The ids are those of a receiver, and no other part has the same documents. Batches are small for training.
         """
-        batch_tokens = max(SMALL_BATCH, self.run.text.row_length) if small else self.run.text.forward_tokens
+        batch_tokens = max(TRAINING_BATCH, self.run.text.row_length) if small else self.run.text.forward_tokens
         stream = self._stream(self.parts[0], _read_as(self.models, rest), batch_tokens, part, parts)
         for batch in stream:
             left = tokens - batch.attention_mask.sum(dim=1).cumsum(dim=0)
@@ -82,7 +82,7 @@ class StitchingText:
         Words of hesitation are those of the lexicon that are single tokens of the receiver; there may be none.
         """
         models = _read_as(self.models, rest)
-        budget = min(SMALL_BATCH, LARGEST_LOGITS // models.models[rest].vocab_size)
+        budget = min(MEASURED_BATCH, LARGEST_LOGITS // models.models[rest].vocab_size)
         batches = self._stream(self.parts[1].take(documents), models, max(budget, self.run.text.row_length), 0, 1)
         mask, pieces = self.mask(rest), vocabulary_texts(models.tokenizer)
         words, _ = measurable([HESITATION], lambda _: hesitation(models.tokenizer, expand(models.tokenizer, lexicon)))
