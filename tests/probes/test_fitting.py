@@ -152,3 +152,12 @@ def test_what_cannot_be_fitted_is_named(fit):
         fit(torch.where(torch.arange(240)[:, None] == 5, torch.nan, x), y, documents, classes=CLASSES)
     with pytest.raises(TooFewError, match="'a' stands in 1 document,"):
         fit(x, y, y, classes=CLASSES)
+
+
+@FITS
+def test_a_probe_like_another_has_its_settings_and_is_the_same_on_the_same_examples(fit):
+    given, others = sample(), sample((20, 20, 20), seed=2, spread=2.0)
+    chosen = fit(*given, classes=CLASSES)
+    again, other = (fit(*each, classes=CLASSES, like=chosen) for each in (given, others))
+    assert (other.penalty, other.shrinkage) == (chosen.penalty, chosen.shrinkage)
+    torch.testing.assert_close(again.log_probabilities(given[0]), chosen.log_probabilities(given[0]))

@@ -1,8 +1,9 @@
 """Fits a probe's parameters, with the settings that do best on documents that were held out."""
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -57,8 +58,8 @@ class Fit:
     metric: Metric
     penalty: float
     found: Float[Tensor, "class parameter"]
-    held_out_loss: float
-    """Cross-entropy on held-out documents, each class weighing the same, in nats."""
+    held_out_loss: float = math.nan
+    """Cross-entropy on held-out documents, each class weighing the same, in nats; NaN where none were held out."""
 
 
 def chosen_fit(
@@ -66,17 +67,22 @@ def chosen_fit(
 ) -> Fit:
     """Fit every form in every metric with falling penalties, and the best settings again to all examples.
 
-    out: the tokens that choose. Warns where the last fit does not converge.
+    out: the tokens that choose. Warns as `fit_with` does.
     """
     fitting, choosing = examples.at(~out), examples.at(out)
     spread = Spread.of(fitting.x)
     metrics = [Metric(spread=spread, shrinkage=each) for each in SHRINKAGES]
     paths = [_best_of_path(fitting, choosing, form, metric, penalties) for metric in metrics for form in forms]
     best = min(paths, key=lambda fit: fit.held_out_loss)
-    metric = replace(best.metric, spread=Spread.of(examples.x))
+    return fit_with(examples, best.form, shrinkage=best.metric.shrinkage, penalty=best.penalty)
+
+
+def fit_with(examples: Examples, form: Form, *, shrinkage: float, penalty: float) -> Fit:
+    """Fit one form to all examples with settings that are given; warns where the fit does not converge."""
+    metric = Metric(spread=Spread.of(examples.x), shrinkage=shrinkage)
     inside = Examples(x=metric.to(examples.x), y=examples.y)
-    start = best.form.start(inside)
-    found, converged = _least(inside, best.form, best.penalty, start, start, TOLERANCE)
+    start = form.start(inside)
+    found, converged = _least(inside, form, penalty, start, start, TOLERANCE)
     if not converged:
         warnings.warn(
             f"a probe of {len(examples.y)} examples did not converge in {STEPS} steps: its parameters depend on where"
@@ -84,7 +90,7 @@ def chosen_fit(
             ToolkitWarning,
             stacklevel=3,
         )
-    return replace(best, metric=metric, found=found)
+    return Fit(form=form, metric=metric, penalty=penalty, found=found)
 
 
 def balanced_cross_entropy(logits: Float[Tensor, "token class"], y: Int[Tensor, " token"]) -> Float[Tensor, ""]:

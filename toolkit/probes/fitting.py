@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from toolkit.leaving_out import TooFewError
-from toolkit.probes.choosing import Examples, Fit, Form, chosen_fit
+from toolkit.probes.choosing import Examples, Fit, Form, chosen_fit, fit_with
 from toolkit.probes.harmonic import check_exponent, harmonic_log_probabilities, of_squared_distances
 from toolkit.probes.held_out import held_out
 from toolkit.probes.metric import Metric
@@ -78,15 +78,17 @@ def fit_logistic(
     *,
     classes: Sequence[str],
     seed: int = 0,
+    like: LogisticProbe | None = None,
 ) -> LogisticProbe:
     """Fit a logistic probe: cross-entropy with a penalty on the squared weights.
 
-    y: index into `classes`. seed: draws the documents that are held out, a quarter, to choose penalty and metric.
+    y: index into `classes`. seed: draws the documents that are held out, a quarter, to choose penalty and metric. like:
+    a probe of other documents, whose penalty and kind of metric are taken instead.
     Raises `TooFewError` for a class with fewer than 10 examples or too few documents, and `ValueError` for one class
     alone, for lengths that differ and for activations that are not finite.
     """
     form = Form(scores=_linear, start=lambda given: given.x.new_zeros(len(classes), given.x.shape[1] + 1))
-    fit = _fitted((x, y, documents), classes, [form], LOGISTIC_PENALTIES, seed)
+    fit = _fitted((x, y, documents), classes, [form], LOGISTIC_PENALTIES, seed, like)
     directions = fit.metric.gradient_back(fit.found[:, :-1])
     return LogisticProbe(
         classes=tuple(classes),
@@ -105,12 +107,14 @@ def fit_harmonic(
     classes: Sequence[str],
     exponent: float | None = None,
     seed: int = 0,
+    like: HarmonicProbe | None = None,
 ) -> HarmonicProbe:
     """Fit a harmonic probe from the class means: the harmonic loss with a penalty on squared distances to them.
 
     exponent: of the distance; where it is not given, √width or width, whichever is better on held-out documents.
-    Raises as `fit_logistic` does, and `ValueError` for an exponent that is not above 0.
+    like: as in `fit_logistic`, its exponent too. Raises as it does, and for an exponent that is not above 0.
     """
+    exponent = like.exponent if like else exponent
     exponents = (math.sqrt(x.shape[1]), float(x.shape[1])) if exponent is None else (check_exponent(exponent),)
     start = partial(_class_means, n_classes=len(classes))
     forms = [
@@ -119,7 +123,7 @@ def fit_harmonic(
         )  # squared distances are about the width
         for each in exponents
     ]
-    fit = _fitted((x, y, documents), classes, forms, HARMONIC_PENALTIES, seed)
+    fit = _fitted((x, y, documents), classes, forms, HARMONIC_PENALTIES, seed, like)
     return HarmonicProbe(
         classes=tuple(classes),
         penalty=fit.penalty,
@@ -155,10 +159,13 @@ def _fitted(
     forms: Sequence[Form],
     penalties: Sequence[float],
     seed: int,
+    like: Probe | None,
 ) -> Fit:
     check_examples(*given, classes)
     x, y, documents = (each.cpu() for each in given)
     examples = Examples(x=x.double(), y=y)
+    if like is not None:
+        return fit_with(examples, forms[0], shrinkage=like.shrinkage, penalty=like.penalty)
     return chosen_fit(examples, held_out(y, documents, tuple(classes), seed), forms, penalties)
 
 

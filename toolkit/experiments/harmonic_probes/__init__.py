@@ -90,7 +90,7 @@ class HarmonicProbesConfig(ShortRepr):
     Default: the square root of the models' width, or the width, whichever does better on held-out documents."""
     documents: Count = 600
     """Documents that are read; a quarter tests, the rest fits, shared out to the draws."""
-    tokens: Count = 1500
+    tokens: Count = 250
     """Tokens of each class at most, to fit a draw's probes and again to test them."""
     draws: Count = 3
     """Draws of fitting documents, which share none: intervals hold what varies with them."""

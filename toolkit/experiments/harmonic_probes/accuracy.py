@@ -60,19 +60,29 @@ class Task:
         counts = [self.x[fits].unique(dim=0, return_counts=True)[1] for fits in self.streams.fits]
         return any(int(each.sum() - each.max()) < FEWEST_EXAMPLES for each in counts)
 
-    def fitted(self, draw: int, chosen: Tensor, label: Int[Tensor, " token"] | None = None) -> Fitted:
-        """Fit both probes on chosen tokens, a mask or indices; `label` stands for the true one."""
+    def fitted(
+        self, draw: int, chosen: Tensor, label: Int[Tensor, " token"] | None = None, like: Fitted | None = None
+    ) -> Fitted:
+        """Fit both probes on chosen tokens, a mask or indices.
+
+        `label` stands for the true one. The settings are those of the probes in `like`, or chosen on some of the
+        documents.
+        """
         places = self.streams.places
         label = places.label if label is None else label
         given = (self.x[chosen], label[chosen], places.document[chosen])
+        logistic, harmonic = (like.logistic, like.harmonic) if like else (None, None)
         return Fitted(
-            logistic=fit_logistic(*given, classes=places.classes, seed=draw),
-            harmonic=fit_harmonic(*given, classes=places.classes, exponent=self.exponent, seed=draw),
+            logistic=fit_logistic(*given, classes=places.classes, seed=draw, like=logistic),
+            harmonic=fit_harmonic(*given, classes=places.classes, exponent=self.exponent, seed=draw, like=harmonic),
         )
 
-    def each_draw(self) -> tuple[Fitted, ...]:
-        """The probes of every draw of fitting documents."""
-        return tuple(self.fitted(draw, fits) for draw, fits in enumerate(self.streams.fits))
+    def each_draw(self, chosen: Sequence[Tensor] | None = None) -> tuple[Fitted, ...]:
+        """The probes of every draw, on all of its fitting tokens or on those chosen; the first draw's documents choose
+        the settings of all."""
+        first, *others = self.streams.fits if chosen is None else chosen
+        own = self.fitted(0, first)
+        return (own, *(self.fitted(draw, each, like=own) for draw, each in enumerate(others, 1)))
 
     def tested(self, probes: Sequence[Fitted]) -> "Tested":
         """Test the probes of every draw on the documents that test."""
@@ -88,14 +98,15 @@ class Task:
         """Both kinds of probe side by side."""
         return self.tested(probes).compared()
 
-    def on_shuffled_labels(self, generator: torch.Generator) -> Compared:
-        """The same after fitting to labels that documents took over from others: chance, unless something leaks."""
-        places, probes = self.streams.places, []
-        for draw, fits in enumerate(self.streams.fits):
+    def on_shuffled_labels(self, probes: Sequence[Fitted], generator: torch.Generator) -> Compared:
+        """The same after fitting, with the settings of true probes, to labels that documents took over from others:
+        chance, unless something leaks."""
+        places, shuffled = self.streams.places, []
+        for draw, (fits, like) in enumerate(zip(self.streams.fits, probes, strict=True)):
             label = places.label.clone()
             label[fits] = shuffled_by_document(places.label[fits], places.document[fits], generator)
-            probes.append(self.fitted(draw, fits, label))
-        return self.compared(probes)
+            shuffled.append(self.fitted(draw, fits, label, like))
+        return self.compared(shuffled)
 
     def with_fewer(self, most: Compared, generator: torch.Generator) -> DataNeeded:
         """Accuracy with fewer and fewer tokens, of each class as many; `most` is what all tokens of a draw give."""
@@ -104,7 +115,7 @@ class Task:
         fewest = min(len(of_class) for of_draw in drawn for of_class in of_draw)
         by_tokens = {
             n * n_classes: self.compared(
-                [self.fitted(draw, torch.cat([each[:n] for each in of_draw])) for draw, of_draw in enumerate(drawn)]
+                self.each_draw([torch.cat([each[:n] for each in of_draw]) for of_draw in drawn])
             )
             for n in _numbers(fewest)
         }

@@ -140,7 +140,7 @@ def _label(
         token_alone=accuracy(by_token_alone(streams), streams),
         layers=layers,
         between_models={layer: _second_less_first(streams, each) for layer, each in by_layer.items()},
-        shuffled={model: task.on_shuffled_labels(generator) for model, (task, _) in kept.items()},
+        shuffled={model: task.on_shuffled_labels(probes, generator) for model, (task, probes) in kept.items()},
         data={model: task.with_fewer(layers[shown][model], generator) for model, (task, _) in kept.items()},
         centres={model: each.found() for model, each in points.items()},
         agreement=agreement(first, second, generator),
