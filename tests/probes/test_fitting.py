@@ -93,7 +93,7 @@ def test_the_logistic_probe_is_that_of_another_library():
     probe = fit_logistic(x, y, documents, classes=CLASSES)
     metric = choosing.Metric(spread=choosing.Spread.of(x), shrinkage=probe.shrinkage)
     inside = metric.to(x)
-    peer = LogisticRegression(C=1 / (2 * probe.penalty * len(y)), max_iter=1000, tol=1e-8).fit(inside.numpy(), y)
+    peer = LogisticRegression(C=1 / (2 * probe.penalty), max_iter=1000, tol=1e-8).fit(inside.numpy(), y)
     expected = torch.from_numpy(peer.predict_log_proba(inside.numpy()))
     torch.testing.assert_close(probe.log_probabilities(x).exp(), expected.exp(), rtol=0, atol=0.01)
 
@@ -161,3 +161,10 @@ def test_a_probe_like_another_has_its_settings_and_is_the_same_on_the_same_examp
     again, other = (fit(*each, classes=CLASSES, like=chosen) for each in (given, others))
     assert (other.penalty, other.shrinkage) == (chosen.penalty, chosen.shrinkage)
     torch.testing.assert_close(again.log_probabilities(given[0]), chosen.log_probabilities(given[0]))
+
+
+def test_no_more_of_a_class_is_fitted_than_needed_to_choose_settings():
+    x, y, _ = sample((30, 100, 7))
+    thinned = choosing.Examples(x=x, y=y).thinned(30)
+    assert thinned.y.bincount().tolist() == [30, 25, 7]
+    assert torch.equal(thinned.x[30:32], x[[30, 34]])

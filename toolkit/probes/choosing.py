@@ -17,6 +17,8 @@ from toolkit.probes.metric import Metric, Spread
 
 SHRINKAGES = (0.1, 100.0)
 """Metrics to choose from: nearly white, and nearly the raw one."""
+MOST_TO_CHOOSE = 800
+"""Tokens of each class that are fitted at most while settings are chosen; held-out ones are all read."""
 STEPS = 1000
 TOLERANCE, TOLERANCE_OF_CHOICE = 1e-6, 1e-5
 """The optimiser has converged when a step lowers the loss by less than this, in nats; to choose settings by, it need
@@ -33,6 +35,12 @@ class Examples:
     def at(self, chosen: Bool[Tensor, " token"]) -> "Examples":
         """Some of them."""
         return Examples(x=self.x[chosen], y=self.y[chosen])
+
+    def thinned(self, most: int) -> "Examples":
+        """Every so many-th of each class, so that none has more than `most`."""
+        places = [(self.y == each).nonzero()[:, 0] for each in self.y.unique()]
+        kept = torch.cat([of_class[:: -(-len(of_class) // most)] for of_class in places])
+        return Examples(x=self.x[kept], y=self.y[kept])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,6 +65,8 @@ class Fit:
     form: Form
     metric: Metric
     penalty: float
+    """Over the number of tokens, the weight of the penalty beside the mean loss: it weighs as much as so many tokens,
+    whatever their number is."""
     found: Float[Tensor, "class parameter"]
     held_out_loss: float = math.nan
     """Cross-entropy on held-out documents, each class weighing the same, in nats; NaN where none were held out."""
@@ -69,7 +79,7 @@ def chosen_fit(
 
     out: the tokens that choose. Warns as `fit_with` does.
     """
-    fitting, choosing = examples.at(~out), examples.at(out)
+    fitting, choosing = examples.at(~out).thinned(MOST_TO_CHOOSE), examples.at(out)
     spread = Spread.of(fitting.x)
     metrics = [Metric(spread=spread, shrinkage=each) for each in SHRINKAGES]
     paths = [_best_of_path(fitting, choosing, form, metric, penalties) for metric in metrics for form in forms]
@@ -123,8 +133,8 @@ def _least(
 
     Steps are taken in units in which the loss curves about alike along all coordinates, so that few are needed.
     """
-    width, n_classes = examples.x.shape[1], len(start)
-    curvature = form.sharpness**2 * examples.x.square().mean(dim=0) * (n_classes - 1) / n_classes**2 + 2 * penalty
+    width, n_classes, weight = examples.x.shape[1], len(start), penalty / len(examples.y)
+    curvature = form.sharpness**2 * examples.x.square().mean(dim=0) * (n_classes - 1) / n_classes**2 + 2 * weight
     unit = torch.ones_like(start[0])
     unit[:width] = curvature.rsqrt()
     scores = form.scores(examples.x)
@@ -133,7 +143,7 @@ def _least(
         moved = torch.from_numpy(flat).to(start).view_as(start).requires_grad_()
         parameters = start + moved * unit
         size = (parameters - start)[:, :width].square().sum()
-        loss = balanced_cross_entropy(scores(parameters), examples.y) + penalty * size
+        loss = balanced_cross_entropy(scores(parameters), examples.y) + weight * size
         (gradient,) = torch.autograd.grad(loss, moved)
         return float(loss.detach()), gradient.double().numpy().ravel()
 

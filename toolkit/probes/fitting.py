@@ -21,9 +21,9 @@ from toolkit.probes.metric import Metric
 
 FEWEST_EXAMPLES = 10
 """A class with fewer examples has no probe."""
-LOGISTIC_PENALTIES = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3)
-HARMONIC_PENALTIES = (1.0, 0.1, 0.01, 1e-3)
-"""Half as many: each can be tried with two exponents."""
+LOGISTIC_PENALTIES = (300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1)
+HARMONIC_PENALTIES = (300.0, 30.0, 3.0, 0.3)
+"""In tokens; the harmonic probe has half as many, each tried with two exponents."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,7 +32,7 @@ class Probe:
 
     classes: tuple[str, ...]
     penalty: float
-    """Weight of the penalty, chosen on held-out documents."""
+    """Over the number of tokens, the weight of the penalty beside the mean loss; chosen on held-out documents."""
     shrinkage: float
     """Shrinkage of the metric, chosen likewise."""
 
