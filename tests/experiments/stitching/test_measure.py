@@ -79,6 +79,16 @@ def test_the_training_of_maps_is_kept(found: StitchingFound) -> None:
     assert {tuple(maps) for maps in found.trained.values()} == {("trained", "trained_from_zero")}
 
 
+def test_both_directions_answer_problems_through_a_ridge(pair: ModelPair) -> None:
+    asked = {**QUICK, "seeds": 1, "n_problems": 2, "problems": "organism", "new_tokens": 6}
+    answers = measure(StitchingConfig(**asked, maps=("ridge",), cuts=(1,), steps=0), pair).answers
+    assert {name: (each.front, each.rest, each.cut) for name, each in answers.items()} == {
+        "base_to_distilled": ("base", "distilled", 1),
+        "distilled_to_base": ("distilled", "base", 1),
+    }
+    assert all("ridge" in each.measured.arms for each in answers.values())
+
+
 def test_results_have_the_form_that_is_documented(found: StitchingFound) -> None:
     written = as_results(results(found))
     for direction in ("base_to_distilled", "distilled_to_base", "self"):
