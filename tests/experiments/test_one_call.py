@@ -36,6 +36,9 @@ def settings(run: Run, text_file: Path, organism_folders: tuple[str, str], tmp_p
         "costs": toolkit.RunCostsConfig(tokens=4096, tflops=1.0),
         "latent_classes": toolkit.LatentClassesConfig(tokens=500),
         "layer_divergence": toolkit.LayerDivergenceConfig(tokens=300, text=text),
+        "stitching": toolkit.StitchingConfig(
+            tokens=2000, documents=8, seeds=1, steps=0, n_problems=0, lexicon=lexicon, text=text
+        ),
         "prepared_data": toolkit.PrepareConfig(data=str(records), models=models, output=output),
         "tokenizer_evaluation": toolkit.TokenizerEvaluationConfig(models=organism_folders, data=str(text_file)),
         "top_examples": toolkit.TopExamplesConfig(tokens=500, output=output),
@@ -50,6 +53,7 @@ OPENED = {
     "latent_classes": "run",
     "top_examples": "run",
     "layer_divergence": "models",
+    "stitching": "models",
     "word_geometry": "models",
 }
 

@@ -41,6 +41,7 @@ Call = Callable[..., str]
         ("reproduce_paper.py", "results.json"),
         ("reproduce_paper.py", "steering.html"),
         ("steer.py", "steering.html"),
+        ("stitch.py", "results.json"),
         ("top_examples.py", "examples.sqlite"),
         ("top_examples.py", "latents.html"),
     ],

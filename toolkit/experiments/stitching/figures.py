@@ -21,8 +21,8 @@ STYLES: dict[str, dict[str, Any]] = {
     "trained_from_zero": {"color": FIRST, "linestyle": "", "marker": "x"},
 }
 CONTROL_STYLES: tuple[dict[str, Any], ...] = (
-    {"color": MUTED, "linestyle": ":", "marker": ""},
-    {"color": MUTED, "linestyle": "-.", "marker": ""},
+    {"color": MUTED, "linestyle": ":", "marker": "."},
+    {"color": MUTED, "linestyle": "-.", "marker": "^"},
 )
 LINEAR_BELOW = 0.01
 """Nats a token between which an axis of excess is linear, on both sides of 0; beyond them it is logarithmic."""

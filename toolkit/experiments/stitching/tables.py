@@ -217,9 +217,15 @@ def _sample(study: StitchingStudy, stitched: StitchedCut) -> str:
 
 
 def _drawn(study: StitchingStudy) -> str:
-    """What intervals hold: how documents vary, and the text that maps were fitted on."""
+    """What intervals hold: how documents vary; of maps that were fitted several times, how their fits do too."""
     fits = len(study.fitted_tokens)
-    return f"{study.documents:,} documents" + (f" and {fits} fits of each map" if fits > 1 else "")
+    more = f"; at cut {_middle_cut(study)} also over {fits} fits of the maps in closed form" if fits > 1 else ""
+    return f"{study.documents:,} documents{more}"
+
+
+def _middle_cut(study: StitchingStudy) -> str:
+    """The middle cuts of the main directions, which are one where the models are of one depth."""
+    return " and ".join(dict.fromkeys(str(study.middle[direction]) for direction in main_directions(study)))
 
 
 def tokens_said(tokens: Sequence[int]) -> str:
