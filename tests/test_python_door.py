@@ -19,13 +19,15 @@ from toolkit.models.model_set import ModelSet
 ROOT = Path(__file__).parents[1]
 SETTINGS = [
     "AblationConfig", "AdapterEvaluationConfig", "AdapterLatentsConfig", "AttributionConfig", "CompareMethodsConfig",
-    "CrosscoderAttributionConfig", "GenEFTConfig", "HesitationConfig", "LatentAnnotationConfig", "LatentClassesConfig",
-    "LayerDivergenceConfig", "PrepareConfig", "ReasoningEvaluationConfig", "RunCostsConfig", "SteeringConfig",
-    "StitchingConfig", "TokenizerEvaluationConfig", "TopExamplesConfig", "TrainingConfig", "WordGeometryConfig",
+    "CrosscoderAttributionConfig", "GenEFTConfig", "HarmonicProbesConfig", "HesitationConfig", "LatentAnnotationConfig",
+    "LatentClassesConfig", "LayerDivergenceConfig", "PrepareConfig", "ReasoningEvaluationConfig", "RunCostsConfig",
+    "SteeringConfig", "StitchingConfig", "TokenizerEvaluationConfig", "TopExamplesConfig", "TrainingConfig",
+    "WordGeometryConfig",
 ]  # fmt: skip
 PARTS = [
-    "AblationSettings", "AdapterChoice", "ArmDictionaries", "Checkpoint", "ControlledModels", "CrosscoderChoice",
-    "FindingsOutput", "ModelChoice", "ReasoningEvaluationSettings", "Sampling", "ServerChoice", "TextChoice", "Where",
+    "AblationSettings", "AdapterChoice", "ArmDictionaries", "CentreSteering", "Checkpoint", "ControlledModels",
+    "CrosscoderChoice", "FindingsOutput", "ModelChoice", "ReasoningEvaluationSettings", "Sampling", "ServerChoice",
+    "TextChoice", "Where",
 ]  # fmt: skip
 THINGS = [
     "AdaptedModel",
@@ -33,6 +35,7 @@ THINGS = [
     "AdapterRun",
     "AttributionGraph",
     "Crosscoder",
+    "HarmonicLinear",
     "ModelPair",
     "ModelSet",
     "Run",
@@ -42,9 +45,9 @@ THINGS = [
 ]
 CALLS = [
     "ablate", "annotate", "attribute", "classify", "evaluate", "evaluate_reasoning", "examine", "export_lm_eval",
-    "fit_stitch", "harvest_chunks", "harvest_texts", "latent_scaling", "load_steering_vector", "logit_lens",
-    "open_adapter", "read_latents", "save_adapter", "save_steering_vector", "shift", "stability", "steer",
-    "train_adapter", "train_crosscoder",
+    "fit_harmonic", "fit_logistic", "fit_stitch", "harvest_chunks", "harvest_texts", "latent_scaling",
+    "load_steering_vector", "logit_lens", "move_toward", "open_adapter", "read_latents", "save_adapter",
+    "save_steering_vector", "shift", "stability", "steer", "train_adapter", "train_crosscoder",
 ]  # fmt: skip
 
 TEXTS = [" ".join(f"w{(7 * text + 3 * place) % 40}" for place in range(4 + text % 9)) for text in range(40)]
@@ -151,6 +154,15 @@ assert models.distilled.generate("w1 w2", edit=joined, new_tokens=5) and joined.
 reading = toolkit.StitchableModels.from_pretrained({"base": base, "distilled": distilled}, where="cpu").reading("base")
 joined = toolkit.fit_stitch(reading["distilled"], reading["base"], texts, layer=1, front_layer=2)
 assert reading["base"].logits("w1 w2", edit=joined).shape[1] == 2
+""",
+    "a probe with a point for each class, and an answer that is moved toward one": """
+read = toolkit.harvest_texts(models, texts)
+probe = toolkit.fit_harmonic(read["distilled"], read.ids % 2, read.documents, classes=("even", "odd"))
+assert models.distilled.generate("w1 w2", edit=toolkit.move_toward(2, probe.centres[1], share=0.1), new_tokens=5)
+""",
+    "a last layer of points in a network of one's own": """
+layer = toolkit.HarmonicLinear(16, 3, exponent=4.0)
+assert torch.allclose(layer(x[:, 0]).exp().sum(dim=1), torch.ones(len(x)))
 """,
     "geometry of word pairs": """
 found = toolkit.examine(toolkit.WordGeometryConfig(words=(words,)), organism)
@@ -259,6 +271,7 @@ def at_hand(
         "base": base,
         "distilled": distilled,
         "steps": [],
+        "torch": torch,
         "adapter": adapter,
         "adapted": toolkit.AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter, where="cpu"),
         "adapter_folder": str(tmp_path / "adapter"),
@@ -335,6 +348,9 @@ MISTAKES = {
     "toolkit.fit_stitch(pair.base, pair.distilled, texts, layer=9)": "9 is out of range",
     "toolkit.fit_stitch(pair.base, pair.distilled, texts, layer=3, map='cubic')": "no map is called 'cubic': choose",
     "toolkit.StitchingConfig(maps=('cubic',))": "no map is called 'cubic': choose from identity, mean_shift",
+    "toolkit.HarmonicLinear(16, 3, exponent=0)": "exponent 0: must be above 0 and finite",
+    "toolkit.HarmonicProbesConfig(labels=('mood',))": "no label is called 'mood': choose from next_is_hesitation",
+    "toolkit.fit_logistic(x[:9, 0], torch.arange(9) % 2, torch.arange(9), classes=('a', 'b'))": "has 5 examples, and a",
     "toolkit.classify(sae, x[:, :1])": "latents are classified in two models, and this crosscoder has one, model_0",
     "toolkit.CrosscoderChoice(run='runs/x').run / 5": "'PosixPath' and 'int'",  # a string for a path is taken
     "toolkit.FindingsOutput(out='runs/x').out / 5": "'PosixPath' and 'int'",

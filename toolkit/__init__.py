@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from toolkit.experiments.crosscoder_attribution import CrosscoderAttributionConfig
     from toolkit.experiments.examine import examine
     from toolkit.experiments.geneft import GenEFTConfig
+    from toolkit.experiments.harmonic_probes import CentreSteering, HarmonicProbesConfig
     from toolkit.experiments.hesitation import HesitationConfig
     from toolkit.experiments.latent_annotation import LatentAnnotationConfig
     from toolkit.experiments.latent_annotation.annotate import annotate
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from toolkit.experiments.word_geometry import WordGeometryConfig
     from toolkit.harvest.harvesting import harvest_chunks, harvest_texts
     from toolkit.interventions.clamping import SetLatent
-    from toolkit.interventions.edits import shift, steer
+    from toolkit.interventions.edits import move_toward, shift, steer
     from toolkit.interventions.steering_files import export_lm_eval, load_steering_vector, save_steering_vector
     from toolkit.latents.classification import classify
     from toolkit.latents.logit_lens import logit_lens
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
     from toolkit.models.model_set import ModelSet
     from toolkit.models.pair import ModelPair
     from toolkit.models.where import Where
+    from toolkit.probes.fitting import fit_harmonic, fit_logistic
+    from toolkit.probes.harmonic import HarmonicLinear
     from toolkit.settings.adapters import AdapterChoice
     from toolkit.settings.findings import CrosscoderChoice, FindingsOutput, TextChoice
     from toolkit.settings.models import ControlledModels, ModelChoice
@@ -79,6 +82,7 @@ __all__ = [
     "ArmDictionaries",
     "AttributionConfig",
     "AttributionGraph",
+    "CentreSteering",
     "Checkpoint",
     "CompareMethodsConfig",
     "ControlledModels",
@@ -87,6 +91,8 @@ __all__ = [
     "CrosscoderChoice",
     "FindingsOutput",
     "GenEFTConfig",
+    "HarmonicLinear",
+    "HarmonicProbesConfig",
     "HesitationConfig",
     "LatentAnnotationConfig",
     "LatentClassesConfig",
@@ -120,12 +126,15 @@ __all__ = [
     "evaluate_reasoning",
     "examine",
     "export_lm_eval",
+    "fit_harmonic",
+    "fit_logistic",
     "fit_stitch",
     "harvest_chunks",
     "harvest_texts",
     "latent_scaling",
     "load_steering_vector",
     "logit_lens",
+    "move_toward",
     "open_adapter",
     "read_latents",
     "save_adapter",
@@ -148,6 +157,7 @@ _HOMES = {
     "ArmDictionaries": "experiments.reasoning_evaluation",
     "AttributionConfig": "experiments.attribution",
     "AttributionGraph": "attribution.graph",
+    "CentreSteering": "experiments.harmonic_probes",
     "Checkpoint": "models.files.model_files",
     "CompareMethodsConfig": "experiments.compare_methods",
     "ControlledModels": "settings.models",
@@ -156,6 +166,8 @@ _HOMES = {
     "FindingsOutput": "settings.findings",
     "CrosscoderAttributionConfig": "experiments.crosscoder_attribution",
     "GenEFTConfig": "experiments.geneft",
+    "HarmonicLinear": "probes.harmonic",
+    "HarmonicProbesConfig": "experiments.harmonic_probes",
     "HesitationConfig": "experiments.hesitation",
     "LatentAnnotationConfig": "experiments.latent_annotation",
     "LatentClassesConfig": "experiments.latent_classes",
@@ -189,12 +201,15 @@ _HOMES = {
     "evaluate_reasoning": "experiments.reasoning_evaluation.evaluate_reasoning",
     "examine": "experiments.examine",
     "export_lm_eval": "interventions.steering_files",
+    "fit_harmonic": "probes.fitting",
+    "fit_logistic": "probes.fitting",
     "fit_stitch": "stitching.fitting",
     "harvest_chunks": "harvest.harvesting",
     "harvest_texts": "harvest.harvesting",
     "latent_scaling": "dictionaries.latent_scaling",
     "load_steering_vector": "interventions.steering_files",
     "logit_lens": "latents.logit_lens",
+    "move_toward": "interventions.edits",
     "open_adapter": "adapters.opening",
     "read_latents": "latents.reading",
     "save_adapter": "dictionaries.adapter_storage",

@@ -32,6 +32,11 @@ def test_a_row_has_the_least_certain_margin_and_the_verdict_after_adjustment():
     assert verdict_table(CLAIMS[:1]).rows[0][-1] == "yes"  # the same claim, alone on its page
 
 
+def test_a_difference_that_may_be_below_zero_is_written_with_a_minus():
+    [row] = verdict_table([claim("as good", Margin(over="the other", difference=Estimate(0.0), least=-0.02))]).rows
+    assert row[3] == "the other − 0.02"
+
+
 def test_results_hold_every_margin():
     found = verdict_results(CLAIMS)
     assert [each["shows"] for each in found] == [False, True, False]

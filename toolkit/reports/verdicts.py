@@ -18,7 +18,9 @@ def verdict_table(claims: Sequence[Claim], *, title: str = VERDICTS, note: str =
     for verdict in verdicts:
         claim = verdict.claim
         margin = max(claim.margins, key=lambda each: each.difference.p_above(each.least))
-        beyond = f"{margin.over} + {margin.least:g}" if margin.least else margin.over
+        beyond = (
+            f"{margin.over} {'−' if margin.least < 0 else '+'} {abs(margin.least):g}" if margin.least else margin.over
+        )
         shows = YES if verdict.shows else NO
         rows.append([claim.name, claim.effect, margin.difference, beyond, claim.n, claim.p, verdict.p_adjusted, shows])
     held = sum(verdict.shows for verdict in verdicts)

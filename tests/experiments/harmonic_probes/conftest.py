@@ -1,12 +1,16 @@
 """Hand-made streams whose class centres are known."""
 
+import json
 from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
 
 import pytest
 import torch
 
 from toolkit.experiments.harmonic_probes.labels import LabelledPlaces
 from toolkit.experiments.harmonic_probes.reading import FrozenStreams
+from toolkit.organism.corpus import documents
 
 DOCUMENTS, TOKENS, WIDTH = 64, 12, 8
 
@@ -50,3 +54,18 @@ def centres() -> torch.Tensor:
     points = torch.zeros(4, WIDTH)
     points[[1, 2, 3], [0, 1, 2]] = torch.tensor([1.5, 2.5, 4.0])
     return points
+
+
+@pytest.fixture(scope="session")
+def spans(tmp_path_factory) -> Path:
+    """The organism's answers as a file, with their behaviours."""
+    path = tmp_path_factory.mktemp("spans") / "spans.jsonl"
+    lines = [
+        {
+            "text": document.text,
+            "spans": [{"start": s.start, "end": s.end, "label": s.behaviour} for s in document.spans],
+        }
+        for document in islice(documents("thinking", split="held_out", seed=3), 48)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path

@@ -1,5 +1,4 @@
 import json
-from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -8,23 +7,7 @@ from toolkit.experiments.harmonic_probes import HarmonicProbesConfig
 from toolkit.experiments.harmonic_probes.probing import Probed, chosen_layers, open_labelled, probe
 from toolkit.experiments.harmonic_probes.results import probe_results
 from toolkit.leaving_out import TooFewError
-from toolkit.organism.corpus import documents
 from toolkit.reports.files import write_results
-
-
-@pytest.fixture(scope="module")
-def spans(tmp_path_factory) -> Path:
-    """The organism's answers as a file, with their behaviours."""
-    path = tmp_path_factory.mktemp("spans") / "spans.jsonl"
-    lines = [
-        {
-            "text": document.text,
-            "spans": [{"start": s.start, "end": s.end, "label": s.behaviour} for s in document.spans],
-        }
-        for document in islice(documents("thinking", split="held_out", seed=3), 48)
-    ]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return path
 
 
 def asked(spans: Path | None, **how) -> HarmonicProbesConfig:

@@ -1,5 +1,6 @@
 """What do logistic and harmonic probes of frozen activations tell, and are their class centres alike in both models?"""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from toolkit.fields import ShortRepr
 from toolkit.models.where import Where
 from toolkit.outputs import RESULTS, OutputFolder
 from toolkit.ranges import Count, CountOrNone, Positive, PositiveOrNone, Seed, check_ranges
-from toolkit.settings.findings import FindingsOutput, TextChoice
+from toolkit.settings.findings import FindingsOutput
 from toolkit.settings.models import ModelChoice
 
 HESITATES, TONE, KIND, BEHAVIOUR = "next_is_hesitation", "tone", "problem_kind", "behaviour"
@@ -34,7 +35,7 @@ class CentreSteering(ShortRepr):
     """Random directions, of which the best on the development questions is the control."""
     strengths: tuple[float, ...] = (-0.1, 0.1)
     """Lengths of the added vector, as shares of the stream's mean norm, at which all directions are compared; the slope
-    of log length is taken between the lowest and the highest."""
+    of log length is taken over them."""
     temperature: PositiveOrNone = 0.6
     """Temperature of sampling: 0 is greedy, .6 is usual for R1 models. All arms use the same random seeds."""
     new_tokens: Count = 320
@@ -55,8 +56,10 @@ class CentreSteering(ShortRepr):
             object.__setattr__(self, "crosscoder", Path(self.crosscoder))  # Python may give a string
         if self.toward not in STEERED:
             raise ValueError(f"toward {self.toward!r}: choose from {', '.join(STEERED)}")
-        if min(self.strengths, default=0.0) >= 0 or max(self.strengths) <= 0 or 0 in self.strengths:
-            raise ValueError(f"strengths {self.strengths}: a slope needs one below 0 and one above; 0 is always run")
+        if bad := [each for each in self.strengths if not math.isfinite(each) or each == 0]:
+            raise ValueError(f"strength {bad[0]}: give finite numbers other than 0, which is always run")
+        if min(self.strengths, default=0.0) >= 0 or max(self.strengths) <= 0:
+            raise ValueError(f"strengths {self.strengths}: a slope needs one below 0 and one above")
         for name in ("development", "test"):
             if getattr(self, name) == 1:
                 raise ValueError(f"{name} 1: give at least 2 questions, or 0 to leave steering out")
@@ -104,7 +107,6 @@ class HarmonicProbesConfig(ShortRepr):
     seed: Seed = 0
     """Seed of every draw: documents, tokens, permutations, random directions, answers."""
     steering: CentreSteering = CentreSteering()
-    text: TextChoice = TextChoice()
     output: FindingsOutput = FindingsOutput(out=Path("runs/harmonic_probes"))
     models: ModelChoice = ModelChoice()
     where: Where = Where()

@@ -22,8 +22,6 @@ from toolkit.experiments.harmonic_probes.reading import FrozenStreams, read_stre
 from toolkit.experiments.harmonic_probes.results import LabelFound, ProbesFound
 from toolkit.experiments.harmonic_probes.sampling import Sample, Split, sampled
 from toolkit.experiments.harmonic_probes.words import embedded_words
-from toolkit.experiments.opening import models_of
-from toolkit.experiments.run import Run
 from toolkit.latents.categories import categories, hesitation, load_lexicon
 from toolkit.latents.span_labels import read_labelled_documents
 from toolkit.leaving_out import TooFewError, check_any, measurable
@@ -44,13 +42,12 @@ class Probed:
     """By label, by model, at the shown layer."""
 
 
-def probe(settings: HarmonicProbesConfig, opened: ModelSet | Run) -> Probed:
+def probe(settings: HarmonicProbesConfig, models: ModelSet) -> Probed:
     """Fit and test both kinds of probe for every label, layer and model.
 
     Raises `ValueError` for a layer out of range, for labels that the text does not have, for too few documents, and
     where no label has two classes with enough tokens.
     """
-    models = models_of(opened)
     layers, shown = chosen_layers(settings, models)
     text = open_labelled(settings, models)
     generator = torch.Generator().manual_seed(settings.seed)
