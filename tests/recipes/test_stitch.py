@@ -21,7 +21,7 @@ def test_every_number_stands_in_one_form_for_all_runs(
 ) -> None:
     given = ("--problems", "organism", "--cuts", "1", "2", "--control", organism_control, "--lexicon", lexicon)
     said = call("stitch.py", *models, *QUICK, *given, "--out", tmp_path)
-    assert "excess CE, base → distilled" in said
+    assert "excess, base → distilled" in said
     results = json.loads((tmp_path / "results.json").read_text())
     excess = results["excess_ce"]
     assert excess.keys() == {"base_to_distilled", "distilled_to_base", "self", "self_base", "base_to_control"}

@@ -1,6 +1,6 @@
 """The figures of stitching: what each map costs by cut, by kind of position, and by rank."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,8 @@ CONTROL_STYLES: tuple[dict[str, Any], ...] = (
     {"color": MUTED, "linestyle": ":", "marker": "."},
     {"color": MUTED, "linestyle": "-.", "marker": "^"},
 )
-LINEAR_BELOW = 0.01
-"""Nats a token between which an axis of excess is linear, on both sides of 0; beyond them it is logarithmic."""
+LINEAR = (0.01, 1.0)
+"""Least and most nats a token up to which an axis is linear, on both sides of 0; beyond them it is logarithmic."""
 KIND_HEIGHT = 0.34
 CLOSEST = 1.4
 """Ranks whose ratio is less are too close for two labels."""
@@ -51,9 +51,9 @@ def excess_by_cut(panels: Mapping[str, tuple[Mapping[str, Line], Mapping[str, Li
             line(axes, list(costs), list(costs.values()), label=name, **style)
         for name, costs in maps.items():
             line(axes, list(costs), list(costs.values()), label=plain_name(name), **STYLES[name])
-        _signed_logarithmic(axes, "y")
+        _signed_logarithmic(axes, "y", [each for costs in maps.values() for each in costs.values()])
         axes.set_ylabel("excess CE (nats)")
-    rows[-1].set_xlabel("cut: the receiver's layer at whose input its stream is replaced")
+    rows[-1].set_xlabel("cut: layer of the receiver")
     rows[-1].locator_params(axis="x", integer=True)
     _legend_below(figure, rows)
     return figure
@@ -66,6 +66,7 @@ def excess_by_kind(panels: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -
     panels: by a direction's title, a map's excess by kind.
     """
     kinds = {kind: None for maps in panels.values() for costs in maps.values() for kind in costs}
+    everything = [each for maps in panels.values() for costs in maps.values() for each in costs.values()]
     figure = Figure(figsize=(WIDTH, 0.9 + len(panels) * (0.3 + KIND_HEIGHT * len(kinds))), layout="constrained")
     rows = list(figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0])
     for axes, (title, maps) in zip(rows, panels.items(), strict=True):
@@ -82,7 +83,7 @@ def excess_by_kind(panels: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -
             axes.plot(values, places, color=style["color"], label=plain_name(name), **marker)
         axes.set_yticks(range(len(kinds)), list(kinds))
         axes.set_ylim(len(kinds) - 0.5, -0.5)
-        _signed_logarithmic(axes, "x")
+        _signed_logarithmic(axes, "x", everything)
     rows[-1].set_xlabel("excess CE (nats)")
     _legend_below(figure, rows)
     return figure
@@ -102,7 +103,7 @@ def excess_by_rank(lines: Mapping[str, Line], margin: float) -> Figure:
     axes.set_xscale("log", base=2)
     axes.set_xticks(ranks, [str(rank) if rank in _apart(ranks) else "" for rank in ranks])
     axes.xaxis.set_minor_locator(NullLocator())
-    _signed_logarithmic(axes, "y")
+    _signed_logarithmic(axes, "y", [each for costs in lines.values() for each in costs.values()])
     axes.set(xlabel="rank of the map", ylabel="more CE (nats)")
     _legend_below(figure, [axes])
     return figure
@@ -113,10 +114,12 @@ def _apart(ranks: Sequence[int]) -> set[int]:
     return {rank for rank, after in zip(ranks, [*ranks[1:], np.inf], strict=True) if after >= CLOSEST * rank}
 
 
-def _signed_logarithmic(axes: Axes, axis: str) -> None:
-    """Make an axis logarithmic away from 0 on both sides, with 0 marked."""
+def _signed_logarithmic(axes: Axes, axis: str, drawn: Iterable[Estimate]) -> None:
+    """Make an axis logarithmic away from 0 on both sides, with 0 marked, and linear below most of what is drawn."""
+    typical = float(np.median([abs(each.value) for each in drawn]))
+    linear = float(np.clip(10 ** np.floor(np.log10(max(typical, LINEAR[0]))), *LINEAR))
     set_scale, mark = (axes.set_yscale, axes.axhline) if axis == "y" else (axes.set_xscale, axes.axvline)
-    set_scale("symlog", linthresh=LINEAR_BELOW)
+    set_scale("symlog", linthresh=linear)
     mark(0, color=RULE, linewidth=0.7, zorder=0)
     of_axis = axes.yaxis if axis == "y" else axes.xaxis
     of_axis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "−"))

@@ -35,6 +35,7 @@ from toolkit.experiments.stitching.tables import (
     kinds_of,
     main_directions,
     maps_of,
+    own_loss,
     rank_table,
     tokens_said,
     training_table,
@@ -128,7 +129,7 @@ def _headline(study: StitchingStudy, direction: str) -> list[Headline]:
     stitched = study.at_middle(direction)
     if RIDGE not in stitched.maps:
         return []
-    name, unit = f"excess CE, {joined(stitched)}", "predictions"
+    name, unit = f"excess, {joined(stitched)}", "predictions"
     others = ", ".join(
         f"{plain_name(each)} {stitched.excess(each).value:.2f}" for each in stitched.maps if each != RIDGE
     )
@@ -138,13 +139,13 @@ def _headline(study: StitchingStudy, direction: str) -> list[Headline]:
             value=stitched.excess(RIDGE),
             n=stitched.n(),
             unit=unit,
-            note=f"nats a token by the ridge at cut {stitched.cut}; {others}",
+            note=f"cross-entropy in nats a token, by the ridge at cut {stitched.cut}; {others}. {own_loss(stitched)}",
         )
     ]
     if HESITATION in kinds_of(stitched):
         rows.append(
             Headline(
-                name=f"{name}, hesitation words",
+                name=f"{name}, hesitation",
                 value=stitched.excess(RIDGE, HESITATION),
                 n=stitched.n(HESITATION),
                 unit=unit,
@@ -171,7 +172,7 @@ def _control_headline(study: StitchingStudy) -> list[Headline]:
         if name in stitched.maps:
             rows.append(
                 Headline(
-                    name=f"excess CE, {joined(stitched)}",
+                    name=f"excess, {joined(stitched)}",
                     value=excess_value(stitched, name),
                     n=stitched.n(),
                     unit="predictions",

@@ -23,6 +23,9 @@ from toolkit.stitching.position_kinds import HESITATION, KINDS, OTHER
 from toolkit.stitching.trained import Trained
 
 MEASURES: dict[Measure, str] = {"ce": "Excess cross-entropy", "kl": "KL(receiver ‖ stitched)"}
+NEGLIGIBLE = 0.001
+"""Nats a token on both sides of 0 within which a control is not told more exactly."""
+BELOW_SAID = "Below 0 the receiver predicts better from the front's stream than from its own."
 MAPS_SAID = (
     "identity: the stream as it is; mean shift: moved so that the means agree; orthogonal: turned about the means;"
     " ridge: affine, by regression; trained: affine, by gradients of the cross-entropy from the ridge on, or from zero."
@@ -44,6 +47,11 @@ def control_directions(study: StitchingStudy) -> list[str]:
     return [name for name in study.directions if name not in main_directions(study)]
 
 
+def own_loss(stitched: StitchedCut) -> str:
+    """The cross-entropy that excess is counted from."""
+    return f"{stitched.rest} as it is: {stitched.loss_a_token.value:.2f} nats a token."
+
+
 def maps_of(cuts: Mapping[int, StitchedCut]) -> list[str]:
     """The maps that any cut of a direction was tried with."""
     return list(dict.fromkeys(name for stitched in cuts.values() for name in stitched.maps))
@@ -57,7 +65,7 @@ def cut_table(study: StitchingStudy, direction: str, measure: Measure = "ce") ->
         [_cut(stitched), *(stitched.excess(name, measure=measure) if name in stitched.maps else None for name in maps)]
         for stitched in cuts.values()
     ]
-    said = f" {MAPS_SAID}" if measure == "ce" else ""
+    said = f" {own_loss(first)} {BELOW_SAID} {MAPS_SAID}" if measure == "ce" else ""
     return Table(
         title=f"{MEASURES[measure]}, {joined(first)}",
         columns=("cut", *map(plain_name, maps)),
@@ -74,7 +82,7 @@ def control_table(study: StitchingStudy) -> Table:
     columns = [(cuts, name) for cuts in controls for name in ("identity", RIDGE) if name in maps_of(cuts)]
     first = next(iter(controls[0].values()))
     rows: list[list[Cell]] = [
-        [str(layer), *(excess_value(cuts[layer], name) if layer in cuts else None for cuts, name in columns)]
+        [str(layer), *(_control_cell(cuts[layer], name) if layer in cuts else None for cuts, name in columns)]
         for layer in sorted({cut for cuts in controls for cut in cuts})
     ]
     return Table(
@@ -84,6 +92,14 @@ def control_table(study: StitchingStudy) -> Table:
         note=f"Excess cross-entropy in nats a token; {_sample(study, first)}. A model before itself by the identity"
         " computes what it always does: 0, to the last bit. What a ridge costs there is what its fit alone loses.",
     )
+
+
+def _control_cell(stitched: StitchedCut, name: str) -> Cell:
+    found = excess_value(stitched, name)
+    if isinstance(found, int):
+        return found
+    ends = (found.value, found.low or 0.0, found.high or 0.0)
+    return f"within ±{NEGLIGIBLE:g}" if max(map(abs, ends)) < NEGLIGIBLE else found
 
 
 def excess_value(stitched: StitchedCut, name: str) -> int | Estimate:
@@ -103,8 +119,8 @@ def kind_table(study: StitchingStudy, direction: str) -> Table:
         title=f"Excess cross-entropy by kind of position, {joined(stitched)}, cut {stitched.cut}",
         columns=("predicted token", "n", *map(plain_name, stitched.maps)),
         rows=rows,
-        note=f"Nats a token, with 95 % intervals over {_drawn(study)}. {HESITATION}: a hesitation word, such as Wait,"
-        " inside the thinking; it does not count as thinking too."
+        note=f"Nats a token, with 95 % intervals over {_drawn(study)}. {own_loss(stitched)} {BELOW_SAID} {HESITATION}: a"
+        " hesitation word, such as Wait, inside the thinking; it does not count as thinking too."
         + (f" {OTHER}: documents without marks of thinking." if OTHER in kinds else ""),
     )
 
