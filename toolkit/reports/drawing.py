@@ -33,6 +33,14 @@ STREAM_COLOURS = [PALETTE[role][0] for role in ("first", "second", "third", "fou
 WIDTH = 4.2  # inches; with 8.5 pt text, half a page or the width of a phone
 POINTS_PER_INCH = 72
 CURVE_POINTS = 400
+SMALL_PRINT: dict[str, Any] = {
+    "fontsize": 7,
+    "frameon": False,
+    "labelcolor": INK,
+    "handlelength": 1.4,
+    "borderaxespad": 0.2,
+}
+"""How legends are set."""
 
 
 def blank(height: float, title: str) -> tuple[Figure, Axes]:
@@ -71,7 +79,7 @@ def line(axes: Axes, x: Sequence[float | int], estimates: Sequence[Estimate], **
 
 def legend(axes: Axes) -> None:
     """Name what is drawn, in small print."""
-    axes.legend(fontsize=7, frameon=False, labelcolor=INK, handlelength=1.4, borderaxespad=0.2)
+    axes.legend(**SMALL_PRINT)
 
 
 def quiet(axes: Axes, title: str) -> None:

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from toolkit.experiments.harmonic_probes.accuracy import KINDS
 from toolkit.experiments.harmonic_probes.results import Compared, ProbesFound
-from toolkit.reports.drawing import MUTED, STREAM_COLOURS, WIDTH, legend, line, quiet
+from toolkit.formatting import compact
+from toolkit.reports.drawing import INK, MUTED, SMALL_PRINT, STREAM_COLOURS, WIDTH, line, quiet
 
 DASHES = {"logistic": "-", "harmonic": "--"}
 
@@ -32,13 +34,16 @@ def accuracy_by_tokens(found: ProbesFound) -> Figure:
         quiet(axes, name)
         axes.axhline(label.chance, color=MUTED, linestyle=":", linewidth=0.9)
         _draw(axes, {model: label.data[model].by_tokens for model in found.models})
+        numbers = sorted({n for data in label.data.values() for n in data.by_tokens})
         axes.set(xscale="log", xlabel="fitting tokens")
+        axes.set_xticks([numbers[0], numbers[-1]], [compact(numbers[0]), compact(numbers[-1])])
+        axes.xaxis.set_minor_locator(NullLocator())
     return _finished(figure, panels)
 
 
 def _panels(n: int) -> tuple[Figure, Sequence[Axes]]:
     n_rows = -(-n // 2)
-    figure = Figure(figsize=(WIDTH, 0.5 + 1.75 * n_rows), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.8 + 1.75 * n_rows), layout="constrained")
     panels = list(figure.subplots(n_rows, min(n, 2), squeeze=False).flatten())
     for axes in panels[n:]:
         axes.remove()
@@ -54,6 +59,6 @@ def _draw(axes: Axes, curves: Mapping[str, Mapping[int, Compared]]) -> None:
 
 def _finished(figure: Figure, panels: Sequence[Axes]) -> Figure:
     panels[0].plot([], [], color=MUTED, linestyle=":", linewidth=0.9, label="chance")
-    legend(panels[0])
-    figure.supylabel("balanced accuracy", fontsize=8.5)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=3, **SMALL_PRINT)
+    figure.supylabel("balanced accuracy", fontsize=8.5, color=INK)
     return figure

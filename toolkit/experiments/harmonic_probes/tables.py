@@ -77,6 +77,7 @@ def layers_table(name: str, label: LabelFound, found: ProbesFound) -> Table:
         columns=("layer", *(f"{kind}, {model}" for model in found.models for kind in KINDS)),
         rows=rows,
         note=f"Tokens of {label.documents:,} documents: {classes}; chance {label.chance:.2f}.{matched} {INTERVALS}",
+        detail=True,
     )
 
 
@@ -182,19 +183,18 @@ def words_table(found: ProbesFound) -> list[Table]:
 
 def steering_table(steered: SteeredToCentre) -> Table:
     """Every way beside the random direction: what it does to length, hesitation and right answers."""
-    top, shown = len(steered.strengths) - 1, ("hesitation", "correct", "finished")
+    top = len(steered.strengths) - 1
     rows: list[list[Cell]] = [
         [
             best_random(steered) if way == RANDOM else way,
             slope(steered, way),
             None if way == RANDOM else beyond_random(steered, way),
-            *(measured(along.answers, top)[measure] for measure in shown),
+            *_shown(along.answers, top),
             None if way == POINT else along.cosine,
         ]
         for way, along in steered.ways.items()
     ]
-    unsteered = measured([steered.unsteered], 0)
-    rows.append(["unsteered", None, None, *(unsteered[measure] for measure in shown), None])
+    rows.append(["unsteered", None, None, *_shown([steered.unsteered], 0), None])
     away, toward = steered.distances
     return Table(
         title=f"Steering from {steered.away!r} toward {steered.toward!r}",
@@ -211,6 +211,11 @@ def steering_table(steered: SteeredToCentre) -> Table:
             " questions; nothing was picked of the rest."
         ),
     )
+
+
+def _shown(answers: Sequence[Answers], arm: int) -> tuple[Cell, Cell, Cell]:
+    found = measured(answers, arm)
+    return found["hesitation"], found["correct"], found["finished"].value
 
 
 def measured(answers: Sequence[Answers], arm: int) -> dict[str, Estimate]:
