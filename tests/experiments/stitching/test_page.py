@@ -40,7 +40,7 @@ def test_the_headline_sets_the_ridge_beside_the_other_maps_and_the_controls(
     assert rows["excess, base → distilled, hesitation"].n == 48
     assert rows["rank needed, distilled → base"].value == 8
     assert rows["excess, distilled → distilled"].value == 0
-    assert rows["excess, base → control"].note.endswith("without distillation, by the ridge")
+    assert rows["excess, base → control"].note.endswith("by the ridge. control as it is: 1.50 nats a token.")
 
 
 def test_a_map_that_was_tried_at_one_cut_alone_has_a_gap_at_the_others(study: StitchingStudy) -> None:
@@ -91,4 +91,4 @@ def test_without_a_ridge_or_ranks_there_is_still_a_page(pair: ModelPair, study: 
     found = StitchingFound(study=replace(study, directions=bare), trained={}, answers={})
     findings = page(StitchingConfig(maps=("identity",)), pair, found)
     assert [chart.name for chart in findings.charts] == ["excess_by_cut", "excess_by_kind"]
-    assert [row.name for row in findings.headline] == ["excess, distilled → distilled", "excess, base → base"]
+    assert [row.name for row in findings.headline] == ["excess, distilled → distilled"]

@@ -1,6 +1,7 @@
 """The stitching page: what it costs a model to go on from another's stream, by cut, map and kind of position."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import isnan
 from typing import Any
 
@@ -19,7 +20,6 @@ from toolkit.experiments.stitching.study import (
     RANK_MARGIN,
     RIDGE,
     SELF,
-    SELF_BASE,
     StitchedCut,
     StitchingStudy,
 )
@@ -50,7 +50,6 @@ from toolkit.stitching.position_kinds import HESITATION
 TEXTS_SHOWN = 2
 CONTROL_NOTES = {
     SELF: "the model before itself, by the identity",
-    SELF_BASE: "the model before itself, by the identity",
     BASE_TO_CONTROL: "a model trained on without distillation, by the ridge",
 }
 
@@ -70,7 +69,7 @@ def page(settings: StitchingConfig, opened: StitchableModels | ModelSet | Run, f
         headline=[
             *(row for direction in main for row in _headline(study, direction)),
             *_control_headline(study),
-            *(row for each in found.answers.values() for row in _answer_headline(each)),
+            *(_answer_headline(found.answers[main[0]]) if main[0] in found.answers else []),
         ],
         tables=[
             *([verdict_table(claimed)] if claimed else []),
@@ -164,11 +163,12 @@ def _headline(study: StitchingStudy, direction: str) -> list[Headline]:
 
 
 def _control_headline(study: StitchingStudy) -> list[Headline]:
-    """What a model before itself costs, and base before the control."""
+    """What the last model before itself costs, and base before the control."""
     rows = []
-    for direction in control_directions(study):
+    for direction, name in ((SELF, "identity"), (BASE_TO_CONTROL, RIDGE)):
+        if direction not in study.directions:
+            continue
         stitched = study.at_middle(direction)
-        name = "identity" if direction in (SELF, SELF_BASE) else RIDGE
         if name in stitched.maps:
             rows.append(
                 Headline(
@@ -176,7 +176,7 @@ def _control_headline(study: StitchingStudy) -> list[Headline]:
                     value=excess_value(stitched, name),
                     n=stitched.n(),
                     unit="predictions",
-                    note=f"control: {CONTROL_NOTES[direction]}",
+                    note=f"control: {CONTROL_NOTES[direction]}. {own_loss(stitched)}",
                 )
             )
     return rows
@@ -191,7 +191,7 @@ def _answer_headline(answers: StitchedAnswers) -> list[Headline]:
     return [
         Headline(
             name=f"{name}, {answers.front} → {answers.rest}",
-            value=stitched[measure],
+            value=replace(stitched[measure], note=""),
             n=len(measured.questions),
             unit="problems",
             note=f"{said}, by the ridge at cut {answers.cut}; {answers.rest} alone {alone[measure].value:.2f}",

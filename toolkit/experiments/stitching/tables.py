@@ -119,8 +119,8 @@ def kind_table(study: StitchingStudy, direction: str) -> Table:
         title=f"Excess cross-entropy by kind of position, {joined(stitched)}, cut {stitched.cut}",
         columns=("predicted token", "n", *map(plain_name, stitched.maps)),
         rows=rows,
-        note=f"Nats a token, with 95 % intervals over {_drawn(study)}. {own_loss(stitched)} {BELOW_SAID} {HESITATION}: a"
-        " hesitation word, such as Wait, inside the thinking; it does not count as thinking too."
+        note=f"Nats a token, with 95 % intervals over {_drawn(study)}. {own_loss(stitched)} {BELOW_SAID}"
+        f" {HESITATION}: a hesitation word, such as Wait, inside the thinking; it does not count as thinking too."
         + (f" {OTHER}: documents without marks of thinking." if OTHER in kinds else ""),
     )
 
