@@ -14,8 +14,8 @@ On the embedded pair, in four minutes on two cores: distilled's later three laye
 from base's first three by the ridge, 4.5 by the identity and 1.2 by the trained map; at words of hesitation the ridge
 loses 4.5. They still say "Wait", 2.3 times in 1,000 tokens by the ridge, and answer none of 32 problems rightly. The
 other way excess is below 0: base never saw chats or thinking, predicts them at 10.8 nats, and does better from
-distilled's stream. The control predicts them at 11.1: that it loses .6 only, by a ridge, says little. Trained from zero for
-100 steps, a map does not get below the 10.1 nats that it starts from.
+distilled's stream. The control predicts them at 11.1: that it loses .6 only, by a ridge, says little. Trained from zero
+for 100 steps, a map does not get below the 10.1 nats that it starts from.
 
 Differs from Baek, Li & Tegmark 2024, who train affine maps from zero alone: the closed form needs one reading of both
 models for all cuts.
