@@ -34,6 +34,7 @@ Call = Callable[..., str]
         ("evaluate_adapter.py", "adapter_evaluation.html"),
         ("evaluate_tokenizers.py", "tokenizer_evaluation.html"),
         ("geometry.py", "word_geometry.json"),
+        ("harmonic_probes.py", "results.json"),
         ("layer_divergence.py", "layer_divergence.html"),
         ("make_organism.py", "base/config.json"),
         ("prepare_data.py", "train.jsonl"),
