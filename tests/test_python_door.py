@@ -342,7 +342,7 @@ MISTAKES = {
     "toolkit.evaluate_reasoning({'it': pair.base}, 'organism', tokens=3)": "has no setting 'tokens': give new_tokens",
     "toolkit.evaluate_reasoning({'it': (pair.base, toolkit.shift(2, torch.ones(16)))}, 'organism')": "of width 16, the",
     "pair.base.generate(texts, seed=[1, 2])": "seed [1, 2]: give one, and with several prompts each has the next",
-    "pair.base.logits(texts, edit=[1, 2])": "edit is a list: give one that steer(), shift() or SetLatent make",
+    "pair.base.logits(texts, edit=[1, 2])": "edit is a list: give one that steer(), shift(), SetLatent or Stitch make",
     "pair.base.residual(texts)": "no layer is given: name at least one, as layers=3",
     "toolkit.fit_stitch(pair.base, pair.distilled, texts, layer=3)": "tokens fit a ridge between streams, and a stream",
     "toolkit.fit_stitch(pair.base, pair.distilled, texts, layer=9)": "9 is out of range",
