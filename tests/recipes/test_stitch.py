@@ -21,14 +21,14 @@ def test_every_number_stands_in_one_form_for_all_runs(
 ) -> None:
     given = ("--problems", "organism", "--cuts", "1", "2", "--control", organism_control, "--lexicon", lexicon)
     said = call("stitch.py", *models, *QUICK, *given, "--out", tmp_path)
-    assert "excess, base → distilled" in said
+    assert "KL, base → distilled" in said
     results = json.loads((tmp_path / "results.json").read_text())
     excess = results["excess_ce"]
     assert excess.keys() == {"base_to_distilled", "distilled_to_base", "self", "self_base", "base_to_control"}
     assert excess["base_to_distilled"].keys() == {"1", "2"}
     assert {"identity", "mean_shift", "orthogonal", "ridge"} <= excess["base_to_distilled"]["1"].keys()
     assert [excess["self"][cut]["identity"]["value"] for cut in ("1", "2")] == [0, 0]
-    assert (tmp_path / "figures" / "stitching_excess_by_cut.png").stat().st_size > 10_000
+    assert (tmp_path / "figures" / "stitching_kl_by_cut.png").stat().st_size > 10_000
     assert (tmp_path / "stitching.html").read_text().startswith("<!doctype html>")
 
 

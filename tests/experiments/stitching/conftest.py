@@ -27,6 +27,7 @@ def made_up(front: str, rest: str, cut: int, costs: dict[str, float], *, ranks: 
         front_layer=cut,
         cut=cut,
         tokens=tokens,
+        vocabulary=50,
         loss=1.5 * tokens,
         maps={name: cost(nats) for name, nats in costs.items()},
         ranks={rank: cost(0.05 + 1 / rank**2) for rank in (1, 2, 4, 8, 16)} if ranks else {},

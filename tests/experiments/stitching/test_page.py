@@ -34,13 +34,13 @@ def test_the_headline_sets_the_ridge_beside_the_other_maps_and_the_controls(
     findings: Findings, study: StitchingStudy
 ) -> None:
     rows = {row.name: row for row in findings.headline}
-    there = rows["excess, base → distilled"]
-    assert there.value == study.at_middle("base_to_distilled").excess("ridge")
-    assert "identity 2.99, mean shift 2.01, orthogonal 0.30, trained 0.02" in there.note
-    assert rows["excess, base → distilled, hesitation"].n == 48
+    there = rows["KL, base → distilled"]
+    assert there.value == study.at_middle("base_to_distilled").cost("ridge")
+    assert "identity 3.29, mean shift 2.21, orthogonal 0.33, trained 0.02" in there.note
+    assert rows["KL, base → distilled, hesitation"].n == 48
     assert rows["rank needed, distilled → base"].value == 8
-    assert rows["excess, distilled → distilled"].value == 0
-    assert rows["excess, base → control"].note.endswith("by the ridge. control as it is: 1.50 nats a token.")
+    assert rows["KL, distilled → distilled"].value == 0
+    assert rows["KL, base → control"].note.endswith("without distillation, by the ridge")
 
 
 def test_a_map_that_was_tried_at_one_cut_alone_has_a_gap_at_the_others(study: StitchingStudy) -> None:
@@ -49,7 +49,7 @@ def test_a_map_that_was_tried_at_one_cut_alone_has_a_gap_at_the_others(study: St
     assert [row[0] for row in table.rows] == ["1", "3"]
     assert [row[column] for row in table.rows] == [
         None,
-        study.at_middle("base_to_distilled").excess("trained_from_zero"),
+        study.at_middle("base_to_distilled").cost("trained_from_zero"),
     ]
 
 
@@ -57,6 +57,16 @@ def test_a_front_of_another_depth_is_named_by_its_layer_too(study: StitchingStud
     cuts = {cut: replace(each, front_layer=2 * cut) for cut, each in study.directions["base_to_distilled"].items()}
     deeper = replace(study, directions={**study.directions, "base_to_distilled": cuts})
     assert [row[0] for row in cut_table(deeper, "base_to_distilled").rows] == ["1 (base's 2)", "3 (base's 6)"]
+
+
+def test_excess_cross_entropy_is_said_to_mislead_where_the_receiver_cannot_predict_the_text(
+    study: StitchingStudy,
+) -> None:
+    assert "distilled as it is: 1.50 nats a token. Below 0" in cut_table(study, "base_to_distilled", "ce").note
+    lost = {cut: replace(each, loss=5 * each.tokens) for cut, each in study.directions["base_to_distilled"].items()}
+    lost_study = replace(study, directions={**study.directions, "base_to_distilled": lost})
+    for table in (cut_table(lost_study, "base_to_distilled", "ce"), kind_table(lost_study, "base_to_distilled", "ce")):
+        assert "5.00 nats a token, more than a uniform guess (3.91): it cannot predict" in table.note
 
 
 def test_kinds_that_no_document_has_are_left_out(study: StitchingStudy) -> None:
@@ -90,5 +100,5 @@ def test_without_a_ridge_or_ranks_there_is_still_a_page(pair: ModelPair, study: 
     }
     found = StitchingFound(study=replace(study, directions=bare), trained={}, answers={})
     findings = page(StitchingConfig(maps=("identity",)), pair, found)
-    assert [chart.name for chart in findings.charts] == ["excess_by_cut", "excess_by_kind"]
-    assert [row.name for row in findings.headline] == ["excess, distilled → distilled"]
+    assert [chart.name for chart in findings.charts] == ["kl_by_cut", "kl_by_kind", "excess_ce_by_cut"]
+    assert [row.name for row in findings.headline] == ["KL, distilled → distilled"]

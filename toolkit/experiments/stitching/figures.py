@@ -31,7 +31,7 @@ CLOSEST = 1.4
 """Ranks whose ratio is less are too close for two labels."""
 
 Line = Mapping[int, Estimate]
-"""An excess by cut, or by rank."""
+"""What a map costs, by cut or by rank."""
 
 
 def plain_name(name: str) -> str:
@@ -39,10 +39,11 @@ def plain_name(name: str) -> str:
     return name.replace("_", " ")
 
 
-def excess_by_cut(panels: Mapping[str, tuple[Mapping[str, Line], Mapping[str, Line]]]) -> Figure:
-    """Draw excess cross-entropy by cut: a panel for each direction, with a line for each map and for each control.
+def costs_by_cut(panels: Mapping[str, tuple[Mapping[str, Line], Mapping[str, Line]]], unit: str) -> Figure:
+    """Draw what maps cost by cut: a panel for each direction, with a line for each map and for each control.
 
     panels: by a direction's title, its maps' lines by map, and its controls' by their names in the legend.
+    unit: what the costs are, at the axis.
     """
     figure, rows = stacked(len(panels), 1.9)
     for axes, (title, (maps, controls)) in zip(rows, panels.items(), strict=True):
@@ -52,18 +53,17 @@ def excess_by_cut(panels: Mapping[str, tuple[Mapping[str, Line], Mapping[str, Li
         for name, costs in maps.items():
             line(axes, list(costs), list(costs.values()), label=plain_name(name), **STYLES[name])
         _signed_logarithmic(axes, "y", [each for costs in maps.values() for each in costs.values()])
-        axes.set_ylabel("excess CE (nats)")
+        axes.set_ylabel(unit)
     rows[-1].set_xlabel("cut: layer of the receiver")
     rows[-1].locator_params(axis="x", integer=True)
     _legend_below(figure, rows)
     return figure
 
 
-def excess_by_kind(panels: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -> Figure:
-    """Draw excess cross-entropy by kind of position: a panel for each direction, a row for each kind, a dot for each
-    map.
+def costs_by_kind(panels: Mapping[str, Mapping[str, Mapping[str, Estimate]]], unit: str) -> Figure:
+    """Draw what maps cost by kind of position: a panel for each direction, a row for each kind, a dot for each map.
 
-    panels: by a direction's title, a map's excess by kind.
+    panels: by a direction's title, a map's costs by kind. unit: what the costs are, at the axis.
     """
     kinds = {kind: None for maps in panels.values() for costs in maps.values() for kind in costs}
     everything = [each for maps in panels.values() for costs in maps.values() for each in costs.values()]
@@ -84,15 +84,15 @@ def excess_by_kind(panels: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -
         axes.set_yticks(range(len(kinds)), list(kinds))
         axes.set_ylim(len(kinds) - 0.5, -0.5)
         _signed_logarithmic(axes, "x", everything)
-    rows[-1].set_xlabel("excess CE (nats)")
+    rows[-1].set_xlabel(unit)
     _legend_below(figure, rows)
     return figure
 
 
-def excess_by_rank(lines: Mapping[str, Line], margin: float) -> Figure:
+def costs_by_rank(lines: Mapping[str, Line], margin: float, unit: str) -> Figure:
     """Draw what a ridge map of less rank costs more than the whole one, by rank: a line for each direction.
 
-    margin: below it a map counts as good as the whole one; marked.
+    margin: below it a map counts as good as the whole one; marked. unit: what the costs are, at the axis.
     """
     figure, (axes,) = stacked(1, 1.9)
     quiet(axes, "Ridge maps of less rank, against the whole one")
@@ -104,7 +104,7 @@ def excess_by_rank(lines: Mapping[str, Line], margin: float) -> Figure:
     axes.set_xticks(ranks, [str(rank) if rank in _apart(ranks) else "" for rank in ranks])
     axes.xaxis.set_minor_locator(NullLocator())
     _signed_logarithmic(axes, "y", [each for costs in lines.values() for each in costs.values()])
-    axes.set(xlabel="rank of the map", ylabel="more CE (nats)")
+    axes.set(xlabel="rank of the map", ylabel=unit)
     _legend_below(figure, [axes])
     return figure
 

@@ -103,7 +103,9 @@ def _study(
         excess = stitching_excess(models.models[rest], [fits.stitch(each) for each in own], documents)
         for name, way in directions.items():
             if way.rest == rest:
-                cuts[name] = {cut[1]: _cut(name, way, cut, own, excess) for cut in way.cuts}
+                cuts[name] = {
+                    cut[1]: _cut(name, way, cut, own, excess, models.models[rest].vocab_size) for cut in way.cuts
+                }
     return StitchingStudy(
         directions=cuts,
         middle={name: way.middle[1] for name, way in directions.items()},
@@ -114,7 +116,9 @@ def _study(
     )
 
 
-def _cut(name: str, way: Direction, cut: tuple[int, int], fitted: Sequence[Fitted], excess: Excess) -> StitchedCut:
+def _cut(
+    name: str, way: Direction, cut: tuple[int, int], fitted: Sequence[Fitted], excess: Excess, vocabulary: int
+) -> StitchedCut:
     here = [place for place, each in enumerate(fitted) if (each.direction, each.cut) == (name, cut)]
     whole = [place for place in here if fitted[place].rank is None]
     names = dict.fromkeys(fitted[place].name for place in whole)
@@ -126,6 +130,7 @@ def _cut(name: str, way: Direction, cut: tuple[int, int], fitted: Sequence[Fitte
         front_layer=cut[0],
         cut=cut[1],
         tokens=excess.tokens,
+        vocabulary=vocabulary,
         loss=excess.loss,
         maps={each: _cost(excess, at if each != "identity" else at * most) for each, at in places.items()},
         ranks={rank: _cost(excess, [place]) for place in here if (rank := fitted[place].rank) is not None},

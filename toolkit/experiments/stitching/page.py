@@ -1,6 +1,5 @@
 """The stitching page: what it costs a model to go on from another's stream, by cut, map and kind of position."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from math import isnan
 from typing import Any
@@ -10,8 +9,9 @@ from toolkit.experiments.opening import models_of
 from toolkit.experiments.reasoning_evaluation.page import results as answer_results
 from toolkit.experiments.run import Run
 from toolkit.experiments.stitching import StitchingConfig
+from toolkit.experiments.stitching.charts import charts
 from toolkit.experiments.stitching.claims import claims
-from toolkit.experiments.stitching.figures import Line, excess_by_cut, excess_by_kind, excess_by_rank, plain_name
+from toolkit.experiments.stitching.figures import plain_name
 from toolkit.experiments.stitching.found import StitchingFound
 from toolkit.experiments.stitching.generation import StitchedAnswers
 from toolkit.experiments.stitching.results import results
@@ -20,21 +20,18 @@ from toolkit.experiments.stitching.study import (
     RANK_MARGIN,
     RIDGE,
     SELF,
-    StitchedCut,
     StitchingStudy,
 )
 from toolkit.experiments.stitching.tables import (
     answers_tables,
-    control_directions,
     control_table,
+    cost_value,
     cut_table,
     distance_table,
-    excess_value,
     joined,
     kind_table,
     kinds_of,
     main_directions,
-    maps_of,
     own_loss,
     rank_table,
     tokens_said,
@@ -42,12 +39,17 @@ from toolkit.experiments.stitching.tables import (
 )
 from toolkit.formatting import counted
 from toolkit.models.model_set import ModelSet
-from toolkit.reports.findings import Chart, Findings, Headline, SideBySide, left_out_tables
+from toolkit.reports.findings import Findings, Headline, SideBySide, left_out_tables
 from toolkit.reports.verdicts import verdict_results, verdict_table
 from toolkit.stitching.opening import StitchableModels
 from toolkit.stitching.position_kinds import HESITATION
 
 TEXTS_SHOWN = 2
+CLAIMS_SAID = (
+    "Effects and margins are KL(receiver ‖ stitched) in nats a token. The claims were first written in excess"
+    " cross-entropy, and restated in KL after trials in which a receiver that cannot predict the text predicted it"
+    " better from a stream that was brought over badly."
+)
 CONTROL_NOTES = {
     SELF: "the model before itself, by the identity",
     BASE_TO_CONTROL: "a model trained on without distillation, by the ridge",
@@ -72,18 +74,19 @@ def page(settings: StitchingConfig, opened: StitchableModels | ModelSet | Run, f
             *(_answer_headline(found.answers[main[0]]) if main[0] in found.answers else []),
         ],
         tables=[
-            *([verdict_table(claimed)] if claimed else []),
+            *([verdict_table(claimed, note=CLAIMS_SAID)] if claimed else []),
             *(cut_table(study, direction) for direction in main),
             control_table(study),
             *(kind_table(study, direction) for direction in main),
+            *(cut_table(study, direction, "ce") for direction in main),
             *([training_table(study, found.trained)] if found.trained else []),
             *answers_tables(found.answers),
             *left_out_tables("map", {plain_name(name): why for name, why in study.left_out.items()}),
-            *(cut_table(study, direction, "kl") for direction in main),
+            *(kind_table(study, direction, "ce") for direction in main),
             *([rank_table(study)] if any(study.at_middle(direction).ranks for direction in main) else []),
             *([distance_table(study)] if study.at_middle(main[0]).from_identity else []),
         ],
-        charts=_charts(study),
+        charts=charts(study),
         texts=[text for each in found.answers.values() for text in _texts(each)],
         claims=claimed,
         results=results(found)
@@ -128,27 +131,26 @@ def _headline(study: StitchingStudy, direction: str) -> list[Headline]:
     stitched = study.at_middle(direction)
     if RIDGE not in stitched.maps:
         return []
-    name, unit = f"excess, {joined(stitched)}", "predictions"
-    others = ", ".join(
-        f"{plain_name(each)} {stitched.excess(each).value:.2f}" for each in stitched.maps if each != RIDGE
-    )
+    name, unit = f"KL, {joined(stitched)}", "predictions"
+    others = ", ".join(f"{plain_name(each)} {stitched.cost(each).value:.2f}" for each in stitched.maps if each != RIDGE)
     rows = [
         Headline(
             name=name,
-            value=stitched.excess(RIDGE),
+            value=stitched.cost(RIDGE),
             n=stitched.n(),
             unit=unit,
-            note=f"cross-entropy in nats a token, by the ridge at cut {stitched.cut}; {others}. {own_loss(stitched)}",
-        )
+            note=f"KL(receiver ‖ stitched) in nats a token, by the ridge at cut {stitched.cut}; {others}. In excess"
+            f" cross-entropy the ridge costs {stitched.cost(RIDGE, measure='ce').value:.2f}; {own_loss(stitched)}",
+        ),
     ]
     if HESITATION in kinds_of(stitched):
         rows.append(
             Headline(
                 name=f"{name}, hesitation",
-                value=stitched.excess(RIDGE, HESITATION),
+                value=stitched.cost(RIDGE, HESITATION),
                 n=stitched.n(HESITATION),
                 unit=unit,
-                note="the same where the next word is one of hesitation, such as Wait, inside the thinking",
+                note="KL where the next word is one of hesitation, such as Wait, inside the thinking",
             )
         )
     if stitched.rank_needed is not None:
@@ -172,11 +174,11 @@ def _control_headline(study: StitchingStudy) -> list[Headline]:
         if name in stitched.maps:
             rows.append(
                 Headline(
-                    name=f"excess, {joined(stitched)}",
-                    value=excess_value(stitched, name),
+                    name=f"KL, {joined(stitched)}",
+                    value=cost_value(stitched, name),
                     n=stitched.n(),
                     unit="predictions",
-                    note=f"control: {CONTROL_NOTES[direction]}. {own_loss(stitched)}",
+                    note=f"control: {CONTROL_NOTES[direction]}",
                 )
             )
     return rows
@@ -202,73 +204,6 @@ def _answer_headline(answers: StitchedAnswers) -> list[Headline]:
         )
         if not isnan(stitched[measure].value)
     ]
-
-
-def _charts(study: StitchingStudy) -> list[Chart]:
-    main = [study.at_middle(direction) for direction in main_directions(study)]
-    charts = [
-        Chart(
-            name="excess_by_cut",
-            figure=excess_by_cut(
-                {
-                    f"{stitched.front}'s front, {stitched.rest}'s rest": (
-                        _lines(study.directions[direction]),
-                        _control_lines(study, stitched),
-                    )
-                    for direction, stitched in zip(main_directions(study), main, strict=True)
-                }
-            ),
-            caption="Cross-entropy in excess of the receiver's own, by cut and map; bands are 95 % intervals.",
-        ),
-        Chart(
-            name="excess_by_kind",
-            figure=excess_by_kind(
-                {
-                    f"{joined(stitched)}, cut {stitched.cut}": {
-                        name: {kind: stitched.excess(name, kind) for kind in kinds_of(stitched)}
-                        for name in stitched.maps
-                    }
-                    for stitched in main
-                }
-            ),
-            caption="The same at the middle cut, by kind of the predicted token.",
-        ),
-    ]
-    ranked = [stitched for stitched in main if stitched.ranks]
-    if ranked:
-        charts.append(
-            Chart(
-                name="excess_by_rank",
-                figure=excess_by_rank(
-                    {joined(each): {rank: each.beyond_ridge(rank) for rank in sorted(each.ranks)} for each in ranked},
-                    RANK_MARGIN,
-                ),
-                caption="How much rank the ridge of the middle cut needs: what it costs more when it is truncated.",
-            )
-        )
-    return charts
-
-
-def _lines(cuts: Mapping[int, StitchedCut]) -> dict[str, Line]:
-    """Each map's excess by cut."""
-    return {
-        name: {cut: stitched.excess(name) for cut, stitched in cuts.items() if name in stitched.maps}
-        for name in maps_of(cuts)
-    }
-
-
-def _control_lines(study: StitchingStudy, stitched: StitchedCut) -> dict[str, Line]:
-    """What the ridge costs the receiver before itself, and the front before the control."""
-    lines = {}
-    for direction in control_directions(study):
-        cuts = study.directions[direction]
-        control = study.at_middle(direction)
-        itself = control.front == control.rest == stitched.rest
-        beside = direction == BASE_TO_CONTROL and control.front == stitched.front
-        if RIDGE in maps_of(cuts) and (itself or beside):
-            name = "ridge, receiver to itself" if itself else f"ridge, {joined(control)}"
-            lines[name] = _lines(cuts)[RIDGE]
-    return lines
 
 
 def _texts(answers: StitchedAnswers) -> list[SideBySide]:

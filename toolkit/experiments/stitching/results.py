@@ -1,24 +1,29 @@
 """Every number of the stitching experiment, as `results.json` holds it."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from toolkit.experiments.stitching.found import StitchingFound
-from toolkit.experiments.stitching.study import StitchedCut, StitchingStudy
+from toolkit.experiments.stitching.study import Measure, StitchedCut, StitchingStudy
 from toolkit.stitching.position_kinds import KINDS
 
 
 def results(found: StitchingFound) -> dict[str, Any]:
     """All of it, by direction, cut and map; a cut is the receiver's layer, as text.
 
-    `self` is the last model before itself, `self_base` the first one, `base_to_control` base before the control.
+    `self` is the last model before itself, `self_base` the first one, `base_to_control` base before the control. Where
+    `receiver_predicts` is false, the receiver as it is predicts the text worse than a uniform guess does, and
+    `excess_ce` says nothing of a map.
     """
     study = found.study
     return {
-        "excess_ce": _each(study, lambda cut: {name: cut.excess(name) for name in cut.maps}),
-        "excess_kl": _each(study, lambda cut: {name: cut.excess(name, measure="kl") for name in cut.maps}),
-        "excess_ce_by_kind": _each(study, _by_kind),
+        "excess_ce": _each(study, lambda cut: {name: cut.cost(name, measure="ce") for name in cut.maps}),
+        "excess_kl": _each(study, lambda cut: {name: cut.cost(name) for name in cut.maps}),
+        "excess_ce_by_kind": _each(study, partial(_by_kind, "ce")),
+        "excess_kl_by_kind": _each(study, partial(_by_kind, "kl")),
         "receiver_loss": _each(study, lambda cut: cut.loss_a_token),
+        "receiver_predicts": _each(study, lambda cut: cut.predicts),
         "n": _each(study, lambda cut: {kind: cut.n(kind) for kind in KINDS}),
         "front_layer": _each(study, lambda cut: cut.front_layer),
         "turned_from_identity": _each(study, lambda cut: dict(cut.from_identity)),
@@ -26,7 +31,7 @@ def results(found: StitchingFound) -> dict[str, Any]:
             direction: {
                 "cut": study.middle[direction],
                 "needed": cut.rank_needed,
-                "beyond_ridge": {str(rank): cut.beyond_ridge(rank) for rank in sorted(cut.ranks)},
+                "kl_beyond_ridge": {str(rank): cut.beyond_ridge(rank) for rank in sorted(cut.ranks)},
             }
             for direction in study.directions
             if (cut := study.at_middle(direction)).ranks
@@ -45,5 +50,5 @@ def _each(study: StitchingStudy, value: Callable[[StitchedCut], Any]) -> dict[st
     }
 
 
-def _by_kind(cut: StitchedCut) -> dict[str, Any]:
-    return {name: {kind: cut.excess(name, kind) for kind in KINDS if cut.n(kind)} for name in cut.maps}
+def _by_kind(measure: Measure, cut: StitchedCut) -> dict[str, Any]:
+    return {name: {kind: cut.cost(name, kind, measure=measure) for kind in KINDS if cut.n(kind)} for name in cut.maps}

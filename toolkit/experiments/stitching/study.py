@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import log
 from typing import Any, Literal
 
 from jaxtyping import Float
@@ -19,7 +20,11 @@ from toolkit.statistics.estimates import (
 from toolkit.stitching.position_kinds import KINDS
 
 Measure = Literal["ce", "kl"]
-"""Cross-entropy in excess of the receiver's own, or KL(receiver ‖ stitched); in nats a token."""
+"""Cross-entropy in excess of the receiver's own, or KL(receiver ‖ stitched); in nats a token.
+
+KL tells how well a map carries a stream, in every direction. Excess cross-entropy tells it only of a receiver that
+predicts the text well: one that cannot may predict it better from a stream that is brought over badly.
+"""
 BASE_TO_DISTILLED, DISTILLED_TO_BASE, SELF = "base_to_distilled", "distilled_to_base", "self"
 SELF_BASE, BASE_TO_CONTROL = "self_base", "base_to_control"
 RIDGE = "ridge"
@@ -51,6 +56,8 @@ class StitchedCut:
     """The receiver's layer at whose input its stream is replaced."""
     tokens: Float[Tensor, "document kind"]
     """Predictions."""
+    vocabulary: int
+    """Tokens that the receiver chooses among."""
     loss: Float[Tensor, "document kind"]
     """Cross-entropy of the receiver as it is, summed over them, in nats."""
     maps: Mapping[str, Cost]
@@ -69,24 +76,29 @@ class StitchedCut:
         """Cross-entropy of the receiver as it is, in nats a token."""
         return ratio_of_sums(_of_kinds(self.loss, ()), _of_kinds(self.tokens, ()))
 
-    def excess(self, name: str, *kinds: str, measure: Measure = "ce") -> Estimate:
+    @property
+    def predicts(self) -> bool:
+        """Whether the receiver as it is predicts the text better than a uniform guess does."""
+        return self.loss_a_token.value < log(self.vocabulary)
+
+    def cost(self, name: str, *kinds: str, measure: Measure = "kl") -> Estimate:
         """What the map costs a prediction of these kinds; of all kinds by default."""
         return self._per_token(getattr(self.maps[name], measure), kinds)
 
-    def more(self, first: str, second: str, *kinds: str, share: float = 1.0) -> Estimate:
-        """How much more cross-entropy the first map costs than `share` of what the second does, paired by document."""
-        one, other = _same_fits(self.maps[first].ce, self.maps[second].ce)
-        return self._per_token(one - share * other, kinds)
+    def more(self, first: str, second: str, *, share: float = 1.0) -> Estimate:
+        """How much more KL the first map costs than `share` of what the second does, paired by document."""
+        one, other = _same_fits(self.maps[first].kl, self.maps[second].kl)
+        return self._per_token(one - share * other, ())
 
     def beyond(self, other: "StitchedCut", name: str) -> Estimate:
-        """How much more cross-entropy a map costs here than in another direction on the same predictions, paired."""
+        """How much more KL a map costs here than in another direction on the same predictions, paired."""
         assert self.tokens.equal(other.tokens), "both were measured on the same predictions"
-        one, less = _same_fits(self.maps[name].ce, other.maps[name].ce)
+        one, less = _same_fits(self.maps[name].kl, other.maps[name].kl)
         return self._per_token(one - less, ())
 
     def beyond_ridge(self, rank: int) -> Estimate:
-        """How much more cross-entropy the ridge costs when it is truncated to the rank, paired by document."""
-        truncated, whole = _same_fits(self.ranks[rank].ce, self.maps[RIDGE].ce)
+        """How much more KL the ridge costs when it is truncated to the rank, paired by document."""
+        truncated, whole = _same_fits(self.ranks[rank].kl, self.maps[RIDGE].kl)
         return self._per_token(truncated - whole, ())
 
     @property
@@ -99,8 +111,8 @@ class StitchedCut:
         return next((rank for rank, high in ends.items() if high is not None and high < RANK_MARGIN), None)
 
     def kinds_apart(self, name: str, kind: str, other: str) -> "KindsApart":
-        """What the map costs predictions of one kind beyond those of another."""
-        return KindsApart.of(self.maps[name].ce, self.tokens, KINDS.index(kind), KINDS.index(other))
+        """How much more KL the map costs predictions of one kind than those of another."""
+        return KindsApart.of(self.maps[name].kl, self.tokens, KINDS.index(kind), KINDS.index(other))
 
     def _per_token(self, sums: Tensor, kinds: Sequence[str]) -> Estimate:
         found = ratio_over_seeds(_of_kinds(sums, kinds), _of_kinds(self.tokens, kinds))
@@ -109,7 +121,7 @@ class StitchedCut:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class KindsApart:
-    """The excess of one kind of predictions less that of another, in nats a token."""
+    """What one kind of predictions costs less what another does, in nats a token."""
 
     values: Float[Tensor, " fit"]
     without: Float[Tensor, "fit document"]

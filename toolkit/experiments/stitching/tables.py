@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import log
 from statistics import fmean
 
 from toolkit.experiments.reasoning_evaluation.tables import arms_table, paired_table
@@ -25,7 +26,10 @@ from toolkit.stitching.trained import Trained
 MEASURES: dict[Measure, str] = {"ce": "Excess cross-entropy", "kl": "KL(receiver ‖ stitched)"}
 NEGLIGIBLE = 0.001
 """Nats a token on both sides of 0 within which a control is not told more exactly."""
-BELOW_SAID = "Below 0 the receiver predicts better from the front's stream than from its own."
+BELOW_SAID = (
+    "Below 0 the receiver predicts better from the front's stream than from its own. It says how well a map carries the"
+    " stream only where the receiver predicts the text well; KL says it everywhere."
+)
 MAPS_SAID = (
     "identity: the stream as it is; mean shift: moved so that the means agree; orthogonal: turned about the means;"
     " ridge: affine, by regression; trained: affine, by gradients of the cross-entropy from the ridge on, or from zero."
@@ -49,7 +53,11 @@ def control_directions(study: StitchingStudy) -> list[str]:
 
 def own_loss(stitched: StitchedCut) -> str:
     """The cross-entropy that excess is counted from."""
-    return f"{stitched.rest} as it is: {stitched.loss_a_token.value:.2f} nats a token."
+    said = f"{stitched.rest} as it is: {stitched.loss_a_token.value:.2f} nats a token"
+    if stitched.predicts:
+        return f"{said}."
+    guess = log(stitched.vocabulary)
+    return f"{said}, more than a uniform guess ({guess:.2f}): it cannot predict this text, so excess misleads here."
 
 
 def maps_of(cuts: Mapping[int, StitchedCut]) -> list[str]:
@@ -57,22 +65,21 @@ def maps_of(cuts: Mapping[int, StitchedCut]) -> list[str]:
     return list(dict.fromkeys(name for stitched in cuts.values() for name in stitched.maps))
 
 
-def cut_table(study: StitchingStudy, direction: str, measure: Measure = "ce") -> Table:
+def cut_table(study: StitchingStudy, direction: str, measure: Measure = "kl") -> Table:
     """What each map costs at each cut of a direction."""
     cuts = study.directions[direction]
     maps, first = maps_of(cuts), next(iter(cuts.values()))
     rows: list[list[Cell]] = [
-        [_cut(stitched), *(stitched.excess(name, measure=measure) if name in stitched.maps else None for name in maps)]
+        [_cut(stitched), *(stitched.cost(name, measure=measure) if name in stitched.maps else None for name in maps)]
         for stitched in cuts.values()
     ]
-    said = f" {own_loss(first)} {BELOW_SAID} {MAPS_SAID}" if measure == "ce" else ""
+    said = f"{own_loss(first)} {BELOW_SAID}" if measure == "ce" else MAPS_SAID
     return Table(
         title=f"{MEASURES[measure]}, {joined(first)}",
         columns=("cut", *map(plain_name, maps)),
         rows=rows,
         note=f"Nats a token; {_sample(study, first)}. cut: the layer of {first.rest} at whose input its stream is"
-        f" replaced.{said}",
-        detail=measure == "kl",
+        f" replaced. {said}",
     )
 
 
@@ -89,39 +96,42 @@ def control_table(study: StitchingStudy) -> Table:
         title="Controls: a model before itself, and a model trained on without distillation",
         columns=("cut", *(f"{joined(next(iter(cuts.values())))}, {name}" for cuts, name in columns)),
         rows=rows,
-        note=f"Excess cross-entropy in nats a token; {_sample(study, first)}. A model before itself by the identity"
+        note=f"{MEASURES['kl']} in nats a token; {_sample(study, first)}. A model before itself by the identity"
         " computes what it always does: 0, to the last bit. What a ridge costs there is what its fit alone loses.",
     )
 
 
 def _control_cell(stitched: StitchedCut, name: str) -> Cell:
-    found = excess_value(stitched, name)
+    found = cost_value(stitched, name)
     if isinstance(found, int):
         return found
     ends = (found.value, found.low or 0.0, found.high or 0.0)
     return f"within ±{NEGLIGIBLE:g}" if max(map(abs, ends)) < NEGLIGIBLE else found
 
 
-def excess_value(stitched: StitchedCut, name: str) -> int | Estimate:
+def cost_value(stitched: StitchedCut, name: str) -> int | Estimate:
     """What a map costs; 0 without an interval where it changes nothing, in any document."""
-    found = stitched.excess(name)
+    found = stitched.cost(name)
     return 0 if found.value == 0 and found.low is None else found
 
 
-def kind_table(study: StitchingStudy, direction: str) -> Table:
+def kind_table(study: StitchingStudy, direction: str, measure: Measure = "kl") -> Table:
     """What each map costs by kind of predicted token, at the middle cut."""
     stitched = study.at_middle(direction)
     kinds = kinds_of(stitched)
     rows: list[list[Cell]] = [
-        [kind, stitched.n(kind), *(stitched.excess(name, kind) for name in stitched.maps)] for kind in kinds
+        [kind, stitched.n(kind), *(stitched.cost(name, kind, measure=measure) for name in stitched.maps)]
+        for kind in kinds
     ]
+    said = f" {own_loss(stitched)} {BELOW_SAID}" if measure == "ce" else ""
     return Table(
-        title=f"Excess cross-entropy by kind of position, {joined(stitched)}, cut {stitched.cut}",
+        title=f"{MEASURES[measure]} by kind of position, {joined(stitched)}, cut {stitched.cut}",
         columns=("predicted token", "n", *map(plain_name, stitched.maps)),
         rows=rows,
-        note=f"Nats a token, with 95 % intervals over {_drawn(study)}. {own_loss(stitched)} {BELOW_SAID}"
-        f" {HESITATION}: a hesitation word, such as Wait, inside the thinking; it does not count as thinking too."
+        note=f"Nats a token, with 95 % intervals over {_drawn(study)}.{said} {HESITATION}: a"
+        " hesitation word, such as Wait, inside the thinking; it does not count as thinking too."
         + (f" {OTHER}: documents without marks of thinking." if OTHER in kinds else ""),
+        detail=measure == "ce",
     )
 
 
@@ -138,8 +148,8 @@ def rank_table(study: StitchingStudy) -> Table:
         title="What a ridge of less rank costs more than the whole one",
         columns=("rank", *(f"{joined(each)}, cut {each.cut}" for each in cuts.values())),
         rows=rows,
-        note=f"Cross-entropy in nats a token, paired by document. Rank needed, to cost less than {RANK_MARGIN:g} more,"
-        f" by the interval's upper end: {needed}.",
+        note=f"{MEASURES['kl']} in nats a token, paired by document. Rank needed, to cost less than {RANK_MARGIN:g}"
+        f" more, by the interval's upper end: {needed}.",
         detail=True,
     )
 
@@ -179,8 +189,9 @@ def training_table(study: StitchingStudy, trained: Mapping[str, Mapping[str, Seq
         columns=("models", "map", "CE at start", "CE at best", "tokens read", "seconds", "tokens to ridge"),
         rows=rows,
         note="Means over fits, on text that decides when training stops; CE: the stitched receiver's cross-entropy in"
-        " nats a token. trained starts from the ridge, trained from zero from a map that gives the same vector whatever"
-        " it reads. tokens to ridge: read until the map is as good as the ridge that the other one starts from.",
+        " nats a token. Training lowers the cross-entropy of the text, and KL(receiver ‖ stitched) may rise by it."
+        " trained starts from the ridge, trained from zero from a map that gives the same vector whatever it reads."
+        " tokens to ridge: read until the map is as good as the ridge that the other one starts from.",
     )
 
 
