@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from toolkit.experiments.harmonic_probes import HarmonicProbesConfig
 from toolkit.experiments.harmonic_probes.labels import LabelledPlaces
+from toolkit.experiments.harmonic_probes.probing import Probed, probe
 from toolkit.experiments.harmonic_probes.reading import FrozenStreams
 from toolkit.organism.corpus import documents
 
@@ -69,3 +71,15 @@ def spans(tmp_path_factory) -> Path:
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
+
+
+@pytest.fixture(scope="session")
+def asked(spans) -> HarmonicProbesConfig:
+    """Probes of two layers, fitted to few tokens."""
+    return HarmonicProbesConfig(spans=spans, tokens=30, draws=2, layers=(0, 1))
+
+
+@pytest.fixture(scope="session")
+def probed(asked, pair) -> Probed:
+    """What they find."""
+    return probe(asked, pair)

@@ -2,12 +2,12 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from toolkit.experiments.harmonic_probes import CentreSteering, HarmonicProbesConfig
 from toolkit.experiments.harmonic_probes.claims import WORSE, claims
+from toolkit.experiments.harmonic_probes.headlines import probe_headlines
 from toolkit.experiments.harmonic_probes.measure import Measured, measure
 from toolkit.experiments.harmonic_probes.page import page
 from toolkit.experiments.harmonic_probes.tables import no_better, probes_table
@@ -18,7 +18,7 @@ LABELS = ("next_is_hesitation", "behaviour")
 
 
 @pytest.fixture(scope="module")
-def settings(spans: Path, tmp_path_factory: pytest.TempPathFactory) -> HarmonicProbesConfig:
+def settings(asked: HarmonicProbesConfig, tmp_path_factory: pytest.TempPathFactory) -> HarmonicProbesConfig:
     questions = tmp_path_factory.mktemp("questions") / "questions.jsonl"
     questions.write_text(
         "".join(json.dumps({"question": f"What is {i}+{i}?", "answer": 2 * i}) + "\n" for i in range(12))
@@ -26,14 +26,14 @@ def settings(spans: Path, tmp_path_factory: pytest.TempPathFactory) -> HarmonicP
     steering = CentreSteering(
         questions=questions, development=2, test=10, random=2, strengths=(-1.0, 1.0), new_tokens=8
     )
-    return HarmonicProbesConfig(
-        spans=spans, tokens=30, draws=2, layers=(0, 1), lattice_steps=5, lattice_seeds=2, steering=steering
-    )
+    return replace(asked, lattice_steps=5, lattice_seeds=2, steering=steering)
 
 
 @pytest.fixture(scope="module")
-def found(settings, pair) -> Measured:
-    return measure(settings, pair)
+def found(settings, pair, probed) -> Measured:
+    with pytest.MonkeyPatch.context() as once:
+        once.setattr("toolkit.experiments.harmonic_probes.measure.probe", lambda *_: probed)  # fitted before
+        return measure(settings, pair)
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +104,24 @@ def test_the_page_counts_where_the_harmonic_probe_is_better_worse_and_neither(fo
     assert neither in probes_table(with_difference(found, Estimate(0.0, -0.1, 0.1)).probes).note
 
 
+def test_what_has_no_interval_counts_neither_way(found):
+    assert "better in 0 of 0, worse in 0" in no_better(with_difference(found, Estimate(0.1)).probes)
+    compared = found.probes.labels["next_is_hesitation"].layers[0]["base"]
+    assert compared.difference.low is None  # layer 0 has the same token in both classes
+    assert 0 < len(found.probes.differences) < 8
+
+
+def test_the_headline_says_first_how_often_the_harmonic_probe_is_better(found):
+    first, *others = probe_headlines(with_difference(found, Estimate(0.1, 0.05, 0.15)).probes)
+    assert (first.name, first.value, first.n) == ("harmonic is better in", 8, 8)
+    assert len(others) == len(LABELS)
+
+
+def test_agreement_of_centres_counts_draws(found):
+    agree = [each for each in claims(found.probes, None, None) if "agree" in each.name]
+    assert [each.n for each in agree] == [2] * len(LABELS)
+
+
 def test_what_was_not_asked_for_is_not_on_the_page(settings, pair, found):
     alone = page(settings, pair, replace(found, steered=None, lattices=None))
     assert [chart.name for chart in alone.charts] == ["accuracy_by_layer", "accuracy_by_tokens"]
@@ -111,8 +129,10 @@ def test_what_was_not_asked_for_is_not_on_the_page(settings, pair, found):
     assert "lattice" not in alone.results
 
 
-def test_steering_by_a_label_that_was_not_measured_is_left_out_with_the_reason(settings, pair):
-    without = replace(settings, labels=("behaviour",), lattice_steps=0, layers=(1,))
+def test_steering_by_a_label_that_was_not_measured_is_left_out_with_the_reason(settings, pair, probed, monkeypatch):
+    points = {"behaviour": probed.points["behaviour"]}
+    monkeypatch.setattr("toolkit.experiments.harmonic_probes.measure.probe", lambda *_: replace(probed, points=points))
+    without = replace(settings, lattice_steps=0)
     told = measure(without, pair)
     assert told.steered is None
     [table] = [each for each in page(without, pair, told).tables if each.title == "Left out"]

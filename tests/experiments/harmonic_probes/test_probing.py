@@ -1,23 +1,13 @@
 import json
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
 from toolkit.experiments.harmonic_probes import HarmonicProbesConfig
-from toolkit.experiments.harmonic_probes.probing import Probed, chosen_layers, open_labelled, probe
+from toolkit.experiments.harmonic_probes.probing import chosen_layers, open_labelled, probe
 from toolkit.experiments.harmonic_probes.results import probe_results
 from toolkit.leaving_out import TooFewError
 from toolkit.reports.files import write_results
-
-
-def asked(spans: Path | None, **how) -> HarmonicProbesConfig:
-    how = {"tokens": 30, "draws": 2, "layers": (0, 1), **how}
-    return HarmonicProbesConfig(spans=spans, **how)
-
-
-@pytest.fixture(scope="module")
-def probed(spans, pair) -> Probed:
-    return probe(asked(spans), pair)
 
 
 def test_every_label_layer_and_model_has_both_accuracies(probed, pair):
@@ -27,7 +17,6 @@ def test_every_label_layer_and_model_has_both_accuracies(probed, pair):
             layer: list(pair.names) for layer in (0, 1)
         }
     assert probed.found.layer == 1
-    assert all(each.layer == 1 for each in [probed.found])
 
 
 def test_where_the_token_alone_tells_nothing_neither_do_its_embeddings(probed):
@@ -67,24 +56,24 @@ def test_a_layer_out_of_range_is_refused(pair, how):
         chosen_layers(HarmonicProbesConfig(**how), pair)
 
 
-def test_a_pair_of_which_nothing_is_known_needs_a_file(pair):
+def test_a_pair_of_which_nothing_is_known_needs_a_file(asked, pair):
     with pytest.raises(ValueError, match=r"nothing is known to be planted in these models: give .* --spans"):
-        open_labelled(asked(None), pair)
+        open_labelled(replace(asked, spans=None), pair)
 
 
-def test_a_label_that_the_text_does_not_have_is_refused(spans, pair):
+def test_a_label_that_the_text_does_not_have_is_refused(asked, pair):
     with pytest.raises(ValueError, match="--labels tone: not known of this text: choose from next_is_hesitation, beh"):
-        open_labelled(asked(spans, labels=("tone",)), pair)
+        open_labelled(replace(asked, labels=("tone",)), pair)
 
 
-def test_too_few_documents_are_refused(spans, pair):
+def test_too_few_documents_are_refused(asked, pair):
     with pytest.raises(ValueError, match=r"20 labelled documents: 2 draws .* give 24 or more"):
-        probe(asked(spans, documents=20), pair)
+        probe(replace(asked, documents=20), pair)
 
 
-def test_labels_that_are_all_equal_are_refused(tmp_path, pair):
+def test_labels_that_are_all_equal_are_refused(tmp_path, asked, pair):
     path = tmp_path / "equal.jsonl"
     line = {"text": "red dog red cat red dog", "spans": [{"start": 0, "end": 23, "label": "only"}]}
     path.write_text((json.dumps(line) + "\n") * 30)
     with pytest.raises(TooFewError, match="behaviour: all 180 tokens are 'only': a probe needs documents with two"):
-        probe(asked(path, labels=("behaviour",)), pair)
+        probe(replace(asked, spans=path, labels=("behaviour",)), pair)

@@ -81,6 +81,13 @@ def test_labels_that_are_all_equal_are_refused():
         sampled("mood", places(torch.ones(DOCUMENTS * LENGTH, dtype=torch.long), ("a", "b")), split(), 60, chance())
 
 
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_too_few_tokens_asked_for_are_refused_with_the_setting_to_raise(n_classes):
+    label = torch.arange(DOCUMENTS * LENGTH) % n_classes
+    with pytest.raises(TooFewError, match=r"a probe needs 10 in each part: give more --tokens$"):
+        sampled("mood", places(label, tuple("abc"[:n_classes])), split(), 5, chance())
+
+
 def test_classes_that_share_no_token_cannot_be_matched():
     label = torch.arange(DOCUMENTS * LENGTH) % 2
     with pytest.raises(TooFewError, match="class 'a' has 0 tokens whose token stands in the other class too"):

@@ -19,7 +19,7 @@ def claims(found: ProbesFound, steered: SteeredToCentre | None, lattices: Lattic
     of_labels = [
         claim
         for name, label in found.labels.items()
-        for claim in (_is_as_good(name, label, found.layer), _centres_agree(name, label))
+        for claim in (_is_as_good(name, label, found.layer), _centres_agree(name, label, found.draws))
     ]
     of_ways = [_steers(steered, way) for way in (CENTRE, POINT)] if steered else []
     return [*of_labels, *of_ways, *([lattice_claim(lattices)] if lattices else [])]
@@ -54,7 +54,7 @@ def _is_as_good(name: str, label: LabelFound, layer: int) -> Claim:
     )
 
 
-def _centres_agree(name: str, label: LabelFound) -> Claim:
+def _centres_agree(name: str, label: LabelFound, draws: int) -> Claim:
     agreement = label.agreement
     margins = [Margin(over="random directions", difference=agreement.cosine)]
     if agreement.shape is not None:
@@ -64,7 +64,7 @@ def _centres_agree(name: str, label: LabelFound) -> Claim:
         name=f"{name}: the models' centres agree",
         effect=agreement.cosine,
         margins=tuple(margins),
-        n=sum(label.classes.values()),
+        n=draws,
     )
 
 

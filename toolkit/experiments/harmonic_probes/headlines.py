@@ -11,9 +11,19 @@ from toolkit.reports.findings import Headline
 
 
 def probe_headlines(found: ProbesFound) -> list[Headline]:
-    """Of each label, how much better the harmonic probe is in the last model at the shown layer."""
-    model = found.models[-1]
-    return [
+    """In how many cells the harmonic probe is better; and of each label, how much, in the last model at the shown
+    layer."""
+    model, n = found.models[-1], len(found.differences)
+    neither = n - found.better - found.worse
+    overall = Headline(
+        name="harmonic is better in",
+        value=found.better,
+        n=n,
+        unit="cells of label, layer and model",
+        note=f"worse in {found.worse}; in the other {neither} the 95 % interval of the difference holds 0. Alike probes"
+        f" would give {number(n / 40)} of either by chance",
+    )
+    of_labels = [
         Headline(
             name=f"{name}: harmonic less logistic",
             value=(compared := label.layers[found.layer][model]).difference,
@@ -25,6 +35,7 @@ def probe_headlines(found: ProbesFound) -> list[Headline]:
         )
         for name, label in found.labels.items()
     ]
+    return [overall, *of_labels]
 
 
 def steering_headlines(steered: SteeredToCentre) -> list[Headline]:

@@ -48,7 +48,7 @@ def lattice_claim(lattices: Lattices) -> Claim:
     """By the harmonic loss the lattice lies in a plane, and by cross-entropy it does not."""
     plane = {name: _over_seeds(in_plane(trained)) for name, trained in lattices.items()}
     harmonic = [
-        Margin(over=f"{FLAT:g} ({name})", difference=each, least=FLAT)
+        Margin(over=f"{FLAT:g} ({name})", difference=each.reflected(FLAT).reflected())
         for name, each in plane.items()
         if name != CROSS_ENTROPY
     ]

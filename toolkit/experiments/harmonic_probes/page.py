@@ -15,7 +15,6 @@ from toolkit.experiments.harmonic_probes.tables import (
     data_table,
     layers_table,
     measured,
-    no_better,
     probes_table,
     shapes_table,
     steering_table,
@@ -76,12 +75,13 @@ def page(settings: HarmonicProbesConfig, opened: ModelSet, found: Measured) -> F
 
 def _facts(settings: HarmonicProbesConfig, opened: ModelSet, found: Measured) -> dict[str, str]:
     text = str(settings.spans or "held-out answers of the organism")
-    exponent = "√d_model" if settings.exponent is None else f"{settings.exponent:g}"
+    exponent = "√width or width" if settings.exponent is None else f"{settings.exponent:g}"
     facts = {
         "models": " → ".join(opened.origins),
         "site": f"input of layer {found.probes.layer} of {opened.n_layers}, width {opened.d_model}",
         "text": f"{text}; {settings.draws} draws of fitting documents, others test",
-        "harmonic probe": f"exponent {exponent} of the distance; ε = 10⁻⁴ of the activations' variance",
+        "harmonic probe": f"exponent {exponent} of the distance",
+        "both probes": "penalty, metric and exponent as do best on held-out fitting documents of the first draw",
     }
     if found.steered:
         asked = settings.steering
@@ -96,8 +96,8 @@ def _charts(found: Measured) -> list[Chart]:
         Chart(
             name="accuracy_by_layer",
             figure=accuracy_by_layer(probes),
-            caption=f"Balanced accuracy by layer; solid: logistic, dashed: harmonic; {no_better(probes)} Bands: 95 %"
-            " over documents and draws.",
+            caption="Balanced accuracy by layer; solid: logistic, dashed: harmonic. Bands: 95 % over documents and"
+            " draws.",
         ),
         Chart(
             name="accuracy_by_tokens",

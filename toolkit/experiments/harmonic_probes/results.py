@@ -136,6 +136,28 @@ class ProbesFound:
     draws: int
     """Draws of fitting documents, which share none."""
 
+    @property
+    def differences(self) -> list[Estimate]:
+        """Harmonic less logistic of every label, layer and model that has an interval; where all activations are alike
+        there is none."""
+        every = [
+            compared.difference
+            for label in self.labels.values()
+            for by_model in label.layers.values()
+            for compared in by_model.values()
+        ]
+        return [each for each in every if each.low is not None]
+
+    @property
+    def better(self) -> int:
+        """In how many of the differences the whole interval is above 0."""
+        return sum(each.low is not None and each.low > 0 for each in self.differences)
+
+    @property
+    def worse(self) -> int:
+        """In how many of the differences the whole interval is below 0."""
+        return sum(each.high is not None and each.high < 0 for each in self.differences)
+
 
 def probe_results(found: ProbesFound) -> dict[str, Any]:
     """Every number; `probes` holds the accuracies by label, layer and model."""

@@ -13,6 +13,8 @@ from toolkit.leaving_out import TooFewError
 from toolkit.probes.fitting import FEWEST_EXAMPLES
 from toolkit.statistics.estimates import FEWEST_GROUPS
 
+DOCUMENTS_OR_DRAWS = "more --documents or fewer --draws"
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Split:
@@ -62,7 +64,7 @@ class Sample:
 
 
 def sampled(name: str, given: LabelledPlaces, split: Split, tokens: int, generator: torch.Generator) -> Sample:
-    """Draw at most `tokens` places of each class in a part of the documents on average.
+    """Draw at most `tokens` places of each class in a part of the documents, on average over parts.
 
     Of two classes, places are drawn in pairs with the same token id in the same part of the documents. A class with
     fewer than 10 places in any part is left out. Raises `TooFewError` where fewer than two classes are left.
@@ -83,14 +85,17 @@ def sampled(name: str, given: LabelledPlaces, split: Split, tokens: int, generat
     for class_name, least, count in zip(drawn.classes, split.fewest(drawn), drawn.counts(), strict=True):
         if least < FEWEST_EXAMPLES:
             paired = " whose token stands in the other class too" if matched else ""
-            raise TooFewError(_too_few(name, class_name, least, count, paired))
+            remedy = "more --tokens" if count == most else DOCUMENTS_OR_DRAWS
+            raise TooFewError(_too_few(name, class_name, least, count, paired, remedy=remedy))
     return Sample(places=drawn, matched=matched, left_out=left_out)
 
 
-def _too_few(name: str, class_name: str, least: int, count: int, which: str = "") -> str:
+def _too_few(
+    name: str, class_name: str, least: int, count: int, which: str = "", *, remedy: str = DOCUMENTS_OR_DRAWS
+) -> str:
     return (
         f"{name}: class {class_name!r} has {count} tokens{which}, {least} of them in one part of the documents, and a"
-        f" probe needs {FEWEST_EXAMPLES} in each part: give more --documents or fewer --draws"
+        f" probe needs {FEWEST_EXAMPLES} in each part: give {remedy}"
     )
 
 

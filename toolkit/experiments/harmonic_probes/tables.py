@@ -28,7 +28,7 @@ def probes_table(found: ProbesFound) -> Table:
             compared.harmonic,
             compared.difference,
             label.token_alone.value,
-            label.shuffled[model].harmonic.value,
+            label.shuffled[model].harmonic,
             label.agreement.cosine,
         ]
         for name, label in found.labels.items()
@@ -50,33 +50,33 @@ def probes_table(found: ProbesFound) -> Table:
 
 def no_better(found: ProbesFound) -> str:
     """How often, over all labels, layers and models, one probe is better than the other by its interval."""
-    differences = [
-        compared.difference
-        for label in found.labels.values()
-        for by_model in label.layers.values()
-        for compared in by_model.values()
-    ]
-    above = sum(each.low is not None and each.low > 0 for each in differences)
-    below = sum(each.high is not None and each.high < 0 for each in differences)
+    n, better, worse = len(found.differences), found.better, found.worse
     return (
-        f"over all labels, layers and models the harmonic probe is better in {above} of {len(differences)}, worse in"
-        f" {below}, and in the other {len(differences) - above - below} the interval holds 0."
+        f"over all labels, layers and models the harmonic probe is better in {better} of {n}, worse in {worse}, and in"
+        f" the other {n - better - worse} the interval holds 0."
     )
 
 
 def layers_table(name: str, label: LabelFound, found: ProbesFound) -> Table:
     """Both probes of one label at every layer of both models."""
-    rows: list[list[Cell]] = [
-        [str(layer), *(getattr(by_model[model], kind) for model in found.models for kind in KINDS)]
+    estimates: dict[int, list[Estimate]] = {
+        layer: [getattr(by_model[model], kind) for model in found.models for kind in KINDS]
         for layer, by_model in label.layers.items()
+    }
+    rows: list[list[Cell]] = [
+        [str(layer), *(each if each.low is not None else each.value for each in of_layer)]
+        for layer, of_layer in estimates.items()
     ]
+    without = {each.note: None for of_layer in estimates.values() for each in of_layer if each.low is None}
+    reasons = "".join(f" Numbers without an interval: {why}." for why in without)
     classes = ", ".join(f"{class_name} {n:,}" for class_name, n in label.classes.items())
     matched = " Both classes have each token as often, so the token alone tells nothing." if label.matched else ""
     return Table(
         title=f"{name}: balanced accuracy by layer",
         columns=("layer", *(f"{kind}, {model}" for model in found.models for kind in KINDS)),
         rows=rows,
-        note=f"Tokens of {label.documents:,} documents: {classes}; chance {label.chance:.2f}.{matched} {INTERVALS}",
+        note=f"Tokens of {label.documents:,} documents: {classes}; chance {label.chance:.2f}.{matched} {INTERVALS}"
+        + reasons,
         detail=True,
     )
 
@@ -87,7 +87,7 @@ def data_table(found: ProbesFound) -> Table:
     for name, label in found.labels.items():
         for model, data in label.data.items():
             fewest, compared = next(iter(data.by_tokens.items()))
-            reached = [_tokens(data.reached[kind]) for kind in KINDS]
+            reached = [_tokens(data.reached[kind], max(data.by_tokens)) for kind in KINDS]
             rows.append([f"{name}, {model}", data.target, *reached, fewest, compared.difference])
     return Table(
         title="Tokens that a probe needs",
@@ -101,8 +101,8 @@ def data_table(found: ProbesFound) -> Table:
     )
 
 
-def _tokens(reached: float | None) -> Cell:
-    return "never" if reached is None else round(reached)
+def _tokens(reached: float | None, most: int) -> Cell:
+    return f"above {most:,}" if reached is None else round(reached)
 
 
 def centres_table(found: ProbesFound) -> Table:
