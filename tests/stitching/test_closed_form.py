@@ -124,7 +124,9 @@ def test_a_truncated_ridge_is_the_best_map_of_its_rank_on_the_tokens_that_it_was
 def test_too_few_tokens_for_a_ridge_are_counted(moments_of: MomentsOf) -> None:
     x, y = planted(1.0)
     few, enough = moments_of(x[:18], y[:18]), moments_of(x[:19], y[:19])
-    with pytest.raises(ValueError, match=r"17 tokens fit a ridge .* width 8 needs 18 .*: read more text"):
+    with pytest.raises(
+        ValueError, match=r"17 tokens fit a ridge .* width 8 needs 18 .*: read more text, such as by a larger --tokens"
+    ):
         ridge(few, enough)
     assert ridge(enough, enough).weight.isfinite().all()
 

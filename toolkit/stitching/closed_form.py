@@ -86,7 +86,7 @@ def check_tokens(fit: Moments, chosen_by: Moments) -> None:
     if fit.n < least:
         raise TooFewError(
             f"{fit.n:,} tokens fit a ridge between streams, and a stream of width {width:,} needs {least:,}"
-            f" ({TOKENS_A_WEIGHT} for each weight of an output): read more text"
+            f" ({TOKENS_A_WEIGHT} for each weight of an output): read more text, such as by a larger --tokens"
         )
     if chosen_by.n < 2:
         raise TooFewError(

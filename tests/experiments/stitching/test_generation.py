@@ -2,13 +2,19 @@
 
 import copy
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from toolkit.experiments.stitching import StitchingConfig
 from toolkit.experiments.stitching.generation import ask, stitched_answers
+from toolkit.experiments.stitching.measure import measure
+from toolkit.library_warnings import ToolkitWarning
 from toolkit.models.pair import ModelPair
+from toolkit.models.sources import find_sources
+from toolkit.settings.findings import TextChoice
 from toolkit.stitching.maps import identity_map
 from toolkit.stitching.opening import StitchableModels
 from toolkit.stitching.stitch import Stitch
@@ -69,3 +75,19 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_written(
     monkeypatch.setattr(models.models["base"].place, "keeps_caches", False)
     with pytest.raises(ValueError, match="base keeps no cache between two calls"):
         ask(settings, models, "distilled")
+
+
+def test_prompts_that_the_front_reads_as_other_ids_are_refused_before_any_text_is_read(
+    settings: StitchingConfig, organism_folders: tuple[str, str], tmp_path: Path
+) -> None:
+    base = Path(shutil.copytree(organism_folders[0], tmp_path / "base"))
+    for file in base.glob("tokenizer*.json"):
+        file.write_text(file.read_text().replace("<think>", "<box>"))
+    with pytest.warns(ToolkitWarning, match="1 ids mean different things"):
+        models = StitchableModels.open(find_sources({"base": str(base), "distilled": organism_folders[1]}), where="cpu")
+    unread = replace(settings, text=TextChoice(data=str(tmp_path / "nothing.jsonl")))
+    said = r"distilled: .* different things .*\(base '<box>', distilled '<think>'\).* way; or leave .* --n-problems 0"
+    with pytest.raises(ValueError, match=said):
+        measure(unread, models)
+    with pytest.raises(ValueError, match=r"nothing\.jsonl"):
+        measure(replace(unread, n_problems=0), models)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import torch
+
 from toolkit.answers.answering import Answerer
 from toolkit.answers.problem_sets import ORGANISM, open_problems
 from toolkit.experiments.control import is_embedded
@@ -13,6 +15,7 @@ from toolkit.experiments.reasoning_evaluation.results import Measured
 from toolkit.experiments.stitching import StitchingConfig
 from toolkit.experiments.stitching.study import SELF
 from toolkit.latents.categories import categories, hesitation, load_lexicon
+from toolkit.models.text.tokenizers import check_meaning, encode
 from toolkit.stitching.maps import identity_map
 from toolkit.stitching.opening import StitchableModels
 from toolkit.stitching.stitch import Stitch
@@ -43,8 +46,8 @@ def ask(settings: StitchingConfig, models: StitchableModels, rest: str) -> Askin
 
     The last model is asked up to where a model begins to think. Any other never saw `<think>`, behind which it says no
     answer: it is asked plainly, and what stands before its rest is asked the same. Nothing is generated yet.
-    Raises `ValueError` for models on NDIF, with split layers or of other vocabularies, and as `open_problems` and
-    `asking` do.
+    Raises `ValueError` for models on NDIF, with split layers or of other vocabularies, for a prompt with ids that mean
+    other things to another model, and as `open_problems` and `asking` do.
     """
     for name, model in models.models.items():
         if not model.place.keeps_caches:
@@ -63,8 +66,9 @@ def ask(settings: StitchingConfig, models: StitchableModels, rest: str) -> Askin
     problems = open_problems(settings.problems or (ORGANISM if is_embedded(models) else USUAL_PROBLEMS))
     try:
         asked = asking(drawn, [arm], problems[: settings.n_problems])
+        _check_prompts(models, arm, asked)
     except ValueError as error:
-        raise ValueError(f"{rest}: {error}; {LEAVE_OUT}") from error
+        raise ValueError(f"{rest}: {str(error).rstrip('.')}; {LEAVE_OUT}") from error
     lexicon = categories(model.tokenizer, load_lexicon(settings.lexicon))
     counted = frozenset(hesitation(model.tokenizer, lexicon).token_ids)
     return replace(asked, writing=replace(asked.writing, hesitation_ids=counted))
@@ -86,6 +90,15 @@ def stitched_answers(
     arms |= {name: Answerer(model, stitch, plainly=plainly) for name, stitch in stitches.items()}
     measured = measure_arms(arms, asked.questions, asked.writing, budgets=())
     return StitchedAnswers(front=front, rest=rest, cut=cut, plainly=plainly, measured=measured)
+
+
+def _check_prompts(models: StitchableModels, arm: Answerer, asked: Asking) -> None:
+    """Raise `ValueError` for a prompt with ids that mean different things to the models, all of which must read it."""
+    tokenizer = arm.model.tokenizer
+    prompts = [arm.prompt(each.question, asked.writing.instruction) for each in asked.questions]
+    for row in encode(tokenizer, prompts):
+        ids = torch.tensor([row])
+        check_meaning(ids, torch.ones_like(ids), models.clashing_ids, models.names, tokenizer.bos_token_id)
 
 
 def _plainly(models: StitchableModels, rest: str) -> bool:
