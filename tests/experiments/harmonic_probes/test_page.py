@@ -10,7 +10,7 @@ from toolkit.experiments.harmonic_probes.claims import WORSE, claims
 from toolkit.experiments.harmonic_probes.headlines import probe_headlines
 from toolkit.experiments.harmonic_probes.measure import Measured, measure
 from toolkit.experiments.harmonic_probes.page import page
-from toolkit.experiments.harmonic_probes.tables import no_better, probes_table
+from toolkit.experiments.harmonic_probes.tables import data_table, no_better, probes_table
 from toolkit.reports.findings import Findings
 from toolkit.statistics.estimates import Estimate
 
@@ -115,6 +115,14 @@ def test_the_headline_says_first_how_often_the_harmonic_probe_is_better(found):
     first, *others = probe_headlines(with_difference(found, Estimate(0.1, 0.05, 0.15)).probes)
     assert (first.name, first.value, first.n) == ("harmonic is better in", 8, 8)
     assert len(others) == len(LABELS)
+
+
+def test_a_probe_that_never_reaches_its_target_needs_more_tokens_than_there_were(found):
+    label = found.probes.labels["behaviour"]
+    never = {model: replace(each, reached={"logistic": 50.4, "harmonic": None}) for model, each in label.data.items()}
+    told = replace(found.probes, labels={"behaviour": replace(label, data=never)})
+    most = max(never["base"].by_tokens)
+    assert [row[2:4] for row in data_table(told).rows] == [[50, f"above {most}"]] * 2
 
 
 def test_agreement_of_centres_counts_draws(found):

@@ -92,9 +92,10 @@ class HarmonicProbesConfig(ShortRepr):
     """Exponent of the harmonic loss in the distance d, twice that in the authors' code, which has it on d².
     Default: the square root of the models' width, or the width, whichever does better on held-out documents."""
     documents: Count = 600
-    """Documents that are read; a quarter tests, the rest fits, shared out to the draws."""
+    """Documents that are read, or all where there are fewer: shared out evenly to the draws, which fit, and to one more
+    part, which tests."""
     tokens: Count = 250
-    """Tokens of each class at most, to fit a draw's probes and again to test them."""
+    """Tokens of each class at most, on average over parts, to fit a draw's probes and again to test them."""
     draws: Count = 3
     """Draws of fitting documents, which share none: intervals hold what varies with them."""
     lattice_steps: CountOrNone = 1000

@@ -19,9 +19,9 @@ def probe_headlines(found: ProbesFound) -> list[Headline]:
         name="harmonic is better in",
         value=found.better,
         n=n,
-        unit="cells of label, layer and model",
-        note=f"worse in {found.worse}; in the other {neither} the 95 % interval of the difference holds 0. Alike probes"
-        f" would give {number(n / 40)} of either by chance",
+        unit="cells",
+        note=f"a cell is a label at a layer of a model. Worse in {found.worse}; in the other {neither} the 95 %"
+        f" interval of the difference holds 0. Alike probes would give {number(n / 40)} of either by chance",
     )
     of_labels = [
         Headline(

@@ -81,7 +81,7 @@ def _facts(settings: HarmonicProbesConfig, opened: ModelSet, found: Measured) ->
         "site": f"input of layer {found.probes.layer} of {opened.n_layers}, width {opened.d_model}",
         "text": f"{text}; {settings.draws} draws of fitting documents, others test",
         "harmonic probe": f"exponent {exponent} of the distance",
-        "both probes": "penalty, metric and exponent as do best on held-out fitting documents of the first draw",
+        "both probes": "settings that do best on held-out fitting documents of the first draw",
     }
     if found.steered:
         asked = settings.steering
