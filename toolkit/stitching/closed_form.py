@@ -22,11 +22,6 @@ class RidgeMap(AffineMap):
 
     penalty: float
     """As a multiple of the mean eigenvalue of the front's second moments."""
-    penalty_at_end: bool
-    """Whether it is the smallest or the largest that was tried, and a better one may lie beyond; the smallest is right
-    for a model to itself."""
-    explained: float
-    """The share of the variance of y that the map explains in the documents that chose its penalty."""
 
 
 def orthogonal(moments: Moments) -> AffineMap:
@@ -62,8 +57,6 @@ def ridge(fit: Moments, chosen_by: Moments) -> RidgeMap:
         bias=found.bias,
         first_bias=found.first_bias,
         penalty=float(PENALTIES[best]),
-        penalty_at_end=best in (0, len(PENALTIES) - 1),
-        explained=variance_explained(found, chosen_by),
     )
 
 

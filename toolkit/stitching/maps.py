@@ -10,19 +10,6 @@ from toolkit.stitching.moments import Moments, StreamMoments
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class IdentityDistance:
-    """How far a map between streams of one width is from leaving a stream as it is."""
-
-    moved: float
-    """√(Σ‖xW + b − x‖² / Σ‖x − mean‖²) over tokens: the length of what the map changes, in units of the spread."""
-    turned: float
-    """The same about the means, so that a shift alone counts for nothing: 0 for the identity, 1 for a map that ignores
-    its input, √2 for a random rotation."""
-    weight: float
-    """‖W − I‖ / ‖I‖ in Frobenius norms: all directions count alike, those too that no token uses."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
 class AffineMap:
     """y = x W + b, with another bias at the first token of a text.
 
@@ -63,21 +50,19 @@ class AffineMap:
             first_bias=(self.first_bias + inputs.first_mean @ lost).to(self.first_bias),
         )
 
-    def from_identity(self, inputs: StreamMoments) -> IdentityDistance:
-        """Return how far this map moves the tokens of `inputs`; raises `ValueError` for a map to another width."""
+    def from_identity(self, inputs: StreamMoments) -> float:
+        """Return how far this map is from leaving the tokens of `inputs` as they are, a shift of their mean apart.
+
+        It is √(Σ‖(x − mean)(W − I)‖² / Σ‖x − mean‖²): 0 for the identity, 1 for a map that ignores its input, √2 for a
+        random rotation. Raises `ValueError` for a map to another width.
+        """
         d_front, d_rest = self.weight.shape
         if d_front != d_rest:
             raise ValueError(
                 f"a map of width {d_front} to {d_rest} has no distance from the identity, which keeps the width"
             )
         change = self.weight.double() - torch.eye(d_front).to(inputs.products)
-        turned = (change * (inputs.products @ change)).sum() / inputs.products.trace()
-        shift = inputs.n * (inputs.mean @ change + self.bias).square().sum() / inputs.products.trace()
-        return IdentityDistance(
-            moved=float((turned + shift).sqrt()),
-            turned=float(turned.sqrt()),
-            weight=float(change.norm()) / d_front**0.5,
-        )
+        return float(((change * (inputs.products @ change)).sum() / inputs.products.trace()).sqrt())
 
 
 def through_means(weight: Float[Tensor, "d_front d_rest"], moments: Moments) -> AffineMap:

@@ -16,6 +16,7 @@ from toolkit.formatting import counted
 from toolkit.harvest.tokens import TokenBatch
 from toolkit.leaving_out import TooFewError
 from toolkit.models.model.layers import check_layers
+from toolkit.models.model.scoring import LARGEST_LOGITS
 from toolkit.models.model.traced_model import TracedModel
 from toolkit.models.text.rows import first_tokens
 from toolkit.ranges import Count, CountOrNone, Positive, Seed, check_ranges
@@ -23,8 +24,6 @@ from toolkit.stitching.maps import AffineMap
 from toolkit.stitching.stitch import Stitch
 from toolkit.tracking import track
 
-LARGEST_LOGITS = 2**26
-"""Logits of one pass; a batch with more goes through in parts. Of a model with 152k ids these are 440 tokens."""
 FEWEST_DOCUMENTS = 8
 WARMUP_SHARE = 1 / 3
 """Most of a run that the learning rate may rise."""

@@ -70,6 +70,7 @@ def test_all_fits_are_measured_at_the_middle_and_one_at_other_cuts(study: Stitch
     assert not middle.maps["ridge"].ce[0].equal(middle.maps["ridge"].ce[1])
     assert list(middle.ranks) == [1, 2, 4, 8]
     assert middle.from_identity["identity"] == 0 < middle.from_identity["ridge"]
+    assert middle.explained["identity"] < middle.explained["mean_shift"] < middle.explained["ridge"] < 1
     assert not other.ranks
     assert len(study.at_middle("base_to_control").maps["ridge"].ce) == 2
 

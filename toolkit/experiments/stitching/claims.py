@@ -11,6 +11,8 @@ from toolkit.experiments.stitching.study import (
     BASE_TO_CONTROL,
     BASE_TO_DISTILLED,
     DISTILLED_TO_BASE,
+    IDENTITY,
+    MEAN_SHIFT,
     RIDGE,
     StitchedCut,
     StitchingStudy,
@@ -20,7 +22,6 @@ from toolkit.stitching.position_kinds import HESITATION, THINKING
 
 SHARE = 0.5
 """What a ridge may cost, as a share of what the mean shift costs, where it is claimed to cost far less."""
-IDENTITY, MEAN_SHIFT = "identity", "mean_shift"
 
 
 def claims(study: StitchingStudy) -> list[Claim]:

@@ -11,12 +11,15 @@ from toolkit.experiments.stitching.study import (
     BASE_TO_CONTROL,
     BASE_TO_DISTILLED,
     DISTILLED_TO_BASE,
+    IDENTITY,
+    MEAN_SHIFT,
     RIDGE,
     SELF,
     SELF_BASE,
 )
 from toolkit.experiments.stitching.texts import StitchingText
 from toolkit.models.model.traced_model import TracedModel
+from toolkit.stitching.closed_form import variance_explained
 from toolkit.stitching.cuts import cuts_of
 from toolkit.stitching.fitting import CLOSED_FORMS, OF_ONE_WIDTH
 from toolkit.stitching.maps import AffineMap
@@ -25,7 +28,6 @@ from toolkit.stitching.opening import StitchableModels
 from toolkit.stitching.stitch import Stitch
 from toolkit.stitching.trained import MapTraining, Trained, train_map
 
-IDENTITY, MEAN_SHIFT = "identity", "mean_shift"
 STOPPING_TOKENS = 4096
 """Tokens of other documents that tell when to stop training a map."""
 
@@ -63,6 +65,9 @@ class Fitted:
     map: AffineMap
     turned: float | None
     """How far it is from the identity, the shift of the mean left out; None where widths differ."""
+    explained: float
+    """The share of the variance of the receiver's stream that it explains, in the documents that choose a ridge's
+    penalty."""
 
 
 def directions_of(models: StitchableModels, layers: Sequence[int]) -> dict[str, Direction]:
@@ -221,5 +226,14 @@ class Fits:
         rank: int | None = None,
     ) -> Fitted:
         front, rest = map.weight.shape
-        turned = map.from_identity(moments.fit.front).turned if front == rest and rank is None else None
-        return Fitted(direction=direction, cut=cut, name=name, fit=fit, rank=rank, map=map, turned=turned)
+        turned = map.from_identity(moments.fit.front) if front == rest and rank is None else None
+        return Fitted(
+            direction=direction,
+            cut=cut,
+            name=name,
+            fit=fit,
+            rank=rank,
+            map=map,
+            turned=turned,
+            explained=variance_explained(map, moments.chosen_by),
+        )

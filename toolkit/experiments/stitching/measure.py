@@ -139,6 +139,7 @@ def _cut(
             for each, at in places.items()
             if (turned := [value for place in at if (value := fitted[place].turned) is not None])
         },
+        explained={each: fmean(fitted[place].explained for place in at) for each, at in places.items()},
     )
 
 

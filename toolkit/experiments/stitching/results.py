@@ -27,6 +27,7 @@ def results(found: StitchingFound) -> dict[str, Any]:
         "n": _each(study, lambda cut: {kind: cut.n(kind) for kind in KINDS}),
         "front_layer": _each(study, lambda cut: cut.front_layer),
         "turned_from_identity": _each(study, lambda cut: dict(cut.from_identity)),
+        "variance_explained": _each(study, lambda cut: dict(cut.explained)),
         "rank": {
             direction: {
                 "cut": study.middle[direction],

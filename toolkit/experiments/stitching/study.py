@@ -27,7 +27,7 @@ predicts the text well: one that cannot may predict it better from a stream that
 """
 BASE_TO_DISTILLED, DISTILLED_TO_BASE, SELF = "base_to_distilled", "distilled_to_base", "self"
 SELF_BASE, BASE_TO_CONTROL = "self_base", "base_to_control"
-RIDGE = "ridge"
+IDENTITY, MEAN_SHIFT, RIDGE = "identity", "mean_shift", "ridge"
 GIVEN_ONE_FIT = "given this fit"
 RANK_MARGIN = 0.05
 """Nats a token by which a truncated ridge may cost more than the whole one and still count as good as that."""
@@ -66,6 +66,9 @@ class StitchedCut:
     """The ridge truncated to each rank; empty where that was not measured."""
     from_identity: Mapping[str, float] = field(default_factory=dict)
     """How far each map is from the identity, on average over its fits; empty where the widths differ."""
+    explained: Mapping[str, float] = field(default_factory=dict)
+    """The share of the variance of the receiver's stream that each map explains, on average over its fits, in the
+    documents that choose a ridge's penalty."""
 
     def n(self, *kinds: str) -> int:
         """How many predictions of these kinds there are; of all kinds by default."""
