@@ -2,7 +2,7 @@
 
     python recipes/stitch.py
     python recipes/stitch.py --cuts 2 4 --maps ridge orthogonal --n-problems 0 --out runs/stitch-few
-    python recipes/stitch.py --pair qwen-1.5b --cuts 7 14 21 --steps 0
+    python recipes/stitch.py --pair qwen-1.5b --cuts 7 14 21 --steps 0 --n-problems 0
 
 At a cut the receiver's stream is replaced by the other model's, through a map: nothing (identity), a shift of the mean,
 a rotation, an affine map by ridge regression, or an affine map that is trained on cross-entropy, from the ridge and

@@ -6,7 +6,7 @@ import pytest
 from ndif_server import NdifServer
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.py"))
-WITHOUT_MODELS = ("estimate_costs.py", "make_organism.py", "prepare_data.py")
+WITHOUT_MODELS = ("estimate_costs.py", "geneft.py", "make_organism.py", "prepare_data.py")
 HERE_ALONE = (
     "adapter_latents.py", "attribute.py", "attribute_crosscoder.py", "evaluate_adapter.py", "hesitation.py",
     "train_adapter.py",

@@ -122,7 +122,7 @@ def test_the_pair_decides_which_text_is_read(tiny_pair, tmp_path):
 
 
 def test_a_control_of_another_shape_is_refused(tiny_pair, organism_folders, corpus, run):
-    with pytest.raises(ValueError, match="has 3 layers of width 16, the others 4 of 32"):
+    with pytest.raises(ValueError, match="has 3 layers of width 16, the base model 4 of 32"):
         compare(LayerDivergenceConfig(models=ControlledModels(control=organism_folders[0])), tiny_pair, run, corpus)
 
 

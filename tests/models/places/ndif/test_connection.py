@@ -114,9 +114,9 @@ def test_a_job_that_fails_for_good_says_which_model_and_how_it_ended(
 def test_a_fault_in_the_jobs_own_code_is_not_tried_again(open_model, batch: Batch, ndif: NdifServer) -> None:
     model = open_model()
     sent = len(ndif.payloads)
-    too_narrow = Edit(layer=1, function=torch.add, operands=(torch.ones(1, 1, 7),))
-    with pytest.raises(RemoteCodeError, match="size of tensor"):
-        model.residual(*batch, [2], edit=too_narrow)
+    impossible = Edit(layer=1, function=torch.matmul, operands=(torch.ones(1, 1, model.d_model),))
+    with pytest.raises(RemoteCodeError, match="size"):
+        model.residual(*batch, [2], edit=impossible)
     assert len(ndif.payloads) == sent + 1
 
 
