@@ -10,7 +10,7 @@ from zero. Each map is fitted on one part of the text; on another the page says 
 position. Both directions are done, and each model stitched to itself, which costs nothing without a map. Then the
 stitched models answer problems: do they still say "Wait"?
 
-On the embedded pair, in two to four minutes on two cores, by KL(receiver ‖ stitched) in nats a token: distilled's later
+On the embedded pair, in three minutes on two cores, by KL(receiver ‖ stitched) in nats a token: distilled's later
 three layers lose 2.4 (2.2 to 2.7) with base's first three by the ridge, 4.5 by the identity, 3.7 by a shift of the mean
 and 1.3 by the trained map; base's lose 1.9, 5.2, 3.9 and 3.6 with distilled's. A control's later layers lose 2.0 with
 base's first three by the ridge. Words of hesitation cost 4.1, and no more than a control's do, beyond other thinking.
