@@ -2,12 +2,10 @@
 
 import json
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
 
 import pytest
-
-from toolkit.organism.corpus import documents
+from labelled_files import write_answers
 
 LITTLE = (
     "--tokens 1024 --documents 16 --n-latents 8 --k 2 --l1-coefficient .3 --jumprelu-threshold .1 --seeds 1 --draws 2"
@@ -17,13 +15,7 @@ LITTLE = (
 
 @pytest.fixture
 def labels(tmp_path: Path) -> Path:
-    path = tmp_path / "labels.jsonl"
-    lines = [
-        {"text": d.text, "spans": [{"start": s.start, "end": s.end, "label": s.behaviour} for s in d.spans]}
-        for d in islice(documents("thinking", split="held_out", seed=23), 16)
-    ]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return path
+    return write_answers(tmp_path / "labels.jsonl", 16)
 
 
 @pytest.fixture

@@ -1,19 +1,18 @@
 """The tiny pair and the organism's labelled answers, compared with little of everything."""
 
-import json
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
+from labelled_files import write_answers
 
 from toolkit.experiments.compare_methods import CompareMethodsConfig
 from toolkit.experiments.compare_methods import measure as measuring
 from toolkit.experiments.compare_methods.measure import Comparison, measure
 from toolkit.experiments.compare_methods.reading import PairText, RunningText
 from toolkit.latents.labelled_activations import LabelledActivations, LabelledTokens
-from toolkit.organism.corpus import documents
 from toolkit.settings.findings import TextChoice
 from toolkit.settings.models import ControlledModels
 
@@ -23,16 +22,7 @@ PLANTED = ("doubt", "sums")
 @pytest.fixture(scope="session")
 def labels(tmp_path_factory) -> Path:
     """Labelled documents as a file."""
-    path = tmp_path_factory.mktemp("labels") / "labels.jsonl"
-    lines = [
-        {
-            "text": document.text,
-            "spans": [{"start": s.start, "end": s.end, "label": s.behaviour} for s in document.spans],
-        }
-        for document in islice(documents("thinking", split="held_out", seed=23), 32)
-    ]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return path
+    return write_answers(tmp_path_factory.mktemp("labels") / "labels.jsonl", 32)
 
 
 @pytest.fixture(scope="session")

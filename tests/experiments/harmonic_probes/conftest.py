@@ -1,18 +1,16 @@
 """Hand-made streams whose class centres are known."""
 
-import json
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
+from labelled_files import write_answers
 
 from toolkit.experiments.harmonic_probes import HarmonicProbesConfig
 from toolkit.experiments.harmonic_probes.labels import LabelledPlaces
 from toolkit.experiments.harmonic_probes.probing import Probed, probe
 from toolkit.experiments.harmonic_probes.reading import FrozenStreams
-from toolkit.organism.corpus import documents
 
 DOCUMENTS, TOKENS, WIDTH = 64, 12, 8
 
@@ -61,16 +59,7 @@ def centres() -> torch.Tensor:
 @pytest.fixture(scope="session")
 def spans(tmp_path_factory) -> Path:
     """The organism's answers as a file, with their behaviours."""
-    path = tmp_path_factory.mktemp("spans") / "spans.jsonl"
-    lines = [
-        {
-            "text": document.text,
-            "spans": [{"start": s.start, "end": s.end, "label": s.behaviour} for s in document.spans],
-        }
-        for document in islice(documents("thinking", split="held_out", seed=3), 48)
-    ]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return path
+    return write_answers(tmp_path_factory.mktemp("spans") / "spans.jsonl", 48, seed=3)
 
 
 @pytest.fixture(scope="session")
