@@ -135,6 +135,13 @@ def test_too_few_tokens_for_a_ridge_are_refused_with_how_many_it_needs(save_orga
         measure(StitchingConfig(**{**QUICK, "tokens": 8}, steps=0), pair)
 
 
+def test_text_too_short_for_a_ridge_is_enough_where_none_is_asked_for(save_organism_model: Callable[..., str]) -> None:
+    base, distilled = (save_organism_model(seed=seed, hidden_size=160, num_hidden_layers=1) for seed in (1, 2))
+    pair = ModelPair.from_pretrained(base=base, distilled=distilled, layers=[0], where="cpu")
+    found = measure(StitchingConfig(**{**QUICK, "tokens": 8}, maps=("identity", "mean_shift"), steps=0), pair)
+    assert [*found.study.at_middle("base_to_distilled").maps] == ["identity", "mean_shift"]
+
+
 def test_documents_of_a_file_fit_maps_or_are_measured(pair: ModelPair, text_file: Path) -> None:
     settings = StitchingConfig(
         **{**QUICK, "text": TextChoice(data=str(text_file))}, maps=("ridge",), cuts=(1,), steps=0

@@ -175,8 +175,7 @@ class Fits:
             whole = [each for each in found if (each.direction, each.cut, each.name) == (name, cut, RIDGE)]
             for ridge in whole:
                 more += self._truncated(ridge, moments[name][cut])
-            start = whole[0].map if whole else CLOSED_FORMS[RIDGE](moments[name][cut])
-            more += self._trained(name, cut, start, moments[name][cut])
+            more += self._trained(name, cut, moments[name][cut])
         return more
 
     def _truncated(self, ridge: Fitted, moments: CutMoments) -> list[Fitted]:
@@ -189,28 +188,29 @@ class Fits:
             for rank in ranks
         ]
 
-    def _trained(self, direction: str, cut: Cut, ridge: AffineMap, moments: CutMoments) -> list[Fitted]:
+    def _trained(self, direction: str, cut: Cut, moments: CutMoments) -> list[Fitted]:
         settings, way = self._settings, self._directions[direction]
         asked = [name for name in settings.maps if name in TRAINED] if settings.steps else []
         rest, parts = self._models.models[way.rest], settings.seeds + 1
-        if asked and not rest.place.keeps_caches:
+        if not asked:
+            return []
+        if not rest.place.keeps_caches:
             why = f"{way.rest} runs on NDIF or with split layers, and a map is trained through weights in this process"
             self.left_out |= dict.fromkeys(asked, why)
             return []
+        ridge = CLOSED_FORMS[RIDGE](moments)
+        zero = AffineMap(
+            weight=torch.zeros_like(ridge.weight),
+            bias=torch.zeros_like(ridge.bias),
+            first_bias=torch.zeros_like(ridge.first_bias),
+        )
+        starts = dict(zip(TRAINED, (ridge, zero), strict=True))
+        batches = list(self._text.fitting(settings.tokens, 0, parts, way.rest, small=True))
+        held_out = list(self._text.fitting(STOPPING_TOKENS, settings.seeds, parts, way.rest, small=True))
+        front, training = self.front(way.front, way.rest), MapTraining(steps=settings.steps, seed=settings.seed)
         found = []
         for name in asked:
-            start = AffineMap(
-                weight=torch.zeros_like(ridge.weight),
-                bias=torch.zeros_like(ridge.bias),
-                first_bias=torch.zeros_like(ridge.first_bias),
-            )
-            trained = train_map(
-                rest,
-                Stitch(self.front(way.front, way.rest), ridge if name == TRAINED[0] else start, cut[1], cut[0]),
-                list(self._text.fitting(settings.tokens, 0, parts, way.rest, small=True)),
-                list(self._text.fitting(STOPPING_TOKENS, settings.seeds, parts, way.rest, small=True)),
-                MapTraining(steps=settings.steps, seed=settings.seed),
-            )
+            trained = train_map(rest, Stitch(front, starts[name], cut[1], cut[0]), batches, held_out, training)
             self.trained.setdefault(direction, {})[name] = trained
             found.append(self._fitted(direction, cut, name, trained.map, moments, 0))
         return found
