@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -30,7 +31,7 @@ class Site:
     layer: int
     streams: Float[Tensor, "position d_model"]
 
-    @property
+    @cached_property
     def norm(self) -> float:
         """Its mean norm: the unit of strengths."""
         return float(self.streams.norm(dim=1).mean())
