@@ -16,7 +16,15 @@ from toolkit.geometry.components import Components, refitted_coordinates
 from toolkit.geometry.parallelogram import PairDraws, ParallelogramLoss, parallelogram_loss
 from toolkit.statistics.auroc import Spread, auroc_difference, auroc_estimate, auroc_over_seeds
 from toolkit.statistics.balanced_accuracy import balanced_accuracy, balanced_over_seeds
-from toolkit.statistics.estimates import Estimate, jackknife, mean, over_seeds, ratio_of_sums
+from toolkit.statistics.estimates import (
+    Estimate,
+    jackknife,
+    jackknife_over_seeds,
+    mean,
+    over_seeds,
+    ratio_of_sums,
+    ratio_over_seeds,
+)
 from toolkit.statistics.medians import median
 from toolkit.statistics.shares import difference_of_shares, share, wilson
 
@@ -65,6 +73,9 @@ def kinds() -> Iterator[Kind]:
     for n in (15, 60):
         for seeds in (3, 5):
             yield Kind("mean over seeds", f"{seeds} seeds, {n} documents", partial(of_seeds, seeds=seeds, n=n), 1.0)
+        of_fits = partial(of_ratio_over_seeds, n=n), partial(of_kinds_apart, n=n)
+        for name, sample in zip(("ratio of sums", "difference of ratios, left out in turn"), of_fits, strict=True):
+            yield Kind(f"{name}, over seeds", f"3 seeds, {n} documents", sample)
         for shift, level in ((0.5, "low"), (2.5, "high")):
             yield Kind(f"AUROC, {level}", f"{n} documents", partial(of_auroc, n=n, shift=shift), cost=4)
         yield Kind("difference of AUROCs", f"{n} documents", partial(of_aurocs, n=n), cost=6)
@@ -109,6 +120,33 @@ def of_seeds(generator: torch.Generator, *, seeds: int, n: int) -> Estimate:
     groups = torch.arange(n).repeat_interleave(documents(n, generator))
     by_seed, by_document = 0.5 * torch.randn(seeds, 1, generator=generator), torch.randn(n, generator=generator)
     return over_seeds(1 + by_seed + by_document[groups] + torch.randn(seeds, len(groups), generator=generator), groups)
+
+
+def _sums_of_fits(generator: torch.Generator, n: int) -> tuple[Tensor, Tensor]:
+    """KL of two kinds of predictions with three fits of a map, [fit, document, kind], and how many predictions."""
+    sizes = torch.stack([documents(n, generator), documents(n, generator).div(5).ceil().long()], dim=1).double()
+    by_document = torch.randn(n, 2, generator=generator).mul(0.5).exp()
+    by_fit = 1 + 0.1 * torch.randn(3, 1, 2, generator=generator)
+    return sizes * by_document * by_fit, sizes
+
+
+def of_ratio_over_seeds(generator: torch.Generator, *, n: int) -> Estimate:
+    """What a map costs a prediction, where its fits differ too."""
+    sums, sizes = _sums_of_fits(generator, n)
+    return ratio_over_seeds(sums[..., 0], sizes[:, 0])
+
+
+def of_kinds_apart(generator: torch.Generator, *, n: int) -> Estimate:
+    """How much more one kind of predictions costs than another."""
+    sums, sizes = _sums_of_fits(generator, n)
+    whole, without = (
+        (total[..., 0] / count[..., 0]) - (total[..., 1] / count[..., 1])
+        for total, count in (
+            (sums.sum(dim=1), sizes.sum(dim=0)),
+            (sums.sum(dim=1, keepdim=True) - sums, sizes.sum(dim=0) - sizes),
+        )
+    )
+    return jackknife_over_seeds(whole, without)
 
 
 def of_ratio(generator: torch.Generator, *, n: int, level: float = 0.95) -> Estimate:
