@@ -172,6 +172,8 @@ def distance_table(study: StitchingStudy) -> Table:
 def training_table(study: StitchingStudy, trained: Mapping[str, Mapping[str, Sequence[Trained]]]) -> Table:
     """What training maps cost, from the ridge on and from zero; `trained` is by direction and map, a run for a fit."""
     rows: list[list[Cell]] = []
+    most = max(len(runs) for by_map in trained.values() for runs in by_map.values())
+    fits = "One fit of each map" if most == 1 else f"Means over {most} fits"
     for direction, by_map in trained.items():
         stitched = study.at_middle(direction)
         for name, runs in by_map.items():
@@ -188,7 +190,7 @@ def training_table(study: StitchingStudy, trained: Mapping[str, Mapping[str, Seq
         title="What training a map costs",
         columns=("models", "map", "CE at start", "CE at best", "tokens read", "seconds", "tokens to ridge"),
         rows=rows,
-        note="Means over fits, on text that decides when training stops; CE: the stitched receiver's cross-entropy in"
+        note=f"{fits}, on text that decides when training stops; CE: the stitched receiver's cross-entropy in"
         " nats a token. Training lowers the cross-entropy of the text, and KL(receiver ‖ stitched) may rise by it."
         " trained starts from the ridge, trained from zero from a map that gives the same vector whatever it reads."
         " tokens to ridge: read until the map is as good as the ridge that the other one starts from.",
