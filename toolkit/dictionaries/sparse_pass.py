@@ -36,7 +36,7 @@ class Candidates(NamedTuple):
         if batch.dtype == torch.float32:
             codes = scores.view(-1)[flat] / norms[pattern.rows]
         else:
-            codes = pattern.sampled_product(weights.W_enc, batch.x) + weights.b_enc[pattern.rows]
+            codes = batch.products.codes(pattern, weights.W_enc, weights.b_enc, batch.x)
         return cls(pattern, codes, codes * norms[pattern.rows])
 
     def from_(self, floor: Float[Tensor, "..."]) -> "Candidates":
@@ -60,24 +60,18 @@ def sparse_pass(batch: Batch, fired: Candidates, cut: Float[Tensor, ""]) -> Pass
     what `Pass` says."""
     x, weights, latents = batch.x, batch.weights, batch.workspace.split.latents
     pattern, codes = fired.pattern, fired.codes
-    by_token, order = pattern.transposed()
     start = weights.b_dec - x if latents.is_first else torch.zeros_like(x)
-    error = torch.addmm(start, by_token.matrix(codes[order]), weights.W_dec)
+    error = batch.products.decode(pattern, codes, weights.W_dec, start)
     latents.sum_(error)
     error_gradient = pull(error, batch.training.difference_weight) * (2 / len(x))
-    code_gradient = pattern.sampled_product(weights.W_dec, error_gradient)
-    gradients = Weights(
-        W_enc=_sparse_product(batch, pattern.matrix(code_gradient), x, "W_enc_gradient"),
-        b_enc=torch.zeros_like(weights.b_enc).index_add_(0, pattern.rows, code_gradient),
-        W_dec=_sparse_product(batch, pattern.matrix(codes), error_gradient, "W_dec_gradient"),
-        b_dec=error_gradient.sum(dim=0),
-    )
+    out = _gradient_buffer(batch, "W_enc_gradient"), _gradient_buffer(batch, "W_dec_gradient")
+    by_row = batch.products.weight_gradients(pattern, codes, x, error_gradient, weights.W_dec, out)
+    gradients = Weights(by_row.W_enc, by_row.b_enc, by_row.W_dec, b_dec=error_gradient.sum(dim=0))
     return Pass(gradients, error, pattern.starts.diff().long(), sparsity_loss=x.new_zeros(()), cut=cut)
 
 
-def _sparse_product(batch: Batch, sparse: Tensor, dense: Tensor, name: str) -> Tensor:
-    out = batch.workspace.empty(name, (sparse.shape[0], dense.shape[1]), like=dense, dtype=dense.dtype)
-    return torch.addmm(out, sparse, dense, beta=0, out=out)  # mm would zero and copy its result
+def _gradient_buffer(batch: Batch, name: str) -> Tensor:
+    return batch.workspace.empty(name, batch.weights.W_dec.shape, like=batch.x, dtype=batch.x.dtype)
 
 
 def sparse_flops(training: TrainingConfig, width: int) -> int:

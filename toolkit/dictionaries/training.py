@@ -18,6 +18,7 @@ from toolkit.dictionaries.partition import Partition
 from toolkit.dictionaries.revival import add_revival, choose_dead
 from toolkit.dictionaries.rules import RULES
 from toolkit.dictionaries.rules.rule import rule_of
+from toolkit.dictionaries.sparse_products.choosing import products_for
 from toolkit.dictionaries.weights import EPSILON, Batch, Memory, Pass, Weights, Workspace
 
 Activations = Float[Tensor, "token stream d_model"]
@@ -105,7 +106,7 @@ class CrosscoderTrainer:
         self.steps_done, self.tokens_seen = int(state["step"]), int(state["tokens"])
         self.end_by(int(state["last_step"]))
         self._partition = Partition(n_models=len(models), n_shared=training.n_shared, n_exclusive=training.n_exclusive)
-        self._workspace = Workspace(split)
+        self._workspace, self._products = Workspace(split), products_for(self._scale.device)
 
     @torch.no_grad()
     def step(self, x: Activations) -> StepMetrics:
@@ -186,6 +187,7 @@ class CrosscoderTrainer:
             training=self.training,
             dtype=torch.bfloat16 if self.training.precision == "bf16" else torch.float32,
             workspace=self._workspace,
+            products=self._products,
             memory=self._memory,
         )
 

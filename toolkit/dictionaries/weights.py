@@ -10,6 +10,7 @@ from torch import Tensor
 
 from toolkit.dictionaries.collectives import WHOLE, Split
 from toolkit.dictionaries.configs import TrainingConfig
+from toolkit.dictionaries.sparse_products.products import SparseProducts
 
 EPSILON = 1e-12  # below it a decoder row has no direction
 NONE: Mapping[str, Tensor] = MappingProxyType({})
@@ -69,6 +70,7 @@ class Batch(NamedTuple):
     dtype: torch.dtype
     """Type of the large matrix products."""
     workspace: Workspace
+    products: SparseProducts
     memory: Memory = NONE
 
     @property

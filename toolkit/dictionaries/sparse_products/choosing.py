@@ -1,0 +1,11 @@
+"""Which implementation of the sparse products a training step takes."""
+
+import torch
+
+from toolkit.dictionaries.sparse_products.plain import PLAIN
+from toolkit.dictionaries.sparse_products.products import SparseProducts
+
+
+def products_for(device: torch.device) -> SparseProducts:
+    """Return the implementation for weights on this device."""
+    return PLAIN

@@ -1,0 +1,39 @@
+"""The products that a training step makes of the codes that fire, as three functions, which differ by implementation.
+
+A pattern is latent by token: row-major, so that the tokens of one latent stand together.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor
+
+from toolkit.dictionaries.sparse_codes import SparsePattern
+
+
+class WeightGradients(NamedTuple):
+    """Gradients by the weights whose rows are latents."""
+
+    W_enc: Float[Tensor, "latent width"]
+    b_enc: Float[Tensor, " latent"]
+    W_dec: Float[Tensor, "latent width"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparseProducts:
+    """One implementation. All tensors are in single precision, on one device; `plain` is the reference."""
+
+    name: str
+
+    codes: Callable[[SparsePattern, Tensor, Tensor, Tensor], Tensor]
+    """codes(pattern, W_enc [latent, width], b_enc [latent], x [token, width]) returns W_enc[latent] · x[token] +
+    b_enc[latent] for each nonzero of the pattern."""
+    decode: Callable[[SparsePattern, Tensor, Tensor, Tensor], Tensor]
+    """decode(pattern, codes [nonzero], W_dec [latent, width], start [token, width]) returns start[token] + Σ codes
+    W_dec[latent]; `start` may be overwritten."""
+    weight_gradients: Callable[[SparsePattern, Tensor, Tensor, Tensor, Tensor, tuple[Tensor, Tensor]], WeightGradients]
+    """weight_gradients(pattern, codes [nonzero], x [token, width], error_gradient [token, width], W_dec [latent,
+    width], out) returns the gradients of a loss whose gradient by x̂ is `error_gradient`. `out` are two tensors [latent,
+    width] of arbitrary content, which become those of W_enc and W_dec."""
