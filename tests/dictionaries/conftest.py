@@ -14,6 +14,7 @@ from huggingface_hub import constants
 from torch import Tensor
 
 from toolkit.dictionaries.configs import TrainingConfig
+from toolkit.dictionaries.sparse_products.plain import PLAIN
 from toolkit.dictionaries.weights import Batch, Weights, Workspace
 
 
@@ -54,6 +55,7 @@ def make_batch() -> Callable[..., Batch]:
             training=TrainingConfig(**training),
             dtype=dtype,
             workspace=workspace or Workspace(),
+            products=PLAIN,
             memory=memory or {},
         )
 

@@ -9,6 +9,7 @@ from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.difference_loss import pull
 from toolkit.dictionaries.initialisation import initialise
 from toolkit.dictionaries.rules.rule import rule_of
+from toolkit.dictionaries.sparse_products.plain import PLAIN
 from toolkit.dictionaries.train_crosscoder import train_crosscoder
 from toolkit.dictionaries.training import CrosscoderTrainer
 from toolkit.dictionaries.weights import Batch, Weights, Workspace
@@ -35,6 +36,7 @@ def test_gradients_of_every_rule_match_autograd(make_weights, sparsity):
         training=TrainingConfig(difference_weight=WEIGHT),
         dtype=torch.float32,
         workspace=Workspace(),
+        products=PLAIN,
         memory=rule_of(sparsity).memory,
     )
     found = rule_of(sparsity).run_pass(batch)
