@@ -34,7 +34,7 @@ from toolkit.dictionaries.initialisation import initialise
 from toolkit.dictionaries.rules import RULES
 from toolkit.dictionaries.sparse_codes import SparsePattern
 from toolkit.dictionaries.training import CrosscoderTrainer
-from toolkit.experiments.costs.measure import matrix_rate
+from toolkit.experiments.costs.rates import matrix_rate
 from toolkit.harvest.choices import Shuffling
 from toolkit.harvest.feed import Feed, ShuffleBuffer
 from toolkit.models.model.shapes import ModelShape

@@ -13,13 +13,12 @@ from toolkit.experiments.costs.measure import (
     GIGA,
     Costs,
     Mode,
-    choose_rate,
-    matrix_rate,
     measure,
     modes,
     planned_run,
 )
 from toolkit.experiments.costs.page import modes_table, page
+from toolkit.experiments.costs.rates import H100, choose_rate, matrix_rate
 from toolkit.formatting import number
 from toolkit.models.places.one_at_a_time import BLOCK_TOKENS
 from toolkit.training.costs import PlannedRun, gradient_bytes, trainer_bytes
@@ -63,7 +62,7 @@ def test_a_server_or_a_cache_reads_models_instead(run: PlannedRun):
 
 
 def test_a_sweep_reads_once(run: PlannedRun):
-    rate = choose_rate(RunCostsConfig(tflops=1.0))
+    rate = choose_rate(RunCostsConfig(tflops=1.0), run)
     table = modes_table(Costs(run=run, modes=modes(run, max_memory=1, sweep=3), rate=rate))
     rows = {row[0]: row for row in table.rows}
     whole, sweep, apart = (rows[name] for name in ("whole models", "sweep of 3", "3 runs apart"))
@@ -73,17 +72,38 @@ def test_a_sweep_reads_once(run: PlannedRun):
 
 
 def test_an_assumed_rate_gives_hours_and_is_called_so(run: PlannedRun):
-    rate = choose_rate(RunCostsConfig(tflops=2.0))
-    assert rate.hours(36 * 10**14, 72 * 10**14) == pytest.approx(1.5)
-    assert rate.origin == "assumed: 2 TFLOP/s"
+    rate = choose_rate(RunCostsConfig(tflops=2.0), run)
+    assert rate.hours(run.tokens, trainings=0) == pytest.approx(run.harvest_flops / 2e12 / 3600)
+    assert rate.hours(run.tokens, readings=0, trainings=3) == pytest.approx(3 * run.training_flops / 2e12 / 3600)
+    assert rate.origin == "assumed: 2 TFLOP/s in matrix products"
     table = modes_table(Costs(run=run, modes=modes(run, max_memory=1, sweep=1), rate=rate))
-    assert "one device, assumed: 2 TFLOP/s" in table.note
+    assert "one device, assumed: 2 TFLOP/s in matrix products; they count matrix products alone" in table.note
 
 
-def test_without_an_assumption_the_rate_is_measured():
-    rate = choose_rate(RunCostsConfig(precision="fp32"))
-    assert rate.harvest == rate.training > 1e9
-    assert re.match(r"measured on .+ in matrix products: fp32 [\d.]+ TFLOP/s$", rate.origin)
+def test_this_machines_rate_is_measured_where_it_is_asked_for(run: PlannedRun):
+    rate = choose_rate(RunCostsConfig(precision="fp32", rates="here"), run)
+    assert run.harvest_flops / run.tokens / rate.reading > 1e9
+    assert re.match(r"measured on .+ in matrix products: .*fp32 [\d.]+ TFLOP/s", rate.origin)
+
+
+@pytest.mark.parametrize(("pair", "tokens_a_second"), [("qwen-1.5b", 136e3), ("qwen-7b", 38.0e3), ("qwen-14b", 18.4e3)])
+def test_the_rates_of_an_h100_give_what_was_measured_there(pair: str, tokens_a_second: float):
+    run = planned_run(RunCostsConfig(models=PlannedModels(pair=pair)))
+    rate = choose_rate(RunCostsConfig(), run)
+    assert 1 / rate.reading == pytest.approx(tokens_a_second, rel=0.01)
+    assert rate.origin.startswith("measured on an H100 80GB")
+
+
+def test_a_step_is_scaled_from_what_was_measured():
+    small, large = (
+        planned_run(RunCostsConfig(models=PlannedModels(pair="qwen-1.5b"), n_latents=n)) for n in H100.latents
+    )
+    wide = planned_run(RunCostsConfig(models=PlannedModels(pair="qwen-7b")))
+    step = {each: 2048 * choose_rate(RunCostsConfig(), each).training for each in (small, large, wide)}
+    assert (step[small], step[large]) == pytest.approx((10.7e-3, 18.5e-3))
+    assert step[wide] == pytest.approx(10.7e-3 + (7168 / 3072 - 1) * 7.8e-3)
+    seeds = replace(small, seeds=3)
+    assert choose_rate(RunCostsConfig(), seeds).training == pytest.approx(3 * step[small] / 2048)
 
 
 def markdown(columns: list[str], rows: list[list[str]]) -> str:
@@ -97,10 +117,9 @@ def sizes_table() -> str:
     pairs = {"1.5B": "qwen-1.5b", "7B": "qwen-7b", "14B": "qwen-14b"}
     columns: list[list[str]] = []
     for pair in pairs.values():
-        config = RunCostsConfig(models=PlannedModels(pair=pair), tflops=400.0)
+        config = RunCostsConfig(models=PlannedModels(pair=pair))
         run, dense = planned_run(config), planned_run(replace(config, sparsity="l1"))
-        rate = choose_rate(config)
-        hours = [rate.hours(run.harvest_flops, each.training_flops) for each in (run, dense)]
+        hours = [choose_rate(config, each).hours(each.tokens) for each in (run, dense)]
         trainer = trainer_bytes(run.training, run.width, 2) + gradient_bytes(run.training, run.width)
         weights = [sum(run.resident_bytes(depth)) / GIGA for depth in (None, run.depth)]
         columns.append(
@@ -117,7 +136,7 @@ def sizes_table() -> str:
     names = [
         "reading both models, EFLOP",
         "training, BatchTopK / L1, EFLOP",
-        "GPU-hours (assumed rate), BatchTopK / L1",
+        "GPU-hours on an H100, BatchTopK / L1",
         "weights, whole / to the site, GB",
         "trainer's state and gradients, GB",
         "one checkpoint, GB",
@@ -128,7 +147,7 @@ def sizes_table() -> str:
 
 def modes_of_7b() -> str:
     """How each mode changes the paper's run on the pair of 7B."""
-    config = RunCostsConfig(models=PlannedModels(pair="qwen-7b"), tflops=400.0)
+    config = RunCostsConfig(models=PlannedModels(pair="qwen-7b"))
     table = page(config, None, measure(config)).tables[1]
     rows = [[str(row[0]), *(number(cell) for cell in row[1:])] for row in table.rows]
     return markdown([f"7B, {table.columns[0]}", *table.columns[1:]], rows)

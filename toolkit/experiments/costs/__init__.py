@@ -51,8 +51,11 @@ class RunCostsConfig(ShortRepr):
     """Crosscoders that are trained alike, each from other initial weights."""
     sweep: Count = 4
     """Crosscoders that the sweep trains."""
+    rates: Literal["h100", "here"] = "h100"
+    """Where hours come from: reading and training steps as an H100 did them, or this machine's matrix products, which
+    are timed for a second."""
     tflops: Positive | None = None
-    """Assumed rate of all matrix products, in TFLOP/s; without it this machine's own is measured in a second."""
+    """Assumed rate of all matrix products, in TFLOP/s, in place of a measured one."""
     models: PlannedModels = PlannedModels()
 
     def __post_init__(self) -> None:

@@ -39,14 +39,15 @@ def modes_table(found: Costs) -> Table:
         harvest, training = mode.harvests * run.harvest_flops, mode.trainings * run.training_flops
         disk = mode.stored + mode.trainings * KEPT_CHECKPOINTS * run.checkpoint_bytes
         sizes = [_in(size, GIGA) for size in (mode.resident, mode.moved, disk)]
-        rows.append([mode.name, _in(harvest, PETA), _in(training, PETA), rate.hours(harvest, training), *sizes])
+        hours = rate.hours(run.tokens, readings=mode.harvests, trainings=mode.trainings)
+        rows.append([mode.name, _in(harvest, PETA), _in(training, PETA), hours, *sizes])
     return Table(
         title="Ways of running it",
         columns=["mode", "read, PFLOP", "train, PFLOP", "hours", "weights, GB", "moved, GB", "disk, GB"],
         rows=rows,
         note="Computed for this machine, not a server: operations of matrix products (attention whole), and bytes."
-        f" Hours of one device, {rate.origin}; they count nothing else, neither memory's speed, nor bytes moved, nor"
-        " waiting. Weights: in memory at once, in bf16; float32, a CPU's default, takes twice that. Moved: weights and"
+        f" Hours of one device, {rate.origin}; they count {rate.counted}."
+        " Weights: in memory at once, in bf16; float32, a CPU's default, takes twice that. Moved: weights and"
         " activations from a disk or over a network. Disk: weights, cache and checkpoints.",
     )
 
