@@ -1,4 +1,7 @@
-"""Every test runs offline, with the shapes in public signatures checked; the models are tiny and random."""
+"""Every test runs offline, with the shapes in public signatures checked; the models are tiny and random.
+
+With TOOLKIT_TEST_DEVICE=pretended they land on the pretended device, as they do on a GPU where there is one.
+"""
 
 import gc
 import json
@@ -44,6 +47,10 @@ install_import_hook(
     [".".join(path.relative_to(CHECKOUT).with_suffix("").parts) for path in SHAPED], "beartype.beartype"
 )
 sys.warnoptions.append("default")  # recipes hide no library's warning from the tests
+if os.environ.get("TOOLKIT_TEST_DEVICE") == "pretended":
+    import pretended_device
+
+    pretended_device.stay()
 torch.set_num_threads(1)  # for tensors this small, more threads only wait for each other
 
 pytest_plugins = ["tiny_adapters", "tiny_crosscoder", "tiny_runs"]  # loaded once the import hook is there

@@ -4,8 +4,10 @@ Its tensors hold one of the CPU. An operation that is given some of them and oth
 refuses it: all but copies, numbers (tensors without axes), and indices into its tensors.
 """
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import accelerate.utils.modeling
@@ -171,7 +173,7 @@ def _max_memory(given: Any = None) -> Any:
 @contextmanager
 def present() -> Iterator[None]:
     """Inside, this machine has the device, and models land there; one with an accelerator stays as it is."""
-    if OWN is not None:
+    if OWN is not None or MODULE.present:
         yield
         return
     MODULE.present = True
@@ -186,3 +188,14 @@ def present() -> Iterator[None]:
         MODULE.present = False
         for module, function in found:
             module.get_max_memory = function
+
+
+_for_good = ExitStack()
+
+
+def stay() -> None:
+    """Make it present until this process ends, and in those that it starts, which read `sitecustomize.py`."""
+    _for_good.enter_context(present())
+    folder, path = str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")
+    if folder not in path.split(os.pathsep):
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (path, folder)))
