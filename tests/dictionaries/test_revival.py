@@ -75,6 +75,6 @@ def test_no_dead_latents_cost_nothing(make_weights, make_batch):
 def test_all_dead_latents_get_their_turn():
     silent = torch.full((1700,), 10)
     silent[::10] = 9
-    turns = [choose_dead(silent, dead_after=10, step=step) for step in range(3)]
+    turns = [choose_dead(silent == 10, n_dead=1530, step=step) for step in range(3)]
     assert all(len(turn) == MOST_AT_ONCE for turn in turns)
     assert torch.cat(turns).unique().tolist() == (silent == 10).nonzero().flatten().tolist()

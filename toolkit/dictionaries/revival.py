@@ -6,7 +6,7 @@ They are plain differentiable functions: autograd on a few hundred gathered rows
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from toolkit.dictionaries.collectives import ALONE, Ranks
@@ -17,17 +17,20 @@ KEPT_PER_TOKEN = 64  # dead latents that reconstruct the error of one token
 
 
 def choose_dead(
-    silent_tokens: Int[Tensor, " latent"], dead_after: int, step: int, latents: Ranks = ALONE, first: int = 0
+    is_dead: Bool[Tensor, " latent"], n_dead: int, step: int, latents: Ranks = ALONE, first: int = 0
 ) -> Int[Tensor, " dead"]:
     """Return dead latents, at most 512 of all ranks: another stretch of the list each step.
 
-    `first` is the place of this rank's first latent among all; what is returned counts from it.
+    `n_dead` is how many of this rank's latents are dead: who knows it need not wait for a GPU to count them. `first` is
+    the place of this rank's first latent among all; what is returned counts from it.
     """
-    dead = latents.gathered((silent_tokens >= dead_after).nonzero().squeeze(1) + first)
+    dead = latents.gathered(is_dead.byte().argsort(descending=True, stable=True)[:n_dead] + first)
     if len(dead) > MOST_AT_ONCE:
         turn = torch.arange(MOST_AT_ONCE, device=dead.device) + step * MOST_AT_ONCE
         dead = dead[turn % len(dead)]
     own = dead - first
+    if latents.size == 1:
+        return own
     return own[(own >= 0) & (own < len(silent_tokens))]
 
 

@@ -49,10 +49,10 @@ def all_scores(batch: Batch) -> Float[Tensor, "latent token"]:
     """Return every latent's score on every token, in a buffer that the next step takes again."""
     x, weights, norms, workspace = batch.x, batch.weights, batch.norms, batch.workspace
     scores = workspace.empty("scores", (len(norms), len(x)), like=x, dtype=batch.dtype)
-    encoder = workspace.empty("encoder", weights.W_enc.shape, like=x, dtype=x.dtype)
-    torch.mul(weights.W_enc, norms[:, None], out=encoder)
+    encoder = workspace.empty("encoder", weights.W_enc.shape, like=x, dtype=batch.dtype)
+    torch.mul(weights.W_enc, norms[:, None], out=encoder)  # multiplied in fp32, whatever the buffer's type
     bias = (weights.b_enc * norms).to(batch.dtype)[:, None]
-    return torch.addmm(bias, encoder.to(batch.dtype), x.to(batch.dtype).t(), out=scores)
+    return torch.addmm(bias, encoder, x.to(batch.dtype).t(), out=scores)
 
 
 def sparse_pass(batch: Batch, fired: Candidates, cut: Float[Tensor, ""]) -> Pass:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from toolkit.dictionaries import schedules
@@ -14,6 +14,7 @@ from toolkit.dictionaries.collectives import WHOLE, Split
 from toolkit.dictionaries.configs import CrosscoderConfig, TrainingConfig
 from toolkit.dictionaries.crosscoder import Crosscoder, fold
 from toolkit.dictionaries.difference_loss import check_models, pull
+from toolkit.dictionaries.optimiser import MOMENTS, adam, update
 from toolkit.dictionaries.partition import Partition
 from toolkit.dictionaries.revival import add_revival, choose_dead
 from toolkit.dictionaries.rules import RULES
@@ -22,7 +23,6 @@ from toolkit.dictionaries.sparse_products.choosing import products_for
 from toolkit.dictionaries.weights import EPSILON, Batch, Memory, Pass, Weights, Workspace
 
 Activations = Float[Tensor, "token stream d_model"]
-MOMENTS = ("exp_avg", "exp_avg_sq")
 WITHOUT_ROWS = ("b_dec", "scale")  # and scalars
 
 
@@ -99,7 +99,7 @@ class CrosscoderTrainer:
         self._rule = rule_of(training.sparsity)
         extra = {name: state[name] for name in self._rule.extra_weights(training)}
         self._weights = Weights(state["W_enc"], state["b_enc"], state["W_dec"], state["b_dec"], extra)
-        self._optimiser = _adam(self._weights, state)
+        self._optimiser = adam(self._weights, state)
         self._scale = state["scale"]
         self._silent_tokens = state["silent_tokens"]
         self._memory: Memory = {name: state[name] for name in self._rule.memory}
@@ -126,11 +126,12 @@ class CrosscoderTrainer:
         self._add_up(found, aux_loss, spread, len(x) / n_tokens)
         self._partition.project_(found.gradients.W_dec, self._first_latent)
         silent_tokens = torch.where(found.fired > 0, 0, self._silent_tokens + n_tokens)
-        metrics, cut = self._measure(found, aux_loss, spread, silent_tokens, n_tokens, batch.strength)
+        metrics, cut, n_dead = self._measure(found, aux_loss, spread, silent_tokens, n_tokens, batch.strength)
         if not math.isfinite(metrics.loss + metrics.grad_norm):
             raise NonFiniteError(metrics.step, describe_streams(self._split.tokens.gathered(x)))
-        self._update(found.gradients, metrics)
-        self._silent_tokens = silent_tokens
+        shrink = min(1.0, self.training.clip / max(metrics.grad_norm, EPSILON))
+        update(self._optimiser, self._weights, found.gradients, metrics.lr, shrink)
+        self._silent_tokens, self._n_dead = silent_tokens, n_dead
         self._memory = self._rule.remember(batch, cut, self.steps_done)
         self.steps_done, self.tokens_seen = metrics.step, metrics.tokens
         return metrics
@@ -158,6 +159,7 @@ class CrosscoderTrainer:
         """Let the schedules end with `last_step`, where that is before the planned one: the data hold no more."""
         if last_step < self.training.steps:
             self.training = replace(self.training, tokens=last_step * self.training.batch_tokens)
+        self._n_dead = int(self._is_dead(self._silent_tokens).sum())
 
     def crosscoder(self) -> Crosscoder:
         """Return the dictionary as it stands, folded to take raw activations; it shares no memory.
@@ -194,9 +196,12 @@ class CrosscoderTrainer:
     def _revive(self, batch: Batch, found: Pass) -> Tensor:
         if self.training.aux_coefficient == 0:
             return batch.x.new_zeros(())
-        dead_after = schedules.dead_after(self.training)
-        dead = choose_dead(self._silent_tokens, dead_after, self.steps_done, self._split.latents, self._first_latent)
+        is_dead = self._is_dead(self._silent_tokens)
+        dead = choose_dead(is_dead, self._n_dead, self.steps_done, self._split.latents, self._first_latent)
         return add_revival(batch, found, dead, self._rule.revival_loss)
+
+    def _is_dead(self, silent_tokens: Int[Tensor, " latent"]) -> Bool[Tensor, " latent"]:
+        return silent_tokens >= schedules.dead_after(self.training)
 
     def _spread(self, x: Tensor, error: Tensor, n_tokens: int) -> Float[Tensor, "three stream"]:
         """Squared errors, the same with what `difference_weight` adds, and squared distances from the whole batch's
@@ -220,18 +225,21 @@ class CrosscoderTrainer:
 
     def _measure(
         self, found: Pass, aux_loss: Tensor, spread: Tensor, silent_tokens: Tensor, n_tokens: int, strength: float
-    ) -> tuple[StepMetrics, float]:
-        """Gather every figure in one tensor, so that an accelerator is waited for once."""
+    ) -> tuple[StepMetrics, float, int]:
+        """Return the metrics, the pass's cut, and how many of this rank's latents are dead.
+
+        Every figure is gathered in one tensor, so that an accelerator is waited for once.
+        """
         n_streams = self.config.n_streams
         squared_error, weighted, variance = spread
-        dead = (silent_tokens >= schedules.dead_after(self.training)).sum()
+        dead = self._is_dead(silent_tokens).sum()
         over_latents = torch.stack([found.sparsity_loss, found.fired.sum() / n_tokens, dead / self.training.n_latents])
         self._split.latents.sum_(over_latents)
         added = (weighted - squared_error).sum() / n_tokens
-        figures = torch.stack([aux_loss, self._gradient_norm(found.gradients), found.cut, added])
+        figures = torch.stack([aux_loss, self._gradient_norm(found.gradients), found.cut, added, dead])
         gathered = torch.cat([squared_error / n_tokens, 1 - squared_error / variance, over_latents, figures]).tolist()
         reconstruction = sum(gathered[:n_streams])
-        sparsity_loss, l0, dead_share, aux, norm, cut, of_difference = gathered[2 * n_streams :]
+        sparsity_loss, l0, dead_share, aux, norm, cut, of_difference, n_dead = gathered[2 * n_streams :]
         metrics = StepMetrics(
             step=self.steps_done + 1,
             tokens=self.tokens_seen + n_tokens,
@@ -246,7 +254,7 @@ class CrosscoderTrainer:
             coefficient=strength,
             grad_norm=norm,
         )
-        return metrics, cut
+        return metrics, cut, int(n_dead)
 
     def _gradient_norm(self, gradients: Weights) -> Tensor:
         if self._split.latents.size == 1:
@@ -255,14 +263,6 @@ class CrosscoderTrainer:
         squared = own_rows.square()
         self._split.latents.sum_(squared)
         return (squared + gradients.b_dec.square().sum()).sqrt()
-
-    def _update(self, gradients: Weights, metrics: StepMetrics) -> None:
-        shrink = min(1.0, self.training.clip / max(metrics.grad_norm, EPSILON))
-        for name, weight in self._weights.named().items():
-            weight.grad = gradients.named()[name].mul_(shrink)
-        self._optimiser.param_groups[0]["lr"] = metrics.lr
-        self._optimiser.step()
-        self._optimiser.zero_grad()
 
 
 def train(
@@ -283,13 +283,3 @@ def _squared_norms(values: Tensor, n_streams: int) -> Float[Tensor, " stream"]:
 
 def _by_stream(values: Tensor, n_streams: int) -> Float[Tensor, " stream"]:
     return values.sum(dim=0).view(n_streams, -1).sum(dim=1)
-
-
-def _adam(weights: Weights, state: dict[str, Tensor]) -> torch.optim.Adam:
-    """Adam (0.9, 0.999) that continues from the moments in `state`."""
-    optimiser = torch.optim.Adam(list(weights.named().values()), fused=True)
-    for name, weight in weights.named().items():
-        moments = {moment: state[f"{moment}.{name}"] for moment in MOMENTS}
-        step = torch.tensor(float(state["step"]), device=weight.device)
-        optimiser.state[weight] = {"step": step} | moments
-    return optimiser
