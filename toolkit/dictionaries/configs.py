@@ -8,6 +8,9 @@ from toolkit.fields import ShortRepr, beside_result
 from toolkit.models.streams import stream_names
 from toolkit.ranges import Count, CountOrNone, Positive, PositiveOrNone, Share, ShareBelowOne, check_ranges
 
+Kernels = Literal["auto", "torch"]
+"""What computes the products of the codes that fire, in batchtopk and topk."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CrosscoderConfig:
@@ -131,6 +134,9 @@ class TrainingConfig(ShortRepr):
     """A latent counts as dead when it fired on none of this many latest tokens, at most a fifth of the run's."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Type of the large matrix products; weights, optimiser and kept codes are always fp32."""
+    kernels: Kernels = field(default="auto", metadata=beside_result(unless=lambda training: training.kernels != "auto"))
+    """What computes the products of the codes that fire, in batchtopk and topk: torch's sparse matrices, or with auto
+    what is known to be fastest on the device."""
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -106,7 +106,7 @@ class CrosscoderTrainer:
         self.steps_done, self.tokens_seen = int(state["step"]), int(state["tokens"])
         self.end_by(int(state["last_step"]))
         self._partition = Partition(n_models=len(models), n_shared=training.n_shared, n_exclusive=training.n_exclusive)
-        self._workspace, self._products = Workspace(split), products_for(self._scale.device)
+        self._workspace, self._products = Workspace(split), products_for(self._scale.device, training.kernels)
 
     @torch.no_grad()
     def step(self, x: Activations) -> StepMetrics:
