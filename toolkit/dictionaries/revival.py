@@ -31,7 +31,7 @@ def choose_dead(
     own = dead - first
     if latents.size == 1:
         return own
-    return own[(own >= 0) & (own < len(silent_tokens))]
+    return own[(own >= 0) & (own < len(is_dead))]
 
 
 def auxk_loss(
