@@ -32,11 +32,13 @@ def main(config: RunConfig) -> None:
     from toolkit.training.memory import require_memory
     from toolkit.training.ranks import on_own_device, open_ranks, share_out
     from toolkit.training.remote_use import remote_record
+    from toolkit.training.run_precision import with_precision
     from toolkit.training.streams import open_text, open_training
     from toolkit.training.training_run import TrainingRun
 
     with open_ranks() as ranks:
-        config = replace(config, feed=share_out(config.feed, config.output, ranks))
+        training = with_precision(config.training, config.where, config.output)
+        config = replace(config, feed=share_out(config.feed, config.output, ranks), training=training)
         require_memory(config, [config.training], ranks)
         console = RunConsole(quiet=not ranks.is_first)
         folder = RunFolder.open(config.output, config.settings())

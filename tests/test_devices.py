@@ -186,7 +186,9 @@ def test_splices_and_examples_are_the_same_wherever_the_crosscoder_is(away, here
 
 @pytest.mark.parametrize("sparsity", ["l1", "jumprelu", "topk", "batchtopk"])
 def test_training_there_gives_what_training_here_gives(accelerator, sparsity):
-    config = TrainingConfig(sparsity=sparsity, n_latents=24, k=4, tokens=1024, batch_tokens=128, lr=1e-2)
+    config = TrainingConfig(
+        sparsity=sparsity, n_latents=24, k=4, tokens=1024, batch_tokens=128, lr=1e-2, precision="fp32"
+    )
     batches = list(torch.randn(8, 128, 2, 16, generator=torch.Generator().manual_seed(0)))
 
     def trained(device: torch.device | str) -> Crosscoder:

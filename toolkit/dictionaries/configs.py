@@ -8,6 +8,8 @@ from toolkit.fields import ShortRepr, beside_result
 from toolkit.models.streams import stream_names
 from toolkit.ranges import Count, CountOrNone, Positive, PositiveOrNone, Share, ShareBelowOne, check_ranges
 
+Precision = Literal["auto", "fp32", "tf32", "bf16"]
+"""How precisely the large matrix products of training are computed."""
 Kernels = Literal["auto", "torch"]
 """What computes the products of the codes that fire, in batchtopk and topk."""
 
@@ -132,8 +134,10 @@ class TrainingConfig(ShortRepr):
     """Weight of the loss that revives dead latents; 0 switches it off."""
     dead_after_tokens: Count = 10_000_000
     """A latent counts as dead when it fired on none of this many latest tokens, at most a fifth of the run's."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Type of the large matrix products; weights, optimiser and kept codes are always fp32."""
+    precision: Precision = "auto"
+    """Type of the large matrix products; weights and the optimiser's memory are always fp32.
+    auto is bf16 on a GPU and fp32 on a CPU; a run that is resumed goes on as it began.
+    tf32 rounds the factors of fp32 products to 10 bits, on a GPU that can; fp32 never does."""
     kernels: Kernels = field(default="auto", metadata=beside_result(unless=lambda training: training.kernels != "auto"))
     """What computes the products of the codes that fire, in batchtopk and topk: torch's sparse matrices, or with auto
     what is known to be fastest on the device."""

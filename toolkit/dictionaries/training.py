@@ -16,6 +16,7 @@ from toolkit.dictionaries.crosscoder import Crosscoder, fold
 from toolkit.dictionaries.difference_loss import check_models, pull
 from toolkit.dictionaries.optimiser import MOMENTS, adam, update
 from toolkit.dictionaries.partition import Partition
+from toolkit.dictionaries.precision import multiplying_in, resolved
 from toolkit.dictionaries.revival import add_revival, choose_dead
 from toolkit.dictionaries.rules import RULES
 from toolkit.dictionaries.rules.rule import rule_of
@@ -82,7 +83,7 @@ class CrosscoderTrainer:
         split: Split = WHOLE,
     ) -> None:
         check_models(training.difference_weight, len(models))
-        self.training, self._split = training, split
+        self.training, self._split = resolved(training, state["scale"].device), split
         self._first_latent = split.latents.share_of(training.n_latents).start
         self.config = CrosscoderConfig(
             d_model=state["b_dec"].numel() // (len(models) * len(layers)),
@@ -116,7 +117,10 @@ class CrosscoderTrainer:
         has changed, for a batch that leads to NaN or infinity.
         """
         self._check_shape(x)
-        x = x.to(self._scale.device)
+        with multiplying_in(self.training.precision):
+            return self._step(x.to(self._scale.device))
+
+    def _step(self, x: Activations) -> StepMetrics:
         x = self._split.latents.gathered(x)
         n_tokens = self._split.tokens.total(len(x))
         batch = self._batch(x)

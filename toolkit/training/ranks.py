@@ -9,12 +9,12 @@ from datetime import timedelta
 
 from torch import distributed
 
-from toolkit.artifacts import read_section
 from toolkit.dictionaries.collectives import ALONE, Ranks
 from toolkit.models.places.processes import is_first_to_fail, n_processes, own_device
 from toolkit.models.places.split import is_leading
 from toolkit.models.where import Where
 from toolkit.settings.crosscoder_run import FeedSettings, RunOutput
+from toolkit.training.training_folder import settings_before
 
 PATIENCE = timedelta(hours=2)  # with which ranks wait for one that loads models or writes a checkpoint
 
@@ -60,7 +60,7 @@ def share_out(feed: FeedSettings, output: RunOutput, ranks: Ranks) -> FeedSettin
     Raises:
         ValueError: there are more ranks than shards.
     """
-    shards = feed.shards or _shards_before(output) or ranks.size
+    shards = feed.shards or settings_before(output).get("shards") or ranks.size
     if ranks.size > shards:
         raise ValueError(
             f"{ranks.size} processes, but {shards} {'shard' if shards == 1 else 'shards'} of the text: start at most"
@@ -73,11 +73,3 @@ def on_own_device(where: Where, ranks: Ranks) -> Where:
     """Where this rank loads models: onto its own device, unless one is named."""
     own = ranks.size > 1 and where.device_map == "auto"
     return replace(where, device_map=ranks.device) if own else where
-
-
-def _shards_before(output: RunOutput) -> int | None:
-    settings = output.out / "config.json"
-    if not (output.resume and settings.exists()):
-        return None
-    shards: int | None = read_section(settings, "run").get("shards")
-    return shards

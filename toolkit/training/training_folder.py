@@ -32,6 +32,12 @@ UNSAID = {"seeds": 1}
 """Settings that `config.json` leaves out where they have this value, as runs of earlier versions do."""
 
 
+def settings_before(output: TrainingOutput) -> dict[str, Any]:
+    """The settings of the run to resume, as its `config.json` holds them; empty where none is resumed."""
+    path = output.out / "config.json"
+    return read_section(path, "run") if output.resume and path.exists() else {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingFolder:
     """The files of one run that trains something, and its last `keep` checkpoints."""
@@ -149,9 +155,11 @@ class TrainingFolder:
         return any((self.path / name).exists() for name in ("metrics.jsonl", self.WEIGHTS, "checkpoints"))
 
     def _check_settings(self, settings: Mapping[str, Any]) -> None:
-        saved = UNSAID | self._section("config.json", "run")
-        wanted = UNSAID | json.loads(json.dumps(settings))
-        compared = (saved.keys() | wanted.keys()) - set(PLACES)
+        saved, wanted = (
+            UNSAID | each | each.get("training", {})
+            for each in (self._section("config.json", "run"), json.loads(json.dumps(settings)))
+        )
+        compared = (saved.keys() | wanted.keys()) - {*PLACES, "training"}
         differing = sorted(k for k in compared if saved.get(k) != wanted.get(k))
         if differing:
             changes = ", ".join(f"{k}: {saved.get(k)!r} then, {wanted.get(k)!r} now" for k in differing)

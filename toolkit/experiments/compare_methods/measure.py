@@ -158,7 +158,8 @@ def fit_methods(
     settings: CompareMethodsConfig, run: RunConfig, text: PairText, plans: Mapping[str, TrainingConfig] | None = None
 ) -> PairFound:
     """Fit and test every method; `plans` are those chosen on another pair, else each method chooses its own here."""
-    common = replace(run.training, tokens=settings.tokens, batch_tokens=min(run.training.batch_tokens, settings.tokens))
+    batch_tokens = min(run.training.batch_tokens, settings.tokens)
+    common = replace(run.training, tokens=settings.tokens, batch_tokens=batch_tokens, precision="auto")
     floors: Floors = {}
     methods: dict[str, MethodFound] = {}
     for name, method in track(list(METHODS.items()), "methods", "methods"):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from toolkit.devices import default_device
+from toolkit.dictionaries.configs import Precision
 from toolkit.dictionaries.rules import Sparsity
 from toolkit.experiments.costs import RunCostsConfig
 from toolkit.training.costs import PlannedRun
@@ -43,7 +44,7 @@ class MeasuredRates:
     """Tokens of a step."""
     latents: tuple[int, int]
     """Numbers of latents of the steps."""
-    steps: dict[tuple[Sparsity, Literal["fp32", "bf16"]], StepTimes]
+    steps: dict[tuple[Sparsity, Precision], StepTimes]
     """Seconds of a step."""
 
     def reading_seconds(self, run: PlannedRun) -> float:

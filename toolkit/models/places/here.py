@@ -66,6 +66,15 @@ def weights_dtype(where: Where) -> torch.dtype | Literal["auto"]:
     return torch.float32 if on_cpu else "auto"  # half precision loses accuracy, and not every CPU is fast at it
 
 
+def lands_on(where: Where) -> torch.device:
+    """Return where a model with these settings is read, or the first of the devices that it is spread over.
+
+    Raises `ValueError` for a device that this machine lacks.
+    """
+    spread = where.remote or where.tensor_parallel or where.device_map in _AUTOMATIC
+    return as_device("auto" if spread else where.device_map)
+
+
 def _limits(where: Where) -> dict[int | str, int] | None:
     """Return the bytes of weights that each device may hold, with accelerate's names and order."""
     each = where.max_memory

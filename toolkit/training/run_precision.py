@@ -1,0 +1,22 @@
+"""The precision that a run trains in: that of the run to resume, or what suits the device that it trains on."""
+
+from dataclasses import replace
+
+from toolkit.dictionaries.configs import TrainingConfig
+from toolkit.dictionaries.precision import resolved
+from toolkit.models.places.here import lands_on
+from toolkit.models.where import Where
+from toolkit.settings.training_output import TrainingOutput
+from toolkit.training.training_folder import settings_before
+
+
+def with_precision(training: TrainingConfig, where: Where, output: TrainingOutput) -> TrainingConfig:
+    """Return the settings with the precision that auto stands for.
+
+    It trains where the last model is read. A run goes on in the precision that it began in, on another device too.
+    Raises `ValueError` as `resolved` and `lands_on` do.
+    """
+    if training.precision == "auto":
+        before = settings_before(output).get("training", {})
+        training = replace(training, precision=before.get("precision", "auto"))
+    return resolved(training, lands_on(where.of("distilled")))
