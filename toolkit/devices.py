@@ -1,6 +1,7 @@
 """The devices that this machine has, and the one on which models and crosscoders are placed by default."""
 
 import torch
+from torch import Tensor
 
 
 def default_device() -> torch.device:
@@ -39,3 +40,10 @@ def as_device(name: str | int | torch.device) -> torch.device:
     if device.type != "cpu" and f"{device.type}:{device.index or 0}" not in there:
         raise ValueError(f"device {f'{name}'!r} is not there: this machine has {', '.join(there)}")
     return device
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor of the CPU on a device, without waiting for what the device has still to do."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()  # else the copy waits its turn behind the work of the device
+    return tensor.to(device, non_blocking=device.type != "cpu")

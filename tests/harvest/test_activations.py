@@ -5,12 +5,14 @@ import threading
 import time
 from collections.abc import Callable
 
+import pretended_device
 import pytest
 import torch
+from host_waits import HostWaits
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from toolkit.harvest.activations import ActivationStream, Prefetch
+from toolkit.harvest.activations import ActivationStream, Prefetch, read_batches
 from toolkit.harvest.tokens import TokenMask, TokenStream
 from toolkit.models.pair import ModelPair
 from toolkit.models.places.ndif.transport import RemoteJobError
@@ -213,3 +215,23 @@ def test_models_by_turns_give_the_same_chunks_and_places(make_stream, folders, m
         assert torch.equal(ours, theirs)
         assert by_turns.state_dict() == together.state_dict()
     assert by_turns.state_dict() == together.state_dict()
+
+
+def test_a_batch_waits_for_a_gpu_once_beside_the_looks_of_nnsight_and_transformers_at_its_mask(
+    folders, tiny_pair, make_documents
+):
+    with pretended_device.present():
+        away = ModelPair.from_pretrained(base=folders[0], distilled=folders[1], layers=[2])
+
+    def read(pair: ModelPair) -> list[Tensor]:
+        tokens = TokenStream(make_documents(30), tiny_pair.tokenizer, row_length=12, batch_tokens=48, seed=0)
+        mask = TokenMask(special_ids=frozenset({5}), keep_position_0=False, outlier_factor=1.2)
+        return [read.activations for read in read_batches(pair, tokens, mask)]
+
+    waits = HostWaits(pretended_device.AWAY)
+    with waits:
+        there = read(away)
+    # Norms come to the CPU; before a model's first layer nnsight and transformers look whether its mask hides a token.
+    assert waits.counts == {"_to_copy": len(there), "_local_scalar_dense": 2 * 2 * len(there)}
+    for one, other in zip(there, read(tiny_pair), strict=True):
+        torch.testing.assert_close(one.cpu(), other, rtol=1e-3, atol=1e-4)

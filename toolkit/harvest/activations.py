@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from toolkit.artifacts import DiskFullError
+from toolkit.devices import sent
 from toolkit.harvest.choices import AHEAD
 from toolkit.harvest.tokens import TokenBatch, TokenMask, TokenStream
 from toolkit.models.model_set import ModelSet
@@ -74,8 +75,13 @@ def read_batches(
         with watch.stage("masks"):
             mask.counts.update(dropped)
             keep = mask.norms(activations)
-            read = ReadBatch(batch, tokens.masked_scatter(tokens, keep.cpu()), activations[keep])
+            read = ReadBatch(batch, tokens.masked_scatter(tokens, keep), _rows(activations, keep))
         yield read
+
+
+def _rows(activations: Tensor, keep: Bool[Tensor, " token"]) -> Tensor:
+    """The rows to keep, without waiting for a GPU to count them; without a copy where all are kept."""
+    return activations if keep.all() else activations.index_select(0, sent(keep.nonzero()[:, 0], activations.device))
 
 
 class ActivationStream:

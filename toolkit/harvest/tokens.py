@@ -183,12 +183,15 @@ class TokenMask:
         return chosen
 
     def norms(self, activations: Float[Tensor, "token stream d_model"]) -> Bool[Tensor, " token"]:
-        """Return which tokens have a norm of at most `outlier_factor` times the running median in every stream."""
+        """Return which tokens have a norm of at most `outlier_factor` times the running median in every stream.
+
+        The answer is on the CPU: the norms go there, which is the one time that a batch waits for a GPU.
+        """
         if not len(activations):
-            return torch.ones(0, dtype=torch.bool, device=activations.device)
-        norms = torch.linalg.vector_norm(activations, dim=2, dtype=torch.float32)
+            return torch.ones(0, dtype=torch.bool)
+        norms = torch.linalg.vector_norm(activations, dim=2, dtype=torch.float32).cpu()
         self._medians = [*self._medians, norms.nanmedian(dim=0).values.tolist()][-MEDIANS_KEPT:]
-        typical = torch.tensor(self._medians, device=norms.device).nanmedian(dim=0).values
+        typical = torch.tensor(self._medians).nanmedian(dim=0).values
         # NaN is not dropped as an outlier, but kept, so that the trainer finds it and stops.
         keep = ~(norms > self._outlier_factor * typical).any(dim=1)
         kept = int(keep.sum())

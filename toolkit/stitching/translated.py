@@ -36,7 +36,9 @@ class Translated(TracedModel):
         last = len(table) - 1
         return torch.where((input_ids >= 0) & (input_ids <= last), table[input_ids.clamp(0, last)], NO_ID)
 
-    def inputs(self, input_ids: Ids, attention_mask: Ids | None, past: Cache | None) -> dict[str, Any]:
+    def inputs(
+        self, input_ids: Ids, attention_mask: Ids | None, past: Cache | None, *, masked: bool = True
+    ) -> dict[str, Any]:
         """Return what a pass takes; raises `ValueError` for tokens that the model does not have, and as others do."""
         ids, mask = as_batch(self._tokenizer, input_ids, attention_mask, past=past is not None)
         own = self.own_ids(ids)
@@ -49,7 +51,7 @@ class Translated(TracedModel):
                 " without them, or where only added tokens of one vocabulary differ, open the models with"
                 " clashes='allow'; a stitched model that writes such a token cannot go on"
             )
-        return super().inputs(own.clamp(min=0), mask, past)
+        return super().inputs(own.clamp(min=0), mask, past, masked=masked)
 
     def generate_each(self, prompts: Sequence[Sequence[int]], **how: Any) -> Iterator[NoReturn]:
         """Raise `ValueError`: what it would write is of another vocabulary than what it reads."""

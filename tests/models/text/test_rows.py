@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from toolkit.models.text.rows import by_length, first_tokens, padded
+from toolkit.models.text.rows import by_length, first_tokens, padded, unpadded
 
 
 @pytest.mark.parametrize("shortest_first", [False, True])
@@ -37,3 +37,12 @@ def test_padding_stands_beside_each_row_and_the_mask_says_where(left):
 def test_the_first_token_of_a_row_stands_behind_the_padding(left):
     _, mask = padded([[1, 2, 3], [4], [5, 6], []], left=left)
     assert first_tokens(mask).nonzero().tolist() == ([[0, 0], [1, 2], [2, 1]] if left else [[0, 0], [1, 0], [2, 0]])
+
+
+def test_a_mask_hides_nothing_where_all_padding_stands_on_the_right():
+    right, left = (padded([[1, 2, 3], [4]], left=left)[1] for left in (False, True))
+    assert unpadded(right).all()
+    assert torch.equal(unpadded(left), left)
+    assert unpadded(torch.ones(2, 3, dtype=torch.long)).all()
+    between = torch.tensor([[1, 0, 1]])
+    assert torch.equal(unpadded(between), between)

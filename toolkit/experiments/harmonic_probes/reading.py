@@ -84,7 +84,7 @@ def _read(
     by_row: dict[int, tuple[Tensor, Tensor]] = {}
     each = track(models.selected_each(asked()), "reading labelled text", "batches", total=len(batches))
     for batch, streams in each:
-        kept, sizes = mask.norms(streams).cpu(), wanted[batch].sum(dim=1).tolist()
+        kept, sizes = mask.norms(streams), wanted[batch].sum(dim=1).tolist()
         parts = zip(streams.cpu().split(sizes), kept.split(sizes), strict=True)
         by_row |= {row: (of_row[keep], keep) for row, (of_row, keep) in zip(batch, parts, strict=True)}
     read, masks = zip(*(by_row[row] for row in read_rows), strict=True)

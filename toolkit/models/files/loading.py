@@ -25,6 +25,7 @@ from toolkit.artifacts import explaining_a_full_disk
 from toolkit.library_warnings import ToolkitWarning
 from toolkit.models.files.model_files import MAIN, Hub, check_folder, explaining, find_file
 from toolkit.models.files.weight_files import check_fit
+from toolkit.models.model.fused_norms import fuse_norms
 from toolkit.models.model.layers import check_known, truncated
 from toolkit.models.places.here import loading_options
 from toolkit.models.places.processes import n_processes
@@ -87,6 +88,7 @@ def load_model(
     check_finite(f"the model in {source!r}", dict(module.named_parameters()))
     if where.max_memory is None:
         _warn_of_slow_weights(source, module)
+    fuse_norms(module)
     try:
         return behind_nnsight(module, tokenizer, task)
     except ImportError as error:  # nnsight looks for the plan of a split model where that transformers has it

@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import Cache, PreTrainedTokenizerBase
 
 from toolkit.arguments import Indices, as_index
+from toolkit.devices import sent
 from toolkit.models.model.edits import Change, Edit, Edits, PlainEdit, check_change
 from toolkit.models.model.generation import write_each
 from toolkit.models.model.generation_jobs import jobs_of, until_end
@@ -23,6 +24,7 @@ from toolkit.models.places.ndif.wire import packed_form
 from toolkit.models.places.place import Place
 from toolkit.models.presets import in_checkout
 from toolkit.models.text.inputs import Ids, Text, as_batch, as_mask, as_rows, check_context, check_range, is_single
+from toolkit.models.text.rows import unpadded
 from toolkit.tracking import track
 
 
@@ -125,12 +127,13 @@ class TracedModel:
         """
         layers = check_layers(layers, self.n_layers)
         self.check_loaded(layers)
-        inputs = self.inputs(input_ids, attention_mask, None)
-        chosen = as_mask(positions, inputs["input_ids"], "positions").bool()
+        inputs = self.inputs(input_ids, attention_mask, None, masked=False)
+        chosen = as_mask(positions, inputs["input_ids"], "positions").flatten().nonzero()[:, 0].int()
+        places = sent(chosen, self.place.inputs_device)
         ascending, wire = sorted(set(layers)), self.place.wire
         order = [ascending.index(layer) for layer in layers]
-        asked = packed_form((int(chosen.sum()), len(layers), self.d_model), wire)
-        return self.place.unpack(self.place.run(selected, inputs, chosen, ascending, order, wire, asked=asked))
+        asked = packed_form((len(chosen), len(layers), self.d_model), wire)
+        return self.place.unpack(self.place.run(selected, inputs, places, ascending, order, wire, asked=asked))
 
     def logits(
         self,
@@ -255,8 +258,10 @@ class TracedModel:
         ids = {self.tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
         return torch.tensor(sorted(token_id for token_id in ids if token_id is not None))
 
-    def inputs(self, input_ids: Ids, attention_mask: Ids | None, past: Cache | None) -> dict[str, Any]:
-        """Return what a pass takes.
+    def inputs(
+        self, input_ids: Ids, attention_mask: Ids | None, past: Cache | None, *, masked: bool = True
+    ) -> dict[str, Any]:
+        """Return what a pass takes; where it need not be `masked`, padding on the right is read as if it were text.
 
         Raises `ValueError` for ids without an embedding, rows longer than the context, anything but ids and a mask, and
         a `past` where the model cannot keep one.
@@ -269,10 +274,12 @@ class TracedModel:
         ids, mask = as_batch(self.tokenizer, input_ids, attention_mask, past=past is not None)
         check_range(ids, self.vocab_size)
         check_context(int(mask.sum(dim=1).max()), self.context)
-        ids, mask = ids.to(self.place.inputs_device), mask.to(self.place.inputs_device)
+        if not masked and past is None and mask.shape[1] <= self.context:
+            mask = unpadded(mask)
+        counts_itself = past is None and mask.shape[1] <= self.context and bool(mask[:, 0].all())
+        ids, mask = (sent(each, self.place.inputs_device) for each in (ids, mask))
         inputs = {"input_ids": ids, "attention_mask": mask, "use_cache": past is not None}
-        if past is not None or mask.shape[1] > self.context or not mask[:, 0].all():
-            # Else transformers counts from 0, padding included, which is right.
+        if not counts_itself:  # else transformers counts from 0, padding included, which is right
             inputs["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         return inputs if past is None else inputs | {cache_name(self.model._module): past}
 

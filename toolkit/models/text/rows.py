@@ -46,3 +46,13 @@ def first_tokens(attention_mask: Int[Tensor, "row position"]) -> Bool[Tensor, "r
     """Return where the first token of each row stands, behind padding on the left where there is some."""
     attended = attention_mask.bool()
     return attended & (attended.cumsum(dim=1) == 1)
+
+
+def unpadded(attention_mask: Int[Tensor, "row position"]) -> Int[Tensor, "row position"]:
+    """Return a mask that hides nothing where all padding stands on the right, else the mask as it is.
+
+    Tokens see only what stands before them, so they are computed alike; but where nothing is hidden, attention runs in
+    kernels that need no mask in memory and skip what comes later.
+    """
+    hides_what_is_seen = (attention_mask[:, 1:] > attention_mask[:, :-1]).any()
+    return attention_mask if hides_what_is_seen else torch.ones_like(attention_mask)

@@ -51,12 +51,15 @@ def at_sites(model, decoder, inputs, layers, edits):
 
 
 @no_type_check
-def selected(model, decoder, inputs, chosen, layers, order, wire):
-    """What `pack` makes of the inputs of `layers`, which ascend, where `chosen` is true, then put in `order`."""
+def selected(model, decoder, inputs, places, layers, order, wire):
+    """What `pack` makes of the inputs of `layers`, which ascend, at `places` of the rows in line, then put in `order`.
+
+    Places, unlike a mask, are taken without asking a GPU how many there are.
+    """
     with torch.no_grad(), model.trace(**inputs) as tracer:
         sites = [decoder[layer].input for layer in layers]
         device = sites[-1].device
-        lines = [site[chosen.to(site.device)].to(device) for site in sites]
+        lines = [site.flatten(0, 1).index_select(0, places.to(site.device)).to(device) for site in sites]
         packed = nnsight.save(pack(torch.stack([lines[number] for number in order], dim=1), wire))
         tracer.stop()
     return packed
