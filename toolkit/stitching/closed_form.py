@@ -65,9 +65,9 @@ def variance_explained(map_: AffineMap, moments: Moments) -> float:
 
     Below 0, the mean of y is the better guess.
     """
-    weight = map_.weight.double()
+    weight = map_.weight.to(moments.cross)
     x, y = moments.front, moments.rest
-    left = y.mean - x.mean @ weight - map_.bias
+    left = y.mean - x.mean @ weight - map_.bias.to(weight)
     explained = 2 * (weight * moments.cross).sum() - (weight * (x.products @ weight)).sum()
     return float((explained - moments.n * left.square().sum()) / y.products.trace())
 

@@ -39,15 +39,15 @@ class AffineMap:
         most = min(self.weight.shape)
         if not 0 <= rank <= most:
             raise ValueError(f"rank {rank}: a map of width {len(self.weight)} to {len(self.bias)} has 0 to {most}")
-        whole = self.weight.double()
+        whole = self.weight.to(inputs.products)
         varying = torch.linalg.eigh(whole.T @ inputs.products @ whole).eigenvectors.flip(1)  # most first
         kept = varying[:, :rank]
         weight = whole @ kept @ kept.T
         lost = whole - weight
         return AffineMap(
             weight=weight.to(self.weight),
-            bias=(self.bias + inputs.mean @ lost).to(self.bias),
-            first_bias=(self.first_bias + inputs.first_mean @ lost).to(self.first_bias),
+            bias=(self.bias.to(lost) + inputs.mean @ lost).to(self.bias),
+            first_bias=(self.first_bias.to(lost) + inputs.first_mean @ lost).to(self.first_bias),
         )
 
     def from_identity(self, inputs: StreamMoments) -> float:
@@ -61,7 +61,7 @@ class AffineMap:
             raise ValueError(
                 f"a map of width {d_front} to {d_rest} has no distance from the identity, which keeps the width"
             )
-        change = self.weight.double() - torch.eye(d_front).to(inputs.products)
+        change = self.weight.to(inputs.products) - torch.eye(d_front).to(inputs.products)
         return float(((change * (inputs.products @ change)).sum() / inputs.products.trace()).sqrt())
 
 
