@@ -18,6 +18,8 @@ from torch.utils import backend_registration
 from torch.utils._pytree import tree_leaves, tree_map
 
 NAME = "pretended"
+LARGEST = 2**40
+"""Bytes that a wrapper says its storage has, so that it may take any shape."""
 _MAY_MIX = ("copy_", "_to_copy")
 _INDEXING = ("index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index")
 
@@ -36,6 +38,7 @@ class PretendedTensor(Tensor):
             held.size(),
             strides=held.stride() if dense else None,
             storage_offset=held.storage_offset() if dense else None,
+            storage_size=LARGEST,
             dtype=held.dtype,
             device=torch.device(NAME, 0),
         )
@@ -47,6 +50,17 @@ class PretendedTensor(Tensor):
 
     def tolist(self) -> Any:
         return self.held.tolist()  # torch refuses it to subclasses, and does it for any device
+
+    def untyped_storage(self) -> torch.UntypedStorage:
+        return self.held.untyped_storage()  # a wrapper's own holds nothing, not even an address
+
+    def _follow(self) -> None:
+        """Take the shape that an operation gave in place to what this holds."""
+        if self.held.layout != torch.strided:
+            return
+        if (self.shape, self.stride()) != (self.held.shape, self.held.stride()):
+            with torch.utils._mode_utils.no_dispatch():
+                self.as_strided_(self.held.shape, self.held.stride(), self.held.storage_offset())
 
     @classmethod
     def __torch_dispatch__(cls, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
@@ -70,6 +84,8 @@ class PretendedTensor(Tensor):
             return cls(leaf) if there else leaf
 
         found = function(*tree_map(unwrapped, arguments), **tree_map(unwrapped, options))
+        for wrapper in given.values():
+            wrapper._follow()
         return tree_map(wrapped, found)
 
 
@@ -106,6 +122,9 @@ class _Module:
 
     def _is_in_bad_fork(self) -> bool:
         return False
+
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
+        return [torch.bfloat16, torch.float16]
 
     def manual_seed_all(self, seed: int) -> None:
         pass

@@ -80,6 +80,7 @@ def test_the_pretended_device_refuses_what_a_gpu_refuses(accelerator):
         there.numpy()
     assert (there[here > 1] + torch.tensor(1.0)).tolist() == [3.0]
     assert there.cpu().numpy().tolist() == [0.0, 1.0, 2.0]
+    assert torch.eye(3, device=AWAY).matmul(there).shape == there[None].squeeze_(0).shape == there.shape
 
 
 def test_one_function_says_where_things_land(accelerator):

@@ -51,8 +51,8 @@ def test_the_crosscoder_loads_and_takes_raw_activations(
     crosscoder = Crosscoder.from_pretrained(trained)
     pair = ModelPair.from_pretrained(base=organism_folders[0], distilled=organism_folders[1])
     text = [json.loads(line)["text"] for line in text_file.read_text().splitlines()[:20]]
-    x = pair.read(text)
-    error = (x - crosscoder(x)).square().sum(dim=(0, 2)) / (x - x.mean(dim=0)).square().sum(dim=(0, 2))
+    x = pair.read(text).cpu()
+    error = (x - crosscoder(x).cpu()).square().sum(dim=(0, 2)) / (x - x.mean(dim=0)).square().sum(dim=(0, 2))
     metrics = json.loads((trained / "metrics.json").read_text())
     fve = torch.tensor([metrics["fve_base"], metrics["fve_distilled"]])
     torch.testing.assert_close(1 - error, fve, rtol=0, atol=0.1)

@@ -57,7 +57,7 @@ def _tensors(crosscoder: Crosscoder) -> dict[str, Tensor]:
     config, export = crosscoder.config, rule_of(crosscoder.config.sparsity).export
     assert export is not None, "checked before"
     exported = export(threshold_of(crosscoder))
-    unit = exported.unit.expand(config.n_latents)
+    unit = exported.unit.to(crosscoder.W_dec.device).expand(config.n_latents)
     # NaN is how the format says that it takes activations as they are. activation_global_scale is left out: one library
     # expects one number, the other one a stream, and both then set it to 1.
     off = torch.full((config.n_streams, config.d_model), torch.nan)
