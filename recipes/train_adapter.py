@@ -38,7 +38,7 @@ def main(config: AdapterRunConfig) -> None:
 
     with open_ranks() as ranks:
         check_shared_out(config, ranks)
-        require_adapter_memory(config)
+        require_adapter_memory(config, ranks)
         console = RunConsole(quiet=not ranks.is_first)
         folder = AdapterFolder.open(config.output, config.settings())
         with console.stage("loading models"):

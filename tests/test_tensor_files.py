@@ -1,8 +1,10 @@
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-from toolkit.tensor_files import check_finite, is_finite, read_tensors
+from toolkit import tensor_files
+from toolkit.artifacts import sha256
+from toolkit.tensor_files import check_finite, is_finite, read_tensors, write_tensors
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
@@ -17,6 +19,22 @@ def test_nan_and_infinity_are_found(dtype):
     assert is_finite(torch.arange(3))
     assert is_finite(torch.empty(0, dtype=dtype))
     assert is_finite(torch.empty(2, dtype=dtype, device="meta"))
+
+
+def test_what_is_written_is_what_the_library_reads_and_its_hash_is_that_of_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(tensor_files, "PIECE", 10)
+    tensors = {
+        "bytes": torch.arange(5, dtype=torch.uint8),
+        "half": torch.randn(3, 1).bfloat16(),
+        "number": torch.tensor(7),
+        "turned": torch.arange(6.0).view(2, 3).T,
+        "none": torch.empty(0, 4),
+    }
+    digest = write_tensors(tmp_path / "a.safetensors", tensors)
+    assert digest == sha256(tmp_path / "a.safetensors")
+    found = load_file(tmp_path / "a.safetensors")
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
 
 
 def test_tensors_are_read_and_other_files_named(tmp_path):

@@ -1,6 +1,9 @@
-"""Reads tensors from safetensors files, and checks that files are whole and numbers finite."""
+"""Reads and writes safetensors files, and checks that files are whole and numbers finite."""
 
-from collections.abc import Callable, Mapping
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,19 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 MEASURABLE = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+TYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+"""What safetensors calls the types that are written."""
+PIECE = 2**24
+"""Bytes that are hashed and written at once."""
 
 
 def read_tensors(path: Path, expected: str, rows: Callable[[str, int], slice] | None = None) -> dict[str, Tensor]:
@@ -28,6 +44,40 @@ def read_tensors(path: Path, expected: str, rows: Callable[[str, int], slice] | 
         raise ValueError(
             f"{path} is corrupt, cut short, or no safetensors file ({error}): expected {expected}"
         ) from error
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    """Write a safetensors file, and return its sha256 as hexadecimal digits, taken of the bytes on their way.
+
+    Other threads run on meanwhile: safetensors' own writer first copies all content, and holds them up for it.
+    """
+    ordered = sorted(tensors, key=lambda name: -tensors[name].itemsize)  # so that each begins at a multiple of its type
+    shapes = ((name, tensors[name].dtype, tensors[name].shape) for name in ordered)
+    found = hashlib.sha256()
+    with path.open("wb") as file:
+        for content in (memoryview(header(shapes)), *(content_of(tensors[name]) for name in ordered)):
+            for start in range(0, len(content), PIECE):
+                piece = content[start : start + PIECE]
+                found.update(piece)
+                file.write(piece)
+    return found.hexdigest()
+
+
+def header(tensors: Iterable[tuple[str, torch.dtype, Sequence[int]]]) -> bytes:
+    """Return how a safetensors file begins that holds such tensors, one after the other."""
+    places: dict[str, object] = {}
+    end = 0
+    for name, dtype, shape in tensors:
+        start, end = end, end + math.prod(shape) * dtype.itemsize
+        places[name] = {"dtype": TYPES[dtype], "shape": list(shape), "data_offsets": [start, end]}
+    text = json.dumps(places).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def content_of(tensor: Tensor) -> memoryview:
+    """Return a tensor's numbers as bytes; of one on the CPU that lies in one piece, without a copy."""
+    return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data
 
 
 def check_finite(path: Path | str, tensors: Mapping[str, Tensor]) -> None:

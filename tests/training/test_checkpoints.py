@@ -196,8 +196,6 @@ def test_a_full_disk_is_a_clear_error_and_what_was_saved_stays_whole(checkpoints
 
 
 def test_other_errors_are_left_as_they_are(checkpoints):
-    shared = torch.zeros(4)
-    twice = Checkpoint(step=1, tensors={"a": shared, "b": shared}, state={})
-    with pytest.raises(RuntimeError, match="share memory"):
-        checkpoints.save(twice)
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        checkpoints.save(Checkpoint(step=1, tensors={}, state={"place": object()}))
     assert not list(checkpoints.folder.iterdir())

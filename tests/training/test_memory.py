@@ -10,7 +10,7 @@ from toolkit.models.pair import ModelPair
 from toolkit.models.where import Where
 from toolkit.settings.crosscoder_run import EMBEDDED_DEFAULTS, PAPER_DEFAULTS, RunConfig
 from toolkit.training import memory
-from toolkit.training.memory import memory_parts, memory_there, require_memory
+from toolkit.training.memory import copied_parts, memory_parts, memory_there, require_memory
 from toolkit.training.training_run import TrainingRun
 
 
@@ -55,7 +55,7 @@ def test_default_runs_fit(gigabytes: Callable[[float], None]) -> None:
 
 
 def test_all_crosscoders_of_a_sweep_count(gigabytes: Callable[[float], None]) -> None:
-    gigabytes(8)
+    gigabytes(12)
     real = changed(PAPER_DEFAULTS, pair="qwen-1.5b")
     require_memory(real, [real.training])
     with pytest.raises(ValueError, match=r"^--n-latents 32768 takes"):
@@ -63,11 +63,32 @@ def test_all_crosscoders_of_a_sweep_count(gigabytes: Callable[[float], None]) ->
 
 
 def test_all_seeds_count_and_fewer_are_a_remedy(gigabytes: Callable[[float], None]) -> None:
-    gigabytes(8)
+    gigabytes(12)
     real = changed(PAPER_DEFAULTS, pair="qwen-1.5b", seeds=3)
-    with pytest.raises(ValueError, match=r"has 8.0 GB: lower --n-latents, or --seeds 3$"):
+    with pytest.raises(ValueError, match=r"has 12.0 GB: lower --n-latents, or --seeds 3$"):
         require_memory(real, [real.training])
     require_memory(real)
+
+
+def test_the_copy_that_a_checkpoint_is_written_from_counts(gigabytes: Callable[[float], None]) -> None:
+    gigabytes(8)
+    real = changed(PAPER_DEFAULTS, pair="qwen-1.5b")
+    require_memory(real, [real.training], Ranks(size=2))  # several processes copy nothing
+    with pytest.raises(ValueError, match="--n-latents"):
+        require_memory(real, [real.training])
+
+
+def test_beside_a_gpu_the_copy_needs_memory_of_the_machine(
+    gigabytes: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gigabytes(8)
+    real = changed(PAPER_DEFAULTS, pair="qwen-1.5b")
+    monkeypatch.setattr(memory, "gpu_of", lambda where: torch.device("cuda"))
+    monkeypatch.setattr(memory, "this_machine", lambda: (5 * 10**9, "this machine"))
+    require_memory(real, [real.training])
+    monkeypatch.setattr(memory, "this_machine", lambda: (3 * 10**9, "this machine"))
+    with pytest.raises(ValueError, match=r"all settings take 4.0 GB, but this machine has 3.0 GB"):
+        require_memory(real, [real.training])
 
 
 def test_ranks_hold_their_shares(gigabytes: Callable[[float], None]) -> None:
@@ -97,3 +118,5 @@ def test_the_parts_are_the_sizes_of_real_tensors(
     parts = memory_parts(config.text, config.feed, [config.training], n_streams=2, d_model=pair.d_model)
     assert parts["--buffer-tokens"] == buffer
     assert state < parts["--n-latents"] < 2 * state
+    copied = copied_parts(config.feed, [config.training], n_streams=2, d_model=pair.d_model)
+    assert copied == {"--n-latents": state, "--buffer-tokens": buffer}

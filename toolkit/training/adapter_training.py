@@ -26,6 +26,7 @@ from toolkit.tracking import Stopwatch
 from toolkit.training.adapter_folder import AdapterFolder
 from toolkit.training.checkpoints import Checkpoint
 from toolkit.training.ranks import on_own_device
+from toolkit.training.saving import Saver
 from toolkit.training.stepping import stepping
 
 
@@ -73,15 +74,16 @@ class AdapterTrainingRun:
         """Documents read, and left out by reason."""
         self._tokens = document_batches(config, adapted, corpus, config.training.batch_sequences)
         self._place: dict[str, Any] = self._tokens.state_dict()
-        self._started, self._before, self._saved_step = time.perf_counter(), 0.0, -1
+        self._started, self._before = time.perf_counter(), 0.0
         self._checkpoints = replace(folder.checkpoints, run=folder.identity() if ranks.is_first else None)
+        self._saver = Saver(self._checkpoints, self.stopwatch, ranks)
         checkpoint = self._checkpoints.load(ranks=ranks) if config.output.resume else None
         if checkpoint:
             self.trainer.load_state_dict(checkpoint.tensors)
             self._place, self._before = checkpoint.state["text"], checkpoint.state["seconds"]
             self.documents.update(checkpoint.state["documents"])
             self._tokens.load_state_dict(self._place)
-            self._saved_step = checkpoint.step
+            self._saver.step = checkpoint.step
         elif ranks.is_first:
             folder.require_space(3 * sum(each.nbytes for each in adapted.transcoders.parameters()))
         if ranks.is_first:
@@ -113,7 +115,8 @@ class AdapterTrainingRun:
             yield from stepping(
                 steps,
                 record=self._record,
-                save=self.save,
+                save=self._save,
+                saver=self._saver,
                 done=lambda: self.trainer.steps_done,
                 every=self.config.output.checkpoint_steps,
                 ranks=self.ranks,
@@ -161,15 +164,12 @@ class AdapterTrainingRun:
             f" text, or --sequences {seen}"
         )
 
-    def save(self) -> None:
-        """Write a checkpoint, unless this step has one."""
-        if self.trainer.steps_done == self._saved_step:
+    def _save(self) -> None:
+        """Let a checkpoint be written, unless this step has one."""
+        if self.trainer.steps_done == self._saver.step:
             return
-        with self.stopwatch.stage("checkpoints"):
-            state = {"seconds": self.seconds, "text": self._place, "documents": dict(self.documents)}
-            checkpoint = Checkpoint(step=self.trainer.steps_done, tensors=self.trainer.state_dict(), state=state)
-            self._checkpoints.save(checkpoint, self.ranks)
-        self._saved_step = self.trainer.steps_done
+        state = {"seconds": self.seconds, "text": self._place, "documents": dict(self.documents)}
+        self._saver.save(Checkpoint(step=self.trainer.steps_done, tensors=self.trainer.state_dict(), state=state))
 
     def metrics(self) -> dict[str, Any]:
         """The run's part of `metrics.json`."""
@@ -179,6 +179,7 @@ class AdapterTrainingRun:
             "tokens": self.trainer.tokens_seen,
             "seconds": self.seconds,
             "documents": dict(self.documents),
+            "seconds_in_writing_thread": self._saver.seconds,
         }
 
 

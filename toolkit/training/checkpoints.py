@@ -10,7 +10,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 
-from safetensors.torch import save_file
 from torch import Tensor
 
 from toolkit.artifacts import (
@@ -26,7 +25,7 @@ from toolkit.dictionaries.collectives import ALONE, Ranks
 from toolkit.harvest.feed import ShardState
 from toolkit.library_warnings import ToolkitWarning
 from toolkit.settings.run_files import CHECKPOINT, STATE, TENSORS
-from toolkit.tensor_files import check_finite, read_tensors
+from toolkit.tensor_files import check_finite, read_tensors, write_tensors
 from toolkit.training.shared_tensors import write_shared
 
 Failure = TypeVar("Failure", bound=Exception)
@@ -72,10 +71,10 @@ class Checkpoints:
                     _delete(temporary)
                     temporary.mkdir(parents=True, exist_ok=True)
                 ranks.wait()
-                _write_part(temporary, checkpoint, ranks, has_rows)
+                hashes = _write_part(temporary, checkpoint, ranks, has_rows)
                 ranks.wait()
                 if ranks.is_first:
-                    self._seal(temporary, checkpoint)
+                    self._seal(temporary, checkpoint, hashes)
                     _delete(final)
                     for other in final.iterdir() if final.exists() else ():
                         other.rename(temporary / other.name)
@@ -91,8 +90,9 @@ class Checkpoints:
                 _delete(old)
         return final
 
-    def _seal(self, folder: Path, checkpoint: Checkpoint) -> None:
-        files = {file.name: sha256(file) for file in _written(folder)}
+    def _seal(self, folder: Path, checkpoint: Checkpoint, hashes: dict[str, str]) -> None:
+        """Write down the sha256 of each file, those in `hashes` without reading it again, and wait for the disk."""
+        files = {file.name: hashes.get(file.name) or sha256(file) for file in _written(folder)}
         content = {"run": self.run, "step": checkpoint.step, "files": files, "state": checkpoint.state}
         write_sealed(folder / STATE, content)
         for name in (*files, STATE):
@@ -198,15 +198,20 @@ def _step(path: Path) -> int:
     return int(path.name.removeprefix("step-"))
 
 
-def _write_part(folder: Path, checkpoint: Checkpoint, ranks: Ranks, has_rows: Callable[[str], bool] | None) -> None:
-    """Write what this rank has of a checkpoint, but for its state."""
+def _write_part(
+    folder: Path, checkpoint: Checkpoint, ranks: Ranks, has_rows: Callable[[str], bool] | None
+) -> dict[str, str]:
+    """Write what this rank has of a checkpoint, but for its state; return the sha256 of files that it wrote alone."""
+    hashes = {}
     for shard, held in checkpoint.shards.items():
-        save_file(held.tensors, folder / f"{_shard_name(shard)}.safetensors")
+        name = f"{_shard_name(shard)}.safetensors"
+        hashes[name] = write_tensors(folder / name, held.tensors)
         (folder / f"{_shard_name(shard)}.json").write_text(json.dumps(held.state), encoding="utf-8")
     if has_rows is not None:
         write_shared(folder / TENSORS, checkpoint.tensors, has_rows, ranks)
     elif ranks.is_first:
-        save_file(checkpoint.tensors, folder / TENSORS)
+        hashes[TENSORS] = write_tensors(folder / TENSORS, checkpoint.tensors)
+    return hashes
 
 
 def _shard_name(shard: int) -> str:

@@ -27,6 +27,7 @@ from toolkit.training.checkpoints import Checkpoint
 from toolkit.training.folder import RunFolder
 from toolkit.training.plans import key_of, planned, shown_figures, states_by_key
 from toolkit.training.remote_use import forecast, traffic
+from toolkit.training.saving import NEVER, Saver
 from toolkit.training.step_log import StepLog
 from toolkit.training.stepping import stepping
 
@@ -71,9 +72,12 @@ class TrainingRun:
         """Documents read, and left out by reason, likewise."""
         self._started, self._ran_out = time.perf_counter(), False
         self._checkpoints = replace(folder.checkpoints, run=folder.identity() if ranks.is_first else None)
+        self._saver = Saver(
+            self._checkpoints, self.stopwatch, ranks, has_latent_rows if self._split.latents.size > 1 else None
+        )
         checkpoint = self._checkpoints.load(sources, self._own_rows, ranks) if config.output.resume else None
         self._before: float = checkpoint.state["seconds"] if checkpoint else 0.0
-        self._saved_step = checkpoint.step if checkpoint else -1
+        self._saver.step = checkpoint.step if checkpoint else NEVER
         self._feed = Feed(sources, config.shuffling, pair.device, checkpoint.shards if checkpoint else None)
         try:
             states = states_by_key(checkpoint.tensors, pair.device) if checkpoint else self._first_states()
@@ -143,7 +147,8 @@ class TrainingRun:
                 yield from stepping(
                     steps,
                     record=lambda metrics: self._record(metrics, log),
-                    save=self.save,
+                    save=self._begin_to_save,
+                    saver=self._saver,
                     done=lambda: self.trainer.steps_done,
                     every=self.config.output.checkpoint_steps,
                     ranks=self.ranks,
@@ -212,17 +217,21 @@ class TrainingRun:
         return f"{ended}; give more text, or --tokens {seen}"
 
     def metrics(self) -> dict[str, Any]:
-        """The run's part of `metrics.json`; the reading thread's seconds overlap with the trainer's."""
+        """The run's part of `metrics.json`; the seconds of its threads overlap with the trainer's."""
         return {
             "tokens": self.trainer.tokens_seen,
             "seconds": self.seconds,
             "masks": self.masks,
             "documents": self.documents,
             "seconds_in_reading_thread": self._feed.reading_seconds,
+            "seconds_in_writing_thread": self._saver.seconds,
         }
 
     def seconds_by_stage(self) -> dict[str, float]:
-        """Wall time in this session: waiting for activations, shuffling, training, checkpoints, without overlap."""
+        """Wall time in this session: waiting for activations, shuffling, training, and what checkpoints held it up.
+
+        The stages do not overlap; the thread that writes checkpoints beside them is in `metrics`.
+        """
         spent, feed = self.stopwatch.seconds, self._feed.stopwatch.seconds
         waiting, buffer = feed["waiting for activations"], feed["buffer"]
         return {
@@ -233,24 +242,26 @@ class TrainingRun:
         }
 
     def save(self) -> None:
-        """Write a checkpoint, unless this step has one."""
-        if self.trainer.steps_done == self._saved_step:
+        """Write a checkpoint, unless this step has one, and return when it is written."""
+        self._begin_to_save()
+        self._saver.wait()
+
+    def _begin_to_save(self) -> None:
+        """Let a checkpoint be written, unless this step has one."""
+        if self.trainer.steps_done == self._saver.step:
             return
-        with self.stopwatch.stage("checkpoints"):
-            tensors = {
-                f"{key}/{name}": tensor
-                for key, trainer in self.trainers.items()
-                for name, tensor in trainer.state_dict().items()
-            }
-            checkpoint = Checkpoint(
-                step=self.trainer.steps_done,
-                tensors=tensors,
-                state={"seconds": self.seconds},
-                shards=self._feed.state_dict(),
-            )
-            has_rows = has_latent_rows if self._split.latents.size > 1 else None
-            self._checkpoints.save(checkpoint, self.ranks, has_rows)
-        self._saved_step = self.trainer.steps_done
+        tensors = {
+            f"{key}/{name}": tensor
+            for key, trainer in self.trainers.items()
+            for name, tensor in trainer.state_dict().items()
+        }
+        checkpoint = Checkpoint(
+            step=self.trainer.steps_done,
+            tensors=tensors,
+            state={"seconds": self.seconds},
+            shards=self._feed.state_dict(),
+        )
+        self._saver.save(checkpoint)
 
     def __enter__(self) -> "TrainingRun":
         return self

@@ -1,0 +1,246 @@
+"""A thread writes checkpoints beside the run; here it is held back, broken, and killed at every moment of its work."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from toolkit.artifacts import DiskFullError
+from toolkit.dictionaries.collectives import Ranks
+from toolkit.fields import changed
+from toolkit.harvest.feed import ShardState
+from toolkit.models.pair import ModelPair
+from toolkit.settings.crosscoder_run import RunConfig
+from toolkit.tracking import Stopwatch
+from toolkit.training import checkpoints as writing
+from toolkit.training.checkpoints import Checkpoint, Checkpoints
+from toolkit.training.saving import NEVER, Copies, Saver
+from toolkit.training.training_run import TrainingRun
+
+KILLED = """
+import os, sys, torch
+from pathlib import Path
+from toolkit.harvest.feed import ShardState
+from toolkit.tracking import Stopwatch
+from toolkit.training import checkpoints as writing
+from toolkit.training.checkpoints import Checkpoint, Checkpoints
+from toolkit.training.saving import Saver
+
+folder, moment = sys.argv[1:]
+
+def dying(function, calls):
+    left = [calls]
+    def call(*given, **named):
+        left[0] -= 1
+        if left[0] < 0:
+            os._exit(9)
+        return function(*given, **named)
+    return call
+
+name, calls = moment.split()
+owner = Path if name in ("mkdir", "rename", "replace") else writing
+setattr(owner, name, dying(getattr(owner, name), int(calls)))
+weights, storage = torch.zeros(5000), torch.zeros(40, 2)
+saver = Saver(Checkpoints(folder=Path(folder)), Stopwatch())
+for step in range(1, 10**6):
+    for tensor in (weights, storage):
+        tensor.fill_(step)
+    shards = {0: ShardState({"storage": storage}, {"chunk": step})}
+    saver.save(Checkpoint(step=step, tensors={"weights": weights}, state={"place": step}, shards=shards))
+    for tensor in (weights, storage):
+        tensor.fill_(-1)  # as the run goes on while the thread writes
+"""
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "checkpoints"]
+
+
+def checkpoint(step: int, size: int = 8) -> Checkpoint:
+    shard = ShardState({"storage": torch.full((4, 2), float(step))}, {"chunk": step})
+    return Checkpoint(
+        step=step, tensors={"weights": torch.full((size,), float(step))}, state={"place": [step]}, shards={0: shard}
+    )
+
+
+def assert_of_one_step(found: Checkpoint | None) -> int:
+    assert found is not None
+    assert (found.tensors["weights"] == found.step).all()
+    assert (found.shards[0].tensors["storage"] == found.step).all()
+    assert found.shards[0].state == {"chunk": found.step}
+    return found.step
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> Checkpoints:
+    return Checkpoints(folder=tmp_path / "checkpoints")
+
+
+@pytest.fixture
+def held_back(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """The thread waits before it seals a checkpoint, until the event is set."""
+    go, write = threading.Event(), writing.write_sealed
+
+    def wait_and_write(*given: object) -> None:
+        assert go.wait(60)
+        write(*given)
+
+    monkeypatch.setattr(writing, "write_sealed", wait_and_write)
+    return go
+
+
+@pytest.mark.parametrize(
+    ("moment", "safe"),
+    [
+        *((f"write_tensors {calls}", (2, 3)) for calls in (6, 7)),  # two files a checkpoint: the fourth is begun
+        *((f"write_sealed {calls}", (calls,)) for calls in (1, 3)),
+        ("flush 6", (1,)),  # four files and the folder
+        ("flush 9", (2,)),
+        ("replace 5", (2,)),
+        ("_delete 12", (2, 3, 4)),
+    ],
+)
+def test_a_kill_at_any_moment_of_the_writing_leaves_the_last_whole_one_of_a_single_step(
+    tmp_path: Path, moment: str, safe: tuple[int, ...]
+) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), moment], env=os.environ, check=False)
+    assert killed.returncode == 9
+    found = Checkpoints(folder=tmp_path)
+    assert assert_of_one_step(found.load([0])) in safe
+
+
+def test_what_is_written_is_the_state_at_the_save_though_the_run_goes_on(
+    checkpoints: Checkpoints, held_back: threading.Event
+) -> None:
+    given, saver = checkpoint(1), Saver(checkpoints, Stopwatch())
+    saver.save(given)
+    given.tensors["weights"].fill_(9)
+    given.shards[0].tensors["storage"].fill_(9)
+    given.shards[0].state["chunk"] = 9
+    given.state["place"].append(9)
+    assert checkpoints.load() is None  # the thread is held back
+    held_back.set()
+    saver.wait()
+    found = checkpoints.load([0])
+    assert assert_of_one_step(found) == 1
+    assert found is not None and found.state == {"place": [1]}  # noqa: PT018
+
+
+def test_a_second_save_waits_for_the_first(checkpoints: Checkpoints, held_back: threading.Event) -> None:
+    saver = Saver(checkpoints, watch := Stopwatch())
+    saver.save(checkpoint(1))
+    at_once = watch.seconds["checkpoints"]
+    threading.Timer(0.2, held_back.set).start()
+    saver.save(checkpoint(2))
+    assert watch.seconds["checkpoints"] > at_once + 0.1
+    assert checkpoints.load() is not None
+    saver.wait()
+    assert [path.name for path in checkpoints.paths()] == ["step-000000001", "step-000000002"]
+    assert saver.seconds >= 0.2
+
+
+def test_copies_keep_their_memory_and_shrink_and_grow_with_what_they_hold() -> None:
+    copies = Copies()
+    first = copies.of(checkpoint(1, size=8)).tensors["weights"]
+    fewer = copies.of(checkpoint(2, size=5)).tensors["weights"]
+    assert fewer.data_ptr() == first.data_ptr()
+    assert fewer.tolist() == [2.0] * 5
+    assert copies.of(checkpoint(3, size=20)).tensors["weights"].tolist() == [3.0] * 20
+
+
+@pytest.mark.parametrize("at", ["check", "save", "wait", "end"])
+def test_a_full_disk_is_said_by_the_next_call_and_the_run_can_save_again(
+    checkpoints: Checkpoints, small_disk: Callable[[], object], at: str
+) -> None:
+    saver = Saver(checkpoints, Stopwatch())
+    saver.save(checkpoint(1))
+    saver.wait()
+    with small_disk():
+        saver.save(checkpoint(2, size=100_000))
+        assert saver._thread
+        saver._thread.join()
+    calls = {"check": saver.check, "save": lambda: saver.save(checkpoint(3)), "wait": saver.wait}
+    with pytest.raises(DiskFullError, match=r"last checkpoint is whole: .*step-000000001: free some"):
+        calls[at]() if at in calls else saver.__exit__(None, None, None)
+    assert (saver.step, threads()) == (NEVER, [])
+    saver.save(checkpoint(2))
+    saver.wait()
+    assert assert_of_one_step(checkpoints.load([0])) == 2
+
+
+def test_another_error_has_a_note_of_what_is_safe(checkpoints: Checkpoints) -> None:
+    saver = Saver(checkpoints, Stopwatch())
+    saver.save(checkpoint(1))
+    saver.save(Checkpoint(step=2, tensors={}, state={"place": {1, 2}}))
+    with pytest.raises(TypeError, match="set is not JSON") as told:
+        saver.wait()
+    assert told.value.__notes__ == [f"last good checkpoint: {checkpoints.folder / 'step-000000001'}"]
+
+
+def test_an_error_of_the_run_stays_and_is_told_that_the_writing_failed_too(checkpoints: Checkpoints) -> None:
+    def run() -> None:
+        with Saver(checkpoints, Stopwatch()) as saver:
+            saver.save(Checkpoint(step=2, tensors={}, state={"place": {1, 2}}))
+            raise ValueError("the run")
+
+    with pytest.raises(ValueError, match="the run") as told:
+        run()
+    assert told.value.__notes__[0].startswith("the checkpoint of step 2 was not written: Object of type set")
+    assert threads() == []
+
+
+def test_of_several_ranks_a_save_returns_when_it_is_written(
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Ranks, "wait", lambda self: None)
+    saver = Saver(checkpoints, Stopwatch(), Ranks(size=2))
+    saver.save(checkpoint(1))
+    assert assert_of_one_step(checkpoints.load([0])) == 1
+    assert saver.seconds == 0
+
+
+def test_a_run_whose_writing_lags_ends_with_its_last_checkpoint_and_goes_on_exactly(
+    open_run: Callable[..., TrainingRun], config: RunConfig, pair: ModelPair, held_back: threading.Event
+) -> None:
+    config = changed(config, checkpoint_steps=20)
+    with open_run(config, pair) as run:
+        for step, *_ in run.steps():
+            if step.step == 30:
+                assert run.folder.checkpoints.newest_whole() is None  # ten steps were taken beside the writing
+                held_back.set()
+    assert [path.name for path in run.folder.checkpoints.paths()] == ["step-000000020", "step-000000040"]
+    weights, records = run.trainer.state_dict(), run.folder.records()
+    run.folder.checkpoints.paths()[-1].rename(config.output.out / "lost")
+    with open_run(changed(config, resume=True), pair) as again:
+        assert [step.step for [step] in again.steps()] == list(range(21, 41))
+    assert again.folder.records() == records
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in again.trainer.state_dict().items())
+    assert again.metrics()["seconds_in_writing_thread"] > 0
+    assert threads() == []
+
+
+def test_a_run_ends_with_the_step_at_which_its_writing_is_known_to_have_failed(
+    open_run: Callable[..., TrainingRun], config: RunConfig, pair: ModelPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, written = changed(config, checkpoint_steps=10), writing.write_tensors
+
+    def full_from_the_second(path: Path, tensors: dict[str, torch.Tensor]) -> str:
+        if "000000020" in str(path):
+            raise OSError(28, "No space left on device")
+        return written(path, tensors)
+
+    monkeypatch.setattr(writing, "write_tensors", full_from_the_second)
+
+    def follow(run: TrainingRun) -> None:
+        for step, *_ in run.steps():
+            if step.step == 21 and run._saver._thread:
+                run._saver._thread.join()
+
+    with open_run(config, pair) as run, pytest.raises(DiskFullError, match=r"whole: .*step-000000010: free some"):
+        follow(run)
+    assert len(run.folder.records()) == run.trainer.steps_done == 21
