@@ -43,6 +43,22 @@ def test_the_gpu_benchmark_tries_its_code_on_tiny_shapes(run: Run, tmp_path: Pat
     assert all(0 < row["of measured fp32"] < 2 for row in found["harvest"] + found["steps"])
 
 
+def test_the_gpu_benchmark_makes_a_whole_run_and_splits_its_stages(run: Run, tmp_path: Path):
+    run("gpu.py", "run", "--shapes", "tiny", "--json", str(tmp_path / "gpu.json"))
+    rows = json.loads((tmp_path / "gpu.json").read_text())["run"]
+    seconds = {row["stage"]: row["seconds"] for row in rows}
+    assert seconds["writing checkpoints, beside the steps"] > 0
+    stages = {row["stage"] for row in rows if "above" in row}
+    assert stages > {"loading models", "steps in all", "waiting for activations", "checkpoints", "evaluation"}
+    slower = max(seconds["reading, alone"], seconds["training, alone"])
+    assert all(row["above"] == (row["seconds"] > 1.15 * slower) for row in rows if "above" in row)
+    parts = [row for row in rows if row["stage"].startswith("  ")]
+    named = {row["stage"].strip() for row in parts}
+    assert named > {"weights to the site", "whole weights", "splicing", "reading held-out text", "the rest"}
+    in_all = sum(row["seconds"] for row in parts)
+    assert in_all == pytest.approx(seconds["loading models"] + seconds["evaluation"], rel=0.1)
+
+
 def test_the_gpu_benchmark_of_adapters_tries_its_code_on_tiny_shapes(run: Run, tmp_path: Path):
     run("gpu_adapter.py", "--shapes", "tiny", "--json", str(tmp_path / "gpu.json"))
     found = json.loads((tmp_path / "gpu.json").read_text())

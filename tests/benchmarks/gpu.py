@@ -1,11 +1,12 @@
 """Harvest and training on a GPU, at real shapes with random weights: python tests/benchmarks/gpu.py --json gpu.json
 
-Four parts, or those that are named (`gpu.py harvest steps`):
+Five parts, or those that are named (`gpu.py harvest steps`):
 
 harvest  tokens/s at the sites of the pairs of 1.5B, 7B and 14B, both models in bf16, 8 rows of 2,048 tokens
 steps    a training step of each rule and precision, 2,048 tokens, at 32,768, 65,536 and 131,072 latents
 overlap  reading and training in turn, and with a thread that reads ahead
 decode   sparse decoding of 100 latents a token against the dense product
+run      a whole run of the first pair, from models on the disk to the evaluated crosscoder, by stage
 
 Shares of peak are of what large matrix products reach on the device, measured first, and of the device's nominal dense
 bf16 peak where that is known. Without CUDA it refuses, unless `--shapes tiny` asks for a trial of the code on the CPU.
@@ -24,7 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gpu_run import time_run
 from gpu_shapes import RandomText, Shapes, random_pair, real_shapes, tiny_shapes
+from gpu_timing import seconds_of, wait
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -43,24 +46,6 @@ from toolkit.training.costs import harvest_flops, training_flops
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 NOMINAL = {"A100": 312e12, "H100": 989e12, "H100 PCIe": 756e12, "H200": 989e12}  # dense bf16, from the maker's sheets
 Row = dict[str, Any]
-
-
-def seconds_of(work: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """Seconds of doing it once, on average, after three times to warm up."""
-    for _ in range(3):
-        work()
-    wait(device)
-    started = time.perf_counter()
-    for _ in range(repeats):
-        work()
-    wait(device)
-    return (time.perf_counter() - started) / repeats
-
-
-def wait(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def time_harvest(shapes: Shapes, device: torch.device, peak: dict[str, float]) -> Iterator[Row]:
@@ -184,7 +169,7 @@ def shares(flops: float, peak: dict[str, float]) -> Row:
     return {f"of {name}": flops / rate for name, rate in peak.items()}
 
 
-PARTS = {"harvest": time_harvest, "steps": time_steps, "overlap": time_overlap, "decode": time_decode}
+PARTS = {"harvest": time_harvest, "steps": time_steps, "overlap": time_overlap, "decode": time_decode, "run": time_run}
 
 
 def hardware(device: torch.device) -> tuple[dict[str, str], dict[str, float]]:

@@ -33,6 +33,8 @@ class Shapes:
     batch: int
     k: int
     repeats: int
+    run_steps: int
+    """Steps of a whole run."""
 
 
 def real_shapes() -> Shapes:
@@ -40,14 +42,18 @@ def real_shapes() -> Shapes:
     names = {"1.5B": "qwen-1.5b", "7B": "qwen-7b", "14B": "qwen-14b"}
     pairs = {name: (KNOWN[PRESETS[pair].base], PRESETS[pair].layers[0]) for name, pair in names.items()}
     latents = (32_768, 65_536, 131_072)
-    return Shapes(pairs=pairs, rows=(8, 2048), d_model=1536, latents=latents, batch=2048, k=100, repeats=20)
+    return Shapes(
+        pairs=pairs, rows=(8, 2048), d_model=1536, latents=latents, batch=2048, k=100, repeats=20, run_steps=384
+    )
 
 
 def tiny_shapes() -> Shapes:
     """A trial of the code."""
     tiny = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4, "num_key_value_heads": 2}
     config = Qwen2Config(**tiny, num_hidden_layers=3, vocab_size=1640)
-    return Shapes(pairs={"tiny": (config, 2)}, rows=(2, 16), d_model=32, latents=(64,), batch=32, k=4, repeats=2)
+    return Shapes(
+        pairs={"tiny": (config, 2)}, rows=(2, 16), d_model=32, latents=(64,), batch=32, k=4, repeats=2, run_steps=6
+    )
 
 
 def random_pair(config: PreTrainedConfig, layer: int, device: torch.device) -> ModelPair:
