@@ -3,14 +3,15 @@
 import pytest
 import torch
 
+from toolkit.dictionaries import dense_pass
 from toolkit.dictionaries.rules.jumprelu import jumprelu_pass
 from toolkit.dictionaries.rules.l1 import l1_pass
 
 COEFFICIENT, BANDWIDTH = 0.7, 1.5
 
 
-def activations(dtype=torch.float32) -> torch.Tensor:
-    return torch.randn(50, 15, generator=torch.Generator().manual_seed(1)).to(dtype)
+def activations(dtype=torch.float32, n=50) -> torch.Tensor:
+    return torch.randn(n, 15, generator=torch.Generator().manual_seed(1)).to(dtype)
 
 
 def compare(found, loss, leaves, tolerance):
@@ -58,10 +59,31 @@ def test_an_exclusive_latent_gets_finite_gradients(make_weights, make_batch):
     assert found.gradients.W_dec.isfinite().all()
 
 
-def test_bf16_products_stay_near_fp32(make_weights, make_batch):
-    x, weights = activations(), make_weights()
-    exact = l1_pass(make_batch(x, weights, COEFFICIENT))
-    found = l1_pass(make_batch(x, weights, COEFFICIENT, torch.bfloat16))
-    for gradient, truth in zip(found.gradients[:4], exact.gradients[:4], strict=True):
+@pytest.fixture
+def mixed_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products of bf16 matrices in fp32, which a GPU has, on this CPU."""
+    monkeypatch.setattr(dense_pass, "MIXED_PRODUCTS", {"cpu"})
+    mm = torch.mm
+
+    def mixed(a: torch.Tensor, b: torch.Tensor, *, out: torch.Tensor, out_dtype: torch.dtype | None = None):
+        return mm(a, b, out=out) if out_dtype is None else mm(a.to(out_dtype), b.to(out_dtype), out=out)
+
+    monkeypatch.setattr(torch, "mm", mixed)
+
+
+@pytest.mark.parametrize("run_pass", [l1_pass, jumprelu_pass])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_bf16_products_stay_near_fp32(make_weights, make_batch, request, run_pass, mixed):
+    if mixed:
+        request.getfixturevalue("mixed_products")
+    x, weights = activations(n=2000), make_weights(thresholds=run_pass is jumprelu_pass)
+    exact, found = (
+        run_pass(make_batch(x, weights, COEFFICIENT, dtype, jumprelu_bandwidth=BANDWIDTH))
+        for dtype in (torch.float32, torch.bfloat16)
+    )
+    for name, gradient in found.gradients.named().items():
+        truth = exact.gradients.named()[name]
+        tolerance = 0.1 if name == "log_threshold" else 0.01  # its window is narrow, and codes cross the edges
         assert gradient.dtype == torch.float32
-        assert (gradient - truth).norm() <= 0.02 * truth.norm()
+        assert (gradient - truth).norm() <= tolerance * truth.norm(), name
+    assert (found.fired - exact.fired).abs().max() <= 0.01 * len(x)

@@ -11,7 +11,7 @@ import torch
 from toolkit.dictionaries import rules
 from toolkit.dictionaries.configs import CrosscoderConfig, TrainingConfig
 from toolkit.dictionaries.crosscoder import Crosscoder
-from toolkit.dictionaries.dense_pass import decode, dense_flops, gradient_of_codes, pre_activations, weight_gradients
+from toolkit.dictionaries.dense_pass import DenseProducts, dense_flops
 from toolkit.dictionaries.initialisation import initialise
 from toolkit.dictionaries.revival import auxk_loss
 from toolkit.dictionaries.rules.rule import Rule, rule_of
@@ -27,10 +27,11 @@ def first_ones(codes: torch.Tensor, _threshold: torch.Tensor, k: int) -> torch.T
 
 
 def first_pass(batch: Batch) -> Pass:
-    codes = first_ones(pre_activations(batch).relu_(), batch.norms, int(batch.strength))
-    error, error_gradient = decode(batch, codes)
-    code_gradient = gradient_of_codes(batch, error_gradient) * (codes > 0)
-    gradients = weight_gradients(batch, codes, code_gradient, error_gradient)
+    products = DenseProducts(batch)
+    codes = first_ones(products.pre_activations().relu_(), batch.norms, int(batch.strength))
+    error, error_gradient = products.decode(codes)
+    code_gradient = products.gradient_of_codes(error_gradient) * (codes > 0)
+    gradients = products.weight_gradients(codes, code_gradient, error_gradient)
     zero = error.new_zeros(())
     slope = gradients._replace(extra={"slope": torch.ones_like(batch.norms)})
     return Pass(slope, error, (codes > 0).sum(dim=0), sparsity_loss=zero, cut=zero)

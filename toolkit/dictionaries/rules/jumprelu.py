@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from toolkit.dictionaries.configs import TrainingConfig
-from toolkit.dictionaries.dense_pass import decode, dense_flops, gradient_of_codes, pre_activations, weight_gradients
+from toolkit.dictionaries.dense_pass import DenseProducts, column_sums, dense_flops
 from toolkit.dictionaries.revival import preactivation_loss
 from toolkit.dictionaries.rules.rule import Exported, Rule
 from toolkit.dictionaries.schedules import PENALTY
@@ -22,22 +22,23 @@ def jumprelu_pass(batch: Batch) -> Pass:
     Scores and thresholds θ are decoder-norm-weighted. The step is flat, so θ's gradient is the
     straight-through one with a rectangular window: Rajamanoharan et al. 2024, equations 11 and 12.
     """
-    x, norms, bandwidth = batch.x, batch.norms, batch.training.jumprelu_bandwidth
-    threshold = _thresholds(batch.weights)
-    codes = pre_activations(batch)
-    distance = codes * norms - threshold
-    passes = distance > 0
-    codes *= passes
-    error, error_gradient = decode(batch, codes)
-    code_gradient = gradient_of_codes(batch, error_gradient)
-    # The decoder sees score / norm, hence θ / norm just above the threshold and 0 just below it.
-    window = (distance.abs_() < bandwidth / 2).to(x.dtype)
-    gain = code_gradient * (threshold / norms.clamp(min=EPSILON)) + batch.strength / len(x)
-    threshold_gradient = -(gain.mul_(window).sum(dim=0)) / bandwidth
-    gradients = weight_gradients(batch, codes, code_gradient.mul_(passes), error_gradient)
-    fired = passes.sum(dim=0)
-    extra = {LOG_THRESHOLD: threshold_gradient * threshold}
-    return Pass(gradients._replace(extra=extra), error, fired, fired.sum() / len(x), x.new_zeros(()))
+    bandwidth, n_tokens = batch.training.jumprelu_bandwidth, len(batch.x)
+    threshold, norms = _thresholds(batch.weights), batch.norms.clamp(min=EPSILON)
+    floor, reach = threshold / norms, bandwidth / 2 / norms  # of codes, where θ and the window are of scores
+    products = DenseProducts(batch)
+    codes = products.pre_activations()
+    low, middle, high = (edge.to(codes.dtype) for edge in (floor - reach, floor, floor + reach))
+    near = (codes > low).logical_and_(codes < high).to(codes.dtype)
+    codes *= codes > middle
+    error, error_gradient = products.decode(codes)
+    code_gradient = products.gradient_of_codes(error_gradient)
+    # The decoder sees a code just above the threshold and 0 just below it.
+    rise = column_sums(code_gradient * near) * floor + column_sums(near) * (batch.strength / n_tokens)
+    torch.ops.aten.threshold_backward(code_gradient, codes, 0, grad_input=code_gradient)
+    gradients = products.weight_gradients(codes, code_gradient, error_gradient)
+    extra = {LOG_THRESHOLD: -rise / bandwidth * threshold}
+    fired = column_sums(codes.sign_())  # codes are not needed any more
+    return Pass(gradients._replace(extra=extra), error, fired.long(), fired.sum() / n_tokens, fired.new_zeros(()))
 
 
 def _thresholds(weights: Weights) -> Float[Tensor, " latent"]:

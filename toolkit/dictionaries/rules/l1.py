@@ -4,14 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from toolkit.dictionaries.dense_pass import (
-    column_sums,
-    decode,
-    dense_flops,
-    gradient_of_codes,
-    pre_activations,
-    weight_gradients,
-)
+from toolkit.dictionaries.dense_pass import DenseProducts, column_sums, dense_flops
 from toolkit.dictionaries.revival import preactivation_loss
 from toolkit.dictionaries.rules.rule import Exported, Rule
 from toolkit.dictionaries.schedules import PENALTY
@@ -24,16 +17,16 @@ def l1_pass(batch: Batch) -> Pass:
     Source: Baek & Tegmark 2025, section 2.
     """
     x, norms, weight = batch.x, batch.norms, batch.strength / len(batch.x)
-    codes = pre_activations(batch).relu_()
-    error, error_gradient = decode(batch, codes)
-    code_gradient = gradient_of_codes(batch, error_gradient)
-    code_gradient += norms * weight
+    products = DenseProducts(batch)
+    codes = products.pre_activations().relu_()
+    error, error_gradient = products.decode(codes)
+    code_gradient = products.gradient_of_codes(error_gradient, penalty=norms * weight)
     torch.ops.aten.threshold_backward(code_gradient, codes, 0, grad_input=code_gradient)
-    gradients = weight_gradients(batch, codes, code_gradient, error_gradient)
+    gradients = products.weight_gradients(codes, code_gradient, error_gradient)
     mass = column_sums(codes)
-    stream_norms = batch.stream_norms
-    directions = batch.weights.W_dec.view(*stream_norms.shape, -1) / stream_norms.clamp(min=EPSILON)[:, :, None]
-    gradients.W_dec.addcmul_(directions.flatten(1), mass[:, None], value=weight)
+    rows = batch.weights.W_dec.view(*batch.stream_norms.shape, -1)
+    pull = weight * mass[:, None] / batch.stream_norms.clamp(min=EPSILON)
+    gradients.W_dec.view_as(rows).addcmul_(rows, pull[:, :, None])
     fired = column_sums(codes.sign_())  # codes are not needed any more
     return Pass(gradients, error, fired.long(), mass @ norms / len(x), x.new_zeros(()))
 
