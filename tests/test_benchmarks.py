@@ -7,7 +7,9 @@ import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
+import pretended_device
 import pytest
 import torch
 
@@ -77,6 +79,48 @@ def test_the_gpu_benchmark_builds_every_shape_that_it_times(monkeypatch: pytest.
         pair = shapes.random_pair(config, layer, torch.device("meta"))
         assert (pair.base.n_layers, pair.d_model) == (layer + 1, config.hidden_size)
         assert shapes.RandomText(pair, (8, 2048))
+
+
+@pytest.fixture
+def traffic(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module that counts what a step moves, where a device can be pretended."""
+    if pretended_device.OWN is not None:
+        pytest.skip("the machine has a device of its own")
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module("traffic")
+
+
+def test_the_traffic_of_a_step_is_counted_and_its_time_on_a_gpu_predicted(traffic, run: Run, tmp_path: Path):
+    said = run("traffic.py", "l1", "batchtopk", "--divisor", "32", "--json", str(tmp_path / "traffic.json"))
+    dense, sparse = json.loads((tmp_path / "traffic.json").read_text())
+    assert f"l1, bf16, 32,768 latents: {dense['predicted ms']:.2f} ms" in said
+    product = 2 * 2048 * 32_768 * 3072 / 1e12
+    large = (dense["operations"]["mm"], dense["operations"]["addmm"])
+    assert sum(each["teraflops"] for each in large) == pytest.approx(5 * product)
+    assert sparse["operations"]["addmm"]["teraflops"] == pytest.approx(product)
+    adam = dense["operations"]["_fused_adam_"]  # reads and writes weights, moments and shrunk gradients
+    assert adam["gigabytes"] == pytest.approx(32 * 2 * 32_768 * 3072 / 1e9, rel=0.05)
+    assert "addmm, sparse" in sparse["operations"]
+
+
+def test_a_sum_into_another_type_is_known_to_copy_first(traffic):
+    with traffic.counted() as counting:
+        x = torch.zeros(2048, 512, dtype=torch.bfloat16, device=pretended_device.AWAY)
+        x.sum(dim=0, dtype=torch.float32)
+        without = counting.by_name["sum"].gigabytes
+        (x > 0).sum(dim=0)
+    assert without == pytest.approx((2 * 2048 * 512 + 4 * 512) / 1e9)
+    assert counting.by_name["sum"].gigabytes - without == pytest.approx((17 * 2048 * 512 + 8 * 512) / 1e9)
+
+
+@pytest.mark.parametrize("dead_after", [1, 10**9], ids=["dead latents", "none dead"])
+@pytest.mark.parametrize(("rule", "most"), [("l1", 1), ("jumprelu", 1), ("topk", 2), ("batchtopk", 3)])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_step_waits_for_the_device_as_seldom_as_it_can(traffic, monkeypatch, rule, most, precision, dead_after):
+    monkeypatch.setattr("toolkit.dictionaries.schedules.dead_after", lambda training: dead_after)
+    waits = traffic.count_step(rule, precision, n_latents=32_768, divisor=32).waits
+    assert waits["tolist"] == 1
+    assert waits.total() <= most
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one here")
