@@ -40,6 +40,10 @@ def test_the_gpu_benchmark_tries_its_code_on_tiny_shapes(run: Run, tmp_path: Pat
         (rule, precision) for rule in ("l1", "jumprelu", "topk", "batchtopk") for precision in ("fp32", "bf16")
     }
     assert [row["pair"] for row in found["harvest"]] == ["tiny"]
+    reading = found["reading"]
+    assert [row["way"] for row in reading][-3:] == ["nnsight's passes", "selection", "a run's source"]
+    assert all(row["ms"] > 0 and row["host ms"] > 0 for row in reading)
+    assert reading[-1]["of the source"] == 1
     assert {row["what"] for row in found["overlap"]} == {"reading alone", "training alone", "in turn", "read ahead"}
     assert len(found["decode"]) == 5
     assert all(0 < row["of measured fp32"] < 2 for row in found["harvest"] + found["steps"])

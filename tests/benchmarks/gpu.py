@@ -1,8 +1,9 @@
 """Harvest and training on a GPU, at real shapes with random weights: python tests/benchmarks/gpu.py --json gpu.json
 
-Five parts, or those that are named (`gpu.py harvest steps`):
+Six parts, or those that are named (`gpu.py harvest steps`):
 
 harvest  tokens/s at the sites of the pairs of 1.5B, 7B and 14B, both models in bf16, 8 rows of 2,048 tokens
+reading  where the time of reading goes: transformers' passes alone, masked, under nnsight, selection, the whole source
 steps    a training step of each rule and precision, 2,048 tokens, at 32,768, 65,536 and 131,072 latents
 overlap  reading and training in turn, and with a thread that reads ahead
 decode   sparse decoding of 100 latents a token against the dense product
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gpu_reading import time_reading
 from gpu_run import time_run
 from gpu_shapes import RandomText, Shapes, random_pair, real_shapes, tiny_shapes
 from gpu_timing import seconds_of, wait
@@ -169,7 +171,14 @@ def shares(flops: float, peak: dict[str, float]) -> Row:
     return {f"of {name}": flops / rate for name, rate in peak.items()}
 
 
-PARTS = {"harvest": time_harvest, "steps": time_steps, "overlap": time_overlap, "decode": time_decode, "run": time_run}
+PARTS = {
+    "harvest": time_harvest,
+    "reading": lambda shapes, device, _: time_reading(shapes, device),
+    "steps": time_steps,
+    "overlap": time_overlap,
+    "decode": time_decode,
+    "run": time_run,
+}
 
 
 def hardware(device: torch.device) -> tuple[dict[str, str], dict[str, float]]:

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig, Qwen2Config
 
 from toolkit.models.files.loading import behind_nnsight
 from toolkit.models.files.tokenizer_files import load_tokenizer
+from toolkit.models.model.fused_norms import fuse_norms
 from toolkit.models.model.layers import truncated
 from toolkit.models.model.shapes import KNOWN
 from toolkit.models.model.traced_model import TracedModel
@@ -64,6 +65,7 @@ def random_pair(config: PreTrainedConfig, layer: int, device: torch.device) -> M
     for name in ("base", "distilled"):
         with torch.device(device):
             model = AutoModelForCausalLM.from_config(cut, dtype=torch.bfloat16)
+        fuse_norms(model)
         models[name] = TracedModel(Here(behind_nnsight(model, tokenizer)))
     return ModelPair(
         models=models,

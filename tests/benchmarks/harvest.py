@@ -7,7 +7,7 @@ one thread.
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 
 import nnsight
@@ -15,7 +15,7 @@ import torch
 from timing import time_in_turn
 from tokenizers import Tokenizer, models
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from toolkit.models.pair import ModelPair
 
@@ -34,7 +34,7 @@ class Stop(Exception):  # noqa: N818 - it reports no error
     """Leaves a forward pass."""
 
 
-def truncated(model: Qwen2ForCausalLM, inputs: dict[str, Tensor]) -> Tensor:
+def truncated(model: PreTrainedModel, inputs: Mapping[str, Tensor | None], layer: int = LAYER) -> Tensor:
     """Run `model` by hand up to the input of the site's layer."""
     seen: list[Tensor] = []
 
@@ -42,7 +42,7 @@ def truncated(model: Qwen2ForCausalLM, inputs: dict[str, Tensor]) -> Tensor:
         seen.append(args[0])
         raise Stop
 
-    handle = model.model.layers[LAYER].register_forward_pre_hook(keep_and_stop)
+    handle = model.base_model.layers[layer].register_forward_pre_hook(keep_and_stop)
     try:
         model(**inputs, use_cache=False)
     except Stop:
