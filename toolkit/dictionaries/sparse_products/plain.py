@@ -27,9 +27,14 @@ def _weight_gradients(
     code_gradient = pattern.sampled_product(W_dec, error_gradient)
     return WeightGradients(
         W_enc=_product(pattern.matrix(code_gradient), x, out[0]),
-        b_enc=torch.zeros_like(W_dec[:, 0]).index_add_(0, pattern.rows, code_gradient),
+        b_enc=row_sums(pattern, code_gradient),
         W_dec=_product(pattern.matrix(codes), error_gradient, out[1]),
     )
+
+
+def row_sums(pattern: SparsePattern, values: Tensor) -> Tensor:
+    """Return the sum of each row's values, taken in one order, which `index_add_` does not promise on a GPU."""
+    return torch.segment_reduce(values, "sum", offsets=pattern.starts, unsafe=True)  # unchecked, as a GPU would wait
 
 
 def _product(sparse: Tensor, dense: Tensor, out: Tensor) -> Tensor:
