@@ -10,7 +10,7 @@ from toolkit.ranges import Count, CountOrNone, Positive, PositiveOrNone, Share, 
 
 Precision = Literal["auto", "fp32", "tf32", "bf16"]
 """How precisely the large matrix products of training are computed."""
-Kernels = Literal["auto", "torch", "ordered"]
+Kernels = Literal["auto", "torch", "ordered", "triton"]
 """What computes the products of the codes that fire, in batchtopk and topk."""
 
 
@@ -141,7 +141,8 @@ class TrainingConfig(ShortRepr):
     kernels: Kernels = field(default="auto", metadata=beside_result(unless=lambda training: training.kernels != "auto"))
     """What computes the products of the codes that fire, in batchtopk and topk: torch's sparse matrices, or with auto
     what is known to be fastest on the device.
-    ordered is slower, and adds in one order, so that a run that is resumed on a GPU ends in the same bits."""
+    ordered is slower, and adds in one order, so that a run that is resumed on a GPU ends in the same bits.
+    triton is kernels for CUDA devices, which were never timed on one; the first step compares them with torch's."""
 
     def __post_init__(self) -> None:
         check_ranges(self)

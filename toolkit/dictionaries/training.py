@@ -107,7 +107,9 @@ class CrosscoderTrainer:
         self.steps_done, self.tokens_seen = int(state["step"]), int(state["tokens"])
         self.end_by(int(state["last_step"]))
         self._partition = Partition(n_models=len(models), n_shared=training.n_shared, n_exclusive=training.n_exclusive)
-        self._workspace, self._products = Workspace(split), products_for(self._scale.device, training.kernels)
+        self._dtype = torch.bfloat16 if self.training.precision == "bf16" else torch.float32
+        self._products = products_for(self._scale.device, training.kernels, self._dtype)
+        self._workspace = Workspace(split)
 
     @torch.no_grad()
     def step(self, x: Activations) -> StepMetrics:
@@ -191,7 +193,7 @@ class CrosscoderTrainer:
             stream_norms=self._weights.decoder_norms(self.config.n_streams),
             strength=float(self._rule.pressure.at(self.training, self.steps_done)),
             training=self.training,
-            dtype=torch.bfloat16 if self.training.precision == "bf16" else torch.float32,
+            dtype=self._dtype,
             workspace=self._workspace,
             products=self._products,
             memory=self._memory,

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from toolkit.dictionaries.rules.batchtopk import positions_to_keep, smallest_kept
+from toolkit.dictionaries.rules.batchtopk import positions_to_keep, smallest_by_topk, smallest_kept
 
 
 def scores() -> torch.Tensor:
@@ -23,3 +23,9 @@ def test_scores_of_zero_or_less_never_fire():
     candidates = positions_to_keep(values, 1100, 0.0)
     assert len(candidates) == int((values > 0).sum()) < 1100
     assert smallest_kept(values.flatten()[candidates], 1100) == 0
+
+
+@pytest.mark.parametrize("n", [1, 300, 1000])
+def test_what_a_gpu_selects_by_is_the_value_of_the_same_rank(n: int) -> None:
+    scores = torch.randn(1000, generator=torch.Generator().manual_seed(0)).round(decimals=1)  # with many ties
+    assert torch.equal(smallest_by_topk(scores, n), scores.kthvalue(n).values)

@@ -65,7 +65,17 @@ def smallest_kept(scores: Float[Tensor, " nonzero"], n_kept: int) -> Float[Tenso
     surplus = len(scores) - n_kept
     if surplus < 0:
         return scores.new_zeros(())
-    return scores.kthvalue(surplus + 1).values.clamp(min=0)
+    return _smallest(scores, surplus + 1).clamp(min=0)
+
+
+def _smallest(scores: Tensor, n: int) -> Tensor:
+    """The n-th smallest score."""
+    return smallest_by_topk(scores, n) if scores.is_cuda else scores.kthvalue(n).values
+
+
+def smallest_by_topk(scores: Float[Tensor, " nonzero"], n: int) -> Float[Tensor, ""]:
+    """Return what `kthvalue(n)` does; on a GPU that gives one vector to one block of threads, and `topk` to all."""
+    return scores.topk(n, largest=False, sorted=False).values.max()
 
 
 def memory(mean: float = 0.0, averaged_steps: int = 0, last_cut: float = 0.0) -> Memory:

@@ -1,5 +1,9 @@
 """Which implementation of the sparse products a training step takes."""
 
+import os
+from functools import cache
+from importlib.util import find_spec
+
 import torch
 
 from toolkit.dictionaries.configs import Kernels
@@ -7,7 +11,35 @@ from toolkit.dictionaries.sparse_products.ordered import ORDERED
 from toolkit.dictionaries.sparse_products.plain import PLAIN
 from toolkit.dictionaries.sparse_products.products import SparseProducts
 
+BOUNDS = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
+FEW = 8
+"""Nonzeros above which a trial of the kernels splits rows, so that a first batch has such rows."""
 
-def products_for(device: torch.device, kernels: Kernels = "auto") -> SparseProducts:
-    """Return the implementation for weights on this device; auto is what is known to be fastest there."""
-    return ORDERED if kernels == "ordered" else PLAIN
+
+def products_for(device: torch.device, kernels: Kernels = "auto", dtype: torch.dtype = torch.float32) -> SparseProducts:
+    """Return the implementation for weights on this device and large products of this type; auto is what is known to be
+    fastest there.
+
+    Raises `ValueError` for triton where it cannot run.
+    """
+    if kernels != "triton":
+        return ORDERED if kernels == "ordered" else PLAIN
+    if find_spec("triton") is None:
+        raise ValueError(
+            "kernels triton: the package triton is not installed, as it is with torch for CUDA: give torch"
+        )
+    if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        raise ValueError(f"kernels triton: it compiles for CUDA devices, and the weights are on {device}: give torch")
+    return _checked_triton(device, dtype)
+
+
+@cache
+def _checked_triton(device: torch.device, dtype: torch.dtype) -> SparseProducts:
+    """One for each device and type of a process, so that its first step alone is compared with the reference."""
+    from toolkit.dictionaries.sparse_products.checked import Trial, checked
+    from toolkit.dictionaries.sparse_products.triton import triton_products  # needs a package that few CPUs have
+
+    trials = [Trial(triton_products(dtype), BOUNDS[dtype]), Trial(triton_products(dtype, split=FEW), BOUNDS[dtype])]
+    if dtype != torch.float32:
+        trials.append(Trial(triton_products(torch.float32), BOUNDS[torch.float32]))
+    return checked(trials, "kernels triton")
