@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
 
+import pretended_device
 import pytest
 
 import toolkit
 from toolkit.experiments.adapter_run import AdapterRun
 from toolkit.experiments.run import Run
+from toolkit.settings.adapters import AdapterChoice
 
 
 @pytest.fixture
@@ -33,6 +37,7 @@ def settings(run: Run, text_file: Path, organism_folders: tuple[str, str], tmp_p
         "ablation": toolkit.AblationConfig(lexicon=lexicon, tokens=3072, undecided=(0.0, 1.0), **small),
         "steering": toolkit.SteeringConfig(lexicon=lexicon, tokens=500, strengths=(-0.1, 0.1), **brief),
         "adapter_latents": toolkit.AdapterLatentsConfig(tokens=500, output=output),
+        "attribution": toolkit.AttributionConfig(prompt="Tom has 24 cows. Wait", compare=("base",), tested_edges=9),
         "costs": toolkit.RunCostsConfig(tokens=4096, tflops=1.0),
         "latent_classes": toolkit.LatentClassesConfig(tokens=500),
         "layer_divergence": toolkit.LayerDivergenceConfig(tokens=300, text=text),
@@ -48,6 +53,7 @@ def settings(run: Run, text_file: Path, organism_folders: tuple[str, str], tmp_p
 
 OPENED = {
     "adapter_latents": "adapter",
+    "attribution": "adapter",
     "ablation": "run",
     "steering": "run",
     "latent_classes": "run",
@@ -71,6 +77,33 @@ def test_settings_become_findings(
     saved = json.loads((tmp_path / "page" / f"{name}.json").read_text())
     assert saved["question"] == found.question
     assert saved["results"].keys() == found.results.keys()
+
+
+@pytest.fixture(scope="module")
+def away(run: Run, adapter_folder: Path, text_file: Path, organism_folders: tuple[str, str]) -> dict[str, Any]:
+    """What the experiments open, on an accelerator."""
+    base, distilled = organism_folders
+    with pretended_device.present():
+        models = toolkit.ModelPair.from_pretrained(base=base, distilled=distilled)
+        text = toolkit.TextChoice(data=str(text_file))
+        adapter = AdapterRun.of(AdapterChoice(run=adapter_folder), text, toolkit.ModelChoice(), toolkit.Where())
+        assert models.device == adapter.models.distilled.device == pretended_device.AWAY
+    crosscoder = deepcopy(run.crosscoder).to(models.device)
+    return {
+        "run": replace(run, crosscoder=crosscoder, open_models=lambda: models),
+        "models": models,
+        "adapter": adapter,
+    }
+
+
+@pytest.mark.parametrize("name", OPENED)
+def test_experiments_are_made_where_models_land_on_an_accelerator(
+    name: str, settings: dict[str, Any], away: dict[str, Any], tmp_path: Path
+):
+    with pretended_device.present():
+        found = toolkit.examine(settings[name], away[OPENED[name]])
+        found.save(tmp_path / "page")
+    assert json.loads((tmp_path / "page" / f"{name}.json").read_text())["results"].keys() == found.results.keys()
 
 
 def assert_keys_are_strings(results: Any) -> None:

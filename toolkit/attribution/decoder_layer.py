@@ -110,7 +110,7 @@ def layers_in_mode(module: PreTrainedModel, mode: Mode) -> list[DecoderLayer]:
 def plain_layers(module: PreTrainedModel) -> list[DecoderLayer]:
     """Return the layers of a model without an adapter; raises `ValueError` for another architecture."""
     check_written_out(module)
-    without = Transcoder(module.config.hidden_size, 0)
+    without = Transcoder(module.config.hidden_size, 0).to(module.device)
     return [DecoderLayer(layer, layer.mlp, without, 0.0, False) for layer in decoder_layers(module)]
 
 
