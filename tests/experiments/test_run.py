@@ -70,7 +70,7 @@ def test_a_run_brings_its_models_text_and_settings(save: Save, config: RunConfig
     assert run.reading.settings() == config.settings()
     assert run.models.sources == organism_folders
     assert run.models.layers == (2,)  # the crosscoder's, whatever the pair's default is
-    torch.testing.assert_close(run.crosscoder.W_dec, Crosscoder.from_pretrained(folder).W_dec)
+    torch.testing.assert_close(run.crosscoder.W_dec, Crosscoder.from_pretrained(folder, device="cpu").W_dec)
     first = json.loads(text_file.read_text().splitlines()[0])["text"]
     assert next(iter(run.corpus.held_out))["text"] == first
     facts = run.facts()

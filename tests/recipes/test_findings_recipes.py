@@ -106,7 +106,7 @@ def test_classify_latents(examine: Call, trained: Path, tmp_path: Path) -> None:
     said = examine("classify_latents.py")
     assert "latent classes: reading text 100%" in said
     content = results(tmp_path / "out", "latent_classes")["results"]
-    norms = Crosscoder.from_pretrained(trained).W_dec.abs().sum(dim=2)
+    norms = Crosscoder.from_pretrained(trained, device="cpu").W_dec.abs().sum(dim=2)
     nrn = norms[:, 1] / norms.sum(dim=1)
     torch.testing.assert_close(torch.tensor(content["latents"]["nrn"]), nrn)
     alive = torch.tensor(content["latents"]["frequency"]) > 0
