@@ -47,6 +47,10 @@ def test_the_gpu_benchmark_tries_its_code_on_tiny_shapes(run: Run, tmp_path: Pat
     assert {row["what"] for row in found["overlap"]} == {"reading alone", "training alone", "in turn", "read ahead"}
     assert len(found["decode"]) == 5
     assert all(0 < row["of measured fp32"] < 2 for row in found["harvest"] + found["steps"])
+    pytest.importorskip("triton")
+    whats = ["selection", "codes", "decode", "weight_gradients", "step, fp32", "step, bf16"]
+    assert list(dict.fromkeys(row["what"] for row in found["kernels"])) == whats
+    assert all(row["difference"] <= (1e-2 if "bf16" in str(row) else 1e-5) for row in found["kernels"])
 
 
 def test_the_gpu_benchmark_makes_a_whole_run_and_splits_its_stages(run: Run, tmp_path: Path):

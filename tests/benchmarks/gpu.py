@@ -1,12 +1,13 @@
 """Harvest and training on a GPU, at real shapes with random weights: python tests/benchmarks/gpu.py --json gpu.json
 
-Six parts, or those that are named (`gpu.py harvest steps`):
+Seven parts, or those that are named (`gpu.py harvest steps`):
 
 harvest  tokens/s at the sites of the pairs of 1.5B, 7B and 14B, both models in bf16, 8 rows of 2,048 tokens
 reading  where the time of reading goes: transformers' passes alone, masked, under nnsight, selection, the whole source
 steps    a training step of each rule and precision, 2,048 tokens, at 32,768, 65,536 and 131,072 latents
 overlap  reading and training in turn, and with a thread that reads ahead
 decode   sparse decoding of 100 latents a token against the dense product
+kernels  the products of the codes that fire by torch and by Triton, a selection two ways, and whole steps
 run      a whole run of the first pair, from models on the disk to the evaluated crosscoder, by stage
 
 Shares of peak are of what large matrix products reach on the device, measured first, and of the device's nominal dense
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gpu_kernels import time_kernels
 from gpu_reading import time_reading
 from gpu_run import time_run
 from gpu_shapes import RandomText, Shapes, random_pair, real_shapes, tiny_shapes
@@ -177,6 +179,7 @@ PARTS = {
     "steps": time_steps,
     "overlap": time_overlap,
     "decode": time_decode,
+    "kernels": lambda shapes, device, _: time_kernels(shapes, device),
     "run": time_run,
 }
 

@@ -45,3 +45,11 @@ def test_what_is_asked_for_by_name_stands_for_the_run_to_refuse(tmp_path: Path) 
 def test_a_run_in_tf32_does_not_go_on_without_it(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="precision tf32: the device cpu has no TF32"):
         with_precision(AUTO, Where(device_map="cpu"), begun(tmp_path, "tf32"))
+
+
+def test_kernels_that_cannot_run_there_are_refused_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    with pytest.raises(ValueError, match="kernels triton: "):
+        with_precision(replace(AUTO, kernels="triton"), Where(device_map="cpu"), RunOutput(out=tmp_path))

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.precision import resolved
+from toolkit.dictionaries.sparse_products.choosing import products_for
 from toolkit.models.places.here import lands_on
 from toolkit.models.where import Where
 from toolkit.settings.training_output import TrainingOutput
@@ -14,9 +15,11 @@ def with_precision(training: TrainingConfig, where: Where, output: TrainingOutpu
     """Return the settings with the precision that auto stands for.
 
     It trains where the last model is read. A run goes on in the precision that it began in, on another device too.
-    Raises `ValueError` as `resolved` and `lands_on` do.
+    Raises `ValueError` as `resolved`, `lands_on` and `products_for` do.
     """
     if training.precision == "auto":
         before = settings_before(output).get("training", {})
         training = replace(training, precision=before.get("precision", "auto"))
-    return resolved(training, lands_on(where.of("distilled")))
+    device = lands_on(where.of("distilled"))
+    products_for(device, training.kernels)  # refuses what cannot run there before anything is read
+    return resolved(training, device)
