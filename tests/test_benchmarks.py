@@ -138,6 +138,12 @@ def test_the_gpu_benchmarks_refuse_a_machine_without_one(benchmark: str, run: Ru
         run(benchmark)
 
 
+def test_the_benchmark_of_two_gpus_says_that_it_never_ran_there(run: Run, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit, match="0"):
+        run("two_gpus.py", "--help")
+    assert "never ran on two GPUs" in capsys.readouterr().out
+
+
 def test_the_readme_tells_the_limits_of_all_ratios(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
     limits, peers = importlib.import_module("run").LIMITS, importlib.import_module("peers")

@@ -1,0 +1,190 @@
+"""Two GPUs against one, on the embedded pair: the same weights, and how long each way takes.
+
+    python tests/benchmarks/two_gpus.py                    # on a machine with two GPUs
+    python tests/benchmarks/two_gpus.py --tokens 20000     # a trial on two CPU processes, where there is no GPU
+
+It never ran on two GPUs. On two CPU processes the weights of the second and the third way differed by 4e-7. It trains
+one small crosscoder in each of these ways, all on the same two shards of the text in fp32, and needs no network:
+
+one process         the yardstick
+two, tokens         two processes that share out the tokens of a batch
+two, latents        two processes that share out the latents
+killed, resumed     two processes, killed after the first checkpoint and started again with --resume
+a model on each     one process, whose two models are on two devices
+tensor parallel     two processes that share out each layer of the models
+
+A way fails where it ends with an error, or where its weights differ from the yardstick's by more than its limit, as
+‖difference‖ / ‖weights‖ of the worst tensor. Sums in another order may move a latent over the edge of the k that fire,
+so the limits are not those of a single sum. The exit code is 1 where a way fails.
+"""
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+import torch
+from packaging.version import Version
+from rich.console import Console
+from rich.table import Table
+from safetensors.torch import load_file
+
+ROOT = Path(__file__).parents[2]
+RECIPE = ROOT / "recipes" / "train_crosscoder.py"
+CHECKPOINT_STEPS = 2
+LIMIT, SPLIT_LIMIT = 1e-3, 5e-2  # split layers sum in the models' own type
+TRACEABLE = Version("5.23")
+"""The first transformers whose split layers nnsight cannot trace."""
+
+
+def launched(script: list[str]) -> list[str]:
+    """The command that starts two processes of a recipe."""
+    return ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", *at_free_port("_"), *script]
+
+
+def split(script: list[str]) -> list[str]:
+    """The command that starts two processes, of which the second computes its parts of the layers."""
+    return ["-m", "torch.distributed.run", "--nproc-per-node", "2", *at_free_port("-"), "--", *script]
+
+
+def at_free_port(dash: str) -> list[str]:
+    """Where the processes meet, as accelerate and torchrun name it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        name = "--main_process_port" if dash == "_" else "--master-port"
+        return [name, str(free.getsockname()[1])]
+
+
+class Ways:
+    """Runs of one command line in several ways, each in a folder of its own."""
+
+    def __init__(self, folder: Path, tokens: int) -> None:
+        self.folder = folder
+        numbers = {"--tokens": tokens, "--seeds": 1, "--shards": 2, "--checkpoint-steps": CHECKPOINT_STEPS}
+        numbers |= {"--buffer-tokens": 8192, "--held-out-tokens": 4096, "--n-latents": 256}
+        self._options = ["--precision", "fp32", *(word for item in numbers.items() for word in map(str, item))]
+        on_gpus = torch.cuda.is_available()
+        self._devices = ["cuda:0", "cuda:1"] if on_gpus else ["cpu", "cpu"]
+        self._environment = {"OMP_NUM_THREADS": "1"} | os.environ | {"HF_HUB_OFFLINE": "1"}
+        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self._environment["PYTHONPATH"] = os.pathsep.join(paths)
+
+    def script(self, name: str, *options: str) -> list[str]:
+        """The recipe's command line."""
+        return [str(RECIPE), *self._options, "--out", str(self.folder / name), *options]
+
+    def start(self, arguments: list[str]) -> subprocess.Popen[str]:
+        """Begin a command; what it says goes to a file beside the runs."""
+        with (self.folder / "said.txt").open("w") as said:
+            return subprocess.Popen(
+                [sys.executable, *arguments], env=self._environment, cwd=ROOT, text=True,
+                stdout=said, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+
+    def finish(self, arguments: list[str]) -> None:
+        """Run a command to its end; raises `RuntimeError` with its last lines where it fails."""
+        if self.start(arguments).wait():
+            raise RuntimeError(self.last_lines())
+
+    def last_lines(self) -> str:
+        """The end of what the last command said."""
+        return "\n".join((self.folder / "said.txt").read_text().splitlines()[-15:])
+
+    def one(self, name: str) -> None:
+        """One process."""
+        self.finish(self.script(name))
+
+    def tokens(self, name: str) -> None:
+        """Two that share out tokens."""
+        self.finish(launched(self.script(name)))
+
+    def latents(self, name: str) -> None:
+        """Two that share out latents."""
+        self.finish(launched(self.script(name, "--shard", "latents")))
+
+    def resumed(self, name: str) -> None:
+        """Two that are killed after a checkpoint, and two that go on from it."""
+        running = self.start(launched(self.script(name)))
+        checkpoints = self.folder / name / "checkpoints"
+        while not any(checkpoints.glob("step-*")):
+            if running.poll() is not None:
+                raise RuntimeError(f"it ended before a checkpoint was seen:\n{self.last_lines()}")
+            time.sleep(0.05)
+        launcher = psutil.Process(running.pid)
+        for process in [*launcher.children(recursive=True), launcher]:  # torchrun gives each a session of its own
+            process.kill()
+        running.wait()
+        if (self.folder / name / "crosscoder.safetensors").exists():
+            raise RuntimeError("it was done before it could be killed: give more --tokens")
+        self.finish(launched(self.script(name, "--resume")))
+
+    def apart(self, name: str) -> None:
+        """One process, and a model on each device."""
+        base, distilled = self._devices
+        self.finish(self.script(name, "--base-device", base, "--distilled-device", distilled))
+
+    def parallel(self, name: str) -> None:
+        """Layers that are split over two."""
+        self.finish(split(self.script(name, "--tensor-parallel")))
+
+
+def difference(folder: Path, yardstick: Path) -> float:
+    """‖difference‖ / ‖weights‖ of the worst tensor."""
+    ours, theirs = (load_file(each / "crosscoder.safetensors") for each in (folder, yardstick))
+    return max(float((ours[name] - theirs[name]).norm() / theirs[name].norm().clamp(min=1e-12)) for name in theirs)
+
+
+def compare(folder: Path, tokens: int) -> tuple[Table, dict[str, str]]:
+    """A table of times and differences, and why ways failed."""
+    ways = Ways(folder, tokens)
+    works: dict[str, tuple[Callable[[str], None], float]] = {
+        "one process": (ways.one, 0.0),
+        "two, tokens": (ways.tokens, LIMIT),
+        "two, latents": (ways.latents, LIMIT),
+        "killed, resumed": (ways.resumed, LIMIT),
+        "a model on each": (ways.apart, LIMIT),
+        "tensor parallel": (ways.parallel, SPLIT_LIMIT),
+    }
+    table, failed = Table("way", "seconds", "difference", "limit", box=None), {}
+    for number, (name, (work, limit)) in enumerate(works.items()):
+        if work == ways.parallel and (found := Version(version("transformers"))) >= TRACEABLE:
+            table.add_row(name, f"skipped: nnsight cannot trace what transformers {found} has split", "", "")
+            continue
+        started = time.perf_counter()
+        try:
+            work(f"run-{number}")
+            differs = difference(folder / f"run-{number}", folder / "run-0")
+            if differs > limit:
+                failed[name] = f"its weights differ by {differs:.2g}, and the limit is {limit:.2g}"
+            said = f"{differs:.2g}"
+        except (RuntimeError, OSError) as error:
+            failed[name], said = str(error), "failed"
+        table.add_row(name, f"{time.perf_counter() - started:.1f}", said, f"{limit:.2g}")
+    return table, failed
+
+
+def main() -> None:
+    """Compare all ways; end with 1 where one fails."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tokens", type=int, default=100_000, help="tokens to train on (default: 100,000)")
+    arguments = parser.parse_args()
+    if torch.cuda.is_available() and torch.cuda.device_count() < 2:
+        sys.exit("one GPU here: two are needed, or none (CUDA_VISIBLE_DEVICES=) for a trial on CPUs")
+    console = Console()
+    with tempfile.TemporaryDirectory() as folder:
+        table, failed = compare(Path(folder), arguments.tokens)
+    console.print(table)
+    for name, reason in failed.items():
+        console.print(f"{name}: {reason}", markup=False)
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()
