@@ -81,13 +81,13 @@ class TrainingRun:
         self._feed = Feed(sources, config.shuffling, pair.device, checkpoint.shards if checkpoint else None)
         try:
             states = states_by_key(checkpoint.tensors, pair.device) if checkpoint else self._first_states()
+            self.trainers = {key: self._trainer(key, states[key], self._split) for key in self._plans}
+            self.trainer = next(iter(self.trainers.values()))
+            if checkpoint is None:
+                self._meet_the_end()
         except BaseException:
             self._feed.close()
             raise
-        self.trainers = {key: self._trainer(key, states[key], self._split) for key in self._plans}
-        self.trainer = next(iter(self.trainers.values()))
-        if checkpoint is None:
-            self._meet_the_end()
         if ranks.is_first:
             self.folder.drop_records_after(self.trainer.steps_done)
 
