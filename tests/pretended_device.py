@@ -31,7 +31,9 @@ class PretendedTensor(Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @staticmethod
-    def __new__(cls, held: Tensor) -> "PretendedTensor":
+    def __new__(cls, held: Tensor, requires_grad: bool | None = None) -> Tensor:
+        if requires_grad is not None:  # accelerate makes a parameter anew by the class of the former one
+            return torch.nn.Parameter(held, requires_grad=requires_grad)
         dense = held.layout == torch.strided
         made = Tensor._make_wrapper_subclass(
             cls,

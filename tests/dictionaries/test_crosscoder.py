@@ -40,7 +40,7 @@ def test_encode_and_decode_are_those_of_a_loop(crosscoder, sparsity):
 def test_saved_and_loaded_again_it_is_the_same(crosscoder, tmp_path, sparsity):
     made, x = crosscoder(sparsity), activations()
     made.save_pretrained(tmp_path / "run")
-    loaded = Crosscoder.from_pretrained(tmp_path / "run")
+    loaded = Crosscoder.from_pretrained(tmp_path / "run", device="cpu")
     assert loaded.config == made.config
     assert torch.equal(loaded(x), made(x))
 
@@ -98,7 +98,7 @@ def test_it_is_loaded_in_the_type_and_on_the_device_that_are_named(crosscoder, t
         assert {tensor.dtype for tensor in loaded.buffers()} == {torch.bfloat16}
         assert torch.equal(loaded.W_dec, made.W_dec.bfloat16())
         assert loaded(activations()).dtype == torch.bfloat16
-    assert Crosscoder.from_pretrained(tmp_path).to(torch.float64)(activations()).dtype == torch.float64
+    assert Crosscoder.from_pretrained(tmp_path, device="cpu").to(torch.float64)(activations()).dtype == torch.float64
     with pytest.raises(ValueError, match="dtype 'int8' is no floating-point type"):
         Crosscoder.from_pretrained(tmp_path, dtype="int8")
     with pytest.raises(ValueError, match="device 'gpu' is not known"):

@@ -85,7 +85,7 @@ def test_every_variant_gives_its_librarys_own_codes_and_reconstruction(
         more |= {"k": torch.tensor(4, dtype=torch.int), "threshold": values if kind == 5 else values[0].clone()}
     tensors, x = dictionary_learning_tensors(**more), activations()
     save_file(tensors, tmp_path / "model.safetensors")
-    crosscoder = Crosscoder.from_pretrained(tmp_path)
+    crosscoder = Crosscoder.from_pretrained(tmp_path, device="cpu")
     check(crosscoder, *reference(tensors, x, kind), x)
     split = kind == 5 and threshold is not None
     assert crosscoder.config.n_latents == (N_LATENTS * N_STREAMS if split else N_LATENTS)
@@ -99,7 +99,7 @@ def test_every_variant_gives_its_librarys_own_codes_and_reconstruction(
 def test_the_four_tensors_of_an_older_checkpoint_are_enough(tmp_path, dictionary_learning_tensors) -> None:
     tensors, x = dictionary_learning_tensors(), activations()
     torch.save({f"_orig_mod.{name}": tensor for name, tensor in tensors.items()}, tmp_path / "ae.pt")
-    crosscoder = Crosscoder.from_pretrained(tmp_path / "ae.pt")
+    crosscoder = Crosscoder.from_pretrained(tmp_path / "ae.pt", device="cpu")
     check(crosscoder, *reference(tensors, x), x)
     assert "of kind crosscoder (assumed, it is not stored)" in " ".join(crosscoder.assumptions)
     torch.testing.assert_close(crosscoder.decoder_norms().sum(dim=1), torch.ones(N_LATENTS))
@@ -110,7 +110,7 @@ def test_settings_beside_the_weights_give_what_these_do_not(tmp_path, dictionary
     torch.save(tensors, tmp_path / "model_final.pt")
     trainer = {"code_normalization": "MIXED", "code_normalization_alpha_sae": 0.5, "code_normalization_alpha_cc": 0.25}
     (tmp_path / "config.json").write_text(json.dumps({"trainer": trainer | {"layer": 13}, "buffer": {}}))
-    crosscoder = Crosscoder.from_pretrained(tmp_path)
+    crosscoder = Crosscoder.from_pretrained(tmp_path, device="cpu")
     check(crosscoder, *reference(tensors, x, 3, (0.5, 0.25)), x)
     assert crosscoder.config.layers == (14,), "the output of layer 13 is the input of layer 14"
     assert crosscoder.config.k == 4
@@ -120,7 +120,7 @@ def test_a_scale_that_is_not_stored_follows_from_target_and_deviation(tmp_path, 
     stored = normaliser(per_stream=True)
     tensors, x = dictionary_learning_tensors(**stored), activations()
     save_file({n: t for n, t in tensors.items() if n != "activation_global_scale"}, tmp_path / "model.safetensors")
-    crosscoder = Crosscoder.from_pretrained(tmp_path)
+    crosscoder = Crosscoder.from_pretrained(tmp_path, device="cpu")
     check(crosscoder, *reference(tensors, x), x)
     assert crosscoder.config.scale == pytest.approx(stored["activation_global_scale"].tolist())
     assert "target_rms / √Σ std²" in " ".join(crosscoder.assumptions)
@@ -129,7 +129,7 @@ def test_a_scale_that_is_not_stored_follows_from_target_and_deviation(tmp_path, 
 def test_a_folder_named_after_a_layer_gives_the_layer(tmp_path, dictionary_learning_tensors) -> None:
     (tmp_path / "L15").mkdir()
     torch.save(dictionary_learning_tensors(n_streams=2), tmp_path / "L15" / "ae.pt")
-    crosscoder = Crosscoder.from_pretrained(tmp_path / "L15")
+    crosscoder = Crosscoder.from_pretrained(tmp_path / "L15", device="cpu")
     assert (crosscoder.config.layers, crosscoder.config.models) == ((16,), ("base", "distilled"))
 
 

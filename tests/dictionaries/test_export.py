@@ -38,7 +38,7 @@ def test_the_formats_own_formulas_on_the_files_rebuild_the_same(make, tmp_path, 
 @pytest.mark.parametrize("sparsity", ["l1", "batchtopk"])
 def test_read_again_it_is_the_same_crosscoder(make, tmp_path, sparsity) -> None:
     crosscoder, x = make(sparsity), activations()
-    again = Crosscoder.from_pretrained(export_dictionary_learning(crosscoder, tmp_path))
+    again = Crosscoder.from_pretrained(export_dictionary_learning(crosscoder, tmp_path), device="cpu")
     assert torch.equal(again.encode(x), crosscoder.encode(x))
     assert torch.equal(again(x), crosscoder(x))
     assert again.config.sparsity == sparsity
@@ -46,7 +46,7 @@ def test_read_again_it_is_the_same_crosscoder(make, tmp_path, sparsity) -> None:
 
 def test_jumprelu_comes_back_with_codes_in_units_of_its_thresholds(make, tmp_path) -> None:
     crosscoder, x = make("jumprelu"), activations()
-    again = Crosscoder.from_pretrained(export_dictionary_learning(crosscoder, tmp_path))
+    again = Crosscoder.from_pretrained(export_dictionary_learning(crosscoder, tmp_path), device="cpu")
     torch.testing.assert_close(again.encode(x) * crosscoder.threshold, crosscoder.encode(x))
     assert (again.config.sparsity, again.threshold.item()) == ("batchtopk", 1.0)
 

@@ -34,11 +34,11 @@ def test_a_smaller_type_is_read_as_float32(tmp_path, dictionary_learning_tensors
 
 def test_what_was_assumed_is_said_and_kept_when_saved(tmp_path, dictionary_learning_tensors) -> None:
     torch.save(dictionary_learning_tensors(n_streams=2), tmp_path / "ae.pt")
-    crosscoder = Crosscoder.from_pretrained(tmp_path / "ae.pt", layers=(14,))
+    crosscoder = Crosscoder.from_pretrained(tmp_path / "ae.pt", layers=(14,), device="cpu")
     subjects = [line.split(":")[0] for line in crosscoder.assumptions]
     assert subjects == ["format", "activations", "codes", "threshold", "models", "layers"]
     crosscoder.save_pretrained(tmp_path / "own")
-    again = Crosscoder.from_pretrained(tmp_path / "own")
+    again = Crosscoder.from_pretrained(tmp_path / "own", device="cpu")
     assert again.config == crosscoder.config
     assert again.config.layers == (14,)
     x = torch.randn(6, 2, 5, generator=torch.Generator().manual_seed(0))
@@ -47,7 +47,7 @@ def test_what_was_assumed_is_said_and_kept_when_saved(tmp_path, dictionary_learn
 
 def test_layers_that_nothing_tells_are_negative(tmp_path, dictionary_learning_tensors) -> None:
     torch.save(dictionary_learning_tensors(), tmp_path / "ae.pt")
-    crosscoder = Crosscoder.from_pretrained(tmp_path)
+    crosscoder = Crosscoder.from_pretrained(tmp_path, device="cpu")
     assert crosscoder.config.layers == (-1,)
     assert crosscoder.config.models == ("model_0", "model_1", "model_2")
     assert "layers: not stored, give layers=" in crosscoder.assumptions

@@ -40,7 +40,7 @@ def test_an_upload_carries_a_card_and_is_loaded_as_the_card_says(crosscoder, hub
     statements = {}
     code = card.text.partition("```python\n")[2].partition("```")[0]
     exec(code, statements | {"activations": torch.zeros(3, 2, 4)}, statements)
-    assert torch.equal(statements["crosscoder"].W_dec, crosscoder.W_dec)
+    assert torch.equal(statements["crosscoder"].W_dec.cpu(), crosscoder.W_dec)
     assert statements["codes"].shape == (3, 12)
 
 

@@ -86,7 +86,7 @@ def save_crosscode(folder: Path, tensors: dict[str, Tensor], rule: str) -> Path:
 def test_a_replication_takes_raw_activations_once_its_factors_are_given(tmp_path: Path) -> None:
     t, x = save_replication(tmp_path / "run"), activations(2)
     scale = torch.tensor([0.1, 0.04])
-    crosscoder = Crosscoder.from_pretrained(tmp_path / "run", scale=(0.1, 0.04))
+    crosscoder = Crosscoder.from_pretrained(tmp_path / "run", scale=(0.1, 0.04), device="cpu")
     check(crosscoder, x, *reference(t["W_enc"], t["b_enc"], t["W_dec"], t["b_dec"], x, scale))
     assert crosscoder.config.layers == (14,)
     assert crosscoder.config.scale == pytest.approx((0.1, 0.04))
@@ -95,7 +95,7 @@ def test_a_replication_takes_raw_activations_once_its_factors_are_given(tmp_path
 def test_a_replication_without_factors_warns_and_takes_scaled_activations(tmp_path: Path) -> None:
     t, x = save_replication(tmp_path / "run"), activations(2)
     with pytest.warns(UserWarning, match=r"factors are not stored, give scale=, or raw activations will give wrong"):
-        crosscoder = Crosscoder.from_pretrained(tmp_path / "run")
+        crosscoder = Crosscoder.from_pretrained(tmp_path / "run", device="cpu")
     check(crosscoder, x, *reference(t["W_enc"], t["b_enc"], t["W_dec"], t["b_dec"], x, torch.ones(2)))
     assert any("not stored" in line and line.startswith("activations") for line in crosscoder.assumptions)
 
@@ -121,7 +121,7 @@ def test_crosscode_with_every_rule_that_has_an_equal_here(
     if not biased:
         del t["b_enc_L"], t["_b_dec_XoDo"]
     save_crosscode(tmp_path, t, "AnthropicSTEJumpReLUActivation" if rule == "jumprelu" else "ReLUActivation")
-    crosscoder = Crosscoder.from_pretrained(tmp_path, scale=scale, layers=range(7, 7 + n_layers))
+    crosscoder = Crosscoder.from_pretrained(tmp_path, scale=scale, layers=range(7, 7 + n_layers), device="cpu")
     b_enc = t.get("b_enc_L", torch.zeros(N_LATENTS))
     b_dec = t.get("_b_dec_XoDo", torch.zeros(2, n_layers, D_MODEL)).flatten(0, 1)
     encoder, decoder = t["_W_enc_XiDiL"].flatten(0, 1), t["_W_dec_LXoDo"].flatten(1, 2)
@@ -140,7 +140,7 @@ def test_crosscode_saved_as_its_trainers_do_takes_raw_activations(tmp_path: Path
         threshold = t[OLDER_THRESHOLD].exp()
     encoder, decoder = t["_W_enc_XiDiL"].flatten(0, 1), t["_W_dec_LXoDo"].flatten(1, 2)
     expected = reference(encoder, t["b_enc_L"], decoder, t["_b_dec_XoDo"].flatten(0, 1), x, scale.flatten(), threshold)
-    crosscoder = Crosscoder.from_pretrained(save_crosscode(tmp_path, folded(t, scale), "ReLUActivation"))
+    crosscoder = Crosscoder.from_pretrained(save_crosscode(tmp_path, folded(t, scale), "ReLUActivation"), device="cpu")
     check(crosscoder, x, *expected)
     assert crosscoder.config.scale == pytest.approx((0.05, 0.1, 0.3, 0.2))
     with pytest.raises(ValueError, match=r"states its own scale \[0.05.*\]: leave out scale="):

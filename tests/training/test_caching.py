@@ -11,6 +11,7 @@ from toolkit.fields import changed
 from toolkit.harvest import cache_shards
 from toolkit.harvest.documents import Corpus
 from toolkit.models.pair import ModelPair
+from toolkit.models.where import Where
 from toolkit.settings.crosscoder_run import CacheConfig, RunConfig, parse_command_line
 from toolkit.training.caching import describe, fill, mend
 from toolkit.training.streams import open_activations, open_cache
@@ -49,7 +50,7 @@ def test_defaults_are_those_of_training() -> None:
 
 
 def test_the_pair_is_as_deep_as_the_site(cache_config: CacheConfig, pair: ModelPair, corpus: Corpus) -> None:
-    shallow = cache_config.models.open_to_site(cache_config.where, cache_config.layers)
+    shallow = cache_config.models.open_to_site(Where(device_map="cpu"), cache_config.layers)
     assert shallow.layers == pair.layers
     whole = next(
         iter(open_activations(cache_config.text, cache_config.mask, pair, corpus.train, seed=cache_config.seed))

@@ -76,7 +76,7 @@ def test_a_new_rule_trains_resumes_saves_and_loads(first, planted, tmp_path):
     assert trainer_bytes(training, 32, 2) == sum(tensor.nbytes for tensor in after.values())
     crosscoder, x = trainer.crosscoder(), next(batches)
     crosscoder.save_pretrained(tmp_path)
-    loaded = Crosscoder.from_pretrained(tmp_path)
+    loaded = Crosscoder.from_pretrained(tmp_path, device="cpu")
     assert loaded.config.sparsity == first
     assert torch.equal(loaded.encode(x), crosscoder.encode(x))
     assert (loaded.encode(x)[:, 5:] == 0).all()

@@ -38,6 +38,7 @@ def test_without_a_limit_the_device_is_as_it_was_named(gpus: None) -> None:
 def test_a_cpu_computes_in_single_precision_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
     for gpu, wanted in ((False, torch.float32), (True, "auto")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
+        monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: None)
         assert weights_dtype(Where()) == wanted
         assert weights_dtype(Where(device_map="cpu")) == torch.float32
         assert weights_dtype(Where(dtype="bfloat16")) == torch.bfloat16

@@ -100,7 +100,7 @@ def test_what_lies_behind_the_layers_that_were_loaded_is_refused(folders: tuple[
 @pytest.mark.parametrize("depth", [None, 2])
 def test_weights_left_on_the_disk_change_nothing(any_folder: Path, depth: int | None, batch: Batch) -> None:
     whole = opened(any_folder)
-    offloaded = opened(any_folder, Where(max_memory="60KB"), depth=depth)
+    offloaded = opened(any_folder, Where(device_map="cpu", max_memory="60KB"), depth=depth)
     away = [name for name, weight in weights(offloaded).items() if weight.device.type == "meta"]
     assert 0 < len(away) < len(weights(offloaded))
     assert offloaded.device == torch.device("cpu")
@@ -120,7 +120,7 @@ def test_nothing_is_written_where_the_disk_holds_safetensors(
     folders: tuple[Path, Path], tmp_path: Path, batch: Batch
 ) -> None:
     for dtype in ("float32", "bfloat16"):  # the files hold float32
-        where = Where(max_memory="60KB", offload_folder=tmp_path / "away", dtype=dtype)
+        where = Where(device_map="cpu", max_memory="60KB", offload_folder=tmp_path / "away", dtype=dtype)
         whole = opened(folders[0], Where(device_map="cpu", dtype=dtype))
         assert torch.equal(opened(folders[0], where).residual(*batch, [3])[0], whole.residual(*batch, [3])[0])
     assert not list((tmp_path / "away").iterdir())
@@ -139,7 +139,7 @@ def test_other_files_are_written_anew_into_the_offload_folder(
     folders: tuple[Path, Path], pickled: Path, tmp_path: Path, batch: Batch
 ) -> None:
     away = tmp_path / "away"
-    offloaded = opened(pickled, Where(max_memory="60KB", offload_folder=away))
+    offloaded = opened(pickled, Where(device_map="cpu", max_memory="60KB", offload_folder=away))
     assert list(away.glob("*.safetensors"))
     assert torch.equal(offloaded.logits(*batch), opened(folders[0]).logits(*batch))
 
@@ -149,20 +149,20 @@ def test_an_offload_folder_without_room(
 ) -> None:
     away = tmp_path / "away"
     with small_disk(), pytest.raises(DiskFullError, match=r"no room left to write to .*away.*another --offload-folder"):
-        opened(pickled, Where(max_memory="60KB", offload_folder=away))
+        opened(pickled, Where(device_map="cpu", max_memory="60KB", offload_folder=away))
 
 
 def test_no_offload_folder_where_one_is_needed(pickled: Path) -> None:
     with pytest.raises(ValueError, match="provide an `offload_folder`"):
-        opened(pickled, Where(max_memory="60KB"))
+        opened(pickled, Where(device_map="cpu", max_memory="60KB"))
 
 
 def test_a_limit_below_the_embedding_is_refused(folders: tuple[Path, Path]) -> None:
     with pytest.raises(ValueError, match=r"max_memory 4KB leaves no room for the embedding.*6.4e-06 GB"):
-        opened(folders[0], Where(max_memory="4KB"))
+        opened(folders[0], Where(device_map="cpu", max_memory="4KB"))
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="its memory counts too")
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="its memory counts too")
 def test_weights_for_which_there_is_no_room_are_told_of(
     folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, batch: Batch
 ) -> None:
@@ -179,7 +179,7 @@ def test_weights_for_which_there_is_no_room_are_told_of(
 def test_weights_left_on_the_disk_are_no_news_to_who_asked(
     folders: tuple[Path, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
-    opened(folders[0], Where(max_memory="60KB"))
+    opened(folders[0], Where(device_map="cpu", max_memory="60KB"))
     assert not caplog.records
 
 
