@@ -22,6 +22,10 @@ def products_for(device: torch.device, kernels: Kernels = "auto", dtype: torch.d
 
     Raises `ValueError` for triton where it cannot run.
     """
+    if kernels == "auto" and device.type == "cpu" and find_spec("numba"):
+        from toolkit.dictionaries.sparse_products.compiled import COMPILED  # to import numba takes most of a second
+
+        return COMPILED
     if kernels != "triton":
         return ORDERED if kernels == "ordered" else PLAIN
     if find_spec("triton") is None:
