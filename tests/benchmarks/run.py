@@ -108,7 +108,8 @@ def _processor() -> str:
     described = Path("/proc/cpuinfo")
     if not described.exists():
         return platform.machine()
-    fields = dict(line.split("\t: ", 1) for line in described.read_text().splitlines() if "\t: " in line)
+    pairs = (line.split(":", 1) for line in described.read_text().splitlines() if ":" in line)
+    fields = {name.strip(): value.strip() for name, value in pairs}
     has = set(fields.get("flags", "").split())
     bf16 = [name for flag, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX-512")) if flag in has]
     return f"{fields.get('model name', platform.machine())} (bf16: {' and '.join(bf16) or 'none'})"
