@@ -59,9 +59,8 @@ def test_harvest_of_a_real_shape_takes_the_operations_that_torch_counts():
 
 def trainer(sparsity: Sparsity, precision: str = "fp32") -> tuple[CrosscoderTrainer, Tensor]:
     """A trainer of 96 latents, and a batch for it."""
-    config = TrainingConfig(
-        sparsity=sparsity, precision=precision, n_latents=96, k=5, k_anneal_steps=0, batch_tokens=BATCH
-    )
+    sizes = {"n_latents": 96, "k": 5, "k_anneal_steps": 0, "batch_tokens": BATCH}
+    config = TrainingConfig(sparsity=sparsity, precision=precision, kernels="torch", **sizes)  # torch counts its own
     x = torch.randn(BATCH, N_STREAMS, D_MODEL, generator=torch.Generator().manual_seed(0))
     state = initialise(config, N_STREAMS, x, torch.Generator().manual_seed(1))
     return CrosscoderTrainer(config, state, models=("base", "distilled"), layers=(3,)), x
