@@ -15,6 +15,7 @@ from toolkit.dictionaries.sparse_products.choosing import products_for
 from toolkit.dictionaries.sparse_products.compiled import COMPILED
 from toolkit.dictionaries.sparse_products.plain import PLAIN
 from toolkit.dictionaries.sparse_products.products import SparseProducts
+from toolkit.library_warnings import ToolkitWarning
 
 CPU = torch.device("cpu")
 SHAPES = {  # latents, tokens, width, nonzeros
@@ -112,6 +113,12 @@ def test_a_cpu_takes_them_unless_torch_s_are_asked_for_or_numba_is_missing(monke
     assert products_for(torch.device("meta")) is PLAIN
     monkeypatch.setattr("toolkit.dictionaries.sparse_products.choosing.find_spec", lambda name: None)
     assert products_for(CPU) is PLAIN
+
+
+def test_a_numba_that_numpy_is_too_new_for_gives_way_to_torch(monkeypatch):
+    monkeypatch.setitem(sys.modules, compiled.__name__, None)  # its import raises ImportError
+    with pytest.warns(ToolkitWarning, match="numba cannot be imported .*: torch computes .* install a numba"):
+        assert products_for(CPU) is PLAIN
 
 
 def test_numba_is_imported_for_training_alone():

@@ -1,6 +1,7 @@
 """Which implementation of the sparse products a training step takes."""
 
 import os
+import warnings
 from functools import cache
 from importlib.util import find_spec
 
@@ -10,6 +11,7 @@ from toolkit.dictionaries.configs import Kernels
 from toolkit.dictionaries.sparse_products.ordered import ORDERED
 from toolkit.dictionaries.sparse_products.plain import PLAIN
 from toolkit.dictionaries.sparse_products.products import SparseProducts
+from toolkit.library_warnings import ToolkitWarning
 
 BOUNDS = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
 FEW = 8
@@ -23,9 +25,7 @@ def products_for(device: torch.device, kernels: Kernels = "auto", dtype: torch.d
     Raises `ValueError` for triton where it cannot run.
     """
     if kernels == "auto" and device.type == "cpu" and find_spec("numba"):
-        from toolkit.dictionaries.sparse_products.compiled import COMPILED  # to import numba takes most of a second
-
-        return COMPILED
+        return _compiled()
     if kernels != "triton":
         return ORDERED if kernels == "ordered" else PLAIN
     if find_spec("triton") is None:
@@ -35,6 +35,20 @@ def products_for(device: torch.device, kernels: Kernels = "auto", dtype: torch.d
     if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
         raise ValueError(f"kernels triton: it compiles for CUDA devices, and the weights are on {device}: give torch")
     return _checked_triton(device, dtype)
+
+
+def _compiled() -> SparseProducts:
+    try:
+        from toolkit.dictionaries.sparse_products.compiled import COMPILED  # to import numba takes most of a second
+    except ImportError as error:  # numba refuses a numpy that is newer than it knows
+        warnings.warn(
+            f"numba cannot be imported ({error}): torch computes the products of the codes that fire, more slowly;"
+            " install a numba that suits numpy",
+            ToolkitWarning,
+            stacklevel=4,
+        )
+        return PLAIN
+    return COMPILED
 
 
 @cache
