@@ -139,9 +139,9 @@ class TrainingConfig(ShortRepr):
     auto is bf16 on a GPU and fp32 on a CPU; a run that is resumed goes on as it began.
     tf32 rounds the factors of fp32 products to 10 bits, on a GPU that can; fp32 never does."""
     kernels: Kernels = field(default="auto", metadata=beside_result(unless=lambda training: training.kernels != "auto"))
-    """What computes the products of the codes that fire, in batchtopk and topk: torch's sparse matrices, or with auto
-    what is known to be fastest on the device.
-    ordered is slower, and adds in one order, so that a run that is resumed on a GPU ends in the same bits.
+    """What computes the products of the codes that fire, in batchtopk and topk.
+    auto is loops that numba compiles on a CPU, and torch's sparse matrices on a GPU; torch is these on both.
+    ordered adds in one order, so that a run that is resumed on a GPU ends in the same bits; it takes longer.
     triton is kernels for CUDA devices, which were never timed on one; the first step compares them with torch's."""
 
     def __post_init__(self) -> None:
