@@ -18,7 +18,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 # Triton is told when it is imported, as libraries do. What it leaks at exit is what `gc.freeze` keeps below.
-os.environ["TRITON_INTERPRET"] = "0" if Path("/dev/nvidiactl").exists() else "1"
+os.environ.setdefault(
+    "TRITON_INTERPRET",
+    str(int(not Path("/dev/nvidiactl").exists() or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"))),
+)
 
 # nnsight mounts `.save` on `object`, which breaks these if they are imported later.
 import anyio._backends._asyncio  # noqa: F401

@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor
 
+WAITING = ("cpu", "mps", "xpu")
+"""Devices whose copies are waited for: what one copies meanwhile from memory that is not pinned may be freed before."""
+
 
 def default_device() -> torch.device:
     """Return the device that is used by default: this process's accelerator, or the CPU where there is none."""
@@ -46,4 +49,4 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
     """Return a tensor of the CPU on a device, without waiting for what the device has still to do."""
     if device.type == "cuda" and tensor.device.type == "cpu":
         tensor = tensor.pin_memory()  # else the copy waits its turn behind the work of the device
-    return tensor.to(device, non_blocking=device.type != "cpu")
+    return tensor.to(device, non_blocking=device.type not in WAITING)

@@ -3,12 +3,13 @@
 Seven parts, or those that are named (`gpu.py harvest steps`):
 
 harvest  tokens/s at the sites of the pairs of 1.5B, 7B and 14B, both models in bf16, 8 rows of 2,048 tokens
-reading  where the time of reading goes: transformers' passes alone, masked, under nnsight, selection, the whole source
 steps    a training step of each rule and precision, 2,048 tokens, at 32,768, 65,536 and 131,072 latents
 overlap  reading and training in turn, and with a thread that reads ahead
 decode   sparse decoding of 100 latents a token against the dense product
 kernels  the products of the codes that fire by torch and by Triton, a selection two ways, and whole steps
 run      a whole run of the first pair, from models on the disk to the evaluated crosscoder, by stage
+reading  where the time of reading goes: transformers' passes alone, masked, under nnsight, selection, the whole source;
+         expect three minutes on an H100
 
 Shares of peak are of what large matrix products reach on the device, measured first, and of the device's nominal dense
 bf16 peak where that is known. Without CUDA it refuses, unless `--shapes tiny` asks for a trial of the code on the CPU.
@@ -175,12 +176,12 @@ def shares(flops: float, peak: dict[str, float]) -> Row:
 
 PARTS = {
     "harvest": time_harvest,
-    "reading": lambda shapes, device, _: time_reading(shapes, device),
     "steps": time_steps,
     "overlap": time_overlap,
     "decode": time_decode,
     "kernels": lambda shapes, device, _: time_kernels(shapes, device),
     "run": time_run,
+    "reading": lambda shapes, device, _: time_reading(shapes, device),
 }
 
 

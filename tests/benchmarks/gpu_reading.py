@@ -32,8 +32,9 @@ def time_reading(shapes: Shapes, device: torch.device) -> Iterator[dict[str, str
 
 def seconds_of_each(pair: ModelPair, shapes: Shapes, device: torch.device) -> dict[str, tuple[float, float]]:
     """Seconds of each way, and those of the CPU."""
+    repeats = -(-shapes.repeats // 2)
     return {
-        way: (seconds_of(work, device, shapes.repeats), host_seconds_of(work, device, shapes.repeats))
+        way: (seconds_of(work, device, repeats), host_seconds_of(work, device, max(1, repeats // 2)))
         for way, work in reading_ways(pair, shapes.rows, device).items()
     }
 

@@ -34,11 +34,15 @@ import torch
 from packaging.version import Version
 from rich.console import Console
 from rich.table import Table
+from safetensors import SafetensorError
 from safetensors.torch import load_file
+
+from toolkit.training.checkpoints import Checkpoints
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "train_crosscoder.py"
 CHECKPOINT_STEPS = 2
+PATIENCE = 300  # seconds of one way, after which it counts as hanging
 LIMIT, SPLIT_LIMIT = 1e-3, 5e-2  # split layers sum in the models' own type
 TRACEABLE = Version("5.23")
 """The first transformers whose split layers nnsight cannot trace."""
@@ -90,7 +94,13 @@ class Ways:
 
     def finish(self, arguments: list[str]) -> None:
         """Run a command to its end; raises `RuntimeError` with its last lines where it fails."""
-        if self.start(arguments).wait():
+        running = self.start(arguments)
+        try:
+            failed = running.wait(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            kill(running)
+            raise RuntimeError(f"it was killed after {PATIENCE} s:\n{self.last_lines()}") from None
+        if failed:
             raise RuntimeError(self.last_lines())
 
     def last_lines(self) -> str:
@@ -113,14 +123,14 @@ class Ways:
         """Two that are killed after a checkpoint, and two that go on from it."""
         running = self.start(launched(self.script(name)))
         checkpoints = self.folder / name / "checkpoints"
-        while not any(checkpoints.glob("step-*")):
-            if running.poll() is not None:
-                raise RuntimeError(f"it ended before a checkpoint was seen:\n{self.last_lines()}")
+        started = time.monotonic()
+        while not Checkpoints(folder=checkpoints).paths():
+            late = time.monotonic() - started > PATIENCE
+            if late or running.poll() is not None:
+                kill(running)
+                raise RuntimeError(f"no checkpoint was seen before it ended, or in {PATIENCE} s:\n{self.last_lines()}")
             time.sleep(0.05)
-        launcher = psutil.Process(running.pid)
-        for process in [*launcher.children(recursive=True), launcher]:  # torchrun gives each a session of its own
-            process.kill()
-        running.wait()
+        kill(running)
         if (self.folder / name / "crosscoder.safetensors").exists():
             raise RuntimeError("it was done before it could be killed: give more --tokens")
         self.finish(launched(self.script(name, "--resume")))
@@ -133,6 +143,15 @@ class Ways:
     def parallel(self, name: str) -> None:
         """Layers that are split over two."""
         self.finish(split(self.script(name, "--tensor-parallel")))
+
+
+def kill(running: subprocess.Popen[str]) -> None:
+    """End a launcher and all that it started: torchrun gives each process a session of its own."""
+    if running.poll() is None:
+        launcher = psutil.Process(running.pid)
+        for process in [*launcher.children(recursive=True), launcher]:
+            process.kill()
+    running.wait()
 
 
 def difference(folder: Path, yardstick: Path) -> float:
@@ -164,9 +183,10 @@ def compare(folder: Path, tokens: int) -> tuple[Table, dict[str, str]]:
             if differs > limit:
                 failed[name] = f"its weights differ by {differs:.2g}, and the limit is {limit:.2g}"
             said = f"{differs:.2g}"
-        except (RuntimeError, OSError) as error:
+        except (RuntimeError, OSError, KeyError, SafetensorError) as error:
             failed[name], said = str(error), "failed"
         table.add_row(name, f"{time.perf_counter() - started:.1f}", said, f"{limit:.2g}")
+        print(f"{name}: {time.perf_counter() - started:.1f} s, {said}", flush=True)
     return table, failed
 
 

@@ -87,3 +87,13 @@ def test_bf16_products_stay_near_fp32(make_weights, make_batch, request, run_pas
         assert gradient.dtype == torch.float32
         assert (gradient - truth).norm() <= tolerance * truth.norm(), name
     assert (found.fired - exact.fired).abs().max() <= 0.01 * len(x)
+
+
+def test_high_jumprelu_thresholds_learn_in_bf16_too(make_weights, make_batch):
+    x, weights = activations(n=100_000), make_weights(thresholds=True)
+    weights.extra["log_threshold"].fill_(6.0).log_()  # sixty times the window's width
+    exact, found = (
+        jumprelu_pass(make_batch(x, weights, COEFFICIENT, dtype)).gradients.extra["log_threshold"]
+        for dtype in (torch.float32, torch.bfloat16)
+    )
+    assert (found @ exact) / exact.square().sum() > 0.9

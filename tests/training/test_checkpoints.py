@@ -199,3 +199,11 @@ def test_other_errors_are_left_as_they_are(checkpoints):
     with pytest.raises(TypeError, match="not JSON serializable"):
         checkpoints.save(Checkpoint(step=1, tensors={}, state={"place": object()}))
     assert not list(checkpoints.folder.iterdir())
+
+
+def test_what_a_killed_process_left_unfinished_goes_with_the_next_checkpoint(tmp_path: Path):
+    unfinished = tmp_path / "step-000000007.tmp"
+    unfinished.mkdir()
+    (unfinished / "tensors.safetensors").touch()
+    Checkpoints(folder=tmp_path).save(Checkpoint(step=9, tensors={"weights": torch.zeros(2)}, state={}))
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000000009"]

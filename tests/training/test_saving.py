@@ -102,7 +102,7 @@ def held_back(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
         ("flush 6", (1,)),  # four files and the folder
         ("flush 9", (2,)),
         ("replace 5", (2,)),
-        ("_delete 12", (2, 3, 4)),
+        ("_delete 8", (2, 3, 4)),
     ],
 )
 def test_a_kill_at_any_moment_of_the_writing_leaves_the_last_whole_one_of_a_single_step(

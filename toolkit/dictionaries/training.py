@@ -105,6 +105,7 @@ class CrosscoderTrainer:
         self._silent_tokens = state["silent_tokens"]
         self._memory: Memory = {name: state[name] for name in self._rule.memory}
         self.steps_done, self.tokens_seen = int(state["step"]), int(state["tokens"])
+        self._n_dead = self._count_dead()
         self.end_by(int(state["last_step"]))
         self._partition = Partition(n_models=len(models), n_shared=training.n_shared, n_exclusive=training.n_exclusive)
         self._dtype = torch.bfloat16 if self.training.precision == "bf16" else torch.float32
@@ -165,7 +166,7 @@ class CrosscoderTrainer:
         """Let the schedules end with `last_step`, where that is before the planned one: the data hold no more."""
         if last_step < self.training.steps:
             self.training = replace(self.training, tokens=last_step * self.training.batch_tokens)
-        self._n_dead = int(self._is_dead(self._silent_tokens).sum())
+            self._n_dead = self._count_dead()
 
     def crosscoder(self) -> Crosscoder:
         """Return the dictionary as it stands, folded to take raw activations; it shares no memory.
@@ -205,6 +206,10 @@ class CrosscoderTrainer:
         is_dead = self._is_dead(self._silent_tokens)
         dead = choose_dead(is_dead, self._n_dead, self.steps_done, self._split.latents, self._first_latent)
         return add_revival(batch, found, dead, self._rule.revival_loss)
+
+    def _count_dead(self) -> int:
+        """How many latents are dead by the settings as they are; a step counts anew without waiting for a GPU."""
+        return int(self._is_dead(self._silent_tokens).sum())
 
     def _is_dead(self, silent_tokens: Int[Tensor, " latent"]) -> Bool[Tensor, " latent"]:
         return silent_tokens >= schedules.dead_after(self.training)

@@ -185,7 +185,7 @@ class TokenMask:
     def norms(self, activations: Float[Tensor, "token stream d_model"]) -> Bool[Tensor, " token"]:
         """Return which tokens have a norm of at most `outlier_factor` times the running median in every stream.
 
-        The answer is on the CPU: the norms go there, which is the one time that a batch waits for a GPU.
+        The answer is on the CPU: the norms go there, which is the one time that it waits for a GPU.
         """
         if not len(activations):
             return torch.ones(0, dtype=torch.bool)

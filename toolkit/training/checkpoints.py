@@ -68,7 +68,8 @@ class Checkpoints:
         try:
             with self.explaining_a_full_disk():
                 if ranks.is_first:
-                    _delete(temporary)
+                    for unfinished in self.folder.glob("step-*.tmp"):  # of a process that was killed as it wrote
+                        _delete(unfinished)
                     temporary.mkdir(parents=True, exist_ok=True)
                 ranks.wait()
                 hashes = _write_part(temporary, checkpoint, ranks, has_rows)

@@ -133,7 +133,7 @@ def _buffer_bytes(feed: FeedSettings, width: int) -> int:
 
 def gpu_of(where: Where) -> torch.device | None:
     """The GPU that training is on, if it is on one."""
-    place = str(where.base_device or where.device_map)
+    place = str(where.of("distilled").device_map)
     if not torch.cuda.is_available() or place == "cpu":
         return None
     return torch.device(place if place.startswith("cuda") else "cuda")

@@ -183,10 +183,16 @@ class TrainingRun:
         except Exception as error:  # raised below
             failure = error
         if self.ranks.highest(int(failure is not None)):
-            self.save()
+            said = f"saved at step {self.trainer.steps_done}"
+            try:
+                self.save()
+            except Exception as error:
+                if failure is None:
+                    raise
+                said = f"not saved at step {self.trainer.steps_done}: {error}"
             while failure is None:
                 self.ranks.wait()  # fails once a process that could not read has said why, and is gone
-            failure.add_note(f"saved at step {self.trainer.steps_done}")
+            failure.add_note(said)
             raise failure
 
     def _record(self, metrics: tuple[StepMetrics, ...], log: StepLog | None) -> None:

@@ -29,7 +29,7 @@ SHAPES = {  # latents, tokens, width, nonzeros
 
 
 @pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
+def threads_restored() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)

@@ -227,3 +227,16 @@ def test_last_logits_are_asked_for_by_their_number(model: TracedModel, batch: Ba
 def test_an_id_without_an_embedding_is_refused(model: TracedModel) -> None:
     with pytest.raises(ValueError, match="token id 50 is out of range: the model has 50 embeddings"):
         model.logits([[1, 50]])
+
+
+def test_padding_stays_masked_where_tokens_see_what_comes_later(pair, monkeypatch):
+    ids, mask = torch.tensor([[5, 6, 7, 8], [5, 6, 0, 0]]), torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
+
+    def sees() -> list[list[int]]:
+        return pair.base.inputs(ids, mask, None, masked=False)["attention_mask"].tolist()
+
+    assert sees() == torch.ones_like(mask).tolist()
+    for name, value in (("is_causal", False), ("use_bidirectional_attention", True)):
+        with monkeypatch.context() as patched:
+            patched.setattr(pair.base.model._module.config, name, value, raising=False)
+            assert sees() == mask.tolist()

@@ -27,7 +27,7 @@ def jumprelu_pass(batch: Batch) -> Pass:
     floor, reach = threshold / norms, bandwidth / 2 / norms  # of codes, where θ and the window are of scores
     products = DenseProducts(batch)
     codes = products.pre_activations()
-    low, middle, high = (edge.to(codes.dtype) for edge in (floor - reach, floor, floor + reach))
+    low, middle, high = floor - reach, floor, floor + reach  # in fp32: rounded to bf16, edges of a high θ meet
     near = (codes > low).logical_and_(codes < high).to(codes.dtype)
     codes *= codes > middle
     error, error_gradient = products.decode(codes)

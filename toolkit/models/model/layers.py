@@ -115,3 +115,9 @@ def check_layers(layers: Indices, n_layers: int) -> tuple[int, ...]:
                 f"so choose from 0 to {n_layers - 1}"
             )
     return found
+
+
+def is_causal(config: PreTrainedConfig) -> bool:
+    """Whether a token sees only what stands before it, as some models for embeddings are told not to."""
+    both_ways = getattr(config, "use_bidirectional_attention", False)
+    return bool(getattr(config, "is_causal", True)) and not both_ways

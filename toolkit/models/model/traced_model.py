@@ -15,7 +15,7 @@ from toolkit.models.model.edits import Change, Edit, Edits, PlainEdit, check_cha
 from toolkit.models.model.generation import write_each
 from toolkit.models.model.generation_jobs import jobs_of, until_end
 from toolkit.models.model.generation_request import Request, check_prompts
-from toolkit.models.model.layers import cache_name, check_layers
+from toolkit.models.model.layers import cache_name, check_layers, is_causal
 from toolkit.models.model.row_cache import row_cache
 from toolkit.models.model.sampling import GREEDY, Drawing, Sampling, with_keywords
 from toolkit.models.places.ndif.expected_answers import Asked, Form, Job
@@ -274,7 +274,7 @@ class TracedModel:
         ids, mask = as_batch(self.tokenizer, input_ids, attention_mask, past=past is not None)
         check_range(ids, self.vocab_size)
         check_context(int(mask.sum(dim=1).max()), self.context)
-        if not masked and past is None and mask.shape[1] <= self.context:
+        if not masked and past is None and mask.shape[1] <= self.context and is_causal(self.model._module.config):
             mask = unpadded(mask)
         counts_itself = past is None and mask.shape[1] <= self.context and bool(mask[:, 0].all())
         ids, mask = (sent(each, self.place.inputs_device) for each in (ids, mask))
