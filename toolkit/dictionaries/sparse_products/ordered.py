@@ -4,40 +4,32 @@ torch multiplies CSR matrices on a GPU by an algorithm of cuSPARSE whose bits NV
 embedding bag adds its rows one after the other.
 """
 
+from functools import partial
+
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from toolkit.dictionaries.sparse_codes import SparsePattern
-from toolkit.dictionaries.sparse_products.plain import PLAIN, row_sums
-from toolkit.dictionaries.sparse_products.products import SparseProducts, WeightGradients
+from toolkit.dictionaries.sparse_products.plain import PLAIN, weight_gradients
+from toolkit.dictionaries.sparse_products.products import SparseProducts
 
 
 def _decode(pattern: SparsePattern, codes: Tensor, W_dec: Tensor, start: Tensor) -> Tensor:
     by_token, order = pattern.transposed()
-    return start.add_(_product(by_token, codes[order], W_dec))
+    return start.add_(_sums(by_token, codes[order], W_dec))
 
 
-def _weight_gradients(
-    pattern: SparsePattern,
-    codes: Tensor,
-    x: Tensor,
-    error_gradient: Tensor,
-    W_dec: Tensor,
-    out: tuple[Tensor, Tensor],
-) -> WeightGradients:
-    code_gradient = pattern.sampled_product(W_dec, error_gradient)
-    return WeightGradients(
-        W_enc=out[0].copy_(_product(pattern, code_gradient, x)),
-        b_enc=row_sums(pattern, code_gradient),
-        W_dec=out[1].copy_(_product(pattern, codes, error_gradient)),
-    )
+def _product(pattern: SparsePattern, values: Tensor, dense: Tensor, out: Tensor) -> Tensor:
+    return out.copy_(_sums(pattern, values, dense))
 
 
-def _product(pattern: SparsePattern, values: Tensor, dense: Tensor) -> Tensor:
+def _sums(pattern: SparsePattern, values: Tensor, dense: Tensor) -> Tensor:
     """The product of the sparse matrix with a dense one."""
     return embedding_bag(
         pattern.columns, dense, pattern.starts, mode="sum", per_sample_weights=values, include_last_offset=True
     )
 
 
-ORDERED = SparseProducts(name="ordered", codes=PLAIN.codes, decode=_decode, weight_gradients=_weight_gradients)
+ORDERED = SparseProducts(
+    name="ordered", codes=PLAIN.codes, decode=_decode, weight_gradients=partial(weight_gradients, product=_product)
+)

@@ -1,5 +1,8 @@
 """The products of the codes that fire, by torch's own sparse matrices, on any device: the reference of the others."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -16,19 +19,23 @@ def _decode(pattern: SparsePattern, codes: Tensor, W_dec: Tensor, start: Tensor)
     return torch.addmm(start, by_token.matrix(codes[order]), W_dec)
 
 
-def _weight_gradients(
+def weight_gradients(
     pattern: SparsePattern,
     codes: Tensor,
     x: Tensor,
     error_gradient: Tensor,
     W_dec: Tensor,
     out: tuple[Tensor, Tensor],
+    *,
+    product: Callable[[SparsePattern, Tensor, Tensor, Tensor], Tensor],
 ) -> WeightGradients:
+    """Return what `SparseProducts.weight_gradients` does; product(pattern, values, dense, out) multiplies the sparse
+    matrix by a dense one, into `out`."""
     code_gradient = pattern.sampled_product(W_dec, error_gradient)
     return WeightGradients(
-        W_enc=_product(pattern.matrix(code_gradient), x, out[0]),
+        W_enc=product(pattern, code_gradient, x, out[0]),
         b_enc=row_sums(pattern, code_gradient),
-        W_dec=_product(pattern.matrix(codes), error_gradient, out[1]),
+        W_dec=product(pattern, codes, error_gradient, out[1]),
     )
 
 
@@ -37,8 +44,10 @@ def row_sums(pattern: SparsePattern, values: Tensor) -> Tensor:
     return torch.segment_reduce(values, "sum", offsets=pattern.starts, unsafe=True)  # unchecked, as a GPU would wait
 
 
-def _product(sparse: Tensor, dense: Tensor, out: Tensor) -> Tensor:
-    return torch.addmm(out, sparse, dense, beta=0, out=out)  # mm would zero and copy its result
+def _product(pattern: SparsePattern, values: Tensor, dense: Tensor, out: Tensor) -> Tensor:
+    return torch.addmm(out, pattern.matrix(values), dense, beta=0, out=out)  # mm would zero and copy its result
 
 
-PLAIN = SparseProducts(name="plain", codes=_codes, decode=_decode, weight_gradients=_weight_gradients)
+PLAIN = SparseProducts(
+    name="plain", codes=_codes, decode=_decode, weight_gradients=partial(weight_gradients, product=_product)
+)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from toolkit.dictionaries.sparse_codes import SparsePattern
+from toolkit.dictionaries.sparse_products.plain import row_sums
 from toolkit.dictionaries.sparse_products.products import SparseProducts, WeightGradients
 from toolkit.dictionaries.sparse_products.triton_kernels import (
     WIDTH,
@@ -76,8 +77,7 @@ def _weight_gradients(
         for values, dense, sums in ((code_gradient, x, out[0]), (codes, pulled, out[1])):
             arguments = (starts, columns, long, values, dense, sums, width, split)
             gathered_sums[len(long), _stretches(width)](*arguments, of_list=True, adds=False)
-    b_enc = torch.segment_reduce(code_gradient, "sum", offsets=starts.long(), initial=0.0)
-    return WeightGradients(W_enc=out[0], b_enc=b_enc, W_dec=out[1])
+    return WeightGradients(W_enc=out[0], b_enc=row_sums(pattern, code_gradient), W_dec=out[1])
 
 
 def _long(pattern: SparsePattern, split: int) -> Tensor:
