@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -45,14 +45,15 @@ def make_batch() -> Callable[..., Batch]:
         dtype: torch.dtype = torch.float32,
         memory: dict[str, Tensor] | None = None,
         workspace: Workspace | None = None,
-        **training: float,
+        **training: Any,
     ) -> Batch:
+        precision = {"precision": "bf16" if dtype == torch.bfloat16 else "fp32"}
         return Batch(
             x=x,
             weights=weights,
             stream_norms=weights.decoder_norms(3),
             strength=strength,
-            training=TrainingConfig(**training),
+            training=TrainingConfig(**precision | training),
             dtype=dtype,
             workspace=workspace or Workspace(),
             products=PLAIN,

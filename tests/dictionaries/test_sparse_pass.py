@@ -1,11 +1,14 @@
 """The truth is autograd on a dense forward pass with the selection held fixed."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
 from toolkit.dictionaries.rules.batchtopk import batchtopk_pass, memory
 from toolkit.dictionaries.rules.topk import topk_pass
-from toolkit.dictionaries.weights import Weights, Workspace
+from toolkit.dictionaries.weights import Pass, Weights, Workspace
 
 K = 4
 
@@ -43,12 +46,42 @@ def test_gradients_match_autograd(make_weights, make_batch, last_cut):
     torch.testing.assert_close(found.error, codes @ weights.W_dec + weights.b_dec - x)
 
 
-def test_bf16_finds_candidates_but_computes_codes_in_fp32(make_weights, make_batch):
+def in_tf32(addmm: Callable[..., torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """Let dense fp32 products round their factors to 10 bits, as a GPU does; return what they give."""
+    found = []
+
+    def rounded(matrix: torch.Tensor) -> torch.Tensor:
+        return (matrix.view(torch.int32) + 2**12 & -(2**13)).view(torch.float32)
+
+    def product(start: torch.Tensor, a: torch.Tensor, b: torch.Tensor, **options: Any) -> torch.Tensor:
+        if a.layout != torch.strided or a.dtype != torch.float32:
+            return addmm(start, a, b, **options)
+        found.append(addmm(start, rounded(a), rounded(b), **options))
+        return found[-1]
+
+    monkeypatch.setattr(torch, "addmm", product)
+    return found
+
+
+@pytest.mark.parametrize("per_token", [True, False], ids=["topk", "batchtopk"])
+@pytest.mark.parametrize("precision", ["bf16", "tf32"])
+def test_rounded_products_find_candidates_whose_codes_are_computed_in_fp32(
+    make_weights, make_batch, monkeypatch, precision, per_token
+):
     x, weights = activations(), make_weights()
-    exact, found = (
-        batchtopk_pass(make_batch(x, weights, K, dtype, memory(last_cut=8.0)))
-        for dtype in (torch.float32, torch.bfloat16)
-    )
+
+    def run(dtype: torch.dtype, precision: str) -> Pass:
+        batch = make_batch(x, weights, K, dtype, memory(last_cut=8.0), precision=precision)
+        return topk_pass(batch) if per_token else batchtopk_pass(batch)
+
+    exact = run(torch.float32, "fp32")
+    if precision == "bf16":
+        found = run(torch.bfloat16, "bf16")
+    else:
+        rounded = in_tf32(torch.addmm, monkeypatch)
+        found = run(torch.float32, "tf32")
+        true = (x @ weights.W_enc.t() + weights.b_enc) * weights.decoder_norms(3).sum(dim=1)
+        assert (rounded[0].t() - true).norm() >= 1e-4 * true.norm()
     assert torch.equal(found.fired, exact.fired)
     for gradient, truth in zip(found.gradients[:4], exact.gradients[:4], strict=True):
         assert (gradient - truth).norm() <= 1e-5 * truth.norm()

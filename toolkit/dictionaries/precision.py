@@ -27,6 +27,11 @@ def resolved(training: TrainingConfig, device: torch.device) -> TrainingConfig:
     return replace(training, precision="fp32" if device.type == "cpu" or _is_old(device) else "bf16")
 
 
+def rounds_factors(precision: Precision) -> bool:
+    """Whether large products round their factors: their scores then say which latents may fire, and no more."""
+    return precision in ("tf32", "bf16")
+
+
 def _has_tf32(device: torch.device) -> bool:
     return device.type == "cuda" and torch.version.cuda is not None and not _is_old(device)
 

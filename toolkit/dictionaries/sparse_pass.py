@@ -2,7 +2,7 @@
 
 With Σ_s‖W_dec,k^s‖ folded into the encoder rows, the product over all streams at once yields the scores
 themselves. They are laid out [latent, token]: a latent's row stays in cache while its tokens are gathered, which
-nearly halves the time of the sparse products. bf16 finds candidates only; their codes are computed in fp32.
+nearly halves the time of the sparse products. bf16 and TF32 find candidates only; their codes are computed in fp32.
 """
 
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.difference_loss import pull
+from toolkit.dictionaries.precision import rounds_factors
 from toolkit.dictionaries.sparse_codes import SparsePattern
 from toolkit.dictionaries.weights import Batch, Pass, Weights
 
@@ -33,10 +34,10 @@ class Candidates(NamedTuple):
         """Return those at ascending flat positions of all `scores`; their own are computed in fp32."""
         weights, norms = batch.weights, batch.norms
         pattern = SparsePattern.from_flat(flat, (len(norms), len(batch.x)))
-        if batch.dtype == torch.float32:
-            codes = scores.view(-1)[flat] / norms[pattern.rows]
-        else:
+        if rounds_factors(batch.training.precision):
             codes = batch.products.codes(pattern, weights.W_enc, weights.b_enc, batch.x)
+        else:
+            codes = scores.view(-1)[flat] / norms[pattern.rows]
         return cls(pattern, codes, codes * norms[pattern.rows])
 
     def from_(self, floor: Float[Tensor, "..."]) -> "Candidates":
@@ -77,7 +78,7 @@ def _gradient_buffer(batch: Batch, name: str) -> Tensor:
 def sparse_flops(training: TrainingConfig, width: int) -> int:
     """Operations a token of a sparse step: one product of all latents, and work on k latents otherwise.
 
-    bf16 computes the kept codes once more, in fp32.
+    bf16 and tf32 compute the kept codes once more, in fp32.
     """
-    recomputed = training.precision == "bf16"
-    return 2 * training.n_latents * width + (SPARSE_PRODUCTS + recomputed) * 2 * training.k * width
+    products = SPARSE_PRODUCTS + rounds_factors(training.precision)
+    return 2 * training.n_latents * width + products * 2 * training.k * width
