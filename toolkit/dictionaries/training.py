@@ -20,7 +20,7 @@ from toolkit.dictionaries.precision import multiplying_in, resolved
 from toolkit.dictionaries.revival import add_revival, choose_dead
 from toolkit.dictionaries.rules import RULES
 from toolkit.dictionaries.rules.rule import rule_of
-from toolkit.dictionaries.sparse_products.choosing import products_for
+from toolkit.dictionaries.sparse_products.choosing import products_of
 from toolkit.dictionaries.weights import EPSILON, Batch, Memory, Pass, Weights, Workspace
 
 Activations = Float[Tensor, "token stream d_model"]
@@ -109,7 +109,7 @@ class CrosscoderTrainer:
         self.end_by(int(state["last_step"]))
         self._partition = Partition(n_models=len(models), n_shared=training.n_shared, n_exclusive=training.n_exclusive)
         self._dtype = torch.bfloat16 if self.training.precision == "bf16" else torch.float32
-        self._products = products_for(self._scale.device, training.kernels, self._dtype)
+        self._products = products_of(training, self._scale.device, self._dtype)
         self._workspace = Workspace(split)
 
     @torch.no_grad()

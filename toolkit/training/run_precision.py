@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.precision import resolved
-from toolkit.dictionaries.sparse_products.choosing import products_for
+from toolkit.dictionaries.sparse_products.choosing import products_of
 from toolkit.models.places.here import lands_on
 from toolkit.models.where import Where
 from toolkit.settings.training_output import TrainingOutput
@@ -15,11 +15,11 @@ def with_precision(training: TrainingConfig, where: Where, output: TrainingOutpu
     """Return the settings with the precision that auto stands for.
 
     It trains where the last model is read. A run goes on in the precision that it began in, on another device too.
-    Raises `ValueError` as `resolved`, `lands_on` and `products_for` do.
+    Raises `ValueError` as `resolved`, `lands_on` and `products_of` do.
     """
     if training.precision == "auto":
         before = settings_before(output).get("training", {})
         training = replace(training, precision=before.get("precision", "auto"))
     device = lands_on(where.of("distilled"))
-    products_for(device, training.kernels)  # refuses what cannot run there before anything is read
+    products_of(training, device)  # refuses what cannot run there before anything is read
     return resolved(training, device)

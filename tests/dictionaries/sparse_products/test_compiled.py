@@ -9,9 +9,10 @@ import numba
 import pytest
 import torch
 
+from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.sparse_codes import SparsePattern
-from toolkit.dictionaries.sparse_products import compiled
-from toolkit.dictionaries.sparse_products.choosing import products_for
+from toolkit.dictionaries.sparse_products import choosing, compiled
+from toolkit.dictionaries.sparse_products.choosing import products_for, products_of
 from toolkit.dictionaries.sparse_products.compiled import COMPILED
 from toolkit.dictionaries.sparse_products.plain import PLAIN
 from toolkit.dictionaries.sparse_products.products import SparseProducts
@@ -115,12 +116,29 @@ def test_a_cpu_takes_them_unless_torch_s_are_asked_for_or_numba_is_missing(monke
     assert products_for(CPU) is PLAIN
 
 
-def test_a_numba_that_numpy_is_too_new_for_gives_way_to_torch(monkeypatch):
+@pytest.fixture
+def chosen_anew() -> Iterator[None]:
+    choosing._compiled.cache_clear()
+    yield
+    choosing._compiled.cache_clear()
+
+
+def test_a_numba_that_numpy_is_too_new_for_gives_way_to_torch_and_is_told_once(monkeypatch, chosen_anew):
     monkeypatch.setitem(sys.modules, compiled.__name__, None)  # its import raises ImportError
     with pytest.warns(ToolkitWarning, match="numba cannot be imported .*: torch computes .* install a numba"):
-        assert products_for(CPU) is PLAIN
+        assert products_of(TrainingConfig(sparsity="topk"), CPU) is PLAIN
+    assert products_for(CPU) is PLAIN
 
 
-def test_numba_is_imported_for_training_alone():
-    says = "import sys, toolkit.dictionaries.training; sys.exit('numba' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", says]).returncode == 0
+def test_rules_that_multiply_no_single_codes_neither_take_numba_nor_miss_it(monkeypatch, chosen_anew):
+    monkeypatch.setitem(sys.modules, compiled.__name__, None)
+    for dense in ("l1", "jumprelu"):
+        assert products_of(TrainingConfig(sparsity=dense), CPU) is PLAIN
+
+
+def test_numba_is_imported_where_its_products_are_taken():
+    begin = "import sys, torch; from toolkit.dictionaries.training import TrainingConfig, products_of; "
+    for rule, imported in (("l1", False), ("batchtopk", True)):
+        takes = f"products_of(TrainingConfig(sparsity={rule!r}), torch.device('cpu')); "
+        says = f"{begin}{takes}sys.exit(('numba' in sys.modules) != {imported})"
+        assert subprocess.run([sys.executable, "-c", says]).returncode == 0

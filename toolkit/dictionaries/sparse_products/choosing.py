@@ -7,7 +7,8 @@ from importlib.util import find_spec
 
 import torch
 
-from toolkit.dictionaries.configs import Kernels
+from toolkit.dictionaries.configs import Kernels, TrainingConfig
+from toolkit.dictionaries.rules import RULES
 from toolkit.dictionaries.sparse_products.ordered import ORDERED
 from toolkit.dictionaries.sparse_products.plain import PLAIN
 from toolkit.dictionaries.sparse_products.products import SparseProducts
@@ -16,6 +17,12 @@ from toolkit.library_warnings import ToolkitWarning
 BOUNDS = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
 FEW = 8
 """Nonzeros above which a trial of the kernels splits rows, so that a first batch has such rows."""
+
+
+def products_of(training: TrainingConfig, device: torch.device, dtype: torch.dtype = torch.float32) -> SparseProducts:
+    """Return what the settings ask for, as `products_for` does; for rules without such products, torch's, unchecked."""
+    takes_them = RULES[training.sparsity] == "k"
+    return products_for(device, training.kernels, dtype) if takes_them else PLAIN
 
 
 def products_for(device: torch.device, kernels: Kernels = "auto", dtype: torch.dtype = torch.float32) -> SparseProducts:
@@ -37,7 +44,9 @@ def products_for(device: torch.device, kernels: Kernels = "auto", dtype: torch.d
     return _checked_triton(device, dtype)
 
 
+@cache
 def _compiled() -> SparseProducts:
+    """One for a process, so that it warns once."""
     try:
         from toolkit.dictionaries.sparse_products.compiled import COMPILED  # to import numba takes most of a second
     except ImportError as error:  # numba refuses a numpy that is newer than it knows
