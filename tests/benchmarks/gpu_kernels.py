@@ -96,8 +96,11 @@ def arguments(shapes: Shapes, device: torch.device) -> dict[str, tuple[Any, ...]
 
 
 def bound(products: SparseProducts, what: str, given: tuple[Any, ...]) -> Callable[[], Any]:
-    """One product of these arguments; `decode` is given a fresh start each time, as it may overwrite it."""
+    """One product of these arguments, gradients with the squares that clip them; `decode` is given a fresh start each
+    time, as it may overwrite it."""
     function = getattr(products, what)
+    if what == "weight_gradients":
+        return lambda: function(*given).with_squares()
     if what == "decode":
         return lambda: function(*given[:-1], torch.zeros_like(given[-1]))
     return lambda: function(*given)

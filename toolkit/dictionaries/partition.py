@@ -22,6 +22,11 @@ class Partition:
     n_exclusive: int
     """Latents of each model whose decoder rows for other models are zero."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no latent is designated."""
+        return self.n_shared == self.n_exclusive == 0
+
     def owned(self, model: int) -> slice:
         """Latents that are exclusive to `model`."""
         start = self.n_shared + model * self.n_exclusive

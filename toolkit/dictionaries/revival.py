@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from toolkit.dictionaries.collectives import ALONE, Ranks
+from toolkit.dictionaries.sparse_products.products import row_squares
 from toolkit.dictionaries.weights import Batch, Pass, Weights
 
 MOST_AT_ONCE = 512  # dead latents taken in one step, in turn: bounds the cost at a few per cent of a step
@@ -73,7 +74,7 @@ def add_revival(
     dead: Int[Tensor, " dead"],
     revival_loss: Callable[[Tensor, Tensor, Weights, Tensor], Tensor],
 ) -> Float[Tensor, ""]:
-    """Add the gradient of aux_coefficient × revival loss to the dead rows of `found.gradients`; return the loss.
+    """Add the gradient of aux_coefficient × revival loss to the dead rows of `found`; return the loss.
 
     Where ranks share out the latents, each computes it of all their dead latents, for these reconstruct the error
     together, and keeps its own rows.
@@ -98,4 +99,6 @@ def add_revival(
     gradients = (found.gradients.W_enc, found.gradients.b_enc, found.gradients.W_dec)
     for gradient, dead_rows in zip(gradients, by_row, strict=True):
         gradient.index_add_(0, dead, dead_rows[place])
+    if found.row_squares is not None:
+        found.row_squares[dead] = row_squares(found.gradients.W_enc[dead], found.gradients.W_dec[dead])
     return loss.detach()

@@ -68,7 +68,8 @@ def sparse_pass(batch: Batch, fired: Candidates, cut: Float[Tensor, ""]) -> Pass
     out = _gradient_buffer(batch, "W_enc_gradient"), _gradient_buffer(batch, "W_dec_gradient")
     by_row = batch.products.weight_gradients(pattern, codes, x, error_gradient, weights.W_dec, out)
     gradients = Weights(by_row.W_enc, by_row.b_enc, by_row.W_dec, b_dec=error_gradient.sum(dim=0))
-    return Pass(gradients, error, pattern.starts.diff().long(), sparsity_loss=x.new_zeros(()), cut=cut)
+    fired_on = pattern.starts.diff().long()
+    return Pass(gradients, error, fired_on, x.new_zeros(()), cut, by_row.row_squares)
 
 
 def _gradient_buffer(batch: Batch, name: str) -> Tensor:

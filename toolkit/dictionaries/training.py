@@ -14,6 +14,7 @@ from toolkit.dictionaries.collectives import WHOLE, Split
 from toolkit.dictionaries.configs import CrosscoderConfig, TrainingConfig
 from toolkit.dictionaries.crosscoder import Crosscoder, fold
 from toolkit.dictionaries.difference_loss import check_models, pull
+from toolkit.dictionaries.gradient_norm import gradient_norm
 from toolkit.dictionaries.optimiser import MOMENTS, adam, update
 from toolkit.dictionaries.partition import Partition
 from toolkit.dictionaries.precision import multiplying_in, resolved
@@ -247,7 +248,8 @@ class CrosscoderTrainer:
         over_latents = torch.stack([found.sparsity_loss, found.fired.sum() / n_tokens, dead / self.training.n_latents])
         self._split.latents.sum_(over_latents)
         added = (weighted - squared_error).sum() / n_tokens
-        figures = torch.stack([aux_loss, self._gradient_norm(found.gradients), found.cut, added, dead])
+        norm_of_gradient = gradient_norm(found, self._split, self._partition)
+        figures = torch.stack([aux_loss, norm_of_gradient, found.cut, added, dead])
         gathered = torch.cat([squared_error / n_tokens, 1 - squared_error / variance, over_latents, figures]).tolist()
         reconstruction = sum(gathered[:n_streams])
         sparsity_loss, l0, dead_share, aux, norm, cut, of_difference, n_dead = gathered[2 * n_streams :]
@@ -266,14 +268,6 @@ class CrosscoderTrainer:
             grad_norm=norm,
         )
         return metrics, cut, int(n_dead)
-
-    def _gradient_norm(self, gradients: Weights) -> Tensor:
-        if self._split.latents.size == 1:
-            return torch.nn.utils.get_total_norm(gradients.named().values())
-        own_rows = torch.nn.utils.get_total_norm([g for name, g in gradients.named().items() if has_latent_rows(name)])
-        squared = own_rows.square()
-        self._split.latents.sum_(squared)
-        return (squared + gradients.b_dec.square().sum()).sqrt()
 
 
 def train(

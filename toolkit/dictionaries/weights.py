@@ -91,6 +91,8 @@ class Pass(NamedTuple):
     """Penalty per token before its weight λ: decoder-norm-weighted L1, or L0; 0 where there is none."""
     cut: Float[Tensor, ""]
     """Smallest score that was kept of the whole batch, where the rule has one cut for it; else 0."""
+    row_squares: Float[Tensor, " latent"] | None = None
+    """Σ of squares of each latent's two rows in `gradients`, where these need not be read for it; else None."""
 
 
 def fold_weights(

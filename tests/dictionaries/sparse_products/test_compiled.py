@@ -49,7 +49,7 @@ def results(
     return (
         products.codes(pattern, W_enc, bias, x),
         products.decode(pattern, codes, W_dec, start),
-        *products.weight_gradients(pattern, codes, x, error, W_dec, out),
+        *products.weight_gradients(pattern, codes, x, error, W_dec, out).with_squares(),
     )
 
 

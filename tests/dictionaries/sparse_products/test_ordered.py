@@ -30,7 +30,7 @@ def multiplied(products, pattern: SparsePattern, by: dict[str, Tensor]) -> list[
     out = torch.full_like(by["W_enc"], torch.nan), torch.full_like(by["W_enc"], torch.nan)
     gradients = products.weight_gradients(pattern, by["codes"], by["x"], by["error_gradient"], by["W_dec"], out)
     decoded = products.decode(pattern, by["codes"], by["W_dec"], by["start"].clone())
-    return [products.codes(pattern, by["W_enc"], by["b_enc"], by["x"]), decoded, *gradients]
+    return [products.codes(pattern, by["W_enc"], by["b_enc"], by["x"]), decoded, *gradients.with_squares()]
 
 
 @pytest.mark.parametrize("place", ["cpu", pretended_device.AWAY], ids=["here", "away"])

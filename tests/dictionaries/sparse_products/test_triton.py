@@ -42,7 +42,7 @@ def results(products, pattern: SparsePattern, width: int = WIDTH) -> list[Tensor
     return [
         products.codes(pattern, W_enc, drawn(N_LATENTS), x),
         products.decode(pattern, codes, W_dec, drawn(N_TOKENS, width)),
-        *products.weight_gradients(pattern, codes, x, error, W_dec, out),
+        *products.weight_gradients(pattern, codes, x, error, W_dec, out).with_squares(),
     ]
 
 

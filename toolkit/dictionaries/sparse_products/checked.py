@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from toolkit.dictionaries.sparse_codes import SparsePattern
 from toolkit.dictionaries.sparse_products.plain import PLAIN
-from toolkit.dictionaries.sparse_products.products import SparseProducts
+from toolkit.dictionaries.sparse_products.products import SparseProducts, WeightGradients
 from toolkit.library_warnings import ToolkitWarning
 
 
@@ -32,12 +33,21 @@ def checked(trials: Sequence[Trial], setting: str) -> SparseProducts:
     name = trials[0].products.name
 
     def function(of: str) -> Callable[..., Any]:
-        ways = [(getattr(products, of), bound) for products, bound in trials]
-        return _FirstCompared(f"{name}'s {of}", ways, getattr(PLAIN, of), setting)
+        ways = [(getattr(_with_squares(products), of), bound) for products, bound in trials]
+        return _FirstCompared(f"{name}'s {of}", ways, getattr(_with_squares(PLAIN), of), setting)
 
     return SparseProducts(
         name=name, codes=function("codes"), decode=function("decode"), weight_gradients=function("weight_gradients")
     )
+
+
+def _with_squares(products: SparseProducts) -> SparseProducts:
+    """The products, whose gradients have their `row_squares`, which are to be compared too."""
+
+    def weight_gradients(*arguments: Any) -> WeightGradients:
+        return products.weight_gradients(*arguments).with_squares()
+
+    return replace(products, weight_gradients=weight_gradients)
 
 
 class _FirstCompared:

@@ -122,7 +122,7 @@ def _weight_gradients(
 ) -> WeightGradients:
     gradients = WeightGradients(W_enc=out[0], b_enc=W_dec.new_empty(len(W_dec)), W_dec=out[1])
     given = tuple(tensor.numpy() for tensor in (codes, x, error_gradient, W_dec))
-    results = tuple(tensor.numpy() for tensor in gradients)
+    results = tuple(tensor.numpy() for tensor in gradients[:3])
     _share_out(_gradient_loop, pattern, (given, results), _latents(pattern, _threads(pattern, x)))
     return gradients
 

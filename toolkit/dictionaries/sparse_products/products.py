@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -19,6 +20,18 @@ class WeightGradients(NamedTuple):
     W_enc: Float[Tensor, "latent width"]
     b_enc: Float[Tensor, " latent"]
     W_dec: Float[Tensor, "latent width"]
+    row_squares: Float[Tensor, " latent"] | None = None
+    """Σ of squares of each latent's two rows, in W_enc and W_dec, where the pass that wrote them took it; else None."""
+
+    def with_squares(self) -> "WeightGradients":
+        """Return them with `row_squares`, for which both matrices are read if the pass did not take them."""
+        return self if self.row_squares is not None else self._replace(row_squares=row_squares(self.W_enc, self.W_dec))
+
+
+def row_squares(W_enc: Float[Tensor, "latent width"], W_dec: Float[Tensor, "latent width"]) -> Float[Tensor, " latent"]:
+    """Return what `WeightGradients.row_squares` is, of rows of both gradients: who changes some takes theirs anew."""
+    encoder, decoder = (torch.linalg.vector_norm(rows, dim=1) for rows in (W_enc, W_dec))
+    return encoder.square() + decoder.square()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,4 +49,5 @@ class SparseProducts:
     weight_gradients: Callable[[SparsePattern, Tensor, Tensor, Tensor, Tensor, tuple[Tensor, Tensor]], WeightGradients]
     """weight_gradients(pattern, codes [nonzero], x [token, width], error_gradient [token, width], W_dec [latent,
     width], out) returns the gradients of a loss whose gradient by x̂ is `error_gradient`. `out` are two tensors [latent,
-    width] of arbitrary content, which become those of W_enc and W_dec."""
+    width] of arbitrary content, which become those of W_enc and W_dec. Who gives `row_squares` spares the trainer from
+    reading both again."""
