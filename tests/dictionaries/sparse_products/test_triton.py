@@ -56,6 +56,12 @@ def test_all_products_are_those_of_torch(pattern: SparsePattern, dtype: torch.dt
     assert all(each[silent].eq(0).all() for each in gradients for silent in (1, 5))
 
 
+@pytest.mark.parametrize("split", [256, 8], ids=["by a latent's own program", "some by several"])
+def test_squares_are_those_of_the_rows_that_were_written(pattern: SparsePattern, split: int) -> None:
+    *_, W_enc, _, W_dec, squares = results(triton_products(torch.bfloat16, split), pattern)
+    torch.testing.assert_close(squares, W_enc.square().sum(dim=1) + W_dec.square().sum(dim=1))
+
+
 def test_a_width_below_a_program_s_and_an_empty_pattern_are_no_exception(pattern: SparsePattern) -> None:
     none = pattern.restricted(torch.empty(0, dtype=torch.long, device=DEVICE))
     for some in (pattern, none):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from toolkit.dictionaries.sparse_codes import SparsePattern
 from toolkit.dictionaries.sparse_products.plain import row_sums
-from toolkit.dictionaries.sparse_products.products import SparseProducts, WeightGradients
+from toolkit.dictionaries.sparse_products.products import SparseProducts, WeightGradients, row_squares
 from toolkit.dictionaries.sparse_products.triton_kernels import (
     WIDTH,
     gathered_sums,
@@ -67,17 +67,18 @@ def _weight_gradients(
     gathered: torch.dtype,
     split: int,
 ) -> WeightGradients:
-    width, code_gradient = W_dec.shape[1], torch.empty_like(codes)
+    width, code_gradient, squares = W_dec.shape[1], torch.empty_like(codes), torch.empty_like(W_dec[:, 0])
     x, pulled = x.to(gathered).contiguous(), error_gradient.to(gathered).contiguous()
     starts, columns, codes = pattern.starts, pattern.columns, codes.contiguous()
-    each = (starts, columns, codes, x, pulled, W_dec, code_gradient, *out, width, split)
+    each = (starts, columns, codes, x, pulled, W_dec, code_gradient, *out, squares, width, split)
     latent_gradients[len(W_dec),](*each)
     if len(long := _long(pattern, split)):
         _products_of_long(pattern, long, W_dec, pulled, code_gradient, width, split)
         for values, dense, sums in ((code_gradient, x, out[0]), (codes, pulled, out[1])):
             arguments = (starts, columns, long, values, dense, sums, width, split)
             gathered_sums[len(long), _stretches(width)](*arguments, of_list=True, adds=False)
-    return WeightGradients(W_enc=out[0], b_enc=row_sums(pattern, code_gradient), W_dec=out[1])
+        squares[long] = row_squares(out[0][long], out[1][long])  # of few rows, which were just written
+    return WeightGradients(out[0], row_sums(pattern, code_gradient), out[1], squares)
 
 
 def _long(pattern: SparsePattern, split: int) -> Tensor:

@@ -83,15 +83,19 @@ def gathered_sums(
 @triton.jit
 def latent_gradients(
     starts, columns, codes, x, error_gradient, W_dec,
-    code_gradient, d_W_enc, d_W_dec, width, split,
+    code_gradient, d_W_enc, d_W_dec, squares, width, split,
 ):  # fmt: skip
-    """The gradients of one latent's codes, encoder row and decoder row; each stretch of rows is read once."""
+    """The gradients of one latent's codes, encoder row and decoder row, and the sum of squares of both rows; each
+    stretch of rows is read once.
+    """
     row, first, last, own = row_of(starts, starts, tl.program_id(0), split, False)
     end = tl.where(own, tl.maximum(last, first + 1), first)  # a latent that never fires has gradients of 0
+    squared = tl.zeros((WIDTH,), tl.float32)
     for start in range(first, end, TOKENS):
         nonzeros = start + tl.arange(0, TOKENS)
         there = nonzeros < last
         held = tl.where(start > first, width, 0)  # entries of the gradients' rows that have sums already
+        whole = tl.where(last - start <= TOKENS, width, 0)  # entries whose sums end here
         column = tl.load(columns + nonzeros, mask=there, other=0).to(tl.int64)
         code = tl.load(codes + nonzeros, mask=there, other=0.0)
         sums = tl.zeros((TOKENS, WIDTH), tl.float32)
@@ -103,7 +107,9 @@ def latent_gradients(
             pulled = tl.load(error_gradient + tile, mask=there[:, None] & inside[None, :], other=0.0).to(tl.float32)
             sums += decoder[None, :] * pulled
             before = tl.load(d_W_dec + row * width + entries, mask=entries < held, other=0.0)
-            tl.store(d_W_dec + row * width + entries, before + tl.sum(code[:, None] * pulled, axis=0), mask=inside)
+            total = before + tl.sum(code[:, None] * pulled, axis=0)
+            tl.store(d_W_dec + row * width + entries, total, mask=inside)
+            squared += tl.where(entries < whole, total * total, 0.0)
         gradient = tl.sum(sums, axis=1)
         tl.store(code_gradient + nonzeros, gradient, mask=there)
         for at in range(0, width, WIDTH):
@@ -112,5 +118,9 @@ def latent_gradients(
             tile = (column * width)[:, None] + entries[None, :]
             read = tl.load(x + tile, mask=there[:, None] & inside[None, :], other=0.0).to(tl.float32)
             before = tl.load(d_W_enc + row * width + entries, mask=entries < held, other=0.0)
-            tl.store(d_W_enc + row * width + entries, before + tl.sum(gradient[:, None] * read, axis=0), mask=inside)
+            total = before + tl.sum(gradient[:, None] * read, axis=0)
+            tl.store(d_W_enc + row * width + entries, total, mask=inside)
+            squared += tl.where(entries < whole, total * total, 0.0)
         tl.debug_barrier()  # the next tokens add to what other threads of this program have stored
+    if own:
+        tl.store(squares + row, tl.sum(squared, axis=0))
