@@ -5,9 +5,9 @@ import json
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from toolkit.adapters.trainer import AdapterStep, AdapterTrainer
 from toolkit.command_line.recipe import run_recipe
 from toolkit.dictionaries.adapter_storage import load_adapter
 from toolkit.experiments.adapter_run import AdapterRun
+from toolkit.harvest.tokens import TokenBatch, TokenStream
 from toolkit.settings.adapter_run import parse_command_line
 
 RECIPE = RECIPES / "train_adapter.py"
@@ -128,6 +129,37 @@ def test_killed_terminated_and_resumed_is_the_same_run(
     train([*arguments, "--resume"])
     for name in ("adapter.safetensors", "metrics.jsonl"):
         assert (folder / name).read_bytes() == (finished / name).read_bytes()
+
+
+def fail_after(monkeypatch: pytest.MonkeyPatch, batches: int) -> None:
+    """Have the text end with an error after so many batches."""
+    whole = TokenStream.__iter__
+
+    def failing(stream: TokenStream) -> Iterator[TokenBatch]:
+        yield from islice(whole(stream), batches)
+        raise ConnectionError("the text is gone")
+
+    monkeypatch.setattr(TokenStream, "__iter__", failing)
+
+
+def test_a_run_whose_text_cannot_be_read_is_saved_and_resumed(
+    train: Train,
+    settings: list[str],
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = [*settings, "--out", str(tmp_path / "run")]
+    with monkeypatch.context() as patched:
+        fail_after(patched, 7)
+        with pytest.raises(SystemExit) as stopped:
+            train(arguments)
+    assert stopped.value.code == 2
+    assert "error: the text is gone saved at step 7" in " ".join(capsys.readouterr().err.split())
+    train([*arguments, "--resume"])
+    for name in ("adapter.safetensors", "metrics.jsonl"):
+        assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes()
 
 
 def test_two_processes_train_the_adapter_of_one(settings: list[str], finished: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from toolkit.artifacts import DiskFullError
 from toolkit.dictionaries.collectives import Ranks
 from toolkit.fields import changed
 from toolkit.harvest.feed import ShardState
+from toolkit.library_warnings import ToolkitWarning
 from toolkit.models.pair import ModelPair
 from toolkit.settings.crosscoder_run import RunConfig
 from toolkit.tracking import Stopwatch
@@ -55,6 +57,12 @@ for step in range(1, 10**6):
     for tensor in (weights, storage):
         tensor.fill_(-1)  # as the run goes on while the thread writes
 """
+
+
+def joined(saver: Saver) -> None:
+    """Wait until the thread has written, or failed to."""
+    assert saver._thread
+    saver._thread.join()
 
 
 def threads() -> list[str]:
@@ -153,24 +161,50 @@ def test_copies_keep_their_memory_and_shrink_and_grow_with_what_they_hold() -> N
     assert copies.of(checkpoint(3, size=20)).tensors["weights"].tolist() == [3.0] * 20
 
 
-@pytest.mark.parametrize("at", ["check", "save", "wait", "end"])
-def test_a_full_disk_is_said_by_the_next_call_and_the_run_can_save_again(
-    checkpoints: Checkpoints, small_disk: Callable[[], object], at: str
+@pytest.mark.parametrize("at", ["wait", "end"])
+def test_a_full_disk_is_said_at_the_end_and_the_run_can_save_again(
+    checkpoints: Checkpoints, small_disk: Callable[[], AbstractContextManager[None]], at: str
 ) -> None:
     saver = Saver(checkpoints, Stopwatch())
     saver.save(checkpoint(1))
     saver.wait()
     with small_disk():
         saver.save(checkpoint(2, size=100_000))
-        assert saver._thread
-        saver._thread.join()
-    calls = {"check": saver.check, "save": lambda: saver.save(checkpoint(3)), "wait": saver.wait}
+        joined(saver)
+    assert saver.has_failed
     with pytest.raises(DiskFullError, match=r"last checkpoint is whole: .*step-000000001: free some"):
-        calls[at]() if at in calls else saver.__exit__(None, None, None)
-    assert (saver.step, threads()) == (NEVER, [])
+        saver.wait() if at == "wait" else saver.__exit__(None, None, None)
+    assert (saver.step, saver.has_failed, threads()) == (NEVER, False, [])
     saver.save(checkpoint(2))
     saver.wait()
     assert assert_of_one_step(checkpoints.load([0])) == 2
+
+
+def test_a_checkpoint_that_was_lost_is_replaced_by_the_next_which_is_written_when_save_returns(
+    checkpoints: Checkpoints, small_disk: Callable[[], AbstractContextManager[None]]
+) -> None:
+    saver = Saver(checkpoints, Stopwatch())
+    with small_disk():
+        saver.save(checkpoint(1, size=100_000))
+        joined(saver)
+    with pytest.warns(ToolkitWarning, match=r"step 1 was not written \(.*too large.*\); that of step 2 is"):
+        saver.save(checkpoint(2))
+    assert assert_of_one_step(checkpoints.load([0])) == 2
+
+
+def test_of_two_checkpoints_that_are_lost_both_are_said(
+    checkpoints: Checkpoints, small_disk: Callable[[], AbstractContextManager[None]]
+) -> None:
+    saver = Saver(checkpoints, Stopwatch())
+    saver.save(checkpoint(1))
+    with small_disk():
+        saver.save(checkpoint(2, size=100_000))
+        with pytest.raises(DiskFullError, match=r"last checkpoint is whole: .*step-000000001: free some") as told:
+            saver.save(checkpoint(3, size=100_000))
+    [before] = told.value.__notes__
+    assert before.startswith("before that, the checkpoint of step 2 was not written (")
+    assert "whole" not in before
+    assert (saver.step, saver.has_failed) == (NEVER, False)
 
 
 def test_another_error_has_a_note_of_what_is_safe(checkpoints: Checkpoints) -> None:
@@ -191,6 +225,7 @@ def test_an_error_of_the_run_stays_and_is_told_that_the_writing_failed_too(check
     with pytest.raises(ValueError, match="the run") as told:
         run()
     assert told.value.__notes__[0].startswith("the checkpoint of step 2 was not written: Object of type set")
+    assert told.value.__notes__[1] == "last good checkpoint: none yet"
     assert threads() == []
 
 
@@ -222,25 +257,3 @@ def test_a_run_whose_writing_lags_ends_with_its_last_checkpoint_and_goes_on_exac
     assert all(torch.equal(tensor, weights[name]) for name, tensor in again.trainer.state_dict().items())
     assert again.metrics()["seconds_in_writing_thread"] > 0
     assert threads() == []
-
-
-def test_a_run_ends_with_the_step_at_which_its_writing_is_known_to_have_failed(
-    open_run: Callable[..., TrainingRun], config: RunConfig, pair: ModelPair, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config, written = changed(config, checkpoint_steps=10), writing.write_tensors
-
-    def full_from_the_second(path: Path, tensors: dict[str, torch.Tensor]) -> str:
-        if "000000020" in str(path):
-            raise OSError(28, "No space left on device")
-        return written(path, tensors)
-
-    monkeypatch.setattr(writing, "write_tensors", full_from_the_second)
-
-    def follow(run: TrainingRun) -> None:
-        for step, *_ in run.steps():
-            if step.step == 21 and run._saver._thread:
-                run._saver._thread.join()
-
-    with open_run(config, pair) as run, pytest.raises(DiskFullError, match=r"whole: .*step-000000010: free some"):
-        follow(run)
-    assert len(run.folder.records()) == run.trainer.steps_done == 21

@@ -27,7 +27,7 @@ from toolkit.training.adapter_folder import AdapterFolder
 from toolkit.training.checkpoints import Checkpoint
 from toolkit.training.ranks import on_own_device
 from toolkit.training.saving import Saver
-from toolkit.training.stepping import stepping
+from toolkit.training.stepping import reading, stepping
 
 
 def open_models(config: AdapterRunConfig, ranks: Ranks = ALONE) -> AdaptedModel:
@@ -55,6 +55,8 @@ class AdapterTrainingRun:
         DiskFullError: the disk has no room for the checkpoints, now or later.
         NonFiniteError: see `AdapterTrainer.step`; the message names the last checkpoint.
         Interrupted: a signal came, to any of the processes; a checkpoint was saved.
+        Exception: whatever ended the reading of documents, with a note whether a checkpoint was saved; or the writing
+        of a checkpoint, twice in a row.
     """
 
     def __init__(
@@ -128,7 +130,7 @@ class AdapterTrainingRun:
         batches = iter(self._tokens)
         while self.trainer.steps_done < self.config.training.steps:
             with self.stopwatch.stage("reading text", within="training steps"):
-                batch: TokenBatch | None = next(batches, None)
+                batch = self._next_of(batches)
             if batch is None:
                 if not self.trainer.steps_done:
                     needed = self.config.training.batch_sequences
@@ -138,6 +140,15 @@ class AdapterTrainingRun:
             self._place = batch.next_place
             self.documents += batch.counts
             yield step
+
+    def _next_of(self, batches: Iterator[TokenBatch]) -> TokenBatch | None:
+        return reading(
+            lambda: next(batches, None),
+            save=self._save,
+            saver=self._saver,
+            done=lambda: self.trainer.steps_done,
+            ranks=self.ranks,
+        )
 
     def _record(self, step: AdapterStep) -> None:
         if self.ranks.is_first:

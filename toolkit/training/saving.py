@@ -1,6 +1,7 @@
 """Checkpoints that a thread writes from a copy of a run's state, while the run goes on."""
 
 import threading
+import warnings
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
@@ -12,6 +13,7 @@ from torch import Tensor
 from toolkit.artifacts import DiskFullError
 from toolkit.dictionaries.collectives import ALONE, Ranks
 from toolkit.harvest.feed import ShardState
+from toolkit.library_warnings import ToolkitWarning
 from toolkit.tracking import Stopwatch
 from toolkit.training.checkpoints import Checkpoint, Checkpoints
 
@@ -26,8 +28,9 @@ class Saver:
     when all have written, because a checkpoint takes exchanges between them, and those of two threads would mix.
     `has_rows` is as in `Checkpoints.save`.
 
-    Whatever ends the writing is raised by the next `check`, `save`, `wait` or end of the block: a `DiskFullError`,
-    which says what is safe, or another error with a note that does. The run can then save again.
+    What ends the writing is raised by `wait` or the end of the block: a `DiskFullError`, which says what is safe, or
+    another error with a note that does. Where `save` comes before them, it writes its own checkpoint to the end, and
+    warns of the one that was lost, or raises what ended its own writing. The run can save again after any of these.
     """
 
     def __init__(
@@ -57,41 +60,61 @@ class Saver:
         The time that the run is held up is the stage "checkpoints" of its stopwatch.
         """
         with self._stopwatch.stage("checkpoints"):
-            self._finish()
-            if self._ranks.size > 1:
-                self._checkpoints.save(checkpoint, self._ranks, self._has_rows)
+            lost, failure = self.step, self._ended()
+            if failure is None:
+                self._begin(checkpoint)
             else:
-                self._begin(self._copies.of(checkpoint))
-            self.step = checkpoint.step
+                self._save_in_place_of(lost, failure, checkpoint)
 
-    def check(self) -> None:
-        """Raise what has ended the writing, if something did; waits for nothing."""
-        if self._thread is not None and not self._thread.is_alive():
-            self._finish()
+    @property
+    def has_failed(self) -> bool:
+        """Whether something has ended the writing of the last checkpoint; waits for nothing."""
+        return self._failure is not None
 
     def wait(self) -> None:
         """Return when the last checkpoint is written."""
         with self._stopwatch.stage("checkpoints"):
             self._finish()
 
-    def _begin(self, copy: Checkpoint) -> None:
-        self._thread = threading.Thread(target=self._write, args=(copy,), name="checkpoints", daemon=True)
-        self._thread.start()
+    def _begin(self, checkpoint: Checkpoint) -> None:
+        if self._ranks.size > 1:
+            self._checkpoints.save(checkpoint, self._ranks, self._has_rows)
+        else:
+            copy = self._copies.of(checkpoint)
+            self._thread = threading.Thread(target=self._write, args=(copy,), name="checkpoints", daemon=True)
+            self._thread.start()
+        self.step = checkpoint.step
+
+    def _save_in_place_of(self, lost: int, failure: Exception, checkpoint: Checkpoint) -> None:
+        why = failure.__cause__ if isinstance(failure, DiskFullError) else failure  # without what was safe then
+        said = f"the checkpoint of step {lost} was not written ({why})"
+        try:
+            self._begin(checkpoint)
+            self._finish()
+        except Exception as error:
+            error.add_note(f"before that, {said}")
+            raise
+        warnings.warn(f"{said}; that of step {checkpoint.step} is", ToolkitWarning, stacklevel=4)
 
     def _write(self, copy: Checkpoint) -> None:
         try:
             with self._writing.stage("writing"):
                 self._checkpoints.save(copy)
-        except Exception as error:  # raised by `_finish`
+        except Exception as error:  # returned by `_ended`
             self._failure = error
 
-    def _finish(self) -> None:
+    def _ended(self) -> Exception | None:
+        """Wait for the thread, and return what ended its writing, if something did."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
         failure, self._failure = self._failure, None
         if failure is not None:
             self.step = NEVER
+        return failure
+
+    def _finish(self) -> None:
+        if (failure := self._ended()) is not None:
             raise failure if isinstance(failure, DiskFullError) else self._checkpoints.noted(failure)
 
     def __enter__(self) -> "Saver":
@@ -106,9 +129,15 @@ class Saver:
         except Exception as failure:
             if error is None or isinstance(error, GeneratorExit):
                 raise
-            error.add_note(f"the checkpoint of step {step} was not written: {failure}")
+            note_failure(error, f"the checkpoint of step {step} was not written", failure)
         finally:
             self._copies = Copies()
+
+
+def note_failure(error: BaseException, said: str, failure: Exception) -> None:
+    """Note on an error that saving failed as well, and what is safe, which the failure's own notes say."""
+    for note in (f"{said}: {failure}", *getattr(failure, "__notes__", [])):
+        error.add_note(note)
 
 
 class Copies:

@@ -29,7 +29,7 @@ from toolkit.training.plans import key_of, planned, shown_figures, states_by_key
 from toolkit.training.remote_use import forecast, traffic
 from toolkit.training.saving import NEVER, Saver
 from toolkit.training.step_log import StepLog
-from toolkit.training.stepping import stepping
+from toolkit.training.stepping import reading, stepping
 
 
 class TrainingRun:
@@ -47,7 +47,8 @@ class TrainingRun:
         DiskFullError: the disk has no room for the checkpoints, now or later.
         NonFiniteError: see `CrosscoderTrainer.step`; the message names the last checkpoint.
         Interrupted: a signal came, to any of the processes; a checkpoint was saved.
-        Exception: whatever ended the reading of activations; a checkpoint was saved.
+        Exception: whatever ended the reading of activations, with a note whether a checkpoint was saved; or the writing
+        of a checkpoint, twice in a row.
     """
 
     def __init__(
@@ -176,24 +177,14 @@ class TrainingRun:
         return left
 
     def _fill(self) -> None:
-        """Read what the next step takes; where a rank cannot, all save first."""
-        failure: Exception | None = None
-        try:
-            self._feed.fill()
-        except Exception as error:  # raised below
-            failure = error
-        if self.ranks.highest(int(failure is not None)):
-            said = f"saved at step {self.trainer.steps_done}"
-            try:
-                self.save()
-            except Exception as error:
-                if failure is None:
-                    raise
-                said = f"not saved at step {self.trainer.steps_done}: {error}"
-            while failure is None:
-                self.ranks.wait()  # fails once a process that could not read has said why, and is gone
-            failure.add_note(said)
-            raise failure
+        """Read what the next step takes."""
+        reading(
+            self._feed.fill,
+            save=self._begin_to_save,
+            saver=self._saver,
+            done=lambda: self.trainer.steps_done,
+            ranks=self.ranks,
+        )
 
     def _record(self, metrics: tuple[StepMetrics, ...], log: StepLog | None) -> None:
         if not self.ranks.is_first:
