@@ -8,10 +8,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pretended_device
 import pytest
 import torch
+
+from toolkit.dictionaries.sparse_codes import SparsePattern
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 Run = Callable[..., str]
@@ -101,7 +105,7 @@ def traffic(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_the_traffic_of_a_step_is_counted_and_its_time_on_a_gpu_predicted(traffic, run: Run, tmp_path: Path):
     said = run("traffic.py", "l1", "batchtopk", "--divisor", "32", "--json", str(tmp_path / "traffic.json"))
     dense, sparse = json.loads((tmp_path / "traffic.json").read_text())
-    assert f"l1, bf16, 32,768 latents: {dense['predicted ms']:.2f} ms" in said
+    assert f"l1, bf16, 32,768 latents, torch: {dense['predicted ms']:.2f} ms, {dense['launches']} operations" in said
     product = 2 * 2048 * 32_768 * 3072 / 1e12
     large = (dense["operations"]["mm"], dense["operations"]["addmm"])
     assert sum(each["teraflops"] for each in large) == pytest.approx(5 * product)
@@ -109,6 +113,70 @@ def test_the_traffic_of_a_step_is_counted_and_its_time_on_a_gpu_predicted(traffi
     adam = dense["operations"]["_fused_adam_"]  # reads and writes weights, moments and shrunk gradients
     assert adam["gigabytes"] == pytest.approx(32 * 2 * 32_768 * 3072 / 1e9, rel=0.05)
     assert "addmm, sparse" in sparse["operations"]
+
+
+@pytest.fixture
+def passed(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[np.ndarray]]:
+    """The addresses that interpreted kernels read and write, at each load and each store."""
+    interpreter = pytest.importorskip("triton.runtime.interpreter")
+    found: dict[str, list[np.ndarray]] = {"read": [], "written": []}
+    for name, kind in (("create_masked_load", "read"), ("create_masked_store", "written")):
+        function = getattr(interpreter.InterpreterBuilder, name)
+
+        def kept(builder: Any, pointers: Any, *others: Any, function: Any = function, kind: str = kind) -> Any:
+            mask = others[0] if kind == "read" else others[1]
+            found[kind].append(pointers.data[mask.data.astype(bool)])
+            return function(builder, pointers, *others)
+
+        monkeypatch.setattr(interpreter.InterpreterBuilder, name, kept)
+    return found
+
+
+def test_what_stands_in_for_a_kernel_says_the_bytes_that_it_passes(traffic, passed, monkeypatch):
+    products = pytest.importorskip("toolkit.dictionaries.sparse_products.triton")
+    if torch.cuda.is_available():
+        pytest.skip("kernels are interpreted where there is no GPU")
+    stand_ins = importlib.import_module("traffic_kernels")
+    fires, (latents, tokens, width) = torch.zeros(4, 20, dtype=torch.bool), (4, 20, 520)
+    fires[0], fires[1, ::2], fires[3, 3:8] = True, True, True
+    pattern = SparsePattern.from_flat(fires.flatten().nonzero().squeeze(1), (latents, tokens))
+    x, error, W, out = (torch.randn(n, width) for n in (tokens, tokens, latents, latents))
+    values, squares, vector = torch.rand(35), torch.empty(latents), torch.empty(35)
+    both = pattern.starts, pattern.columns
+    launched = {
+        "row_products": ((*both, both[0], W, x, vector, width, 50), {"of_list": False, "segment": 64}),
+        "gathered_sums": ((*both, both[0], values, x, W, width, 50), {"of_list": False, "adds": False}),
+        "latent_gradients": ((*both, values, x, error, W, vector, W + 1, out, squares, width, 50), {}),
+    }
+    for name, (arguments, options) in launched.items():
+        for addresses in passed.values():
+            addresses.clear()
+        programs = (latents, 2) if name == "gathered_sums" else (latents,)
+        getattr(products, name)[programs](*arguments, **options)
+        results = [each.clone() for each in arguments if isinstance(each, torch.Tensor)]
+        written, read = (np.unique(np.concatenate(passed[kind])) for kind in ("written", "read"))
+        moved, gathered = getattr(stand_ins, name)(*arguments, **options)
+        assert moved == 4 * (len(written) + len(np.setdiff1d(read, written))), name
+        assert gathered == 4 * 35 * width * (2 if name == "latent_gradients" else 1)
+        for each, truth in zip(filter(torch.is_tensor, arguments), results, strict=True):
+            torch.testing.assert_close(each, truth, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("rule", ["topk", "batchtopk"])
+def test_a_step_with_triton_is_counted_by_its_kernels(traffic, rule: str):
+    pytest.importorskip("triton")
+    torchs, tritons = (traffic.count_step(rule, "bf16", 32_768, 32, kernels) for kernels in ("torch", "triton"))
+    sparse = {"sparse_sampled_addmm, sparse", "addmm, sparse"}
+    kernels = {"triton's row_products", "triton's gathered_sums", "triton's latent_gradients"}
+    assert sparse <= {*torchs.by_name}
+    assert kernels <= {*tritons.by_name}
+    assert not kernels & {*torchs.by_name}
+    assert not {*sparse, "kthvalue"} & {*tritons.by_name}
+    rows, gathered = 4 * 3 * 32_768 * 3072, 2 * 2 * 2048 * 100 * 3072
+    assert tritons.by_name["triton's latent_gradients"].gigabytes == pytest.approx((rows + gathered) / 1e9, rel=0.1)
+    norms = (tritons.by_name["linalg_vector_norm"], torchs.by_name["linalg_vector_norm"])
+    assert norms[0].gigabytes == pytest.approx(norms[1].gigabytes - 2 * 4 * 32_768 * 3072 / 1e9, rel=0.1)
+    assert tritons.milliseconds < torchs.milliseconds
 
 
 def test_a_sum_into_another_type_is_known_to_copy_first(traffic):

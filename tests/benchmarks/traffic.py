@@ -4,9 +4,15 @@ python tests/benchmarks/traffic.py l1 batchtopk --latents 32768 65536
 
 Counts every operation of one step at 2,048 tokens of two models of d_model 1,536, k 100. The step itself runs on this
 CPU, on a device that pretends to be a GPU, with all four sizes divided by `--divisor`: matrices then hold its square
-times fewer numbers, products its cube times fewer operations. An operation takes the longer of its bytes and its
-operations at the rates below, and a sparse product that of the rows that it gathers. What the model leaves out: time
-between operations, and small sorts; kthvalue has its measured time.
+times fewer numbers, products its cube times fewer operations. With `--kernels triton`, torch stands in for each kernel,
+and says what that would move (`traffic_kernels.py`). What is assumed:
+
+- An operation takes the longest of its bytes at the rate of copies that an H100 showed (3.0 TB/s), its operations at
+  the rates of large products, and the rows that a sparse product gathers at 6.0 TB/s from the second cache. That is
+  what a sparse decode of torch's showed; nobody has measured Triton's kernels. All that these move passes that cache.
+- Each operation reads and writes the memory once: nothing is left in the cache for the next one.
+- Latents fire as evenly as they do at the start of training: no row is so long that several programs share it.
+- Time between operations, sorts and selections beyond their bytes count for nothing: more operations mean more of it.
 """
 
 import argparse
@@ -14,8 +20,9 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import astuple, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -31,14 +38,13 @@ sys.path.append(str(Path(__file__).parents[1]))
 import pretended_device
 
 from toolkit.dictionaries import dense_pass
-from toolkit.dictionaries.configs import TrainingConfig
+from toolkit.dictionaries.configs import Kernels, TrainingConfig
 from toolkit.dictionaries.initialisation import initialise
 from toolkit.dictionaries.rules import RULES
 from toolkit.dictionaries.training import CrosscoderTrainer
 
 COPIES, CACHE = 3.0e12, 6.0e12  # bytes/s; the second of gathered rows, by the measured .40 ms of a sparse decode
 FLOPS = {torch.float32: 51.6e12, torch.bfloat16: 684e12}  # without TF32
-MEASURED = {"kthvalue": 1.3e-3}  # seconds: one block of threads works on it
 D_MODEL, BATCH, K = 1536, 2048, 100
 WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "bincount", "unique", "_unique2", "_unique_dim")
 PRODUCTS = ("mm", "addmm", "sparse_sampled_addmm")
@@ -69,7 +75,7 @@ class Counting(TorchDispatchMode):
             found = function(*arguments, **options)
         if _waits(name, arguments, found):
             self.waits[name] += 1
-        if not _moves_nothing(function, name):
+        if not _moves_nothing(function, name) and _is_away(arguments, options, found):
             self._add(name, function, arguments, options, found)
         return found
 
@@ -79,9 +85,22 @@ class Counting(TorchDispatchMode):
         moved, r = (read + written) * self.divisor**2, self.divisor
         seconds = max(moved / COPIES, gathered * r**3 / CACHE, flops * r**3 / rate)
         kind = f"{name}, sparse" if gathered else name
+        self._count(kind, Traffic(1, max(moved, gathered * r**3) / 1e9, flops * r**3 / 1e12, 1e3 * seconds))
+
+    def add_kernel(self, name: str, passed: tuple[int, int]) -> None:
+        """Count a kernel that moves so many bytes by the memory, and gathers as many beside them."""
+        moved, gathered = passed[0] * self.divisor**2, passed[1] * self.divisor**3
+        seconds = max(moved / COPIES, (moved + gathered) / CACHE)
+        self._count(name, Traffic(1, (moved + gathered) / 1e9, 0.0, 1e3 * seconds))
+
+    def _count(self, kind: str, more: Traffic) -> None:
         was = self.by_name.setdefault(kind, Traffic())
-        more = (1, max(moved, gathered * r**3) / 1e9, flops * r**3 / 1e12, 1e3 * MEASURED.get(name, seconds))
-        self.by_name[kind] = Traffic(*(a + b for a, b in zip(astuple(was), more, strict=True)))
+        self.by_name[kind] = Traffic(*(a + b for a, b in zip(astuple(was), astuple(more), strict=True)))
+
+    @property
+    def launches(self) -> int:
+        """Operations in all, of which a few start more than one kernel."""
+        return sum(traffic.calls for traffic in self.by_name.values())
 
     @property
     def milliseconds(self) -> float:
@@ -97,6 +116,11 @@ class Counting(TorchDispatchMode):
 def _mixed_product(a: Tensor, b: Tensor, out_dtype: torch.dtype, *, out: Tensor | None = None) -> Tensor:
     """A product that a CPU does not have."""
     return torch.mm(a.to(out_dtype), b.to(out_dtype), out=out)
+
+
+def _is_away(arguments: Any, options: Any, found: Any) -> bool:
+    leaves = tree_leaves((arguments, options, found))
+    return any(isinstance(leaf, Tensor) and leaf.device == pretended_device.AWAY for leaf in leaves)
 
 
 def _waits(name: str, arguments: Any, found: Any) -> bool:
@@ -177,7 +201,7 @@ def _product(name: str, arguments: Any) -> tuple[int, int, float]:
 
 
 @contextmanager
-def counted(divisor: int = 1) -> Iterator[Counting]:
+def counted(divisor: int = 1, kernels: Kernels = "torch") -> Iterator[Counting]:
     """Inside, what the pretended device does is counted, and it multiplies as CUDA does."""
     counting, kinds = Counting(divisor), {*dense_pass.MIXED_PRODUCTS, pretended_device.NAME}
     device = pretended_device.PretendedTensor
@@ -185,22 +209,31 @@ def counted(divisor: int = 1) -> Iterator[Counting]:
         pretended_device.present(),
         patch.object(dense_pass, "MIXED_PRODUCTS", kinds),
         patch.object(device, "tolist", lambda tensor: counting.tolist(tensor)),
+        _kernels(kernels, counting),
         counting,
     ):
         yield counting
 
 
-def count_step(rule: str, precision: str, n_latents: int, divisor: int) -> Counting:
+def _kernels(kernels: Kernels, counting: Counting) -> AbstractContextManager[None]:
+    if kernels != "triton":
+        return nullcontext()
+    import traffic_kernels  # needs a package that few CPUs have
+
+    return traffic_kernels.standing_in(counting.add_kernel)
+
+
+def count_step(rule: str, precision: str, n_latents: int, divisor: int, kernels: Kernels = "torch") -> Counting:
     """The second step of a crosscoder's training."""
     sizes = {"n_latents": n_latents // divisor, "batch_tokens": BATCH // divisor, "k": K // divisor}
     training = TrainingConfig(sparsity=rule, precision=precision, k_anneal_steps=0, **sizes)
     x = torch.randn(BATCH // divisor, 2, D_MODEL // divisor, generator=torch.Generator().manual_seed(0))
-    with counted():
+    with counted(kernels=kernels):
         x = x.to(pretended_device.AWAY)
         state = initialise(training, 2, x, torch.Generator().manual_seed(1))
         trainer = CrosscoderTrainer(training, state, models=("base", "distilled"), layers=(0,))
         trainer.step(x)
-    with counted(divisor) as counting:
+    with counted(divisor, kernels) as counting:
         trainer.step(x)
     return counting
 
@@ -221,6 +254,7 @@ def main() -> None:
     parser.add_argument("rules", nargs="*", help=f"of {', '.join(RULES)}; default: all")
     parser.add_argument("--latents", type=int, nargs="+", default=[32_768])
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
+    parser.add_argument("--kernels", choices=("torch", "triton"), nargs="+", default=["torch"])
     parser.add_argument("--divisor", type=int, default=4)
     parser.add_argument("--json", type=Path, help="file to write everything to")
     asked = parser.parse_args()
@@ -229,15 +263,18 @@ def main() -> None:
     if pretended_device.OWN is not None:
         sys.exit(f"a device that pretends is needed, but {pretended_device.OWN} is here: hide it from this process")
     console, rows = Console(), []
-    for n_latents in asked.latents:
-        for rule in asked.rules or RULES:
-            found = count_step(rule, asked.precision, n_latents, asked.divisor)
-            waits = dict(found.waits)
-            title = f"{rule}, {asked.precision}, {n_latents:,} latents: {found.milliseconds:.2f} ms, waits {waits}"
-            console.print(draw(title, found))
-            operations = {name: vars(traffic) for name, traffic in found.by_name.items()}
-            rows.append({"rule": rule, "precision": asked.precision, "latents": n_latents, "waits": waits}
-                        | {"predicted ms": found.milliseconds, "operations": operations})  # fmt: skip
+    for n_latents, rule, kernels in product(asked.latents, asked.rules or RULES, asked.kernels):
+        found = count_step(rule, asked.precision, n_latents, asked.divisor, kernels)
+        waits = dict(found.waits)
+        title = (
+            f"{rule}, {asked.precision}, {n_latents:,} latents, {kernels}: {found.milliseconds:.2f} ms,"
+            f" {found.launches} operations, waits {waits}"
+        )
+        console.print(draw(title, found))
+        operations = {name: vars(traffic) for name, traffic in found.by_name.items()}
+        rows.append({"rule": rule, "precision": asked.precision, "latents": n_latents, "kernels": kernels}
+                    | {"waits": waits, "predicted ms": found.milliseconds, "launches": found.launches}
+                    | {"operations": operations})  # fmt: skip
     if asked.json:
         asked.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 

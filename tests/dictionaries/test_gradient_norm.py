@@ -37,7 +37,7 @@ def test_steps_that_take_squares_as_they_write_are_clipped_alike(planted, monkey
     )
     found = {}
     for products in (PLAIN, replace(PLAIN, weight_gradients=squares_too)):
-        monkeypatch.setattr("toolkit.dictionaries.training.products_for", lambda *_, products=products: products)
+        monkeypatch.setattr("toolkit.dictionaries.training.products_of", lambda *_, products=products: products)
         batches = (x[:64] for x in planted(1))
         state = initialise(training, 2, next(batches), torch.Generator().manual_seed(2))
         trainer = CrosscoderTrainer(training, state, models=("base", "distilled"), layers=(0,))

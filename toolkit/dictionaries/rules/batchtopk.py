@@ -70,7 +70,7 @@ def smallest_kept(scores: Float[Tensor, " nonzero"], n_kept: int) -> Float[Tenso
 
 def _smallest(scores: Tensor, n: int) -> Tensor:
     """The n-th smallest score."""
-    return smallest_by_topk(scores, n) if scores.is_cuda else scores.kthvalue(n).values
+    return scores.kthvalue(n).values if scores.device.type == "cpu" else smallest_by_topk(scores, n)
 
 
 def smallest_by_topk(scores: Float[Tensor, " nonzero"], n: int) -> Float[Tensor, ""]:
