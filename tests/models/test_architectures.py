@@ -12,6 +12,8 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedConfig,
 from toolkit.models.files.tokenizer_files import load_tokenizer
 from toolkit.models.model.edits import Edit
 from toolkit.models.model.layers import _LAYERS, layers_path
+from toolkit.models.model.logit_measurements import measure
+from toolkit.models.model.logit_statistics import next_log_probability
 from toolkit.models.model.sampling import Sampling
 from toolkit.models.model.shapes import ModelShape
 from toolkit.models.model.traced_model import TracedModel
@@ -115,6 +117,23 @@ def test_layers_before_a_stream_that_is_replaced_do_not_run(folder: Path, own: P
     edit = moot + Edit(layer=2, function=replacement, operands=(values,))
     torch.testing.assert_close(model.logits(*batch, edit=edit)[kept], truth[kept], rtol=0, atol=0)
     assert sorted(set(ran)) == [2, 3]
+
+
+def test_layers_before_an_edit_run_once_for_all_edits(folder: Path, batch: Batch) -> None:
+    model = opened(folder)
+    values = torch.randn(int(batch[1].sum()), 32, generator=torch.Generator().manual_seed(0))
+    later = Edit(layer=2, function=replacement, operands=(values,), positions=batch[1].bool())
+    earlier = Edit(layer=1, function=torch.add, operands=(torch.ones(1, 1, 32),))
+    first = Edit(layer=0, function=torch.add, operands=(torch.ones(1, 1, 32),))
+    edits = [None, later, earlier, later + earlier, first, later]
+    alone = [measure(model, *batch, [edit], next_log_probability, (batch[0],)) for edit in edits]
+    ran: list[int] = []
+    module = model.model._module
+    for number, layer in enumerate(module.get_submodule(layers_path(module))):
+        next(layer.children()).register_forward_pre_hook(lambda *_, number=number: ran.append(number))
+    together = measure(model, *batch, edits, next_log_probability, (batch[0],))
+    torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=0)
+    assert [ran.count(layer) for layer in range(N_LAYERS)] == [2, 4, 6, 6]
 
 
 def test_its_first_layers_read_the_same(folder: Path, batch: Batch) -> None:

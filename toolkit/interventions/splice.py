@@ -67,8 +67,8 @@ def splice_effects(
     """Return each crosscoder's effects in every model and layer, one spliced at a time.
 
     They are of predictions from tokens that `mask` keeps. `mean` is the mean of raw activations, the control. The
-    untouched models and those with the mean run once for all crosscoders. The reconstructions of all batches are held
-    at once: activations are read first, then each model runs by itself.
+    untouched models and those with the mean run once for all crosscoders, untouched ones for all layers. The
+    reconstructions of all batches are held at once: activations are read first, then each model runs by itself.
     """
     batches = list(batches)
     reading = track(read_batches(models, batches, mask), "reading text to splice", "batches", total=len(batches))
@@ -79,28 +79,41 @@ def splice_effects(
     sizes = torch.cat([torch.zeros(0), *(read.predicts.sum(dim=1).cpu() for read in reads)]).double()
     if not sizes.any():
         raise ValueError("no prediction was measured: the held-out text has no two ordinary tokens in a row")
-    sites = [(name, model, layer) for name, model in models.models.items() for layer in models.layers]
     found: list[list[SpliceEffect]] = [[] for _ in crosscoders]
-    for stream, (name, model, layer) in enumerate(track(sites, "splicing", "sites")):
-        of_batches = [_sums(model, layer, read, stream, mean[stream]) for read in track(reads, "batches", "batches")]
-        untouched, *spliced, with_mean = torch.cat(of_batches, dim=1)[:, sizes > 0].cpu()
-        for effects, of_one in zip(found, spliced, strict=True):
-            sums = torch.stack([untouched, of_one, with_mean])
-            effects.append(_effect(name, layer, sums, sizes[sizes > 0], uniform=log(models.vocab_size)))
+    n = len(models.layers)
+    for number, (name, model) in enumerate(track(models.models.items(), "splicing", "models")):
+        own = slice(number * n, (number + 1) * n)
+        of_batches = [
+            _sums(model, models.layers, read, read.rebuilt[:, :, own], mean[own])
+            for read in track(reads, "batches", "batches")
+        ]
+        untouched, *edited = torch.cat(of_batches, dim=1)[:, sizes > 0].cpu()
+        for layer, of_layer in zip(models.layers, torch.stack(edited).chunk(n), strict=True):
+            *spliced, with_mean = of_layer
+            for effects, of_one in zip(found, spliced, strict=True):
+                sums = torch.stack([untouched, of_one, with_mean])
+                effects.append(_effect(name, layer, sums, sizes[sizes > 0], uniform=log(models.vocab_size)))
     return found
 
 
 def _sums(
-    model: TracedModel, layer: int, read: _Read, stream: int, mean: Float[Tensor, " d_model"]
+    model: TracedModel,
+    layers: Sequence[int],
+    read: _Read,
+    rebuilt: Float[Tensor, "crosscoder token layer d_model"],
+    mean: Float[Tensor, "layer d_model"],
 ) -> Float[Tensor, "edit row 2"]:
     """KL from the untouched model and cross-entropy, summed over a row's predictions.
 
-    The edits are none, the reconstruction of each crosscoder, and the mean.
+    The edits are none, then at each layer the reconstruction of each crosscoder, and the mean.
     """
-    replacements = (*read.rebuilt[:, :, stream], mean[None])
-    edits = [None, *(splice(layer, values, read.selected) for values in replacements)]
+    edits = [
+        splice(layer, values, read.selected)
+        for number, layer in enumerate(layers)
+        for values in (*rebuilt[:, :, number], mean[None, number])
+    ]
     ids = read.batch.input_ids
-    return measure(model, ids, read.batch.attention_mask, edits, divergence_and_loss, (ids, read.predicts))
+    return measure(model, ids, read.batch.attention_mask, [None, *edits], divergence_and_loss, (ids, read.predicts))
 
 
 def _effect(

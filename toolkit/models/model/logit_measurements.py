@@ -32,7 +32,8 @@ def measure(
 
     `function` sees the logits [row, asked, vocab] of the first edit, those of one edit, and `operands`; it runs where
     the model does, so take it from `logit_statistics`. `last` is as in `TracedModel.logits`. No edit may
-    change anything before position `unchanged`: on this machine that part is computed once for all edits.
+    change anything before position `unchanged`: on this machine that part is computed once for all edits. So are, for
+    all, the layers before an edit's first, if the first of `edits` is None.
     Raises `ValueError` for an edit of a layer outside [0, n_layers), or of another width.
     """
     model.check_loaded(whole=True)
@@ -51,11 +52,18 @@ def measure(
         # Other processes, which hold parts of split layers, are sent a list.
         counted = track(plain, "edits", "edits") if model.place.keeps_caches else plain
         asked = Asked((len(plain), len(rows), *each_row), (dtype,))
-        return Job((inputs, counted, function, tuple(each[rows] for each in operands)), asked)
+        kept = _first_layers(plain) if past is None else []
+        return Job((inputs, counted, kept, function, tuple(each[rows] for each in operands)), asked)
 
     cut = parts(made, (input_ids, attention_mask, *operands), model.place.job_bytes)
     found = model.run_each(measured, map(job, cut))
     return joined(cut, list(found if len(cut) == 1 else track(found, "jobs", "jobs", total=len(cut))))
+
+
+def _first_layers(edits: Sequence[list[PlainEdit]]) -> list[int]:
+    """Return the layers, but for layer 0, at which edits begin, where the first pass has none."""
+    begin = {min(edit[0] for edit in each) for each in edits if each}
+    return [] if edits[0] else sorted(begin - {0})
 
 
 def _plain(edit: Edit | Edits | None, rows: Tensor, before: int) -> list[PlainEdit]:

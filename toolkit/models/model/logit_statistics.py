@@ -14,7 +14,9 @@ import torch
 nnsight.register(__name__)
 
 LARGEST = 2**20
-"""Numbers of a slice of logits of which log-probabilities are held at once: a few megabytes, which caches hold."""
+"""Numbers of a slice of logits of which log-probabilities are held at once: on a CPU as many as its caches hold."""
+LARGEST_ELSEWHERE = 2**24
+"""The same on other devices: enough that a pass over a slice takes longer than its start."""
 Reduction = Callable[..., torch.Tensor]
 """(logits of the first edit, logits, *operands) to what is kept, [row, ...]."""
 
@@ -32,10 +34,14 @@ def target_at_end(first, logits, target_ids):
 def each_divergence_and_loss(first, logits, input_ids, predicts):
     """KL(first ‖ this) and cross-entropy at each position that predicts, row after row; [prediction, 2] in float64."""
     found, (row, position) = [], predicts.nonzero(as_tuple=True)
-    together = max(1, LARGEST // logits.shape[-1])
+    together = max(1, (LARGEST if logits.device.type == "cpu" else LARGEST_ELSEWHERE) // logits.shape[-1])
     for rows, at in zip(row.split(together), position.split(together), strict=True):
-        log_p, log_q = (each[rows, at].float().log_softmax(dim=-1) for each in (first, logits))
-        kl = (log_p.exp() * (log_p - log_q)).sum(dim=1)
+        log_q = logits[rows, at].float().log_softmax(dim=-1)
+        if logits is first:
+            kl = log_q.new_zeros(len(rows))
+        else:
+            log_p = first[rows, at].float().log_softmax(dim=-1)
+            kl = (log_p.exp() * log_p.sub_(log_q)).sum(dim=1)
         found.append(torch.stack([kl, -log_q.gather(1, input_ids[rows, at + 1][:, None])[:, 0]], dim=1).double())
     return torch.cat(found)
 

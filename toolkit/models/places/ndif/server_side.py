@@ -96,12 +96,37 @@ def logits_under(model, decoder, inputs, edits):
 
 
 @no_type_check
-def measured(model, decoder, inputs, edits, function, operands):
-    """function(logits of the first, logits, *operands) for each of `edits`, a list of plain edits; one pass each."""
-    found, first = [], None
+def logits_and_streams(model, decoder, inputs, layers):
+    """The model's logits in one pass, and the input of each of `layers`, which ascend, by layer."""
+    streams = {}
+    with torch.no_grad(), model.trace(**inputs):
+        for layer in layers:
+            streams[layer] = nnsight.save(decoder[layer].input)
+        output = nnsight.save(model.output)
+    return output.logits, streams
+
+
+@no_type_check
+def begun(streams, edits):
+    """The same edits, or such as have the untouched stream before the first of them put in its place, if it is kept."""
+    first = min((edit[0] for edit in edits), default=None)
+    return [(first, replacement, [streams[first]], None), *edits] if first in streams else edits
+
+
+@no_type_check
+def measured(model, decoder, inputs, edits, kept, function, operands):
+    """function(logits of the first, logits, *operands) for each of `edits`, a list of plain edits; one pass each.
+
+    If the first has no edit, its pass keeps the inputs of the layers `kept`, which ascend, and a pass whose edits begin
+    at one of them does not run the layers before it.
+    """
+    found, first, streams = [], None, {}
     past, width = inputs.get("cache", inputs.get("past_key_values")), inputs["input_ids"].shape[1]
     for edit in edits:
-        logits = logits_under(model, decoder, inputs, edit)
+        if kept and first is None:
+            logits, streams = logits_and_streams(model, decoder, inputs, kept)
+        else:
+            logits = logits_under(model, decoder, inputs, begun(streams, edit))
         if past is not None:
             past.crop(-width)
         first = logits if first is None else first
