@@ -26,7 +26,7 @@ from toolkit.models.model.shapes import KNOWN, ModelShape, shape_of
 from toolkit.models.pair import ModelPair
 from toolkit.models.places.ndif.wire import pack
 from toolkit.settings.crosscoder_run import RunConfig
-from toolkit.training.costs import PlannedRun, gradient_bytes, harvest_flops, trainer_bytes, training_flops
+from toolkit.training.costs import PlannedRun, gradient_bytes, harvest_flops, pinned, trainer_bytes, training_flops
 from toolkit.training.training_run import TrainingRun
 
 BATCH, D_MODEL, N_STREAMS, WIDTH = 64, 24, 2, 48
@@ -172,3 +172,5 @@ def test_a_checkpoint_takes_its_file(
     beside = [size for name, size in tensors if name.endswith(("generator", "pending"))]
     assert beside
     assert plan.checkpoint_bytes - taken + sum(beside) == sum(size for _, size in tensors)
+    states = [size for name, size in tensors if name.startswith("crosscoder/")]
+    assert plan.copy_bytes == sum(map(pinned, states)) + pinned(plan.buffer_bytes)

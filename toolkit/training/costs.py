@@ -37,10 +37,21 @@ def dictionary_parameters(training: TrainingConfig, width: int) -> int:
 
 
 def trainer_bytes(training: TrainingConfig, width: int, n_streams: int) -> int:
-    """Bytes of the state that a checkpoint holds: weights and Adam's moments in fp32, and what follows each latent."""
-    moved = 4 * (1 + MOMENTS) * dictionary_parameters(training, width)
-    scalars = 3 + len(rule_of(training.sparsity).memory)
-    return moved + 8 * training.n_latents + 4 * n_streams + 8 * scalars  # silent tokens, scales, scalars
+    """Bytes of the state that a checkpoint holds."""
+    return sum(state_sizes(training, width, n_streams))
+
+
+def state_sizes(training: TrainingConfig, width: int, n_streams: int) -> list[int]:
+    """Bytes of each tensor of that state: weights and Adam's moments in fp32, and what follows each latent."""
+    rule, n = rule_of(training.sparsity), training.n_latents
+    weights = [4 * n * width] * 2 + [4 * n] * (1 + len(rule.extra_weights(training))) + [4 * width]
+    scalars = 3 + len(rule.memory)
+    return weights * (1 + MOMENTS) + [8 * n, 4 * n_streams] + [8] * scalars  # silent tokens, scales, scalars
+
+
+def pinned(size: int) -> int:
+    """Bytes that torch takes for a tensor of so many in pinned memory, where a GPU's tensors are copied."""
+    return 1 << (size - 1).bit_length() if size else 0
 
 
 def gradient_bytes(training: TrainingConfig, width: int) -> int:
@@ -115,6 +126,12 @@ class PlannedRun:
     def checkpoint_bytes(self) -> int:
         """Bytes of one checkpoint: the trainers' states and a full buffer, in bf16."""
         return self.seeds * trainer_bytes(self.training, self.width, self.n_streams) + self.buffer_bytes
+
+    @property
+    def copy_bytes(self) -> int:
+        """Bytes of pinned memory to which a GPU's checkpoint is copied while it is written."""
+        states = state_sizes(self.training, self.width, self.n_streams)
+        return self.seeds * sum(map(pinned, states)) + pinned(self.buffer_bytes)
 
     @property
     def buffer_bytes(self) -> int:

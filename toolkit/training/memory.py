@@ -4,6 +4,7 @@ The models' own weights are not counted: they may be elsewhere, or be read piece
 """
 
 import os
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from toolkit.models.presets import find_pair
 from toolkit.models.where import Where
 from toolkit.settings.adapter_run import AdapterRunConfig
 from toolkit.settings.crosscoder_run import FeedSettings, RunConfig, TextSettings
-from toolkit.training.costs import MOMENTS, gradient_bytes, trainer_bytes
+from toolkit.training.costs import MOMENTS, gradient_bytes, pinned, state_sizes, trainer_bytes
 
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 FP32 = 4
@@ -36,37 +37,19 @@ def require_memory(config: RunConfig, plans: Collection[TrainingConfig] = (), ra
     sources = find_pair(config.models.pair, config.models.base, config.models.distilled)
     d_model = (KNOWN.get(sources.base) or load_config(sources.base)).hidden_size
     all_plans, n_streams = [*plans] * config.seeds, 2 * len(config.layers or sources.layers or (0,))
-    parts = memory_parts(config.text, config.feed, all_plans, n_streams=n_streams, d_model=d_model)
+    sizes = {"n_streams": n_streams, "d_model": d_model}
+    parts = memory_parts(config.text, config.feed, all_plans, **sizes)
     shared = {"--batch-tokens", "--buffer-tokens"} | ({"--n-latents"} if config.feed.shard == "latents" else set())
     parts = {name: size // ranks.size if name in shared else size for name, size in parts.items()}
-    copy = copied_parts(config.feed, all_plans, n_streams=n_streams, d_model=d_model) if ranks.size == 1 else {}
-    if copy and gpu_of(config.where):
-        _require(copy, this_machine(), config, plans)
-        copy = {}
-    whole = {name: size + copy.get(name, 0) for name, size in parts.items()}
-    _require(whole, memory_there(config.where), config, plans)
-
-
-def _require(
-    parts: Mapping[str, int], there: tuple[int, str], config: RunConfig, plans: Collection[TrainingConfig]
-) -> None:
-    """Refuse settings that take more bytes, by setting, than `there` are at a place by name."""
-    (limit, place), total = there, sum(parts.values())
-    if total <= limit:
-        return
-    largest = max(parts, key=lambda name: parts[name])
+    on_gpu = gpu_of(config.where) is not None
+    copy = copied_parts(config.text, config.feed, all_plans, in_pinned_memory=on_gpu, **sizes)
     given = {
         "--n-latents": _each(plan.n_latents for plan in plans),
         "--batch-tokens": _each(plan.batch_tokens for plan in plans),
-        "--buffer-tokens": config.feed.buffer_tokens,
-        "--forward-tokens": config.text.forward_tokens,
+        "--buffer-tokens": str(config.feed.buffer_tokens),
+        "--forward-tokens": str(config.text.forward_tokens),
     }
-    grows = config.seeds > 1 and largest in ("--n-latents", "--batch-tokens")
-    raise ValueError(
-        f"{largest} {given[largest]} takes {parts[largest] / 1e9:,.1f} GB of memory, and all"
-        f" settings take {total / 1e9:,.1f} GB, but {place} has {limit / 1e9:,.1f} GB: lower {largest}"
-        + (f", or --seeds {config.seeds}" if grows else "")
-    )
+    _require(parts, copy if ranks.size == 1 else {}, config.where, given, config.seeds)
 
 
 def require_adapter_memory(config: AdapterRunConfig, ranks: Ranks = ALONE) -> None:
@@ -79,19 +62,43 @@ def require_adapter_memory(config: AdapterRunConfig, ranks: Ranks = ALONE) -> No
     """
     sources = find_pair(config.models.pair, config.models.base, config.models.distilled)
     shape = KNOWN.get(sources.distilled) or load_config(sources.distilled)
-    weights = (2 * shape.hidden_size + 1) * config.training.n_latents + shape.hidden_size
-    one = FP32 * shape.num_hidden_layers * weights
-    held = (2 + MOMENTS if config.training.optimiser == "adamw" else 3) * one
-    copy = held - one if ranks.size == 1 else 0
-    places = [(held, memory_there(config.where)), (copy, this_machine())]
-    if not gpu_of(config.where):
-        places = [(held + copy, memory_there(config.where))]
-    for total, (there, place) in places:
-        if total > there:
-            raise ValueError(
-                f"--n-latents {config.training.n_latents} takes {total / 1e9:,.1f} GB of memory, but {place} has"
-                f" {there / 1e9:,.1f} GB: lower --n-latents"
-            )
+    n, d_model = config.training.n_latents, shape.hidden_size
+    weights = [FP32 * size for size in (n * d_model, n, n * d_model, d_model)] * shape.num_hidden_layers
+    kept = 1 + MOMENTS if config.training.optimiser == "adamw" else 2
+    copied = kept * sum(map(pinned, weights) if gpu_of(config.where) else weights)
+    held, copy = {"--n-latents": (1 + kept) * sum(weights)}, {"--n-latents": copied}
+    _require(held, copy if ranks.size == 1 else {}, config.where, {"--n-latents": str(n)})
+
+
+def _require(
+    held: Mapping[str, int], copy: Mapping[str, int], where: Where, given: Mapping[str, str], seeds: int = 1
+) -> None:
+    """Refuse settings that take more memory than there is: bytes that are `held` where training is, and of the `copy`
+    of a checkpoint, which is in this machine's memory, by setting; `given` are their values."""
+    if gpu_of(where):
+        _require_at(this_machine(), {}, copy, given, seeds)
+        copy = {}
+    _require_at(memory_there(where), held, copy, given, seeds)
+
+
+def _require_at(
+    there: tuple[int, str], held: Mapping[str, int], copy: Mapping[str, int], given: Mapping[str, str], seeds: int
+) -> None:
+    both = Counter(held) + Counter(copy)
+    (limit, place), total, copied = there, both.total(), sum(copy.values())
+    if total <= limit:
+        return
+    largest = max(both, key=lambda name: both[name])
+    whole = f", and all settings take {total / 1e9:,.1f} GB" if len(both) > 1 else ""
+    if copied:
+        whole += (
+            f", {f'{copied / 1e9:,.1f} GB' if held else 'all'} of it for the copy that a checkpoint is written from"
+        )
+    grows = seeds > 1 and largest in ("--n-latents", "--batch-tokens")
+    raise ValueError(
+        f"{largest} {given[largest]} takes {both[largest] / 1e9:,.1f} GB of memory{whole}, but {place} has"
+        f" {limit / 1e9:,.1f} GB: lower {largest}" + (f", or --seeds {seeds}" if grows else "")
+    )
 
 
 def memory_parts(
@@ -115,16 +122,29 @@ def memory_parts(
 
 
 def copied_parts(
-    feed: FeedSettings, plans: Collection[TrainingConfig], *, n_streams: int, d_model: int
+    text: TextSettings,
+    feed: FeedSettings,
+    plans: Collection[TrainingConfig],
+    *,
+    n_streams: int,
+    d_model: int,
+    in_pinned_memory: bool,
 ) -> dict[str, int]:
     """Bytes of the copy from which a thread writes a checkpoint, in this machine's memory, by the same settings.
 
-    With 32,768 latents and a full buffer of 262,144 in bf16: 4.0 GB for a pair of 1.5B, 9.4 GB of 7B, 13.4 GB of 14B;
-    pinned memory takes more, see `Copies`.
+    With 32,768 latents and a full buffer of 262,144 in bf16, for a pair of 1.5B, 7B and 14B: 4.2, 9.9 and 14.1 GB, and
+    5.6, 11.3 and 22.5 GB in pinned memory, where the copy lies if training is on a GPU.
     """
-    width = n_streams * d_model
-    states = sum(trainer_bytes(plan, width, n_streams) for plan in plans)
-    return {"--n-latents": states, "--buffer-tokens": _buffer_bytes(feed, width) if plans else 0}
+    width, shards = n_streams * d_model, feed.shards or 1
+    rounded = pinned if in_pinned_memory else int
+    states = sum(rounded(size) for plan in plans for size in state_sizes(plan, width, n_streams))
+    if not states:
+        return {}
+    return {
+        "--n-latents": states,
+        "--buffer-tokens": shards * rounded(_buffer_bytes(feed, width) // shards),
+        "--forward-tokens": shards * rounded(FP32 * text.forward_tokens * width),  # read, not yet in the full buffer
+    }
 
 
 def _buffer_bytes(feed: FeedSettings, width: int) -> int:

@@ -143,7 +143,7 @@ def note_failure(error: BaseException, said: str, failure: Exception) -> None:
 class Copies:
     """Copies of checkpoints, each in the memory of the one before; what comes from a GPU lies in pinned memory.
 
-    torch rounds a piece of pinned memory up to a power of two: the copies then take up to twice their bytes.
+    Such a copy takes up to twice its bytes, see `toolkit.training.costs.pinned`.
     """
 
     def __init__(self) -> None:

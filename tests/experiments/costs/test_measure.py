@@ -129,7 +129,7 @@ def sizes_table() -> str:
                 " / ".join(map(number, hours)),
                 " / ".join(map(number, weights)),
                 number(trainer / GIGA),
-                number(run.checkpoint_bytes / GIGA),
+                " / ".join(number(size / GIGA) for size in (run.checkpoint_bytes, run.copy_bytes)),
                 " / ".join(number(run.stored_bytes(kind) / 1e12) for kind in ("bf16", "int8")),
             ]
         )
@@ -139,7 +139,7 @@ def sizes_table() -> str:
         "GPU-hours on an H100, BatchTopK / L1",
         "weights, whole / to the site, GB",
         "trainer's state and gradients, GB",
-        "one checkpoint, GB",
+        "one checkpoint / its copy beside a GPU, GB",
         "all activations, bf16 / int8, TB",
     ]
     return markdown(["", *pairs], [[name, *cells] for name, *cells in zip(names, *columns, strict=True)])

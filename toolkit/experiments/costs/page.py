@@ -64,6 +64,7 @@ def _parts_table(run: PlannedRun) -> Table:
         "trainer: gradients": gradient_bytes(training, run.width),
         "shuffle buffer": run.buffer_bytes,
         "one checkpoint": run.checkpoint_bytes,
+        "copy that it is written from, in pinned memory of the machine beside a GPU": run.copy_bytes,
         "all checkpoints that are written; three at a time are kept": run.checkpoints * run.checkpoint_bytes,
     }
     return Table(
