@@ -77,11 +77,16 @@ def count_tokens(activations: Activations) -> int | None:
 def rebatched(
     batches: Iterable[Float[Tensor, "_ stream d_model"]], size: int, generator: torch.Generator
 ) -> Iterator[Float[Tensor, "size stream d_model"]]:
-    """Yield batches of `size` tokens, the tokens of each given batch in random order; what is left over is not used."""
+    """Yield batches of `size` tokens, the tokens of each given batch in random order, on the first one's device.
+
+    What is left over is not used.
+    """
     rest: list[Tensor] = []
-    missing = size
-    for batch in batches:
-        order = torch.randperm(len(batch), generator=generator).to(batch.device)
+    missing, device = size, None
+    for given in batches:
+        device = device or given.device
+        batch = given.to(device)
+        order = torch.randperm(len(batch), generator=generator).to(device)
         while len(order) >= missing:
             yield torch.cat([*rest, batch[order[:missing]]])
             order, rest, missing = order[missing:], [], size

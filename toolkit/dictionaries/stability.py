@@ -56,7 +56,8 @@ def stability(crosscoder: Crosscoder, other: Crosscoder, *, seed: int = 0) -> St
             f"the crosscoders read other streams ({', '.join(ours[0])} of width {ours[1]}; {', '.join(theirs[0])} of"
             f" width {theirs[1]}): give two that were trained on the same"
         )
-    rows, others = _directions(crosscoder), _directions(other)
+    rows = _directions(crosscoder)
+    others = _directions(other).to(rows.device)
     mixtures = torch.randn(len(others), len(others), generator=torch.Generator().manual_seed(seed))
     random = normalize(mixtures.to(others) @ others, dim=1)
     return Stability(best=_best(rows, others), chance=_best(rows, random))

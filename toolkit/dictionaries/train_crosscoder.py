@@ -36,7 +36,7 @@ def train_crosscoder(
     on_step: Callable[[StepMetrics], object] | None = None,
     **settings: Any,
 ) -> Crosscoder:
-    """Train a crosscoder on raw activations, where they are, and return it.
+    """Train a crosscoder on raw activations, on the device of the first of them, and return it.
 
     `activations` are [token, stream, d_model]: a tensor, a list of tensors of any sizes (`[x] * 5` for five passes), an
     iterator of them, which needs `tokens=`, or what `harvest_texts` returned. There is a stream for each model, or for

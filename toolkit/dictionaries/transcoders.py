@@ -49,11 +49,13 @@ class Transcoder(nn.Module):
         self.b_dec = nn.Parameter(torch.zeros(d_model))
 
     def encode(self, x: Float[Tensor, "*place d_model"]) -> Float[Tensor, "*place latent"]:
-        """Return the codes of the MLP's input, in its type."""
+        """Return the codes of the MLP's input, in its type and on the transcoder's device."""
+        x = x.to(self.W_enc.device)
         return torch.relu(nn.functional.linear(x, self.W_enc.to(x.dtype), self.b_enc.to(x.dtype)))
 
     def decode(self, codes: Float[Tensor, "*place latent"]) -> Float[Tensor, "*place d_model"]:
         """Return what codes add to the MLP's output, without the decoder's bias."""
+        codes = codes.to(self.W_dec.device)
         return codes @ self.W_dec.to(codes.dtype)
 
 

@@ -171,7 +171,7 @@ class TokenMask:
         real = batch.attention_mask.bool()
         first = torch.zeros_like(real)
         first[:, 0] = not self._keep_position_0
-        special = torch.isin(batch.input_ids, self._special_ids)
+        special = torch.isin(batch.input_ids, self._special_ids.to(batch.input_ids.device))
         dropped = {"padding": ~real, "position_0": real & first, "special": real & ~first & special}
         counts = Counter({reason: int(those.sum()) for reason, those in dropped.items()})
         return real & ~first & ~special, counts + batch.counts

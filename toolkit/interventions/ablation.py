@@ -190,8 +190,8 @@ def _of_rows(
         key = id(arm.crosscoder)
         part, stream = arm.part(codes[key], streams[key]), streams[key]
         edits.append(_edit(arm.crosscoder, codes[key], part, stream, rows, method))
-        at = rows.last.to(part.device)
-        removed.append((part[at].norm(dim=1) / rows.streams[at, stream].to(part).norm(dim=1)).cpu())
+        taken, whole = (each[rows.last.to(each.device)].norm(dim=1) for each in (part, rows.streams[:, stream]))
+        removed.append((taken / whole.to(taken)).cpu())
     found = measure(
         models.models[name],
         rows.batch.input_ids,

@@ -42,7 +42,9 @@ class Probe:
 
     def accuracy(self, x: Float[Tensor, "token width"], y: Int[Tensor, " token"]) -> float:
         """Return the balanced accuracy: the mean over the classes in `y` of the share that is told rightly."""
-        right = (self.log_probabilities(x).argmax(dim=-1) == y).double()
+        found = self.log_probabilities(x).argmax(dim=-1)
+        y = y.to(found.device)
+        right = (found == y).double()
         return float(torch.stack([right[y == each].mean() for each in y.unique()]).mean())
 
 

@@ -56,8 +56,8 @@ class HarmonicLinear(nn.Module):
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
 
     def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch class"]:
-        """Return the log-probability of each class, in single precision or better."""
-        return harmonic_log_probabilities(x, self.weight, self.exponent)
+        """Return the log-probability of each class, in single precision or better, on the layer's device."""
+        return harmonic_log_probabilities(x.to(self.weight.device), self.weight, self.exponent)
 
     def extra_repr(self) -> str:
         """What `print` shows of the layer."""

@@ -70,8 +70,8 @@ class Stitch(Change):
         self, stream: Float[Tensor, "row position d_front"], attention_mask: Int[Tensor, "row past_and_position"]
     ) -> Float[Tensor, "row position d_rest"]:
         """Return the receiver's stream for tokens of which the front's, at `front_layer`, was read before."""
-        first = first_tokens(attention_mask.to(stream.device))[:, -stream.shape[1] :]
-        return self.map(stream.to(self.map.weight), first)
+        first = first_tokens(attention_mask)[:, -stream.shape[1] :]
+        return self.map(stream.to(self.map.weight), first.to(self.map.weight.device))
 
     def _edit(self, stream: Tensor, attention_mask: Tensor) -> Edit:
         positions = attention_mask.to(stream.device).bool()[:, -stream.shape[1] :]

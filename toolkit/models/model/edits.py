@@ -108,7 +108,7 @@ class Edit(Change):
         """The same edit for some of the rows, in the order given."""
         if self.positions is None and all(len(operand) == 1 for operand in self.operands):
             return self
-        if self.positions is not None and torch.equal(chosen, torch.arange(len(self.positions))):
+        if self.positions is not None and chosen.tolist() == [*range(len(self.positions))]:
             return self
         return replace(
             self,
