@@ -1,6 +1,7 @@
 """What processes do that `rank_processes` starts: whole runs, and files written together."""
 
 import os
+import time
 from collections.abc import Generator
 from contextlib import redirect_stderr
 from dataclasses import replace
@@ -70,3 +71,18 @@ def run_that_breaks(folder: Path, arguments: list[str], broken_rank: int) -> Non
 def _join_and_break(folder: Path, arguments: list[str], broken_rank: int) -> None:
     with open_ranks() as ranks:
         run(ranks, folder, arguments, broken_rank=broken_rank)
+
+
+def fail_together(folder: Path) -> None:
+    """Fail in the first process, which takes a while to say so, and then in the second, which ends at once."""
+    failing = folder / "failing"
+    try:
+        with open_ranks() as ranks:
+            while not (ranks.is_first or failing.exists()):
+                time.sleep(0.01)
+            raise ValueError("all fail")
+    except ValueError:
+        failing.touch()
+        time.sleep(1)
+        (folder / "said").touch()
+        raise

@@ -13,6 +13,8 @@ from comparing import assert_close
 from rank_processes import RECIPES, in_two
 from torch.multiprocessing.spawn import ProcessException
 
+from toolkit.outputs import LOCK, MANIFEST
+
 Call = Callable[..., str]
 Train = Callable[[list[str]], None]
 ACCELERATE = "import sys; from accelerate.commands.accelerate_cli import main; sys.exit(main())"
@@ -75,7 +77,8 @@ def test_more_processes_than_shards_are_told_once(run_settings: list[str], tmp_p
         in_two("train_crosscoder.py", tmp_path, *run_settings, "--shards", 1, "--out", tmp_path / "run")
     said = "".join(path.read_text() for path in tmp_path.glob("said-*"))
     assert said.count("2 processes, but 1 shard of the text: start at most 1 processes") == 1
-    assert not list((tmp_path / "run").iterdir())
+    # A launcher may kill the first process, which holds the folder, as soon as the other has said why.
+    assert {path.name for path in (tmp_path / "run").iterdir()} <= {MANIFEST, LOCK}
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from rank_processes import launch, together
-from ranked_runs import run, run_that_breaks
+from ranked_runs import fail_together, run, run_that_breaks
 from safetensors.torch import load_file
 from torch.multiprocessing.spawn import ProcessException
 
@@ -80,6 +80,12 @@ def test_where_one_rank_cannot_read_on_all_save_and_it_alone_says_why(
     assert said[1 - broken] == ""
     run(ALONE, tmp_path, [*arguments, "--resume"])
     assert_close(tmp_path, whole)
+
+
+def test_a_rank_that_fails_says_why_though_the_launcher_ends_it_for_the_failure_of_another(tmp_path: Path) -> None:
+    with pytest.raises(ProcessException):
+        launch(2, fail_together, tmp_path)
+    assert (tmp_path / "said").exists()
 
 
 def test_without_a_launcher_one_process_is_alone(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The processes that a launcher (accelerate launch, torchrun) started for one run, and the device of each."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ def open_ranks() -> Iterator[Ranks]:
     """Join the processes of this run inside the block, or be alone where no launcher started more than one.
 
     It is alone too where the others hold parts of its models.
-    When one fails, it alone says why; the others end in silence. After the block they need not wait for each other.
+    When one fails, it alone says why; the others end in silence. Each that fails has until SIGKILL to do so. After the block they need not wait for each other.
     """
     size = 1 if is_leading() else n_processes()
     if size == 1:
@@ -37,6 +38,7 @@ def open_ranks() -> Iterator[Ranks]:
     try:
         yield ranks
     except BaseException:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # with which launchers end the others: first to speak and tidy up
         if is_first_to_fail():
             raise
         sys.exit(1)
