@@ -33,7 +33,7 @@ from toolkit.training import checkpoints as writing
 from toolkit.training.checkpoints import Checkpoint, Checkpoints
 from toolkit.training.saving import Saver
 
-folder, moment = sys.argv[1:]
+folder, *moments = sys.argv[1:]
 
 def dying(function, calls):
     left = [calls]
@@ -44,11 +44,17 @@ def dying(function, calls):
         return function(*given, **named)
     return call
 
+for moment in moments:  # each in a process of its own, which finds everything imported
+    if os.fork() == 0:
+        break
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == 9
+else:
+    sys.exit()
 name, calls = moment.split()
 owner = Path if name in ("mkdir", "rename", "replace") else writing
 setattr(owner, name, dying(getattr(owner, name), int(calls)))
 weights, storage = torch.zeros(5000), torch.zeros(40, 2)
-saver = Saver(Checkpoints(folder=Path(folder)), Stopwatch())
+saver = Saver(Checkpoints(folder=Path(folder) / moment), Stopwatch())
 for step in range(1, 10**6):
     for tensor in (weights, storage):
         tensor.fill_(step)
@@ -102,24 +108,33 @@ def held_back(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return go
 
 
-@pytest.mark.parametrize(
-    ("moment", "safe"),
-    [
-        *((f"write_tensors {calls}", (2, 3)) for calls in (6, 7)),  # two files a checkpoint: the fourth is begun
-        *((f"write_sealed {calls}", (calls,)) for calls in (1, 3)),
-        ("flush 6", (1,)),  # four files and the folder
-        ("flush 9", (2,)),
-        ("replace 5", (2,)),
-        ("_delete 8", (2, 3, 4)),
-    ],
-)
+SAFE = {
+    "write_tensors 6": (2, 3),  # two files a checkpoint: the fourth is begun
+    "write_tensors 7": (2, 3),
+    "write_sealed 1": (1,),
+    "write_sealed 3": (3,),
+    "flush 6": (1,),  # four files and the folder
+    "flush 9": (2,),
+    "replace 5": (2,),
+    "_delete 8": (2, 3, 4),
+}
+"""At which call of which function the process is killed, and which steps may be the last whole ones."""
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of checkpoints for each moment."""
+    folder = tmp_path_factory.mktemp("killed")
+    subprocess.run([sys.executable, "-c", KILLED, str(folder), *SAFE], env=os.environ, check=True)
+    return folder
+
+
+@pytest.mark.parametrize("moment", SAFE)
 def test_a_kill_at_any_moment_of_the_writing_leaves_the_last_whole_one_of_a_single_step(
-    tmp_path: Path, moment: str, safe: tuple[int, ...]
+    killed: Path, moment: str
 ) -> None:
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), moment], env=os.environ, check=False)
-    assert killed.returncode == 9
-    found = Checkpoints(folder=tmp_path)
-    assert assert_of_one_step(found.load([0])) in safe
+    found = Checkpoints(folder=killed / moment)
+    assert assert_of_one_step(found.load([0])) in SAFE[moment]
 
 
 def test_what_is_written_is_the_state_at_the_save_though_the_run_goes_on(
