@@ -17,7 +17,7 @@ from typing import Any
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
-# Triton is told when it is imported, as libraries do. What it leaks at exit is what `gc.freeze` keeps below.
+# Triton is told when it is imported, as libraries do.
 os.environ.setdefault(
     "TRITON_INTERPRET",
     str(int(not Path("/dev/nvidiactl").exists() or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"))),
@@ -84,6 +84,11 @@ def pytest_collection_finish() -> None:
     """Leave what was imported out of garbage collections, each of which takes half a second otherwise."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Let all be freed at the end: Triton would list what was not, below the summary."""
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
