@@ -36,6 +36,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return start
 
 
+@pytest.mark.slow
 def test_the_gpu_benchmark_tries_its_code_on_tiny_shapes(run: Run, tmp_path: Path):
     run("gpu.py", "--shapes", "tiny", "--json", str(tmp_path / "gpu.json"))
     found = json.loads((tmp_path / "gpu.json").read_text())

@@ -140,6 +140,7 @@ def test_python_lines_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     assert capsys.readouterr().out.count("Wait") >= 3
 
 
+@pytest.mark.slow
 def test_python_lines_on_findings_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     (tmp_path / "artifacts").symlink_to(ROOT / "artifacts")  # what is saved lies beside
     monkeypatch.chdir(tmp_path)

@@ -98,6 +98,7 @@ def test_models_on_ndif_are_refused(ndif_tiny_pair, crosscoder):
         ndif_tiny_pair.distilled.generate_ids([[5, 6]], edit=clamp, sampling=Sampling(new_tokens=8))
 
 
+@pytest.mark.slow
 def test_rows_that_join_and_answers_that_were_begun_are_clamped_as_they_are_alone(tiny_pair, crosscoder):
     prompts = [[token] * (1 + token % 5) for token in range(1, 39)]
     clamp = SetLatent(tiny_pair, crosscoder, latent=4, value=5.0) + SetLatent(

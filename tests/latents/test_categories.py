@@ -81,6 +81,7 @@ def test_a_malformed_lexicon_is_refused(tmp_path: Path, content: str, said: str)
         load_lexicon(tmp_path / "none.json")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("TOOLKIT_TEST_DATA" not in os.environ, reason="TOOLKIT_TEST_DATA names no folder of real data")
 @pytest.mark.parametrize("name", ["qwen2.5", "r1-distill-qwen"])
 def test_the_categories_of_a_real_vocabulary(name: str):

@@ -95,6 +95,7 @@ def test_rows_can_be_read_with_plain_sql(tmp_path: Path) -> None:
         assert np.frombuffer(row[4], np.float32)[3] == example.score
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_middle_of_saving_leaves_the_last_save(tmp_path: Path) -> None:
     """A process saves again and again, each time a state whose every part says the same number, until it is killed."""
     path = tmp_path / "examples.sqlite"

@@ -33,6 +33,7 @@ def test_a_crosscoder_becomes_effects(ablate: Call, tmp_path: Path) -> None:
     assert len(list((tmp_path / "out" / "figures").glob("ablation_*.png"))) == 6
 
 
+@pytest.mark.slow
 def test_mistakes_end_with_what_to_do(ablate: Call, tmp_path: Path) -> None:
     def error(*changes: object) -> str:
         return ablate(*changes, code=2)

@@ -185,6 +185,7 @@ def test_attribution_of_a_crosscoder_refuses_in_one_line(
     assert words in refuse("attribute_crosscoder.py", "--run", trained, *arguments)
 
 
+@pytest.mark.slow
 def test_an_adapter_whose_latents_are_all_dead_is_evaluated_and_told(
     call: Call, adapter_folder: Path, text_file: Path, tmp_path: Path
 ) -> None:

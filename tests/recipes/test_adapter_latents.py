@@ -17,6 +17,7 @@ def examine(call: Call, adapter_folder: Path, text_file: Path, tmp_path: Path) -
     return lambda *more, code=None: call("adapter_latents.py", *given, *small, *more, code=code)
 
 
+@pytest.mark.slow
 def test_it_writes_a_browser_and_every_number_and_goes_on_where_it_stopped(examine: Call, tmp_path: Path) -> None:
     said = examine("--latents", "0/3")
     assert "Latent 0/3: fires on" in said

@@ -56,6 +56,7 @@ def results(folder: Path) -> dict:
     return json.loads((folder / "latent_annotation.json").read_text())["results"]
 
 
+@pytest.mark.slow
 def test_rules_label_latents_and_leave_files(annotate: Call, tmp_path: Path) -> None:
     said = annotate()
     assert "latent annotation: labelling 100%" in said
@@ -77,6 +78,7 @@ def test_rules_label_latents_and_leave_files(annotate: Call, tmp_path: Path) -> 
     assert f"Latent {latent}, {found['labels'][latent]['category']}" in shown
 
 
+@pytest.mark.slow
 def test_a_server_is_told_of_before_and_asked_nothing_twice(
     annotate: Call, server: ChatLoopback, tmp_path: Path
 ) -> None:

@@ -27,6 +27,7 @@ def compare(
     return lambda *more, **how: call("compare_methods.py", *given, *LITTLE.split(), *more, **how)
 
 
+@pytest.mark.slow
 def test_one_file_holds_every_number(compare: Callable[..., str], labels: Path, tmp_path: Path) -> None:
     said = compare("--labels", labels)
     assert "What to use for which question" in said

@@ -10,6 +10,7 @@ Call = Callable[..., str]
 QUICK = "--tokens 400 --test 3 --new-tokens 4 --device-map cpu".split()
 
 
+@pytest.mark.slow
 def test_an_adapter_is_evaluated(call: Call, adapter_folder: Path, text_file: Path, tmp_path: Path) -> None:
     given = ("--run", adapter_folder, "--data", text_file, "--out", tmp_path / "out", "--sweep", adapter_folder)
     said = call("evaluate_adapter.py", *given, *QUICK, "--temperature", "0.6", "--samples", "2")

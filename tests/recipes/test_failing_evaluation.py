@@ -94,6 +94,7 @@ def test_the_crosscoder_is_saved_before_the_models_are_opened_whole(
     assert Crosscoder.from_pretrained(unsaved).config.n_latents == 64
 
 
+@pytest.mark.slow
 def test_a_crosscoder_of_a_sweep_that_cannot_be_evaluated_keeps_no_other_from_it(
     call: Call, run_settings: list[str], tmp_path: Path, break_evaluation: Callable[..., None]
 ) -> None:

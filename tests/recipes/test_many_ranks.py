@@ -35,6 +35,7 @@ def one(train: Train, run_settings: list[str], tmp_path_factory: pytest.TempPath
     return folder
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_crosscoder_of_one_and_fill_a_cache_for_it(
     run_settings: list[str], one: Path, tmp_path: Path
 ) -> None:
@@ -49,6 +50,7 @@ def test_two_processes_train_the_crosscoder_of_one_and_fill_a_cache_for_it(
     assert seconds.keys() == {"reading the cache"}
 
 
+@pytest.mark.slow
 def test_two_processes_sweep_as_one_trains(run_settings: list[str], one: Path, tmp_path: Path) -> None:
     assert run_settings[run_settings.index("--k") + 1] == "8"
     swept = ["--k", "4", "8", "--n-latents", "64", "--out", tmp_path / "sweep"]

@@ -104,6 +104,7 @@ def test_a_sweep_follows_no_link_out_of_its_folder(
     assert (victim / "crosscoder.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_of_runs_started_at_once_in_one_folder_one_runs(run_settings: list[str], trained: Path, tmp_path: Path) -> None:
     arguments = [*run_settings, "--out", str(tmp_path / "run")]
     contexts = [start(1, call_recipe, RECIPES / "train_crosscoder.py", arguments, tmp_path / name) for name in "abc"]

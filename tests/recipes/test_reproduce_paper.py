@@ -55,6 +55,7 @@ def reproduce(
     return lambda *changes: call("reproduce_paper.py", *given, *changes)
 
 
+@pytest.mark.slow
 def test_every_experiment_is_in_the_results(reproduce: Callable[..., str], out: Path) -> None:
     said = reproduce()
     tmp_path = out

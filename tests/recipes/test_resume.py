@@ -40,6 +40,7 @@ def stop(process: "subprocess.Popen[str]", number: signal.Signals, folder: Path,
     return process.returncode, " ".join(said.split())
 
 
+@pytest.mark.slow
 def test_killed_terminated_and_resumed_is_the_same_run(
     start: Start, train: Train, run_arguments: list[str], tmp_path: Path, finished: tuple[bytes, str]
 ) -> None:

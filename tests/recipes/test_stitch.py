@@ -16,6 +16,7 @@ def models(organism_folders: tuple[str, str]) -> list[str]:
     return ["--base", base, "--distilled", distilled]
 
 
+@pytest.mark.slow
 def test_every_number_stands_in_one_form_for_all_runs(
     call: Call, models: list[str], organism_control: str, lexicon: Path, tmp_path: Path
 ) -> None:

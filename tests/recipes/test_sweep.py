@@ -72,6 +72,7 @@ def test_the_page_shows_them_all(swept: Path) -> None:
     assert (swept / "figures" / "sweep_fve_by_l0.png").exists()
 
 
+@pytest.mark.slow
 def test_a_sweep_that_was_killed_goes_on(call: Call, settings: list[str], swept: Path, tmp_path: Path) -> None:
     arguments, records = [*settings, "--out", str(tmp_path / "sweep")], tmp_path / "sweep" / "metrics.jsonl"
     context = start(1, call_recipe, RECIPE, arguments, tmp_path / "said")

@@ -35,6 +35,7 @@ def said_by(cell: nbformat.NotebookNode) -> str:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the kernel's own libraries
 def test_every_cell_runs_and_says_what_is_stored(monkeypatch):
     """Up to the numbers: another processor gives other last digits, and other answers."""

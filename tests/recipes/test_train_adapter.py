@@ -107,6 +107,7 @@ def terminate_in_call(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     monkeypatch.setattr(AdapterTrainer, "step", stopped)
 
 
+@pytest.mark.slow
 def test_killed_terminated_and_resumed_is_the_same_run(
     start: Callable[[list[str]], "subprocess.Popen[str]"],
     train: Train,
@@ -162,6 +163,7 @@ def test_a_run_whose_text_cannot_be_read_is_saved_and_resumed(
         assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_adapter_of_one(settings: list[str], finished: Path, tmp_path: Path) -> None:
     in_two("train_adapter.py", tmp_path, *settings, "--out", tmp_path / "two")
     one, two = (load_adapter(folder).state_dict() for folder in (finished, tmp_path / "two"))

@@ -79,6 +79,7 @@ def test_generation_equals_reading_the_whole_stitched_text_at_each_step(
     assert rest.generate_ids(PROMPTS, new_tokens=8) != expected
 
 
+@pytest.mark.slow
 def test_rows_that_join_and_answers_that_were_begun_are_stitched_as_they_are_alone(
     tiny_pair: ModelPair, affine: AffineMap
 ) -> None:
