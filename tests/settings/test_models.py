@@ -159,5 +159,20 @@ def test_what_is_loaded_after_training_is_checked_before(
         choice.open_to_site(CPU, [1])
 
 
+def test_all_of_a_pair_is_loaded_in_place_of_what_was_read(
+    choice: ModelChoice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = torch.arange(6)[None] + 40
+    read = choice.open_to_site(CPU, [1])
+    with monkeypatch.context() as patches:
+        patches.setattr("toolkit.models.model_set.tokenizers_of", None)  # they are not read again
+        whole = choice.open_whole(CPU, read)
+    assert all(weight.is_meta for weight in read.base.model._module.parameters())
+    assert (whole.tokenizer, whole.layers, whole.found) == (read.tokenizer, (1,), read.found)
+    expected = choice.open(CPU, [1])
+    for name, model in expected.models.items():
+        assert torch.equal(whole.models[name].logits(ids), model.logits(ids))
+
+
 def test_where_models_run_is_no_part_of_a_result(config: RunConfig) -> None:
     assert {each.name for each in fields(Where)} & set(config.settings()) == {"dtype"}

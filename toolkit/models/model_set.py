@@ -183,6 +183,14 @@ class ModelSet(OpenedModels):
         for model in self.models.values():
             model.place.free()
 
+    def reopened(self: Found, where: Where) -> Found:
+        """Free the weights, and load all of the same models in their place; the tokenizer is not read again.
+
+        Raises `ValueError` as `from_pretrained` does.
+        """
+        self.free()
+        return replace(self, models=open_each(self.found, dict.fromkeys(self.names, self.tokenizer), where))
+
     def generate(self, prompt: Text, **how: Any) -> dict[str, Any]:
         """What each model writes, by its name; `how` is as in `TracedModel.generate`."""
         return {name: model.generate(prompt, **how) for name, model in self.models.items()}

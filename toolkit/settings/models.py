@@ -43,11 +43,14 @@ class ModelChoice(ShortRepr):
     def open_to_site(self, where: Where, layers: Sequence[int] | None = None) -> "ModelPair":
         """Load no more than reading needs: the embeddings and the layers before the last site.
 
+        Meanwhile the files are hashed, so that `ModelPair.fingerprints` need not read them.
+
         Raises `ValueError` too where the models' files lack what `open_whole` will load, as an LM head, and where both
         models are one.
         """
         # These take seconds to import.
         from toolkit.models.compatibility import check_not_the_same
+        from toolkit.models.files.identity import hashing_beside
         from toolkit.models.files.loading import load_config, read_config
         from toolkit.models.files.model_files import MAIN
         from toolkit.models.files.weight_files import check_fit
@@ -60,14 +63,14 @@ class ModelChoice(ShortRepr):
         layers = layers or chosen.layers or (load_config(chosen.base).num_hidden_layers // 2,)
         for source in () if where.remote else chosen.models:
             check_fit(source, read_config(source), MAIN, head=True)
-        return self.open(where, layers, depth=max(layers))
+        with hashing_beside([] if where.remote else [base.name, distilled.name]):
+            return self.open(where, layers, depth=max(layers))
 
     def open_whole(self, where: Where, read: "ModelPair") -> "ModelPair":
         """Load all of a pair that was opened to its site, in place of it: `read` lets its weights go."""
         if where.remote:
             return read
-        read.free()
-        return self.open(where, read.layers)
+        return read.reopened(where)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -16,6 +16,7 @@ from toolkit.models.files.identity import (
     file_hashes,
     fingerprint,
     fingerprint_of_module,
+    hashing_beside,
     same_weights,
 )
 from toolkit.models.pair import ModelPair
@@ -212,6 +213,16 @@ def test_a_file_that_stays_is_hashed_once(folder: Path, monkeypatch: pytest.Monk
     assert fingerprint(str(folder)) == before
     os.utime(path, (2, 2))
     assert fingerprint(str(folder)) != before
+
+
+def test_files_are_hashed_while_other_work_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.utime(folder / "model.safetensors", (3, 3))
+    with hashing_beside([str(folder), str(folder / "nowhere")]):  # fingerprint() will say that nothing is there
+        pass
+    monkeypatch.setattr("toolkit.models.files.identity.sha256", lambda _: "read again")
+    assert "read again" not in file_hashes(str(folder)).values()
+    with pytest.raises(ValueError, match="nowhere"):
+        fingerprint(str(folder / "nowhere"))
 
 
 def test_a_model_in_memory_has_one_too(folders: tuple[Path, Path]) -> None:

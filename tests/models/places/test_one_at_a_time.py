@@ -135,8 +135,13 @@ def test_the_first_layers_and_limits_go_by_turns_too(
 def test_weights_that_were_freed_take_no_memory(folders: Folders) -> None:
     pair, by_turns = load(folders), load(folders, sequential=True)
     in_room = weakref.ref(next(by_turns.base.model._module.parameters()))
-    for each in (pair, by_turns):
-        each.free()
+    in_pair = [weakref.ref(weight) for weight in pair.base.model._module.parameters()]
+    gc.disable()
+    pair.free()
+    gone = [weight() is None for weight in in_pair]
+    gc.enable()
+    assert all(gone)
+    by_turns.free()
     assert all(weight.is_meta for model in (pair.base, pair.distilled) for weight in model.model._module.parameters())
     gc.collect()
     assert in_room() is None

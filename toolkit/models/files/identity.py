@@ -6,8 +6,10 @@ other shards, or as another type of file, count as another model.
 """
 
 import hashlib
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from filecmp import cmp
 from functools import lru_cache, partial
 from pathlib import Path
@@ -105,6 +107,22 @@ def _remote(source: str, hub: Hub) -> str:
     if Path(source).is_dir():
         return f"remote, sha256 of the config here {sha256(Path(source) / 'config.json')}"
     return f"remote, {_commit(source, hub)}"
+
+
+@contextmanager
+def hashing_beside(sources: Sequence[str]) -> Iterator[None]:
+    """Hash the files of each of the models while the block runs: `fingerprint` and `file_hashes` know them then."""
+
+    def hash_files(source: str) -> None:
+        with suppress(Exception):  # those two will meet it again, and say it
+            _hashes(source, MAIN)
+
+    threads = [threading.Thread(target=hash_files, args=(source,), daemon=True) for source in sources]
+    for thread in threads:
+        thread.start()
+    yield
+    for thread in threads:  # not awaited where the block fails
+        thread.join()
 
 
 def _hashes(source: str, hub: Hub) -> dict[str, str]:

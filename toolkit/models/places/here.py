@@ -35,7 +35,7 @@ class Here(Place):
         module = self._model._module
         remove_hook_from_submodules(module)
         module.to_empty(device="meta")
-        clear_device_cache(garbage_collection=True)
+        clear_device_cache()  # no collection of garbage, which takes a second: nothing else refers to the weights
 
     def __repr__(self) -> str:
         return f"on {self.device}"
