@@ -7,6 +7,7 @@ places: the normed value to the stream's type, then its product with the weight.
 """
 
 import inspect
+from collections.abc import Callable
 from functools import cache
 from types import MethodType
 from typing import Any
@@ -29,12 +30,12 @@ def fuse_norms(model: nn.Module) -> None:
 
 def _is_llamas(module: nn.Module) -> bool:
     kind = type(module)
-    return kind.__name__.endswith("RMSNorm") and "forward" not in vars(module) and _computes_as_llamas(kind)
+    return kind.__name__.endswith("RMSNorm") and "forward" not in vars(module) and _is_llamas_own(kind.forward)
 
 
 @cache
-def _computes_as_llamas(kind: type[nn.Module]) -> bool:
-    return inspect.getsource(kind.forward) == inspect.getsource(LlamaRMSNorm.forward)
+def _is_llamas_own(forward: Callable[..., Any]) -> bool:
+    return inspect.getsource(forward) == inspect.getsource(LlamaRMSNorm.forward)
 
 
 def _fused(norm: Any, hidden_states: Tensor) -> Tensor:
