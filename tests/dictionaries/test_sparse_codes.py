@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from toolkit.dictionaries.sparse_codes import SparsePattern, positions_above
+from toolkit.dictionaries.sparse_codes import SparsePattern, above, positive_positions
+from toolkit.dictionaries.sparse_products.compiled import COMPILED
 
 
 def example() -> tuple[torch.Tensor, SparsePattern, torch.Tensor]:
@@ -37,8 +38,22 @@ def test_restricted_keeps_the_chosen():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("floor", [0.0, 0.7])
-def test_positions_above_are_those_of_a_loop(dtype, floor):
+def test_positive_positions_are_those_of_a_loop(dtype):
     values = torch.randn(30, 40, generator=torch.Generator().manual_seed(0)).to(dtype)
-    expected = [i for i, value in enumerate(values.flatten().tolist()) if value > torch.tensor(floor).to(dtype)]
-    assert positions_above(values, floor).tolist() == expected
+    expected = [i for i, value in enumerate(values.flatten().tolist()) if value > 0]
+    assert positive_positions(values).tolist() == expected
+
+
+@pytest.mark.parametrize("implementation", [above, COMPILED.above], ids=["torch", "compiled"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(30, 40), (5, 64), (3, 333), (1, 1), (70, 5)], ids=str)
+@pytest.mark.parametrize("height", [-10.0, 0.0, 2.0, 10.0], ids="limit of {}".format)
+def test_what_exceeds_its_row_s_limit_is_found_with_its_value(implementation, dtype, shape, height):
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(shape, generator=generator).to(dtype)
+    limits = height + torch.randn(shape[0], generator=generator)
+    pattern, found = implementation(scores, limits)
+    expected = [(i, j) for i in range(shape[0]) for j in range(shape[1]) if scores[i, j].item() > limits[i].item()]
+    assert list(zip(pattern.rows.tolist(), pattern.columns.tolist(), strict=True)) == expected
+    assert pattern.shape == shape
+    assert torch.equal(found, scores[pattern.rows, pattern.columns])

@@ -1,6 +1,5 @@
 """The truth is autograd on a dense forward pass with the selection held fixed."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -46,20 +45,22 @@ def test_gradients_match_autograd(make_weights, make_batch, last_cut):
     torch.testing.assert_close(found.error, codes @ weights.W_dec + weights.b_dec - x)
 
 
-def in_tf32(addmm: Callable[..., torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
-    """Let dense fp32 products round their factors to 10 bits, as a GPU does; return what they give."""
-    found = []
+def in_tf32(name: str, monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """Let dense fp32 products by this function of torch round their factors to 10 bits, as a GPU does; return what they
+    give."""
+    found, exact = [], getattr(torch, name)
 
     def rounded(matrix: torch.Tensor) -> torch.Tensor:
         return (matrix.view(torch.int32) + 2**12 & -(2**13)).view(torch.float32)
 
-    def product(start: torch.Tensor, a: torch.Tensor, b: torch.Tensor, **options: Any) -> torch.Tensor:
+    def product(*given: torch.Tensor, **options: Any) -> torch.Tensor:
+        *start, a, b = given
         if a.layout != torch.strided or a.dtype != torch.float32:
-            return addmm(start, a, b, **options)
-        found.append(addmm(start, rounded(a), rounded(b), **options))
+            return exact(*given, **options)
+        found.append(exact(*start, rounded(a), rounded(b), **options))
         return found[-1]
 
-    monkeypatch.setattr(torch, "addmm", product)
+    monkeypatch.setattr(torch, name, product)
     return found
 
 
@@ -78,9 +79,9 @@ def test_rounded_products_find_candidates_whose_codes_are_computed_in_fp32(
     if precision == "bf16":
         found = run(torch.bfloat16, "bf16")
     else:
-        rounded = in_tf32(torch.addmm, monkeypatch)
+        rounded = in_tf32("addmm" if per_token else "mm", monkeypatch)
         found = run(torch.float32, "tf32")
-        true = (x @ weights.W_enc.t() + weights.b_enc) * weights.decoder_norms(3).sum(dim=1)
+        true = (x @ weights.W_enc.t() + per_token * weights.b_enc) * weights.decoder_norms(3).sum(dim=1)
         assert (rounded[0].t() - true).norm() >= 1e-4 * true.norm()
     assert torch.equal(found.fired, exact.fired)
     for gradient, truth in zip(found.gradients[:4], exact.gradients[:4], strict=True):

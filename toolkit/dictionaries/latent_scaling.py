@@ -16,7 +16,7 @@ from torch import Tensor
 
 from toolkit.dictionaries.activation_batches import Activations, batches_of
 from toolkit.dictionaries.crosscoder import Crosscoder, check_crosscoder, training_scale
-from toolkit.dictionaries.sparse_codes import SparsePattern, positions_above
+from toolkit.dictionaries.sparse_codes import SparsePattern, positive_positions
 from toolkit.geometry.decoder_norms import rows_by_model
 
 NU_ERROR, NU_RECONSTRUCTION = 0.2, 0.5
@@ -98,7 +98,7 @@ class LatentScaling:
         """Add one batch of raw activations and the crosscoder's codes for them."""
         x = (x.to(self._rows.device) * self._scale).flatten(1).unflatten(1, (self._n_models, -1))[:, self._places]
         codes = codes.to(self._rows.device)
-        flat = positions_above(codes, 0.0)
+        flat = positive_positions(codes)
         pattern, values = SparsePattern.from_flat(flat, (len(codes), codes.shape[1])), codes.flatten()[flat]
         decoded = pattern.matrix(values) @ self._rows + self._offset
         error = x.flatten(1) - decoded

@@ -1,4 +1,4 @@
-"""Sparse codes in CSR form, and the three products that training and decoding need of them."""
+"""Sparse codes in CSR form: which entries are large, and the three products that training and decoding need of them."""
 
 import warnings
 from dataclasses import dataclass
@@ -15,16 +15,13 @@ with warnings.catch_warnings():  # torch says once per process that CSR is in be
     torch.sparse_csr_tensor(_zero, _zero[:0], torch.zeros(0), (1, 1))
 
 
-def positions_above(scores: Float[Tensor, "latent token"], floor: float) -> Int[Tensor, " nonzero"]:
-    """Return ascending flat positions of the scores that exceed a `floor` of zero or more."""
-    limit: float = floor
-    if scores.dtype == torch.bfloat16:  # non-negative floats are ordered as their bits are; integers compare faster
-        limit = torch.tensor(floor, dtype=torch.bfloat16).view(torch.int16).item()
-        scores = scores.view(torch.int16)
-    if scores.device.type == "cpu":  # numpy takes a fifth of torch's time here
-        values = scores.numpy()
-        return torch.from_numpy(np.flatnonzero(values > values.dtype.type(limit)))
-    return (scores > limit).flatten().nonzero().squeeze(1)
+def positive_positions(codes: Float[Tensor, "row column"]) -> Int[Tensor, " nonzero"]:
+    """Return ascending flat positions of what exceeds zero."""
+    if codes.dtype == torch.bfloat16:  # floats exceed zero where their bits do; integers compare faster
+        codes = codes.view(torch.int16)
+    if codes.device.type == "cpu":  # numpy takes a fifth of torch's time here
+        return torch.from_numpy(np.flatnonzero(codes.numpy() > 0))
+    return (codes > 0).flatten().nonzero().squeeze(1)
 
 
 @dataclass(frozen=True)
@@ -69,3 +66,13 @@ class SparsePattern:
         """Return left[row] · right[column] for each coordinate, computing no other entry."""
         zeros = self.matrix(torch.zeros(len(self.rows), dtype=left.dtype, device=left.device))
         return torch.sparse.sampled_addmm(zeros, left, right.t(), beta=0.0).values()
+
+
+def above(
+    scores: Float[Tensor, "row column"], limits: Float[Tensor, " row"]
+) -> tuple[SparsePattern, Float[Tensor, " nonzero"]]:
+    """Return the pattern of the scores that exceed their row's limit, and these scores."""
+    exceed = (scores > limits[:, None]).flatten()
+    on_cpu = exceed.device.type == "cpu"  # where numpy takes a fifth of torch's time
+    flat = torch.from_numpy(np.flatnonzero(exceed.numpy())) if on_cpu else exceed.nonzero().squeeze(1)
+    return SparsePattern.from_flat(flat, (len(scores), scores.shape[1])), scores.view(-1)[flat]

@@ -8,7 +8,7 @@ nearly halves the time of the sparse products. bf16 and TF32 find candidates onl
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from toolkit.dictionaries.configs import TrainingConfig
@@ -30,15 +30,14 @@ class Candidates(NamedTuple):
     """The same, norm-weighted."""
 
     @classmethod
-    def at(cls, flat: Int[Tensor, " nonzero"], batch: Batch, scores: Float[Tensor, "latent token"]) -> "Candidates":
-        """Return those at ascending flat positions of all `scores`; their own are computed in fp32."""
-        weights, norms = batch.weights, batch.norms
-        pattern = SparsePattern.from_flat(flat, (len(norms), len(batch.x)))
-        if rounds_factors(batch.training.precision):
-            codes = batch.products.codes(pattern, weights.W_enc, weights.b_enc, batch.x)
-        else:
-            codes = scores.view(-1)[flat] / norms[pattern.rows]
-        return cls(pattern, codes, codes * norms[pattern.rows])
+    def of(cls, batch: Batch, pattern: SparsePattern, scores: Float[Tensor, " nonzero"]) -> "Candidates":
+        """Return those of the pattern, whose scores by the large product are these; where it rounds, codes are
+        computed in fp32."""
+        weights, norms = batch.weights, batch.norms[pattern.rows]
+        if not rounds_factors(batch.training.precision):
+            return cls(pattern, scores / norms, scores)
+        codes = batch.products.codes(pattern, weights.W_enc, weights.b_enc, batch.x)
+        return cls(pattern, codes, codes * norms)
 
     def from_(self, floor: Float[Tensor, "..."]) -> "Candidates":
         """Return those whose scores are positive and no less than the floor, which is one or one of each."""
@@ -48,12 +47,29 @@ class Candidates(NamedTuple):
 
 def all_scores(batch: Batch) -> Float[Tensor, "latent token"]:
     """Return every latent's score on every token, in a buffer that the next step takes again."""
-    x, weights, norms, workspace = batch.x, batch.weights, batch.norms, batch.workspace
-    scores = workspace.empty("scores", (len(norms), len(x)), like=x, dtype=batch.dtype)
-    encoder = workspace.empty("encoder", weights.W_enc.shape, like=x, dtype=batch.dtype)
-    torch.mul(weights.W_enc, norms[:, None], out=encoder)  # multiplied in fp32, whatever the buffer's type
-    bias = (weights.b_enc * norms).to(batch.dtype)[:, None]
-    return torch.addmm(bias, encoder, x.to(batch.dtype).t(), out=scores)
+    bias = score_bias(batch).to(batch.dtype)[:, None]
+    return torch.addmm(bias, *_factors(batch), out=_scores_buffer(batch))
+
+
+def scores_without_bias(batch: Batch) -> Float[Tensor, "latent token"]:
+    """Return `all_scores` less each latent's `score_bias`, which torch would first copy to every token."""
+    return torch.mm(*_factors(batch), out=_scores_buffer(batch))
+
+
+def score_bias(batch: Batch) -> Float[Tensor, " latent"]:
+    """Return what a latent's bias adds to its scores."""
+    return batch.weights.b_enc * batch.norms
+
+
+def _factors(batch: Batch) -> tuple[Tensor, Tensor]:
+    W_enc = batch.weights.W_enc
+    encoder = batch.workspace.empty("encoder", W_enc.shape, like=batch.x, dtype=batch.dtype)
+    torch.mul(W_enc, batch.norms[:, None], out=encoder)  # multiplied in fp32, whatever the buffer's type
+    return encoder, batch.x.to(batch.dtype).t()
+
+
+def _scores_buffer(batch: Batch) -> Tensor:
+    return batch.workspace.empty("scores", (len(batch.norms), len(batch.x)), like=batch.x, dtype=batch.dtype)
 
 
 def sparse_pass(batch: Batch, fired: Candidates, cut: Float[Tensor, ""]) -> Pass:

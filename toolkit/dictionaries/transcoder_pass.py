@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from toolkit.dictionaries.sparse_codes import SparsePattern, positions_above
+from toolkit.dictionaries.sparse_codes import SparsePattern, positive_positions
 
 DENSE_FROM = {"cpu": 0.1, "cuda": 0.004}
 """Share of codes above 0 from which dense products are faster. On other devices they are always taken."""
@@ -70,7 +70,7 @@ def _firing(codes: Float[Tensor, "token latent"]) -> Int[Tensor, " nonzero"] | N
     dense_from = DENSE_FROM.get(device)
     if dense_from is None or len(codes) < FEWEST_SPARSE.get(device, 0):
         return None
-    flat = positions_above(codes, 0.0)
+    flat = positive_positions(codes)
     return flat if len(flat) <= dense_from * codes.numel() else None
 
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from toolkit.dictionaries.sparse_codes import positions_above
+from toolkit.dictionaries.sparse_codes import positive_positions
 
 NO_TOKEN = -1
 
@@ -63,7 +63,7 @@ class Firings:
     ) -> "Firings":
         """Find the positive codes; `codes` has a line for each selected token, row after row."""
         device = codes.device
-        flat = positions_above(codes.t(), 0.0)
+        flat = positive_positions(codes.t())
         latent = torch.div(flat, len(codes), rounding_mode="floor")
         token = flat - latent * len(codes)
         rows, positions = selected.to(device).nonzero().unbind(dim=1)

@@ -1,28 +1,35 @@
 import pytest
 import torch
 
-from toolkit.dictionaries.rules.batchtopk import positions_to_keep, smallest_by_topk, smallest_kept
+from toolkit.dictionaries.rules.batchtopk import entries_to_keep, smallest_by_topk, smallest_kept
+from toolkit.dictionaries.sparse_pass import score_bias
 
 
-def scores() -> torch.Tensor:
+@pytest.fixture
+def batch(make_weights, make_batch):
+    return make_batch(torch.randn(40, 15), make_weights(n_latents=30))
+
+
+def products() -> torch.Tensor:
     return torch.randn(30, 40, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("last_cut", [0.0, 0.5, 1.2, 100.0], ids=["none", "low", "near", "far too high"])
 @pytest.mark.parametrize("n_kept", [1, 90, 300])
-def test_batchtopk_keeps_the_largest_of_the_batch_whatever_the_last_cut_was(last_cut, n_kept):
-    values = scores()
-    candidates = positions_to_keep(values, n_kept, last_cut)
-    found = values.flatten()[candidates]
-    kept = candidates[found >= smallest_kept(found, n_kept)]
-    assert sorted(kept.tolist()) == sorted(values.flatten().topk(n_kept).indices.tolist())
+def test_batchtopk_keeps_the_largest_of_the_batch_whatever_the_last_cut_was(batch, last_cut, n_kept):
+    scores = products() + score_bias(batch)[:, None]
+    pattern, found = entries_to_keep(batch, products(), n_kept, last_cut)
+    assert torch.equal(found, scores[pattern.rows, pattern.columns])
+    kept = found >= smallest_kept(found, n_kept)
+    positions = (pattern.rows * 40 + pattern.columns)[kept]
+    assert sorted(positions.tolist()) == sorted(scores.flatten().topk(n_kept).indices.tolist())
 
 
-def test_scores_of_zero_or_less_never_fire():
-    values = scores()
-    candidates = positions_to_keep(values, 1100, 0.0)
-    assert len(candidates) == int((values > 0).sum()) < 1100
-    assert smallest_kept(values.flatten()[candidates], 1100) == 0
+def test_scores_of_zero_or_less_never_fire(batch):
+    batch.weights.b_enc.zero_()
+    _, found = entries_to_keep(batch, products(), 1100, 0.0)
+    assert len(found) == int((products() > 0).sum()) < 1100
+    assert smallest_kept(found, 1100) == 0
 
 
 @pytest.mark.parametrize("n", [1, 300, 1000])

@@ -6,16 +6,16 @@ The threshold is the mean of the cuts of training batches, corrected for the lat
 import math
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from toolkit.dictionaries.collectives import ALONE, Ranks
+from toolkit.dictionaries.collectives import Ranks
 from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.revival import auxk_loss
 from toolkit.dictionaries.rules.rule import Exported, Rule
 from toolkit.dictionaries.schedules import KEPT, annealing_steps
-from toolkit.dictionaries.sparse_codes import positions_above
-from toolkit.dictionaries.sparse_pass import Candidates, all_scores, sparse_flops, sparse_pass
+from toolkit.dictionaries.sparse_codes import SparsePattern
+from toolkit.dictionaries.sparse_pass import Candidates, score_bias, scores_without_bias, sparse_flops, sparse_pass
 from toolkit.dictionaries.weights import Batch, Memory, Pass, Weights
 
 MARGINS = (0.98, 0.9, 0.6, 0.0)  # of the last cut; the first leaves about a tenth more than are kept
@@ -32,32 +32,37 @@ def batchtopk_pass(batch: Batch) -> Pass:
 
 def _select(batch: Batch, k: int, last_cut: float) -> tuple[Candidates, Tensor]:
     """Return all that may fire, and the smallest score that does."""
-    scores, split = all_scores(batch), batch.workspace.split
+    split = batch.workspace.split
     n_kept = k * split.tokens.total(len(batch.x))
-    candidates = Candidates.at(positions_to_keep(scores, n_kept, last_cut, split.ranks), batch, scores)
+    pattern, scores = entries_to_keep(batch, scores_without_bias(batch), n_kept, last_cut)
+    candidates = Candidates.of(batch, pattern, scores)
     return candidates, smallest_kept(split.ranks.gathered(candidates.scores), n_kept)
 
 
-def positions_to_keep(
-    scores: Float[Tensor, "latent token"], n_kept: int, last_cut: float, ranks: Ranks = ALONE
-) -> Int[Tensor, " nonzero"]:
-    """Return flat positions that hold the `n_kept` largest positive scores of all ranks' batch, and somewhat more.
+def entries_to_keep(
+    batch: Batch, products: Float[Tensor, "latent token"], n_kept: int, last_cut: float
+) -> tuple[SparsePattern, Float[Tensor, " nonzero"]]:
+    """Return the pattern of the `n_kept` largest positive scores of all ranks' batch and of somewhat more, and these
+    scores, in fp32; `products` are all scores without their bias.
 
     Scores a little below the last batch's cut nearly always suffice; where they do not, the margin grows until
     they do or all positive scores are in. The margin thus costs time only, never exactness. A `last_cut` of 0
     stands for a first batch: its cut is estimated from a sample of the scores.
     """
-    cut = last_cut or _sampled_cut(scores, n_kept, ranks)
+    bias, ranks = score_bias(batch), batch.workspace.split.ranks
+    cut = last_cut or _sampled_cut(products, bias, n_kept, ranks)
     for margin in MARGINS:
-        candidates = positions_above(scores, margin * cut)
-        if ranks.total(len(candidates)) >= n_kept:
+        pattern, found = batch.products.above(products, margin * cut - bias)
+        if ranks.total(len(found)) >= n_kept:
             break
-    return candidates
+    return pattern, found.float() + bias[pattern.rows]
 
 
-def _sampled_cut(scores: Tensor, n_kept: int, ranks: Ranks) -> float:
-    sample = ranks.gathered(scores.view(-1)[::STRIDE].float())
-    return max(0.0, sample.topk(max(1, n_kept // STRIDE)).values[-1].item())
+def _sampled_cut(products: Tensor, bias: Tensor, n_kept: int, ranks: Ranks) -> float:
+    sample = products.view(-1)[::STRIDE].float()
+    latents = torch.arange(0, products.numel(), STRIDE, device=bias.device) // products.shape[1]
+    scores = ranks.gathered(sample + bias[latents])
+    return max(0.0, scores.topk(max(1, n_kept // STRIDE)).values[-1].item())
 
 
 def smallest_kept(scores: Float[Tensor, " nonzero"], n_kept: int) -> Float[Tensor, ""]:

@@ -7,6 +7,7 @@ from torch import Tensor
 from toolkit.dictionaries.revival import auxk_loss
 from toolkit.dictionaries.rules.rule import Rule
 from toolkit.dictionaries.schedules import KEPT
+from toolkit.dictionaries.sparse_codes import SparsePattern
 from toolkit.dictionaries.sparse_pass import Candidates, all_scores, sparse_flops, sparse_pass
 from toolkit.dictionaries.weights import Batch, Pass
 
@@ -14,7 +15,9 @@ from toolkit.dictionaries.weights import Batch, Pass
 def topk_pass(batch: Batch) -> Pass:
     """Return gradients of mean_token ‖x̂ − x‖² when k latents of each token fire."""
     scores, k = all_scores(batch), int(batch.strength)
-    candidates = Candidates.at(topk_positions(scores, min(k, len(scores))), batch, scores)
+    flat = topk_positions(scores, min(k, len(scores)))
+    pattern = SparsePattern.from_flat(flat, (len(scores), len(batch.x)))
+    candidates = Candidates.of(batch, pattern, scores.view(-1)[flat])
     return sparse_pass(batch, candidates.from_(_smallest_kept(batch, candidates, k)), cut=scores.new_zeros(()))
 
 

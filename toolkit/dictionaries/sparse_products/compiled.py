@@ -6,38 +6,24 @@ order of the pattern, so that results do not depend on the number of threads.
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any
 
-import numba
 import numpy as np
-import torch
 from torch import Tensor
 
 from toolkit.dictionaries.sparse_codes import SparsePattern
+from toolkit.dictionaries.sparse_products.compiled_selection import above
+from toolkit.dictionaries.sparse_products.compiling import Array, compiled, shared_out, threads_for
 from toolkit.dictionaries.sparse_products.products import SparseProducts, WeightGradients
 
-Array = np.ndarray[Any, Any]
 Given = tuple[Array, Array, Array, Array]
 Gradients = tuple[Array, Array, Array]
 
-SUMS_MAY = {"reassoc", "contract", "nsz"}  # be vectorised; NaN and infinity stay, as the trainer looks for them
 ZERO = np.float32(0)
 CACHE_LINE = 16  # numbers; two threads write to none together
-LEAST_WORK = 1_000_000  # products, below which threads take longer to start than to work
 
 
-def _compiled(function: Callable[..., None]) -> Any:
-    """Compile at the first call, and keep the result on the disk where a folder can be written."""
-    options = {"nogil": True, "fastmath": SUMS_MAY, "error_model": "numpy"}
-    try:
-        return numba.njit(function, cache=True, **options)
-    except RuntimeError:  # numba found no such folder
-        return numba.njit(function, **options)
-
-
-@_compiled
+@compiled
 def _code_loop(
     starts: Array, tokens: Array, W_enc: Array, b_enc: Array, x: Array, out: Array, first: int, last: int
 ) -> None:
@@ -55,7 +41,7 @@ def _code_loop(
             out[i3], out[i2], out[i1], out[i] = s3 + bias, s2 + bias, s1 + bias, s0 + bias
 
 
-@_compiled
+@compiled
 def _decode_loop(starts: Array, tokens: Array, codes: Array, W_dec: Array, out: Array, first: int, last: int) -> None:
     for latent in range(len(starts) - 1):
         row = W_dec[latent, first:last]
@@ -65,7 +51,7 @@ def _decode_loop(starts: Array, tokens: Array, codes: Array, W_dec: Array, out: 
                 decoded[j] += code * row[j]
 
 
-@_compiled
+@compiled
 def _gradient_loop(starts: Array, tokens: Array, given: Given, gradients: Gradients, first: int, last: int) -> None:
     codes, x, error, W_dec = given
     by_encoder, by_bias, by_decoder = gradients
@@ -128,7 +114,7 @@ def _weight_gradients(
 
 
 def _threads(pattern: SparsePattern, dense: Tensor) -> int:
-    return torch.get_num_threads() if len(pattern.rows) * dense.shape[1] >= LEAST_WORK else 1
+    return threads_for(len(pattern.rows) * dense.shape[1])
 
 
 def _latents(pattern: SparsePattern, threads: int) -> Array:
@@ -144,16 +130,9 @@ def _columns(width: int, threads: int) -> Array:
 
 
 def _share_out(loop: Callable[..., None], pattern: SparsePattern, given: Sequence[Any], bounds: Array) -> None:
-    """Run the loop on each stretch, in threads of this call alone: none is left that a fork would lack."""
-    stretches = [stretch for stretch in pairwise(bounds.tolist()) if stretch[0] < stretch[1]]
-    both = pattern.starts.numpy(), pattern.columns.numpy()
-    if len(stretches) <= 1:
-        for stretch in stretches:
-            loop(*both, *given, *stretch)
-        return
-    with ThreadPoolExecutor(len(stretches)) as threads:
-        for _ in threads.map(lambda stretch: loop(*both, *given, *stretch), stretches):
-            pass  # an error in a thread is raised here
+    shared_out(loop, (pattern.starts.numpy(), pattern.columns.numpy(), *given), bounds.tolist())
 
 
-COMPILED = SparseProducts(name="compiled", codes=_codes, decode=_decode, weight_gradients=_weight_gradients)
+COMPILED = SparseProducts(
+    name="compiled", above=above, codes=_codes, decode=_decode, weight_gradients=_weight_gradients
+)

@@ -1,4 +1,4 @@
-"""The products that a training step makes of the codes that fire, as three functions, which differ by implementation.
+"""The products that a training step makes of the codes that fire, as functions that differ by implementation.
 
 A pattern is latent by token: row-major, so that the tokens of one latent stand together.
 """
@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from toolkit.dictionaries.sparse_codes import SparsePattern
+from toolkit.dictionaries.sparse_codes import SparsePattern, above
 
 
 class WeightGradients(NamedTuple):
@@ -36,10 +36,14 @@ def row_squares(W_enc: Float[Tensor, "latent width"], W_dec: Float[Tensor, "late
 
 @dataclass(frozen=True, kw_only=True)
 class SparseProducts:
-    """One implementation. All tensors are in single precision, on one device; `plain` is the reference."""
+    """One implementation. Tensors are in single precision if nothing else is said, and on one device; `plain` is the
+    reference."""
 
     name: str
 
+    above: Callable[[Tensor, Tensor], tuple[SparsePattern, Tensor]] = above
+    """above(scores [row, column], limits [row]) returns the pattern of the scores that exceed their row's limit, and
+    these scores; they may be in bf16."""
     codes: Callable[[SparsePattern, Tensor, Tensor, Tensor], Tensor]
     """codes(pattern, W_enc [latent, width], b_enc [latent], x [token, width]) returns W_enc[latent] · x[token] +
     b_enc[latent] for each nonzero of the pattern."""
