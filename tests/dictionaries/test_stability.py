@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from toolkit.dictionaries.stability import PERSISTS, stability
+from toolkit.dictionaries.stability import PERSISTS, stability, stability_of_each
 
 
 def test_a_crosscoder_finds_itself_in_any_order_and_any_scale_of_its_rows(random_crosscoder):
@@ -40,6 +40,21 @@ def test_models_weigh_alike_whatever_the_norms_of_their_streams(random_crosscode
         each.W_dec[:, 1] *= 1000
     raw = (random_crosscoder(n_latents=30, seed=seed) for seed in (0, 1))
     torch.testing.assert_close(stability(one, other).best, stability(*raw).best)
+
+
+def test_each_of_several_is_compared_with_each_other_one_in_parts_of_any_size(random_crosscoder, monkeypatch):
+    several = {seed: random_crosscoder(n_latents=50, seed=seed) for seed in (4, 0, 9)}
+    expected = {
+        one: [stability(several[one], several[other], seed=1) for other in several if other != one] for one in several
+    }
+    monkeypatch.setattr("toolkit.dictionaries.stability.LATENTS_AT_ONCE", 16)
+    found = stability_of_each(several, seed=1)
+    assert found.keys() == expected.keys()
+    for one, others in expected.items():
+        for figure in ("best", "chance"):
+            ours, theirs = (torch.stack([getattr(each, figure) for each in some]) for some in (found[one], others))
+            torch.testing.assert_close(ours, theirs)
+    assert stability_of_each({4: several[4]}, seed=1) == {4: []}
 
 
 def test_crosscoders_of_other_streams_are_refused(random_crosscoder):

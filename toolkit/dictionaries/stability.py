@@ -5,6 +5,7 @@ is compared with all of the other's, and the best match counts. The best of many
 the best match among as many random directions that are spread over the space as the other's rows are.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -58,9 +59,29 @@ def stability(crosscoder: Crosscoder, other: Crosscoder, *, seed: int = 0) -> St
         )
     rows = _directions(crosscoder)
     others = _directions(other).to(rows.device)
-    mixtures = torch.randn(len(others), len(others), generator=torch.Generator().manual_seed(seed))
-    random = normalize(mixtures.to(others) @ others, dim=1)
-    return Stability(best=_best(rows, others), chance=_best(rows, random))
+    return Stability(best=_best(rows, others), chance=_best(rows, _random_directions(others, seed)))
+
+
+@torch.no_grad()
+def stability_of_each(crosscoders: Mapping[int, Crosscoder], *, seed: int) -> dict[int, list[Stability]]:
+    """Compare each crosscoder of a run, by its number, with each other one in their order, as `stability` does.
+
+    The random directions that stand for a crosscoder are drawn once. For one crosscoder the list is empty.
+    """
+    rows = {number: _directions(crosscoder) for number, crosscoder in crosscoders.items()}
+    found: dict[int, list[Stability]] = {number: [] for number in rows}
+    for other, others in rows.items() if len(rows) > 1 else ():
+        random = _random_directions(others, seed)
+        for one in (number for number in rows if number != other):
+            found[one].append(Stability(best=_best(rows[one], others), chance=_best(rows[one], random)))
+    return found
+
+
+def _random_directions(rows: Float[Tensor, "latent width"], seed: int) -> Float[Tensor, "latent width"]:
+    """As many random mixtures of the rows; their factors, latents by latents, are never all in memory."""
+    generator, n = torch.Generator().manual_seed(seed), len(rows)
+    mixed = [torch.randn(len(part), n, generator=generator).to(rows) @ rows for part in rows.split(LATENTS_AT_ONCE)]
+    return normalize(torch.cat(mixed), dim=1)
 
 
 def _directions(crosscoder: Crosscoder) -> Float[Tensor, "latent width"]:

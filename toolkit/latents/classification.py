@@ -151,18 +151,19 @@ def classify_fired(
     def of_both(of_streams: Tensor) -> Tensor:
         return rows_by_model(of_streams, len(models))[:, [models.index(first), models.index(last)]]
 
-    scale, W_dec = training_scale(crosscoder)[None, :, None].cpu(), crosscoder.W_dec.cpu()
+    scale, W_dec = training_scale(crosscoder)[None, :, None], crosscoder.W_dec
     rows, alive, mass = of_both(W_dec), firing_counts.cpu() > 0, activation_mass.cpu()
-    values, in_training = nrn(rows), nrn(of_both(W_dec * scale))
+    values, in_training = nrn(rows).cpu(), nrn(of_both(W_dec * scale)).cpu()
+    null = random_pair_cosines(rows[alive.to(rows.device)], generator=generator)
     return LatentClasses(
         models=(first, last),
         nrn=values,
         nrn_training_units=in_training,
         neutral=nrn(of_both(1 / scale)).item(),
         scales_recorded=bool(crosscoder.config.scale),
-        norm_difference=norm_difference(rows),
-        cosine=cosine(rows),
-        cosine_null=random_pair_cosines(rows[alive], generator=generator),
+        norm_difference=norm_difference(rows).cpu(),
+        cosine=cosine(rows).cpu(),
+        cosine_null=null.cpu(),
         alive=alive,
         mean_nrn=_mean(values[alive]),
         mean_nrn_training_units=_mean(in_training[alive]),

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from toolkit.dictionaries.crosscoder import Crosscoder
 from toolkit.dictionaries.metrics import DictionaryMetrics, evaluate_each
-from toolkit.dictionaries.stability import Stability, stability
+from toolkit.dictionaries.stability import Stability, stability_of_each
 from toolkit.experiments.crosscoder.study import Persistence, groups_of, persistence
 from toolkit.harvest.choices import EMBEDDED
 from toolkit.harvest.documents import Corpus
@@ -184,10 +184,7 @@ def evaluate_crosscoders(
     ]
     return Evaluation(
         by_seed=dict(zip(crosscoders, measured, strict=True)),
-        matched={
-            one: [stability(crosscoders[one], crosscoders[other], seed=seed) for other in crosscoders if other != one]
-            for one in crosscoders
-        },
+        matched=stability_of_each(crosscoders, seed=seed),
         behaviours=behaviours,
         information=information,
     )
