@@ -144,22 +144,26 @@ def test_what_stands_in_for_a_kernel_says_the_bytes_that_it_passes(traffic, pass
     x, error, W, out = (torch.randn(n, width) for n in (tokens, tokens, latents, latents))
     values, squares, vector = torch.rand(35), torch.empty(latents), torch.empty(35)
     both = pattern.starts, pattern.columns
+    rows = (W + 2, W + 3, W, out, W + 4, W + 5, W.abs(), W.square())  # as weights, gradients and moments
     launched = {
         "row_products": ((*both, both[0], W, x, vector, width, 50), {"of_list": False, "segment": 64}),
         "gathered_sums": ((*both, both[0], values, x, W, width, 50), {"of_list": False, "adds": False}),
         "latent_gradients": ((*both, values, x, error, W, vector, W + 1, out, squares, width, 50), {}),
-    }
+        "adam_of_rows": ((*rows, torch.empty(latents, 2), W + 6, 2, 260, 0.5, 0.1, 1.5, True, 0.9, 0.99, 0.1), {}),
+    }  # fmt: skip
+    module = {"adam_of_rows": pytest.importorskip("toolkit.dictionaries.row_kernels")}
     for name, (arguments, options) in launched.items():
         for addresses in passed.values():
             addresses.clear()
+        twins = [each.clone() if isinstance(each, torch.Tensor) else each for each in arguments]
         programs = (latents, 2) if name == "gathered_sums" else (latents,)
-        getattr(products, name)[programs](*arguments, **options)
-        results = [each.clone() for each in arguments if isinstance(each, torch.Tensor)]
+        getattr(module.get(name, products), name)[programs](*arguments, **options)
         written, read = (np.unique(np.concatenate(passed[kind])) for kind in ("written", "read"))
-        moved, gathered = getattr(stand_ins, name)(*arguments, **options)
-        assert moved == 4 * (len(written) + len(np.setdiff1d(read, written))), name
-        assert gathered == 4 * 35 * width * (2 if name == "latent_gradients" else 1)
-        for each, truth in zip(filter(torch.is_tensor, arguments), results, strict=True):
+        moved, gathered = getattr(stand_ins, name)(*twins, **options)
+        both_ways = read if name == "adam_of_rows" else np.setdiff1d(read, written)  # else sums, while they are held
+        assert moved == 4 * (len(written) + len(both_ways)), name
+        assert gathered == 4 * 35 * width * {"latent_gradients": 2, "adam_of_rows": 0}.get(name, 1)
+        for each, truth in zip(filter(torch.is_tensor, twins), filter(torch.is_tensor, arguments), strict=True):
             torch.testing.assert_close(each, truth, rtol=1e-3, atol=1e-3)
 
 
@@ -168,15 +172,17 @@ def test_a_step_with_triton_is_counted_by_its_kernels(traffic, rule: str):
     pytest.importorskip("triton")
     torchs, tritons = (traffic.count_step(rule, "bf16", 32_768, 32, kernels) for kernels in ("torch", "triton"))
     sparse = {"sparse_sampled_addmm, sparse", "addmm, sparse"}
-    kernels = {"triton's row_products", "triton's gathered_sums", "triton's latent_gradients"}
+    weights = 4 * 32_768 * 3072 / 1e9
+    kernels = {f"triton's {name}" for name in ("row_products", "gathered_sums", "latent_gradients", "adam_of_rows")}
     assert sparse <= {*torchs.by_name}
     assert kernels <= {*tritons.by_name}
     assert not kernels & {*torchs.by_name}
     assert not {*sparse, "kthvalue"} & {*tritons.by_name}
-    rows, gathered = 4 * 3 * 32_768 * 3072, 2 * 2 * 2048 * 100 * 3072
-    assert tritons.by_name["triton's latent_gradients"].gigabytes == pytest.approx((rows + gathered) / 1e9, rel=0.1)
+    gathered = 2 * 2 * 2048 * 100 * 3072 / 1e9
+    assert tritons.by_name["triton's latent_gradients"].gigabytes == pytest.approx(3 * weights + gathered, rel=0.1)
+    assert tritons.by_name["triton's adam_of_rows"].gigabytes == pytest.approx(14.5 * weights, rel=0.01)
     norms = (tritons.by_name["linalg_vector_norm"], torchs.by_name["linalg_vector_norm"])
-    assert norms[0].gigabytes == pytest.approx(norms[1].gigabytes - 2 * 4 * 32_768 * 3072 / 1e9, rel=0.1)
+    assert norms[0].gigabytes == pytest.approx(norms[1].gigabytes - 3 * weights, abs=0.1)
     assert tritons.milliseconds < torchs.milliseconds
 
 

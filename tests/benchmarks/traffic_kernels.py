@@ -14,7 +14,7 @@ from pretended_device import PretendedTensor
 from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
-from toolkit.dictionaries import training
+from toolkit.dictionaries import row_kernels, training
 from toolkit.dictionaries.sparse_products import triton
 
 Bytes = tuple[int, int]
@@ -65,15 +65,31 @@ def latent_gradients(
     return weights + once, read.nbytes + pulled.nbytes
 
 
-KERNELS = (row_products, gathered_sums, latent_gradients)
+def adam_of_rows(*given: Any) -> Bytes:
+    """Adam's step of both rows, norms of the decoder's, and the encoder that these scale."""
+    rows, gradients, moments, (norms, encoder) = given[:2], given[2:4], given[4:8], given[8:10]
+    n_streams, _, shrink, rate, correction, steps, beta, beta_squares, epsilon = given[10:]
+    if steps:
+        for weight, gradient, average, square in zip(rows, gradients, moments[:2], moments[2:], strict=True):
+            average.lerp_(shrink * gradient, 1 - beta)
+            square.mul_(beta_squares).addcmul_(gradient, gradient, value=(1 - beta_squares) * shrink**2)
+            weight.sub_(rate * average / (square.sqrt() * correction + epsilon))
+    norms.copy_(rows[1].view(len(norms), n_streams, -1).norm(dim=2))
+    encoder.copy_(rows[0] * norms.sum(dim=1, keepdim=True))
+    read_and_written = 2 * _size(rows + moments) + _size(gradients) if steps else _size(rows)
+    return read_and_written + _size((norms, encoder)), 0
+
+
+KERNELS = {triton: (row_products, gathered_sums, latent_gradients), row_kernels: (adam_of_rows,)}
 
 
 @contextmanager
 def standing_in(record: Record) -> Iterator[None]:
-    """Inside, trainers take Triton's products, and each launch is recorded by its kernel's name."""
+    """Inside, trainers take Triton's products and its step, and each launch is recorded by its kernel's name."""
     with ExitStack() as stack:
-        for kernel in KERNELS:
-            stack.enter_context(patch.object(triton, kernel.__name__, _Kernel(kernel, record)))
+        for module, kernels in KERNELS.items():
+            for kernel in kernels:
+                stack.enter_context(patch.object(module, kernel.__name__, _Kernel(kernel, record)))
         stack.enter_context(patch.object(training, "products_of", lambda _, __, dtype: triton.triton_products(dtype)))
         yield
 
@@ -103,6 +119,10 @@ def _own(starts: Tensor, split: int, of_list: bool) -> tuple[Tensor, Tensor]:
 
 def _are_own(starts: Tensor, split: int, of_list: bool) -> Tensor:
     return (starts.diff() > split) == of_list
+
+
+def _size(tensors: tuple[Tensor, ...]) -> int:
+    return sum(tensor.nbytes for tensor in tensors)
 
 
 def _rows_once(matrix: Tensor, rows: Tensor) -> int:

@@ -62,9 +62,10 @@ def score_bias(batch: Batch) -> Float[Tensor, " latent"]:
 
 
 def _factors(batch: Batch) -> tuple[Tensor, Tensor]:
-    W_enc = batch.weights.W_enc
-    encoder = batch.workspace.empty("encoder", W_enc.shape, like=batch.x, dtype=batch.dtype)
-    torch.mul(W_enc, batch.norms[:, None], out=encoder)  # multiplied in fp32, whatever the buffer's type
+    W_enc, encoder = batch.weights.W_enc, batch.scaled_encoder
+    if encoder is None:
+        encoder = batch.workspace.empty("encoder", W_enc.shape, like=batch.x, dtype=batch.dtype)
+        torch.mul(W_enc, batch.norms[:, None], out=encoder)  # multiplied in fp32, whatever the buffer's type
     return encoder, batch.x.to(batch.dtype).t()
 
 

@@ -19,6 +19,7 @@ from toolkit.dictionaries.optimiser import MOMENTS, adam, update
 from toolkit.dictionaries.partition import Partition
 from toolkit.dictionaries.precision import multiplying_in, resolved
 from toolkit.dictionaries.revival import add_revival, choose_dead
+from toolkit.dictionaries.row_update import tried_row_update
 from toolkit.dictionaries.rules import RULES
 from toolkit.dictionaries.rules.rule import rule_of
 from toolkit.dictionaries.sparse_products.choosing import products_of
@@ -112,6 +113,8 @@ class CrosscoderTrainer:
         self._dtype = torch.bfloat16 if self.training.precision == "bf16" else torch.float32
         self._products = products_of(training, self._scale.device, self._dtype)
         self._workspace = Workspace(split)
+        given = self._weights, state, self.config.n_streams, self._dtype
+        self._row_update = tried_row_update(*given) if self._products.name == "triton" else None
 
     @torch.no_grad()
     def step(self, x: Activations) -> StepMetrics:
@@ -138,7 +141,9 @@ class CrosscoderTrainer:
         if not math.isfinite(metrics.loss + metrics.grad_norm):
             raise NonFiniteError(metrics.step, describe_streams(self._split.tokens.gathered(x)))
         shrink = min(1.0, self.training.clip / max(metrics.grad_norm, EPSILON))
-        update(self._optimiser, self._weights, found.gradients, metrics.lr, shrink)
+        rows = self._row_update
+        done = rows.step(found.gradients, metrics.lr, shrink, metrics.step) if rows else ()
+        update(self._optimiser, self._weights, found.gradients, metrics.lr, shrink, left_out=done)
         self._silent_tokens, self._n_dead = silent_tokens, n_dead
         self._memory = self._rule.remember(batch, cut, self.steps_done)
         self.steps_done, self.tokens_seen = metrics.step, metrics.tokens
@@ -189,16 +194,18 @@ class CrosscoderTrainer:
             )
 
     def _batch(self, x: Activations) -> Batch:
+        written = self._row_update.written() if self._row_update else None
         return Batch(
             x=(x.float() * self._scale[:, None]).flatten(1),
             weights=self._weights,
-            stream_norms=self._weights.decoder_norms(self.config.n_streams),
+            stream_norms=written.stream_norms if written else self._weights.decoder_norms(self.config.n_streams),
             strength=float(self._rule.pressure.at(self.training, self.steps_done)),
             training=self.training,
             dtype=self._dtype,
             workspace=self._workspace,
             products=self._products,
             memory=self._memory,
+            scaled_encoder=written.encoder if written else None,
         )
 
     def _revive(self, batch: Batch, found: Pass) -> Tensor:

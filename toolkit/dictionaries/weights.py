@@ -72,6 +72,8 @@ class Batch(NamedTuple):
     workspace: Workspace
     products: SparseProducts
     memory: Memory = NONE
+    scaled_encoder: Float[Tensor, "latent width"] | None = None
+    """W_enc times `norms`, in `dtype`, where the step that wrote W_enc made it."""
 
     @property
     def norms(self) -> Float[Tensor, " latent"]:

@@ -125,7 +125,7 @@ def steps_before(training: TrainingConfig, step: int, averaged: int) -> int | No
 def _cut_after(batch: Batch, cut: float) -> float:
     """The smallest score that the updated weights keep of the batch, at k."""
     n_streams = batch.stream_norms.shape[1]
-    updated = batch._replace(stream_norms=batch.weights.decoder_norms(n_streams))
+    updated = batch._replace(stream_norms=batch.weights.decoder_norms(n_streams), scaled_encoder=None)
     return _select(updated, batch.training.k, cut)[1].item()
 
 
