@@ -7,6 +7,8 @@ import pretended_device
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from toolkit.dictionaries.activation_batches import NonFiniteError
 from toolkit.dictionaries.configs import TrainingConfig
@@ -267,3 +269,32 @@ def test_a_crosscoder_cut_short_says_how_many_latents_it_keeps(planted, sparsity
     crosscoder = trainer.crosscoder()
     assert crosscoder.config.k == metrics[-1].coefficient == 7
     assert evaluate(crosscoder, [next(planted(2))]).l0 == pytest.approx(7, rel=0.2)
+
+
+class MadeMatrices(TorchDispatchMode):
+    """Keeps the names of operations whose result is a new fp32 matrix, as large as the weights, of a size."""
+
+    def __init__(self, n_latents: int, width: int) -> None:
+        super().__init__()
+        self.found, self._size = [], (n_latents, n_latents * width)
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        results = function(*arguments, **(options or {}))
+        is_view = any(value.alias_info is not None for value in function._schema.returns)  # or what was given
+        for tensor in [] if is_view else tree_leaves(results):
+            if isinstance(tensor, torch.Tensor) and tensor.dtype == torch.float32 and tensor.ndim:
+                self.found += [str(function)] if (len(tensor), tensor.numel()) == self._size else []
+        return results
+
+
+@pytest.mark.parametrize("sparsity", RULES)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_no_step_but_the_first_makes_a_copy_of_weights_in_fp32(planted, sparsity, precision):
+    batches = planted(1)
+    trainer = begin(config(sparsity, precision=precision, kernels="torch", aux_coefficient=0.0), next(batches))
+    trainer.step(next(batches))
+    with MadeMatrices(64, 32) as made:
+        trainer.step(next(batches))
+        assert made.found == []
+        trainer.state_dict()["W_enc"].clone()
+    assert made.found == ["aten.clone.default"]
