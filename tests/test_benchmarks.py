@@ -38,7 +38,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.mark.slow
 def test_the_gpu_benchmark_tries_its_code_on_tiny_shapes(run: Run, tmp_path: Path):
-    run("gpu.py", "--shapes", "tiny", "--json", str(tmp_path / "gpu.json"))
+    with pytest.raises(SystemExit, match="1"):  # a tiny run loads its models longer than it trains
+        run("gpu.py", "--shapes", "tiny", "--json", str(tmp_path / "gpu.json"))
     found = json.loads((tmp_path / "gpu.json").read_text())
     assert found["about"]["torch"] == torch.__version__
     assert {(row["rule"], row["precision"]) for row in found["steps"]} == {
@@ -58,15 +59,22 @@ def test_the_gpu_benchmark_tries_its_code_on_tiny_shapes(run: Run, tmp_path: Pat
     assert all(row["difference"] <= (1e-2 if "bf16" in str(row) else 1e-5) for row in found["kernels"])
 
 
-def test_the_gpu_benchmark_makes_a_whole_run_and_splits_its_stages(run: Run, tmp_path: Path):
-    run("gpu.py", "run", "--shapes", "tiny", "--json", str(tmp_path / "gpu.json"))
+def test_the_gpu_benchmark_makes_a_whole_run_judges_it_and_splits_its_stages(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit, match="1"):  # it loads its models longer than it trains
+        run("gpu.py", "run", "--shapes", "tiny", "--json", str(tmp_path / "gpu.json"))
+    said = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"above 1.15 of the slower of reading and training: loading models \d.* run stage seconds", said)
     rows = json.loads((tmp_path / "gpu.json").read_text())["run"]
     seconds = {row["stage"]: row["seconds"] for row in rows}
     assert seconds["writing checkpoints, beside the steps"] > 0
     stages = {row["stage"] for row in rows if "above" in row}
-    assert stages > {"loading models", "steps in all", "waiting for activations", "checkpoints", "evaluation"}
+    assert stages > {"loading models", "steps in all", "waiting for activations", "checkpoints", "evaluation", "report"}
     slower = max(seconds["reading, alone"], seconds["training, alone"])
     assert all(row["above"] == (row["seconds"] > 1.15 * slower) for row in rows if "above" in row)
+    verdict = importlib.import_module("gpu_run").verdict
+    assert verdict([row for row in rows if not row.get("above")]) == ""
     parts = [row for row in rows if row["stage"].startswith("  ")]
     named = {row["stage"].strip() for row in parts}
     assert named > {"weights to the site", "whole weights", "splicing", "reading held-out text", "the rest"}

@@ -1,11 +1,11 @@
-"""The part `run` of `gpu.py`: a whole run as train_crosscoder.py makes one, from models on the disk to its evaluation.
+"""The part `run` of `gpu.py`: a whole run as train_crosscoder.py makes one, from models on the disk to its report.
 
 The models have random weights, and the text is of random ids. No stage should take longer than the slower of reading
 and training needs by itself, and 15 % more; and least of all the steps with all that they wait for.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +17,8 @@ from gpu_shapes import Shapes, random_pair
 from gpu_timing import seconds_of, wait
 
 from toolkit.experiments.crosscoder import measure
+from toolkit.experiments.crosscoder.page import page
+from toolkit.experiments.run_report import write_report
 from toolkit.fields import changed
 from toolkit.harvest.choices import AHEAD
 from toolkit.harvest.documents import HELD_OUT_EVERY
@@ -136,7 +138,12 @@ def whole_run(config: RunConfig, device: torch.device, repeats: int) -> Iterator
     with watch.stage("loading models"), timed("loading models", parts, device):
         opened = config.models.open_whole(config.where, opened)
     with watch.stage("evaluation"), timed("evaluation", parts, device):
-        measure.evaluate_crosscoders(config.text, config.mask, opened, corpus, crosscoders, seed=config.seed)
+        evaluation = measure.evaluate_crosscoders(
+            config.text, config.mask, opened, corpus, crosscoders, seed=config.seed
+        )
+    with watch.stage("report"):
+        finished = measure.FinishedRun.of(run, evaluation, folder.records(), run.seconds_by_stage())
+        write_report(folder, page(config, opened, finished))
     slower = max(reading, training)
     writing = run.metrics()["seconds_in_writing_thread"]
     yield from (
@@ -152,6 +159,12 @@ def whole_run(config: RunConfig, device: torch.device, repeats: int) -> Iterator
         for part, spent in parts[stage].seconds.items() if stage in parts else ():
             yield {"stage": f"  {part}", "seconds": spent}
     yield {"stage": "writing checkpoints, beside the steps", "seconds": writing}
+
+
+def verdict(rows: Sequence[Row]) -> str:
+    """Which stages take more than the slower of reading and training needs by itself, and 15 %; empty for none."""
+    found = [f"{row['stage']} {row['of the slower']:.2f}" for row in rows if row.get("above")]
+    return f"above {ALLOWED:g} of the slower of reading and training: {', '.join(found)}" if found else ""
 
 
 def alone(run: TrainingRun, config: RunConfig, corpus: Any, device: torch.device, repeats: int) -> tuple[float, float]:
