@@ -56,6 +56,16 @@ class PretendedTensor(Tensor):
     def untyped_storage(self) -> torch.UntypedStorage:
         return self.held.untyped_storage()  # a wrapper's own holds nothing, not even an address
 
+    @property
+    def data(self) -> Tensor:
+        return Tensor.data.__get__(self)  # type: ignore[attr-defined]
+
+    @data.setter
+    def data(self, other: Tensor) -> None:
+        """Take what another holds too, as where a module becomes one of another type."""
+        Tensor.data.__set__(self, other)  # type: ignore[attr-defined]
+        self.held = other.held
+
     def _follow(self) -> None:
         """Take the shape that an operation gave in place to what this holds."""
         if self.held.layout != torch.strided:

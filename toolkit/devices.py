@@ -1,7 +1,11 @@
 """The devices that this machine has, and the one on which models and crosscoders are placed by default."""
 
+from dataclasses import fields
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 WAITING = ("cpu", "mps", "xpu")
 """Devices whose copies are waited for: what one copies meanwhile from memory that is not pinned may be freed before."""
@@ -43,6 +47,14 @@ def as_device(name: str | int | torch.device) -> torch.device:
     if device.type != "cpu" and f"{device.type}:{device.index or 0}" not in there:
         raise ValueError(f"device {f'{name}'!r} is not there: this machine has {', '.join(there)}")
     return device
+
+
+def hold_on_cpu(holder: Any) -> None:
+    """Put the tensors of a frozen dataclass's fields on the CPU, where its own functions and its users' expect them."""
+    for each in fields(holder):
+        value = getattr(holder, each.name)
+        if isinstance(value, Tensor | tuple):
+            object.__setattr__(holder, each.name, tree_map_only(Tensor, Tensor.cpu, value))
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:

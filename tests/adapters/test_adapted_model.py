@@ -203,27 +203,27 @@ def test_config_and_head_are_the_distilled_models(save_model: Callable[..., Path
         for seed, ties in enumerate((True, False))
     )
     for base, distilled in ((tied, untied), (untied, tied)):
-        adapted = AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter, where="cpu")
+        adapted = AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter)
         expected, other = (AutoModelForCausalLM.from_pretrained(each).eval() for each in (distilled, base))
         assert adapted.module.config.tie_word_embeddings == (distilled == tied)
         for ours, theirs in zip(expected.model.layers, other.model.layers, strict=True):
             ours.mlp = theirs.mlp
         with torch.no_grad():
             logits = expected(IDS, attention_mask=MASK).logits
-        torch.testing.assert_close(adapted.hybrid.logits(IDS, MASK), logits)
+        torch.testing.assert_close(adapted.hybrid.logits(IDS, MASK).cpu(), logits)
 
 
 def test_weights_are_bfloat16_where_that_is_asked_and_the_adapter_stays_float32(
     folders: dict[str, Path], adapter: Adapter
 ) -> None:
-    where = Where(dtype="bfloat16", device_map="cpu")
+    where = Where(dtype="bfloat16")
     adapted = AdaptedModel.from_pretrained(**folders, adapter=adapter, where=where)
     for layer, part in zip(decoder_layers(adapted.module), adapter.transcoders, strict=True):
         mlps = {each.dtype for mlp in (layer.mlp.base, layer.mlp.distilled) for each in mlp.parameters()}
         assert mlps == {torch.bfloat16}
         assert layer.mlp.transcoder is part
         assert part.W_enc.dtype == torch.float32
-    whole = AdaptedModel.from_pretrained(**folders, adapter=adapter, where="cpu")
+    whole = AdaptedModel.from_pretrained(**folders, adapter=adapter)
     for mode in ("distilled", "hybrid", "adapter"):
         rounded, exact = (getattr(each, mode).logits(IDS, MASK)[MASK.bool()].float() for each in (adapted, whole))
         assert (rounded - exact).norm() < 0.03 * exact.norm()
@@ -237,8 +237,7 @@ def test_weights_in_bin_files_are_read_too(folders: dict[str, Path], adapter: Ad
         file.unlink()
     bins = {name: tmp_path / name for name in folders}
     one, other = (
-        AdaptedModel.from_pretrained(**each, adapter=adapter, where="cpu").hybrid.logits(IDS, MASK)
-        for each in (folders, bins)
+        AdaptedModel.from_pretrained(**each, adapter=adapter).hybrid.logits(IDS, MASK) for each in (folders, bins)
     )
     torch.testing.assert_close(one, other)
 
@@ -247,8 +246,8 @@ def test_a_base_model_in_memory_lends_its_mlps_in_the_distilled_models_type(
     folders: dict[str, Path], adapter: Adapter
 ) -> None:
     base = AutoModelForCausalLM.from_pretrained(folders["base"], dtype=torch.float64).eval()
-    mixed = AdaptedModel.from_pretrained(base=base, distilled=folders["distilled"], adapter=adapter, where="cpu")
-    whole = AdaptedModel.from_pretrained(**folders, adapter=adapter, where="cpu")
+    mixed = AdaptedModel.from_pretrained(base=base, distilled=folders["distilled"], adapter=adapter)
+    whole = AdaptedModel.from_pretrained(**folders, adapter=adapter)
     torch.testing.assert_close(mixed.hybrid.logits(IDS, MASK), whole.hybrid.logits(IDS, MASK))
     assert {each.dtype for each in base.parameters()} == {torch.float64}
 
@@ -277,14 +276,14 @@ def test_models_of_another_shape_are_refused(
     config = CONFIGS["qwen2"].to_dict() | {"layer_types": None}
     base, distilled = (save_model(type(CONFIGS["qwen2"])(**config | each)) for each in (change, {}))
     with pytest.raises(ValueError, match=f"the models differ in {noun}"):
-        AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter, where="cpu")
+        AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter)
 
 
 def test_base_models_of_another_mlp_are_refused(save_model: Callable[..., Path], adapter: Adapter) -> None:
     config = CONFIGS["qwen2"].to_dict()
     base, distilled = (save_model(type(CONFIGS["qwen2"])(**config | {"intermediate_size": size})) for size in (40, 48))
     with pytest.raises(ValueError, match=r"layer 0 of base .* has no MLP like the distilled model's: .*\[32, 40\]"):
-        AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter, where="cpu")
+        AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter)
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "gpt_neox", "moe"])
@@ -292,4 +291,4 @@ def test_models_without_gated_mlps_are_refused(save_model: Callable[..., Path], 
     moe = Qwen3MoeConfig(**GROUPED, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16)
     base, distilled = (save_model({**CONFIGS, "moe": moe}[kind], seed=seed) for seed in (1, 2))
     with pytest.raises(ValueError, match="layer 0 of distilled has no gated MLP"):
-        AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter, where="cpu")
+        AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter)

@@ -30,7 +30,7 @@ def adapted(save_model: Callable[..., Path], adapter: Adapter) -> Callable[..., 
 @pytest.mark.parametrize("kind", ["qwen2", "qwen3", "llama"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_models_of_the_known_kinds_are_taken(adapted: Callable[..., AdaptedModel], kind: str, dtype: str) -> None:
-    check_layerwise(adapted(CONFIGS[kind], Where(device_map="cpu", dtype=dtype)))
+    check_layerwise(adapted(CONFIGS[kind], Where(dtype=dtype)))
 
 
 def test_models_that_scale_or_cap_beside_their_layers_are_refused(adapted: Callable[..., AdaptedModel]) -> None:
@@ -43,7 +43,7 @@ def test_models_that_scale_or_cap_beside_their_layers_are_refused(adapted: Calla
 
 def test_eager_attention_is_refused(adapted: Callable[..., AdaptedModel]) -> None:
     with pytest.raises(ValueError, match="eager attention see later tokens: give sdpa"):
-        check_layerwise(adapted(CONFIGS["qwen2"], Where(device_map="cpu", attn_implementation="eager")))
+        check_layerwise(adapted(CONFIGS["qwen2"], Where(attn_implementation="eager")))
 
 
 def test_rows_beyond_a_sliding_window_are_refused(adapted: Callable[..., AdaptedModel]) -> None:

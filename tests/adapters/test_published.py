@@ -12,6 +12,7 @@ from toolkit.adapters.adapted_model import AdaptedModel
 from toolkit.adapters.opening import open_adapter
 from toolkit.dictionaries.adapter_storage import load_adapter, save_adapter
 from toolkit.dictionaries.transcoders import Adapter
+from toolkit.models.where import Where
 
 IDS = torch.tensor([[40, 3, 7, 1, 9, 2]])
 MASK = torch.ones_like(IDS)
@@ -30,14 +31,16 @@ def test_the_adapted_model_computes_what_the_published_class_computes(
     publish: Callable[..., Path], bf16_pair: tuple[Path, Path], adapter: Adapter
 ) -> None:
     base, distilled = bf16_pair
-    adapted = AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=open_adapter(publish()), where="cpu")
+    adapted = AdaptedModel.from_pretrained(
+        base=base, distilled=distilled, adapter=open_adapter(publish()), where=Where(dtype="float32")
+    )
     expected = AutoModelForCausalLM.from_pretrained(distilled, dtype=torch.float32).eval()
     theirs = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
     for layer, other, part in zip(expected.model.layers, theirs.model.layers, adapter.transcoders, strict=True):
         layer.mlp = _Published(other.mlp, part)
     with torch.no_grad():
         logits = expected(IDS, attention_mask=MASK).logits
-    torch.testing.assert_close(adapted.adapter.logits(IDS, MASK), logits, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(adapted.adapter.logits(IDS, MASK).cpu(), logits, rtol=1e-4, atol=1e-5)
 
 
 class _Published(torch.nn.Module):
@@ -77,8 +80,8 @@ def test_a_checkpoint_of_other_models_is_refused_by_its_first_layer_that_differs
     adapter = open_adapter(publish(lambda tensors, _: _change_layer(tensors, name)))
     base, distilled = bf16_pair
     with pytest.raises(ValueError, match=said):
-        AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter, where="cpu")
-    AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter, where="cpu", other_models=True)
+        AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter)
+    AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter, other_models=True)
 
 
 def test_a_head_that_a_checkpoint_lost_is_noticed(publish: Callable[..., Path], bf16_pair: tuple[Path, Path]) -> None:
@@ -89,19 +92,17 @@ def test_a_head_that_a_checkpoint_lost_is_noticed(publish: Callable[..., Path], 
         settings["tie_word_embeddings"] = True
 
     with pytest.raises(ValueError, match="embeddings, last norm or head of the distilled model"):
-        AdaptedModel.from_pretrained(
-            base=bf16_pair[0], distilled=bf16_pair[1], adapter=open_adapter(publish(lose)), where="cpu"
-        )
+        AdaptedModel.from_pretrained(base=bf16_pair[0], distilled=bf16_pair[1], adapter=open_adapter(publish(lose)))
 
 
 def test_models_in_memory_are_compared_too(publish: Callable[..., Path], bf16_pair: tuple[Path, Path]) -> None:
     adapter = open_adapter(publish())
     base, distilled = (AutoModelForCausalLM.from_pretrained(each, dtype=torch.bfloat16).eval() for each in bf16_pair)
-    AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter, where="cpu")
+    AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter)
     with torch.no_grad():
         base.model.layers[3].mlp.down_proj.weight += 1
     with pytest.raises(ValueError, match="layer 3: the MLP of the base model"):
-        AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter, where="cpu")
+        AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter)
 
 
 def test_a_checkpoint_without_decoder_bias_has_none(publish: Callable[..., Path]) -> None:

@@ -25,9 +25,7 @@ MakeTrainer = Callable[..., AdapterTrainer]
 
 def opened(organism_folders: tuple[str, str]) -> AdaptedModel:
     adapter = Adapter.initialised(AdapterConfig(d_model=16, n_layers=3, n_latents=24), torch.Generator().manual_seed(2))
-    return AdaptedModel.from_pretrained(
-        base=organism_folders[0], distilled=organism_folders[1], adapter=adapter, where="cpu"
-    )
+    return AdaptedModel.from_pretrained(base=organism_folders[0], distilled=organism_folders[1], adapter=adapter)
 
 
 @pytest.fixture

@@ -21,12 +21,12 @@ def make_adapted(save_model: Callable[..., Path]) -> Callable[..., AdaptedModel]
     def make(config: PreTrainedConfig, n_latents: int = 6) -> AdaptedModel:
         base, distilled = (str(save_model(config, seed)) for seed in (1, 2))
         adapter = Adapter(AdapterConfig(d_model=32, n_layers=config.num_hidden_layers, n_latents=n_latents))
-        adapted = AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter, where="cpu")
+        adapted = AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter)
         chance = torch.Generator().manual_seed(3)
         for parameter in adapted.module.parameters():
-            like = parameter.data.std() if parameter.dim() > 1 and parameter.data.std() > 0 else torch.tensor(0.3)
+            like = (float(parameter.data.std()) if parameter.dim() > 1 else 0.0) or 0.3
             drawn = torch.randn(parameter.shape, generator=chance)
-            parameter.data.copy_(drawn.mul(3 * like).add(parameter.data.mean()))
+            parameter.data.copy_(drawn.mul(3 * like).add(float(parameter.data.mean())))
         return adapted
 
     return make

@@ -26,17 +26,20 @@ def keep_all(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_whole_graph_has_every_edge_of_what_reaches_the_logits(adapted: AdaptedModel) -> None:
     graph, local = attribute(adapted, IDS, logit_ids=[5, 11], limits=WHOLE), LocalReplacement.of(adapted, IDS)
     reaching = (local.latents[:, 0] < 3) | (local.latents[:, 1] == 5)  # else after all attention
-    assert torch.equal(graph.latents, local.latents[reaching])
+    assert torch.equal(graph.latents, local.latents[reaching].cpu())
     torch.testing.assert_close(graph.completeness(), torch.ones(len(graph.latents) + 2, dtype=torch.float64))
     assert graph.identity_error < 1e-9
     assert (graph.fired, graph.followed, graph.not_followed) == (len(local.latents), len(graph.latents), 0)
     dense = torch.zeros(graph.n_nodes, graph.n_nodes, dtype=torch.float64)
     dense[graph.edges[:, 1], graph.edges[:, 0]] = graph.weights
     n, to_logits = graph.first_token, local.edges_to_logits([5, 11])
-    torch.testing.assert_close(dense[-2:, :n], to_logits.latents[:, reaching])
-    torch.testing.assert_close(dense[-2:, n:-3], to_logits.tokens)
-    torch.testing.assert_close(dense[-2:, -3], to_logits.bias)
-    torch.testing.assert_close(graph.target_values[-2:], to_logits.values)
+    latents, tokens, bias, values = (
+        each.cpu() for each in (to_logits.latents[:, reaching], to_logits.tokens, to_logits.bias, to_logits.values)
+    )
+    torch.testing.assert_close(dense[-2:, :n], latents)
+    torch.testing.assert_close(dense[-2:, n:-3], tokens)
+    torch.testing.assert_close(dense[-2:, -3], bias)
+    torch.testing.assert_close(graph.target_values[-2:], values)
     shares = dense.abs() / dense.abs().sum(dim=1, keepdim=True).clamp(min=1e-30)
     start = torch.zeros(graph.n_nodes, dtype=torch.float64)
     start[-2:] = torch.tensor(graph.probabilities, dtype=torch.float64)
@@ -82,10 +85,10 @@ def test_a_graph_without_latents_leads_from_tokens_to_logits(adapted: AdaptedMod
 def test_edges_into_given_latents_come_from_all_that_fire_below(adapted: AdaptedModel) -> None:
     local = LocalReplacement.of(adapted, IDS)
     found = edges_between_latents(adapted, IDS, [(3, 4, 1), (1, 2, 0), (3, 5, 1)])
-    assert torch.equal(found.sources, local.latents[local.latents[:, 0] < 3])
+    assert torch.equal(found.sources, local.latents[local.latents[:, 0] < 3].cpu())
     third = local.edges_to_latents(3, torch.tensor([4, 5]), torch.tensor([1, 1]))
-    torch.testing.assert_close(found.weights[[0, 2]], third.latents)
-    torch.testing.assert_close(found.values[[0, 2]], third.values)
+    torch.testing.assert_close(found.weights[[0, 2]], third.latents.cpu())
+    torch.testing.assert_close(found.values[[0, 2]], third.values.cpu())
     assert found.weights[1][found.sources[:, 0] >= 1].abs().max() == 0
     with pytest.raises(ValueError, match="latent 3/9 does not exist"):
         edges_between_latents(adapted, IDS, [(3, 4, 9)])

@@ -155,7 +155,7 @@ def test_attention_windows_shorter_than_the_text(save_model, crosscoder, targets
     shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4, "num_attention_heads": 4}
     config = Gemma2Config(**shape, num_key_value_heads=2, head_dim=8, vocab_size=50, sliding_window=5)
     folders: list[Path] = [save_model(config, seed=1), save_model(config, seed=2)]
-    pair = ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), layers=[2], where="cpu")
+    pair = ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), layers=[2])
     effects = effects_of(pair, crosscoder, targets, ARMS, Method())
     texts = [(torch.cat([p, t[None]]), len(p)) for p, t in zip(targets.prefixes, targets.target_ids, strict=True)]
     expected = naive(folders, crosscoder, texts, "predict", spliced=False, against_spliced=False)
@@ -173,7 +173,7 @@ def test_before_the_edit_a_word_has_the_models_own_probability(tiny_pair, crossc
     effects = effects_of(tiny_pair, crosscoder, targets, ARMS, Method())
     for name, model in tiny_pair.models.items():
         for place, (prefix, word) in enumerate(zip(targets.prefixes, targets.target_ids, strict=True)):
-            expected = model.logits(prefix[None])[0, -1].softmax(dim=-1)[word]
+            expected = model.logits(prefix[None])[0, -1].softmax(dim=-1)[word].cpu()
             torch.testing.assert_close(effects[name].probability[:, place], expected.expand(3), rtol=1e-4, atol=1e-7)
 
 

@@ -22,13 +22,13 @@ def naive(pair, crosscoder, prompt: list[int], latents: list[int], value: float,
     ids, answer = list(prompt), []
     for _ in range(new_tokens):
         batch = torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.long)
-        codes = crosscoder.encode(pair.residual(*batch)[0])
+        codes = crosscoder.encode(pair.residual(*batch)[0]).tolist()
 
         def clamp(residual, codes=codes):
             edited = residual.clone()
             for place in range(len(prompt), residual.shape[1]):
                 for k in latents:
-                    edited[0, place] += (value - codes[place, k]) * crosscoder.W_dec[k, 1]
+                    edited[0, place] += (value - codes[place][k]) * crosscoder.W_dec[k, 1].to(residual)
             return edited
 
         logits = pair.distilled.logits(*batch, edit=Edit(layer=2, function=clamp))

@@ -95,14 +95,14 @@ def naive(folder, layer: int, tokens: TokenBatch, kept: Tensor, replacement: Ten
 @pytest.mark.usefixtures("random_models_will_do")
 def test_effects_against_a_hook_and_a_loop(tiny_pair, folders, identity, tokens, mean, select):
     identity.W_dec.mul_(0.5)
-    residual = tiny_pair.residual(tokens.input_ids, tokens.attention_mask)
+    residual = tiny_pair.residual(tokens.input_ids, tokens.attention_mask).cpu()
     kept = select(mask(), tokens, residual)
     activations = residual[kept]
     for index, (effect, folder) in enumerate(
         zip(splice_effects(tiny_pair, [identity], [tokens], mask(), mean=mean)[0], folders, strict=True)
     ):
         kl, rise, n = naive(folder, 2, tokens, kept, activations[:, index] / 2)
-        kl_mean, rise_mean, _ = naive(folder, 2, tokens, kept, mean[index])
+        kl_mean, rise_mean, _ = naive(folder, 2, tokens, kept, mean[index].cpu())
         assert effect.n == n < kept.sum()
         assert effect.kl.value == pytest.approx(kl, rel=1e-3)
         assert effect.kl_mean.value == pytest.approx(kl_mean, rel=1e-3)
@@ -177,4 +177,4 @@ def test_on_ndif_the_effects_are_the_same(tiny_pair, ndif_tiny_pair, ndif, ident
         effects, splice_effects(tiny_pair, [identity], [tokens, tokens], mask(), mean=mean)[0], strict=True
     ):
         for name in ("kl", "kl_mean", "loss_recovered", "n"):
-            assert number(effect, name) == pytest.approx(number(expected, name), rel=1e-5)
+            assert number(effect, name) == pytest.approx(number(expected, name), rel=1e-4)

@@ -30,7 +30,7 @@ def vector(seed: int, scale: float = 1.0) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def any_model(any_folder: Path) -> TracedModel:
     tokenizer = load_tokenizer(str(any_folder))
-    return TracedModel(Here(load_model(str(any_folder), tokenizer, Where(device_map="cpu"))))
+    return TracedModel(Here(load_model(str(any_folder), tokenizer, Where())))
 
 
 def test_a_saved_edit_is_read_back_with_what_made_it(tiny_pair, random_crosscoder, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_lm_eval_steers_as_the_edit_does(any_folder: Path, any_model, tmp_path: 
     for name, entry in steered.items():  # as lm-evaluation-harness 0.4.13 does in models/hf_steered.py
         assert (entry["action"], entry["bias"], entry["head_index"]) == ("add", None, None)
         modules[name].register_forward_hook(adding(entry["steering_vector"] * coefficient))
-    expected = any_model.logits(IDS, edit=edit if coefficient else None)
+    expected = any_model.logits(IDS, edit=edit if coefficient else None).cpu()
     assert {entry["steering_coefficient"] for entry in steered.values()} == {1.0}
     with torch.no_grad():
         torch.testing.assert_close(module(IDS).logits, expected)

@@ -40,7 +40,7 @@ def models(organism_folders: tuple[str, str], labelled: LabelledDocuments) -> Ad
     for transcoder in adapter.transcoders:
         transcoder.b_enc.data.fill_(-0.5)
     base, distilled = organism_folders
-    found = AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter, where="cpu")
+    found = AdaptedModel.from_pretrained(base=base, distilled=distilled, adapter=adapter)
     x, wanted, _ = inputs(found, labelled, TRUTH[0])
     row = linear_probe(x, wanted)
     found.transcoders[TRUTH[0]].W_enc.data[TRUTH[1]] = row
@@ -66,7 +66,7 @@ def test_the_latent_that_is_the_truth_is_found_and_beats_random_directions(model
     assert found.ceiling.value > 0.9
     x, digit, document = inputs(models, labelled, TRUTH[0])
     with torch.no_grad():
-        codes = models.transcoders[TRUTH[0]].encode(x)[:, TRUTH[1]]
+        codes = models.transcoders[TRUTH[0]].encode(x)[:, TRUTH[1]].cpu()
     tested = document % 2 == 1
     assert found.one.auroc.value == pytest.approx(roc_auc_score(digit[tested], codes[tested]), abs=1e-3)
     assert found.n_tokens == int(digit[tested].sum())

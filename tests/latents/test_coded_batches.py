@@ -24,7 +24,7 @@ def mask() -> TokenMask:
 
 def test_codes_are_those_of_each_text_read_alone(tiny_pair, identity, batches, mask):
     coded = list(coded_batches(tiny_pair, identity, batches, mask))
-    alone = [tiny_pair.read(text)[1:] for text in TEXTS]  # position 0 does not count
+    alone = [tiny_pair.read(text)[1:].to(identity.b_dec) for text in TEXTS]  # position 0 does not count
     for batch, read in zip(coded, (torch.cat(alone[:2]), alone[2]), strict=True):
         torch.testing.assert_close(batch.activations, read, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(batch.codes, identity.encode(read), rtol=1e-4, atol=1e-5)

@@ -24,7 +24,7 @@ def organism_pair(save_model) -> ModelPair:
     shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
     config = Qwen2Config(**shape, num_key_value_heads=2, vocab_size=len(tokenizer), max_position_embeddings=1024)
     base, distilled = (str(save_model(config, seed, tokenizer)) for seed in (1, 2))
-    return ModelPair.from_pretrained(base=base, distilled=distilled, layers=[2], where="cpu")
+    return ModelPair.from_pretrained(base=base, distilled=distilled, layers=[2])
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def truth(pair: ModelPair, n_documents: int) -> Iterator[tuple[list[int], list[i
             for _, end in encoding["offset_mapping"]
         ]
         kept = [i for i, token in enumerate(encoding["input_ids"]) if i and token not in special]
-        yield encoding["input_ids"], labels, kept, pair.read(document.text)
+        yield encoding["input_ids"], labels, kept, pair.read(document.text).cpu()
 
 
 def test_activations_and_labels_against_a_loop_over_documents(organism_pair, mask):

@@ -12,10 +12,12 @@ def test_each_row_is_read_by_its_own_models_unembedding(tiny_pair: ModelPair, ra
     for index, (name, model) in enumerate((("base", tiny_pair.base), ("distilled", tiny_pair.distilled))):
         own = model.model._module
         for line, latent in enumerate((4, 1)):
-            row = crosscoder.W_dec[latent, index]
-            share = row.norm() / crosscoder.W_dec[latent].norm(dim=1).sum()
+            row = crosscoder.W_dec[latent, index].to(model.device)
+            share = float(row.norm() / crosscoder.W_dec[latent].norm(dim=1).sum().to(row))
             with torch.no_grad():
-                logits = share * own.lm_head(own.model.norm(row / row.norm() * 32**0.5))[: len(tiny_pair.tokenizer)]
+                logits = (
+                    share * own.lm_head(own.model.norm(row / row.norm() * 32**0.5))[: len(tiny_pair.tokenizer)].cpu()
+                )
             order = logits.argsort(descending=True).tolist()
             assert lens[name].promoted[line].tolist() == order[:5]
             assert lens[name].suppressed[line].tolist() == order[::-1][:5]

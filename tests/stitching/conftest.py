@@ -8,7 +8,7 @@ from toolkit.stitching.moments import Moments, StreamMoments
 
 @pytest.fixture(scope="session")
 def moments_of() -> Callable[..., Moments]:
-    """The moments of rows of x and y, by a plain formula; the first `n_first` rows are the first tokens."""
+    """The moments of rows of x and y, by a plain formula, where y is; the first `n_first` rows are the first tokens."""
 
     def stream(x: Tensor, n_first: int) -> StreamMoments:
         first, others = x[:n_first].double(), x[n_first:].double()
@@ -18,6 +18,7 @@ def moments_of() -> Callable[..., Moments]:
         )
 
     def moments(x: Tensor, y: Tensor, n_first: int = 1) -> Moments:
+        x = x.to(y.device)
         centred = [each[n_first:].double() - each[n_first:].double().mean(dim=0) for each in (x, y)]
         return Moments(front=stream(x, n_first), rest=stream(y, n_first), cross=centred[0].T @ centred[1])
 

@@ -56,12 +56,13 @@ def naive(
     """Excess CE and KL of each prediction of one text, from position `firsts` on; [prediction, 2]."""
     sender, receiver = front.model._module, rest.model._module
     with torch.no_grad():
-        stream = sender(ids[None], output_hidden_states=True).hidden_states[cuts[0]][0]
+        hidden = sender(ids[None].to(front.device), output_hidden_states=True).hidden_states
+        stream, read = hidden[cuts[0]][0].cpu(), ids[None].to(rest.device)
         mapped = torch.cat([stream[:1] @ affine.weight + affine.first_bias, stream[1:] @ affine.weight + affine.bias])
-        own = receiver(ids[None]).logits[0].double()
-        layer = receiver.model.layers[cuts[1]]
-        with layer.register_forward_pre_hook(lambda _, arguments: (mapped[None], *arguments[1:])):
-            stitched = receiver(ids[None]).logits[0].double()
+        own = receiver(read).logits[0].double().cpu()
+        layer, given = receiver.model.layers[cuts[1]], mapped[None].to(rest.device)
+        with layer.register_forward_pre_hook(lambda _, arguments: (given, *arguments[1:])):
+            stitched = receiver(read).logits[0].double().cpu()
     found = []
     for position in range(firsts, len(ids) - 1):
         p, q = own[position].log_softmax(0), stitched[position].log_softmax(0)
@@ -142,7 +143,7 @@ def test_models_of_other_width_and_depth_meet_at_layers_of_their_own(
 ) -> None:
     shape = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
     config = Qwen2Config(**shape, num_key_value_heads=1, vocab_size=50, max_position_embeddings=64)
-    small = ModelSet.from_pretrained({"small": str(save_model(config))}, where="cpu").models["small"]
+    small = ModelSet.from_pretrained({"small": str(save_model(config))}).models["small"]
     affine = random_map(16, 32, 0)
     found = stitching_excess(tiny_pair.base, [Stitch(small, affine, 3, 1)], documents)
     each = naive(small, tiny_pair.base, affine, tokens.input_ids[0], (1, 3), 1)

@@ -15,7 +15,7 @@ TEXTS = [" ".join(f"w{(7 * text + 3 * place) % 40}" for place in range(4 + text 
 def test_a_mean_shift_moves_the_front_s_mean_to_the_rest_s(tiny_pair: ModelPair) -> None:
     found = fit_stitch(tiny_pair.base, tiny_pair.distilled, TEXTS, layer=1, front_layer=2, map="mean_shift")
     assert (found.layer, found.front_layer) == (1, 2)
-    assert torch.equal(found.map.weight, torch.eye(32))
+    assert torch.equal(found.map.weight.cpu(), torch.eye(32))
     base, distilled = (
         harvest_texts(tiny_pair, TEXTS, layers=[layer])[model].mean(dim=0)
         for model, layer in (("base", 2), ("distilled", 1))

@@ -95,7 +95,7 @@ def test_models_may_differ_in_width_and_depth(
     save_model: Callable[..., Path], tiny_pair: ModelPair, moments_of: MomentsOf
 ) -> None:
     config = Qwen2Config(**SHAPE, hidden_size=48, intermediate_size=64, num_hidden_layers=6)
-    other = ModelSet.from_pretrained({"other": str(save_model(config))}, where="cpu").models["other"]
+    other = ModelSet.from_pretrained({"other": str(save_model(config))}).models["other"]
     batch, cuts = batch_of(), [(1, 1), (1, 2), (3, 5)]
     found = read_moments(tiny_pair.base, other, [batch], keep_all(), cuts)
     for cut in cuts:

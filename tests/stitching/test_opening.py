@@ -39,7 +39,7 @@ def sources(folders: tuple[Path, Path], save_model: Callable[..., Path], make_to
 
 @pytest.fixture(scope="module")
 def unlike(sources: dict[str, str]) -> StitchableModels:
-    return StitchableModels.open(find_sources(sources), where="cpu")
+    return StitchableModels.open(find_sources(sources))
 
 
 @pytest.fixture
@@ -61,10 +61,10 @@ def test_the_front_reads_its_own_ids_of_the_same_tokens(unlike: StitchableModels
     assert ids != own
     assert torch.equal(reader.residual(ids, None, 2)[0], base.residual(own, None, 2)[0])
     assert torch.equal(reader.residual([TEXTS[0]], None, 2)[0], base.residual(own, None, 2)[0])
-    stream = base.residual(own, None, 2)[0][0]
+    stream = base.residual(own, None, 2)[0][0].cpu()
     expected = stream @ widening.weight + torch.stack([widening.first_bias, *[widening.bias] * 5])
     edited = rest.residual(ids, None, 3, edit=Stitch(reader, widening, 3, front_layer=2))[0]
-    torch.testing.assert_close(edited[0], expected)
+    torch.testing.assert_close(edited[0].cpu(), expected)
 
 
 def test_generation_with_another_vocabulary_equals_reading_the_text_anew(
@@ -133,7 +133,7 @@ def test_models_by_turns_and_weights_on_the_disk_are_stitched_as_those_in_memory
 ) -> None:
     ids = [unlike.tokenizer(TEXTS[0])["input_ids"]]
     expected = unlike.models["distilled"].logits(ids, edit=Stitch(unlike.reading("distilled")["base"], widening, 2))
-    for where in (Where(device_map="cpu", sequential=True), Where(device_map="cpu", max_memory="60KB")):
+    for where in (Where(sequential=True), Where(max_memory="60KB")):
         models = StitchableModels.open(find_sources(sources), where=where)
         stitch = Stitch(models.reading("distilled")["base"], widening, 2)
         assert torch.equal(models.models["distilled"].logits(ids, edit=stitch), expected)
@@ -145,7 +145,7 @@ def test_two_that_have_the_same_weights_are_refused(sources: dict[str, str]) -> 
     with pytest.raises(
         ValueError, match=r"are the same weights, .*: give two models; each of them is stitched to itse"
     ):
-        StitchableModels.open(find_sources({"base": sources["base"], "distilled": sources["base"]}), where="cpu")
+        StitchableModels.open(find_sources({"base": sources["base"], "distilled": sources["base"]}))
 
 
 def test_models_on_a_server_are_opened_with_their_own_tokenizers(
@@ -172,12 +172,12 @@ def test_added_tokens_of_one_vocabulary_that_differ_are_told_of_and_refused(
         for name, each in specials.items()
     }
     with pytest.warns(ToolkitWarning, match=r"42 \(base '<box>', distilled '<think>'\)"):
-        models = StitchableModels.open(find_sources(folders), where="cpu")
+        models = StitchableModels.open(find_sources(folders))
     assert models.compared == ""
     front = models.reading("distilled")["base"]
     assert torch.equal(front.residual([[5, 6]], None, 2)[0], models.models["base"].residual([[5, 6]], None, 2)[0])
     with pytest.raises(ValueError, match=r"does not have, or means otherwise: 42 \('<think>'\)"):
         front.residual([[5, 42]], None, 2)
     with pytest.warns(ToolkitWarning, match="1 ids mean different things"):
-        allowed = StitchableModels.from_pretrained(folders, where="cpu", clashes="allow")
+        allowed = StitchableModels.from_pretrained(folders, clashes="allow")
     assert allowed.reading("distilled") == allowed.models

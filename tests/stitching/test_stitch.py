@@ -24,10 +24,11 @@ def affine() -> AffineMap:
 
 def stitched_logits(front: TracedModel, rest: TracedModel, affine: AffineMap, ids: list[int], cut: int) -> Tensor:
     """Logits of one text without padding, with hooks of torch alone."""
-    tokens = torch.tensor([ids])
+    tokens = torch.tensor([ids], device=front.device)
+    weight, bias, first_bias = (each.to(front.device) for each in (affine.weight, affine.bias, affine.first_bias))
     with torch.no_grad():
         stream = front.model._module(tokens, output_hidden_states=True).hidden_states[cut][0]
-        mapped = torch.cat([stream[:1] @ affine.weight + affine.first_bias, stream[1:] @ affine.weight + affine.bias])
+        mapped = torch.cat([stream[:1] @ weight + first_bias, stream[1:] @ weight + bias])
         layer = rest.model._module.model.layers[cut]
         hook = layer.register_forward_pre_hook(lambda _, arguments: (mapped[None], *arguments[1:]))
         logits: Tensor = rest.model._module(tokens).logits[0]
@@ -110,14 +111,14 @@ def test_a_sum_with_a_steering_edit_stitches_the_prompt_and_steers_what_is_writt
 
 
 def test_in_half_precision_the_map_runs_in_float32(folders: tuple[str, str], affine: AffineMap) -> None:
-    pair = ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), where="cpu")
+    pair = ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]))
     for model in (pair.base, pair.distilled):
         model.model._module.to(torch.bfloat16)
     ids, mask = torch.tensor([PROMPTS[0]]), torch.ones(1, 4, dtype=torch.long)
-    stream = pair.base.residual(ids, mask, 2)[0].float()
+    stream = pair.base.residual(ids, mask, 2)[0].float().cpu()
     edited = pair.distilled.residual(ids, mask, 2, edit=Stitch(pair.base, affine, 2))[0]
     biases = torch.stack([affine.first_bias, *[affine.bias] * 3])
-    assert torch.equal(edited[0], (stream[0] @ affine.weight + biases).bfloat16())
+    assert torch.equal(edited[0].cpu(), (stream[0] @ affine.weight + biases).bfloat16())
 
 
 def test_impossible_stitches_are_refused(tiny_pair: ModelPair, affine: AffineMap) -> None:

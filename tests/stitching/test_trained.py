@@ -132,7 +132,7 @@ def test_a_seed_gives_the_same_map_and_another_seed_another(tiny_pair: ModelPair
 
 
 def test_the_receiver_keeps_its_weights_and_no_gradient_of_them(folders: tuple[Path, Path]) -> None:
-    pair = ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), where="cpu")
+    pair = ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]))
     module = pair.distilled.model._module
     before = {name: value.clone() for name, value in module.named_parameters()}
     train_map(pair.distilled, Stitch(pair.base, some_map(0), layer=LAYER), text(1), text(2), QUICK)
@@ -172,7 +172,7 @@ def rotated_pair(tokenizer: PreTrainedTokenizerBase) -> tuple[TracedModel, Trace
                 weight.copy_(rotation.T @ weight)
             elif weight.ndim == 2:
                 weight.copy_(weight @ rotation)
-    models = [open_model(each, tokenizer, Where(device_map="cpu")) for each in (front, rest)]
+    models = [open_model(each, tokenizer, Where()) for each in (front, rest)]
     return models[0], models[1], rotation
 
 

@@ -79,6 +79,6 @@ def normalised_errors(
     found = []
     for stream, expected in zip(streams, reference, strict=True):
         norms = (vector_norm(each, dim=-1, dtype=torch.float32) for each in (stream - expected, expected))
-        error, size = ((norm.square() * mask).sum(dim=1) for norm in norms)
+        error, size = ((norm.square() * mask.to(norm.device)).sum(dim=1) for norm in norms)
         found.append((error / size).mean())
     return torch.stack(found)

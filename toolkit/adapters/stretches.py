@@ -62,6 +62,7 @@ class Stretches:
         With `token_weights`, of tokens row after row, transcoders tell their penalty and which latents fire.
         Raises `ValueError` for rows longer than the window that some layers attend to.
         """
+        stream = stream.to(next(self._layers[start].parameters()).device) if start < len(self._layers) else stream
         token_weights = None if token_weights is None else token_weights.to(stream.device)
         if self._window is not None and stream.shape[1] > self._window:
             raise ValueError(
@@ -81,7 +82,7 @@ class Stretches:
 
     def logits(self, stream: Float[Tensor, "*place d_model"]) -> Float[Tensor, "*place vocab"]:
         """Return the logits of the last layer's output."""
-        found: Tensor = self._head(self._norm(stream))
+        found: Tensor = self._head(self._norm(stream.to(self._norm.weight.device)))
         return found
 
     def _through(

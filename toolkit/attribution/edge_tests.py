@@ -25,6 +25,7 @@ def changes(
 
     An edge of a graph says that it is its weight. Any pair of a latent and a later latent or logit may be given.
     """
+    edges = edges.cpu()
     found = graph.weights.new_zeros(len(edges), device=replacement.last.device)
     for layer in graph_layer(graph, edges[:, 0]).unique().tolist():
         sources = edges[graph_layer(graph, edges[:, 0]) == layer, 0].unique()
@@ -37,7 +38,7 @@ def graph_layer(graph: AttributionGraph, nodes: Int[Tensor, " node"]) -> Int[Ten
     """The layer of latents; of logits the number of layers, of tokens and biases −1."""
     level = torch.full((graph.n_nodes,), -1)
     level[: graph.first_token], level[graph.first_logit :] = graph.latents[:, 0], graph.n_layers
-    return level[nodes]
+    return level[nodes.cpu()]
 
 
 def random_pairs(graph: AttributionGraph, n: int, generator: torch.Generator) -> Int[Tensor, "pair 2"]:

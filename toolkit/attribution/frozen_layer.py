@@ -93,7 +93,7 @@ class FrozenLayer:
         self, change: Float[Tensor, "position row d_model"]
     ) -> tuple[Float[Tensor, "position row d_model"], Float[Tensor, "position row d_model"]]:
         """Forward instead: what a change of the layer's input changes in its MLP's input, and in its output."""
-        parts, n = self.layer, len(change)
+        parts, n, change = self.layer, len(change), change.to(self.out.device)
         seen = change * parts.attention_norm.weight.to(change) * self.attention_factor[:n, None]
         values, mixed = self._by_head(seen @ parts.attention.v_proj.weight.to(change).T), []
         rows = self._everywhere()[:n].split(BLOCK)

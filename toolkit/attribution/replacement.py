@@ -130,6 +130,7 @@ class LocalReplacement:
 
         Their encoder rows are injected at the MLP's input, behind its norm.
         """
+        positions, indices = (each.to(self.last.device) for each in (positions, indices))
         frozen, bias = self.layers[layer], self.last.new_zeros(len(positions))
         parts = frozen.layer
         rows = parts.transcoder.W_enc[indices].to(self.last)

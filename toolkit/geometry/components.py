@@ -33,7 +33,7 @@ class Components:
 
     def project(self, points: Float[Tensor, "point d_model"], dims: int) -> Float[Tensor, "point kept"]:
         """Return coordinates along the first `dims` components, or along all where there are fewer."""
-        return (points.to(self.mean.dtype) - self.mean) @ self.directions[:dims].T
+        return (points.to(self.mean) - self.mean) @ self.directions[:dims].T
 
     def variance_explained(self, dims: int) -> float:
         """Return the share of the points' variance along the first `dims` components."""

@@ -22,7 +22,7 @@ class Procrustes:
 
     def __call__(self, points: Float[Tensor, "point d_model"]) -> Float[Tensor, "point d_model"]:
         """Return where points of x's space come to lie in y's."""
-        return self.scale * (points - self.x_mean) @ self.rotation + self.y_mean
+        return self.scale * (points.to(self.x_mean.device) - self.x_mean) @ self.rotation + self.y_mean
 
 
 def procrustes(
@@ -46,7 +46,7 @@ def procrustes(
     if len(x) < 2:
         raise ValueError(f"{len(x)} points have no shape to compare: give at least 2")
     dtype = torch.promote_types(x.dtype, torch.float32)
-    x, y = x.to(dtype), y.to(dtype)
+    x, y = x.to(dtype), y.to(x.device, dtype)
     x_mean, y_mean = x.mean(dim=0), y.mean(dim=0)
     x, y = x - x_mean, y - y_mean
     x_spread, y_spread = float(x.square().sum()), float(y.square().sum())

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from toolkit.devices import hold_on_cpu
 from toolkit.harvest.choices import check_row_length
 from toolkit.models.text.rows import by_length, by_rows, padded
 from toolkit.models.text.tokenizers import encode
@@ -37,7 +38,7 @@ DROPPED = ("padding", "position_0", "special", "outlier_norm", CUT_OFF)
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """Ids of several documents, one a row, padded on the right."""
+    """Ids of several documents, one a row, padded on the right; on the CPU, wherever they were."""
 
     input_ids: Int[Tensor, "row position"]
     attention_mask: Int[Tensor, "row position"]
@@ -47,6 +48,9 @@ class TokenBatch:
     """The `state_dict` of a stream that continues after this batch; empty for a batch that is from no stream."""
     documents: Int[Tensor, " row"] = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
     """Number of each row's text, where texts were given one by one; empty for a batch of a stream."""
+
+    def __post_init__(self) -> None:
+        hold_on_cpu(self)
 
 
 def describe_documents(counts: Mapping[str, int]) -> str:

@@ -136,4 +136,5 @@ def latents_part(
     crosscoder: Crosscoder, codes: Float[Tensor, "token latent"], latents: Int[Tensor, " chosen"], stream: int
 ) -> Float[Tensor, "token d_model"]:
     """Return what the chosen latents add to one stream: Σ f_k W_dec,k."""
-    return codes[:, latents] @ crosscoder.W_dec[latents, stream]
+    rows = crosscoder.W_dec[latents.to(crosscoder.W_dec.device), stream]
+    return codes[:, latents.to(codes.device)] @ rows.to(codes)

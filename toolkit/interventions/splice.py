@@ -72,10 +72,7 @@ def splice_effects(
     """
     batches = list(batches)
     reading = track(read_batches(models, batches, mask), "reading text to splice", "batches", total=len(batches))
-    reads = [
-        _Read(read.batch, read.selected, torch.stack([each(read.activations.float()) for each in crosscoders]))
-        for read in reading
-    ]
+    reads = [_Read(read.batch, read.selected, _rebuilt(crosscoders, read.activations)) for read in reading]
     sizes = torch.cat([torch.zeros(0), *(read.predicts.sum(dim=1).cpu() for read in reads)]).double()
     if not sizes.any():
         raise ValueError("no prediction was measured: the held-out text has no two ordinary tokens in a row")
@@ -94,6 +91,14 @@ def splice_effects(
                 sums = torch.stack([untouched, of_one, with_mean])
                 effects.append(_effect(name, layer, sums, sizes[sizes > 0], uniform=log(models.vocab_size)))
     return found
+
+
+def _rebuilt(
+    crosscoders: Sequence[Crosscoder], activations: Float[Tensor, "token stream d_model"]
+) -> Float[Tensor, "crosscoder token stream d_model"]:
+    """The reconstructions, on the first crosscoder's device."""
+    device = crosscoders[0].b_dec.device
+    return torch.stack([each(activations.float()).to(device) for each in crosscoders])
 
 
 def _sums(

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from toolkit.devices import hold_on_cpu
 from toolkit.harvest.tokens import TokenBatch
 from toolkit.latents.categories import Category
 from toolkit.leaving_out import TooFewError, measurable
@@ -21,7 +22,7 @@ OTHER = "other words"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Targets:
-    """Texts that are cut before a word, and that word, the target."""
+    """Texts that are cut before a word, and that word, the target; on the CPU, wherever they were."""
 
     prefixes: tuple[Int[Tensor, " _"], ...]
     target_ids: Int[Tensor, " target"]
@@ -29,6 +30,9 @@ class Targets:
     """Number of the text that each target is from, in the order of reading."""
     found: int
     """Number of suitable positions, of which the targets were drawn."""
+
+    def __post_init__(self) -> None:
+        hold_on_cpu(self)
 
     def batches(self, batch_tokens: int) -> list[tuple[Int[Tensor, " _"], TokenBatch]]:
         """Return batches of prefixes of similar length, padded on the left, each with its targets' indices."""
@@ -61,7 +65,7 @@ class TargetSearch:
 
         The model must give the word a probability within `undecided`.
         """
-        ids = batch.input_ids
+        ids, selected = batch.input_ids, selected.cpu()
         may = selected[:, :-1] & selected[:, 1:]
         if self.undecided != (0.0, 1.0):
             found = measure(model, ids, batch.attention_mask, [None], next_log_probability, (ids,))

@@ -103,9 +103,9 @@ class FiringCounts:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Continue from the counts in `state`."""
-        self.tokens, self.fired, self.mass = int(state["tokens"]), state["fired"], state["mass"]
+        self.tokens, self.fired, self.mass = int(state["tokens"]), state["fired"].cpu(), state["mass"].cpu()
         for place in PLACES:
-            self.counts[place], self.n[place] = state[f"counts/{place}"], state[f"n/{place}"]
+            self.counts[place], self.n[place] = state[f"counts/{place}"].cpu(), state[f"n/{place}"].cpu()
 
 
 def check_alive(counts: FiringCounts, latents: Sequence[int]) -> None:

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from toolkit.devices import hold_on_cpu
 from toolkit.harvest.activations import ReadBatch, read_batches
 from toolkit.harvest.tokens import TokenBatch, TokenMask
 from toolkit.latents.span_labels import LabelledDocuments, token_labels
@@ -23,12 +24,18 @@ Reader = Callable[[Iterable[TokenBatch]], Iterator[ReadBatch]]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabelledTokens:
-    """Tokens with their labels: units are chosen on those of even documents and tested on those of odd ones."""
+    """Tokens with their labels: units are chosen on those of even documents and tested on those of odd ones.
+
+    They are on the CPU, wherever they were.
+    """
 
     names: tuple[str, ...]
     label: Int[Tensor, " token"]
     """Index into `names`, -1 for none."""
     document: Int[Tensor, " token"]
+
+    def __post_init__(self) -> None:
+        hold_on_cpu(self)
 
     @cached_property
     def choosing(self) -> Bool[Tensor, " token"]:
@@ -68,6 +75,9 @@ class LabelledActivations:
     """Each token's place in its document."""
     rows: Sequence[Sequence[int]]
     """The ids of each document, cut to the length of a row, those of tokens that do not count among them."""
+
+    def __post_init__(self) -> None:
+        hold_on_cpu(self)
 
 
 def labelled_activations(

@@ -42,7 +42,7 @@ class Readout:
     @classmethod
     def of(cls, scores: Float[Tensor, " token"], wanted: Bool[Tensor, " token"], tokens: LabelledTokens) -> "Readout":
         """Test the scores of all tokens; a higher score must speak for the label."""
-        choosing = tokens.choosing
+        choosing, scores, wanted = tokens.choosing, scores.cpu(), wanted.cpu()
         others, tested = scores[choosing & ~wanted], scores[~choosing]
         threshold = others.kthvalue(len(others) - int(FALSE_ALARMS * len(others))).values
         return cls(
@@ -76,6 +76,7 @@ def units_for_labels(
     label's tokens; several together are weighted by least squares on the choosing half. Raises `ValueError` where no
     label has tokens in both halves.
     """
+    scores = scores.cpu()
     sparse = scores if scores.is_sparse else (scores - scores.amin(dim=0)).to_sparse()
     chooser = UnitChooser.of(sparse, tokens)
     return [_units(name, sparse, chooser, tokens, n_together) for name in tokens.measurable]
@@ -117,7 +118,7 @@ class UnitChooser:
     @classmethod
     def of(cls, scores: Float[Tensor, "token unit"], tokens: LabelledTokens) -> "UnitChooser":
         """Take the scores of all tokens, sparse and not below 0."""
-        scores = scores.index_select(0, tokens.choosing.nonzero().squeeze(1))
+        scores = scores.cpu().index_select(0, tokens.choosing.nonzero().squeeze(1))
         mean, square = (torch.sparse.sum(each, dim=0).to_dense() / len(scores) for each in (scores, scores * scores))
         return cls(scores=scores, ranked=RankedCodes.of(scores), spread=(square - mean.square()).clamp_min(0).sqrt())
 
@@ -126,7 +127,7 @@ class UnitChooser:
 
         Each other unit is the one that is most correlated with what those before it leave of the label.
         """
-        alive = self.spread > 0
+        wanted, alive = wanted.cpu(), self.spread > 0
         units = [int(self.ranked.auroc(wanted).where(alive, -1.0).argmax())]
         columns = torch.zeros(len(wanted), 0, dtype=torch.float64)
         target = wanted.double() - wanted.double().mean()

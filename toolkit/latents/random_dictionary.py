@@ -15,8 +15,8 @@ def random_codes(
     Of the `choosing` tokens each unit fires on as many as `firings` says, those furthest along its direction. Units
     that never fire there are left out.
     """
-    n_choosing = int(choosing.sum())
-    firings = firings[firings > 0].clamp_max(n_choosing - 1)
+    choosing, n_choosing = choosing.to(x.device), int(choosing.sum())
+    firings = firings[firings > 0].cpu().clamp_max(n_choosing - 1)
     if not len(firings):
         return x.new_zeros(len(x), 0).to_sparse()
     directions = torch.randn(len(firings), x.shape[1], generator=torch.Generator().manual_seed(seed)).to(x)
@@ -35,4 +35,4 @@ def firings(codes: Float[Tensor, "token unit"], choosing: Bool[Tensor, " token"]
     """Return on how many of the choosing tokens each unit of sparse codes fires."""
     codes = codes.coalesce()
     token, unit = codes.indices()
-    return unit[choosing[token]].bincount(minlength=codes.shape[1])
+    return unit[choosing.to(codes.device)[token]].bincount(minlength=codes.shape[1])

@@ -121,4 +121,4 @@ class RegionCounts:
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Continue from the counts in `state`."""
         for name, counts in state.items():
-            setattr(self, name, counts)
+            setattr(self, name, counts.cpu())

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from toolkit.devices import hold_on_cpu
 from toolkit.latents.choices import Place, Rule
 from toolkit.latents.firing import PLACES, FiringCounts
 from toolkit.leaving_out import TooFewError
@@ -24,7 +25,7 @@ def ranked_latents(
     fired = counts.counts[place][category]
     score = counts.lift(place)[category] if rule == "lift" else fired
     order = score.argsort(descending=True, stable=True)
-    kept = eligible & (fired >= (1 if rule == "quantile" else LEAST_FIRINGS))
+    kept = eligible.cpu() & (fired >= (1 if rule == "quantile" else LEAST_FIRINGS))
     return order[kept[order]]
 
 
@@ -47,7 +48,7 @@ def select_latents(
     if wrong := [share for share in shares if not 0 < share <= 1]:
         raise ValueError(f"share {wrong[0]} of the latents: must be above 0 and at most 1")
     if rule != "quantile":
-        eligible = eligible & (counts.lift(place)[category] >= least_lift)
+        eligible = eligible.cpu() & (counts.lift(place)[category] >= least_lift)
     ranked = ranked_latents(counts, category, rule=rule, place=place, eligible=eligible)
     if rule == "quantile":
         fired = counts.counts[place][category]
@@ -78,11 +79,14 @@ def random_latents(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Likeness:
-    """What control latents are to be like the chosen ones in."""
+    """What control latents are to be like the chosen ones in; on the CPU, wherever it was."""
 
     mean_code: Float[Tensor, " latent"]
     """Mean code at the positions that are measured."""
     nrn: Float[Tensor, " latent"]
+
+    def __post_init__(self) -> None:
+        hold_on_cpu(self)
 
     def matched(
         self, chosen: Int[Tensor, " chosen"], pool: Bool[Tensor, " latent"], generator: torch.Generator
@@ -92,7 +96,7 @@ class Likeness:
         The distance is the relative difference of mean codes, plus the difference of NRN. Strong latents are matched
         first, as few others are as strong. Raises `TooFewError` where there are too few others.
         """
-        left = others(chosen, pool)
+        left, chosen = others(chosen, pool), chosen.cpu()
         taken = torch.zeros(len(left), dtype=torch.bool)
         matched = []
         for wanted in chosen[self.mean_code[chosen].argsort(descending=True, stable=True)].tolist():
@@ -110,7 +114,7 @@ class Likeness:
 
     def match(self, chosen: Int[Tensor, " chosen"], draws: Sequence[Int[Tensor, " control"]]) -> "Match":
         """Return how like the chosen latents those of the draws are, over all draws together."""
-        all_draws = torch.cat(list(draws))
+        chosen, all_draws = chosen.cpu(), torch.cat([draw.cpu() for draw in draws])
         wanted, found = (float(self.mean_code[each].sum()) for each in (chosen, all_draws))
         return Match(
             code_ratio=found / len(draws) / wanted if wanted else nan,
@@ -141,7 +145,7 @@ class Match:
 
 def others(chosen: Int[Tensor, " chosen"], pool: Bool[Tensor, " latent"]) -> Int[Tensor, " other"]:
     """Return the latents of a pool that are not chosen; raises `TooFewError` where these are fewer than the chosen."""
-    left = (pool & ~torch.isin(torch.arange(len(pool)), chosen)).nonzero()[:, 0]
+    left = (pool.cpu() & ~torch.isin(torch.arange(len(pool)), chosen.cpu())).nonzero()[:, 0]
     if len(left) < len(chosen):
         raise TooFewError(
             f"{len(chosen)} latents are chosen, and only {len(left)} other eligible ones are left to control for them:"

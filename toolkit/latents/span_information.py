@@ -86,7 +86,7 @@ def span_information(crosscoder: Crosscoder, data: LabelledActivations) -> SpanI
 
 def variance_between(x: Float[Tensor, "token width"], group: Int[Tensor, " token"]) -> float:
     """Return the share of the activations' variance that lies between the means of groups of tokens."""
-    place = group.unique(return_inverse=True)[1]
+    place = group.to(x.device).unique(return_inverse=True)[1]
     sizes = place.bincount()
     sums = x.new_zeros(len(sizes), x.shape[1]).index_add_(0, place, x)
     within = (x - (sums / sizes[:, None])[place]).square().sum()

@@ -82,6 +82,7 @@ class Firings:
 
     def tokens(self, chosen: Int[Tensor, " chosen"]) -> Int[Tensor, "chosen offset"]:
         """Return the ids in the windows of the chosen firings; `NO_TOKEN` beyond the ends of the document."""
+        chosen = chosen.to(self.place.device)
         position = self.position[chosen, None] + self._offsets()
         row = self.row[chosen, None]
         inside = (position >= 0) & (position < self.lengths[row])
@@ -90,7 +91,7 @@ class Firings:
 
     def activations(self, chosen: Int[Tensor, " chosen"]) -> Float[Tensor, "chosen offset"]:
         """Return the codes in the windows of the chosen firings, 0 where the latent does not fire."""
-        place = self.place[chosen, None] + self._offsets()
+        place = self.place[chosen.to(self.place.device), None] + self._offsets()
         found = torch.searchsorted(self.place, place).clamp(max=len(self.place) - 1)
         return torch.where(self.place[found] == place, self.score[found], 0.0)
 
@@ -100,7 +101,7 @@ class Firings:
 
 def best_nearby(place: Int[Tensor, " firing"], key: Float[Tensor, " firing"], reach: int) -> Bool[Tensor, " firing"]:
     """Where no other within `reach` places has a larger key; of equal keys only the first is true. Places ascend."""
-    best = torch.ones_like(place, dtype=torch.bool)
+    best, key = torch.ones_like(place, dtype=torch.bool), key.to(place.device)
     for step in range(1, min(reach, len(place) - 1) + 1):
         near = place[step:] - place[:-step] <= reach
         if not near.any():

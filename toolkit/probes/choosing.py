@@ -105,6 +105,7 @@ def fit_with(examples: Examples, form: Form, *, shrinkage: float, penalty: float
 
 def balanced_cross_entropy(logits: Float[Tensor, "token class"], y: Int[Tensor, " token"]) -> Float[Tensor, ""]:
     """Return the mean over the classes in `y` of the mean cross-entropy of their tokens, in nats."""
+    y = y.to(logits.device)
     counts = y.bincount(minlength=logits.shape[1])
     weights = 1 / (counts.clamp_min(1) * (counts > 0).sum()).to(logits)
     return (cross_entropy(logits, y, reduction="none") * weights[y]).sum()

@@ -19,6 +19,7 @@ def held_out(
     Documents are drawn class by class, that of the fewest documents first. Raises `TooFewError` for a class whose
     documents cannot be in both parts.
     """
+    y, documents = y.cpu(), documents.cpu()
     names, document = documents.unique(return_inverse=True)
     has = torch.zeros(len(classes), len(names), dtype=torch.bool)
     has[y, document] = True

@@ -24,4 +24,5 @@ def linear_probe(x: Float[Tensor, "token width"], wanted: Bool[Tensor, " token"]
 
 def mean_difference(x: Float[Tensor, "token width"], wanted: Bool[Tensor, " token"]) -> Float[Tensor, " width"]:
     """Return the mean of the wanted tokens less that of the others."""
+    wanted = wanted.to(x.device)
     return x[wanted].mean(dim=0) - x[~wanted].mean(dim=0)

@@ -51,8 +51,8 @@ class Metric:
 
     def back(self, coordinates: Float[Tensor, "point component"]) -> Float[Tensor, "point width"]:
         """Return the points that have these coordinates."""
-        return self.spread.mean + (coordinates / self.stretch) @ self.spread.directions.T
+        return self.spread.mean + (coordinates.to(self.spread.mean.device) / self.stretch) @ self.spread.directions.T
 
     def gradient_back(self, weights: Float[Tensor, "row component"]) -> Float[Tensor, "row width"]:
         """Return the directions whose products with centred points are those of the weights with coordinates."""
-        return (weights * self.stretch) @ self.spread.directions.T
+        return (weights.to(self.spread.mean.device) * self.stretch) @ self.spread.directions.T

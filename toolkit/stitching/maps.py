@@ -25,7 +25,8 @@ class AffineMap:
     def __call__(
         self, stream: Float[Tensor, "row position d_front"], first: Bool[Tensor, "row position"]
     ) -> Float[Tensor, "row position d_rest"]:
-        """Return the mapped stream; `first` says where the first token of a text stands."""
+        """Return the mapped stream, on the map's device; `first` says where the first token of a text stands."""
+        stream, first = (each.to(self.weight.device) for each in (stream, first))
         return stream @ self.weight + torch.where(first[..., None], self.first_bias, self.bias)
 
     def truncated(self, rank: int, inputs: StreamMoments) -> "AffineMap":
@@ -68,6 +69,7 @@ class AffineMap:
 def through_means(weight: Float[Tensor, "d_front d_rest"], moments: Moments) -> AffineMap:
     """Return the map with this weight that brings the mean to the mean, of first tokens and of the others; float32."""
     x, y = moments.front, moments.rest
+    weight = weight.to(x.mean.device)
     return AffineMap(
         weight=weight.float(),
         bias=(y.mean - x.mean @ weight).float(),

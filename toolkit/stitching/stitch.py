@@ -71,7 +71,7 @@ class Stitch(Change):
     ) -> Float[Tensor, "row position d_rest"]:
         """Return the receiver's stream for tokens of which the front's, at `front_layer`, was read before."""
         first = first_tokens(attention_mask)[:, -stream.shape[1] :]
-        return self.map(stream.to(self.map.weight), first.to(self.map.weight.device))
+        return self.map(stream.to(self.map.weight), first)
 
     def _edit(self, stream: Tensor, attention_mask: Tensor) -> Edit:
         positions = attention_mask.to(stream.device).bool()[:, -stream.shape[1] :]

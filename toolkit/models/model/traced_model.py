@@ -158,7 +158,7 @@ class TracedModel:
         rows, positions = inputs["input_ids"].shape
         asked = Asked((rows, min(last, positions) or positions, self.vocab_size))
         logits: Tensor = self.run(logits_under, inputs, self._edits(edit, inputs), asked=asked)
-        return logits
+        return logits.to(self.device)
 
     def run(self, function: Callable[..., Any], *arguments: Any, asked: Form = ()) -> Any:
         """Call one of `server_side`'s functions where the model runs, on NDIF in one job.

@@ -14,6 +14,7 @@ from nnsight.modeling.huggingface import _ID_CACHE
 from nnsight.modeling.transformers import TransformersModel
 from nnsight.schema.request import RequestModel
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 from transformers.utils import cached_file
 
@@ -61,9 +62,10 @@ class Ndif(Place):
     def run(self, function: Callable[..., Any], *arguments: Any, asked: Form) -> Any:
         """Call one of `server_side`'s functions on the server, in one job."""
         model, sites = self._model, site_modules(self._model)
+        here = tree_map_only(Tensor, Tensor.cpu, arguments)  # the server may have no such device
         job = RemoteTrace(model.to_model_key(), self._connection, {"found": asked})
         with WRITING, model.session(backend=job):
-            found = nnsight.save(function(model, sites, *arguments))
+            found = nnsight.save(function(model, sites, *here))
         return found  # noqa: RET504
 
     def run_each(self, function: Callable[..., Any], jobs: Iterable[Job]) -> Iterator[Any]:
