@@ -54,7 +54,7 @@ def test_the_gpu_benchmark_tries_its_code_on_tiny_shapes(run: Run, tmp_path: Pat
     assert len(found["decode"]) == 5
     assert all(0 < row["of measured fp32"] < 2 for row in found["harvest"] + found["steps"])
     pytest.importorskip("triton")
-    whats = ["selection", "codes", "decode", "weight_gradients", "step, fp32", "step, bf16"]
+    whats = ["selection", "codes", "decode", "weight_gradients", "Adam, bf16", "step, fp32", "step, bf16"]
     assert list(dict.fromkeys(row["what"] for row in found["kernels"])) == whats
     assert all(row["difference"] <= (1e-2 if "bf16" in str(row) else 1e-5) for row in found["kernels"])
 
@@ -192,6 +192,12 @@ def test_a_step_with_triton_is_counted_by_its_kernels(traffic, rule: str):
     norms = (tritons.by_name["linalg_vector_norm"], torchs.by_name["linalg_vector_norm"])
     assert norms[0].gigabytes == pytest.approx(norms[1].gigabytes - 3 * weights, abs=0.1)
     assert tritons.milliseconds < torchs.milliseconds
+
+
+def test_a_rule_without_sparse_products_is_counted_alike_with_triton(traffic):
+    pytest.importorskip("triton")
+    torchs, tritons = (traffic.count_step("l1", "bf16", 32_768, 64, kernels) for kernels in ("torch", "triton"))
+    assert tritons.by_name == torchs.by_name
 
 
 def test_a_sum_into_another_type_is_known_to_copy_first(traffic):

@@ -6,7 +6,7 @@ harvest  tokens/s at the sites of the pairs of 1.5B, 7B and 14B, both models in 
 steps    a training step of each rule and precision, 2,048 tokens, at 32,768, 65,536 and 131,072 latents
 overlap  reading and training in turn, and with a thread that reads ahead
 decode   sparse decoding of 100 latents a token against the dense product
-kernels  the products of the codes that fire by torch and by Triton, a selection two ways, and whole steps
+kernels  the products of the codes that fire and Adam by torch and by Triton, a selection two ways, and whole steps
 run      a whole run of the first pair, from models on the disk to the report, by stage; exits with 1 where one takes
          15 % more than the slower of reading and training needs
 reading  where the time of reading goes: transformers' passes alone, masked, under nnsight, selection, the whole source;

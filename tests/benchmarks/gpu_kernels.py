@@ -14,11 +14,14 @@ from torch.utils._pytree import tree_leaves
 
 from toolkit.dictionaries.configs import TrainingConfig
 from toolkit.dictionaries.initialisation import initialise
+from toolkit.dictionaries.optimiser import adam, update
+from toolkit.dictionaries.row_update import RowUpdate
 from toolkit.dictionaries.rules.batchtopk import smallest_by_topk
 from toolkit.dictionaries.sparse_codes import SparsePattern
 from toolkit.dictionaries.sparse_products.plain import PLAIN
 from toolkit.dictionaries.sparse_products.products import SparseProducts
 from toolkit.dictionaries.training import CrosscoderTrainer
+from toolkit.dictionaries.weights import Weights
 
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 SURPLUS = 0.1  # candidates beyond those that are kept, as a step has them
@@ -27,7 +30,7 @@ Ways = dict[str, Callable[[], Any]]
 
 
 def time_kernels(shapes: Shapes, device: torch.device) -> Iterator[Row]:
-    """Each product, the selection and a whole step both ways: ms, how many times as fast as torch, and the largest
+    """Each product, the selection, Adam and a step both ways: ms, how many times as fast as torch, and the largest
     ‖found − torch's‖ / ‖torch's‖.
     """
     scores = torch.rand(int((1 + SURPLUS) * shapes.batch * shapes.k), device=device)
@@ -46,6 +49,8 @@ def time_kernels(shapes: Shapes, device: torch.device) -> Iterator[Row]:
     for what, given_to in arguments(shapes, device).items():
         ways: Ways = {name: bound(each, what, given_to) for name, each in products.items()}
         yield from compared(what, ways, shapes, device)
+    updates: Ways = {name: adam_step(shapes, device, name) for name in ("torch", "triton")}
+    yield from compared("Adam, bf16", updates, shapes, device)
     for precision in TYPES:
         steps: Ways = {name: step(shapes, device, precision, name) for name in ("torch", "triton")}
         yield from compared(f"step, {precision}", steps, shapes, device)
@@ -104,6 +109,27 @@ def bound(products: SparseProducts, what: str, given: tuple[Any, ...]) -> Callab
     if what == "decode":
         return lambda: function(*given[:-1], torch.zeros_like(given[-1]))
     return lambda: function(*given)
+
+
+def adam_step(shapes: Shapes, device: torch.device, kernels: str) -> Callable[[], list[Tensor]]:
+    """Adam's step of all weights, clipped, with the norms and the scaled encoder that the next step needs of them."""
+    config = TrainingConfig(k=shapes.k, n_latents=shapes.latents[0], batch_tokens=shapes.batch)
+    x = torch.randn(shapes.batch, 2, shapes.d_model, generator=torch.Generator().manual_seed(0)).to(device)
+    state = initialise(config, 2, x, torch.Generator().manual_seed(1))
+    weights = Weights(*(state[name] for name in ("W_enc", "b_enc", "W_dec", "b_dec")))
+    gradients, optimiser = Weights(*(weight.clone() for weight in weights[:4])), adam(weights, state)
+    by_rows = RowUpdate(weights, state, 2, torch.bfloat16) if kernels == "triton" else None
+    encoder = torch.empty_like(weights.W_enc, dtype=torch.bfloat16)
+
+    def take() -> list[Tensor]:
+        done = by_rows.step(gradients, config.lr, 0.5, 1) if by_rows else ()
+        update(optimiser, weights, gradients, config.lr, 0.5, left_out=done)
+        if by_rows:
+            return [*weights[:4], *by_rows.written()]
+        norms = weights.decoder_norms(2)
+        return [*weights[:4], norms, torch.mul(weights.W_enc, norms.sum(dim=1, keepdim=True), out=encoder)]
+
+    return take
 
 
 def step(shapes: Shapes, device: torch.device, precision: Any, kernels: Any) -> Callable[[], Tensor]:

@@ -14,8 +14,8 @@ from pretended_device import PretendedTensor
 from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
-from toolkit.dictionaries import row_kernels, training
-from toolkit.dictionaries.sparse_products import triton
+from toolkit.dictionaries import row_kernels
+from toolkit.dictionaries.sparse_products import choosing, triton
 
 Bytes = tuple[int, int]
 """Bytes that pass the memory, and those of gathered rows."""
@@ -85,12 +85,12 @@ KERNELS = {triton: (row_products, gathered_sums, latent_gradients), row_kernels:
 
 @contextmanager
 def standing_in(record: Record) -> Iterator[None]:
-    """Inside, trainers take Triton's products and its step, and each launch is recorded by its kernel's name."""
+    """Inside, rules with sparse products take Triton's kernels, and each launch is recorded by its kernel's name."""
     with ExitStack() as stack:
         for module, kernels in KERNELS.items():
             for kernel in kernels:
                 stack.enter_context(patch.object(module, kernel.__name__, _Kernel(kernel, record)))
-        stack.enter_context(patch.object(training, "products_of", lambda _, __, dtype: triton.triton_products(dtype)))
+        stack.enter_context(patch.object(choosing, "products_for", lambda _, __, dtype: triton.triton_products(dtype)))
         yield
 
 
