@@ -26,6 +26,7 @@ SHAPES = {  # latents, tokens, width, nonzeros
     "one token": (40, 1, 15, 25),
     "one of each": (1, 1, 1, 1),
     "every entry": (6, 11, 96, 66),
+    "whole blocks of columns": (20, 30, 128, 200),
 }
 
 

@@ -12,6 +12,7 @@ import torch
 Array = np.ndarray[Any, Any]
 
 SUMS_MAY = {"reassoc", "contract", "nsz"}  # be vectorised; NaN and infinity stay, as the trainer looks for them
+CACHE_LINE = 16  # numbers
 LEAST_WORK = 1_000_000  # numbers, below which threads take longer to start than to work
 
 
