@@ -1,9 +1,11 @@
 """A transcoder's output and its gradients, against autograd on the definition."""
 
+import pretended_device
 import pytest
 import torch
 from torch import Tensor
 
+from toolkit.adapters.ordered_sums import ordered_sums
 from toolkit.dictionaries import transcoder_pass
 from toolkit.dictionaries.transcoder_pass import transcode
 
@@ -76,3 +78,14 @@ def test_a_decoder_of_zeros_gets_finite_gradients(tensors: list[Tensor]) -> None
     found, penalty, _ = transcode(*leaves, tensors[5])
     for gradient in torch.autograd.grad(found.sin().sum() + penalty, leaves):
         assert gradient.isfinite().all()
+
+
+def test_away_from_a_cpu_products_are_dense_where_torch_is_to_keep_one_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transcoder_pass, "DENSE_FROM", {pretended_device.AWAY.type: 0.9, "cpu": 0.9})
+    monkeypatch.setattr(transcoder_pass, "FEWEST_SPARSE", {})
+    here = torch.eye(8)
+    with pretended_device.present():
+        for codes, sparse in ((here, True), (here.to(pretended_device.AWAY), False)):
+            assert transcoder_pass._firing(codes) is not None
+            with ordered_sums(True):
+                assert (transcoder_pass._firing(codes) is not None) is sparse

@@ -39,6 +39,10 @@ class AdapterTrainingConfig(ShortRepr):
     """Documents without firing after which a latent counts as dead."""
     recompute: bool = field(default=True, metadata=beside_result())
     """Compute each layer again in the backward pass, which takes a third more time and far less memory."""
+    ordered_sums: bool = field(default=False, metadata=beside_result(unless=lambda training: training.ordered_sums))
+    """Take every sum in one order, so that a run that is resumed on a GPU ends in the same bits, as it does on a CPU.
+    The backward pass of attention then takes longer, which was never timed, and so do steps of 8,192 tokens and more:
+    a transcoder of 10,000 tokens took 4.7 ms on an H100 in place of 3.3."""
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -13,6 +13,7 @@ from toolkit.adapters.adapted_model import AdaptedModel
 from toolkit.adapters.configs import AdapterTrainingConfig
 from toolkit.adapters.losses import divergences, normalised_errors
 from toolkit.adapters.optimisers import load_state, optimisers, state_of
+from toolkit.adapters.ordered_sums import ordered_sums
 from toolkit.adapters.stretches import Stretches
 from toolkit.dictionaries.activation_batches import NonFiniteError
 from toolkit.dictionaries.collectives import ALONE, Ranks
@@ -76,6 +77,10 @@ class AdapterTrainer:
         Raises:
             NonFiniteError: gradients are not finite; the weights are as before.
         """
+        with ordered_sums(self.training.ordered_sums):
+            return self._step(input_ids, attention_mask)
+
+    def _step(self, input_ids: Tensor, attention_mask: Tensor) -> AdapterStep:
         own = self._ranks.share_of(len(input_ids))
         loss, figures, fired = self._losses(input_ids[own], attention_mask[own], attention_mask)
         loss.backward()

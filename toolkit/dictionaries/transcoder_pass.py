@@ -68,6 +68,8 @@ def _firing(codes: Float[Tensor, "token latent"]) -> Int[Tensor, " nonzero"] | N
     """Flat positions of codes above 0, where there are so few that sparse products are faster."""
     device = codes.device.type
     dense_from = DENSE_FROM.get(device)
+    if device != "cpu" and torch.are_deterministic_algorithms_enabled():  # a GPU's sparse sums have no order
+        return None
     if dense_from is None or len(codes) < FEWEST_SPARSE.get(device, 0):
         return None
     flat = positive_positions(codes)

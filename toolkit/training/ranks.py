@@ -25,7 +25,8 @@ def open_ranks() -> Iterator[Ranks]:
     """Join the processes of this run inside the block, or be alone where no launcher started more than one.
 
     It is alone too where the others hold parts of its models.
-    When one fails, it alone says why; the others end in silence. Each that fails has until SIGKILL to do so. After the block they need not wait for each other.
+    When one fails, it alone says why; the others end in silence. Each that fails has until SIGKILL to do so. After the
+    block they need not wait for each other.
     """
     size = 1 if is_leading() else n_processes()
     if size == 1:
