@@ -10,6 +10,7 @@ import resource
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,9 @@ os.environ.setdefault(
 # nnsight mounts `.save` on `object`, which breaks these if they are imported later.
 import anyio._backends._asyncio  # noqa: F401
 import beartype  # noqa: F401
+import jaxtyping
 import pytest
 import torch
-from jaxtyping import install_import_hook
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
@@ -47,8 +48,17 @@ from transformers import (
 
 CHECKOUT = Path(__file__).parents[1]
 SHAPED = [path for path in sorted((CHECKOUT / "toolkit").rglob("*.py")) if "from jaxtyping" in path.read_text("utf-8")]
-# Modules that state no shapes are left to mypy: their checks would take a tenth of the time of all tests.
-install_import_hook(
+
+
+def jaxtyped_where_shapes_are_stated(
+    decorated: Callable[..., Callable[[Any], Any]], **how: Any
+) -> Callable[[Any], Any]:
+    """Decorate what states shapes in its signature; the rest is left to mypy, as its checks take time in every call."""
+    return lambda each: decorated(**how)(each) if "jaxtyping." in repr(each.__annotations__.values()) else each
+
+
+jaxtyping.jaxtyped = partial(jaxtyped_where_shapes_are_stated, jaxtyping.jaxtyped)
+jaxtyping.install_import_hook(
     [".".join(path.relative_to(CHECKOUT).with_suffix("").parts) for path in SHAPED], "beartype.beartype"
 )
 sys.warnoptions.append("default")  # recipes hide no library's warning from the tests
