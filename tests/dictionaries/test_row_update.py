@@ -87,7 +87,7 @@ def test_a_trainer_ends_where_torchs_does(settings: dict[str, int]) -> None:
     ends = {}
     for kernels in ("torch", "triton"):
         one = trainer(kernels, "fp32", **settings)
-        metrics = [one.step(batch(seed)) for seed in range(6)]
+        metrics = [one.step(batch(seed)) for seed in range(3)]
         ends[kernels] = one.state_dict() | {"norm": torch.tensor([each.grad_norm for each in metrics])}
         assert (one._row_update is not None) == (kernels == "triton")
     for name, truth in ends["torch"].items():
@@ -96,11 +96,10 @@ def test_a_trainer_ends_where_torchs_does(settings: dict[str, int]) -> None:
 
 def test_a_trainer_that_goes_on_has_the_bits_of_one_that_never_stopped() -> None:
     whole = trainer("triton")
-    for seed in range(3):
-        whole.step(batch(seed))
+    whole.step(batch(0))
     state = {name: tensor.clone() for name, tensor in whole.state_dict().items()}
     resumed = CrosscoderTrainer(whole.training, state, models=("base", "distilled"), layers=(0,))
-    for seed in range(3, 6):
+    for seed in range(1, 3):
         assert whole.step(batch(seed)) == resumed.step(batch(seed))
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
