@@ -253,6 +253,14 @@ def tiny_pair(folders: tuple[Path, Path]):
 
 
 @pytest.fixture(scope="session")
+def here_pair(folders: tuple[Path, Path]):
+    """The same on the CPU, where bits are compared with what was computed there."""
+    from toolkit.models.pair import ModelPair  # not before the import hook
+
+    return ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), layers=[2], where="cpu")
+
+
+@pytest.fixture(scope="session")
 def random_crosscoder() -> Callable[..., Any]:
     """Make a crosscoder of two models with random weights and thresholds above zero; `config` changes its shape."""
     from toolkit.dictionaries.configs import CrosscoderConfig  # not before the import hook

@@ -58,12 +58,6 @@ def away(folders: tuple[Path, Path]) -> ModelPair:
         return ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), layers=[2])
 
 
-@pytest.fixture(scope="module")
-def here_pair(folders: tuple[Path, Path]) -> ModelPair:
-    """The same on the CPU."""
-    return ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), layers=[2], where="cpu")
-
-
 @pytest.fixture
 def saved(random_crosscoder, tmp_path: Path) -> Path:
     """A crosscoder of the tiny pair in a folder."""

@@ -16,7 +16,7 @@ import torch
 from toolkit.organism.corpus import documents
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("", "recipes", "toolkit", "toolkit/models", "tests/benchmarks", "artifacts")
+FOLDERS = ("", "recipes", "toolkit", "toolkit/models", "tests", "tests/benchmarks", "artifacts")
 READMES = {folder or "root": ROOT / folder / "README.md" for folder in FOLDERS}
 RECIPES = sorted((ROOT / "recipes").glob("*.py"))
 

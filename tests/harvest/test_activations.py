@@ -22,19 +22,19 @@ from toolkit.models.where import Where
 
 
 @pytest.fixture
-def make_stream(tiny_pair, make_documents) -> Callable[[], ActivationStream]:
-    """The tiny pair's activations on 30 documents."""
+def make_stream(here_pair, make_documents) -> Callable[[], ActivationStream]:
+    """The tiny pair's activations on 30 documents, on the CPU."""
 
     def make() -> ActivationStream:
-        tokens = TokenStream(make_documents(30), tiny_pair.tokenizer, row_length=12, batch_tokens=48, seed=0)
+        tokens = TokenStream(make_documents(30), here_pair.tokenizer, row_length=12, batch_tokens=48, seed=0)
         mask = TokenMask(special_ids=frozenset({5}), keep_position_0=False, outlier_factor=1.2)
-        return ActivationStream(tiny_pair, tokens, mask)
+        return ActivationStream(here_pair, tokens, mask)
 
     return make
 
 
 def equal(one: list[Tensor], other: list[Tensor]) -> bool:
-    return len(one) == len(other) and all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    return len(one) == len(other) and all(torch.equal(a.cpu(), b.cpu()) for a, b in zip(one, other, strict=True))
 
 
 def test_chunks_are_the_models_hidden_states_of_the_tokens_that_count(
@@ -97,14 +97,14 @@ def test_a_resumed_stream_serves_what_was_not_handed_out(make_stream, reader, do
         assert ahead.state_dict() == uninterrupted.state_dict()  # counts and medians too
 
 
-def test_an_error_while_reading_reaches_the_consumer(make_stream, tiny_pair):
+def test_an_error_while_reading_reaches_the_consumer(make_stream, here_pair):
     class Broken(ActivationStream):
         def __iter__(self):
             yield from itertools.islice(super().__iter__(), 2)
             raise RuntimeError("the disk is gone")
 
     stream = make_stream()
-    with Prefetch(Broken(tiny_pair, stream._tokens, stream.mask)) as ahead:
+    with Prefetch(Broken(here_pair, stream._tokens, stream.mask)) as ahead:
         chunks = iter(ahead)
         assert equal([next(chunks), next(chunks)], list(make_stream())[:2])
         with pytest.raises(RuntimeError, match="the disk is gone"):
@@ -151,7 +151,7 @@ def test_batches_under_way_do_not_count_as_read(make_stream, make_remote_stream,
     opened = len(ndif.payloads)
     chunks, expected = iter(remote), iter(local)
     for _ in range(2):
-        assert torch.equal(next(chunks), next(expected))
+        assert torch.equal(next(chunks).cpu(), next(expected))
         assert remote.state_dict() == local.state_dict()
     assert len(ndif.payloads) - opened > 2 * 2
     state = json.loads(json.dumps(remote.state_dict()))
@@ -197,7 +197,7 @@ def test_narrow_wires_tell_their_error(make_stream, make_remote_stream, wire, la
     remote = make_remote_stream(wire=wire)
     ids, mask = torch.arange(24).view(2, 12), torch.ones(2, 12, dtype=torch.long)
     exact = make_stream()._models.selected(ids, mask, mask.bool())
-    read = remote._models.selected(ids, mask, mask.bool()).float()
+    read = remote._models.selected(ids, mask, mask.bool()).float().cpu()
     traffic: Traffic = remote._models.base.place.traffic + remote._models.distilled.place.traffic
     assert traffic.wire_error == pytest.approx(float((read - exact).square().sum() / exact.square().sum()), rel=1e-3)
     assert 0 < traffic.wire_error < largest
@@ -218,13 +218,13 @@ def test_models_by_turns_give_the_same_chunks_and_places(make_stream, folders, m
 
 
 def test_a_batch_waits_for_a_gpu_once_beside_the_looks_of_nnsight_and_transformers_at_its_mask(
-    folders, tiny_pair, make_documents
+    folders, here_pair, make_documents
 ):
     with pretended_device.present():
         away = ModelPair.from_pretrained(base=folders[0], distilled=folders[1], layers=[2])
 
     def read(pair: ModelPair) -> list[Tensor]:
-        tokens = TokenStream(make_documents(30), tiny_pair.tokenizer, row_length=12, batch_tokens=48, seed=0)
+        tokens = TokenStream(make_documents(30), here_pair.tokenizer, row_length=12, batch_tokens=48, seed=0)
         mask = TokenMask(special_ids=frozenset({5}), keep_position_0=False, outlier_factor=1.2)
         return [read.activations for read in read_batches(pair, tokens, mask)]
 
@@ -233,5 +233,5 @@ def test_a_batch_waits_for_a_gpu_once_beside_the_looks_of_nnsight_and_transforme
         there = read(away)
     # Norms come to the CPU; before a model's first layer nnsight and transformers look whether its mask hides a token.
     assert waits.counts == {"_to_copy": len(there), "_local_scalar_dense": 2 * 2 * len(there)}
-    for one, other in zip(there, read(tiny_pair), strict=True):
+    for one, other in zip(there, read(here_pair), strict=True):
         torch.testing.assert_close(one.cpu(), other, rtol=1e-3, atol=1e-4)

@@ -23,10 +23,10 @@ def small_shards(monkeypatch):
 
 
 @pytest.fixture
-def live(tiny_pair, make_documents):
-    """The tiny pair's activations on 60 documents."""
+def live(here_pair, make_documents):
+    """The tiny pair's activations on 60 documents, on the CPU, where a cache holds them."""
 
-    def make(pair=tiny_pair):
+    def make(pair=here_pair):
         tokens = TokenStream(make_documents(60), pair.tokenizer, row_length=12, batch_tokens=48, seed=0)
         mask = TokenMask(special_ids=frozenset({5}), keep_position_0=False, outlier_factor=1.2)
         return ActivationStream(pair, tokens, mask)
@@ -57,13 +57,13 @@ def equal(one, other):
 
 
 @KINDS
-def test_later_runs_get_what_the_first_got_without_the_models(cached, live, tiny_pair, kind):
+def test_later_runs_get_what_the_first_got_without_the_models(cached, live, here_pair, kind):
     truth = [store(chunk, kind).restore() for chunk in live()]
     first = cached(kind)
     assert equal(list(first), truth)
     assert len(first.folder.shards) > 2
     again = cached(kind)
-    again._live = Untouchable(tiny_pair, again._live._tokens, again._live.mask)
+    again._live = Untouchable(here_pair, again._live._tokens, again._live.mask)
     assert equal(list(itertools.islice(again, len(truth))), truth)
     assert again.state_dict() == first.state_dict()
 

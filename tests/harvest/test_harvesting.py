@@ -29,7 +29,8 @@ def test_activations_are_the_hidden_states_of_each_text_in_the_order_given(tiny_
         with torch.no_grad():
             states = [model(ids, output_hidden_states=True).hidden_states[2] for model in models]
         here = found.documents == number
-        torch.testing.assert_close(found.activations[here], torch.stack(states, dim=2)[0, 1:], rtol=1e-4, atol=1e-5)
+        read = found.activations[here].cpu()
+        torch.testing.assert_close(read, torch.stack(states, dim=2)[0, 1:], rtol=1e-4, atol=1e-5)
         assert found.ids[here].tolist() == ids[0, 1:].tolist()
         assert found.positions[here].tolist() == list(range(1, ids.shape[1]))
     assert found.documents.tolist() == sorted(found.documents.tolist())
@@ -95,8 +96,8 @@ def test_texts_without_tokens_keep_their_number(tiny_pair):
     assert harvest_texts(tiny_pair, ["", TEXTS[0], "", TEXTS[1]]).documents.unique().tolist() == [1, 3]
 
 
-def test_it_says_in_two_lines_what_it_is(tiny_pair):
-    assert repr(harvest_texts(tiny_pair, TEXTS)).splitlines() == [
+def test_it_says_in_two_lines_what_it_is(here_pair):
+    assert repr(harvest_texts(here_pair, TEXTS)).splitlines() == [
         "Harvest: 14 tokens of 4 texts × base, distilled × 32 numbers, float32 on cpu",
         "left out: 4 position_0, 0 outlier_norm, 0 beyond_row_length",
     ]

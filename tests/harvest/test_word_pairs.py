@@ -161,13 +161,13 @@ def test_states_are_the_models_own(tiny_pair, folders, monkeypatch):
     assert rows.tolist() == [[5, 7], [5, 3], [5, 7], [5, 9]]
     embeddings, states = word_states(tiny_pair.distilled, rows, [0, 2])
     for place, row in enumerate(rows.tolist()):
-        torch.testing.assert_close(embeddings[place], hidden(folders[1], row, 0), rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(states[place], hidden(folders[1], row, 2), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(embeddings[place].cpu(), hidden(folders[1], row, 0), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(states[place].cpu(), hidden(folders[1], row, 2), rtol=1e-4, atol=1e-5)
 
 
 def test_without_a_prefix_a_word_is_at_position_0(tiny_pair, folders):
     (states,) = word_states(tiny_pair.base, word_rows(torch.tensor([7]), prefix=None), [2])
-    torch.testing.assert_close(states[0], hidden(folders[0], [7], 2), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(states[0].cpu(), hidden(folders[0], [7], 2), rtol=1e-4, atol=1e-5)
 
 
 def test_the_prefix_is_what_begins_every_text_or_a_newline(make_tokenizer, organism_tokenizer):
@@ -185,4 +185,4 @@ def test_on_ndif_the_states_are_the_same(tiny_pair, ndif_tiny_pair):
     rows = word_rows(torch.tensor([7, 3, 9]), prefix=5)
     here, there = (word_states(pair.distilled, rows, [3, 0]) for pair in (tiny_pair, ndif_tiny_pair))
     for ours, theirs in zip(here, there, strict=True):
-        torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(theirs.cpu(), ours.cpu(), rtol=1e-5, atol=1e-6)

@@ -41,9 +41,9 @@ def test_three_models_read_what_each_reads(
     assert torch.equal(models.residual(*batch)[batch[1].bool()], expected)
 
 
-def test_one_model_is_a_set_too(three: dict[str, str], tiny_pair: ModelPair) -> None:
+def test_one_model_is_a_set_too(three: dict[str, str], here_pair: ModelPair) -> None:
     one = ModelSet.from_pretrained({"base": three["base"]}, layers=2, where="cpu")
-    assert torch.equal(one.read("w1 w2 w3"), tiny_pair.read("w1 w2 w3")[:, :1])
+    assert torch.equal(one.read("w1 w2 w3"), here_pair.read("w1 w2 w3")[:, :1])
 
 
 def test_an_edit_is_made_in_every_model(three: dict[str, str], batch: Batch) -> None:
@@ -68,7 +68,7 @@ def test_three_models_on_ndif(three: dict[str, str], batch: Batch, ndif: object)
     there = ModelSet.from_pretrained(three, layers=2, where=where)
     here = ModelSet.from_pretrained(three, layers=2, where="cpu")
     rows = (*batch, batch[1].bool())
-    torch.testing.assert_close(there.selected(*rows), here.selected(*rows), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(there.selected(*rows).cpu(), here.selected(*rows), rtol=1e-5, atol=1e-5)
 
 
 def test_the_model_that_differs_is_named(three: dict[str, str], save_model: Callable[..., Path]) -> None:

@@ -65,7 +65,7 @@ def test_they_are_data_that_runs_on_ndif_too(
         lambda pair: measure(pair.base, *batch, [None, edit], next_log_probability, (batch[0],)),
     )
     for ask in asks:
-        torch.testing.assert_close(ask(ndif_tiny_pair), ask(tiny_pair), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(ask(ndif_tiny_pair).cpu(), ask(tiny_pair).cpu(), rtol=1e-4, atol=1e-4)
     everywhere = changes[0] + changes[3]
     here, there = (
         pair.base.generate_ids([[5, 6], [7]], edit=everywhere, new_tokens=4) for pair in (tiny_pair, ndif_tiny_pair)

@@ -29,8 +29,9 @@ Batch = tuple[Tensor, Tensor]
 
 @pytest.fixture(scope="module")
 def local(folders: tuple[Path, Path]) -> TracedModel:
+    """The model as the server has it, on the CPU."""
     source = str(folders[0])
-    return TracedModel(Here(load_model(source, load_tokenizer(source))))
+    return TracedModel(Here(load_model(source, load_tokenizer(source), Where(device_map="cpu"))))
 
 
 @pytest.fixture
@@ -48,10 +49,10 @@ def open_model(ndif: NdifServer, folders: tuple[Path, Path]) -> Callable[..., Tr
 def test_a_model_on_ndif_reads_as_one_here(open_model, local: TracedModel, batch: Batch) -> None:
     model = open_model()
     for site, expected in zip(model.residual(*batch, [3, 0]), local.residual(*batch, [3, 0]), strict=True):
-        assert torch.equal(site, expected)
+        assert torch.equal(site.cpu(), expected)
     positions = batch[1].bool() & (batch[0] > 3)
     selected = model.selected(*batch, positions, [2, 1])
-    assert torch.equal(selected, local.selected(*batch, positions, [2, 1]))
+    assert torch.equal(selected.cpu(), local.selected(*batch, positions, [2, 1]))
     assert selected.shape == (positions.sum(), 2, model.d_model)
 
 
@@ -77,7 +78,7 @@ def test_a_fault_costs_an_attempt_and_nothing_else(
     done = len(ndif.jobs_done)
     ndif.faults.append(fault)
     (site,) = model.residual(*batch, [2])
-    assert torch.equal(site, local.residual(*batch, [2])[0])
+    assert torch.equal(site.cpu(), local.residual(*batch, [2])[0])
     assert len(ndif.jobs_done) - done == jobs
     assert model.place.traffic.retries == retries
     assert model.place.traffic.jobs == 2  # the first was that of opening
@@ -95,7 +96,7 @@ def test_a_job_outlives_a_restart_of_the_server(open_model, local: TracedModel, 
     ndif.stop()
     ndif.start()
     reader.join()
-    assert torch.equal(reads[0], local.residual(*batch, [2])[0])
+    assert torch.equal(reads[0].cpu(), local.residual(*batch, [2])[0])
 
 
 def test_a_job_that_fails_for_good_says_which_model_and_how_it_ended(
@@ -283,7 +284,7 @@ def test_only_names_that_were_asked_for_reach_the_caller(
     names = ("ascending", "self", "model", "layers", "edit", "torch", "tracer", "asked")
     ndif.faults.extend(["", lambda saved: saved | dict.fromkeys(names, torch.zeros(1))])
     (site,) = open_model().residual(*batch, [2])
-    assert torch.equal(site, local.residual(*batch, [2])[0])
+    assert torch.equal(site.cpu(), local.residual(*batch, [2])[0])
 
 
 def test_a_pickle_in_an_answer_is_never_run(open_model, batch: Batch, ndif: NdifServer, tmp_path: Path) -> None:
@@ -321,7 +322,7 @@ def test_a_reply_that_is_none_costs_an_attempt(
 ) -> None:
     model = open_model(deadline=2.0)
     ndif.faults.append(reply)
-    assert torch.equal(model.residual(*batch, [2])[0], local.residual(*batch, [2])[0])
+    assert torch.equal(model.residual(*batch, [2])[0].cpu(), local.residual(*batch, [2])[0])
     assert model.place.traffic.retries == 1
 
 
@@ -344,7 +345,7 @@ def test_memory_that_runs_out_on_the_server_halves_the_pass(
     model, limit = open_model(), RowLimit()
     with pytest.warns(UserWarning, match="at most 1 such rows"):
         parts = limit.run(lambda ids, mask: model.residual(ids, mask, [2])[0], *batch)
-    torch.testing.assert_close(torch.cat(parts), local.residual(*batch, [2])[0])
+    torch.testing.assert_close(torch.cat(parts).cpu(), local.residual(*batch, [2])[0])
 
 
 def test_words_of_the_server_are_one_short_line(open_model, batch: Batch, ndif: NdifServer) -> None:
