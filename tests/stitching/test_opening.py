@@ -156,7 +156,7 @@ def test_models_on_a_server_are_opened_with_their_own_tokenizers(
     models = StitchableModels.open(find_sources({"base": base, "distilled": distilled}), where=where)
     identity = AffineMap(weight=torch.eye(32), bias=torch.zeros(32), first_bias=torch.zeros(32))
     there, here = (
-        pair.models["distilled"].logits([[5, 6, 7]], edit=Stitch(pair.models["base"], identity, 2))
+        pair.models["distilled"].logits([[5, 6, 7]], edit=Stitch(pair.models["base"], identity, 2)).cpu()
         for pair in (models, tiny_pair)
     )
     torch.testing.assert_close(there, here)

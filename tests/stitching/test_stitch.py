@@ -145,14 +145,15 @@ def test_models_on_a_server_are_stitched_in_two_jobs(
     tiny_pair: ModelPair, ndif_tiny_pair: ModelPair, affine: AffineMap, batch: tuple[Tensor, Tensor]
 ) -> None:
     front, rest = ndif_tiny_pair.base, ndif_tiny_pair.distilled
-    expected = tiny_pair.distilled.logits(*batch, edit=Stitch(tiny_pair.base, affine, 2))
+    expected = tiny_pair.distilled.logits(*batch, edit=Stitch(tiny_pair.base, affine, 2)).cpu()
     before = [model.place.traffic.jobs for model in (front, rest)]
-    there = rest.logits(*batch, edit=Stitch(front, affine, 2))
+    there = rest.logits(*batch, edit=Stitch(front, affine, 2)).cpu()
     assert [model.place.traffic.jobs for model in (front, rest)] == [jobs + 1 for jobs in before]
     attended = batch[1].bool()
     torch.testing.assert_close(there[attended], expected[attended])
     for one, other in ((front, tiny_pair.distilled), (tiny_pair.base, rest)):  # one of them here, the other there
-        torch.testing.assert_close(other.logits(*batch, edit=Stitch(one, affine, 2))[attended], expected[attended])
+        found = other.logits(*batch, edit=Stitch(one, affine, 2)).cpu()
+        torch.testing.assert_close(found[attended], expected[attended])
 
 
 def test_generation_is_refused_where_a_server_keeps_no_cache(
