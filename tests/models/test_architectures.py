@@ -119,13 +119,21 @@ def test_layers_before_a_stream_that_is_replaced_do_not_run(folder: Path, own: P
     assert sorted(set(ran)) == [2, 3]
 
 
+def test_what_replaces_a_stream_stays_as_it_is_though_the_next_edit_works_in_place(folder: Path, batch: Batch) -> None:
+    values = torch.randn(*batch[0].shape, 32, generator=torch.Generator().manual_seed(0))
+    replaced = Edit(layer=2, function=replacement, operands=(before := values.clone(),))
+    opened(folder).logits(*batch, edit=replaced + Edit(layer=2, function=torch.Tensor.zero_))
+    assert torch.equal(before, values)
+
+
 def test_layers_before_an_edit_run_once_for_all_edits(folder: Path, batch: Batch) -> None:
     model = opened(folder)
     values = torch.randn(int(batch[1].sum()), 32, generator=torch.Generator().manual_seed(0))
     later = Edit(layer=2, function=replacement, operands=(values,), positions=batch[1].bool())
     earlier = Edit(layer=1, function=torch.add, operands=(torch.ones(1, 1, 32),))
     first = Edit(layer=0, function=torch.add, operands=(torch.ones(1, 1, 32),))
-    edits = [None, later, earlier, later + earlier, first, later]
+    in_place = Edit(layer=2, function=torch.Tensor.mul_, operands=(torch.full((1, 1, 32), 2.0),))
+    edits = [None, later, earlier, later + earlier, first, in_place, in_place, later]
     alone = [measure(model, *batch, [edit], next_log_probability, (batch[0],)) for edit in edits]
     ran: list[int] = []
     module = model.model._module
@@ -133,7 +141,7 @@ def test_layers_before_an_edit_run_once_for_all_edits(folder: Path, batch: Batch
         next(layer.children()).register_forward_pre_hook(lambda *_, number=number: ran.append(number))
     together = measure(model, *batch, edits, next_log_probability, (batch[0],))
     torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=0)
-    assert [ran.count(layer) for layer in range(N_LAYERS)] == [2, 4, 6, 6]
+    assert [ran.count(layer) for layer in range(N_LAYERS)] == [2, 4, 8, 8]
 
 
 def test_its_first_layers_read_the_same(folder: Path, batch: Batch) -> None:

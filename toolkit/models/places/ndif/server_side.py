@@ -29,8 +29,8 @@ def edited(residual, edit):
 
 @no_type_check
 def replacement(residual, values):
-    """The values, whatever the stream is."""
-    return values
+    """A copy of the values, whatever the stream is: the next edit may work in place."""
+    return values.clone()
 
 
 @no_type_check
