@@ -103,7 +103,7 @@ class _Kernel:
     def __getitem__(self, _grid: tuple[int, ...]) -> Callable[..., None]:
         return self._launch
 
-    def _launch(self, *arguments: Any, **options: Any) -> None:
+    def _launch(self, *arguments: Any, enable_fp_fusion: bool, **options: Any) -> None:
         held = [each.held if isinstance(each, PretendedTensor) else each for each in arguments]
         with _disable_current_modes(), torch.no_grad():
             self._record(f"triton's {self._compute.__name__}", self._compute(*held, **options))

@@ -12,14 +12,15 @@ two, tokens         two processes that share out the tokens of a batch
 two, latents        two processes that share out the latents
 killed, resumed     two that share out tokens, killed after a checkpoint and started again with --resume
 a model on each     one process, whose two models are on two devices
+the same, triton    with --kernels triton, where there are GPUs; it fails too where kernels give way to torch
 tensor parallel     two processes that share out each layer of the models; skipped, and said so, where nnsight cannot
                     trace what transformers has split, from transformers 5.23 on
 
 A way fails where it ends with an error, or where its weights differ from the yardstick's by more than its limit, as
 ‖difference‖ / ‖weights‖ of the worst tensor. Sums in another order may move a latent over the edge of the k that fire,
 so the limits are not those of a single sum. What was killed and resumed is compared with the run of two processes that
-was not, and may not differ in a bit; on GPUs all ways take --kernels ordered, for that. The exit code is 1 where a way
-fails.
+was not, and may not differ in a bit; on GPUs all other ways take --kernels ordered, for that. The exit code is 1 where
+a way fails.
 """
 
 import argparse
@@ -51,6 +52,8 @@ ONE, TOKENS = "one process", "two, tokens"
 CHECKPOINT_STEPS = 2
 PATIENCE = 1800  # seconds of one way, after which it counts as hanging
 LIMIT, SPLIT_LIMIT = 1e-3, 5e-2  # split layers sum in the models' own type
+GAVE_WAY = "leave out kernels triton"
+"""What a warning says where torch takes over from kernels."""
 TRACEABLE = Version("5.23")
 """The first transformers whose split layers nnsight cannot trace."""
 
@@ -149,10 +152,16 @@ class Ways:
         if not (self.folder / name / STEPS).read_text().startswith(marked):
             raise RuntimeError("it began again and did not go on from its checkpoint")
 
-    def apart(self, name: str) -> None:
+    def apart(self, name: str, *options: str) -> None:
         """One process, and a model on each device."""
         base, distilled = self._devices
-        self.finish(self.script(name, "--base-device", base, "--distilled-device", distilled))
+        self.finish(self.script(name, "--base-device", base, "--distilled-device", distilled, *options))
+
+    def apart_by_triton(self, name: str) -> None:
+        """The same, where the weights are not on the first device, by kernels that take the current one."""
+        self.apart(name, "--kernels", "triton")
+        if GAVE_WAY in (said := (self.folder / "said.txt").read_text()):
+            raise RuntimeError(next(line for line in said.splitlines() if GAVE_WAY in line))
 
     def parallel(self, name: str) -> None:
         """Layers that are split over two."""
@@ -183,10 +192,13 @@ def compare(ways: Ways) -> tuple[Table, dict[str, str]]:
         "two, latents": (ways.latents, ONE, LIMIT),
         "killed, resumed": (ways.resumed, TOKENS, 0.0),
         "a model on each": (ways.apart, ONE, LIMIT),
+        "the same, triton": (ways.apart_by_triton, ONE, LIMIT),
         "tensor parallel": (ways.parallel, ONE, SPLIT_LIMIT),
     }
     table, failed = Table("way", "seconds", "differs", "from", "limit", box=None), {}
     for name, (work, yardstick, limit) in works.items():
+        if work == ways.apart_by_triton and not torch.cuda.is_available():
+            continue
         if work == ways.parallel and (found := Version(version("transformers"))) >= TRACEABLE:
             said = f"skipped: nnsight cannot trace what transformers {found} has split"
             table.add_row(name, said, "", "", "")

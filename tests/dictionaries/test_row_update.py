@@ -52,7 +52,7 @@ def test_steps_are_those_of_torch_and_leave_norms_and_a_scaled_encoder(dtype: to
         written = rows.written()
         norms = theirs.decoder_norms(STREAMS)
         torch.testing.assert_close(written.stream_norms, norms)
-        torch.testing.assert_close(written.encoder, (theirs.W_enc * norms.sum(dim=1, keepdim=True)).to(dtype))
+        torch.testing.assert_close(written.scaled_encoder, (theirs.W_enc * norms.sum(dim=1, keepdim=True)).to(dtype))
     assert torch.equal(ours.b_enc, drawn(0).b_enc)
 
 
@@ -90,6 +90,7 @@ def test_a_trainer_ends_where_torchs_does(settings: dict[str, int]) -> None:
         metrics = [one.step(batch(seed)) for seed in range(3)]
         ends[kernels] = one.state_dict() | {"norm": torch.tensor([each.grad_norm for each in metrics])}
         assert (one._row_update is not None) == (kernels == "triton")
+        assert ("encoder" in one._workspace._buffers) == (kernels == "torch")  # after a step too, for the next cut
     for name, truth in ends["torch"].items():
         torch.testing.assert_close(ends["triton"][name], truth, rtol=1e-3, atol=1e-5, msg=name)
 
@@ -110,13 +111,25 @@ class Wrong(RowUpdate):
         return super().step(gradients, 1.01 * lr, shrink, step)
 
 
+class NotANumber(RowUpdate):
+    def step(self, gradients: Weights, lr: float, shrink: float, step: int) -> tuple[str, ...]:
+        done = super().step(gradients, lr, shrink, step)
+        self._moments[2][2, 3] = torch.nan
+        return done
+
+
 class Broken(RowUpdate):
     def step(self, gradients: Weights, lr: float, shrink: float, step: int) -> tuple[str, ...]:
         raise RuntimeError("no compiler\nbut much to say")
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"), [(Wrong, r"differs by .* times"), (Broken, r"failed \(RuntimeError: no compiler\)")]
+    ("kind", "said"),
+    [
+        (Wrong, r"differs by .* times"),
+        (NotANumber, "differs by inf times"),
+        (Broken, r"failed \(RuntimeError: no compiler\)"),
+    ],
 )
 def test_a_step_that_is_not_torchs_is_left_to_torch(monkeypatch, kind: type[RowUpdate], said: str) -> None:
     weights = drawn(0)

@@ -46,7 +46,7 @@ def test_positive_positions_are_those_of_a_loop(dtype):
 
 @pytest.mark.parametrize("implementation", [above, COMPILED.above], ids=["torch", "compiled"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("shape", [(30, 40), (5, 64), (3, 333), (1, 1), (70, 5)], ids=str)
+@pytest.mark.parametrize("shape", [(30, 40), (5, 64), (3, 333), (1, 1), (70, 5), (0, 7), (4, 0)], ids=str)
 @pytest.mark.parametrize("height", [-10.0, 0.0, 2.0, 10.0], ids="limit of {}".format)
 def test_what_exceeds_its_row_s_limit_is_found_with_its_value(implementation, dtype, shape, height):
     generator = torch.Generator().manual_seed(0)

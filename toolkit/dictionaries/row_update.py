@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from toolkit.dictionaries.kernels import difference, failure, launch
 from toolkit.dictionaries.optimiser import BETAS, EPSILON, MOMENTS, adam, update
 from toolkit.dictionaries.weights import Weights
 from toolkit.library_warnings import ToolkitWarning
@@ -28,7 +29,7 @@ class Written(NamedTuple):
 
     stream_norms: Float[Tensor, "latent stream"]
     """Norms of decoder rows, as `Weights.decoder_norms`."""
-    encoder: Float[Tensor, "latent width"]
+    scaled_encoder: Float[Tensor, "latent width"]
     """Encoder rows times the sum of their latents' norms, in the type of the large products."""
 
 
@@ -65,7 +66,7 @@ class RowUpdate:
             raise ValueError("the kernel of Adam's step wants rows that lie one after the other: give contiguous ones")
         n_latents, n_streams = self._written.stream_norms.shape
         d_model = self._rows[0].shape[1] // n_streams
-        adam_of_rows[n_latents,](*given, n_streams, d_model, *by, steps, *BETAS, EPSILON)
+        launch(adam_of_rows, (n_latents,), *given, n_streams, d_model, *by, steps, *BETAS, EPSILON)
         self._versions = self._current()
 
     def _current(self) -> list[int]:
@@ -79,9 +80,8 @@ def tried_row_update(
     try:
         differs = _difference_from_torch(weights, state, n_streams, dtype)
         why = f"differs by {differs:.2g} times what is allowed"
-    except Exception as error:  # compilers and drivers have many kinds
-        differs = math.inf
-        why = f"failed ({type(error).__name__}: {next(iter(f'{error}'.strip().splitlines()), 'no message')})"
+    except Exception as error:
+        differs, why = math.inf, failure(error)
     if differs <= 1:
         return RowUpdate(weights, state, n_streams, dtype)
     warnings.warn(
@@ -101,10 +101,10 @@ def _difference_from_torch(weights: Weights, state: dict[str, Tensor], n_streams
     update(adam(theirs, their_state), theirs, gradients, lr, shrink)
     written, norms = row_update.written(), theirs.decoder_norms(n_streams)
     scaled = theirs.W_enc * norms.sum(dim=1, keepdim=True)
-    pairs = [(written.stream_norms, norms, BOUND), (written.encoder.float(), scaled, torch.finfo(dtype).eps)]
+    pairs = [(written.stream_norms, norms, BOUND), (written.scaled_encoder.float(), scaled, torch.finfo(dtype).eps)]
     pairs += [(our_state[name], their_state[name], BOUND) for name in our_state if name != "step"]
     pairs += [(getattr(ours, name), getattr(theirs, name), BOUND) for name in ROWS]
-    return max(_difference(found, truth) / bound for found, truth, bound in pairs)
+    return max(difference(found, truth) / bound for found, truth, bound in pairs)
 
 
 def _few(weights: Weights, state: dict[str, Tensor]) -> tuple[Weights, dict[str, Tensor]]:
@@ -114,7 +114,3 @@ def _few(weights: Weights, state: dict[str, Tensor]) -> tuple[Weights, dict[str,
     moments = {f"{moment}.{name}": torch.zeros_like(row) for name, row in few.named().items() for moment in MOMENTS}
     copied = {name: state[name][:TRIED].clone() for name in moments if name.endswith(ROWS)}
     return few, moments | copied | {"step": state["step"]}
-
-
-def _difference(found: Tensor, expected: Tensor) -> float:
-    return ((found - expected).norm() / expected.norm().clamp(min=torch.finfo(torch.float32).tiny)).item()

@@ -145,6 +145,8 @@ class CrosscoderTrainer:
         done = rows.step(found.gradients, metrics.lr, shrink, metrics.step) if rows else ()
         update(self._optimiser, self._weights, found.gradients, metrics.lr, shrink, left_out=done)
         self._silent_tokens, self._n_dead = silent_tokens, n_dead
+        if rows:
+            batch = batch._replace(**rows.written()._asdict())
         self._memory = self._rule.remember(batch, cut, self.steps_done)
         self.steps_done, self.tokens_seen = metrics.step, metrics.tokens
         return metrics
@@ -205,7 +207,7 @@ class CrosscoderTrainer:
             workspace=self._workspace,
             products=self._products,
             memory=self._memory,
-            scaled_encoder=written.encoder if written else None,
+            scaled_encoder=written.scaled_encoder if written else None,
         )
 
     def _revive(self, batch: Batch, found: Pass) -> Tensor:

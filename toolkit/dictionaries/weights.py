@@ -73,7 +73,8 @@ class Batch(NamedTuple):
     products: SparseProducts
     memory: Memory = NONE
     scaled_encoder: Float[Tensor, "latent width"] | None = None
-    """W_enc times `norms`, in `dtype`, where the step that wrote W_enc made it."""
+    """W_enc times `norms`, in `dtype`, where the step that wrote W_enc made it. It and `stream_norms` are then buffers
+    of `RowUpdate`, which the next step of the optimiser overwrites."""
 
     @property
     def norms(self) -> Float[Tensor, " latent"]:

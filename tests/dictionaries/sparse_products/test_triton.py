@@ -4,6 +4,7 @@ import subprocess
 import sys
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from toolkit.dictionaries.sparse_products import choosing
 from toolkit.dictionaries.sparse_products.checked import Trial, checked
 from toolkit.dictionaries.sparse_products.choosing import products_for
 from toolkit.dictionaries.sparse_products.plain import PLAIN
+from toolkit.dictionaries.sparse_products.products import WeightGradients
 from toolkit.dictionaries.training import CrosscoderTrainer
 from toolkit.library_warnings import ToolkitWarning
 
@@ -103,6 +105,19 @@ def test_where_a_first_call_fails_torch_takes_over_and_nothing_is_lost(pattern: 
         found = results(tried, pattern)
     for each, truth in zip(found + results(tried, pattern), 2 * results(PLAIN, pattern), strict=True):
         assert torch.equal(each, truth)
+
+
+@pytest.mark.parametrize("name", ["W_enc", "b_enc", "W_dec", "row_squares"])
+def test_a_kernel_that_gives_nan_in_any_tensor_is_left_to_torch(pattern: SparsePattern, name: str) -> None:
+    def with_nan(*arguments: Any) -> WeightGradients:
+        gradients = PLAIN.weight_gradients(*arguments).with_squares()
+        getattr(gradients, name)[3] = torch.nan
+        return gradients
+
+    tried = checked([Trial(replace(PLAIN, weight_gradients=with_nan), 1e-5)], "kernels triton")
+    with pytest.warns(ToolkitWarning, match="plain's weight_gradients differs by inf of the norm"):
+        found = results(tried, pattern)
+    assert all(map(torch.equal, found, results(PLAIN, pattern)))
 
 
 def test_a_first_call_without_nonzeros_or_with_nan_settles_nothing(pattern: SparsePattern) -> None:

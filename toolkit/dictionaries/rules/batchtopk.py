@@ -124,9 +124,9 @@ def steps_before(training: TrainingConfig, step: int, averaged: int) -> int | No
 
 def _cut_after(batch: Batch, cut: float) -> float:
     """The smallest score that the updated weights keep of the batch, at k."""
-    n_streams = batch.stream_norms.shape[1]
-    updated = batch._replace(stream_norms=batch.weights.decoder_norms(n_streams), scaled_encoder=None)
-    return _select(updated, batch.training.k, cut)[1].item()
+    if batch.scaled_encoder is None:  # else the norms were written with it
+        batch = batch._replace(stream_norms=batch.weights.decoder_norms(batch.stream_norms.shape[1]))
+    return _select(batch, batch.training.k, cut)[1].item()
 
 
 def trained_threshold(_weights: Weights, memory: Memory) -> Float[Tensor, ""]:

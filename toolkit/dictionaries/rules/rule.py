@@ -42,7 +42,8 @@ class Rule:
     memory: Memory = field(default_factory=dict)
     """What it keeps between steps, as it begins: scalars, which a checkpoint holds."""
     remember: Callable[[Batch, float, int], Memory] = _keep
-    """The memory after a step (from 0), of its batch, whose weights are updated by now, and its `Pass.cut`."""
+    """The memory after a step (from 0), of its batch, whose weights are updated by now, and its `Pass.cut`.
+    A batch's norms are those of the former weights, or where it has a `scaled_encoder`, as this is, the new ones'."""
 
     threshold_shape: Callable[[int], tuple[int, ...]] | None = None
     """Shape of a trained crosscoder's threshold, of the number of latents; None where there is none."""

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
+from toolkit.dictionaries.kernels import difference, failure
 from toolkit.dictionaries.sparse_codes import SparsePattern
 from toolkit.dictionaries.sparse_products.plain import PLAIN
 from toolkit.dictionaries.sparse_products.products import SparseProducts, WeightGradients
@@ -65,13 +65,12 @@ class _FirstCompared:
             return expected  # tells nothing
         try:
             found = [(way(pattern, *_with_last_copied(arguments)), bound) for way, bound in self._ways]
-            differences = [(_difference(each, expected), bound) for each, bound in found]
-        except Exception as error:  # compilers and drivers have many kinds
-            said = next(iter(f"{error}".strip().splitlines()), "no message")
-            return self._give_up(f"failed ({type(error).__name__}: {said})", expected)
-        for difference, bound in differences:
-            if not difference <= bound:
-                return self._give_up(f"differs by {difference:.2g} of the norm, more than {bound:g}", expected)
+            differences = [(_largest_difference(each, expected), bound) for each, bound in found]
+        except Exception as error:
+            return self._give_up(failure(error), expected)
+        for differs, bound in differences:
+            if differs > bound:
+                return self._give_up(f"differs by {differs:.2g} of the norm, more than {bound:g}", expected)
         self._settled = self._ways[0][0]
         return found[0][0]
 
@@ -90,14 +89,10 @@ def _with_last_copied(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _are_finite(result: Any) -> bool:
-    return all(math.isfinite(_norm(tensor)) for tensor in tree_leaves(result))
+    norms = [torch.linalg.vector_norm(tensor, dtype=torch.float32) for tensor in tree_leaves(result)]
+    return all(math.isfinite(norm.item()) for norm in norms)
 
 
-def _difference(found: Any, expected: Any) -> float:
-    """The largest, over the tensors of a result, of ‖found − expected‖ / ‖expected‖."""
-    pairs = list(zip(tree_leaves(found), tree_leaves(expected), strict=True))
-    return max(_norm(a - b) / (_norm(b) or 1.0) for a, b in pairs)
-
-
-def _norm(tensor: Tensor) -> float:
-    return torch.linalg.vector_norm(tensor, dtype=torch.float32).item()
+def _largest_difference(found: Any, expected: Any) -> float:
+    """The largest `difference` of a result's tensors."""
+    return max(difference(*pair) for pair in zip(tree_leaves(found), tree_leaves(expected), strict=True))

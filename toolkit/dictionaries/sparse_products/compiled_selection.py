@@ -86,7 +86,8 @@ def above(scores: Tensor, limits: Tensor) -> tuple[SparsePattern, Tensor]:
     """Return what `SparseProducts.above` does."""
     numbers = scores.view(torch.int16) if scores.dtype == torch.bfloat16 else scores
     bounds = np.linspace(0, len(scores), threads_for(scores.numel()) + 1).astype(int).tolist()
-    parts = shared_out(_scan, (numbers.numpy(), limits.numpy()), bounds)
+    given = (numbers.numpy(), limits.numpy())
+    parts = shared_out(_scan, given, bounds) or [_scan(*given, 0, 0)]  # of no row
     rows, columns, values = (torch.from_numpy(_joined(arrays)) for arrays in zip(*parts, strict=True))
     return SparsePattern(rows, columns, (len(scores), scores.shape[1])), values.view(scores.dtype)
 

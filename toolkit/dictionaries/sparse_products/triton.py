@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from toolkit.dictionaries.kernels import launch
 from toolkit.dictionaries.sparse_codes import SparsePattern
 from toolkit.dictionaries.sparse_products.plain import row_sums
 from toolkit.dictionaries.sparse_products.products import SparseProducts, WeightGradients, row_squares
@@ -42,7 +43,8 @@ def _codes(pattern: SparsePattern, W_enc: Tensor, b_enc: Tensor, x: Tensor, *, s
     codes = torch.empty_like(pattern.rows, dtype=torch.float32)
     width, every = W_enc.shape[1], (pattern.shape[0], 1)
     arguments = (W_enc.contiguous(), x.contiguous(), codes, width, split)
-    row_products[every](pattern.starts, pattern.columns, pattern.starts, *arguments, of_list=False, segment=SEGMENT)
+    given = (pattern.starts, pattern.columns, pattern.starts, *arguments)
+    launch(row_products, every, *given, of_list=False, segment=SEGMENT)
     _products_of_long(pattern, _long(pattern, split), *arguments)
     return codes + b_enc[pattern.rows]
 
@@ -52,7 +54,7 @@ def _decode(pattern: SparsePattern, codes: Tensor, W_dec: Tensor, start: Tensor)
     n_tokens, width = start.shape
     out, most = start.contiguous(), pattern.shape[0]
     arguments = (by_token.starts, by_token.columns, by_token.starts, codes[order], W_dec, out, width, most)
-    gathered_sums[n_tokens, _stretches(width)](*arguments, of_list=False, adds=True)
+    launch(gathered_sums, (n_tokens, _stretches(width)), *arguments, of_list=False, adds=True)
     return out
 
 
@@ -71,12 +73,12 @@ def _weight_gradients(
     x, pulled = x.to(gathered).contiguous(), error_gradient.to(gathered).contiguous()
     starts, columns, codes = pattern.starts, pattern.columns, codes.contiguous()
     each = (starts, columns, codes, x, pulled, W_dec, code_gradient, *out, squares, width, split)
-    latent_gradients[len(W_dec),](*each)
+    launch(latent_gradients, (len(W_dec),), *each)
     if len(long := _long(pattern, split)):
         _products_of_long(pattern, long, W_dec, pulled, code_gradient, width, split)
         for values, dense, sums in ((code_gradient, x, out[0]), (codes, pulled, out[1])):
             arguments = (starts, columns, long, values, dense, sums, width, split)
-            gathered_sums[len(long), _stretches(width)](*arguments, of_list=True, adds=False)
+            launch(gathered_sums, (len(long), _stretches(width)), *arguments, of_list=True, adds=False)
         squares[long] = row_squares(out[0][long], out[1][long])  # of few rows, which were just written
     return WeightGradients(out[0], row_sums(pattern, code_gradient), out[1], squares)
 
@@ -93,7 +95,7 @@ def _products_of_long(
     if len(long):
         segments = -(-pattern.shape[1] // SEGMENT)
         arguments = (pattern.starts, pattern.columns, long, left, right, out, width, split)
-        row_products[len(long), segments](*arguments, of_list=True, segment=SEGMENT)
+        launch(row_products, (len(long), segments), *arguments, of_list=True, segment=SEGMENT)
 
 
 def _stretches(width: int) -> int:
