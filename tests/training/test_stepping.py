@@ -34,10 +34,11 @@ class CountingRun:
         at: int = STEPS,
         taking: Callable[[], object] = lambda: None,
         reading: Callable[[], object] = lambda: None,
+        every: int = EVERY,
     ) -> None:
         self.checkpoints, self.done = Checkpoints(folder=folder), 0
         self.saver = Saver(self.checkpoints, Stopwatch())
-        self._at, self._taking, self._reading = at, taking, reading
+        self._at, self._taking, self._reading, self._every = at, taking, reading, every
 
     def run(self) -> None:
         steps = stepping(
@@ -46,7 +47,7 @@ class CountingRun:
             save=self._save,
             saver=self.saver,
             done=lambda: self.done,
-            every=EVERY,
+            every=self._every,
             ranks=ALONE,
         )
         for step in steps:
@@ -85,8 +86,11 @@ def terminate() -> None:
 
 @pytest.fixture(params=["known at once", "known at the next save"])
 def refuse(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Refuse:
-    """Let the disk refuse the checkpoints of these steps, before the run goes on or when it next waits for the disk."""
-    write, begin, ended = writing.write_tensors, Saver._begin, Saver._ended
+    """Let the disk refuse the checkpoints of these steps, each so many times.
+
+    That is known before the run goes on, or when it next waits for the disk.
+    """
+    write, begin, join = writing.write_tensors, Saver._begin, Saver._join
     waits = threading.Event()
 
     def begin_and_wait(saver: Saver, checkpoint: Checkpoint) -> None:
@@ -95,25 +99,30 @@ def refuse(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> R
             saver._thread.join()
         waits.clear()
 
-    def wait(saver: Saver) -> Exception | None:
+    def wait(saver: Saver) -> None:
         waits.set()
-        return ended(saver)
+        join(saver)
 
-    def of(steps: Collection[int], number: int = errno.ENOSPC) -> None:
+    def of(steps: Collection[int], number: int = errno.ENOSPC, *, times: int = 2) -> None:
+        left = dict.fromkeys(steps, times)
+
         def refusing(path: Path, tensors: dict[str, Tensor]) -> str:
-            if int(path.parent.stem.removeprefix("step-")) in steps:
+            step = int(path.parent.stem.removeprefix("step-"))
+            if left.get(step):
+                left[step] -= 1
                 assert request.param == "known at once" or waits.wait(60)
                 raise OSError(number, os.strerror(number), str(path))
             return write(path, tensors)
 
         monkeypatch.setattr(writing, "write_tensors", refusing)
         monkeypatch.setattr(Saver, "_begin", begin_and_wait)
-        monkeypatch.setattr(Saver, "_ended", wait)
+        monkeypatch.setattr(Saver, "_join", wait)
 
     return of
 
 
 LOST = r"the checkpoint of step {} was not written \(.*\); that of step {} is"
+TWICE = r"the checkpoint of step {} was not written \(.*\); a second try wrote it"
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
@@ -138,10 +147,44 @@ def test_a_run_ends_where_the_next_step_cannot_be_saved_either(tmp_path: Path, r
 
 def test_the_last_step_is_saved_though_the_checkpoint_before_it_was_lost(tmp_path: Path, refuse: Refuse) -> None:
     refuse([STEPS - 1])
-    run = CountingRun(tmp_path, at=STEPS - 1, taking=lambda: run._save())
+    run = CountingRun(tmp_path, every=STEPS - 1)
     with pytest.warns(ToolkitWarning, match=LOST.format(STEPS - 1, STEPS)):
         run.run()
     assert run.saved == STEPS
+
+
+def test_the_last_step_is_saved_at_a_second_try(tmp_path: Path, refuse: Refuse) -> None:
+    refuse([STEPS], times=1)
+    run = CountingRun(tmp_path)
+    with pytest.warns(ToolkitWarning, match=TWICE.format(STEPS)):
+        run.run()
+    assert run.saved == STEPS
+
+
+def test_the_last_step_is_tried_twice_and_no_more(tmp_path: Path, refuse: Refuse) -> None:
+    refuse([STEPS])
+    run = CountingRun(tmp_path)
+    with pytest.raises(DiskFullError, match=r"whole: .*step-000000008: free some space") as told:
+        run.run()
+    [before] = told.value.__notes__
+    assert before.startswith(f"before that, the checkpoint of step {STEPS} was not written ([Errno 28]")
+
+
+def test_at_a_signal_the_step_is_saved_at_a_second_try(tmp_path: Path, refuse: Refuse) -> None:
+    refuse([8], times=1)
+    run = CountingRun(tmp_path, at=8, taking=terminate)
+    with pytest.warns(ToolkitWarning, match=TWICE.format(8)), pytest.raises(Interrupted, match="saved at step 8"):
+        run.run()
+    assert run.saved == 8
+
+
+def test_where_reading_fails_the_step_is_saved_at_a_second_try(tmp_path: Path, refuse: Refuse) -> None:
+    refuse([8], times=1)
+    run = CountingRun(tmp_path, at=8, reading=cannot_read)
+    with pytest.warns(ToolkitWarning, match=TWICE.format(8)), pytest.raises(ConnectionError) as told:
+        run.run()
+    assert told.value.__notes__ == ["saved at step 8"]
+    assert run.saved == 8
 
 
 def test_a_signal_saves_its_step_though_an_earlier_checkpoint_was_lost(tmp_path: Path, refuse: Refuse) -> None:
@@ -183,8 +226,9 @@ def test_where_reading_fails_and_its_step_cannot_be_saved_both_are_said_and_what
     run = CountingRun(tmp_path, at=8, reading=cannot_read)
     with pytest.raises(ConnectionError, match="the text is gone") as told:
         run.run()
-    said, last = told.value.__notes__
+    said, last, before = told.value.__notes__
     assert said.startswith("not saved at step 8: [Errno 13] Permission denied")
+    assert before.startswith("before that, the checkpoint of step 8 was not written ([Errno 13]")
     assert last == f"last good checkpoint: {tmp_path / 'step-000000004'}"
 
 

@@ -25,12 +25,12 @@ class Saver:
 
     The copies' memory is kept from one checkpoint to the next, until the block of the saver, as a context manager, ends
     with the last checkpoint written. Of several `ranks` none copies anything: `save` returns
-    when all have written, because a checkpoint takes exchanges between them, and those of two threads would mix.
-    `has_rows` is as in `Checkpoints.save`.
+    when all have written, because a checkpoint takes exchanges between them, and those of two threads would mix; it
+    raises what ended the writing at once. `has_rows` is as in `Checkpoints.save`.
 
     What ends the writing is raised by `wait` or the end of the block: a `DiskFullError`, which says what is safe, or
-    another error with a note that does. Where `save` comes before them, it writes its own checkpoint to the end, and
-    warns of the one that was lost, or raises what ended its own writing. The run can save again after any of these.
+    another error with a note that does. If `save` is called first, it writes its own checkpoint to the end, and warns
+    of the one that was lost, or raises what ended its own writing. The run can save again after any of these.
     """
 
     def __init__(
@@ -46,8 +46,9 @@ class Saver:
         self._thread: threading.Thread | None = None
         self._failure: Exception | None = None
         self._writing = Stopwatch()
+        self._begun = NEVER
         self.step = NEVER
-        """The step of the last checkpoint that is written, or being written."""
+        """The step of the last checkpoint that is written, or being written; `NEVER` once its writing has failed."""
 
     @property
     def seconds(self) -> float:
@@ -60,16 +61,20 @@ class Saver:
         The time that the run is held up is the stage "checkpoints" of its stopwatch.
         """
         with self._stopwatch.stage("checkpoints"):
-            lost, failure = self.step, self._ended()
-            if failure is None:
+            if (failure := self._ended()) is None:
                 self._begin(checkpoint)
             else:
-                self._save_in_place_of(lost, failure, checkpoint)
+                self._save_in_place_of(self._begun, failure, checkpoint)
 
     @property
     def has_failed(self) -> bool:
         """Whether something has ended the writing of the last checkpoint; waits for nothing."""
         return self._failure is not None
+
+    def settle(self) -> None:
+        """Return when the last checkpoint is written, or has failed; `has_failed` says which."""
+        with self._stopwatch.stage("checkpoints"):
+            self._join()
 
     def wait(self) -> None:
         """Return when the last checkpoint is written."""
@@ -79,11 +84,12 @@ class Saver:
     def _begin(self, checkpoint: Checkpoint) -> None:
         if self._ranks.size > 1:
             self._checkpoints.save(checkpoint, self._ranks, self._has_rows)
+            self.step = checkpoint.step
         else:
             copy = self._copies.of(checkpoint)
+            self._begun = self.step = checkpoint.step
             self._thread = threading.Thread(target=self._write, args=(copy,), name="checkpoints", daemon=True)
             self._thread.start()
-        self.step = checkpoint.step
 
     def _save_in_place_of(self, lost: int, failure: Exception, checkpoint: Checkpoint) -> None:
         why = failure.__cause__ if isinstance(failure, DiskFullError) else failure  # without what was safe then
@@ -94,23 +100,25 @@ class Saver:
         except Exception as error:
             error.add_note(f"before that, {said}")
             raise
-        warnings.warn(f"{said}; that of step {checkpoint.step} is", ToolkitWarning, stacklevel=4)
+        now = "a second try wrote it" if checkpoint.step == lost else f"that of step {checkpoint.step} is"
+        warnings.warn(f"{said}; {now}", ToolkitWarning, stacklevel=4)
 
     def _write(self, copy: Checkpoint) -> None:
         try:
             with self._writing.stage("writing"):
                 self._checkpoints.save(copy)
         except Exception as error:  # returned by `_ended`
-            self._failure = error
+            self.step, self._failure = NEVER, error
 
-    def _ended(self) -> Exception | None:
-        """Wait for the thread, and return what ended its writing, if something did."""
+    def _join(self) -> None:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+
+    def _ended(self) -> Exception | None:
+        """Wait for the thread, and return what ended its writing, if something did."""
+        self._join()
         failure, self._failure = self._failure, None
-        if failure is not None:
-            self.step = NEVER
         return failure
 
     def _finish(self) -> None:
@@ -123,13 +131,12 @@ class Saver:
     def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
         if isinstance(error, KeyboardInterrupt):
             return  # a second Ctrl-C ends the run at once
-        step = self.step
         try:
             self.wait()
         except Exception as failure:
             if error is None or isinstance(error, GeneratorExit):
                 raise
-            note_failure(error, f"the checkpoint of step {step} was not written", failure)
+            note_failure(error, f"the checkpoint of step {self._begun} was not written", failure)
         finally:
             self._copies = Copies()
 

@@ -26,8 +26,9 @@ def stepping(
 
     `done` returns how many steps were taken in all. `save` saves with `saver`: all that it began is written when the
     steps end, however they do. A checkpoint that could not be written is replaced by one of the step at which that is
-    known. Raises `Interrupted` once a signal has come to any of the ranks and the run is saved; and what kept the
-    latest checkpoint that was tried from being written.
+    known, or by a second try of the same step where the run ends. Several ranks try once: they write together, and
+    those that wrote cannot know that another failed. Raises `Interrupted` once a signal has come to any of the ranks
+    and the run is saved; and what kept the latest checkpoint that was tried from being written.
     """
     with InterruptGuard() as interrupt, saver:
         for step in steps:
@@ -37,14 +38,22 @@ def stepping(
                 _stop(number, save, saver, done())
             if saver.has_failed or done() % every == 0:
                 save()
+        _save_to_the_end(save, saver)
+
+
+def _save_to_the_end(save: Callable[[], None], saver: Saver) -> None:
+    """Save, once more if that fails, and return when it is written."""
+    save()
+    saver.settle()
+    if saver.has_failed:
         save()
+    saver.wait()
 
 
 def _stop(number: int, save: Callable[[], None], saver: Saver, step: int) -> NoReturn:
     """Save and raise `Interrupted`, or what kept the run from being saved."""
     try:
-        save()
-        saver.wait()
+        _save_to_the_end(save, saver)
     except Exception as error:
         error.add_note(f"stopped by {signal.Signals(number).name}, not saved at step {step}")
         raise
@@ -75,8 +84,7 @@ def reading(
 def _save_for(failure: Exception | None, save: Callable[[], None], saver: Saver, step: int) -> None:
     """Save, and note on this rank's failure, if it is here that reading failed, what came of it."""
     try:
-        save()
-        saver.wait()
+        _save_to_the_end(save, saver)
     except Exception as error:
         if failure is None:
             raise

@@ -48,7 +48,7 @@ class TrainingRun:
         NonFiniteError: see `CrosscoderTrainer.step`; the message names the last checkpoint.
         Interrupted: a signal came, to any of the processes; a checkpoint was saved.
         Exception: whatever ended the reading of activations, with a note whether a checkpoint was saved; or the writing
-        of a checkpoint, twice in a row.
+        of a checkpoint, twice in a row (of several processes, once).
     """
 
     def __init__(
