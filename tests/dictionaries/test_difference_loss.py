@@ -33,7 +33,7 @@ def test_gradients_of_every_rule_match_autograd(make_weights, sparsity):
         weights=weights,
         stream_norms=weights.decoder_norms(2),
         strength=K if sparsity.endswith("topk") else 0.0,
-        training=TrainingConfig(difference_weight=WEIGHT),
+        training=TrainingConfig(difference_weight=WEIGHT, precision="fp32"),
         dtype=torch.float32,
         workspace=Workspace(),
         products=PLAIN,

@@ -153,12 +153,12 @@ types |= dict.fromkeys(("shrink", "rate", "correction"), "fp32") | dict.fromkeys
 for steps in (True, False):
     constants = {(adam_of_rows.arg_names.index(name),): value for name, value in (constant | {"steps": steps}).items()}
     source = ASTSource(fn=adam_of_rows, signature=types, constexprs=constants)
-    assert triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm["cubin"]
+    assert triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"enable_fp_fusion": True}).asm["cubin"]
 """
 
 
 def test_the_kernel_compiles_for_an_h100(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    done = subprocess.run([sys.executable, "-c", COMPILING], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", COMPILING], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

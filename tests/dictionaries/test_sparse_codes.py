@@ -57,3 +57,22 @@ def test_what_exceeds_its_row_s_limit_is_found_with_its_value(implementation, dt
     assert list(zip(pattern.rows.tolist(), pattern.columns.tolist(), strict=True)) == expected
     assert pattern.shape == shape
     assert torch.equal(found, scores[pattern.rows, pattern.columns])
+
+
+@pytest.mark.parametrize("implementation", [above, COMPILED.above], ids=["torch", "compiled"])
+def test_scores_in_bf16_are_compared_with_limits_between_two_of_its_numbers(implementation):
+    exact = torch.tensor([1.0, -1.0, 0.0, 3e38, -3e38, 1e-40]).bfloat16()
+    scores = torch.stack([exact, exact.nextafter(exact + torch.inf), exact.nextafter(exact - torch.inf)], dim=1)
+    scores = scores.repeat(5, 1)
+    by = torch.tensor([1.0, 1 + 1e-4, 1 - 1e-4, torch.inf, torch.nan]).repeat_interleave(len(exact))
+    limits = exact.float().repeat(5) * by
+    pattern, _ = implementation(scores, limits)
+    expected = (scores.float() > limits[:, None]).nonzero()
+    assert torch.equal(torch.stack([pattern.rows, pattern.columns], dim=1), expected.int())
+
+
+def test_scores_in_bf16_are_not_copied_to_be_compared():
+    scores = torch.randn(500, 400, generator=torch.Generator().manual_seed(0)).bfloat16()
+    with torch.profiler.profile(profile_memory=True) as measured:
+        above(scores, torch.full((500,), 10.0))
+    assert max(event.cpu_memory_usage for event in measured.key_averages()) <= scores.numel() * 1.1  # a byte each

@@ -142,8 +142,8 @@ class TrainingConfig(ShortRepr):
     """What computes the products of the codes that fire, in batchtopk and topk.
     auto is loops that numba compiles on a CPU, and torch's sparse matrices on a GPU; torch is these on both.
     ordered adds in one order, so that a run that is resumed on a GPU ends in the same bits; it takes longer.
-    triton is kernels for CUDA devices, which take the optimiser's step too and were never timed on one; the first step
-    compares them with torch's."""
+    triton is kernels for CUDA devices, which take the optimiser's step too and were never timed on one; they are
+    compared with torch's where training begins and at its first step."""
 
     def __post_init__(self) -> None:
         check_ranges(self)

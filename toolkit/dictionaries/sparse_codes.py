@@ -72,7 +72,16 @@ def above(
     scores: Float[Tensor, "row column"], limits: Float[Tensor, " row"]
 ) -> tuple[SparsePattern, Float[Tensor, " nonzero"]]:
     """Return the pattern of the scores that exceed their row's limit, and these scores."""
-    exceed = (scores > limits[:, None]).flatten()
+    exceed = (scores > _rounded_down(limits, scores.dtype)[:, None]).flatten()
     on_cpu = exceed.device.type == "cpu"  # where numpy takes a fifth of torch's time
     flat = torch.from_numpy(np.flatnonzero(exceed.numpy())) if on_cpu else exceed.nonzero().squeeze(1)
     return SparsePattern.from_flat(flat, (len(scores), scores.shape[1])), scores.view(-1)[flat]
+
+
+def _rounded_down(limits: Tensor, dtype: torch.dtype) -> Tensor:
+    """The limits in the type of scores, which exceed the same: torch would copy all scores to the limits' type."""
+    if dtype == limits.dtype:
+        return limits
+    rounded = limits.to(dtype)
+    below = torch.nextafter(rounded, rounded.new_full((), -torch.inf))
+    return torch.where(rounded.to(limits.dtype) > limits, below, rounded)

@@ -5,6 +5,7 @@ themselves. They are laid out [latent, token]: a latent's row stays in cache whi
 nearly halves the time of the sparse products. bf16 and TF32 find candidates only; their codes are computed in fp32.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -30,11 +31,13 @@ class Candidates(NamedTuple):
     """The same, norm-weighted."""
 
     @classmethod
-    def of(cls, batch: Batch, pattern: SparsePattern, scores: Float[Tensor, " nonzero"]) -> "Candidates":
-        """Return those of the pattern, whose scores by the large product are these; where it rounds, codes are
-        computed in fp32."""
+    def of(cls, batch: Batch, pattern: SparsePattern, scores_by_product: Callable[[], Tensor]) -> "Candidates":
+        """Return those of the pattern, with their scores by the large product; where it rounds, these are not asked
+        for, and codes are computed in fp32."""
+        assert batch.training.precision != "auto", "what auto stands for is known where a trainer begins"
         weights, norms = batch.weights, batch.norms[pattern.rows]
         if not rounds_factors(batch.training.precision):
+            scores = scores_by_product()
             return cls(pattern, scores / norms, scores)
         codes = batch.products.codes(pattern, weights.W_enc, weights.b_enc, batch.x)
         return cls(pattern, codes, codes * norms)
@@ -70,7 +73,7 @@ def _factors(batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def _scores_buffer(batch: Batch) -> Tensor:
-    return batch.workspace.empty("scores", (len(batch.norms), len(batch.x)), like=batch.x, dtype=batch.dtype)
+    return batch.workspace.empty("scores", (len(batch.weights.W_enc), len(batch.x)), like=batch.x, dtype=batch.dtype)
 
 
 def sparse_pass(batch: Batch, fired: Candidates, cut: Float[Tensor, ""]) -> Pass:

@@ -66,7 +66,8 @@ def stability(crosscoder: Crosscoder, other: Crosscoder, *, seed: int = 0) -> St
 def stability_of_each(crosscoders: Mapping[int, Crosscoder], *, seed: int) -> dict[int, list[Stability]]:
     """Compare each crosscoder of a run, by its number, with each other one in their order, as `stability` does.
 
-    The random directions that stand for a crosscoder are drawn once. For one crosscoder the list is empty.
+    All read the same streams and are on one device: neither is checked, nor moved. The random directions that stand
+    for a crosscoder are drawn once. For one crosscoder the list is empty.
     """
     rows = {number: _directions(crosscoder) for number, crosscoder in crosscoders.items()}
     found: dict[int, list[Stability]] = {number: [] for number in rows}

@@ -17,9 +17,11 @@ def products() -> torch.Tensor:
 @pytest.mark.parametrize("last_cut", [0.0, 0.5, 1.2, 100.0], ids=["none", "low", "near", "far too high"])
 @pytest.mark.parametrize("n_kept", [1, 90, 300])
 def test_batchtopk_keeps_the_largest_of_the_batch_whatever_the_last_cut_was(batch, last_cut, n_kept):
-    scores = products() + score_bias(batch)[:, None]
-    pattern, found = entries_to_keep(batch, products(), n_kept, last_cut)
-    assert torch.equal(found, scores[pattern.rows, pattern.columns])
+    bias = score_bias(batch)
+    pattern, found = entries_to_keep(batch, products(), bias, n_kept, last_cut)
+    assert torch.equal(found, products()[pattern.rows, pattern.columns])
+    scores = products() + bias[:, None]
+    found = scores[pattern.rows, pattern.columns]
     kept = found >= smallest_kept(found, n_kept)
     positions = (pattern.rows * 40 + pattern.columns)[kept]
     assert sorted(positions.tolist()) == sorted(scores.flatten().topk(n_kept).indices.tolist())
@@ -27,7 +29,7 @@ def test_batchtopk_keeps_the_largest_of_the_batch_whatever_the_last_cut_was(batc
 
 def test_scores_of_zero_or_less_never_fire(batch):
     batch.weights.b_enc.zero_()
-    _, found = entries_to_keep(batch, products(), 1100, 0.0)
+    _, found = entries_to_keep(batch, products(), score_bias(batch), 1100, 0.0)
     assert len(found) == int((products() > 0).sum()) < 1100
     assert smallest_kept(found, 1100) == 0
 

@@ -169,7 +169,7 @@ for name in ("row_products", "gathered_sums", "latent_gradients"):
     types = {each: "constexpr" if each in constant else INTEGERS.get(each, "*fp32") for each in kernel.arg_names}
     constants = {(kernel.arg_names.index(each),): value for each, value in constant.items()}
     source = ASTSource(fn=kernel, signature=types, constexprs=constants)
-    made = triton.compile(source, target=GPUTarget("cuda", 90, 32))
+    made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"enable_fp_fusion": True})
     assert made.asm["cubin"] and "atom" not in made.asm["ptx"]
 """
 
@@ -177,5 +177,5 @@ for name in ("row_products", "gathered_sums", "latent_gradients"):
 def test_the_kernels_compile_for_an_h100_without_atomics(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    done = subprocess.run([sys.executable, "-c", COMPILING], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", COMPILING], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

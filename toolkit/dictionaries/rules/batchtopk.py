@@ -34,28 +34,33 @@ def _select(batch: Batch, k: int, last_cut: float) -> tuple[Candidates, Tensor]:
     """Return all that may fire, and the smallest score that does."""
     split = batch.workspace.split
     n_kept = k * split.tokens.total(len(batch.x))
-    pattern, scores = entries_to_keep(batch, scores_without_bias(batch), n_kept, last_cut)
-    candidates = Candidates.of(batch, pattern, scores)
+    bias = score_bias(batch)
+    pattern, found = entries_to_keep(batch, scores_without_bias(batch), bias, n_kept, last_cut)
+    candidates = Candidates.of(batch, pattern, lambda: found + bias[pattern.rows])
     return candidates, smallest_kept(split.ranks.gathered(candidates.scores), n_kept)
 
 
 def entries_to_keep(
-    batch: Batch, products: Float[Tensor, "latent token"], n_kept: int, last_cut: float
+    batch: Batch,
+    products: Float[Tensor, "latent token"],
+    bias: Float[Tensor, " latent"],
+    n_kept: int,
+    last_cut: float,
 ) -> tuple[SparsePattern, Float[Tensor, " nonzero"]]:
-    """Return the pattern of the `n_kept` largest positive scores of all ranks' batch and of somewhat more, and these
-    scores, in fp32; `products` are all scores without their bias.
+    """Return the pattern of the `n_kept` largest positive scores of all ranks' batch and of somewhat more, and their
+    `products`, which are all scores without their `bias`.
 
     Scores a little below the last batch's cut nearly always suffice; where they do not, the margin grows until
     they do or all positive scores are in. The margin thus costs time only, never exactness. A `last_cut` of 0
     stands for a first batch: its cut is estimated from a sample of the scores.
     """
-    bias, ranks = score_bias(batch), batch.workspace.split.ranks
+    ranks = batch.workspace.split.ranks
     cut = last_cut or _sampled_cut(products, bias, n_kept, ranks)
     for margin in MARGINS:
         pattern, found = batch.products.above(products, margin * cut - bias)
         if ranks.total(len(found)) >= n_kept:
             break
-    return pattern, found.float() + bias[pattern.rows]
+    return pattern, found
 
 
 def _sampled_cut(products: Tensor, bias: Tensor, n_kept: int, ranks: Ranks) -> float:

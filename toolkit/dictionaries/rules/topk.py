@@ -17,7 +17,7 @@ def topk_pass(batch: Batch) -> Pass:
     scores, k = all_scores(batch), int(batch.strength)
     flat = topk_positions(scores, min(k, len(scores)))
     pattern = SparsePattern.from_flat(flat, (len(scores), len(batch.x)))
-    candidates = Candidates.of(batch, pattern, scores.view(-1)[flat])
+    candidates = Candidates.of(batch, pattern, lambda: scores.view(-1)[flat])
     return sparse_pass(batch, candidates.from_(_smallest_kept(batch, candidates, k)), cut=scores.new_zeros(()))
 
 

@@ -26,11 +26,8 @@ def _decode_loop(starts: Array, tokens: Array, codes: Array, W_dec: Array, out: 
 def _decode(pattern: SparsePattern, codes: Tensor, W_dec: Tensor, start: Tensor) -> Tensor:
     width = start.shape[1]
     even = np.linspace(0, width, threads_for(len(codes) * width) + 1)[1:-1]
-    bounds = [
-        0,
-        *(even // CACHE_LINE * CACHE_LINE).astype(int).tolist(),
-        width,
-    ]  # two threads write to no line together
+    lines = (even // CACHE_LINE * CACHE_LINE).astype(int).tolist()  # two threads write to none together
+    bounds = [0, *lines, width]
     given = (pattern.starts, pattern.columns, codes, W_dec, start)
     shared_out(_decode_loop, [tensor.numpy() for tensor in given], bounds)
     return start

@@ -24,12 +24,12 @@ from toolkit.dictionaries.sparse_products.compiling import (
     compiled,
     shared_out,
     threads_for,
+    to_all_lanes,
 )
 from toolkit.dictionaries.sparse_products.products import WeightGradients
 
 COLUMNS = 64
-ZERO = np.float32(0)
-FLOAT, INTEGER = ir.FloatType(), ir.IntType(32)
+FLOAT = ir.FloatType()
 VECTOR = ir.VectorType(FLOAT, COLUMNS)
 MAY = tuple(sorted(SUMS_MAY))
 
@@ -90,9 +90,7 @@ def _plus(_typing: Any, sums: Any, factor: Any, lanes: Any) -> Any:
     """Return sums + factor × lanes."""
 
     def generate(_context: Any, build: Any, _signature: Any, given: Any) -> Any:
-        unset, to_all = ir.Constant(VECTOR, ir.Undefined), ir.Constant(ir.VectorType(INTEGER, COLUMNS), [0] * COLUMNS)
-        one = build.insert_element(unset, given[1], ir.Constant(INTEGER, 0))
-        product = build.fmul(build.shuffle_vector(one, unset, to_all), given[2], flags=MAY)
+        product = build.fmul(to_all_lanes(build, given[1], VECTOR), given[2], flags=MAY)
         return build.fadd(given[0], product, flags=MAY)
 
     return LANES(LANES, types.float32, LANES), generate
@@ -190,7 +188,7 @@ def weight_gradients(
 ) -> WeightGradients:
     """Return what `SparseProducts.weight_gradients` does, with `row_squares`."""
     by_code, (b_enc, squares) = torch.zeros_like(codes), W_dec.new_zeros(2, len(W_dec))
-    by_encoder, by_decoder = map(_padded, out)
+    by_encoder, by_decoder = map(_room_for, out)
     for loop, given, results in (
         (_decoder_loop, (codes, _padded(error_gradient), _padded(W_dec)), (by_code, by_decoder, squares)),
         (_encoder_loop, (by_code, _padded(x)), (by_encoder, b_enc, squares)),
@@ -207,6 +205,13 @@ def _padded(matrix: Tensor) -> Tensor:
     """The matrix with columns of zeros after its own, so that it has whole blocks; itself where it has."""
     missing = -matrix.shape[1] % COLUMNS
     return pad(matrix, (0, missing)) if missing else matrix.contiguous()
+
+
+def _room_for(matrix: Tensor) -> Tensor:
+    """A matrix with whole blocks of columns for results, of arbitrary content; the matrix itself where it has."""
+    missing = -matrix.shape[1] % COLUMNS
+    fits = not missing and matrix.is_contiguous()
+    return matrix if fits else matrix.new_empty((len(matrix), matrix.shape[1] + missing))
 
 
 def _run(loop: Callable[..., None], pattern: SparsePattern, width: int, *given: Any) -> None:

@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 from torch import Tensor
 
 from toolkit.dictionaries.sparse_codes import SparsePattern
-from toolkit.dictionaries.sparse_products.compiling import Array, compiled, shared_out, threads_for
+from toolkit.dictionaries.sparse_products.compiling import Array, compiled, shared_out, threads_for, to_all_lanes
 
 AT_ONCE = 64  # numbers, a bit of an integer each
 FEW = 32  # one number in as many is kept as a rule; where more are, room is made
@@ -35,9 +35,7 @@ def _exceeding(_typing: Any, row: Any, start: Any, limit: Any) -> Any:
             wide = build.zext(loaded, ir.VectorType(UNSIGNED, AT_ONCE))
             halves = ir.Constant(ir.VectorType(UNSIGNED, AT_ONCE), [16] * AT_ONCE)
             loaded = build.bitcast(build.shl(wide, halves), ir.VectorType(FLOAT, AT_ONCE))
-        unset = ir.Constant(ir.VectorType(FLOAT, AT_ONCE), ir.Undefined)
-        one = build.insert_element(unset, given[2], ir.Constant(UNSIGNED, 0))
-        limits = build.shuffle_vector(one, unset, ir.Constant(ir.VectorType(UNSIGNED, AT_ONCE), [0] * AT_ONCE))
+        limits = to_all_lanes(build, given[2], ir.VectorType(FLOAT, AT_ONCE))
         return build.bitcast(build.fcmp_ordered(">", loaded, limits), ir.IntType(AT_ONCE))
 
     return types.uint64(row, start, limit), generate

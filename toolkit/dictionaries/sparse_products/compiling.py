@@ -1,4 +1,8 @@
-"""How loops over a sparse pattern are compiled by numba, and shared out among threads."""
+"""How loops over scores and over sparse patterns are compiled by numba, and shared out among threads.
+
+numba keeps what it compiled until the file of the function itself changes. Who changes what is compiled in from here,
+`CACHE_LINE`, `SUMS_MAY` and `to_all_lanes`, deletes the `*.nbi` in `__pycache__`.
+"""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +12,7 @@ from typing import Any
 import numba
 import numpy as np
 import torch
+from llvmlite import ir
 
 Array = np.ndarray[Any, Any]
 
@@ -23,6 +28,13 @@ def compiled(function: Callable[..., Any]) -> Any:
         return numba.njit(function, cache=True, **options)
     except RuntimeError:  # numba found no such folder
         return numba.njit(function, **options)
+
+
+def to_all_lanes(build: Any, number: Any, lanes: ir.VectorType) -> Any:
+    """Return LLVM's vector with the number in each lane."""
+    integer = ir.IntType(32)
+    unset, first = ir.Constant(lanes, ir.Undefined), ir.Constant(ir.VectorType(integer, lanes.count), [0] * lanes.count)
+    return build.shuffle_vector(build.insert_element(unset, number, ir.Constant(integer, 0)), unset, first)
 
 
 def threads_for(work: int) -> int:
