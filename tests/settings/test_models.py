@@ -166,7 +166,9 @@ def test_all_of_a_pair_is_loaded_in_place_of_what_was_read(
     read = choice.open_to_site(CPU, [1])
     with monkeypatch.context() as patches:
         patches.setattr("toolkit.models.model_set.tokenizers_of", None)  # they are not read again
+        read.row_limit.tokens = 1
         whole = choice.open_whole(CPU, read)
+        assert whole.row_limit.tokens is None
     assert all(weight.is_meta for weight in read.base.model._module.parameters())
     assert (whole.tokenizer, whole.layers, whole.found) == (read.tokenizer, (1,), read.found)
     expected = choice.open(CPU, [1])

@@ -186,10 +186,12 @@ class ModelSet(OpenedModels):
     def reopened(self: Found, where: Where) -> Found:
         """Free the weights, and load all of the same models in their place; the tokenizer is not read again.
 
+        How large a forward pass may be is learnt anew: the memory may be free of what filled it before.
         Raises `ValueError` as `from_pretrained` does.
         """
         self.free()
-        return replace(self, models=open_each(self.found, dict.fromkeys(self.names, self.tokenizer), where))
+        models = open_each(self.found, dict.fromkeys(self.names, self.tokenizer), where)
+        return replace(self, models=models, row_limit=RowLimit())
 
     def generate(self, prompt: Text, **how: Any) -> dict[str, Any]:
         """What each model writes, by its name; `how` is as in `TracedModel.generate`."""
