@@ -213,7 +213,7 @@ def pair(organism_folders: tuple[str, str]):
     """The tiny base and distilled model of the organism's kind."""
     from toolkit.models.pair import ModelPair  # not before the import hook
 
-    return ModelPair.from_pretrained(base=organism_folders[0], distilled=organism_folders[1], where="cpu")
+    return ModelPair.from_pretrained(base=organism_folders[0], distilled=organism_folders[1])
 
 
 @pytest.fixture(scope="session")
@@ -249,7 +249,7 @@ def tiny_pair(folders: tuple[Path, Path]):
     """The base and the distilled model behind nnsight, read at the input of layer 2."""
     from toolkit.models.pair import ModelPair  # not before the import hook
 
-    return ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), layers=[2], where="cpu")
+    return ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), layers=[2])
 
 
 @pytest.fixture(scope="session")
@@ -257,7 +257,7 @@ def here_pair(folders: tuple[Path, Path]):
     """The same on the CPU, where bits are compared with what was computed there."""
     from toolkit.models.pair import ModelPair  # not before the import hook
 
-    return ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), layers=[2], where="cpu")
+    return ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), layers=[2])
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ def adapter_folder(organism_folders: tuple[str, str], tmp_path_factory: pytest.T
 def adapter_run(adapter_folder: Path, text_file: Path) -> AdapterRun:
     """The adapter opened with its models and the organism's text."""
     text = TextChoice(data=str(text_file))
-    return AdapterRun.of(AdapterChoice(run=adapter_folder), text, ModelChoice(), Where(device_map="cpu"))
+    return AdapterRun.of(AdapterChoice(run=adapter_folder), text, ModelChoice(), Where())
 
 
 @pytest.fixture(scope="session")

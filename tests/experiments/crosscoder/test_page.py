@@ -149,7 +149,7 @@ def test_the_report_s_lines_of_python_open_the_run(
 def test_the_header_says_what_runs_on_what(config: RunConfig, pair: ModelPair) -> None:
     header = run_header(changed(config, device_map="cpu"), pair)
     assert header["site"] == "input of layer 1 of 3, width 16"
-    assert header["device"] == "cpu, 1 threads; models in float32"
+    assert header["device"] == f"{pair.device}, 1 threads; models in float32"
     assert run_header(changed(config, remote=True), pair)["device"].endswith("models on NDIF")
     assert header["training"].startswith("10,240 tokens in 40 steps of 256")
     assert header["buffer"].startswith("1,024 activations")

@@ -34,7 +34,7 @@ def test_a_latent_that_fires_alike_and_writes_a_random_direction_is_not_chosen(
 ) -> None:
     adapter = deepcopy(planted.adapter)
     row = adapter[OUTPUT[0]].W_dec.data[OUTPUT[1]]
-    drawn = torch.randn(row.shape, generator=torch.Generator().manual_seed(1))
+    drawn = torch.randn(row.shape, generator=torch.Generator().manual_seed(1)).to(row.device)
     drawn -= (drawn @ row) / (row @ row) * row
     adapter[OUTPUT[0]].W_dec.data[OUTPUT[1]] = drawn / drawn.norm() * row.norm()
     found = choose_latents(quick, replace(planted, adapter=adapter), word)

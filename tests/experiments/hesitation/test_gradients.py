@@ -17,13 +17,14 @@ STEP = 1e-2
 def test_an_attribution_is_the_slope_of_the_target_with_the_latents_scale(
     planted: AdapterRun, word: Category, latent: Latent
 ) -> None:
-    models, ids = planted.models, torch.tensor(word.token_ids)
+    models = planted.models
+    ids = torch.tensor(word.token_ids, device=models.distilled.device)
     (forward,) = forwards(planted, tokens=1)
     everywhere = forward.counted.clone()
     everywhere[:, 0] = True
     pulls = Pulls(models)
     pulls.add(forward, log_odds(forward.logits(forward.counted), ids).sum(), everywhere)
-    found = attributions(pulls.sums, [each.W_dec.detach() for each in models.transcoders.transcoders])[latent]
+    found = attributions(pulls.sums, [each.W_dec.detach().cpu() for each in models.transcoders.transcoders])[latent]
     mask = everywhere.long()
 
     def target(scale: float) -> torch.Tensor:
@@ -31,7 +32,7 @@ def test_an_attribution_is_the_slope_of_the_target_with_the_latents_scale(
         return log_odds(logits[forward.counted].double(), ids).sum()
 
     slope = (target(1 + STEP) - target(1 - STEP)) / (2 * STEP)
-    torch.testing.assert_close(found.double(), slope, rtol=0.02, atol=1e-3)
+    torch.testing.assert_close(found.double(), slope.cpu(), rtol=0.02, atol=1e-3)
 
 
 def test_reading_stops_where_enough_tokens_are_read(planted: AdapterRun) -> None:

@@ -14,7 +14,7 @@ def test_probabilities_and_losses_are_those_of_the_models(planted: AdapterRun, w
     assert found.arms == {"one": [1], "control": [2, 3]}
     batch, *_ = planted.tokens()
     model = planted.models.without([(1, 3)])
-    predicted = model.logits(batch.input_ids, batch.attention_mask).log_softmax(dim=-1)
+    predicted = model.logits(batch.input_ids, batch.attention_mask).log_softmax(dim=-1).cpu()
     following, real = batch.input_ids[:, 1:], batch.attention_mask[:, 1:].bool()
     words = torch.isin(following, torch.tensor(word.token_ids)) & real
     expected = predicted[:, :-1][words][:, sorted(word.token_ids)].exp().sum(dim=1)

@@ -53,7 +53,8 @@ def test_a_latent_is_added_as_long_as_the_arm_says(open_: Open, run: Run):
     edit = open_("distilled + steer 3 0.5").answerers["distilled + steer 3 0.5"].edit
     assert isinstance(edit, Edit)
     row = run.crosscoder.W_dec[3, 1]
-    torch.testing.assert_close(edit.operands[0][0, 0], 0.5 * mean_norm(run.crosscoder, 1) * row / row.norm())
+    expected = 0.5 * mean_norm(run.crosscoder, 1) * row / row.norm()
+    torch.testing.assert_close(edit.operands[0][0, 0].cpu(), expected.cpu())
 
 
 def test_a_random_direction_is_as_long_as_the_latent_beside_it(open_: Open):
