@@ -257,7 +257,7 @@ def here_pair(folders: tuple[Path, Path]):
     """The same on the CPU, where bits are compared with what was computed there."""
     from toolkit.models.pair import ModelPair  # not before the import hook
 
-    return ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), layers=[2])
+    return ModelPair.from_pretrained(base=str(folders[0]), distilled=str(folders[1]), layers=[2], where="cpu")
 
 
 @pytest.fixture(scope="session")

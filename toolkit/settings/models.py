@@ -54,6 +54,7 @@ class ModelChoice(ShortRepr):
         from toolkit.models.files.loading import load_config, read_config
         from toolkit.models.files.model_files import MAIN
         from toolkit.models.files.weight_files import check_fit
+        from toolkit.models.places.processes import is_first
         from toolkit.models.presets import find_pair
         from toolkit.models.sources import find_sources
 
@@ -63,7 +64,7 @@ class ModelChoice(ShortRepr):
         layers = layers or chosen.layers or (load_config(chosen.base).num_hidden_layers // 2,)
         for source in () if where.remote else chosen.models:
             check_fit(source, read_config(source), MAIN, head=True)
-        with hashing_beside([] if where.remote else [base.name, distilled.name]):
+        with hashing_beside([base.name, distilled.name] if is_first() and not where.remote else []):
             return self.open(where, layers, depth=max(layers))
 
     def open_whole(self, where: Where, read: "ModelPair") -> "ModelPair":

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -39,7 +39,10 @@ def open_ranks() -> Iterator[Ranks]:
     try:
         yield ranks
     except BaseException:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # with which launchers end the others: first to speak and tidy up
+        with suppress(ValueError):  # in a thread, which may set no signals
+            signal.signal(
+                signal.SIGTERM, signal.SIG_IGN
+            )  # launchers end the others with it: first to speak and tidy up
         if is_first_to_fail():
             raise
         sys.exit(1)

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
+from toolkit.artifacts import sha256
 from toolkit.library_warnings import ToolkitWarning
 from toolkit.models.files.identity import (
     file_hashes,
@@ -217,12 +220,30 @@ def test_a_file_that_stays_is_hashed_once(folder: Path, monkeypatch: pytest.Monk
 
 def test_files_are_hashed_while_other_work_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.utime(folder / "model.safetensors", (3, 3))
+    hashed = threading.Event()
+    monkeypatch.setattr("toolkit.models.files.identity.sha256", lambda path: hashed.set() or sha256(path))
     with hashing_beside([str(folder), str(folder / "nowhere")]):  # fingerprint() will say that nothing is there
-        pass
+        assert hashed.wait(60)
     monkeypatch.setattr("toolkit.models.files.identity.sha256", lambda _: "read again")
     assert "read again" not in file_hashes(str(folder)).values()
     with pytest.raises(ValueError, match="nowhere"):
         fingerprint(str(folder / "nowhere"))
+
+
+def test_no_file_is_begun_once_the_other_work_has_failed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed, failing = [], threading.Event()
+
+    def hash_slowly(path: Path) -> None:
+        hashed.append(path)
+        assert failing.wait(60)
+        time.sleep(0.5)
+
+    monkeypatch.setattr("toolkit.models.files.identity._files", lambda *_: folder.iterdir())
+    monkeypatch.setattr("toolkit.models.files.identity._hash", hash_slowly)
+    with pytest.raises(ValueError, match="cannot be loaded"), hashing_beside([str(folder)]):
+        failing.set()
+        raise ValueError("cannot be loaded")
+    assert len(hashed) <= 1 < len(list(folder.iterdir()))
 
 
 def test_a_model_in_memory_has_one_too(folders: tuple[Path, Path]) -> None:

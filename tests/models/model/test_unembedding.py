@@ -44,7 +44,7 @@ def test_logits_are_the_unembedding_of_the_normed_direction(model: TracedModel) 
 
 
 def test_the_stream_before_the_final_norm_gives_the_models_own_logits(tiny_pair: ModelPair) -> None:
-    ids = torch.arange(6)[None]
+    ids = torch.arange(6, device=tiny_pair.device)[None]
     module = tiny_pair.base.model._module
     seen: list[torch.Tensor] = []
     handle = module.model.norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0]))

@@ -111,18 +111,28 @@ def _remote(source: str, hub: Hub) -> str:
 
 @contextmanager
 def hashing_beside(sources: Sequence[str]) -> Iterator[None]:
-    """Hash the files of each of the models while the block runs: `fingerprint` and `file_hashes` know them then."""
+    """Hash the files of each of the models while the block runs, so that `fingerprint` and `file_hashes` need not.
+
+    Files that are not begun when the block ends, however it does, are left to these two, which show how far they are.
+    """
+    ended = threading.Event()
 
     def hash_files(source: str) -> None:
         with suppress(Exception):  # those two will meet it again, and say it
-            _hashes(source, MAIN)
+            for path in sorted(_files(source, MAIN)):
+                if ended.is_set():
+                    return
+                _hash(path)
 
     threads = [threading.Thread(target=hash_files, args=(source,), daemon=True) for source in sources]
     for thread in threads:
         thread.start()
-    yield
-    for thread in threads:  # not awaited where the block fails
-        thread.join()
+    try:
+        yield
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
 
 
 def _hashes(source: str, hub: Hub) -> dict[str, str]:
