@@ -238,11 +238,14 @@ def test_no_file_is_begun_once_the_other_work_has_failed(folder: Path, monkeypat
         assert failing.wait(60)
         time.sleep(0.5)
 
+    def fail() -> None:
+        failing.set()
+        raise ValueError("cannot be loaded")
+
     monkeypatch.setattr("toolkit.models.files.identity._files", lambda *_: folder.iterdir())
     monkeypatch.setattr("toolkit.models.files.identity._hash", hash_slowly)
     with pytest.raises(ValueError, match="cannot be loaded"), hashing_beside([str(folder)]):
-        failing.set()
-        raise ValueError("cannot be loaded")
+        fail()
     assert len(hashed) <= 1 < len(list(folder.iterdir()))
 
 
