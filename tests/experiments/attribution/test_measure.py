@@ -1,6 +1,7 @@
 """Attribution of one prompt: which prompt and words, graphs side by side, and edges that hold in the frozen model."""
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -35,8 +36,9 @@ def test_the_graph_is_the_adapters_beside_those_of_other_modes(
     assert "".join(found.graph.tokens).endswith(PROMPT)
     ids = torch.tensor([found.graph.token_ids])
     models = adapter_run.models
+    adapter = deepcopy(models.transcoders)  # it goes where these models are loaded
     base = AdaptedModel.from_pretrained(
-        base=models.sources[1].name, distilled=models.sources[0].name, adapter=models.transcoders, other_models=True
+        base=models.sources[1].name, distilled=models.sources[0].name, adapter=adapter, other_models=True
     ).distilled
     for name, model in (("hybrid", models.hybrid), ("distilled", models.distilled), ("base", base)):
         other = found.compared[name]
