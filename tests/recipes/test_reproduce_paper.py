@@ -104,6 +104,7 @@ def test_every_experiment_is_in_the_results(reproduce: Callable[..., str], out: 
         assert verdict["shows"] == (verdict["p_adjusted"] < 0.05)
 
 
+@pytest.mark.slow
 def test_a_call_again_takes_up_what_is_finished(reproduce: Callable[..., str], out: Path) -> None:
     """After the first call; a run that was killed in the fourth part lacks it, and what comes of all."""
     before = json.loads((out / "results.json").read_text())
@@ -119,6 +120,7 @@ def test_a_call_again_takes_up_what_is_finished(reproduce: Callable[..., str], o
     assert svg.findall((out / "comparison.html").read_text()) == svg.findall(page)
 
 
+@pytest.mark.slow
 def test_a_part_that_finds_nothing_is_left_out_and_the_others_are_compared(
     reproduce: Callable[..., str], words: Path, out: Path
 ) -> None:

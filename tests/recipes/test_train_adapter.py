@@ -175,7 +175,7 @@ def test_two_processes_train_the_adapter_of_one(settings: list[str], finished: P
     ("given", "said"),
     [
         (["--row-length", "100000"], "exceeds the model's context of 512 tokens: lower it to that"),
-        (["--n-latents", "1000000000000"], "of memory, but"),
+        (["--n-latents", "1000000000000"], "for the copy that a checkpoint is written from, but this machine has"),
         (["--resume", "--overwrite"], "--resume and --overwrite exclude each other"),
         (["--sequences", "0"], "sequences 0: must be at least 1"),
         (["--data", "nowhere/there.jsonl"], "nowhere/there.jsonl"),
