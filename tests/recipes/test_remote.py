@@ -105,7 +105,6 @@ def test_a_run_whose_jobs_fail_for_good_names_the_batch_saves_itself_and_goes_on
     assert_same(tmp_path / "run", here)
 
 
-@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_weights(
     start: Callable, train: Train, here: Path, arguments: list[str], tmp_path: Path, ndif: NdifServer
 ) -> None:

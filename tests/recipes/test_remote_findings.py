@@ -58,7 +58,6 @@ def test_a_pairs_findings(
     both(recipe, *models, *text, *TAKES_MODELS[recipe].split())
 
 
-@pytest.mark.slow
 def test_the_evaluation_of_reasoning(
     both: Callable[..., None],
     organism_folders: tuple[str, str],
