@@ -45,20 +45,9 @@ def adam_of_rows(
             entries = at + tl.arange(0, WIDTH)
             inside, place = entries < d_model, row * width + stream * d_model + entries
             weight = stepped(
-                W_dec,
-                d_W_dec,
-                m_W_dec,
-                v_W_dec,
-                place,
-                inside,
-                shrink,
-                rate,
-                correction,
-                steps,
-                beta,
-                beta_squares,
-                epsilon,
-            )
+                W_dec, d_W_dec, m_W_dec, v_W_dec, place, inside, shrink, rate, correction,
+                steps, beta, beta_squares, epsilon,
+            )  # fmt: skip
             squared += weight * weight
         norm = tl.sqrt(tl.sum(squared[None, :], axis=1))
         tl.store(norms + row * n_streams + stream + tl.arange(0, 1), norm)
@@ -67,18 +56,7 @@ def adam_of_rows(
         entries = at + tl.arange(0, WIDTH)
         inside, place = entries < width, row * width + entries
         weight = stepped(
-            W_enc,
-            d_W_enc,
-            m_W_enc,
-            v_W_enc,
-            place,
-            inside,
-            shrink,
-            rate,
-            correction,
-            steps,
-            beta,
-            beta_squares,
-            epsilon,
-        )
+            W_enc, d_W_enc, m_W_enc, v_W_enc, place, inside, shrink, rate, correction,
+            steps, beta, beta_squares, epsilon,
+        )  # fmt: skip
         tl.store(encoder + place, (weight * scale).to(encoder.dtype.element_ty), mask=inside)
